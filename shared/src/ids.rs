@@ -1,0 +1,82 @@
+//! Ids that we make: a prefix that tells what it is, and 26 letters.
+//!
+//! A *fresh* id starts with its time, so that ids sort as they were made. A *derived* id is a hash of what it
+//! stands for, so that two writers of the same thing, or one that crashed in between, spell the same id.
+
+use sha2::{Digest, Sha256};
+
+use crate::{clock::Clock, random::Random};
+
+/// Crockford's base 32 in lower case: no i, l, o, u.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// `prefix_` and 26 letters: 48 bits of milliseconds, 80 random bits.
+#[must_use]
+pub fn fresh(prefix: &str, clock: &dyn Clock, random: &dyn Random) -> String {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes);
+    let time = u128::try_from(clock.now().as_millisecond()).unwrap_or(0) << 80;
+    format!("{prefix}_{}", base32((u128::from_be_bytes(bytes) & ((1 << 80) - 1)) | time))
+}
+
+/// `prefix_` and 26 letters that depend on `parts` alone. Parts are hashed with their lengths, so that
+/// (`a`, `bc`) and (`ab`, `c`) differ.
+#[must_use]
+pub fn derived(prefix: &str, parts: &[&str]) -> String {
+    format!("{prefix}_{}", base32(u128::from_be_bytes(first16(&digest(parts)))))
+}
+
+/// SHA-256 of `parts` as 64 hex digits, lengths included.
+#[must_use]
+pub fn fingerprint(parts: &[&str]) -> String {
+    digest(parts).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A shard in `0..shards` that depends on `text` alone.
+#[must_use]
+pub fn shard(text: &str, shards: u32) -> u32 {
+    let [a, b, c, d, ..] = digest(&[text]);
+    u32::from_be_bytes([a, b, c, d]).checked_rem(shards).unwrap_or(0)
+}
+
+fn digest(parts: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
+}
+
+fn first16(hash: &[u8; 32]) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
+    out
+}
+
+fn base32(mut value: u128) -> String {
+    let mut out = [b'0'; 26];
+    for place in out.iter_mut().rev() {
+        *place = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
+        value >>= 5;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::ManualClock, random::Rand};
+
+    #[test]
+    fn fresh_ids_sort_by_time_and_derived_ids_depend_on_their_parts_alone() {
+        let (clock, random) = (ManualClock::at(1_700_000_000), Rand::seeded(1));
+        let first = fresh("msg", &clock, &random);
+        clock.advance_ms(1);
+        assert!(first < fresh("msg", &clock, &random));
+        assert_eq!(first.len(), "msg_".len() + 26);
+        assert_eq!(derived("cus", &["a", "bc"]), derived("cus", &["a", "bc"]));
+        assert_ne!(derived("cus", &["a", "bc"]), derived("cus", &["ab", "c"]));
+        assert!((0..1000).all(|n| shard(&n.to_string(), 16) < 16));
+    }
+}

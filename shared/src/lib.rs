@@ -1,0 +1,19 @@
+//! The one library crate of oahub, in the order that data meets it.
+//!
+//! | room | what it is | must not know |
+//! |---|---|---|
+//! | [`config`], [`clock`], [`random`], [`ids`], [`secret`], [`error`], [`problem`], [`telemetry`] | the ground floor: used by all | any other room |
+//! | [`envelope`] | bytes from WeChat to values, and back | clock, tables, `async` |
+//! | [`model`] | values and the hub's decisions | clock, tables, `async` |
+//! | [`wechat`] | the only HTTP to WeChat | tables, queues |
+//! | [`store`] | the only place that spells a table's key | HTTP |
+//! | [`queue`] | job types, SQS | tables |
+//! | [`function`] | how a Lambda is wired: one trait for HTTP, SQS and schedules | what a function does |
+
+pub mod clock;
+pub mod config;
+pub mod envelope;
+pub mod ids;
+pub mod model;
+pub mod random;
+pub mod secret;

@@ -1,0 +1,1 @@
+//! Values and the decisions that the hub takes on them. Pure: no clock, no table, no `async`.
