@@ -1,0 +1,141 @@
+//! How a function is wired: one value that takes any event JSON that Lambda delivers, so that the local runner
+//! and the Lambda runtime call the very same code.
+
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use futures::future::BoxFuture;
+use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest, tower::ServiceExt};
+use serde_json::Value;
+use thiserror::Error;
+
+type Handler<E, R> = Arc<dyn Fn(E) -> BoxFuture<'static, Result<R, FunctionError>> + Send + Sync>;
+
+/// A failed invocation: Lambda then retries a schedule, SQS brings the whole batch again.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct FunctionError(pub String);
+
+impl From<crate::error::Error> for FunctionError {
+    fn from(error: crate::error::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A function: what it does with each kind of event. An event of a kind without a handler is an error.
+#[derive(Clone, Default)]
+pub struct Function {
+    http: Option<Handler<Value, Value>>,
+    sqs: Option<Handler<SqsEvent, SqsBatchResponse>>,
+    schedule: Option<Handler<Value, ()>>,
+}
+
+impl Function {
+    /// A function without handlers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers API Gateway's HTTP API events (payload 2.0) with `router`.
+    #[must_use]
+    pub fn http(mut self, router: axum::Router) -> Self {
+        self.http = Some(Arc::new(move |event| {
+            let router = router.clone();
+            Box::pin(async move { answer(router, event).await })
+        }));
+        self
+    }
+
+    /// Handles batches of SQS messages, item by item.
+    #[must_use]
+    pub fn sqs<F>(mut self, handler: impl Fn(SqsEvent) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Vec<String>> + Send + 'static,
+    {
+        self.sqs = Some(Arc::new(move |event| {
+            let failed = handler(event);
+            Box::pin(async move {
+                let mut answer = SqsBatchResponse::default();
+                answer.batch_item_failures = failed
+                    .await
+                    .into_iter()
+                    .map(|id| {
+                        let mut failure = BatchItemFailure::default();
+                        failure.item_identifier = id;
+                        failure
+                    })
+                    .collect();
+                Ok(answer)
+            })
+        }));
+        self
+    }
+
+    /// Handles EventBridge Scheduler's ticks.
+    #[must_use]
+    pub fn schedule<F>(mut self, handler: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), FunctionError>> + Send + 'static,
+    {
+        self.schedule = Some(Arc::new(move |_| Box::pin(handler())));
+        self
+    }
+
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// The event is of a kind that this function does not take, or its handler failed.
+    pub async fn call(&self, event: Value) -> Result<Value, FunctionError> {
+        let wrong = |kind: &str| FunctionError(format!("this function takes no {kind} event"));
+        if event.get("Records").is_some() {
+            let handler = self.sqs.as_ref().ok_or_else(|| wrong("SQS"))?;
+            let event = serde_json::from_value(event).map_err(|e| FunctionError(format!("SQS event: {e}")))?;
+            let answer = handler(event).await?;
+            serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))
+        } else if event.get("requestContext").is_some() {
+            self.http.as_ref().ok_or_else(|| wrong("HTTP"))?(event).await
+        } else {
+            self.schedule.as_ref().ok_or_else(|| wrong("schedule"))?(event).await?;
+            Ok(Value::Null)
+        }
+    }
+
+    /// Serves Lambda's Runtime API until the process ends.
+    ///
+    /// # Errors
+    /// The Runtime API could not be reached.
+    pub async fn run(self) -> Result<(), lambda_runtime::Error> {
+        let function = Arc::new(self);
+        lambda_runtime::run(lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
+            let function = Arc::clone(&function);
+            async move { function.call(event.payload).await.map_err(lambda_runtime::Error::from) }
+        }))
+        .await
+    }
+}
+
+async fn answer(router: axum::Router, mut event: Value) -> Result<Value, FunctionError> {
+    normalise_host(&mut event);
+    let request: LambdaRequest =
+        serde_json::from_value(event).map_err(|e| FunctionError(format!("HTTP event: {e}")))?;
+    let adapter = Adapter::from(router);
+    let answer = adapter
+        .oneshot(LambdaEvent::new(request, lambda_runtime::Context::default()))
+        .await
+        .map_err(|e| FunctionError(e.to_string()))?;
+    serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))
+}
+
+/// lambda_http 1.3 builds a URL of the Host header and panics where it is none (`[::1`, `a b`). No function of
+/// ours reads it, so a strange one is replaced.
+fn normalise_host(event: &mut Value) {
+    let odd = |host: &str| host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    for path in ["/headers/host", "/headers/Host", "/requestContext/domainName"] {
+        if let Some(host) = event.pointer_mut(path)
+            && host.as_str().is_none_or(|h| odd(h) || h.ends_with(|c: char| c.is_ascii_digit()))
+        {
+            *host = Value::String("localhost".into());
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Bodies of SQS messages. Add variants, never change one: the queue holds yesterday's.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// For `authorization-callback`: what it may not do while WeChat waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum AuthorizationJob {
+    /// An `authorized` or `updateauthorized` event. The code is single-use and dies within the hour.
+    AuthorizedV1 {
+        /// The account.
+        app_id: String,
+        /// WeChat's authorization code.
+        code: String,
+        /// The code that the authorization page was opened with: tells the binding.
+        pre_auth_code: String,
+    },
+    /// An `unauthorized` event.
+    UnauthorizedV1 {
+        /// The account.
+        app_id: String,
+        /// The event's `CreateTime`, unix seconds: an older one never unbinds a newer authorization.
+        at: i64,
+    },
+}
+
+/// For `token-refresh`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RefreshJob {
+    /// Tokens of these accounts are due.
+    AuthorizersV1 {
+        /// At most [`REFRESH_BATCH`].
+        app_ids: Vec<String>,
+    },
+}
+
+/// Accounts in one [`RefreshJob::AuthorizersV1`].
+pub const REFRESH_BATCH: usize = 25;
+
+/// For `follower-import`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ImportJob {
+    /// List one page of openids and fan its chunks out.
+    PageV1 {
+        /// The import.
+        import_id: String,
+        /// The account.
+        app_id: String,
+        /// Its tenant.
+        tenant_id: String,
+        /// 0 for the first.
+        page: u32,
+        /// WeChat's `next_openid` of the page before; empty for the first.
+        cursor: String,
+    },
+    /// Fetch the details of at most 100 followers and store them.
+    ChunkV1 {
+        /// The import.
+        import_id: String,
+        /// The account.
+        app_id: String,
+        /// Its tenant.
+        tenant_id: String,
+        /// The page they were listed on.
+        page: u32,
+        /// Which hundred of the page.
+        chunk: u32,
+        /// When the import began, unix seconds: what an event said later stands.
+        started_at: i64,
+        /// Whom to fetch.
+        open_ids: Vec<String>,
+    },
+    /// Mark those who left while nobody listened, in one shard of the tenant's people.
+    ReconcileV1 {
+        /// The import.
+        import_id: String,
+        /// The account.
+        app_id: String,
+        /// Its tenant.
+        tenant_id: String,
+        /// The shard.
+        shard: u32,
+        /// Where the page before ended.
+        cursor: Option<String>,
+    },
+    /// Look whether a paused import may go on.
+    ResumeV1 {
+        /// The import.
+        import_id: String,
+        /// The account.
+        app_id: String,
+        /// Its tenant.
+        tenant_id: String,
+    },
+    /// Somebody just followed: fetch what the push did not say (union id, scene, tags).
+    FanV1 {
+        /// The account.
+        app_id: String,
+        /// Its tenant.
+        tenant_id: String,
+        /// The follower.
+        open_id: String,
+        /// The push's `CreateTime`, unix seconds.
+        at: i64,
+    },
+}
+
+/// For `message-send`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SendJob {
+    /// Send a stored message.
+    MessageV1 {
+        /// The message.
+        message_id: String,
+        /// Its tenant.
+        tenant_id: String,
+        /// The account that sends it.
+        app_id: String,
+        /// The openid that gets it.
+        to: String,
+        /// WeChat's customer-service message, without `touser`.
+        content: Option<Value>,
+        /// `template_id`, `url`, `miniprogram`, `data`.
+        template: Option<Value>,
+        /// When it was accepted, unix milliseconds.
+        created_at: i64,
+    },
+    /// WeChat says what became of a template message.
+    TemplateResultV1 {
+        /// The tenant.
+        tenant_id: String,
+        /// The account.
+        app_id: String,
+        /// WeChat's `MsgID`.
+        wechat_msg_id: String,
+        /// `success`, `failed:user block`, `failed: system failed`.
+        status: String,
+    },
+    /// WeChat's full-network-release check: exchange the code, answer `<code>_from_api`.
+    ReleaseCheckV1 {
+        /// The test account.
+        app_id: String,
+        /// The code that the message carried.
+        code: String,
+        /// Who sent it.
+        open_id: String,
+    },
+}

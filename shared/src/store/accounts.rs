@@ -1,0 +1,342 @@
+//! Bound accounts and their reply rules. One account belongs to one tenant, by conditional write.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, keys,
+    table::{Attributes, Query, Update, any, item, n, put_action, read, s},
+};
+use crate::{
+    error::Error,
+    model::{account::AccountType, reply_rules::ReplyRules},
+};
+
+/// How long an instance answers from what it read of an account, seconds: a change of rules reaches every
+/// instance within this.
+pub const CACHE_SECONDS: i64 = 5;
+/// Accounts remembered at most by one instance.
+const CACHE_SIZE: usize = 10_000;
+/// How often a write that lost a race is decided anew.
+const RACES: usize = 4;
+
+/// Accounts lately read: (what, until).
+pub type Cache = Mutex<HashMap<String, (Arc<Entry>, i64)>>;
+
+/// What a callback needs to know of an account.
+pub struct Entry {
+    /// The account.
+    pub account: AccountRecord,
+    /// Its reply rules.
+    pub rules: ReplyRules,
+}
+
+/// Whether an account's authorization stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountStatus {
+    /// It stands.
+    Bound,
+    /// It was withdrawn; everything is kept.
+    Unbound,
+}
+
+/// An account as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// WeChat's app id.
+    pub app_id: String,
+    /// Whose it is.
+    pub tenant_id: String,
+    /// `gh_…`: the `ToUserName` of its pushes.
+    pub original_id: String,
+    /// Shown name.
+    pub name: String,
+    /// WeChat id, often empty.
+    pub alias: String,
+    /// Head picture.
+    pub avatar_url: String,
+    /// Its own QR code; hotlink protected by WeChat.
+    pub qr_code_url: String,
+    /// The company behind it.
+    pub principal_name: String,
+    /// Service or subscription.
+    pub account_type: AccountType,
+    /// WeChat's verification, qualification at least.
+    pub verified: bool,
+    /// Whether the authorization stands.
+    pub status: AccountStatus,
+    /// WeChat's funcscope ids that were granted.
+    pub granted: Vec<u32>,
+    /// When it was bound (last), unix seconds.
+    pub bound_at: i64,
+    /// When its authorization was withdrawn, unix seconds.
+    pub unbound_at: Option<i64>,
+    /// Deleted by its tenant: free for another.
+    #[serde(default)]
+    pub deleted: bool,
+    /// Counts the writes; every write names the one that it read.
+    pub revision: u64,
+}
+
+/// What became of a try to bind.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It is this tenant's; `newly` where it was not bound to it a moment ago.
+    Yes {
+        /// Whether an import should begin.
+        newly: bool,
+    },
+    /// Another tenant has it.
+    Elsewhere,
+}
+
+/// What became of a deletion.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone from the tenant's list.
+    Yes,
+    /// Its authorization still stands.
+    StillBound,
+    /// The tenant has no such account.
+    NotFound,
+}
+
+impl Store {
+    /// What a callback needs, at most [`CACHE_SECONDS`] old: one read on a cold or stale cache.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn account_entry(&self, app_id: &str) -> Result<Option<Arc<Entry>>, Error> {
+        let now = self.clock.unix();
+        let cached = self.account_cache.lock().unwrap_or_else(PoisonError::into_inner).get(app_id).cloned();
+        if let Some((entry, until)) = cached
+            && now < until
+        {
+            return Ok(Some(entry));
+        }
+        let key = keys::account(app_id);
+        let page = self
+            .query(Query {
+                table: &self.platform,
+                index: None,
+                consistent: true,
+                condition: "pk = :pk",
+                names: &[],
+                values: &[(":pk", s(&key.pk))],
+                descending: false,
+                limit: 10,
+                start: None,
+            })
+            .await?;
+        let (mut account, mut rules) = (None, ReplyRules::default());
+        for found in page.items {
+            let sk = found.get("sk").and_then(|v| v.as_s().ok()).cloned().unwrap_or_default();
+            if sk == key.sk {
+                account = Some(read::<AccountRecord>(found)?);
+            } else if sk == keys::reply_rules(app_id).sk {
+                rules = read::<StoredRules>(found)?.parse()?;
+            }
+        }
+        let Some(account) = account.filter(|a| !a.deleted) else { return Ok(None) };
+        let entry = Arc::new(Entry { account, rules });
+        let mut cache = self.account_cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= CACHE_SIZE {
+            cache.clear();
+        }
+        cache.insert(app_id.to_owned(), (Arc::clone(&entry), now + CACHE_SECONDS));
+        Ok(Some(entry))
+    }
+
+    fn forget_account(&self, app_id: &str) {
+        self.account_cache.lock().unwrap_or_else(PoisonError::into_inner).remove(app_id);
+    }
+
+    /// A tenant's account.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn account(&self, tenant: &str, app_id: &str) -> Result<Option<AccountRecord>, Error> {
+        Ok(self.any_account(app_id).await?.filter(|a| a.tenant_id == tenant && !a.deleted))
+    }
+
+    /// The account of a callback or a token, whoever has it; deleted ones too.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn any_account(&self, app_id: &str) -> Result<Option<AccountRecord>, Error> {
+        self.get(&self.platform, &keys::account(app_id)).await
+    }
+
+    /// A page of a tenant's accounts, by app id, after `after`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn accounts(&self, tenant: &str, limit: u32, after: Option<&str>) -> Result<Vec<AccountRecord>, Error> {
+        let from = keys::tenant_account(tenant, after.unwrap_or_default());
+        let page = self
+            .query(Query {
+                table: &self.platform,
+                index: None,
+                consistent: true,
+                condition: "pk = :pk AND begins_with(sk, :prefix)",
+                names: &[],
+                values: &[(":pk", s(&from.pk)), (":prefix", s(keys::TENANT_ACCOUNT))],
+                descending: false,
+                limit: i32::try_from(limit).unwrap_or(i32::MAX),
+                start: after.map(|_| from.attributes()),
+            })
+            .await?;
+        let app_ids = page.items.iter().filter_map(|i| i.get("app_id").and_then(|v| v.as_s().ok()));
+        let keys: Vec<_> = app_ids.map(|id| keys::account(id)).collect();
+        let mut found = Vec::new();
+        for account in self.get_many(&self.platform, &keys).await? {
+            found.push(read::<AccountRecord>(account)?);
+        }
+        found.retain(|a| a.tenant_id == tenant && !a.deleted);
+        found.sort_by(|a, b| a.app_id.cmp(&b.app_id));
+        Ok(found)
+    }
+
+    /// Binds an account to `account.tenant_id`, unless another tenant has it. What was bound before is renewed.
+    ///
+    /// # Errors
+    /// [`Error::Store`], also after losing [`RACES`] races.
+    pub async fn bind_account(&self, mut account: AccountRecord) -> Result<Bound, Error> {
+        for _ in 0..RACES {
+            let before = self.any_account(&account.app_id).await?;
+            if before.as_ref().is_some_and(|b| b.tenant_id != account.tenant_id && !b.deleted) {
+                return Ok(Bound::Elsewhere);
+            }
+            let newly = before.as_ref().is_none_or(|b| b.deleted || b.status == AccountStatus::Unbound);
+            account.revision = before.as_ref().map_or(1, |b| b.revision + 1);
+            if !newly && let Some(before) = &before {
+                account.bound_at = before.bound_at;
+            }
+            let condition = match &before {
+                None => ("attribute_not_exists(pk)", Attributes::new()),
+                Some(b) => ("revision = :seen", Attributes::from([(":seen".into(), n(b.revision))])),
+            };
+            let pointer = keys::tenant_account(&account.tenant_id, &account.app_id);
+            let mut actions = vec![
+                put_action(&self.platform, item(&keys::account(&account.app_id), &account, None)?, Some(condition))?,
+                put_action(&self.platform, item(&pointer, &Pointer { app_id: account.app_id.clone() }, None)?, None)?,
+            ];
+            if newly {
+                let update = Update::new().add("accounts_bound", n(1));
+                actions.push(update.action(&self.platform, &keys::counters())?);
+            }
+            if self.transact(actions).await? {
+                self.forget_account(&account.app_id);
+                return Ok(Bound::Yes { newly });
+            }
+        }
+        Err(Error::Store("an account is being bound by several at once".into()))
+    }
+
+    /// Marks an account's authorization as withdrawn at `at`, unless it was authorized again since. Everything
+    /// is kept. Answers whether anything changed.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn unbind_account(&self, app_id: &str, at: i64) -> Result<bool, Error> {
+        let update = Update::new()
+            .set("status", any(&AccountStatus::Unbound)?)
+            .set("unbound_at", n(at))
+            .add("revision", n(1))
+            .when(
+                "#status = :bound AND bound_at <= :at",
+                &[(":bound", any(&AccountStatus::Bound)?), (":at", n(at))],
+            )
+            .action(&self.platform, &keys::account(app_id))?;
+        let counter = Update::new().add("accounts_bound", n(-1)).action(&self.platform, &keys::counters())?;
+        let changed = self.transact(vec![update, counter]).await?;
+        self.forget_account(app_id);
+        Ok(changed)
+    }
+
+    /// Frees an unbound account for other tenants. Its fans and events stay this tenant's.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn delete_account(&self, tenant: &str, app_id: &str) -> Result<Deleted, Error> {
+        let Some(account) = self.account(tenant, app_id).await? else { return Ok(Deleted::NotFound) };
+        if account.status == AccountStatus::Bound {
+            return Ok(Deleted::StillBound);
+        }
+        let update = Update::new()
+            .set("deleted", AttributeValue::Bool(true))
+            .add("revision", n(1))
+            .when(
+                "revision = :seen AND #status = :unbound",
+                &[(":seen", n(account.revision)), (":unbound", any(&AccountStatus::Unbound)?)],
+            )
+            .action(&self.platform, &keys::account(app_id))?;
+        let pointer = Delete::builder()
+            .table_name(&self.platform)
+            .set_key(Some(keys::tenant_account(tenant, app_id).attributes()))
+            .build()
+            .map_err(|e| Error::Store(e.to_string()))?;
+        let done = self.transact(vec![update, TransactWriteItem::builder().delete(pointer).build()]).await?;
+        self.forget_account(app_id);
+        Ok(if done { Deleted::Yes } else { Deleted::StillBound })
+    }
+
+    /// An account's reply rules; empty ones where none were set.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn reply_rules(&self, app_id: &str) -> Result<ReplyRules, Error> {
+        match self.get::<StoredRules>(&self.platform, &keys::reply_rules(app_id)).await? {
+            Some(stored) => stored.parse(),
+            None => Ok(ReplyRules::default()),
+        }
+    }
+
+    /// Replaces an account's reply rules.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn put_reply_rules(&self, app_id: &str, rules: &ReplyRules) -> Result<(), Error> {
+        let json = serde_json::to_string(rules).map_err(|e| Error::Item(e.to_string()))?;
+        self.put(&self.platform, item(&keys::reply_rules(app_id), &StoredRules { rules: json }, None)?).await?;
+        self.forget_account(app_id);
+        Ok(())
+    }
+
+    /// How many accounts are bound, all tenants together.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn accounts_bound(&self) -> Result<u64, Error> {
+        let counters = self.get::<Counters>(&self.platform, &keys::counters()).await?;
+        Ok(counters.map_or(0, |c| c.accounts_bound))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pointer {
+    app_id: String,
+}
+
+#[derive(Deserialize)]
+struct Counters {
+    accounts_bound: u64,
+}
+
+/// Rules are kept as JSON text: a member of WeChat's that we do not know keeps its place and its type.
+#[derive(Serialize, Deserialize)]
+struct StoredRules {
+    rules: String,
+}
+
+impl StoredRules {
+    fn parse(&self) -> Result<ReplyRules, Error> {
+        serde_json::from_str(&self.rules).map_err(|e| Error::Item(e.to_string()))
+    }
+}

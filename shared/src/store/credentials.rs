@@ -1,0 +1,355 @@
+//! Tickets and tokens. A token is replaced only by its successor: one refresher at a time by lease, and every
+//! write names the version that it read.
+
+use serde::Deserialize;
+
+use super::{
+    Store, keys,
+    table::{Attributes, Query, Update, Written, n, read, s},
+};
+use crate::{error::Error, ids, model::token::Due, secret::Secret};
+
+/// How long a refresher may take before another takes over, seconds. Longer than WeChat's call may last.
+pub const LEASE_SECONDS: i64 = 20;
+/// Accounts looked up in one index page.
+const DUE_PAGE: i32 = 1_000;
+
+/// A token with its life.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Token {
+    /// The token.
+    pub token: Secret,
+    /// When WeChat gave it, unix seconds.
+    pub issued_at: i64,
+    /// How long it lives, seconds.
+    pub expires_in: i64,
+}
+
+/// The third-party platform's own.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ComponentCredentials {
+    /// The newest ticket.
+    pub ticket: Option<Secret>,
+    /// When it was pushed (its `CreateTime`), unix seconds.
+    #[serde(default)]
+    pub ticket_at: i64,
+    /// component_access_token.
+    #[serde(flatten)]
+    pub token: Option<Token>,
+    /// Counts the tokens.
+    #[serde(default)]
+    pub version: u64,
+    /// Until when somebody refreshes, unix seconds.
+    #[serde(default)]
+    pub lease_until: i64,
+}
+
+/// An account's.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuthorizerCredentials {
+    /// Whose the account is.
+    pub tenant_id: String,
+    /// authorizer_access_token.
+    #[serde(flatten)]
+    pub token: Option<Token>,
+    /// authorizer_refresh_token.
+    pub refresh_token: Secret,
+    /// Counts the tokens.
+    #[serde(default)]
+    pub version: u64,
+    /// Until when somebody refreshes, unix seconds.
+    #[serde(default)]
+    pub lease_until: i64,
+    /// Where the due index has it.
+    pub due: Option<String>,
+}
+
+/// Who holds a lease, and what was there when it was taken.
+pub struct Leased<T> {
+    /// Random; the write that ends the lease names it.
+    pub owner: String,
+    /// What was read with the lease.
+    pub credentials: T,
+}
+
+impl Store {
+    /// The platform's own credentials; empty ones before the first ticket.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn component(&self) -> Result<ComponentCredentials, Error> {
+        Ok(self.get(&self.credentials, &keys::component()).await?.unwrap_or_default())
+    }
+
+    /// Keeps a ticket unless a newer one is there.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_ticket(&self, ticket: &Secret, at: i64) -> Result<(), Error> {
+        let update = Update::new()
+            .set("ticket", s(ticket.expose()))
+            .set("ticket_at", n(at))
+            .when("attribute_not_exists(ticket_at) OR ticket_at <= :at", &[(":at", n(at))]);
+        self.update(&self.credentials, &keys::component(), update).await.map(drop)
+    }
+
+    /// Takes the lease on the component token, if nobody has it and the token is still `version`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn lease_component(
+        &self,
+        version: u64,
+        owner: String,
+    ) -> Result<Option<Leased<ComponentCredentials>>, Error> {
+        let written = self.update(&self.credentials, &keys::component(), self.lease(version, &owner)).await?;
+        leased(written, owner)
+    }
+
+    /// Takes the lease on an account's token.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn lease_authorizer(
+        &self,
+        app_id: &str,
+        version: u64,
+        owner: String,
+    ) -> Result<Option<Leased<AuthorizerCredentials>>, Error> {
+        let written = self.update(&self.credentials, &keys::authorizer(app_id), self.lease(version, &owner)).await?;
+        leased(written, owner)
+    }
+
+    fn lease(&self, version: u64, owner: &str) -> Update {
+        let now = self.clock.unix();
+        Update::new().set("lease_until", n(now + LEASE_SECONDS)).set("lease_owner", s(owner)).when(
+            "attribute_exists(pk) AND (attribute_not_exists(version) OR version = :seen) \
+             AND (attribute_not_exists(lease_until) OR lease_until <= :now)",
+            &[(":seen", n(version)), (":now", n(now))],
+        )
+    }
+
+    /// Replaces the component token, if the lease is still `owner`'s.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_component_token(&self, owner: &str, token: &Token) -> Result<bool, Error> {
+        let update = successor(Update::new(), token).when("lease_owner = :me", &[(":me", s(owner))]);
+        Ok(self.update(&self.credentials, &keys::component(), update).await?.done())
+    }
+
+    /// Replaces an account's token and its refresh token, if the lease is still `owner`'s. `due` is [`None`]
+    /// where the index entry stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_authorizer_token(
+        &self,
+        app_id: &str,
+        owner: &str,
+        token: &Token,
+        refresh_token: &Secret,
+        due: Option<Due>,
+    ) -> Result<bool, Error> {
+        let mut update = successor(Update::new(), token).set("refresh_token", s(refresh_token.expose()));
+        if let Some(due) = due {
+            update = set_due(update, app_id, due);
+        }
+        let update = update.when("lease_owner = :me", &[(":me", s(owner))]);
+        Ok(self.update(&self.credentials, &keys::authorizer(app_id), update).await?.done())
+    }
+
+    /// Gives a lease back after a failure.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn release_component(&self, owner: &str) -> Result<(), Error> {
+        let update = Update::new().remove("lease_until").when("lease_owner = :me", &[(":me", s(owner))]);
+        self.update(&self.credentials, &keys::component(), update).await.map(drop)
+    }
+
+    /// Gives a lease back after a failure.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn release_authorizer(&self, app_id: &str, owner: &str) -> Result<(), Error> {
+        let update = Update::new().remove("lease_until").when("lease_owner = :me", &[(":me", s(owner))]);
+        self.update(&self.credentials, &keys::authorizer(app_id), update).await.map(drop)
+    }
+
+    /// An account's credentials.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn authorizer(&self, app_id: &str) -> Result<Option<AuthorizerCredentials>, Error> {
+        self.get(&self.credentials, &keys::authorizer(app_id)).await
+    }
+
+    /// Stores what an authorization gave. It outdates whatever was there: WeChat makes the older refresh token
+    /// invalid. A refresher at work loses its lease.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn authorize(
+        &self,
+        tenant: &str,
+        app_id: &str,
+        token: Option<&Token>,
+        refresh_token: &Secret,
+        due: Due,
+    ) -> Result<(), Error> {
+        let update =
+            Update::new().set("tenant_id", s(tenant)).set("refresh_token", s(refresh_token.expose())).remove("lease_owner");
+        let update = match token {
+            Some(token) => successor(update, token),
+            None => update.remove("lease_until"),
+        };
+        let update = set_due(update, app_id, due);
+        self.update(&self.credentials, &keys::authorizer(app_id), update).await.map(drop)
+    }
+
+    /// Replaces a lost refresh token, if the account's is still `lost`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn recover_refresh_token(&self, app_id: &str, lost: &Secret, found: &Secret) -> Result<bool, Error> {
+        let update = Update::new()
+            .set("refresh_token", s(found.expose()))
+            .when("refresh_token = :lost", &[(":lost", s(lost.expose()))]);
+        Ok(self.update(&self.credentials, &keys::authorizer(app_id), update).await?.done())
+    }
+
+    /// Takes an account out of the due index: its authorization is gone.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn stop_refreshing(&self, app_id: &str) -> Result<(), Error> {
+        let update = Update::new().remove("due").remove("due_at").when("attribute_exists(pk)", &[]);
+        self.update(&self.credentials, &keys::authorizer(app_id), update).await.map(drop)
+    }
+
+    /// Accounts in one slot of the wheel.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn due_in_slot(&self, slot: u32) -> Result<Vec<String>, Error> {
+        self.due("due = :due", vec![(":due", s(keys::due_wheel(slot)))]).await
+    }
+
+    /// Accounts of unusual lifetimes that are due by `unix`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn due_by(&self, unix: i64) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        for shard in 0..keys::DUE_SHARDS {
+            let values = vec![(":due", s(keys::due_at(shard))), (":by", n(unix))];
+            found.extend(self.due("due = :due AND due_at <= :by", values).await?);
+        }
+        Ok(found)
+    }
+
+    async fn due(&self, condition: &str, values: Vec<(&str, aws_sdk_dynamodb::types::AttributeValue)>) -> Result<Vec<String>, Error> {
+        let (mut found, mut start) = (Vec::new(), None);
+        loop {
+            let page = self
+                .query(Query {
+                    table: &self.credentials,
+                    index: Some(keys::DUE_INDEX),
+                    consistent: false,
+                    condition,
+                    names: &[],
+                    values: &values,
+                    descending: false,
+                    limit: DUE_PAGE,
+                    start,
+                })
+                .await?;
+            found.extend(page.items.iter().filter_map(|i| {
+                let pk = i.get("pk").and_then(|v| v.as_s().ok())?;
+                keys::authorizer_of(pk).map(str::to_owned)
+            }));
+            start = page.next;
+            if start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The minute (unix seconds / 60) up to which the wheel was swept.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn refresh_tick(&self) -> Result<Option<i64>, Error> {
+        let found = self.get_item(&self.credentials, &keys::refresh_tick()).await?;
+        Ok(found.and_then(|i| i.get("minute").and_then(|v| v.as_n().ok()).and_then(|v| v.parse().ok())))
+    }
+
+    /// Remembers the minute up to which the wheel was swept; it never goes back.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_refresh_tick(&self, minute: i64) -> Result<(), Error> {
+        let update = Update::new()
+            .set("minute", n(minute))
+            .when("attribute_not_exists(#minute) OR #minute < :minute", &[(":minute", n(minute))]);
+        self.update(&self.credentials, &keys::refresh_tick(), update).await.map(drop)
+    }
+}
+
+fn successor(update: Update, token: &Token) -> Update {
+    update
+        .set("token", s(token.token.expose()))
+        .set("issued_at", n(token.issued_at))
+        .set("expires_in", n(token.expires_in))
+        .add("version", n(1))
+        .remove("lease_until")
+}
+
+fn set_due(update: Update, app_id: &str, due: Due) -> Update {
+    let (index, at) = due_key(app_id, due);
+    update.set("due", s(index)).set("due_at", n(at))
+}
+
+/// Where the due index has an account: partition and sort key.
+fn due_key(app_id: &str, due: Due) -> (String, i64) {
+    match due {
+        Due::Wheel { slot } => (keys::due_wheel(slot), 0),
+        Due::At { unix } => (keys::due_at(ids::shard(app_id, keys::DUE_SHARDS)), unix),
+    }
+}
+
+/// Whether the index entry `stored` already says `due`.
+#[must_use]
+pub fn is_due_key(app_id: &str, stored: Option<&str>, due: Due) -> bool {
+    matches!(due, Due::Wheel { .. }) && stored == Some(due_key(app_id, due).0.as_str())
+}
+
+fn leased<T: serde::de::DeserializeOwned>(written: Written, owner: String) -> Result<Option<Leased<T>>, Error> {
+    match written {
+        Written::Done(item) => Ok(Some(Leased { owner, credentials: read::<T>(item)? })),
+        Written::Refused(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_read_with_and_without_a_token() {
+        let bare: ComponentCredentials = read(Attributes::from([("ticket_at".into(), n(5))])).unwrap();
+        assert!(bare.token.is_none());
+        let full: ComponentCredentials = read(Attributes::from([
+            ("ticket".into(), s("t")),
+            ("ticket_at".into(), n(5)),
+            ("token".into(), s("a")),
+            ("issued_at".into(), n(5)),
+            ("expires_in".into(), n(7200)),
+            ("version".into(), n(3)),
+        ]))
+        .unwrap();
+        assert_eq!(full.token.map(|t| t.expires_in), Some(7200));
+        assert_eq!(full.version, 3);
+    }
+}

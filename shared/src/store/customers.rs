@@ -1,0 +1,191 @@
+//! Customers: persons, found through the people index. A person without an item of its own is its fans alone.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store,
+    fans::{Fan, people_shard},
+    keys,
+    table::{Query, Update, read, s},
+};
+use crate::error::Error;
+
+/// Index entries read at once.
+const INDEX_PAGE: i32 = 400;
+/// Index entries that one listing looks at before it hands back a cursor, even with few hits.
+const LISTING_BOUND: usize = 4_000;
+/// A merge may point to a customer that was merged itself; longer chains than this are a defect.
+const MERGES: usize = 8;
+
+/// A person's own item, where there is one.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CustomerItem {
+    /// The customer that this one became part of.
+    pub merged_into: Option<String>,
+}
+
+/// A person with all its fans.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// `cus_…`.
+    pub id: String,
+    /// As follower of each account.
+    pub fans: Vec<Fan>,
+}
+
+/// Where a listing goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeopleCursor {
+    /// The shard.
+    pub shard: u32,
+    /// The customer listed last.
+    pub after: String,
+}
+
+/// A page of keys in one shard: fans by customer.
+pub struct ShardPage {
+    /// (app id, openid) by customer id; complete for each customer.
+    pub customers: BTreeMap<String, Vec<(String, String)>>,
+    /// The last customer, where there is more.
+    pub more_after: Option<String>,
+}
+
+impl Store {
+    /// A tenant's customer; an id that was merged answers the one it became part of.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn customer(&self, tenant: &str, id: &str) -> Result<Option<Person>, Error> {
+        let mut id = id.to_owned();
+        for _ in 0..MERGES {
+            let fans = self.fans_of(tenant, &id).await?;
+            if !fans.is_empty() {
+                return Ok(Some(Person { id, fans }));
+            }
+            let item: Option<CustomerItem> = self.get(&self.customers, &keys::customer(tenant, &id)).await?;
+            match item.and_then(|i| i.merged_into) {
+                Some(into) => id = into,
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn fans_of(&self, tenant: &str, id: &str) -> Result<Vec<Fan>, Error> {
+        let page = self
+            .query(Query {
+                table: &self.customers,
+                index: Some(keys::PEOPLE_INDEX),
+                consistent: false,
+                condition: "people = :people AND customer_id = :id",
+                names: &[],
+                values: &[(":people", s(keys::people(tenant, people_shard(id)))), (":id", s(id))],
+                descending: false,
+                limit: INDEX_PAGE,
+                start: None,
+            })
+            .await?;
+        let keys: Vec<_> = page
+            .items
+            .iter()
+            .filter_map(|i| keys::fan_of(i.get("pk")?.as_s().ok()?))
+            .map(|(app, open)| keys::fan(tenant, app, open))
+            .collect();
+        self.get_many(&self.customers, &keys).await?.into_iter().map(read).collect()
+    }
+
+    /// Leaves word that `old` became part of `new`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn redirect_customer(&self, tenant: &str, old: &str, new: &str) -> Result<(), Error> {
+        let update = Update::new().set("merged_into", s(new));
+        self.update(&self.customers, &keys::customer(tenant, old), update).await.map(drop)
+    }
+
+    /// One page of a shard of a tenant's people.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn people(&self, tenant: &str, shard: u32, after: Option<&str>) -> Result<ShardPage, Error> {
+        let page = self
+            .query(Query {
+                table: &self.customers,
+                index: Some(keys::PEOPLE_INDEX),
+                consistent: false,
+                condition: "people = :people AND customer_id > :after",
+                names: &[],
+                values: &[(":people", s(keys::people(tenant, shard))), (":after", s(after.unwrap_or(" ")))],
+                descending: false,
+                limit: INDEX_PAGE,
+                start: None,
+            })
+            .await?;
+        let mut customers: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        for entry in &page.items {
+            let text = |name: &str| entry.get(name).and_then(|v| v.as_s().ok());
+            let (Some(id), Some(pk)) = (text("customer_id"), text("pk")) else { continue };
+            let fans = customers.entry(id.clone()).or_default();
+            if let Some((app, open)) = keys::fan_of(pk) {
+                fans.push((app.to_owned(), open.to_owned()));
+            }
+        }
+        let mut more_after = None;
+        if page.next.is_some() {
+            // the page may have cut the last customer in two: the next page begins with it
+            if customers.len() > 1 {
+                customers.pop_last();
+            }
+            more_after = customers.keys().next_back().cloned();
+        }
+        Ok(ShardPage { customers, more_after })
+    }
+
+    /// Up to `limit` of a tenant's customers that `keep` accepts, and where to go on. A page may hold fewer than
+    /// `limit` and still have a cursor: a listing looks at [`LISTING_BOUND`] entries at most.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn list_customers(
+        &self,
+        tenant: &str,
+        limit: usize,
+        cursor: Option<PeopleCursor>,
+        keep: impl Fn(&Fan) -> bool,
+    ) -> Result<(Vec<Person>, Option<PeopleCursor>), Error> {
+        let (mut shard, mut after) = cursor.map_or((0, None), |c| (c.shard, Some(c.after)));
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        while shard < keys::PEOPLE_SHARDS {
+            let page = self.people(tenant, shard, after.as_deref()).await?;
+            let keys: Vec<_> =
+                page.customers.values().flatten().map(|(app, open)| keys::fan(tenant, app, open)).collect();
+            looked_at += keys.len();
+            let mut fans: BTreeMap<String, Vec<Fan>> = BTreeMap::new();
+            for fan in self.get_many(&self.customers, &keys).await? {
+                let fan: Fan = read(fan)?;
+                fans.entry(fan.customer_id.clone()).or_default().push(fan);
+            }
+            for (id, mut fans) in fans {
+                if fans.iter().any(&keep) {
+                    fans.sort_by(|a, b| (&a.app_id, &a.open_id).cmp(&(&b.app_id, &b.open_id)));
+                    found.push(Person { id: id.clone(), fans });
+                    if found.len() == limit {
+                        return Ok((found, Some(PeopleCursor { shard, after: id })));
+                    }
+                }
+            }
+            after = page.more_after;
+            if after.is_none() {
+                shard += 1;
+            }
+            if looked_at >= LISTING_BOUND && shard < keys::PEOPLE_SHARDS {
+                let after = after.unwrap_or_else(|| " ".into());
+                return Ok((found, Some(PeopleCursor { shard, after })));
+            }
+        }
+        Ok((found, None))
+    }
+}

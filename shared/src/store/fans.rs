@@ -1,0 +1,348 @@
+//! Fans: what an account's followers said and did lately, and what WeChat tells of them.
+//!
+//! A fan's item is made of registers, each with its own time; a write names the time that it knows of, so that
+//! pushes may come twice, late and in any order: a redelivery changes nothing.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, keys,
+    table::{Attributes, Update, any, item, n, read, s},
+};
+use crate::{
+    error::Error,
+    ids,
+    model::window::Windows,
+    wechat::UserInfo,
+};
+
+/// Who is meant, with the tenant that asks.
+#[derive(Debug, Clone, Copy)]
+pub struct FanId<'a> {
+    /// The tenant.
+    pub tenant: &'a str,
+    /// The account.
+    pub app_id: &'a str,
+    /// The follower.
+    pub open_id: &'a str,
+}
+
+impl FanId<'_> {
+    /// The customer that this fan is until WeChat tells a union id.
+    #[must_use]
+    pub fn own_customer(&self) -> String {
+        ids::derived("cus", &[self.tenant, "openid", self.app_id, self.open_id])
+    }
+
+    fn key(&self) -> keys::Key {
+        keys::fan(self.tenant, self.app_id, self.open_id)
+    }
+}
+
+/// The customer of everybody with this union id.
+#[must_use]
+pub fn union_customer(tenant: &str, union_id: &str) -> String {
+    ids::derived("cus", &[tenant, "unionid", union_id])
+}
+
+/// The shard of the people index that a customer is in.
+#[must_use]
+pub fn people_shard(customer_id: &str) -> u32 {
+    ids::shard(customer_id, keys::PEOPLE_SHARDS)
+}
+
+/// A fan as stored. Times are unix seconds.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Fan {
+    /// Whose.
+    pub tenant_id: String,
+    /// The account.
+    pub app_id: String,
+    /// The follower.
+    pub open_id: String,
+    /// The person.
+    pub customer_id: String,
+    /// Index partition of the person.
+    pub people: String,
+    /// Whether they follow.
+    pub subscribed: bool,
+    /// The time of what `subscribed` says.
+    pub status_at: Option<i64>,
+    /// When they followed (last).
+    pub subscribed_at: Option<i64>,
+    /// When they left (last).
+    pub unsubscribed_at: Option<i64>,
+    /// WeChat's `subscribe_scene`.
+    pub subscribe_scene: Option<String>,
+    /// Numeric scene of the QR code they came by.
+    pub qr_scene: Option<i64>,
+    /// String scene of the QR code they came by.
+    pub qr_scene_str: Option<String>,
+    /// Across the accounts of one open-platform account.
+    pub union_id: Option<String>,
+    /// As OAuth told it; user/info has not told it since 2021.
+    pub nickname: Option<String>,
+    /// Head picture.
+    pub avatar_url: Option<String>,
+    /// 0 unknown, 1 male, 2 female; not told since 2021.
+    pub gender: Option<i64>,
+    /// Not told since 2021.
+    pub country: Option<String>,
+    /// Not told since 2021.
+    pub province: Option<String>,
+    /// Not told since 2021.
+    pub city: Option<String>,
+    /// `zh_CN`, …
+    pub language: Option<String>,
+    /// The account's note.
+    pub remark: Option<String>,
+    /// WeChat's tags.
+    pub tag_ids: Vec<i64>,
+    /// When the last message came.
+    pub message_at: Option<i64>,
+    /// Sends since.
+    pub message_used: u32,
+    /// When the last menu click or scan came.
+    pub menu_at: Option<i64>,
+    /// Sends since.
+    pub menu_used: u32,
+    /// When the last follow came.
+    pub follow_at: Option<i64>,
+    /// Sends since.
+    pub follow_used: u32,
+    /// When anything else came.
+    pub seen_at: Option<i64>,
+    /// When the item was made.
+    pub created_at: i64,
+    /// The import that saw them last.
+    pub seen_import: Option<String>,
+}
+
+impl Fan {
+    /// The reply windows.
+    #[must_use]
+    pub fn windows(&self) -> Windows {
+        Windows {
+            message_at: self.message_at,
+            message_used: self.message_used,
+            menu_at: self.menu_at,
+            menu_used: self.menu_used,
+            follow_at: self.follow_at,
+            follow_used: self.follow_used,
+        }
+    }
+
+    /// When they did something last.
+    #[must_use]
+    pub fn last_interaction(&self) -> Option<i64> {
+        [self.message_at, self.menu_at, self.follow_at, self.seen_at, self.status_at].into_iter().flatten().max()
+    }
+}
+
+/// What a push says of its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touch {
+    /// They follow, perhaps by a QR code's scene.
+    Followed {
+        /// The scene, without `qrscene_`.
+        scene: Option<String>,
+    },
+    /// They left.
+    Unfollowed,
+    /// They wrote.
+    Message,
+    /// They clicked or scanned what opens a window.
+    Menu,
+    /// Anything else.
+    Seen,
+}
+
+/// The details that WeChat told, to be stored at import.
+pub struct Details<'a> {
+    /// What WeChat answered.
+    pub info: &'a UserInfo,
+    /// Statuses of this time or later stand, unix seconds.
+    pub as_of: i64,
+    /// The import that asks; none for a single fan.
+    pub import_id: Option<&'a str>,
+}
+
+impl Store {
+    /// Stores what a push of `at` says of its sender. What a newer push said stands; the same push again
+    /// changes nothing. `first` tells a push that is surely new, so that two in one second both count.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn touch_fan(&self, fan: FanId<'_>, touch: &Touch, at: i64, first: bool) -> Result<bool, Error> {
+        let customer = fan.own_customer();
+        let base = Update::new()
+            .set_if_absent("tenant_id", s(fan.tenant))
+            .set_if_absent("app_id", s(fan.app_id))
+            .set_if_absent("open_id", s(fan.open_id))
+            .set_if_absent("people", s(keys::people(fan.tenant, people_shard(&customer))))
+            .set_if_absent("customer_id", s(customer))
+            .set_if_absent("created_at", n(at));
+        let yes = AttributeValue::Bool(true);
+        let (update, register) = match touch {
+            Touch::Followed { scene } => {
+                let update = base
+                    .set("subscribed", yes)
+                    .set("subscribed_at", n(at))
+                    .set("follow_at", n(at))
+                    .set("follow_used", n(0))
+                    .set_some("qr_scene", scene.as_ref().and_then(|v| v.parse::<i64>().ok()).map(n))
+                    .set_some("qr_scene_str", scene.clone().filter(|v| v.parse::<i64>().is_err()).map(s));
+                (update, "status_at")
+            }
+            Touch::Unfollowed => {
+                (base.set("subscribed", AttributeValue::Bool(false)).set("unsubscribed_at", n(at)), "status_at")
+            }
+            Touch::Message => (base.set_if_absent("subscribed", yes).set("message_used", n(0)), "message_at"),
+            Touch::Menu => (base.set_if_absent("subscribed", yes).set("menu_used", n(0)), "menu_at"),
+            Touch::Seen => (base, "seen_at"),
+        };
+        let than = if first { "<=" } else { "<" };
+        let update = update.set(register, n(at)).when(
+            &format!("attribute_not_exists(#{register}) OR #{register} {than} :at"),
+            &[(":at", n(at))],
+        );
+        Ok(self.update(&self.customers, &fan.key(), update).await?.done())
+    }
+
+    /// One fan.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn fan(&self, fan: FanId<'_>) -> Result<Option<Fan>, Error> {
+        self.get(&self.customers, &fan.key()).await
+    }
+
+    /// Several fans of one account, in no order; those that are not there are left out.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn fans(&self, tenant: &str, app_id: &str, open_ids: &[&str]) -> Result<Vec<Fan>, Error> {
+        let keys: Vec<_> = open_ids.iter().map(|id| keys::fan(tenant, app_id, id)).collect();
+        self.get_many(&self.customers, &keys).await?.into_iter().map(read).collect()
+    }
+
+    /// Stores fans that are new here, one write each; answers for each whether it was new.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn insert_fans(&self, tenant: &str, app_id: &str, details: &[Details<'_>]) -> Result<Vec<bool>, Error> {
+        let now = self.clock.unix();
+        let statements = details
+            .iter()
+            .map(|d| {
+                let id = FanId { tenant, app_id, open_id: &d.info.openid };
+                let fan = item(&id.key(), &from_info(id, d, now), None)?;
+                Ok(insert_statement(&self.customers, fan))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let batches = statements.chunks(super::table::BATCH_WRITE).map(|c| self.statements(c.to_vec()));
+        Ok(futures::future::try_join_all(batches).await?.concat())
+    }
+
+    /// Stores details of a fan that is here already: the status only where no event of `as_of` or later spoke,
+    /// the rest always. Answers the customer that the fan left, where a union id made it another's.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn update_fan(&self, before: &Fan, details: &Details<'_>) -> Result<Option<String>, Error> {
+        let id = FanId { tenant: &before.tenant_id, app_id: &before.app_id, open_id: &before.open_id };
+        let info = details.info;
+        let mut update = Update::new();
+        let text = |v: &Option<String>| v.clone().filter(|v| !v.is_empty()).map(s);
+        if info.subscribe {
+            update = update
+                .set_some("subscribe_scene", text(&info.subscribe_scene))
+                .set_some("qr_scene", info.qr_scene.filter(|v| *v != 0).map(n))
+                .set_some("qr_scene_str", text(&info.qr_scene_str))
+                .set_some("language", text(&info.language))
+                .set_some("nickname", text(&info.nickname))
+                .set_some("avatar_url", text(&info.headimgurl))
+                .set("tag_ids", any(&info.tagid_list)?)
+                .set("remark", s(info.remark.clone().unwrap_or_default()));
+        }
+        let union = info.unionid.as_deref().filter(|u| !u.is_empty());
+        let customer = union.map(|u| union_customer(id.tenant, u)).filter(|c| *c != before.customer_id);
+        update = update.set_some("union_id", union.map(s)).set_some("seen_import", details.import_id.map(s));
+        if let Some(customer) = &customer {
+            update = update
+                .set("people", s(keys::people(id.tenant, people_shard(customer))))
+                .set("customer_id", s(customer));
+        }
+        let status = update
+            .clone()
+            .set("subscribed", AttributeValue::Bool(info.subscribe))
+            .set_some("subscribed_at", info.subscribe_time.filter(|_| info.subscribe).map(n))
+            .when("attribute_not_exists(status_at) OR status_at < :as_of", &[(":as_of", n(details.as_of))]);
+        if !self.update(&self.customers, &id.key(), status).await?.done() {
+            let update = update.when("attribute_exists(pk)", &[]);
+            self.update(&self.customers, &id.key(), update).await?;
+        }
+        Ok(customer.map(|_| before.customer_id.clone()))
+    }
+
+    /// Marks a fan whom `import_id` did not see as gone, unless an event since `started_at` says otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn mark_gone(&self, fan: FanId<'_>, import_id: &str, started_at: i64) -> Result<bool, Error> {
+        let update = Update::new()
+            .set("subscribed", AttributeValue::Bool(false))
+            .set("unsubscribed_at", n(started_at))
+            .set("status_at", n(started_at))
+            .when(
+                "subscribed = :yes AND (attribute_not_exists(seen_import) OR seen_import <> :import) \
+                 AND (attribute_not_exists(status_at) OR status_at < :started)",
+                &[(":yes", AttributeValue::Bool(true)), (":import", s(import_id)), (":started", n(started_at))],
+            );
+        Ok(self.update(&self.customers, &fan.key(), update).await?.done())
+    }
+}
+
+/// A fan whom we see for the first time.
+fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
+    let info = details.info;
+    let text = |v: &Option<String>| v.clone().filter(|v| !v.is_empty());
+    let union_id = text(&info.unionid);
+    let customer_id = union_id.as_deref().map_or_else(|| id.own_customer(), |u| union_customer(id.tenant, u));
+    Fan {
+        tenant_id: id.tenant.into(),
+        app_id: id.app_id.into(),
+        open_id: id.open_id.into(),
+        people: keys::people(id.tenant, people_shard(&customer_id)),
+        customer_id,
+        subscribed: info.subscribe,
+        subscribed_at: info.subscribe_time,
+        subscribe_scene: text(&info.subscribe_scene),
+        qr_scene: info.qr_scene.filter(|v| *v != 0),
+        qr_scene_str: text(&info.qr_scene_str),
+        union_id,
+        nickname: text(&info.nickname),
+        avatar_url: text(&info.headimgurl),
+        gender: info.sex,
+        country: text(&info.country),
+        province: text(&info.province),
+        city: text(&info.city),
+        language: text(&info.language),
+        remark: text(&info.remark),
+        tag_ids: info.tagid_list.clone(),
+        created_at: now,
+        seen_import: details.import_id.map(str::to_owned),
+        ..Fan::default()
+    }
+}
+
+/// PartiQL that inserts an item and fails on one that exists.
+fn insert_statement(table: &str, item: Attributes) -> (String, Vec<AttributeValue>) {
+    let mut attributes: Vec<_> = item.into_iter().collect();
+    attributes.sort_by(|a, b| a.0.cmp(&b.0)); // one statement text for all, which DynamoDB can cache
+    let members: Vec<_> = attributes.iter().map(|(name, _)| format!("'{name}': ?")).collect();
+    let statement = format!("INSERT INTO \"{table}\" VALUE {{{}}}", members.join(", "));
+    (statement, attributes.into_iter().map(|(_, v)| v).collect())
+}

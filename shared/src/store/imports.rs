@@ -1,0 +1,373 @@
+//! Imports. A page's list is stored before it is fanned out, and a chunk's receipt *is* its count: both can be
+//! written any number of times and count once.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, keys,
+    table::{Attributes, Query, Update, Written, any, item, n, put_action, read, s},
+};
+use crate::error::Error;
+
+/// How long lists and receipts are kept, seconds: longer than any import lasts, pauses included.
+const PAGES_KEPT_SECONDS: i64 = 30 * 24 * 3600;
+/// Receipts of pages read at once.
+const PAGES_PER_QUERY: i32 = 500;
+
+/// Where an import stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportStatus {
+    /// It goes on.
+    Running,
+    /// It waits for WeChat's quota until `paused_until`.
+    Paused,
+    /// Everybody is here and those who left are marked.
+    Completed,
+    /// It cannot go on; `error` says why.
+    Failed,
+}
+
+/// An import as stored. Times are unix seconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Import {
+    /// `imp_…`.
+    pub id: String,
+    /// The account.
+    pub app_id: String,
+    /// Whose.
+    pub tenant_id: String,
+    /// Where it stands.
+    pub status: ImportStatus,
+    /// WeChat's `total` on the first page.
+    pub followers_total: Option<u64>,
+    /// Openids listed so far.
+    #[serde(default)]
+    pub followers_listed: u64,
+    /// Pages listed so far.
+    #[serde(default)]
+    pub pages_listed: u32,
+    /// The cursor of the page to list next; none when all are listed.
+    pub next_cursor: Option<String>,
+    /// Whether the last page was listed.
+    #[serde(default)]
+    pub listing_done: bool,
+    /// Pages whose chunks are all done, with their counts: `page → imported`.
+    #[serde(default)]
+    pub pages_done: BTreeMap<String, u64>,
+    /// Shards of people that were reconciled.
+    #[serde(default)]
+    pub shards_done: Vec<u32>,
+    /// When it began.
+    pub started_at: i64,
+    /// When it ended.
+    pub finished_at: Option<i64>,
+    /// When it looks again.
+    pub paused_until: Option<i64>,
+    /// Why it paused or failed.
+    pub error: Option<String>,
+}
+
+/// A page as listed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListedPage {
+    /// Whom it holds.
+    pub open_ids: Vec<String>,
+    /// WeChat's cursor of the next one; none on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// What became of starting one.
+pub enum Started {
+    /// It is new.
+    New,
+    /// This one is still running or paused.
+    Running(Box<Import>),
+}
+
+impl Store {
+    /// Starts an import unless one runs on the account.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn start_import(&self, import: &Import) -> Result<Started, Error> {
+        let lock = item(&keys::import_running(&import.app_id), &Running { import_id: import.id.clone() }, None)?;
+        let mut stored = item(&keys::import(&import.app_id, &import.id), import, None)?;
+        stored.insert("pages_done".into(), AttributeValue::M(Attributes::new()));
+        let free = Some(("attribute_not_exists(pk)", Attributes::new()));
+        let actions = vec![put_action(&self.work, lock, free)?, put_action(&self.work, stored, None)?];
+        if self.transact(actions).await? {
+            return Ok(Started::New);
+        }
+        let running = self.running_import(&import.app_id).await?;
+        running.map_or_else(
+            || Err(Error::Store("an import ended just now".into())),
+            |running| Ok(Started::Running(Box::new(running))),
+        )
+    }
+
+    /// The import that runs or pauses on an account.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn running_import(&self, app_id: &str) -> Result<Option<Import>, Error> {
+        match self.get::<Running>(&self.work, &keys::import_running(app_id)).await? {
+            Some(running) => self.import(app_id, &running.import_id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// An import of an account.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn import(&self, app_id: &str, id: &str) -> Result<Option<Import>, Error> {
+        if id == keys::import_running("").sk {
+            return Ok(None);
+        }
+        self.get(&self.work, &keys::import(app_id, id)).await
+    }
+
+    /// An account's imports, newest first, before the id `before`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn imports(&self, app_id: &str, limit: u32, before: Option<&str>) -> Result<Vec<Import>, Error> {
+        let key = keys::import(app_id, before.unwrap_or("imp_~"));
+        let page = self
+            .query(Query {
+                table: &self.work,
+                index: None,
+                consistent: true,
+                condition: "pk = :pk AND sk BETWEEN :first AND :before",
+                names: &[],
+                values: &[(":pk", s(&key.pk)), (":first", s("imp_")), (":before", s(&key.sk))],
+                descending: true,
+                limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
+                start: None,
+            })
+            .await?;
+        let mut found = page.items.into_iter().map(read::<Import>).collect::<Result<Vec<_>, _>>()?;
+        found.retain(|i| Some(i.id.as_str()) != before);
+        found.truncate(limit as usize);
+        Ok(found)
+    }
+
+    /// Stores a listed page once: what was stored first stands, so that its chunks are always the same.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_page(&self, import: &Import, page: u32, listed: &ListedPage) -> Result<ListedPage, Error> {
+        let ttl = self.clock.unix() + PAGES_KEPT_SECONDS;
+        match self.put_new(&self.work, item(&keys::page_list(&import.id, page), listed, Some(ttl))?).await? {
+            Written::Done(_) => Ok(listed.clone()),
+            Written::Refused(Some(before)) => read(before),
+            Written::Refused(None) => Err(Error::Store("the page that exists was not answered".into())),
+        }
+    }
+
+    /// A page as listed.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn listed_page(&self, import_id: &str, page: u32) -> Result<Option<ListedPage>, Error> {
+        self.get(&self.work, &keys::page_list(import_id, page)).await
+    }
+
+    /// Counts a listed page, once; answers the import as it is then.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn count_page(
+        &self,
+        import: &Import,
+        page: u32,
+        listed: &ListedPage,
+        total: u64,
+    ) -> Result<Import, Error> {
+        let mut update = Update::new()
+            .add("followers_listed", n(listed.open_ids.len()))
+            .set("pages_listed", n(page + 1))
+            .set_if_absent("followers_total", n(total))
+            .when("pages_listed = :page", &[(":page", n(page))]);
+        update = match &listed.next_cursor {
+            Some(cursor) => update.set("next_cursor", s(cursor)),
+            None => update.remove("next_cursor").set("listing_done", AttributeValue::Bool(true)),
+        };
+        let key = keys::import(&import.app_id, &import.id);
+        match self.update(&self.work, &key, update).await? {
+            Written::Done(item) | Written::Refused(Some(item)) => read(item),
+            Written::Refused(None) => Err(Error::Item("the import is gone".into())),
+        }
+    }
+
+    /// Receipts of a page: `chunk → how many it stored`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_receipt(
+        &self,
+        import_id: &str,
+        page: u32,
+        chunk: u32,
+        imported: u64,
+    ) -> Result<BTreeMap<u32, u64>, Error> {
+        let update = Update::new()
+            .set(&receipt_name(chunk), n(imported))
+            .set("ttl", n(self.clock.unix() + PAGES_KEPT_SECONDS));
+        match self.update(&self.work, &keys::page_done(import_id, page), update).await? {
+            Written::Done(item) => Ok(receipts(&item)),
+            Written::Refused(_) => Err(Error::Store("a receipt was refused".into())),
+        }
+    }
+
+    /// Receipts of all pages that have some.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn receipts(&self, import_id: &str) -> Result<BTreeMap<u32, BTreeMap<u32, u64>>, Error> {
+        let (mut found, mut start) = (BTreeMap::new(), None);
+        loop {
+            let page = self
+                .query(Query {
+                    table: &self.work,
+                    index: None,
+                    consistent: true,
+                    condition: "pk = :pk AND begins_with(sk, :done)",
+                    names: &[],
+                    values: &[(":pk", s(keys::page_done(import_id, 0).pk)), (":done", s(keys::PAGE_DONE))],
+                    descending: false,
+                    limit: PAGES_PER_QUERY,
+                    start,
+                })
+                .await?;
+            for entry in &page.items {
+                let number = entry.get("sk").and_then(|v| v.as_s().ok()).and_then(|sk| sk.strip_prefix(keys::PAGE_DONE));
+                if let Some(number) = number.and_then(|v| v.parse().ok()) {
+                    found.insert(number, receipts(entry));
+                }
+            }
+            start = page.next;
+            if start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Marks a page whose chunks are all done; answers the import as it is then.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn finish_page(&self, app_id: &str, import_id: &str, page: u32, imported: u64) -> Result<Import, Error> {
+        let update = Update::new().set_in("pages_done", &page.to_string(), n(imported)).when("attribute_exists(pk)", &[]);
+        self.updated_import(app_id, import_id, update).await
+    }
+
+    /// Marks a reconciled shard; answers the import as it is then.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn finish_shard(&self, app_id: &str, import_id: &str, shard: u32) -> Result<Import, Error> {
+        let update = Update::new()
+            .add("shards_done", AttributeValue::Ns(vec![shard.to_string()]))
+            .when("attribute_exists(pk)", &[]);
+        self.updated_import(app_id, import_id, update).await
+    }
+
+    async fn updated_import(&self, app_id: &str, import_id: &str, update: Update) -> Result<Import, Error> {
+        match self.update(&self.work, &keys::import(app_id, import_id), update).await? {
+            Written::Done(item) => read(item),
+            Written::Refused(_) => Err(Error::Item("the import is gone".into())),
+        }
+    }
+
+    /// Pauses a running import until `until`, unix seconds.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn pause_import(&self, app_id: &str, id: &str, until: i64, why: &str) -> Result<bool, Error> {
+        let update = Update::new()
+            .set("status", any(&ImportStatus::Paused)?)
+            .set("paused_until", n(until))
+            .set("error", s(why))
+            .when("#status = :running", &[(":running", any(&ImportStatus::Running)?)]);
+        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.done())
+    }
+
+    /// Lets a paused import go on; `by` names who did, so that it may finish what it began after a crash.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn resume_import(&self, app_id: &str, id: &str, by: &str) -> Result<bool, Error> {
+        let update = Update::new()
+            .set("status", any(&ImportStatus::Running)?)
+            .set("resumed_by", s(by))
+            .remove("paused_until")
+            .remove("error")
+            .when(
+                "#status = :paused OR (#status = :running AND resumed_by = :by)",
+                &[
+                    (":paused", any(&ImportStatus::Paused)?),
+                    (":running", any(&ImportStatus::Running)?),
+                    (":by", s(by)),
+                ],
+            );
+        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.done())
+    }
+
+    /// Ends an import that has not ended, and frees the account for the next one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn end_import(
+        &self,
+        app_id: &str,
+        id: &str,
+        status: ImportStatus,
+        error: Option<&str>,
+    ) -> Result<(), Error> {
+        let update = Update::new()
+            .set("status", any(&status)?)
+            .set("finished_at", n(self.clock.unix()))
+            .set_some("error", error.map(s))
+            .remove("paused_until")
+            .when("attribute_exists(pk) AND attribute_not_exists(finished_at)", &[]);
+        self.update(&self.work, &keys::import(app_id, id), update).await?;
+        let key = keys::import_running(app_id);
+        let free = self
+            .db
+            .delete_item()
+            .table_name(&self.work)
+            .set_key(Some(key.attributes()))
+            .condition_expression("import_id = :id")
+            .expression_attribute_values(":id", s(id))
+            .send()
+            .await;
+        match free {
+            Ok(_) => Ok(()),
+            Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
+            Err(e) => Err(Error::Store(crate::error::sdk_error(&e))),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Running {
+    import_id: String,
+}
+
+const RECEIPT: &str = "chunk_";
+
+fn receipt_name(chunk: u32) -> String {
+    format!("{RECEIPT}{chunk}")
+}
+
+fn receipts(item: &Attributes) -> BTreeMap<u32, u64> {
+    let number = |(name, value): (&String, &AttributeValue)| {
+        Some((name.strip_prefix(RECEIPT)?.parse().ok()?, value.as_n().ok()?.parse().ok()?))
+    };
+    item.iter().filter_map(number).collect()
+}

@@ -1,0 +1,157 @@
+//! Table keys. The only place that spells one; everyone else passes a [`Key`].
+//!
+//! | table | item | `pk` | `sk` | written by |
+//! |---|---|---|---|---|
+//! | platform | tenant | `TENANT#<tenant>` | `TENANT` | tenant-api |
+//! | platform | an account of a tenant | `TENANT#<tenant>` | `ACCOUNT#<app_id>` | authorization-callback, tenant-api |
+//! | platform | API key | `APIKEY#<sha256>` | `APIKEY` | tenant-api |
+//! | platform | account | `ACCOUNT#<app_id>` | `ACCOUNT` | authorization-callback, tenant-api |
+//! | platform | reply rules | `ACCOUNT#<app_id>` | `REPLY_RULES` | tenant-api |
+//! | platform | binding | `BINDING#<binding>` | `BINDING` | tenant-api, authorization-callback |
+//! | platform | pre_auth_code (hashed) | `PREAUTH#<sha256>` | `PREAUTH` | authorization-callback (TTL) |
+//! | platform | counters | `PLATFORM` | `COUNTERS` | authorization-callback |
+//! | credentials | ticket and component token | `COMPONENT` | `COMPONENT` | authorization-callback, token-refresh |
+//! | credentials | an account's tokens | `AUTHORIZER#<app_id>` | `AUTHORIZER` | authorization-callback, token-refresh, users of tokens |
+//! | credentials | the minute last swept | `REFRESH` | `TICK` | token-refresh |
+//! | customers | fan | `FAN#<tenant>#<app_id>#<open_id>` | `FAN` | message-callback, follower-import, message-send |
+//! | customers | person | `CUSTOMER#<tenant>#<customer>` | `CUSTOMER` | tenant-api, follower-import |
+//! | timeline | event | `FAN#<tenant>#<app_id>#<open_id>` | push identity | message-callback, message-send, follower-import |
+//! | work | import | `IMPORT#<app_id>` | import id | tenant-api, follower-import |
+//! | work | the import that runs | `IMPORT#<app_id>` | `RUNNING` | tenant-api, follower-import |
+//! | work | a listed page | `PAGES#<import>` | `LIST#<page>` | follower-import (TTL) |
+//! | work | a page's receipts | `PAGES#<import>` | `DONE#<page>` | follower-import (TTL) |
+//! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
+//! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
+//! | work | idempotency record | `IDEMPOTENCY#<sha256>` | `IDEMPOTENCY` | tenant-api (TTL) |
+//!
+//! Indexes: `credentials.due` (`due`, `due_at`); `customers.people` (`people`, `customer_id`): every fan and
+//! person of a tenant, in [`PEOPLE_SHARDS`] shards by customer; `timeline.by_time` (`pk`, `at_key`), local.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::ids;
+
+/// A table's primary key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Partition key.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+}
+
+impl Key {
+    fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self { pk: pk.into(), sk: sk.into() }
+    }
+
+    /// As DynamoDB takes it.
+    #[must_use]
+    pub fn attributes(&self) -> HashMap<String, AttributeValue> {
+        HashMap::from([
+            ("pk".into(), AttributeValue::S(self.pk.clone())),
+            ("sk".into(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+}
+
+/// Shards of a tenant's people: 16 partitions take 16,000 writes a second.
+pub const PEOPLE_SHARDS: u32 = 16;
+/// Shards of the accounts whose lifetime is not the usual one.
+pub const DUE_SHARDS: u32 = 4;
+/// Sort-key prefix of a tenant's accounts.
+pub const TENANT_ACCOUNT: &str = "ACCOUNT#";
+/// Sort key of a page's receipts: prefix.
+pub const PAGE_DONE: &str = "DONE#";
+/// Index of tokens by when they are due.
+pub const DUE_INDEX: &str = "due";
+/// Index of a tenant's fans and persons.
+pub const PEOPLE_INDEX: &str = "people";
+/// Local index of a fan's events by time.
+pub const TIME_INDEX: &str = "by_time";
+
+pub(super) fn tenant(id: &str) -> Key {
+    Key::new(format!("TENANT#{id}"), "TENANT")
+}
+pub(super) fn tenant_account(tenant: &str, app_id: &str) -> Key {
+    Key::new(format!("TENANT#{tenant}"), format!("{TENANT_ACCOUNT}{app_id}"))
+}
+pub(super) fn api_key(hash: &str) -> Key {
+    Key::new(format!("APIKEY#{hash}"), "APIKEY")
+}
+pub(super) fn account(app_id: &str) -> Key {
+    Key::new(format!("ACCOUNT#{app_id}"), "ACCOUNT")
+}
+pub(super) fn reply_rules(app_id: &str) -> Key {
+    Key::new(format!("ACCOUNT#{app_id}"), "REPLY_RULES")
+}
+pub(super) fn binding(id: &str) -> Key {
+    Key::new(format!("BINDING#{id}"), "BINDING")
+}
+pub(super) fn pre_auth_code(code: &str) -> Key {
+    Key::new(format!("PREAUTH#{}", ids::fingerprint(&[code])), "PREAUTH")
+}
+pub(super) fn counters() -> Key {
+    Key::new("PLATFORM", "COUNTERS")
+}
+pub(super) fn component() -> Key {
+    Key::new("COMPONENT", "COMPONENT")
+}
+pub(super) fn authorizer(app_id: &str) -> Key {
+    Key::new(format!("AUTHORIZER#{app_id}"), "AUTHORIZER")
+}
+/// The account of an authorizer's partition key.
+pub(super) fn authorizer_of(pk: &str) -> Option<&str> {
+    pk.strip_prefix("AUTHORIZER#")
+}
+pub(super) fn refresh_tick() -> Key {
+    Key::new("REFRESH", "TICK")
+}
+/// The index partition of a wheel's slot.
+pub(super) fn due_wheel(slot: u32) -> String {
+    format!("WHEEL#{slot:03}")
+}
+/// The index partition of an account whose tokens live unusually long or short.
+pub(super) fn due_at(shard: u32) -> String {
+    format!("AT#{shard}")
+}
+pub(super) fn fan(tenant: &str, app_id: &str, open_id: &str) -> Key {
+    Key::new(format!("FAN#{tenant}#{app_id}#{open_id}"), "FAN")
+}
+/// The account and openid of a fan's partition key.
+pub(super) fn fan_of(pk: &str) -> Option<(&str, &str)> {
+    pk.strip_prefix("FAN#")?.split_once('#')?.1.split_once('#')
+}
+pub(super) fn customer(tenant: &str, id: &str) -> Key {
+    Key::new(format!("CUSTOMER#{tenant}#{id}"), "CUSTOMER")
+}
+/// The index partition of a tenant's people in one shard.
+pub(super) fn people(tenant: &str, shard: u32) -> String {
+    format!("TENANT#{tenant}#{shard:02}")
+}
+pub(super) fn event(tenant: &str, app_id: &str, open_id: &str, identity: &str) -> Key {
+    Key::new(fan(tenant, app_id, open_id).pk, identity)
+}
+pub(super) fn import(app_id: &str, import_id: &str) -> Key {
+    Key::new(format!("IMPORT#{app_id}"), import_id)
+}
+pub(super) fn import_running(app_id: &str) -> Key {
+    Key::new(format!("IMPORT#{app_id}"), "RUNNING")
+}
+pub(super) fn page_list(import_id: &str, page: u32) -> Key {
+    Key::new(format!("PAGES#{import_id}"), format!("LIST#{page:06}"))
+}
+pub(super) fn page_done(import_id: &str, page: u32) -> Key {
+    Key::new(format!("PAGES#{import_id}"), format!("{PAGE_DONE}{page:06}"))
+}
+pub(super) fn message(id: &str) -> Key {
+    Key::new(format!("MESSAGE#{id}"), "MESSAGE")
+}
+pub(super) fn wechat_message(app_id: &str, msg_id: &str) -> Key {
+    Key::new(format!("WECHAT#{app_id}#{msg_id}"), "MESSAGE")
+}
+pub(super) fn idempotency(tenant: &str, route: &str, key: &str) -> Key {
+    Key::new(format!("IDEMPOTENCY#{}", ids::fingerprint(&[tenant, route, key])), "IDEMPOTENCY")
+}

@@ -1,0 +1,232 @@
+//! Tokens in use: read, refreshed when they have expired, replaced when WeChat refuses them. The schedule and
+//! every caller of WeChat go through here.
+//!
+//! One refresher at a time by lease; whoever waits reads what the winner stored. A caller whose token WeChat
+//! refused names it, and it is refreshed only if it is still the current one. What WeChat returns is stored
+//! before it is used.
+
+use std::time::Duration;
+
+use crate::{
+    app::App,
+    error::Error,
+    model::token::{self, Due},
+    secret::Secret,
+    store::credentials::{AuthorizerCredentials, ComponentCredentials, LEASE_SECONDS, Token, is_due_key},
+    wechat::{ApiError, errcode::ErrcodeClass},
+};
+
+/// How often a waiter looks whether the winner has stored the token.
+const WAIT_STEP: Duration = Duration::from_millis(100);
+/// How often it looks, at most: as long as a lease lasts.
+const WAIT_STEPS: u32 = (LEASE_SECONDS * 10) as u32;
+/// Pages of api_get_authorizer_list looked through for a lost refresh token (500 accounts each).
+const RECOVERY_PAGES: u32 = 400;
+/// WeChat's page size of api_get_authorizer_list.
+const RECOVERY_PAGE: u32 = 500;
+
+/// Why a refresh is asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Why<'a> {
+    /// The schedule says that it is due.
+    Due,
+    /// It has expired, or will any moment.
+    Use,
+    /// WeChat refused this one.
+    Refused(&'a Secret),
+}
+
+impl Why<'_> {
+    /// Whether `token` has to be replaced at `now`.
+    fn wants(self, token: Option<&Token>, now: i64) -> bool {
+        let Some(t) = token else { return true };
+        match self {
+            Self::Due => token::is_due(t.issued_at, t.expires_in, now),
+            Self::Use => token::is_expired(t.issued_at, t.expires_in, now),
+            Self::Refused(refused) => t.token == *refused,
+        }
+    }
+}
+
+/// The component token, refreshed if `why` asks for it.
+///
+/// # Errors
+/// [`Error::NoTicket`] before the first ticket; [`Error::WeChat`]; [`Error::Store`].
+pub async fn component(app: &App, why: Why<'_>) -> Result<Secret, Error> {
+    for step in 0..WAIT_STEPS {
+        let current = app.store.component().await?;
+        if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), app.clock.unix())) {
+            return Ok(token.token.clone());
+        }
+        if current.ticket.is_none() {
+            return Err(Error::NoTicket);
+        }
+        match app.store.lease_component(current.version, owner(app)).await? {
+            Some(lease) => {
+                let refreshed = refresh_component(app, &lease.credentials, &lease.owner).await;
+                if refreshed.is_err() {
+                    app.store.release_component(&lease.owner).await?;
+                }
+                return refreshed;
+            }
+            None if step + 1 < WAIT_STEPS => tokio::time::sleep(WAIT_STEP).await,
+            None => break,
+        }
+    }
+    Err(Error::RefreshRunning)
+}
+
+async fn refresh_component(app: &App, credentials: &ComponentCredentials, owner: &str) -> Result<Secret, Error> {
+    let component = &app.config.component;
+    let ticket = credentials.ticket.as_ref().ok_or(Error::NoTicket)?;
+    let answer = app.wechat.component_token(&component.app_id, &component.app_secret, ticket).await;
+    if let Err(error) = &answer
+        && matches!(error.errcode(), Some(61005 | 61006 | 40091))
+    {
+        tracing::warn!(errcode = error.errcode(), "the component ticket is stale; asking WeChat to push a new one");
+        app.wechat.start_push_ticket(&component.app_id, &component.app_secret).await?;
+    }
+    let answer = answer?;
+    let token = Token {
+        token: answer.component_access_token,
+        issued_at: app.clock.unix(),
+        expires_in: answer.expires_in,
+    };
+    app.store.keep_component_token(owner, &token).await?;
+    Ok(token.token)
+}
+
+/// Calls a component API with the component token; one more time with a new one where WeChat refuses it.
+///
+/// # Errors
+/// As [`component`], and whatever `call` ends with.
+pub async fn with_component<T, F>(app: &App, call: impl Fn(Secret) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let token = component(app, Why::Use).await?;
+    match call(token.clone()).await {
+        Err(error) if error.class() == ErrcodeClass::Token => {
+            let token = component(app, Why::Refused(&token)).await?;
+            Ok(call(token).await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// An account's token, refreshed if `why` asks for it.
+///
+/// # Errors
+/// [`Error::NotAuthorized`] where the account has none any more; [`Error::WeChat`]; [`Error::Store`].
+pub async fn authorizer(app: &App, app_id: &str, why: Why<'_>) -> Result<Secret, Error> {
+    for step in 0..WAIT_STEPS {
+        let gone = || Error::NotAuthorized(app_id.to_owned());
+        let current = app.store.authorizer(app_id).await?.ok_or_else(gone)?;
+        if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), app.clock.unix())) {
+            return Ok(token.token.clone());
+        }
+        if current.refresh_token.is_empty() {
+            return Err(gone());
+        }
+        match app.store.lease_authorizer(app_id, current.version, owner(app)).await? {
+            Some(lease) => {
+                let refreshed = refresh_authorizer(app, app_id, &lease.credentials, &lease.owner).await;
+                if refreshed.is_err() {
+                    app.store.release_authorizer(app_id, &lease.owner).await?;
+                }
+                return refreshed;
+            }
+            None if step + 1 < WAIT_STEPS => tokio::time::sleep(WAIT_STEP).await,
+            None => break,
+        }
+    }
+    Err(Error::RefreshRunning)
+}
+
+async fn refresh_authorizer(
+    app: &App,
+    app_id: &str,
+    credentials: &AuthorizerCredentials,
+    owner: &str,
+) -> Result<Secret, Error> {
+    let component_app_id = &app.config.component.app_id;
+    let ask = |refresh_token: Secret| {
+        with_component(app, move |token| {
+            let refresh_token = refresh_token.clone();
+            async move { app.wechat.authorizer_token(&token, component_app_id, app_id, &refresh_token).await }
+        })
+    };
+    let answer = match ask(credentials.refresh_token.clone()).await {
+        Err(Error::WeChat(error)) if error.errcode() == Some(61023) => {
+            let Some(found) = recover_refresh_token(app, app_id, &credentials.refresh_token).await? else {
+                return Err(Error::NotAuthorized(app_id.to_owned()));
+            };
+            ask(found).await?
+        }
+        other => other?,
+    };
+    let token =
+        Token { token: answer.authorizer_access_token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
+    let refresh_token = if answer.authorizer_refresh_token.is_empty() {
+        credentials.refresh_token.clone()
+    } else {
+        answer.authorizer_refresh_token
+    };
+    let due = due(app, &token);
+    let unchanged = token::keeps_slot(credentials.due.as_deref().and_then(slot_of), token.issued_at, token.expires_in);
+    let due = (!unchanged && !is_due_key(app_id, credentials.due.as_deref(), due)).then_some(due);
+    app.store.keep_authorizer_token(app_id, owner, &token, &refresh_token, due).await?;
+    Ok(token.token)
+}
+
+fn slot_of(due: &str) -> Option<u32> {
+    due.strip_prefix("WHEEL#")?.parse().ok()
+}
+
+/// When a token that was just given is due.
+#[must_use]
+pub fn due(app: &App, token: &Token) -> Due {
+    token::plan(token.issued_at, token.expires_in, app.random.below(u64::MAX))
+}
+
+/// Looks a lost refresh token up in api_get_authorizer_list; [`None`] where WeChat has no other.
+async fn recover_refresh_token(app: &App, app_id: &str, lost: &Secret) -> Result<Option<Secret>, Error> {
+    tracing::warn!(app_id, "the refresh token of {app_id} is refused; looking for another in the authorizer list");
+    let component_app_id = &app.config.component.app_id;
+    for page in 0..RECOVERY_PAGES {
+        let list = with_component(app, |token| async move {
+            app.wechat.authorizer_list(&token, component_app_id, page * RECOVERY_PAGE, RECOVERY_PAGE).await
+        })
+        .await?;
+        if let Some(found) = list.list.iter().find(|a| a.authorizer_appid == app_id) {
+            let other = !found.refresh_token.is_empty() && found.refresh_token != *lost;
+            return Ok(other.then(|| found.refresh_token.clone()));
+        }
+        if list.list.len() < RECOVERY_PAGE as usize {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// Calls an account's API with its token; one more time with a new one where WeChat refuses it.
+///
+/// # Errors
+/// As [`authorizer`], and whatever `call` ends with.
+pub async fn with_authorizer<T, F>(app: &App, app_id: &str, call: impl Fn(Secret) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let token = authorizer(app, app_id, Why::Use).await?;
+    match call(token.clone()).await {
+        Err(error) if error.class() == ErrcodeClass::Token => {
+            let token = authorizer(app, app_id, Why::Refused(&token)).await?;
+            Ok(call(token).await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn owner(app: &App) -> String {
+    app.fresh_id("lse")
+}
