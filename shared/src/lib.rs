@@ -17,3 +17,4 @@ pub mod ids;
 pub mod model;
 pub mod random;
 pub mod secret;
+pub mod wechat;

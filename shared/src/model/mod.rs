@@ -1,1 +1,3 @@
 //! Values and the decisions that the hub takes on them. Pure: no clock, no table, no `async`.
+
+pub mod token;
