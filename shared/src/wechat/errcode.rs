@@ -129,8 +129,8 @@ mod tests {
             ("an address that is not on the list", 40164, Permanent),
             ("an openid of another account", 40003, Caller),
             ("an authorization code used before", 61009, Caller),
-            ("a code without a staff session", 65413, Permanent),
-            ("a staff code that is a wrong request", 65400, Caller),
+            ("no staff session", 65413, Permanent),
+            ("a wrong request about staff", 65400, Caller),
             ("a code of next year", 99_999_999, Unknown),
             ("a negative code", -2, Unknown),
         ] {
