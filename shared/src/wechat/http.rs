@@ -18,9 +18,14 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const IDLE_CONNECTIONS_MAX: usize = 16;
 
 /// HTTP(S) with a pool of idle connections. Redirects are not followed: the query carries a token.
-/// Honours `HTTPS_PROXY`, which deployments with a fixed egress proxy set.
+///
+/// `https` honours `HTTPS_PROXY`, which deployments with a fixed egress proxy set. Plain `http` is the
+/// simulator on this machine: no proxy leads there, and the machine may have no root certificates.
 #[derive(Default)]
-pub struct HttpTransport(OnceLock<Result<reqwest::Client, String>>);
+pub struct HttpTransport {
+    https: OnceLock<Result<reqwest::Client, String>>,
+    http: OnceLock<Result<reqwest::Client, String>>,
+}
 
 impl HttpTransport {
     /// Makes nothing yet.
@@ -29,28 +34,35 @@ impl HttpTransport {
         Self::default()
     }
 
-    fn client(&self) -> Result<&reqwest::Client, TransportError> {
-        self.0.get_or_init(build).as_ref().map_err(|why| TransportError::NotSent(why.clone()))
+    fn client(&self, url: &str) -> Result<&reqwest::Client, TransportError> {
+        let client = if url.starts_with("http://") {
+            self.http.get_or_init(|| build(builder().no_proxy().tls_certs_only([])))
+        } else {
+            self.https.get_or_init(|| build(builder()))
+        };
+        client.as_ref().map_err(|why| TransportError::NotSent(why.clone()))
     }
 }
 
-fn build() -> Result<reqwest::Client, String> {
-    // Fails only when the process has a provider already, and then that one serves.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
         .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|why| text(&why.without_url()))
+}
+
+fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
+    // Fails only when the process has a provider already, and then that one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    builder.build().map_err(|why| text(&why.without_url()))
 }
 
 impl Transport for HttpTransport {
     fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
         Box::pin(async move {
-            let client = self.client()?;
+            let client = self.client(&request.url)?;
             let call = match request.method {
                 Method::Get => client.get(&request.url),
                 Method::Post => client.post(&request.url),
@@ -118,6 +130,7 @@ mod tests {
         for (what, url, sent) in [
             ("a refused connection", format!("http://{closed}/x?access_token=hidden"), false),
             ("a host without an address", "http://oahub.invalid/x?access_token=hidden".into(), false),
+            ("a refused TLS connection", format!("https://{closed}/x?access_token=hidden"), false),
             ("not a URL", "no-url?access_token=hidden".into(), false),
             ("a connection that closes before the answer", answering(""), true),
             ("an answer that breaks off", answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab"), true),
