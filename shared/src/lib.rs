@@ -10,18 +10,18 @@
 //! | [`queue`] | job types, SQS | tables |
 //! | [`function`] | how a Lambda is wired: one trait for HTTP, SQS and schedules | what a function does |
 
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod envelope;
-pub mod ids;
-pub mod model;
-pub mod random;
-pub mod secret;
-pub mod app;
 pub mod error;
 pub mod function;
+pub mod ids;
+pub mod model;
 pub mod problem;
 pub mod queue;
+pub mod random;
+pub mod secret;
 pub mod store;
 pub mod telemetry;
 pub mod tokens;

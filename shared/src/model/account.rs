@@ -1,0 +1,380 @@
+//! What an Official Account is, what it granted, and what it can do with it.
+//!
+//! Source: protocol reference 2.5 (kinds, verification), 2.7 (permission sets) and 7.1 (what each kind may).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The kind of an Official Account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountType {
+    /// Four broadcasts a month for each fan, and all APIs.
+    Service,
+    /// One broadcast a day, and fewer APIs.
+    Subscription,
+}
+
+impl AccountType {
+    /// From WeChat's `service_type_info.id`; `None` for what is no Official Account.
+    #[must_use]
+    pub fn from_service_type(id: i64) -> Option<Self> {
+        match id {
+            0 | 1 => Some(Self::Subscription), // 1: upgraded from a historic kind
+            2 => Some(Self::Service),
+            _ => None,
+        }
+    }
+}
+
+/// Whether WeChat's `verify_type_info.id` brings API rights: verified by WeChat (0), or the qualification is
+/// verified and the name not yet (3, 4, 5). A microblog's mark (1, 2) brings none.
+#[must_use]
+pub fn is_verified(verify_type: i64) -> bool {
+    matches!(verify_type, 0 | 3 | 4 | 5)
+}
+
+/// Whether the account is bound to its tenant now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountStatus {
+    /// WeChat pushes its messages to us.
+    Bound,
+    /// The administrator ended the authorization; everything is kept.
+    Unbound,
+}
+
+/// An Official Account, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Account {
+    /// `wx` and 16 hex digits.
+    pub app_id: String,
+    /// `gh_…`, which pushes name it by.
+    pub original_id: String,
+    /// As fans see it.
+    pub name: String,
+    /// What people search for; may be empty.
+    pub alias: String,
+    /// WeChat's URL of the picture.
+    pub avatar_url: String,
+    /// WeChat's URL of the account's own QR code; other sites cannot show it.
+    pub qr_code_url: String,
+    /// Who owns it.
+    pub principal_name: String,
+    /// Its kind.
+    pub account_type: AccountType,
+    /// See [`is_verified`].
+    pub verified: bool,
+    /// Bound or not.
+    pub status: AccountStatus,
+    /// See [`permissions`].
+    pub permissions: Vec<Permission>,
+    /// Names of the required permission sets that were not granted.
+    pub missing_permissions: Vec<String>,
+    /// See [`capabilities`].
+    pub capabilities: BTreeMap<String, bool>,
+    /// Of the newest binding.
+    #[schema(value_type = String, format = DateTime)]
+    pub bound_at: Timestamp,
+    /// Null while bound.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub unbound_at: Option<Timestamp>,
+}
+
+/// A permission set and whether the account granted it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Permission {
+    /// WeChat's funcscope id.
+    pub id: u32,
+    /// In English; `Permission set 123` for one that is not in our table.
+    pub name: String,
+    /// Granted to this platform.
+    pub granted: bool,
+    /// The hub needs it for all of its features.
+    pub required: bool,
+}
+
+/// How many of [`PERMISSIONS`], from its start, the hub requires.
+pub const REQUIRED: usize = 8;
+
+/// Permission sets of Official Accounts: id and English name. The required ones come first, in the order and
+/// by the names that tenants are shown; the others by id.
+pub const PERMISSIONS: [(u32, &str); 34] = [
+    (1, "Message Management Access"),
+    (15, "Custom Menu Access"),
+    (4, "Web Service Access"),
+    (7, "Broadcast and Notice Access"),
+    (2, "User Management Access"),
+    (3, "Account Service Access"),
+    (11, "Asset Management Access"),
+    (8, "WeChat Coupon Access"),
+    (5, "WeChat Store (legacy)"),
+    (6, "Multi Customer Service"),
+    (9, "Scan"),
+    (10, "Wi-Fi"),
+    (12, "Shake-around"),
+    (13, "Stores"),
+    (14, "WeChat Pay"),
+    (16, "Verification Status"),
+    (22, "City Services"),
+    (23, "Advertising"),
+    (24, "Open Platform Account Binding"),
+    (26, "E-invoice"),
+    (27, "Quick Mini Program Registration"),
+    (33, "Mini Program Linking"),
+    (34, "Product Library"),
+    (35, "Calories"),
+    (44, "Good-things Circle"),
+    (46, "One Item One Code"),
+    (47, "Fiscal E-receipts"),
+    (54, "Service Account Dialogue"),
+    (66, "Service Market"),
+    (89, "Subscription Notices"),
+    (99, "Cloud Development SMS"),
+    (100, "Cloud Development"),
+    (101, "Cloud Development (101)"),
+    (102, "Cloud Development Payment"),
+];
+
+fn required() -> impl Iterator<Item = &'static (u32, &'static str)> {
+    PERMISSIONS.iter().take(REQUIRED)
+}
+
+/// The required permission sets, granted or not, then the others that were granted, in WeChat's order.
+#[must_use]
+pub fn permissions(granted_ids: &[u32]) -> Vec<Permission> {
+    let first = required().map(|&(id, name)| Permission {
+        id,
+        name: name.to_owned(),
+        granted: granted_ids.contains(&id),
+        required: true,
+    });
+    let mut all: Vec<Permission> = first.collect();
+    for &id in granted_ids {
+        if all.iter().all(|known| known.id != id) {
+            all.push(Permission { id, name: name(id), granted: true, required: false });
+        }
+    }
+    all
+}
+
+fn name(id: u32) -> String {
+    let known = PERMISSIONS.iter().find(|(known, _)| *known == id);
+    known.map_or_else(|| format!("Permission set {id}"), |(_, name)| (*name).to_owned())
+}
+
+/// Names of the required permission sets that were not granted, in the required order.
+#[must_use]
+pub fn missing_permissions(granted_ids: &[u32]) -> Vec<String> {
+    required().filter(|(id, _)| !granted_ids.contains(id)).map(|(_, name)| (*name).to_owned()).collect()
+}
+
+/// Which kinds of account WeChat opens a capability to.
+#[derive(Clone, Copy)]
+enum Who {
+    Everyone,
+    Verified,
+    VerifiedService,
+    VerifiedOrService,
+}
+
+impl Who {
+    fn includes(self, account_type: AccountType, verified: bool) -> bool {
+        let service = account_type == AccountType::Service;
+        match self {
+            Self::Everyone => true,
+            Self::Verified => verified,
+            Self::VerifiedService => verified && service,
+            Self::VerifiedOrService => verified || service,
+        }
+    }
+}
+
+/// A capability, who may have it, and the permission sets of which any one opens it.
+const CAPABILITIES: [(&str, Who, &[u32]); 17] = [
+    ("auto_reply", Who::Everyone, &[1]),
+    ("customer_service_message", Who::Verified, &[1, 6, 19, 100, 101]),
+    ("template_message", Who::VerifiedService, &[7, 100, 101]),
+    ("broadcast", Who::Verified, &[7]),
+    ("broadcast_by_openid", Who::VerifiedService, &[7]),
+    ("menu", Who::VerifiedOrService, &[15]),
+    ("conditional_menu", Who::Verified, &[15]),
+    ("qr_code", Who::VerifiedService, &[3]),
+    ("followers", Who::Verified, &[2]),
+    ("tags", Who::Verified, &[2]),
+    ("materials", Who::Everyone, &[11, 100]),
+    ("drafts", Who::Everyone, &[11, 100]),
+    ("publish", Who::VerifiedOrService, &[7]),
+    ("coupon", Who::Verified, &[8]), // by application besides: 48001 tells
+    ("web_authorization", Who::VerifiedService, &[4]),
+    // Each family of figures is in another set (users 2, messages 1; all in 3 on older pages): 61007 tells.
+    ("statistics", Who::Verified, &[1, 2, 3, 7]),
+    ("blacklist", Who::Verified, &[2]),
+];
+
+/// What the account can do: its kind and verification allow it, and the permission set was granted. WeChat's
+/// `func_info` alone tells only the second.
+#[must_use]
+pub fn capabilities(
+    account_type: AccountType,
+    verified: bool,
+    granted: &[u32],
+) -> BTreeMap<&'static str, bool> {
+    let can = |who: Who, sets: &[u32]| {
+        who.includes(account_type, verified) && sets.iter().any(|set| granted.contains(set))
+    };
+    CAPABILITIES.iter().map(|&(name, who, sets)| (name, can(who, sets))).collect()
+}
+
+/// The reason of a binding that is refused to what is no Official Account.
+pub const NOT_AN_OFFICIAL_ACCOUNT: &str = "not_an_official_account";
+/// The reason of a binding that is refused to an account without WeChat's verification.
+pub const UNVERIFIED_ACCOUNT: &str = "unverified_account";
+
+/// Why an account cannot be bound, in the contract's words; `None` when it can. The inputs are those of
+/// `api_get_authorizer_info`, `None` where it gave none.
+#[must_use]
+pub fn binding_refusal(
+    is_mini_program: bool,
+    service_type: Option<i64>,
+    verify_type: Option<i64>,
+) -> Option<&'static str> {
+    if is_mini_program || service_type.and_then(AccountType::from_service_type).is_none() {
+        return Some(NOT_AN_OFFICIAL_ACCOUNT);
+    }
+    if verify_type.is_some_and(is_verified) { None } else { Some(UNVERIFIED_ACCOUNT) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [u32; 8] = [1, 15, 4, 7, 2, 3, 11, 8];
+
+    #[test]
+    fn only_verified_official_accounts_can_be_bound() {
+        for (what, mini_program, service_type, verify_type, refusal) in [
+            ("a verified service account", false, Some(2), Some(0), None),
+            ("a verified subscription account", false, Some(0), Some(0), None),
+            ("an upgraded subscription account", false, Some(1), Some(0), None),
+            ("one with its qualification verified", false, Some(2), Some(3), None),
+            ("the same, with a microblog's mark", false, Some(2), Some(4), None),
+            ("the same, with the other's", false, Some(2), Some(5), None),
+            ("an unverified one", false, Some(2), Some(-1), Some("unverified_account")),
+            ("one with a microblog's mark alone", false, Some(0), Some(1), Some("unverified_account")),
+            ("one with the other's", false, Some(0), Some(2), Some("unverified_account")),
+            ("one with a verification of next year", false, Some(2), Some(6), Some("unverified_account")),
+            ("one that WeChat leaves open", false, Some(2), None, Some("unverified_account")),
+            ("a mini program", true, Some(0), Some(0), Some("not_an_official_account")),
+            ("an unverified mini program", true, Some(0), Some(-1), Some("not_an_official_account")),
+            ("a kind of next year", false, Some(9), Some(0), Some("not_an_official_account")),
+            ("nothing known", false, None, None, Some("not_an_official_account")),
+        ] {
+            assert_eq!(binding_refusal(mini_program, service_type, verify_type), refusal, "{what}");
+        }
+    }
+
+    #[test]
+    fn permissions_show_the_required_ones_first_and_hide_none() {
+        let shown = permissions(&[100, 1, 777, 8, 100]);
+        let ids: Vec<_> = shown.iter().map(|one| (one.id, one.granted, one.required)).collect();
+        let required = [1, 15, 4, 7, 2, 3, 11, 8].map(|id| (id, id == 1 || id == 8, true));
+        assert_eq!(ids[..8], required);
+        assert_eq!(ids[8..], [(100, true, false), (777, true, false)]);
+        assert_eq!(shown[9].name, "Permission set 777");
+        assert_eq!(missing_permissions(&ALL), Vec::<String>::new());
+        assert_eq!(
+            missing_permissions(&[1, 15, 4, 7, 2, 3]),
+            ["Asset Management Access", "WeChat Coupon Access"]
+        );
+        let mut ids: Vec<_> = PERMISSIONS.iter().map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), PERMISSIONS.len(), "no id twice");
+    }
+
+    #[test]
+    fn capabilities_need_the_right_kind_of_account() {
+        use AccountType::{Service, Subscription};
+        // The columns of protocol reference 7.1: unverified and verified subscription, unverified and
+        // verified service account.
+        for (name, may) in [
+            ("auto_reply", [true, true, true, true]),
+            ("customer_service_message", [false, true, false, true]),
+            ("template_message", [false, false, false, true]),
+            ("broadcast", [false, true, false, true]),
+            ("broadcast_by_openid", [false, false, false, true]),
+            ("menu", [false, true, true, true]),
+            ("conditional_menu", [false, true, false, true]),
+            ("qr_code", [false, false, false, true]),
+            ("followers", [false, true, false, true]),
+            ("tags", [false, true, false, true]),
+            ("materials", [true, true, true, true]),
+            ("drafts", [true, true, true, true]),
+            ("publish", [false, true, true, true]),
+            ("coupon", [false, true, false, true]),
+            ("web_authorization", [false, false, false, true]),
+            ("statistics", [false, true, false, true]),
+            ("blacklist", [false, true, false, true]),
+        ] {
+            let kinds = [(Subscription, false), (Subscription, true), (Service, false), (Service, true)];
+            let got = kinds.map(|(kind, verified)| capabilities(kind, verified, &ALL)[name]);
+            assert_eq!(got, may, "{name}");
+            assert!(!capabilities(Service, true, &[])[name], "{name} without its permission set");
+        }
+        assert_eq!(capabilities(Service, true, &ALL).len(), 17);
+    }
+
+    #[test]
+    fn capabilities_need_their_permission_set() {
+        for (set, opens) in [
+            (1, vec!["auto_reply", "customer_service_message", "statistics"]),
+            (2, vec!["blacklist", "followers", "statistics", "tags"]),
+            (3, vec!["qr_code", "statistics"]),
+            (4, vec!["web_authorization"]),
+            (7, vec!["broadcast", "broadcast_by_openid", "publish", "statistics", "template_message"]),
+            (8, vec!["coupon"]),
+            (11, vec!["drafts", "materials"]),
+            (15, vec!["conditional_menu", "menu"]),
+            (777, vec![]),
+        ] {
+            let can = capabilities(AccountType::Service, true, &[set]);
+            let can: Vec<_> = can.into_iter().filter(|(_, can)| *can).map(|(name, _)| name).collect();
+            assert_eq!(can, opens, "permission set {set}");
+        }
+    }
+
+    #[test]
+    fn an_account_looks_as_the_contract_says() {
+        let account = Account {
+            app_id: "wx5a1b2c3d4e5f6071".into(),
+            original_id: "gh_7b1c9d2e4f60".into(),
+            name: "Invented Cafe".into(),
+            alias: String::new(),
+            avatar_url: String::new(),
+            qr_code_url: String::new(),
+            principal_name: String::new(),
+            account_type: AccountType::Subscription,
+            verified: true,
+            status: AccountStatus::Bound,
+            permissions: vec![],
+            missing_permissions: vec![],
+            capabilities: BTreeMap::from([("menu".to_owned(), true)]),
+            bound_at: Timestamp::from_second(1_735_689_600).unwrap(),
+            unbound_at: None,
+        };
+        let json = serde_json::to_value(&account).unwrap();
+        let expected = serde_json::json!({
+            "app_id": "wx5a1b2c3d4e5f6071", "original_id": "gh_7b1c9d2e4f60", "name": "Invented Cafe",
+            "alias": "", "avatar_url": "", "qr_code_url": "", "principal_name": "",
+            "account_type": "subscription", "verified": true, "status": "bound", "permissions": [],
+            "missing_permissions": [], "capabilities": { "menu": true },
+            "bound_at": "2025-01-01T00:00:00Z", "unbound_at": null
+        });
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_value::<Account>(json).unwrap(), account);
+    }
+}

@@ -1,0 +1,238 @@
+//! When a token is refreshed: before it expires, spread evenly, and found without searching.
+//!
+//! A token is *due* when less than a quarter of its lifetime is left. Tokens of the standard lifetime ride a
+//! wheel of [`WHEEL_SLOTS`] one-minute slots: each slot comes round every 6,600 s, which leaves a fresh token
+//! 600 of its 7,200 s, and after a refresh the same slot is right again, so that the index entry need not be
+//! rewritten. A slot also comes round early in a token's life: whoever visits it asks [`is_due`] first. 100,000 accounts are 100,000 / 6,600 s = 15.2 refreshes a second, whatever hour they were bound.
+//! Any other lifetime gets a time of its own.
+//!
+//! All times are Unix seconds, lifetimes seconds, minutes Unix seconds / 60. An unreadable lifetime (zero or
+//! less) is due at once.
+
+/// The lifetime that WeChat gives in practice. Source: protocol reference 2.1.
+pub const STANDARD_LIFETIME: i64 = 7200;
+
+/// Slots of the wheel, one a minute.
+pub const WHEEL_SLOTS: u32 = 110;
+
+/// How long before its end a token is refreshed at the latest, in seconds: room for a few failed attempts.
+pub const LATEST_BEFORE_EXPIRY: i64 = 300;
+
+/// A token is refreshed from this much before its end on, in seconds, unless a quarter of its life is less.
+const WINDOW_BEFORE_EXPIRY: i64 = 900;
+
+/// Width of the window that the first slot is drawn from, in seconds: two thirds of [`WINDOW_BEFORE_EXPIRY`].
+const WHEEL_JITTER: u64 = 600;
+
+/// Where a token waits for its refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// On the wheel, in this slot.
+    Wheel {
+        /// In `0..WHEEL_SLOTS`.
+        slot: u32,
+    },
+    /// At a time of its own.
+    At {
+        /// Unix seconds.
+        unix: i64,
+    },
+}
+
+/// Whether less than a quarter of the lifetime is left.
+#[must_use]
+pub fn is_due(issued: i64, expires_in: i64, now: i64) -> bool {
+    left(issued, expires_in, now).saturating_mul(4) < expires_in || expires_in <= 0
+}
+
+/// Whether nothing is left.
+#[must_use]
+pub fn is_expired(issued: i64, expires_in: i64, now: i64) -> bool {
+    left(issued, expires_in, now) <= 0
+}
+
+fn left(issued: i64, expires_in: i64, now: i64) -> i64 {
+    issued.saturating_add(expires_in).saturating_sub(now)
+}
+
+/// Where a token waits that was issued at `issued`. `jitter` is any random number; it spreads tokens that were
+/// issued together.
+#[must_use]
+pub fn plan(issued: i64, expires_in: i64, jitter: u64) -> Due {
+    if expires_in == STANDARD_LIFETIME {
+        let start = STANDARD_LIFETIME - WINDOW_BEFORE_EXPIRY;
+        let at = issued.saturating_add(start).saturating_add(below(jitter, WHEEL_JITTER + 1));
+        return Due::Wheel { slot: slot_of(at.div_euclid(60)) };
+    }
+    let life = expires_in.max(0);
+    let quarter = life / 4;
+    // 0.75 of the life exactly is not yet due: one second later is.
+    let earliest = life - quarter + i64::from(life > 0 && life % 4 == 0);
+    let start = earliest.max((life - life / 8).min(life - WINDOW_BEFORE_EXPIRY));
+    let width = (life - start).max(0) / 3 * 2;
+    let jitter = below(jitter, u64::try_from(width).unwrap_or(0) + 1);
+    Due::At { unix: issued.saturating_add(start).saturating_add(jitter) }
+}
+
+/// Whether a token issued at `issued` may wait in `slot`: when the slot first comes round after the token is
+/// due, at least [`LATEST_BEFORE_EXPIRY`] is left. True after a refresh on time; false after one so late, or
+/// so early, that the slot misses the window, which needs a new [`plan`].
+#[must_use]
+pub fn keeps_slot(slot: u32, issued: i64, expires_in: i64) -> bool {
+    if expires_in != STANDARD_LIFETIME || slot >= WHEEL_SLOTS {
+        return false;
+    }
+    let due = issued.saturating_add(STANDARD_LIFETIME - STANDARD_LIFETIME / 4);
+    let minute = due.div_euclid(60).saturating_add(1);
+    let ahead = i64::from(slot).saturating_sub(minute).rem_euclid(i64::from(WHEEL_SLOTS));
+    let visit = minute.saturating_add(ahead).saturating_mul(60);
+    left(issued, expires_in, visit) >= LATEST_BEFORE_EXPIRY
+}
+
+/// The slot that comes round in this minute.
+#[must_use]
+pub fn slot_of(minute: i64) -> u32 {
+    u32::try_from(minute.rem_euclid(i64::from(WHEEL_SLOTS))).unwrap_or(0)
+}
+
+/// The slots that came round after `last_tick_minute` up to and in `now_minute`, longest overdue first; each
+/// at most once, so at most [`WHEEL_SLOTS`] however long nobody ticked. Empty when no minute has passed.
+#[must_use]
+pub fn slots_between(last_tick_minute: i64, now_minute: i64) -> Vec<u32> {
+    let first = last_tick_minute.saturating_add(1);
+    let last = now_minute.min(last_tick_minute.saturating_add(i64::from(WHEEL_SLOTS)));
+    (first..=last).map(slot_of).collect()
+}
+
+/// `jitter` in `0..bound`.
+fn below(jitter: u64, bound: u64) -> i64 {
+    i64::try_from(jitter.checked_rem(bound).unwrap_or(0)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::{Rand, Random};
+
+    #[test]
+    fn a_token_is_due_in_its_last_quarter_and_expired_at_its_end() {
+        for (what, expires_in, age, due, expired) in [
+            ("a fresh one", 7200, 0, false, false),
+            ("one with exactly a quarter left", 7200, 5400, false, false),
+            ("one with a second less", 7200, 5401, true, false),
+            ("one in its last second", 7200, 7199, true, false),
+            ("one at its end", 7200, 7200, true, true),
+            ("a short-lived one with a quarter left", 600, 450, false, false),
+            ("a short-lived one with less", 600, 451, true, false),
+            ("one whose clock is ahead", 7200, -60, false, false),
+            ("one without a lifetime", 0, 0, true, true),
+        ] {
+            let (issued, now) = (1_700_000_000, 1_700_000_000 + age);
+            assert_eq!(is_due(issued, expires_in, now), due, "{what}");
+            assert_eq!(is_expired(issued, expires_in, now), expired, "{what}");
+        }
+    }
+
+    #[test]
+    fn slots_come_round_once_and_in_order() {
+        for (what, last, now, expected) in [
+            ("one minute later", 99, 100, vec![100]),
+            ("over the wheel's end", 108, 111, vec![109, 0, 1]),
+            ("the same minute again", 100, 100, vec![]),
+            ("a clock that went back", 100, 90, vec![]),
+        ] {
+            assert_eq!(slots_between(last, now), expected, "{what}");
+        }
+        let mut all = slots_between(7, 7_000_000);
+        assert_eq!(all.first(), Some(&8), "after an outage the longest overdue comes first");
+        all.sort_unstable();
+        assert_eq!(all, (0..WHEEL_SLOTS).collect::<Vec<_>>(), "and each slot once");
+    }
+
+    #[test]
+    fn a_slot_is_kept_after_a_refresh_on_time_alone() {
+        let minute = 28_333_334; // of the refresh that the slot asked for
+        let slot = slot_of(minute);
+        for (what, late, kept) in [
+            ("on its minute", 0, true),
+            ("at the end of its minute", 59, true),
+            ("some minutes late", 600, true),
+            ("so late that it would not be due next time", 1260, false),
+            ("minutes early, on use", -240, true),
+            ("so early that it would be close to its end next time", -360, false),
+        ] {
+            assert_eq!(keeps_slot(slot, minute * 60 + late, 7200), kept, "{what}");
+        }
+        assert!(!keeps_slot(slot, minute * 60, 7100), "another lifetime has no slot");
+        assert!(!keeps_slot(WHEEL_SLOTS, minute * 60, 7200), "there is no such slot");
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_is_always_inside_the_last_quarter(
+            issued in 1_600_000_000i64..2_000_000_000, life in 8i64..3_000_000, jitter: u64,
+        ) {
+            match plan(issued, life, jitter) {
+                Due::At { unix } => {
+                    prop_assert!(is_due(issued, life, unix), "{unix} is too early");
+                    prop_assert!(!is_expired(issued, life, unix), "{unix} is too late");
+                }
+                Due::Wheel { slot } => prop_assert!(keeps_slot(slot, issued, life)),
+            }
+            let Due::Wheel { slot } = plan(issued, STANDARD_LIFETIME, jitter) else { panic!("not on the wheel") };
+            prop_assert!(keeps_slot(slot, issued, STANDARD_LIFETIME), "slot {slot} is not for {issued}");
+        }
+
+        #[test]
+        fn nothing_overflows(issued: i64, life: i64, jitter: u64, now: i64, slot: u32) {
+            let _ = (plan(issued, life, jitter), keeps_slot(slot, issued, life), slots_between(issued, now));
+            let _ = (is_due(issued, life, now), is_expired(issued, life, now));
+        }
+    }
+
+    /// A month of minutes: the schedule ticks with some delay, now and then not at all, and refreshes what
+    /// is due in the slots that came round.
+    #[test]
+    fn over_a_month_every_token_is_refreshed_in_time_and_the_rate_holds() {
+        const MONTH: i64 = 30 * 24 * 3600;
+        const ACCOUNTS: i64 = 200;
+        let (random, start) = (Rand::seeded(7), 1_700_000_000);
+        let slot = |issued, jitter| match plan(issued, STANDARD_LIFETIME, jitter) {
+            Due::Wheel { slot } => slot,
+            Due::At { .. } => panic!("the standard lifetime rides the wheel"),
+        };
+        let mut accounts: Vec<(u32, i64)> = (0..ACCOUNTS)
+            .map(|_| start - i64::try_from(random.below(5000)).unwrap())
+            .map(|issued| (slot(issued, random.below(u64::MAX)), issued))
+            .collect();
+        let (mut refreshes, mut moved, mut last) = (0, 0, start / 60);
+        for minute in start / 60 + 1..(start + MONTH) / 60 {
+            if random.below(50) == 0 {
+                continue; // a tick that did not come: the next one makes up for it
+            }
+            let now = minute * 60 + i64::try_from(random.below(60)).unwrap();
+            for slot_now in slots_between(last, minute) {
+                for (place, issued) in accounts.iter_mut().filter(|(place, _)| *place == slot_now) {
+                    if !is_due(*issued, STANDARD_LIFETIME, now) {
+                        continue;
+                    }
+                    assert!(!is_expired(*issued, STANDARD_LIFETIME, now), "refreshed too late");
+                    (*issued, refreshes) = (now, refreshes + 1);
+                    if !keeps_slot(*place, now, STANDARD_LIFETIME) {
+                        (*place, moved) = (slot(now, random.below(u64::MAX)), moved + 1);
+                    }
+                }
+            }
+            last = minute;
+            assert!(
+                accounts.iter().all(|(_, issued)| !is_expired(*issued, STANDARD_LIFETIME, now)),
+                "a token expired unseen"
+            );
+        }
+        let per_second = f64::from(refreshes) / 2_592_000.0 * 100_000.0 / 200.0;
+        assert!((15.0..=15.2).contains(&per_second), "{per_second} a second for 100,000 accounts");
+        assert_eq!(moved, 0, "an index entry was rewritten without need");
+    }
+}

@@ -1,0 +1,171 @@
+//! The only HTTP to WeChat: one method per API, one file per family.
+//!
+//! Nothing is repeated in here: whoever calls knows whether a second call is safe, holds the token's lease,
+//! and owns the time that is left. [`ApiError::class`] and [`ApiError::may_have_happened`] tell what is sound.
+//!
+//! A token is an argument of each call: the client holds none.
+
+pub mod authorize_url;
+pub mod component;
+pub mod errcode;
+pub mod http;
+mod lenient;
+pub mod message;
+mod query;
+pub mod transport;
+pub mod user;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use self::{
+    errcode::ErrcodeClass,
+    transport::{Method, Request, Transport, TransportError},
+};
+
+/// The longest `errmsg` that is kept, in characters. The documented ones are below 200.
+const ERRMSG_MAX: usize = 500;
+
+/// The name of an account's token in a query.
+const ACCESS_TOKEN: &str = "access_token";
+
+/// A call that did not give what was asked for.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum ApiError {
+    /// No usable answer.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// WeChat answered with an errcode whose class is not [`ErrcodeClass::Ok`].
+    #[error("WeChat refused with {errcode}: {errmsg}")]
+    Refused {
+        /// See [`errcode`].
+        errcode: i64,
+        /// As WeChat spells it, the rid included; at most 500 characters.
+        errmsg: String,
+        /// The id that WeChat's `openapi/rid/get` and its staff look a call up by.
+        rid: Option<String>,
+    },
+    /// Not what the API's page promises; the text says what, and quotes nothing.
+    #[error("WeChat's answer is not understood: {0}")]
+    Malformed(String),
+}
+
+impl ApiError {
+    /// The errcode, where WeChat gave one.
+    #[must_use]
+    pub fn errcode(&self) -> Option<i64> {
+        match self {
+            Self::Refused { errcode, .. } => Some(*errcode),
+            Self::Transport(_) | Self::Malformed(_) => None,
+        }
+    }
+
+    /// What may be done next, as far as WeChat goes. A transport error is [`ErrcodeClass::Retry`]; before a
+    /// call with an effect is repeated, ask [`ApiError::may_have_happened`].
+    #[must_use]
+    pub fn class(&self) -> ErrcodeClass {
+        match self {
+            Self::Transport(_) => ErrcodeClass::Retry,
+            Self::Refused { errcode, .. } => errcode::class(*errcode),
+            Self::Malformed(_) => ErrcodeClass::Unknown,
+        }
+    }
+
+    /// Whether the call may have had its effect all the same.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Transport(TransportError::NotSent(_)) | Self::Refused { .. } => false,
+            Self::Transport(TransportError::Unanswered(_)) | Self::Malformed(_) => true,
+        }
+    }
+}
+
+/// WeChat's APIs at one base URL. Clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<dyn Transport>,
+    api_url: String,
+}
+
+/// A JSON body of no call; names the type for `GET`.
+const NO_BODY: Option<&()> = None;
+
+/// The part that every answer may have.
+#[derive(Deserialize)]
+struct Outcome {
+    #[serde(default, deserialize_with = "lenient::int")]
+    errcode: i64,
+    #[serde(default, deserialize_with = "lenient::text")]
+    errmsg: String,
+}
+
+/// The answer of a call that gives nothing but its outcome.
+#[derive(Deserialize)]
+struct Nothing {}
+
+impl Client {
+    /// `api_url` is `OAHUB_WECHAT_API_URL`, with or without a slash at its end.
+    #[must_use]
+    pub fn new(transport: Arc<dyn Transport>, api_url: String) -> Self {
+        Self { transport, api_url: api_url.trim_end_matches('/').to_owned() }
+    }
+
+    /// One call. `path` starts with `/`; `query` comes in clear. The body goes as raw UTF-8, without `\u`
+    /// escapes, which WeChat refuses (40033, 47002) or shows as they are.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&impl Serialize>,
+    ) -> Result<T, ApiError> {
+        let body = body.map(serde_json::to_vec).transpose();
+        let body = body.map_err(|_| ApiError::Malformed("the request is no JSON".to_owned()))?;
+        let url = format!("{}{path}{}", self.api_url, query::query(query));
+        let answer = self.transport.send(Request { method, url, body }).await?;
+        match answer.status {
+            200 => read(&answer.body),
+            // A gateway in front of WeChat gave up; what stands behind it may have acted.
+            status @ 500.. => Err(TransportError::Unanswered(format!("HTTP {status}")).into()),
+            status => Err(ApiError::Malformed(format!("HTTP {status}"))),
+        }
+    }
+
+    /// A `POST` of one account or of the component, its token under `name`.
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        (name, token): (&str, &crate::secret::Secret),
+        body: &impl Serialize,
+    ) -> Result<T, ApiError> {
+        self.call(Method::Post, path, &[(name, token.expose())], Some(body)).await
+    }
+}
+
+/// Reads a 200. `errcode` decides first: an error has none of the data.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let outcome: Outcome = lenient::json(body).map_err(ApiError::Malformed)?;
+    if errcode::class(outcome.errcode) == ErrcodeClass::Ok {
+        return lenient::json(body).map_err(ApiError::Malformed);
+    }
+    Err(ApiError::Refused {
+        errcode: outcome.errcode,
+        rid: rid(&outcome.errmsg),
+        errmsg: outcome.errmsg.chars().take(ERRMSG_MAX).collect(),
+    })
+}
+
+/// The rid at the end of an errmsg: `… rid: 677f0000-11111111-22222222`.
+fn rid(errmsg: &str) -> Option<String> {
+    let (_, after) = errmsg.rsplit_once("rid:")?;
+    let rid = after.trim_start().split(|letter: char| !letter.is_ascii_hexdigit() && letter != '-').next()?;
+    if rid.is_empty() { None } else { Some(rid.to_owned()) }
+}
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! What the client needs of HTTP: one request, one answer. Tests and the simulation put their own in.
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use thiserror::Error;
+
+/// The longest answer that is read, in bytes. A page of 10,000 openids is about 320 KB; the rest is room for
+/// lists of articles. Media is not fetched through here.
+pub const RESPONSE_BODY_MAX: usize = 8 * 1024 * 1024;
+
+/// Sends requests to WeChat.
+pub trait Transport: Send + Sync {
+    /// Sends one request and reads its whole answer.
+    ///
+    /// # Errors
+    /// [`TransportError`], which tells whether the call may have happened.
+    fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>>;
+}
+
+/// The two methods that WeChat's APIs use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Reads; WeChat also spells some deletions so.
+    Get,
+    /// Everything with a JSON body.
+    Post,
+}
+
+/// One request. Its `Debug` shows neither query values nor the body: both carry tokens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    /// GET or POST.
+    pub method: Method,
+    /// The whole URL, query included, percent-encoded.
+    pub url: String,
+    /// JSON in UTF-8; `None` for no body.
+    pub body: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
+        let names = query.split('&').filter(|pair| !pair.is_empty());
+        let names = names.map(|pair| pair.split_once('=').map_or("***", |(name, _)| name));
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &path)
+            .field("query", &names.collect::<Vec<_>>())
+            .field("body_bytes", &self.body.as_ref().map(Vec::len))
+            .finish()
+    }
+}
+
+/// One answer. Its `Debug` shows the body's length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status. WeChat answers 200 for its own errors too.
+    pub status: u16,
+    /// At most [`RESPONSE_BODY_MAX`] bytes.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
+}
+
+/// No usable answer. The texts never hold a URL or a body.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum TransportError {
+    /// The call surely did not happen: no connection, no address, no client.
+    #[error("WeChat was not reached: {0}")]
+    NotSent(String),
+    /// The call may have happened: repeat only what is safe to repeat.
+    #[error("WeChat did not answer: {0}")]
+    Unanswered(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_of_a_request_or_an_answer_prints() {
+        let request = Request {
+            method: Method::Post,
+            url: "https://api.weixin.qq.com/cgi-bin/x?access_token=hidden1&next_openid=&hidden2".into(),
+            body: Some(b"hidden3".to_vec()),
+        };
+        let response = Response { status: 200, body: b"hidden4".to_vec() };
+        let printed = format!("{request:?} {response:?}");
+        assert!(!printed.contains("hidden"), "{printed}");
+        assert!(printed.contains("/cgi-bin/x") && printed.contains("access_token"), "{printed}");
+    }
+}
