@@ -1,0 +1,163 @@
+//! One push as a tree that borrows from its text. XML and JSON bodies end up as the same tree.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::{Refusal, xml};
+
+/// Levels of elements. Real pushes have 5 at most (`MASSSENDJOBFINISH`).
+pub const MAX_DEPTH: usize = 16;
+/// Elements of one body. A broadcast of 8 articles, the largest real push, has about 80.
+pub const MAX_ELEMENTS: usize = 2_000;
+/// Bytes of one body. A text of 2,048 bytes encrypted is below 4 KiB.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// An element: a leaf with a text, or a branch with children. Never both.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Element<'a> {
+    /// The tag's name.
+    pub name: Cow<'a, str>,
+    /// The trimmed text of a leaf; empty for a branch.
+    pub text: Cow<'a, str>,
+    /// The children of a branch, in order.
+    pub children: Vec<Element<'a>>,
+}
+
+/// The text of a body.
+///
+/// Bytes that are no UTF-8 become U+FFFD: WeChat cuts some values in the middle of a character, and refusing such
+/// a push would show its sender an error.
+///
+/// # Errors
+/// [`Refusal::TooLarge`] beyond [`MAX_BODY_BYTES`].
+pub fn decode(body: &[u8]) -> Result<Cow<'_, str>, Refusal> {
+    if body.len() > MAX_BODY_BYTES {
+        return Err(Refusal::TooLarge);
+    }
+    Ok(String::from_utf8_lossy(body))
+}
+
+impl<'a> Element<'a> {
+    /// Reads XML, or JSON if it starts with a brace: some accounts push JSON where XML is documented.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`], or [`Refusal::TooLarge`] beyond the bounds above.
+    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+        let text = text.trim_start_matches('\u{feff}');
+        if text.trim_start().starts_with('{') { Self::from_json(text) } else { xml::parse(text) }
+    }
+
+    fn from_json(text: &str) -> Result<Self, Refusal> {
+        let value: Value = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
+        let mut root = Self { name: "xml".into(), ..Self::default() };
+        let mut left = MAX_ELEMENTS;
+        root.fill(value, MAX_DEPTH, &mut left)?;
+        Ok(root)
+    }
+
+    /// Takes a JSON value in: an array becomes as many siblings, as XML would have it.
+    fn fill(&mut self, value: Value, depth: usize, left: &mut usize) -> Result<(), Refusal> {
+        let depth = depth.checked_sub(1).ok_or(Refusal::TooLarge)?;
+        match value {
+            Value::Null => {}
+            Value::Bool(truth) => self.text = if truth { "1" } else { "0" }.into(),
+            Value::Number(number) => self.text = number.to_string().into(),
+            Value::String(text) => self.text = text.trim().to_owned().into(),
+            Value::Object(members) => {
+                for (name, value) in members {
+                    self.adopt(name, value, depth, left)?;
+                }
+            }
+            Value::Array(items) => self.adopt("item".into(), Value::Array(items), depth, left)?,
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, name: String, value: Value, depth: usize, left: &mut usize) -> Result<(), Refusal> {
+        let values = match value {
+            Value::Array(values) => values,
+            one => vec![one],
+        };
+        for value in values {
+            *left = left.checked_sub(1).ok_or(Refusal::TooLarge)?;
+            let mut child = Self { name: name.clone().into(), ..Self::default() };
+            child.fill(value, depth, left)?;
+            self.children.push(child);
+        }
+        Ok(())
+    }
+
+    /// The first child of that name. Case does not count: WeChat writes `MsgId` and `MsgID`, `OpenID` and
+    /// `openid`.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Option<&Self> {
+        self.children.iter().find(|child| child.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The text of the first child of that name, if it is not empty.
+    #[must_use]
+    pub fn text_of(&self, name: &str) -> Option<&str> {
+        self.child(name).map(|child| child.text.as_ref()).filter(|text| !text.is_empty())
+    }
+
+    /// All children as a JSON object; siblings of one name become an array.
+    #[must_use]
+    pub fn members(&self) -> Map<String, Value> {
+        let mut members = Map::with_capacity(self.children.len());
+        for child in &self.children {
+            child.join(&mut members);
+        }
+        members
+    }
+
+    pub(crate) fn join(&self, members: &mut Map<String, Value>) {
+        match members.get_mut(self.name.as_ref()) {
+            None => {
+                members.insert(self.name.to_string(), self.to_value());
+            }
+            Some(Value::Array(items)) => items.push(self.to_value()),
+            Some(first) => *first = Value::Array(vec![first.take(), self.to_value()]),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        if self.children.is_empty() {
+            Value::String(self.text.to_string())
+        } else {
+            Value::Object(self.members())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xml_and_json_of_the_same_push_are_the_same_members() {
+        let xml = "<xml><MsgType><![CDATA[event]]></MsgType><CreateTime> 7 </CreateTime>\
+                   <E><List><Id>1</Id></List><List><Id>2</Id></List></E><Empty/></xml>";
+        let json = r#" {"MsgType":"event","CreateTime":7,"E":{"List":[{"Id":1},{"Id":"2"}]},"Empty":null}"#;
+        let members = |text| Element::parse(text).unwrap().members();
+        assert_eq!(members(xml), members(json));
+        assert_eq!(
+            serde_json::to_string(&members(xml)).unwrap(),
+            r#"{"MsgType":"event","CreateTime":"7","E":{"List":[{"Id":"1"},{"Id":"2"}]},"Empty":""}"#
+        );
+    }
+
+    #[test]
+    fn json_has_the_bounds_of_xml() {
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(MAX_DEPTH + 1), "}".repeat(MAX_DEPTH + 1));
+        let wide = format!(r#"{{"a":[{}1]}}"#, "1,".repeat(MAX_ELEMENTS));
+        for (what, text, refusal) in [
+            ("too deep", deep.as_str(), Refusal::TooLarge),
+            ("too wide", &wide, Refusal::TooLarge),
+            ("cut", r#"{"a":"#, Refusal::Malformed),
+            ("two bodies", "{}{}", Refusal::Malformed),
+        ] {
+            assert_eq!(Element::parse(text), Err(refusal), "{what}");
+        }
+    }
+}

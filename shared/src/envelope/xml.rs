@@ -1,0 +1,277 @@
+//! XML in and out: a reader with bounds, and a writer that escapes.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesRef, Event};
+
+use super::Refusal;
+use super::element::{Element, MAX_DEPTH, MAX_ELEMENTS};
+
+/// Room for the members of a common push, so that they need one allocation.
+const USUAL_MEMBERS: usize = 8;
+
+/// An element whose end tag has not come yet.
+struct Open<'a> {
+    element: Element<'a>,
+    /// Where its content starts in the source.
+    content: usize,
+}
+
+/// Reads one document.
+///
+/// Takes what WeChat really sends: CDATA or bare text, blanks around values, bare `&`, control characters inside
+/// values, unknown elements, and markup inside a text (kept as the text that it is). Attributes, comments and
+/// processing instructions are skipped. Nothing is ever expanded: a document type is refused, and an entity that
+/// is not one of XML's five stays as it is written.
+///
+/// # Errors
+/// [`Refusal::Malformed`]; [`Refusal::TooLarge`] beyond [`MAX_DEPTH`] or [`MAX_ELEMENTS`].
+pub fn parse(source: &str) -> Result<Element<'_>, Refusal> {
+    let mut reader = Reader::from_str(source);
+    reader.config_mut().allow_dangling_amp = true;
+    let mut open: Vec<Open<'_>> = Vec::with_capacity(4);
+    let mut root = None;
+    let mut elements = 0;
+    let mut before = 0;
+    loop {
+        let event = reader.read_event().map_err(|_| Refusal::Malformed)?;
+        let after = usize::try_from(reader.buffer_position()).map_err(|_| Refusal::TooLarge)?;
+        match event {
+            Event::Start(tag) => {
+                let name = name_at(source, before, tag.name().0.len())?;
+                open.push(begin(name, after, &open, root.is_some(), &mut elements)?);
+            }
+            Event::Empty(tag) => {
+                let name = name_at(source, before, tag.name().0.len())?;
+                let one = begin(name, after, &open, root.is_some(), &mut elements)?;
+                close(one.element, &mut open, &mut root);
+            }
+            Event::End(_) => {
+                let done = open.pop().ok_or(Refusal::Malformed)?;
+                let inside = source.get(done.content..before).unwrap_or_default();
+                close(finish(done.element, inside), &mut open, &mut root);
+            }
+            Event::Text(text) => append(&mut open, text.into_inner())?,
+            Event::CData(text) => append(&mut open, text.into_inner())?,
+            Event::GeneralRef(entity) => append(&mut open, resolve(entity))?,
+            Event::DocType(_) => return Err(Refusal::Malformed),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            Event::Eof => break,
+        }
+        before = after;
+    }
+    if open.is_empty() { root.ok_or(Refusal::Malformed) } else { Err(Refusal::Malformed) }
+}
+
+/// A tag's name as a part of the source: quick-xml lends it only as long as the event lives.
+fn name_at(source: &str, tag: usize, length: usize) -> Result<&str, Refusal> {
+    let start = tag + 1;
+    let name = source.get(start..start + length).ok_or(Refusal::Malformed)?;
+    if name.is_empty() || name.contains(char::is_control) { Err(Refusal::Malformed) } else { Ok(name) }
+}
+
+fn begin<'a>(
+    name: &'a str,
+    content: usize,
+    open: &[Open<'a>],
+    after_root: bool,
+    elements: &mut usize,
+) -> Result<Open<'a>, Refusal> {
+    *elements += 1;
+    if open.len() >= MAX_DEPTH || *elements > MAX_ELEMENTS {
+        return Err(Refusal::TooLarge);
+    }
+    if open.is_empty() && after_root {
+        return Err(Refusal::Malformed);
+    }
+    let children = if open.is_empty() { Vec::with_capacity(USUAL_MEMBERS) } else { Vec::new() };
+    Ok(Open { element: Element { name: name.into(), text: Cow::default(), children }, content })
+}
+
+fn append<'a>(open: &mut [Open<'a>], piece: Cow<'a, str>) -> Result<(), Refusal> {
+    let Some(Open { element, .. }) = open.last_mut() else {
+        let nothing = piece.chars().all(|c| c.is_whitespace() || c.is_control());
+        return if nothing { Ok(()) } else { Err(Refusal::Malformed) };
+    };
+    if element.text.is_empty() {
+        // Blanks before a value would force the value to be copied.
+        if !piece.trim_start().is_empty() {
+            element.text = piece;
+        }
+    } else if !piece.is_empty() {
+        element.text.to_mut().push_str(&piece);
+    }
+    Ok(())
+}
+
+/// XML's own entities and numbers; everything else stays as it is written.
+fn resolve(entity: BytesRef<'_>) -> Cow<'_, str> {
+    match &*entity {
+        "lt" => "<".into(),
+        "gt" => ">".into(),
+        "amp" => "&".into(),
+        "quot" => "\"".into(),
+        "apos" => "'".into(),
+        name => match entity.resolve_char_ref() {
+            Ok(Some(character)) => character.to_string().into(),
+            _ => format!("&{name};").into(),
+        },
+    }
+}
+
+fn finish<'a>(mut element: Element<'a>, inside: &'a str) -> Element<'a> {
+    let trimmed = match element.text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    };
+    element.text = trimmed;
+    if !element.text.is_empty() && !element.children.is_empty() {
+        // Markup that a follower typed and that came without CDATA: a text, not members.
+        element.text = inside.trim().into();
+        element.children = Vec::new();
+    }
+    element
+}
+
+fn close<'a>(element: Element<'a>, open: &mut [Open<'a>], root: &mut Option<Element<'a>>) {
+    match open.last_mut() {
+        Some(parent) => parent.element.children.push(element),
+        None => *root = Some(element),
+    }
+}
+
+/// Writes one document without indentation.
+pub struct Writer(String);
+
+impl Writer {
+    /// Opens the root element, `<xml>`.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let mut out = String::with_capacity(capacity);
+        out.push_str("<xml>");
+        Self(out)
+    }
+
+    /// Opens a branch. `name` is ours, so it needs no escaping.
+    pub fn open(&mut self, name: &str) -> &mut Self {
+        self.tag("<", name)
+    }
+
+    /// Closes a branch.
+    pub fn close(&mut self, name: &str) -> &mut Self {
+        self.tag("</", name)
+    }
+
+    /// A leaf with a text. `]]>` is split over two CDATA sections; control characters, which XML cannot carry
+    /// at all, are left out.
+    pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
+        self.open(name);
+        self.0.push_str("<![CDATA[");
+        if value.contains(|c: char| is_illegal(c) || c == ']') {
+            self.0.push_str(&value.replace(is_illegal, "").replace("]]>", "]]]]><![CDATA[>"));
+        } else {
+            self.0.push_str(value);
+        }
+        self.0.push_str("]]>");
+        self.close(name)
+    }
+
+    /// A leaf with a number.
+    pub fn number(&mut self, name: &str, value: i64) -> &mut Self {
+        self.open(name);
+        // Writing to a String cannot fail.
+        let _ = write!(self.0, "{value}");
+        self.close(name)
+    }
+
+    /// Closes the root.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        self.0.push_str("</xml>");
+        self.0
+    }
+
+    fn tag(&mut self, start: &str, name: &str) -> &mut Self {
+        self.0.push_str(start);
+        self.0.push_str(name);
+        self.0.push('>');
+        self
+    }
+}
+
+/// Outside of XML 1.0's `Char`.
+fn is_illegal(c: char) -> bool {
+    (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_read_however_it_is_written() {
+        for (what, inside, value) in [
+            ("CDATA", "<![CDATA[hi]]>", "hi"),
+            ("bare text", "hi", "hi"),
+            ("blanks around", "\n  <![CDATA[ hi ]]>\n", "hi"),
+            ("nothing", "", ""),
+            ("empty CDATA", "<![CDATA[]]>", ""),
+            ("XML's entities", "a &lt;b&gt; &amp;&#x4f60;&#65;", "a <b> &你A"),
+            ("an entity of HTML stays", "a&nbsp;b", "a&nbsp;b"),
+            ("a reference to NUL stays", "a&#0;b", "a&#0;b"),
+            ("a bare ampersand", "https://example.com/?a=1&b=2", "https://example.com/?a=1&b=2"),
+            ("markup in CDATA", "<![CDATA[<xml><a>1</a></xml>]]>", "<xml><a>1</a></xml>"),
+            ("markup that was not escaped", "see <b>this</b> one", "see <b>this</b> one"),
+            ("two CDATA sections", "<![CDATA[a]]]]><![CDATA[>b]]>", "a]]>b"),
+            ("control characters and NUL", "<![CDATA[a\u{1}\u{0}\u{8}b]]>", "a\u{1}\u{0}\u{8}b"),
+            ("an emoji", "<![CDATA[😀]]>", "😀"),
+        ] {
+            let source = format!("<xml><ToUserName>gh</ToUserName><V>{inside}</V></xml>");
+            let root = parse(&source).unwrap();
+            assert_eq!(root.child("V").unwrap().text, value, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused() {
+        let deep = "<a>".repeat(MAX_DEPTH + 1) + &"</a>".repeat(MAX_DEPTH + 1);
+        let wide = format!("<xml>{}</xml>", "<a/>".repeat(MAX_ELEMENTS));
+        for (what, source, refusal) in [
+            ("nothing", "", Refusal::Malformed),
+            ("a word", "success", Refusal::Malformed),
+            ("no end", "<xml><a>1</a>", Refusal::Malformed),
+            ("a wrong end", "<xml><a>1</b></xml>", Refusal::Malformed),
+            ("an open CDATA", "<xml><![CDATA[</xml>", Refusal::Malformed),
+            ("two roots", "<xml></xml><xml></xml>", Refusal::Malformed),
+            ("text after the root", "<xml></xml>x", Refusal::Malformed),
+            ("a document type", "<!DOCTYPE xml><xml></xml>", Refusal::Malformed),
+            ("a tag without a name", "<xml>< ></ ></xml>", Refusal::Malformed),
+            ("NUL in a name", "<xml><a\0b>1</a\0b></xml>", Refusal::Malformed),
+            ("too deep", &deep, Refusal::TooLarge),
+            ("too wide", &wide, Refusal::TooLarge),
+        ] {
+            assert_eq!(parse(source), Err(refusal), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for (what, value, back) in [
+            ("a text", "hi & <b>", "hi & <b>"),
+            ("the end of a CDATA section", "a]]>b]]>", "a]]>b]]>"),
+            ("brackets", "a]]]b", "a]]]b"),
+            ("control characters are left out", "a\u{0}\u{1f}b\nc", "ab\nc"),
+            ("control characters between brackets", "a]\u{0}]>b", "a]]>b"),
+        ] {
+            let mut writer = Writer::new(0);
+            writer.text("V", value).number("N", -7);
+            let written = writer.finish();
+            let root = parse(&written).unwrap();
+            assert_eq!(root.text_of("V"), Some(back), "{what}");
+            assert_eq!(root.text_of("N"), Some("-7"), "{what}");
+        }
+    }
+}
