@@ -12,7 +12,7 @@ use crate::{
     queue::Queues,
     random::{Rand, Random},
     store::Store,
-    wechat::{self, HttpTransport, Transport},
+    wechat::{self, http::HttpTransport, transport::Transport},
 };
 
 /// Everything that a handler may reach.
@@ -62,7 +62,9 @@ impl AwsClients {
         let http = if resources.dynamodb_url.is_some() && resources.sqs_url.is_some() {
             Builder::new().build_http()
         } else {
-            Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https()
+            Builder::new()
+                .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+                .build_https()
         };
         let dynamodb = aws_sdk_dynamodb::Config::builder()
             .behavior_version_latest()

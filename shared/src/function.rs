@@ -9,6 +9,9 @@ use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest, tower::ServiceEx
 use serde_json::Value;
 use thiserror::Error;
 
+/// Lambda answers at most 6 MB.
+const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
+
 type Handler<E, R> = Arc<dyn Fn(E) -> BoxFuture<'static, Result<R, FunctionError>> + Send + Sync>;
 
 /// A failed invocation: Lambda then retries a schedule, SQS brings the whole batch again.
@@ -90,7 +93,8 @@ impl Function {
         let wrong = |kind: &str| FunctionError(format!("this function takes no {kind} event"));
         if event.get("Records").is_some() {
             let handler = self.sqs.as_ref().ok_or_else(|| wrong("SQS"))?;
-            let event = serde_json::from_value(event).map_err(|e| FunctionError(format!("SQS event: {e}")))?;
+            let event =
+                serde_json::from_value(event).map_err(|e| FunctionError(format!("SQS event: {e}")))?;
             let answer = handler(event).await?;
             serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))
         } else if event.get("requestContext").is_some() {
@@ -119,18 +123,37 @@ async fn answer(router: axum::Router, mut event: Value) -> Result<Value, Functio
     normalise_host(&mut event);
     let request: LambdaRequest =
         serde_json::from_value(event).map_err(|e| FunctionError(format!("HTTP event: {e}")))?;
-    let adapter = Adapter::from(router);
-    let answer = adapter
+    let service =
+        lambda_http::service_fn(move |request: lambda_http::Request| collected(router.clone(), request));
+    let answer = Adapter::from(service)
         .oneshot(LambdaEvent::new(request, lambda_runtime::Context::default()))
         .await
         .map_err(|e| FunctionError(e.to_string()))?;
     serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))
 }
 
+/// The whole answer: text as text, anything else as base64, as API Gateway wants it.
+async fn collected(
+    router: axum::Router,
+    request: lambda_http::Request,
+) -> Result<http::Response<lambda_http::Body>, FunctionError> {
+    let Ok(response) = router.oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let bytes =
+        axum::body::to_bytes(body, MAX_ANSWER_BYTES).await.map_err(|e| FunctionError(e.to_string()))?;
+    let body = match String::from_utf8(bytes.into()) {
+        Ok(text) => lambda_http::Body::Text(text),
+        Err(bytes) => lambda_http::Body::Binary(bytes.into_bytes()),
+    };
+    Ok(http::Response::from_parts(parts, body))
+}
+
 /// lambda_http 1.3 builds a URL of the Host header and panics where it is none (`[::1`, `a b`). No function of
 /// ours reads it, so a strange one is replaced.
 fn normalise_host(event: &mut Value) {
-    let odd = |host: &str| host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    let odd = |host: &str| {
+        host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
+    };
     for path in ["/headers/host", "/headers/Host", "/requestContext/domainName"] {
         if let Some(host) = event.pointer_mut(path)
             && host.as_str().is_none_or(|h| odd(h) || h.ends_with(|c: char| c.is_ascii_digit()))

@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     model::token::{self, Due},
     secret::Secret,
-    store::credentials::{AuthorizerCredentials, ComponentCredentials, LEASE_SECONDS, Token, is_due_key},
+    store::credentials::{AuthorizerCredentials, ComponentCredentials, LEASE_SECONDS, Token},
     wechat::{ApiError, errcode::ErrcodeClass},
 };
 
@@ -76,22 +76,25 @@ pub async fn component(app: &App, why: Why<'_>) -> Result<Secret, Error> {
     Err(Error::RefreshRunning)
 }
 
-async fn refresh_component(app: &App, credentials: &ComponentCredentials, owner: &str) -> Result<Secret, Error> {
+async fn refresh_component(
+    app: &App,
+    credentials: &ComponentCredentials,
+    owner: &str,
+) -> Result<Secret, Error> {
     let component = &app.config.component;
     let ticket = credentials.ticket.as_ref().ok_or(Error::NoTicket)?;
     let answer = app.wechat.component_token(&component.app_id, &component.app_secret, ticket).await;
     if let Err(error) = &answer
         && matches!(error.errcode(), Some(61005 | 61006 | 40091))
     {
-        tracing::warn!(errcode = error.errcode(), "the component ticket is stale; asking WeChat to push a new one");
+        tracing::warn!(
+            errcode = error.errcode(),
+            "the component ticket is stale; asking WeChat to push a new one"
+        );
         app.wechat.start_push_ticket(&component.app_id, &component.app_secret).await?;
     }
     let answer = answer?;
-    let token = Token {
-        token: answer.component_access_token,
-        issued_at: app.clock.unix(),
-        expires_in: answer.expires_in,
-    };
+    let token = Token { token: answer.token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
     app.store.keep_component_token(owner, &token).await?;
     Ok(token.token)
 }
@@ -166,21 +169,13 @@ async fn refresh_authorizer(
         other => other?,
     };
     let token =
-        Token { token: answer.authorizer_access_token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
-    let refresh_token = if answer.authorizer_refresh_token.is_empty() {
-        credentials.refresh_token.clone()
-    } else {
-        answer.authorizer_refresh_token
-    };
-    let due = due(app, &token);
-    let unchanged = token::keeps_slot(credentials.due.as_deref().and_then(slot_of), token.issued_at, token.expires_in);
-    let due = (!unchanged && !is_due_key(app_id, credentials.due.as_deref(), due)).then_some(due);
+        Token { token: answer.access_token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
+    let refresh_token = answer.refresh_token.unwrap_or_else(|| credentials.refresh_token.clone());
+    let slot = credentials.wheel_slot();
+    let stays = slot.is_some_and(|slot| token::keeps_slot(slot, token.issued_at, token.expires_in));
+    let due = (!stays).then(|| due(app, &token));
     app.store.keep_authorizer_token(app_id, owner, &token, &refresh_token, due).await?;
     Ok(token.token)
-}
-
-fn slot_of(due: &str) -> Option<u32> {
-    due.strip_prefix("WHEEL#")?.parse().ok()
 }
 
 /// When a token that was just given is due.
@@ -191,16 +186,20 @@ pub fn due(app: &App, token: &Token) -> Due {
 
 /// Looks a lost refresh token up in api_get_authorizer_list; [`None`] where WeChat has no other.
 async fn recover_refresh_token(app: &App, app_id: &str, lost: &Secret) -> Result<Option<Secret>, Error> {
-    tracing::warn!(app_id, "the refresh token of {app_id} is refused; looking for another in the authorizer list");
+    tracing::warn!(
+        app_id,
+        "the refresh token of {app_id} is refused; looking for another in the authorizer list"
+    );
     let component_app_id = &app.config.component.app_id;
     for page in 0..RECOVERY_PAGES {
         let list = with_component(app, |token| async move {
-            app.wechat.authorizer_list(&token, component_app_id, page * RECOVERY_PAGE, RECOVERY_PAGE).await
+            app.wechat
+                .get_authorizer_list(&token, component_app_id, page * RECOVERY_PAGE, RECOVERY_PAGE)
+                .await
         })
         .await?;
-        if let Some(found) = list.list.iter().find(|a| a.authorizer_appid == app_id) {
-            let other = !found.refresh_token.is_empty() && found.refresh_token != *lost;
-            return Ok(other.then(|| found.refresh_token.clone()));
+        if let Some(found) = list.list.iter().find(|a| a.app_id == app_id) {
+            return Ok(found.refresh_token.clone().filter(|other| other != lost));
         }
         if list.list.len() < RECOVERY_PAGE as usize {
             break;

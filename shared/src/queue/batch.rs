@@ -47,13 +47,18 @@ fn item<T: DeserializeOwned>(message: SqsMessage) -> Item<T> {
 /// Runs `handle` on every item, at most `concurrency` at a time; items of one FIFO group one after the other,
 /// and none after one that failed. `handle` says whether the item is done. Answers the ids of those that are
 /// not.
-pub async fn each<T, F>(items: Vec<Item<T>>, concurrency: usize, handle: impl Fn(T, Item<()>) -> F) -> Vec<String>
+pub async fn each<T, F>(
+    items: Vec<Item<T>>,
+    concurrency: usize,
+    handle: impl Fn(T, Item<()>) -> F,
+) -> Vec<String>
 where
     F: Future<Output = bool>,
 {
     let mut groups: HashMap<String, Vec<Item<T>>> = HashMap::new();
     for item in items {
-        let key = if item.group.is_empty() { format!("alone {}", item.message_id) } else { item.group.clone() };
+        let key =
+            if item.group.is_empty() { format!("alone {}", item.message_id) } else { item.group.clone() };
         groups.entry(key).or_default().push(item);
     }
     let handle = &handle;
@@ -62,7 +67,8 @@ where
             let mut failed = Vec::new();
             for item in group {
                 let Item { job, message_id, receipt_handle, group, receive_count } = item;
-                let about = Item { job: None, message_id: message_id.clone(), receipt_handle, group, receive_count };
+                let about =
+                    Item { job: None, message_id: message_id.clone(), receipt_handle, group, receive_count };
                 let done = match job {
                     Some(job) if failed.is_empty() => handle(job, about).await,
                     _ => false,

@@ -151,7 +151,9 @@ impl Queues {
             .map_err(|e| Error::Queue(sdk_error(&e)))?;
         match answer.failed().first() {
             None => Ok(()),
-            Some(failed) => Err(Error::Queue(format!("{} of a batch: {}", answer.failed().len(), failed.code()))),
+            Some(failed) => {
+                Err(Error::Queue(format!("{} of a batch: {}", answer.failed().len(), failed.code())))
+            }
         }
     }
 }

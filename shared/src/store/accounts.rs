@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     error::Error,
-    model::{account::AccountType, reply_rules::ReplyRules},
+    model::{
+        account::{AccountStatus, AccountType},
+        reply_rules::ReplyRules,
+    },
 };
 
 /// How long an instance answers from what it read of an account, seconds: a change of rules reaches every
@@ -34,16 +37,6 @@ pub struct Entry {
     pub account: AccountRecord,
     /// Its reply rules.
     pub rules: ReplyRules,
-}
-
-/// Whether an account's authorization stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccountStatus {
-    /// It stands.
-    Bound,
-    /// It was withdrawn; everything is kept.
-    Unbound,
 }
 
 /// An account as stored.
@@ -177,7 +170,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn accounts(&self, tenant: &str, limit: u32, after: Option<&str>) -> Result<Vec<AccountRecord>, Error> {
+    pub async fn accounts(
+        &self,
+        tenant: &str,
+        limit: u32,
+        after: Option<&str>,
+    ) -> Result<Vec<AccountRecord>, Error> {
         let from = keys::tenant_account(tenant, after.unwrap_or_default());
         let page = self
             .query(Query {
@@ -224,8 +222,16 @@ impl Store {
             };
             let pointer = keys::tenant_account(&account.tenant_id, &account.app_id);
             let mut actions = vec![
-                put_action(&self.platform, item(&keys::account(&account.app_id), &account, None)?, Some(condition))?,
-                put_action(&self.platform, item(&pointer, &Pointer { app_id: account.app_id.clone() }, None)?, None)?,
+                put_action(
+                    &self.platform,
+                    item(&keys::account(&account.app_id), &account, None)?,
+                    Some(condition),
+                )?,
+                put_action(
+                    &self.platform,
+                    item(&pointer, &Pointer { app_id: account.app_id.clone() }, None)?,
+                    None,
+                )?,
             ];
             if newly {
                 let update = Update::new().add("accounts_bound", n(1));
@@ -304,7 +310,8 @@ impl Store {
     /// [`Error::Store`].
     pub async fn put_reply_rules(&self, app_id: &str, rules: &ReplyRules) -> Result<(), Error> {
         let json = serde_json::to_string(rules).map_err(|e| Error::Item(e.to_string()))?;
-        self.put(&self.platform, item(&keys::reply_rules(app_id), &StoredRules { rules: json }, None)?).await?;
+        self.put(&self.platform, item(&keys::reply_rules(app_id), &StoredRules { rules: json }, None)?)
+            .await?;
         self.forget_account(app_id);
         Ok(())
     }

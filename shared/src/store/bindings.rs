@@ -115,8 +115,11 @@ impl Store {
     /// [`Error::Store`].
     pub async fn keep_pre_auth_code(&self, binding_id: &str, code: &str, expires: i64) -> Result<(), Error> {
         let pre = PreAuth { binding_id: binding_id.to_owned() };
-        self.put(&self.platform, item(&keys::pre_auth_code(code), &pre, Some(expires + PRE_AUTH_KEPT_SECONDS))?)
-            .await?;
+        self.put(
+            &self.platform,
+            item(&keys::pre_auth_code(code), &pre, Some(expires + PRE_AUTH_KEPT_SECONDS))?,
+        )
+        .await?;
         let update = Update::new().set("pre_auth_code", s(code)).set("pre_auth_expires", n(expires));
         self.update(&self.platform, &keys::binding(binding_id), update).await.map(drop)
     }
@@ -132,10 +135,10 @@ impl Store {
         app_id: Option<&str>,
         reason: Option<&str>,
     ) -> Result<Option<Binding>, Error> {
-        let mut update = Update::new()
-            .set("status", any(&status)?)
-            .set_some("app_id", app_id.map(s))
-            .when("attribute_exists(pk) AND NOT #status = :bound", &[(":bound", any(&BindingStatus::Bound)?)]);
+        let mut update = Update::new().set("status", any(&status)?).set_some("app_id", app_id.map(s)).when(
+            "attribute_exists(pk) AND NOT #status = :bound",
+            &[(":bound", any(&BindingStatus::Bound)?)],
+        );
         update = match reason {
             Some(reason) => update.set("reason", s(reason)),
             None => update.remove("reason"),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     Store, keys,
-    table::{Attributes, Query, Update, Written, n, read, s},
+    table::{Query, Update, Written, n, read, s},
 };
 use crate::{error::Error, ids, model::token::Due, secret::Secret};
 
@@ -64,6 +64,14 @@ pub struct AuthorizerCredentials {
     pub due: Option<String>,
 }
 
+impl AuthorizerCredentials {
+    /// The slot of the wheel that the due index has it in, if it is on the wheel.
+    #[must_use]
+    pub fn wheel_slot(&self) -> Option<u32> {
+        keys::wheel_slot(self.due.as_deref()?)
+    }
+}
+
 /// Who holds a lease, and what was there when it was taken.
 pub struct Leased<T> {
     /// Random; the write that ends the lease names it.
@@ -116,7 +124,8 @@ impl Store {
         version: u64,
         owner: String,
     ) -> Result<Option<Leased<AuthorizerCredentials>>, Error> {
-        let written = self.update(&self.credentials, &keys::authorizer(app_id), self.lease(version, &owner)).await?;
+        let written =
+            self.update(&self.credentials, &keys::authorizer(app_id), self.lease(version, &owner)).await?;
         leased(written, owner)
     }
 
@@ -198,8 +207,10 @@ impl Store {
         refresh_token: &Secret,
         due: Due,
     ) -> Result<(), Error> {
-        let update =
-            Update::new().set("tenant_id", s(tenant)).set("refresh_token", s(refresh_token.expose())).remove("lease_owner");
+        let update = Update::new()
+            .set("tenant_id", s(tenant))
+            .set("refresh_token", s(refresh_token.expose()))
+            .remove("lease_owner");
         let update = match token {
             Some(token) => successor(update, token),
             None => update.remove("lease_until"),
@@ -212,7 +223,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn recover_refresh_token(&self, app_id: &str, lost: &Secret, found: &Secret) -> Result<bool, Error> {
+    pub async fn recover_refresh_token(
+        &self,
+        app_id: &str,
+        lost: &Secret,
+        found: &Secret,
+    ) -> Result<bool, Error> {
         let update = Update::new()
             .set("refresh_token", s(found.expose()))
             .when("refresh_token = :lost", &[(":lost", s(lost.expose()))]);
@@ -249,7 +265,11 @@ impl Store {
         Ok(found)
     }
 
-    async fn due(&self, condition: &str, values: Vec<(&str, aws_sdk_dynamodb::types::AttributeValue)>) -> Result<Vec<String>, Error> {
+    async fn due(
+        &self,
+        condition: &str,
+        values: Vec<(&str, aws_sdk_dynamodb::types::AttributeValue)>,
+    ) -> Result<Vec<String>, Error> {
         let (mut found, mut start) = (Vec::new(), None);
         loop {
             let page = self
@@ -319,13 +339,10 @@ fn due_key(app_id: &str, due: Due) -> (String, i64) {
     }
 }
 
-/// Whether the index entry `stored` already says `due`.
-#[must_use]
-pub fn is_due_key(app_id: &str, stored: Option<&str>, due: Due) -> bool {
-    matches!(due, Due::Wheel { .. }) && stored == Some(due_key(app_id, due).0.as_str())
-}
-
-fn leased<T: serde::de::DeserializeOwned>(written: Written, owner: String) -> Result<Option<Leased<T>>, Error> {
+fn leased<T: serde::de::DeserializeOwned>(
+    written: Written,
+    owner: String,
+) -> Result<Option<Leased<T>>, Error> {
     match written {
         Written::Done(item) => Ok(Some(Leased { owner, credentials: read::<T>(item)? })),
         Written::Refused(_) => Ok(None),
@@ -335,6 +352,7 @@ fn leased<T: serde::de::DeserializeOwned>(written: Written, owner: String) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::table::Attributes;
 
     #[test]
     fn credentials_read_with_and_without_a_token() {

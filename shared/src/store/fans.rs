@@ -10,12 +10,7 @@ use super::{
     Store, keys,
     table::{Attributes, Update, any, item, n, read, s},
 };
-use crate::{
-    error::Error,
-    ids,
-    model::window::Windows,
-    wechat::UserInfo,
-};
+use crate::{error::Error, ids, model::window::Windows, wechat::user::UserInfo};
 
 /// Who is meant, with the tenant that asks.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +132,10 @@ impl Fan {
     /// When they did something last.
     #[must_use]
     pub fn last_interaction(&self) -> Option<i64> {
-        [self.message_at, self.menu_at, self.follow_at, self.seen_at, self.status_at].into_iter().flatten().max()
+        [self.message_at, self.menu_at, self.follow_at, self.seen_at, self.status_at]
+            .into_iter()
+            .flatten()
+            .max()
     }
 }
 
@@ -175,7 +173,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn touch_fan(&self, fan: FanId<'_>, touch: &Touch, at: i64, first: bool) -> Result<bool, Error> {
+    pub async fn touch_fan(
+        &self,
+        fan: FanId<'_>,
+        touch: &Touch,
+        at: i64,
+        first: bool,
+    ) -> Result<bool, Error> {
         let customer = fan.own_customer();
         let base = Update::new()
             .set_if_absent("tenant_id", s(fan.tenant))
@@ -196,18 +200,18 @@ impl Store {
                     .set_some("qr_scene_str", scene.clone().filter(|v| v.parse::<i64>().is_err()).map(s));
                 (update, "status_at")
             }
-            Touch::Unfollowed => {
-                (base.set("subscribed", AttributeValue::Bool(false)).set("unsubscribed_at", n(at)), "status_at")
-            }
+            Touch::Unfollowed => (
+                base.set("subscribed", AttributeValue::Bool(false)).set("unsubscribed_at", n(at)),
+                "status_at",
+            ),
             Touch::Message => (base.set_if_absent("subscribed", yes).set("message_used", n(0)), "message_at"),
             Touch::Menu => (base.set_if_absent("subscribed", yes).set("menu_used", n(0)), "menu_at"),
             Touch::Seen => (base, "seen_at"),
         };
         let than = if first { "<=" } else { "<" };
-        let update = update.set(register, n(at)).when(
-            &format!("attribute_not_exists(#{register}) OR #{register} {than} :at"),
-            &[(":at", n(at))],
-        );
+        let update = update
+            .set(register, n(at))
+            .when(&format!("attribute_not_exists(#{register}) OR #{register} {than} :at"), &[(":at", n(at))]);
         Ok(self.update(&self.customers, &fan.key(), update).await?.done())
     }
 
@@ -232,7 +236,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn insert_fans(&self, tenant: &str, app_id: &str, details: &[Details<'_>]) -> Result<Vec<bool>, Error> {
+    pub async fn insert_fans(
+        &self,
+        tenant: &str,
+        app_id: &str,
+        details: &[Details<'_>],
+    ) -> Result<Vec<bool>, Error> {
         let now = self.clock.unix();
         let statements = details
             .iter()
@@ -255,19 +264,20 @@ impl Store {
         let id = FanId { tenant: &before.tenant_id, app_id: &before.app_id, open_id: &before.open_id };
         let info = details.info;
         let mut update = Update::new();
-        let text = |v: &Option<String>| v.clone().filter(|v| !v.is_empty()).map(s);
-        if info.subscribe {
+        let text = |v: &str| Some(v).filter(|v| !v.is_empty()).map(s);
+        let follows = !info.has_left();
+        if follows {
             update = update
                 .set_some("subscribe_scene", text(&info.subscribe_scene))
-                .set_some("qr_scene", info.qr_scene.filter(|v| *v != 0).map(n))
+                .set_some("qr_scene", Some(info.qr_scene).filter(|v| *v != 0).map(n))
                 .set_some("qr_scene_str", text(&info.qr_scene_str))
                 .set_some("language", text(&info.language))
                 .set_some("nickname", text(&info.nickname))
                 .set_some("avatar_url", text(&info.headimgurl))
                 .set("tag_ids", any(&info.tagid_list)?)
-                .set("remark", s(info.remark.clone().unwrap_or_default()));
+                .set("remark", s(&info.remark));
         }
-        let union = info.unionid.as_deref().filter(|u| !u.is_empty());
+        let union = Some(info.unionid.as_str()).filter(|u| !u.is_empty());
         let customer = union.map(|u| union_customer(id.tenant, u)).filter(|c| *c != before.customer_id);
         update = update.set_some("union_id", union.map(s)).set_some("seen_import", details.import_id.map(s));
         if let Some(customer) = &customer {
@@ -277,8 +287,8 @@ impl Store {
         }
         let status = update
             .clone()
-            .set("subscribed", AttributeValue::Bool(info.subscribe))
-            .set_some("subscribed_at", info.subscribe_time.filter(|_| info.subscribe).map(n))
+            .set("subscribed", AttributeValue::Bool(follows))
+            .set_some("subscribed_at", info.subscribe_time.filter(|_| follows).map(n))
             .when("attribute_not_exists(status_at) OR status_at < :as_of", &[(":as_of", n(details.as_of))]);
         if !self.update(&self.customers, &id.key(), status).await?.done() {
             let update = update.when("attribute_exists(pk)", &[]);
@@ -299,7 +309,11 @@ impl Store {
             .when(
                 "subscribed = :yes AND (attribute_not_exists(seen_import) OR seen_import <> :import) \
                  AND (attribute_not_exists(status_at) OR status_at < :started)",
-                &[(":yes", AttributeValue::Bool(true)), (":import", s(import_id)), (":started", n(started_at))],
+                &[
+                    (":yes", AttributeValue::Bool(true)),
+                    (":import", s(import_id)),
+                    (":started", n(started_at)),
+                ],
             );
         Ok(self.update(&self.customers, &fan.key(), update).await?.done())
     }
@@ -308,7 +322,7 @@ impl Store {
 /// A fan whom we see for the first time.
 fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
     let info = details.info;
-    let text = |v: &Option<String>| v.clone().filter(|v| !v.is_empty());
+    let text = |v: &str| Some(v.to_owned()).filter(|v| !v.is_empty());
     let union_id = text(&info.unionid);
     let customer_id = union_id.as_deref().map_or_else(|| id.own_customer(), |u| union_customer(id.tenant, u));
     Fan {
@@ -317,15 +331,15 @@ fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
         open_id: id.open_id.into(),
         people: keys::people(id.tenant, people_shard(&customer_id)),
         customer_id,
-        subscribed: info.subscribe,
+        subscribed: !info.has_left(),
         subscribed_at: info.subscribe_time,
         subscribe_scene: text(&info.subscribe_scene),
-        qr_scene: info.qr_scene.filter(|v| *v != 0),
+        qr_scene: Some(info.qr_scene).filter(|v| *v != 0),
         qr_scene_str: text(&info.qr_scene_str),
         union_id,
         nickname: text(&info.nickname),
         avatar_url: text(&info.headimgurl),
-        gender: info.sex,
+        gender: Some(info.sex).filter(|v| *v != 0),
         country: text(&info.country),
         province: text(&info.province),
         city: text(&info.city),

@@ -47,7 +47,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn begin_request(&self, tenant: &str, route: &str, key: &str, fingerprint: &str) -> Result<Begun, Error> {
+    pub async fn begin_request(
+        &self,
+        tenant: &str,
+        route: &str,
+        key: &str,
+        fingerprint: &str,
+    ) -> Result<Begun, Error> {
         let now = self.clock.unix();
         let key = keys::idempotency(tenant, route, key);
         let record = Record {
@@ -81,10 +87,10 @@ impl Store {
             .set("fingerprint", s(fingerprint))
             .remove("status")
             .remove("answer")
-            .when("in_flight_until = :seen AND forgotten_at = :kept", &[
-                (":seen", n(before.in_flight_until)),
-                (":kept", n(before.forgotten_at)),
-            ]);
+            .when(
+                "in_flight_until = :seen AND forgotten_at = :kept",
+                &[(":seen", n(before.in_flight_until)), (":kept", n(before.forgotten_at))],
+            );
         Ok(if self.update(&self.work, &key, update).await?.done() { Begun::First } else { Begun::InProgress })
     }
 
@@ -92,7 +98,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn end_request(&self, tenant: &str, route: &str, key: &str, status: u16, body: &str) -> Result<(), Error> {
+    pub async fn end_request(
+        &self,
+        tenant: &str,
+        route: &str,
+        key: &str,
+        status: u16,
+        body: &str,
+    ) -> Result<(), Error> {
         let update = Update::new().set("status", n(status)).set("answer", s(body));
         self.update(&self.work, &keys::idempotency(tenant, route, key), update).await.map(drop)
     }

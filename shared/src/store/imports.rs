@@ -94,7 +94,8 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn start_import(&self, import: &Import) -> Result<Started, Error> {
-        let lock = item(&keys::import_running(&import.app_id), &Running { import_id: import.id.clone() }, None)?;
+        let lock =
+            item(&keys::import_running(&import.app_id), &Running { import_id: import.id.clone() }, None)?;
         let mut stored = item(&keys::import(&import.app_id, &import.id), import, None)?;
         stored.insert("pages_done".into(), AttributeValue::M(Attributes::new()));
         let free = Some(("attribute_not_exists(pk)", Attributes::new()));
@@ -135,7 +136,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn imports(&self, app_id: &str, limit: u32, before: Option<&str>) -> Result<Vec<Import>, Error> {
+    pub async fn imports(
+        &self,
+        app_id: &str,
+        limit: u32,
+        before: Option<&str>,
+    ) -> Result<Vec<Import>, Error> {
         let key = keys::import(app_id, before.unwrap_or("imp_~"));
         let page = self
             .query(Query {
@@ -160,7 +166,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keep_page(&self, import: &Import, page: u32, listed: &ListedPage) -> Result<ListedPage, Error> {
+    pub async fn keep_page(
+        &self,
+        import: &Import,
+        page: u32,
+        listed: &ListedPage,
+    ) -> Result<ListedPage, Error> {
         let ttl = self.clock.unix() + PAGES_KEPT_SECONDS;
         match self.put_new(&self.work, item(&keys::page_list(&import.id, page), listed, Some(ttl))?).await? {
             Written::Done(_) => Ok(listed.clone()),
@@ -245,7 +256,10 @@ impl Store {
                 })
                 .await?;
             for entry in &page.items {
-                let number = entry.get("sk").and_then(|v| v.as_s().ok()).and_then(|sk| sk.strip_prefix(keys::PAGE_DONE));
+                let number = entry
+                    .get("sk")
+                    .and_then(|v| v.as_s().ok())
+                    .and_then(|sk| sk.strip_prefix(keys::PAGE_DONE));
                 if let Some(number) = number.and_then(|v| v.parse().ok()) {
                     found.insert(number, receipts(entry));
                 }
@@ -261,8 +275,16 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn finish_page(&self, app_id: &str, import_id: &str, page: u32, imported: u64) -> Result<Import, Error> {
-        let update = Update::new().set_in("pages_done", &page.to_string(), n(imported)).when("attribute_exists(pk)", &[]);
+    pub async fn finish_page(
+        &self,
+        app_id: &str,
+        import_id: &str,
+        page: u32,
+        imported: u64,
+    ) -> Result<Import, Error> {
+        let update = Update::new()
+            .set_in("pages_done", &page.to_string(), n(imported))
+            .when("attribute_exists(pk)", &[]);
         self.updated_import(app_id, import_id, update).await
     }
 
@@ -348,7 +370,9 @@ impl Store {
             .await;
         match free {
             Ok(_) => Ok(()),
-            Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
+            Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(())
+            }
             Err(e) => Err(Error::Store(crate::error::sdk_error(&e))),
         }
     }

@@ -113,6 +113,10 @@ pub(super) fn refresh_tick() -> Key {
 pub(super) fn due_wheel(slot: u32) -> String {
     format!("WHEEL#{slot:03}")
 }
+/// The slot of a wheel's index partition.
+pub(super) fn wheel_slot(due: &str) -> Option<u32> {
+    due.strip_prefix("WHEEL#")?.parse().ok()
+}
 /// The index partition of an account whose tokens live unusually long or short.
 pub(super) fn due_at(shard: u32) -> String {
     format!("AT#{shard}")

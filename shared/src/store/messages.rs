@@ -169,12 +169,16 @@ impl Store {
         let statements = uses
             .iter()
             .map(|(fan, kind, windows)| {
-                let (at_name, used_name, at, used) = kind.register(windows);
+                let (at_name, used_name, at, used) = match kind {
+                    WindowKind::Message => ("message_at", "message_used", windows.message_at, windows.message_used),
+                    WindowKind::Menu => ("menu_at", "menu_used", windows.menu_at, windows.menu_used),
+                    WindowKind::Follow => ("follow_at", "follow_used", windows.follow_at, windows.follow_used),
+                };
                 let key = keys::fan(fan.tenant, fan.app_id, fan.open_id);
                 let text = format!(
                     "UPDATE \"{table}\" SET {used_name} = ? WHERE pk = ? AND sk = ? AND {at_name} = ? AND {used_name} = ?"
                 );
-                (text, vec![n(used + 1), s(key.pk), s(key.sk), n(at), n(used)])
+                (text, vec![n(used + 1), s(key.pk), s(key.sk), n(at.unwrap_or(0)), n(used)])
             })
             .collect();
         self.statements(statements).await
@@ -206,7 +210,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn message_of_wechat(&self, tenant: &str, app_id: &str, wechat_msg_id: &str) -> Result<Option<Message>, Error> {
+    pub async fn message_of_wechat(
+        &self,
+        tenant: &str,
+        app_id: &str,
+        wechat_msg_id: &str,
+    ) -> Result<Option<Message>, Error> {
         match self.get::<Pointer>(&self.work, &keys::wechat_message(app_id, wechat_msg_id)).await? {
             Some(pointer) => self.message(tenant, &pointer.message_id).await,
             None => Ok(None),
@@ -217,7 +226,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn settle_message(&self, id: &str, status: MessageStatus, error: Option<&MessageError>) -> Result<bool, Error> {
+    pub async fn settle_message(
+        &self,
+        id: &str,
+        status: MessageStatus,
+        error: Option<&MessageError>,
+    ) -> Result<bool, Error> {
         let update = Update::new()
             .set("status", any(&status)?)
             .set_some("error", error.map(any).transpose()?)

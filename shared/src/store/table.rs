@@ -151,7 +151,10 @@ impl Update {
             [] => String::new(),
             some => format!("{word} {} ", some.join(", ")),
         };
-        [part("SET", &self.set), part("REMOVE", &self.remove), part("ADD", &self.add)].concat().trim_end().to_owned()
+        [part("SET", &self.set), part("REMOVE", &self.remove), part("ADD", &self.add)]
+            .concat()
+            .trim_end()
+            .to_owned()
     }
 
     fn parts(self) -> (String, Option<String>, Option<HashMap<String, String>>, Option<Attributes>) {
@@ -224,7 +227,8 @@ pub(super) fn put_action(
     item: Attributes,
     condition: Option<(&str, Attributes)>,
 ) -> Result<TransactWriteItem, Error> {
-    let (condition, values) = condition.map_or((None, None), |(c, v)| (Some(c), Some(v).filter(|v| !v.is_empty())));
+    let (condition, values) =
+        condition.map_or((None, None), |(c, v)| (Some(c), Some(v).filter(|v| !v.is_empty())));
     let put = Put::builder()
         .table_name(table)
         .set_item(Some(item))
@@ -272,9 +276,9 @@ impl Store {
         match sent {
             Ok(_) => Ok(Written::Done(Attributes::new())),
             Err(error) => match error.as_service_error() {
-                Some(aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(e)) => {
-                    Ok(Written::Refused(e.item.clone()))
-                }
+                Some(
+                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(e),
+                ) => Ok(Written::Refused(e.item.clone())),
                 _ => Err(Error::Store(sdk_error(&error))),
             },
         }
@@ -314,7 +318,9 @@ impl Store {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(e))
-                    if e.cancellation_reasons().iter().any(|r| r.code() == Some("ConditionalCheckFailed")) =>
+                    if e.cancellation_reasons()
+                        .iter()
+                        .any(|r| r.code() == Some("ConditionalCheckFailed")) =>
                 {
                     Ok(false)
                 }
@@ -361,7 +367,10 @@ impl Store {
                     .set_item(Some(item.clone()))
                     .build()
                     .map_err(|e| Error::Store(e.to_string()))?;
-                request.entry((*table).to_owned()).or_default().push(WriteRequest::builder().put_request(put).build());
+                request
+                    .entry((*table).to_owned())
+                    .or_default()
+                    .push(WriteRequest::builder().put_request(put).build());
             }
             let mut rest = Some(request);
             for _ in 0..BATCH_TRIES {
@@ -383,7 +392,10 @@ impl Store {
     }
 
     /// PartiQL statements, each on its own: whether each one's condition held.
-    pub(super) async fn statements(&self, statements: Vec<(String, Vec<AttributeValue>)>) -> Result<Vec<bool>, Error> {
+    pub(super) async fn statements(
+        &self,
+        statements: Vec<(String, Vec<AttributeValue>)>,
+    ) -> Result<Vec<bool>, Error> {
         let mut held = Vec::with_capacity(statements.len());
         for chunk in statements.chunks(BATCH_WRITE) {
             let requests = chunk
@@ -412,7 +424,11 @@ impl Store {
                 }
             }
         }
-        if held.len() == statements.len() { Ok(held) } else { Err(Error::Store("answers are missing".into())) }
+        if held.len() == statements.len() {
+            Ok(held)
+        } else {
+            Err(Error::Store("answers are missing".into()))
+        }
     }
 
     /// One page of a query by partition key and a sort-key prefix.

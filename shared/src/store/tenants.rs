@@ -80,7 +80,9 @@ impl Store {
         {
             return Ok(Some(tenant));
         }
-        let Some(found) = self.get::<ApiKey>(&self.platform, &keys::api_key(&hash)).await? else { return Ok(None) };
+        let Some(found) = self.get::<ApiKey>(&self.platform, &keys::api_key(&hash)).await? else {
+            return Ok(None);
+        };
         let mut cache = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= KEY_CACHE_SIZE {
             cache.clear();

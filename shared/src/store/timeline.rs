@@ -89,7 +89,11 @@ impl Store {
     }
 
     /// The item of an event, to be written with others.
-    pub(super) fn event_item(&self, fan: FanId<'_>, event: &StoredEvent) -> Result<(&str, Attributes), Error> {
+    pub(super) fn event_item(
+        &self,
+        fan: FanId<'_>,
+        event: &StoredEvent,
+    ) -> Result<(&str, Attributes), Error> {
         Ok((&self.timeline, event.item(fan)?))
     }
 
