@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+pub use aws_lambda_events::sqs::SqsEvent;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures::future::BoxFuture;
 use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest, tower::ServiceExt};
 use serde_json::Value;

@@ -1,1 +1,99 @@
-//! placeholder
+//! `/wechat/accounts/{app_id}`: what followers say and do.
+//!
+//! In: one encrypted push. Out: an encrypted passive reply, or `success`, within WeChat's five seconds.
+//! Reads: the account with its rules, at most every few seconds. Writes, at the same time: one timeline event,
+//! one fan. Calls WeChat: never; what needs a call goes to a queue.
+//! Same push again: same reply, no second effect.
+
+mod push;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, Query, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header};
+use shared::{
+    app::App,
+    envelope::{CallbackQuery, Refusal},
+    function::Function,
+};
+
+/// What the push is answered with.
+enum Answer {
+    /// Nothing to say: WeChat is content.
+    Success,
+    /// Nothing at all, which WeChat's release check wants.
+    Empty,
+    /// A sealed reply.
+    Reply(String),
+}
+
+/// Why a push is turned away.
+enum Rejection {
+    /// It does not prove to be WeChat's, or cannot be read.
+    Refused(Refusal),
+    /// The path's account was never bound here.
+    UnknownAccount,
+    /// The body is for another account.
+    WrongAccount,
+    /// The store or a queue did not answer: WeChat pushes again.
+    Unavailable(shared::error::Error),
+}
+
+/// The function.
+#[must_use]
+pub fn function(app: Arc<App>) -> Function {
+    let router = Router::new()
+        .route("/wechat/accounts/{app_id}", get(verify).post(receive))
+        .layer(DefaultBodyLimit::max(shared::envelope::MAX_BODY_BYTES + 1))
+        .with_state(app);
+    Function::new().http(router)
+}
+
+async fn verify(State(app): State<Arc<App>>, Query(query): Query<CallbackQuery>) -> Response {
+    match app.envelope.echo(&query) {
+        Ok(echo) => text(StatusCode::OK, echo),
+        Err(refusal) => Rejection::Refused(refusal).into_response(),
+    }
+}
+
+async fn receive(
+    State(app): State<Arc<App>>,
+    Path(app_id): Path<String>,
+    Query(query): Query<CallbackQuery>,
+    body: Bytes,
+) -> Response {
+    match push::receive(&app, &app_id, &query, &body).await {
+        Ok(Answer::Success) => text(StatusCode::OK, "success".into()),
+        Ok(Answer::Empty) => text(StatusCode::OK, String::new()),
+        Ok(Answer::Reply(xml)) => ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], xml).into_response(),
+        Err(rejection) => rejection.into_response(),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refused(refusal) => {
+                tracing::warn!(reason = %refusal, "a push was refused: {refusal}");
+                let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+                text(status, refusal.to_string())
+            }
+            Self::UnknownAccount => text(StatusCode::NOT_FOUND, "no such account".into()),
+            Self::WrongAccount => text(StatusCode::BAD_REQUEST, "the body is for another account".into()),
+            Self::Unavailable(error) => {
+                tracing::error!(%error, "a push could not be stored: {error}");
+                text(StatusCode::SERVICE_UNAVAILABLE, "not stored; push again".into())
+            }
+        }
+    }
+}

@@ -1,1 +1,9 @@
-fn main() {}
+//! Lambda entry point. Nothing but wiring lives here.
+
+use shared::{app::App, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    telemetry::init(true, None);
+    token_refresh::function(App::from_env()?).run().await
+}
