@@ -17,6 +17,7 @@ pub mod envelope;
 pub mod error;
 pub mod function;
 pub mod ids;
+pub mod imports;
 pub mod model;
 pub mod problem;
 pub mod queue;

@@ -84,7 +84,7 @@ pub struct ListedPage {
 pub enum Started {
     /// It is new.
     New,
-    /// This one is still running or paused.
+    /// This one is still running or paused, or it has the very id that was to be started.
     Running(Box<Import>),
 }
 
@@ -99,9 +99,13 @@ impl Store {
         let mut stored = item(&keys::import(&import.app_id, &import.id), import, None)?;
         stored.insert("pages_done".into(), AttributeValue::M(Attributes::new()));
         let free = Some(("attribute_not_exists(pk)", Attributes::new()));
-        let actions = vec![put_action(&self.work, lock, free)?, put_action(&self.work, stored, None)?];
+        let actions =
+            vec![put_action(&self.work, lock, free.clone())?, put_action(&self.work, stored, free)?];
         if self.transact(actions).await? {
             return Ok(Started::New);
+        }
+        if let Some(same) = self.import(&import.app_id, &import.id).await? {
+            return Ok(Started::Running(Box::new(same)));
         }
         let running = self.running_import(&import.app_id).await?;
         running.map_or_else(
