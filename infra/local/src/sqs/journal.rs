@@ -155,7 +155,10 @@ fn limit(len: u64) -> u64 {
 /// Writes beside and renames: at every moment there is one whole journal.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let beside = path.with_extension("journal.new");
-    std::fs::write(&beside, bytes)?;
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?; // rare enough, and what stood in the old one must not be lost with the power
+    drop(file);
     std::fs::rename(&beside, path)?;
     OpenOptions::new().append(true).open(path)
 }
