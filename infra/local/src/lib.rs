@@ -1,1 +1,3 @@
 //! The parts of the local runner.
+
+pub mod sqs;

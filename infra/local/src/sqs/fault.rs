@@ -1,0 +1,125 @@
+//! What SQS answers when it refuses: one row per error, under both of its names.
+
+use std::fmt;
+
+use serde_json::json;
+
+/// The errors of SQS that this endpoint can give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    BatchEntryIdsNotDistinct,
+    BatchRequestTooLong,
+    EmptyBatchRequest,
+    InternalError,
+    InvalidAction,
+    InvalidAttributeName,
+    InvalidAttributeValue,
+    InvalidBatchEntryId,
+    InvalidMessageContents,
+    InvalidParameterValue,
+    MalformedInput,
+    MessageNotInflight,
+    MissingParameter,
+    QueueDoesNotExist,
+    QueueNameExists,
+    ReceiptHandleIsInvalid,
+    ResourceNotFound,
+    TooManyEntriesInBatchRequest,
+    UnsupportedOperation,
+}
+
+impl Code {
+    /// The name in `__type`, and the older one of the Query protocol, by which the SDKs still know it.
+    #[must_use]
+    pub const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::BatchEntryIdsNotDistinct => {
+                ("BatchEntryIdsNotDistinct", "AWS.SimpleQueueService.BatchEntryIdsNotDistinct")
+            }
+            Self::BatchRequestTooLong => {
+                ("BatchRequestTooLong", "AWS.SimpleQueueService.BatchRequestTooLong")
+            }
+            Self::EmptyBatchRequest => ("EmptyBatchRequest", "AWS.SimpleQueueService.EmptyBatchRequest"),
+            Self::InternalError => ("InternalError", "InternalError"),
+            Self::InvalidAction => ("InvalidAction", "InvalidAction"),
+            Self::InvalidAttributeName => ("InvalidAttributeName", "InvalidAttributeName"),
+            Self::InvalidAttributeValue => ("InvalidAttributeValue", "InvalidAttributeValue"),
+            Self::InvalidBatchEntryId => {
+                ("InvalidBatchEntryId", "AWS.SimpleQueueService.InvalidBatchEntryId")
+            }
+            Self::InvalidMessageContents => ("InvalidMessageContents", "InvalidMessageContents"),
+            Self::InvalidParameterValue => ("InvalidParameterValue", "InvalidParameterValue"),
+            Self::MalformedInput => ("SerializationException", "MalformedInput"),
+            Self::MessageNotInflight => ("MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"),
+            Self::MissingParameter => ("MissingParameter", "MissingParameter"),
+            Self::QueueDoesNotExist => ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"),
+            Self::QueueNameExists => ("QueueNameExists", "QueueAlreadyExists"),
+            Self::ReceiptHandleIsInvalid => ("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid"),
+            Self::ResourceNotFound => ("ResourceNotFoundException", "ResourceNotFoundException"),
+            Self::TooManyEntriesInBatchRequest => {
+                ("TooManyEntriesInBatchRequest", "AWS.SimpleQueueService.TooManyEntriesInBatchRequest")
+            }
+            Self::UnsupportedOperation => {
+                ("UnsupportedOperation", "AWS.SimpleQueueService.UnsupportedOperation")
+            }
+        }
+    }
+}
+
+/// A refusal: which, and a sentence for whoever reads the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub code: Code,
+    pub message: String,
+}
+
+impl Fault {
+    /// A refusal with its sentence.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The most frequent one.
+    pub fn value(name: &str, value: impl fmt::Display, reason: &str) -> Self {
+        let message = format!("Value {value} for parameter {name} is invalid. Reason: {reason}");
+        Self::new(Code::InvalidParameterValue, message)
+    }
+
+    /// A parameter that had to be there.
+    pub fn missing(name: &str) -> Self {
+        Self::new(Code::MissingParameter, format!("The request must contain the parameter {name}."))
+    }
+
+    /// Whether the sender is to blame; a batch answer says so per entry.
+    #[must_use]
+    pub fn sender(&self) -> bool {
+        self.code != Code::InternalError
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        if self.sender() { 400 } else { 500 }
+    }
+
+    /// The `x-amzn-query-error` header.
+    #[must_use]
+    pub fn query_error(&self) -> String {
+        format!("{};{}", self.code.names().1, if self.sender() { "Sender" } else { "Receiver" })
+    }
+
+    /// The JSON body.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let kind = format!("com.amazonaws.sqs#{}", self.code.names().0);
+        json!({ "__type": kind, "message": self.message }).to_string().into_bytes()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.names().0, self.message)
+    }
+}
+
+impl std::error::Error for Fault {}

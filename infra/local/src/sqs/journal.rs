@@ -1,0 +1,182 @@
+//! Keeps messages over the death of the process.
+//!
+//! One JSON line per change, written (`write(2)`) before the answer that acknowledges it. What a sender was told
+//! is kept thus survives `kill -9`, for the kernel has it. It is not synced to the disk: a loss of power may
+//! lose the last seconds, which is the bargain of a runner for one machine.
+//!
+//! A death in the middle of a write leaves a last line without its line feed; nobody was told of it, and it is
+//! dropped. Any other line that cannot be read is an error: losing messages silently is worse than not starting.
+
+use std::borrow::Cow;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::message::Message;
+use super::queue::Seen;
+use super::settings::Raw;
+
+/// The journal's name in its directory.
+pub const FILE: &str = "sqs.journal";
+/// It is rewritten when it has grown beyond this and to twice of what was alive at the last time.
+const COMPACT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// One change. Visibility is not among them: who had received died with the process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Record<'a> {
+    /// No message before has this sequence number or a greater one.
+    Next { seq: u64 },
+    /// A queue was made, or its attributes were set.
+    Queue { name: Cow<'a, str>, attributes: Cow<'a, Raw>, created: i64, modified: i64 },
+    /// A deduplication id whose message may be gone.
+    Seen { queue: Cow<'a, str>, key: Cow<'a, str>, at: i64, id: Cow<'a, str>, seq: u64 },
+    /// A message came.
+    Sent { queue: Cow<'a, str>, message: Cow<'a, Message> },
+    /// A message stood here when the journal was rewritten.
+    Kept { queue: Cow<'a, str>, message: Cow<'a, Message> },
+    /// A message was received; `count` times by now.
+    Received { queue: Cow<'a, str>, seq: u64, count: u32, first: Option<i64> },
+    /// A message was deleted.
+    Deleted { queue: Cow<'a, str>, seq: u64 },
+    /// A message went to another queue, as `message`.
+    Moved { from: Cow<'a, str>, seq: u64, to: Cow<'a, str>, message: Cow<'a, Message> },
+    /// A queue was emptied.
+    Purged { queue: Cow<'a, str> },
+}
+
+impl<'a> Record<'a> {
+    /// A remembered deduplication id.
+    #[must_use]
+    pub fn seen(queue: &'a str, key: &'a str, seen: &'a Seen) -> Self {
+        Self::Seen {
+            queue: queue.into(),
+            key: key.into(),
+            at: seen.at,
+            id: (&*seen.id).into(),
+            seq: seen.seq,
+        }
+    }
+
+    /// Appends the record as its line.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        // Strings, numbers and maps with string keys: this cannot fail, and a Vec takes everything.
+        let start = out.len();
+        match serde_json::to_writer(&mut *out, self) {
+            Ok(()) => out.push(b'\n'),
+            Err(_) => out.truncate(start),
+        }
+    }
+}
+
+/// What a journal is the journal of.
+pub trait Replay {
+    /// Makes a change again.
+    fn replay(&mut self, record: Record<'static>) -> io::Result<()>;
+    /// The shortest journal that leads here.
+    fn alive(&mut self) -> Vec<u8>;
+}
+
+/// An open journal.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    compact_at: u64,
+    /// What could not be written yet.
+    pending: Vec<u8>,
+    /// Held as long as we live, so that no second process writes.
+    _lock: File,
+}
+
+impl Journal {
+    /// Reads the journal in `dir` into `state` record by record, then rewrites it with what is left alive.
+    pub fn open(dir: &Path, state: &mut dyn Replay) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("sqs.lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::WouldBlock, "another process has the queues' directory open")
+            }
+            TryLockError::Error(error) => error,
+        })?;
+        let path = dir.join(FILE);
+        match File::open(&path) {
+            Ok(file) => read(BufReader::new(file), state)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let bytes = state.alive();
+        let file = replace(&path, &bytes)?;
+        let len = bytes.len() as u64;
+        Ok(Self { path, file, len, compact_at: limit(len), pending: Vec::new(), _lock: lock })
+    }
+
+    /// Appends lines. After an error they are kept and come before the next ones, and no half line stays.
+    pub fn append(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
+        self.pending.append(lines);
+        if let Err(error) = self.file.write_all(&self.pending) {
+            self.file.set_len(self.len)?;
+            return Err(error);
+        }
+        self.len = self.len.saturating_add(self.pending.len() as u64);
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Whether an earlier [`Self::append`] failed.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether it is time to call [`Self::compact`].
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.len > self.compact_at
+    }
+
+    /// Replaces the journal by `bytes`, which stand for all that is alive.
+    pub fn compact(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file = replace(&self.path, bytes)?;
+        self.len = bytes.len() as u64;
+        self.compact_at = limit(self.len);
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+fn limit(len: u64) -> u64 {
+    len.saturating_mul(2).max(COMPACT_BYTES)
+}
+
+/// Writes beside and renames: at every moment there is one whole journal.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let beside = path.with_extension("journal.new");
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?; // rare enough, and what stood in the old one must not be lost with the power
+    drop(file);
+    std::fs::rename(&beside, path)?;
+    OpenOptions::new().append(true).open(path)
+}
+
+fn read(mut lines: impl BufRead, state: &mut dyn Replay) -> io::Result<()> {
+    let mut line = Vec::new();
+    let mut number = 0_u64;
+    loop {
+        line.clear();
+        number += 1;
+        lines.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            return Ok(());
+        }
+        let record = serde_json::from_slice(&line).map_err(|error| {
+            let message = format!("{FILE}, line {number}: {error}");
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })?;
+        state.replay(record)?;
+    }
+}

@@ -1,0 +1,166 @@
+//! A message as a sender gives it and as a queue keeps it, with the checksums that SDKs verify.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+
+use super::fault::{Code, Fault};
+
+/// The most bytes of one message, and of all messages of one batch.
+pub const MAX_BYTES: usize = 1024 * 1024;
+/// The most attributes of one message.
+const MAX_ATTRIBUTES: usize = 10;
+
+/// Attributes by name: sorted, as their checksum wants them.
+pub type Attributes = BTreeMap<String, Attribute>;
+
+/// One message attribute, in the spelling of the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Attribute {
+    pub data_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub string_value: Option<String>,
+    /// Base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary_value: Option<String>,
+}
+
+impl Attribute {
+    /// The value's bytes, and the tag that its checksum puts before them.
+    fn value(&self) -> Option<(u8, Vec<u8>)> {
+        match (&self.string_value, &self.binary_value) {
+            (Some(text), None) => Some((1, text.as_bytes().to_vec())),
+            (None, Some(binary)) => Some((2, STANDARD.decode(binary).ok()?)),
+            _ => None,
+        }
+    }
+
+    fn check(&self, name: &str) -> Result<usize, Fault> {
+        let refuse = |reason: &str| Err(Fault::value("MessageAttributes", name, reason));
+        let base = self.data_type.split('.').next().unwrap_or_default();
+        if !matches!(base, "String" | "Number" | "Binary") {
+            return refuse("The type must be String, Number or Binary.");
+        }
+        let Some((tag, value)) = self.value().filter(|(_, value)| !value.is_empty()) else {
+            return refuse("It must have one value that is not empty.");
+        };
+        if (tag == 2) != (base == "Binary") {
+            return refuse("The value is not of the type.");
+        }
+        let number = self.string_value.as_ref().is_none_or(|text| text.parse::<f64>().is_ok());
+        if base == "Number" && !number {
+            return refuse("The value is not a number.");
+        }
+        Ok(name.len() + self.data_type.len() + value.len())
+    }
+}
+
+/// What a sender gives.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    pub body: String,
+    pub attributes: Attributes,
+    pub trace: Attributes,
+    pub delay: Option<i64>,
+    pub group: Option<String>,
+    pub dedup: Option<String>,
+}
+
+impl Draft {
+    /// Refuses what no queue takes, and counts the bytes that the limits are about.
+    pub fn check(&self) -> Result<usize, Fault> {
+        if self.body.is_empty() {
+            return Err(Fault::missing("MessageBody"));
+        }
+        let odd = |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+        if self.body.contains(odd) {
+            let reason = "Invalid characters were found: only #x9, #xA, #xD and #x20 and above may be sent.";
+            return Err(Fault::new(Code::InvalidMessageContents, reason));
+        }
+        if self.attributes.len() > MAX_ATTRIBUTES {
+            let reason = "A message may have 10 attributes.";
+            return Err(Fault::value("MessageAttributes", self.attributes.len(), reason));
+        }
+        let mut bytes = self.body.len();
+        for (name, attribute) in &self.attributes {
+            let bad = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+            let lower = name.to_ascii_lowercase();
+            if name.is_empty() || name.len() > 256 || name.contains(bad) {
+                return Err(Fault::value("MessageAttributes", name, "The name is not allowed."));
+            }
+            if lower.starts_with("aws.") || lower.starts_with("amazon.") {
+                return Err(Fault::value("MessageAttributes", name, "The prefix is reserved."));
+            }
+            bytes += attribute.check(name)?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// A message in a queue. All times are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its place in the one order over all queues; never used twice.
+    pub seq: u64,
+    pub id: String,
+    pub body: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Attributes,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trace: Attributes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<String>,
+    pub sent: i64,
+    /// Where its retention starts: later than `sent` once a FIFO queue has given it up.
+    pub since: i64,
+    /// Nobody sees it before.
+    pub due: i64,
+    pub received: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_received: Option<i64>,
+    /// The name of the queue that gave it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gave_up: Option<String>,
+}
+
+/// MD5 as SQS uses it: against damage on the way, not against people.
+#[must_use]
+pub fn md5_hex(bytes: &[u8]) -> String {
+    hex(&Md5::digest(bytes))
+}
+
+/// The checksum of attributes; `None` where there are none.
+#[must_use]
+pub fn md5_attributes<'a>(
+    attributes: impl IntoIterator<Item = (&'a String, &'a Attribute)>,
+) -> Option<String> {
+    let mut hash = Md5::new();
+    let mut any = false;
+    let part = |hash: &mut Md5, bytes: &[u8]| {
+        hash.update(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        hash.update(bytes);
+    };
+    for (name, attribute) in attributes {
+        let (tag, value) = attribute.value()?;
+        part(&mut hash, name.as_bytes());
+        part(&mut hash, attribute.data_type.as_bytes());
+        hash.update([tag]);
+        part(&mut hash, &value);
+        any = true;
+    }
+    any.then(|| hex(&hash.finalize()))
+}
+
+/// Lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}

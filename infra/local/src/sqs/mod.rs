@@ -1,0 +1,173 @@
+//! An SQS-compatible endpoint for one machine: what the hub's functions and event sources need of SQS, spoken to
+//! by the same SDK client.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`state`] | all queues: send, receive, delete, redrive |
+//! | [`queue`] | one queue's messages and the indexes over them |
+//! | [`settings`], [`message`], [`receipt`], [`identity`] | attributes, checksums, handles, ids |
+//! | [`fault`] | refusals, under both of their names |
+//! | [`protocol`], [`wire`] | AWS JSON 1.0, without a socket |
+//! | [`journal`], [`replay`] | what outlives the process |
+//! | [`server`] | HTTP |
+//!
+//! Left out, for nothing here uses it: tags, permissions, deleting queues, `ReceiveRequestAttemptId`, the caps
+//! on messages in flight, the 12 hours' cap on all prolongations together, and lists of move tasks, which end
+//! before they are answered.
+
+pub mod fault;
+pub mod identity;
+pub mod journal;
+pub mod message;
+pub mod protocol;
+pub mod queue;
+pub mod receipt;
+pub mod replay;
+pub mod server;
+pub mod settings;
+pub mod state;
+pub mod wire;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shared::{clock::Clock, random::Random};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use fault::{Code, Fault};
+use journal::{Journal, Replay};
+use settings::Raw;
+use state::{Delivery, Engine};
+
+/// All queues of this process. Clones are the same queues.
+#[derive(Clone)]
+pub struct Sqs(Arc<Inner>);
+
+struct Inner {
+    room: Mutex<Room>,
+    closing: watch::Sender<bool>,
+}
+
+struct Room {
+    engine: Engine,
+    journal: Option<Journal>,
+}
+
+impl Sqs {
+    /// Opens the queues kept in `dir`, or new ones in memory only.
+    ///
+    /// Messages that were in flight are visible at once, for their receivers died too; how often they were
+    /// received is kept.
+    pub fn open(dir: Option<&Path>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> io::Result<Self> {
+        let mut engine = Engine::new(clock, random);
+        let journal = dir.map(|dir| Journal::open(dir, &mut engine)).transpose()?;
+        if journal.is_some() {
+            engine.keep_log();
+        }
+        Ok(Self(Arc::new(Inner {
+            room: Mutex::new(Room { engine, journal }),
+            closing: watch::Sender::new(false),
+        })))
+    }
+
+    /// Makes a queue, or gives it exactly these attributes; its messages stay. A dead-letter queue must be made
+    /// before the queue whose `RedrivePolicy` names it.
+    pub fn create_queue<K, V>(
+        &self,
+        name: &str,
+        attributes: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(), Fault>
+    where
+        K: Into<String>,
+        V: Into<String>,
+    {
+        let raw: Raw = attributes.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        self.with(|engine| engine.declare(name, raw))
+    }
+
+    /// The URL by which requests name a queue. Only its last part counts.
+    #[must_use]
+    pub fn queue_url(name: &str) -> String {
+        format!("http://localhost/000000000000/{name}")
+    }
+
+    /// Ends all long polls, now and from now on.
+    pub fn stop_waiting(&self) {
+        self.0.closing.send_replace(true);
+    }
+
+    /// Does something to the queues, and has written it to the journal when it returns. The write blocks for
+    /// as long as the kernel takes to copy some lines.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Engine) -> Result<T, Fault>) -> Result<T, Fault> {
+        let mut room = self.0.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut room.engine);
+        room.save().map_err(|error| {
+            tracing::error!(%error, "the queues' journal cannot be written");
+            Fault::new(Code::InternalError, "The journal cannot be written.")
+        })?;
+        result
+    }
+
+    /// Hands out messages; waits up to `secs` for the first.
+    pub(crate) async fn receive(
+        &self,
+        name: &str,
+        max: usize,
+        hide: Option<i64>,
+        secs: Option<u64>,
+    ) -> Result<Vec<Delivery>, Fault> {
+        let usual = |engine: &mut Engine| {
+            let secs = engine.queue(name)?.settings.number("ReceiveMessageWaitTimeSeconds");
+            Ok(u64::try_from(secs).unwrap_or(0))
+        };
+        let secs = match secs {
+            Some(secs) => secs,
+            None => self.with(usual)?,
+        };
+        if secs == 0 {
+            return self.with(|engine| engine.receive(name, max, hide));
+        }
+        let end = Instant::now() + Duration::from_secs(secs);
+        let mut closing = self.0.closing.subscribe();
+        loop {
+            // Listening starts before looking, so that no message slips in between.
+            let wake = self.with(|engine| engine.wake(name))?;
+            let woken = wake.notified();
+            let (found, due) = self.with(|engine| {
+                let found = engine.receive(name, max, hide)?;
+                Ok((found, engine.millis_to_due(name)?))
+            })?;
+            if !found.is_empty() || Instant::now() >= end || *closing.borrow_and_update() {
+                return Ok(found);
+            }
+            let until = due.map_or(end, |ms| end.min(Instant::now() + Duration::from_millis(ms)));
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep_until(until) => {}
+                _ = closing.changed() => {}
+            }
+        }
+    }
+}
+
+impl Room {
+    fn save(&mut self) -> io::Result<()> {
+        let Self { engine, journal: Some(journal) } = self else { return Ok(()) };
+        let mut none = Vec::new();
+        match engine.log() {
+            Some(lines) => journal.append(lines)?,
+            None if journal.is_behind() => journal.append(&mut none)?,
+            None => return Ok(()),
+        }
+        if journal.is_long()
+            && let Err(error) = journal.compact(&engine.alive())
+        {
+            // The long one is whole; the next change tries again.
+            tracing::warn!(%error, "the queues' journal cannot be compacted");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! HTTP around [`protocol::handle`].
+
+use std::io;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::Response;
+use http::HeaderMap;
+use tokio::net::TcpListener;
+
+use super::{Sqs, protocol};
+
+/// A batch of 1 MiB may be six times as long when JSON escapes it, and has attributes and ids around.
+const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Answers SQS requests on `listener` until `shutdown`; then long polls end and open requests are finished.
+/// There is no authentication: `listener` belongs on loopback.
+pub async fn serve(
+    listener: TcpListener,
+    sqs: Sqs,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let closing = sqs.clone();
+    let app = Router::new().fallback(answer).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES)).with_state(sqs);
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            shutdown.await;
+            closing.stop_waiting();
+        })
+        .await
+}
+
+async fn answer(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (status, headers, bytes) = protocol::handle(&sqs, target, &body).await;
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(bytes)).unwrap_or_default()
+}

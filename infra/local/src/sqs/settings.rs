@@ -1,0 +1,199 @@
+//! A queue's attributes: which exist, what they may be, and what they mean.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::fault::{Code, Fault};
+
+/// Attributes as they stand in a template or a request.
+pub type Raw = BTreeMap<String, String>;
+
+/// What a queue's ARN starts with.
+pub const ARN: &str = "arn:aws:sqs:us-east-1:000000000000:";
+
+/// Attributes with numbers: name, least, most, default.
+const NUMBERS: [(&str, i64, i64, i64); 6] = [
+    ("DelaySeconds", 0, 900, 0),
+    ("KmsDataKeyReusePeriodSeconds", 60, 86_400, 300),
+    ("MaximumMessageSize", 1024, 1_048_576, 1_048_576),
+    ("MessageRetentionPeriod", 60, 1_209_600, 345_600),
+    ("ReceiveMessageWaitTimeSeconds", 0, 20, 0),
+    ("VisibilityTimeout", 0, 43_200, 30),
+];
+
+/// Attributes with a choice of words. The first four mean nothing here and are only kept.
+const WORDS: [(&str, &[&str]); 8] = [
+    ("KmsMasterKeyId", &[]),
+    ("Policy", &[]),
+    ("RedriveAllowPolicy", &[]),
+    ("SqsManagedSseEnabled", &["true", "false"]),
+    ("FifoQueue", &["true"]),
+    ("ContentBasedDeduplication", &["true", "false"]),
+    ("DeduplicationScope", &["queue", "messageGroup"]),
+    ("FifoThroughputLimit", &["perQueue", "perMessageGroupId"]),
+];
+
+/// Where a message goes that was received too often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redrive {
+    /// The dead-letter queue's name.
+    pub target: String,
+    pub max_receives: u32,
+}
+
+/// A queue's attributes, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    raw: Raw,
+    pub fifo: bool,
+    pub redrive: Option<Redrive>,
+}
+
+impl Settings {
+    /// Checks the attributes of a queue called `name`.
+    pub fn new(name: &str, raw: Raw) -> Result<Self, Fault> {
+        let stem = name.strip_suffix(".fifo").unwrap_or(name);
+        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if stem.is_empty() || name.len() > 80 || !stem.chars().all(fine) {
+            let reason =
+                "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length.";
+            return Err(Fault::value("QueueName", name, reason));
+        }
+        let fifo = raw.get("FifoQueue").is_some_and(|value| value == "true");
+        if fifo != name.ends_with(".fifo") {
+            let reason = "The name of a FIFO queue, and only of one, ends with .fifo.";
+            return Err(Fault::value("QueueName", name, reason));
+        }
+        raw.iter().try_for_each(|(key, value)| check(key, value, fifo))?;
+        let redrive = raw.get("RedrivePolicy").filter(|text| !text.is_empty());
+        let redrive = redrive.map(|text| redrive_policy(text, fifo)).transpose()?;
+        Ok(Self { raw, fifo, redrive })
+    }
+
+    /// The same queue with some attributes changed.
+    pub fn with(&self, name: &str, changes: Raw) -> Result<Self, Fault> {
+        let mut raw = self.raw.clone();
+        raw.extend(changes);
+        Self::new(name, raw)
+    }
+
+    /// Whether creating the queue again with `raw` is a repetition.
+    #[must_use]
+    pub fn agrees(&self, raw: &Raw) -> bool {
+        let all = self.all();
+        raw.iter().all(|(key, value)| all.get(key) == Some(value))
+    }
+
+    /// What was set.
+    #[must_use]
+    pub fn raw(&self) -> &Raw {
+        &self.raw
+    }
+
+    /// What was set, and the defaults of the rest.
+    #[must_use]
+    pub fn all(&self) -> Raw {
+        let mut all: Raw = NUMBERS
+            .iter()
+            .filter(|(name, ..)| !name.starts_with("Kms"))
+            .map(|(name, _, _, default)| ((*name).to_owned(), default.to_string()))
+            .collect();
+        all.insert("SqsManagedSseEnabled".to_owned(), "true".to_owned());
+        if self.fifo {
+            all.insert("ContentBasedDeduplication".to_owned(), "false".to_owned());
+            all.insert("DeduplicationScope".to_owned(), "queue".to_owned());
+            all.insert("FifoThroughputLimit".to_owned(), "perQueue".to_owned());
+        }
+        all.extend(self.raw.clone());
+        all.retain(|_, value| !value.is_empty());
+        all
+    }
+
+    /// A number among the attributes, or its default.
+    #[must_use]
+    pub fn number(&self, name: &str) -> i64 {
+        let default = NUMBERS.iter().find(|row| row.0 == name).map_or(0, |row| row.3);
+        self.raw.get(name).and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
+
+    /// The same in milliseconds.
+    #[must_use]
+    pub fn millis(&self, name: &str) -> i64 {
+        self.number(name).saturating_mul(1000)
+    }
+
+    /// Whether equal bodies count as the same message.
+    #[must_use]
+    pub fn dedup_by_content(&self) -> bool {
+        self.raw.get("ContentBasedDeduplication").is_some_and(|value| value == "true")
+    }
+
+    /// Whether two groups may use the same deduplication id.
+    #[must_use]
+    pub fn dedup_by_group(&self) -> bool {
+        self.raw.get("DeduplicationScope").is_some_and(|value| value == "messageGroup")
+    }
+}
+
+/// A queue's name out of its URL or its ARN.
+#[must_use]
+pub fn name_of(place: &str) -> &str {
+    place.rsplit(['/', ':']).next().unwrap_or(place)
+}
+
+fn check(key: &str, value: &str, fifo: bool) -> Result<(), Fault> {
+    let refuse = || {
+        let message = format!("Invalid value for the parameter {key}.");
+        Err(Fault::new(Code::InvalidAttributeValue, message))
+    };
+    if let Some((_, least, most, _)) = NUMBERS.iter().find(|row| row.0 == key) {
+        return if value.parse().is_ok_and(|n: i64| (*least..=*most).contains(&n)) {
+            Ok(())
+        } else {
+            refuse()
+        };
+    }
+    if key == "RedrivePolicy" {
+        return Ok(());
+    }
+    let only_fifo = matches!(key, "ContentBasedDeduplication" | "DeduplicationScope" | "FifoThroughputLimit");
+    match WORDS.iter().find(|row| row.0 == key) {
+        Some(_) if only_fifo && !fifo => {
+            Err(Fault::new(Code::InvalidAttributeName, format!("Unknown Attribute {key}.")))
+        }
+        Some((_, words)) if words.is_empty() || words.contains(&value) => Ok(()),
+        Some(_) => refuse(),
+        None => Err(Fault::new(Code::InvalidAttributeName, format!("Unknown Attribute {key}."))),
+    }
+}
+
+fn redrive_policy(text: &str, fifo: bool) -> Result<Redrive, Fault> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Policy {
+        dead_letter_target_arn: String,
+        max_receive_count: Value,
+    }
+    let refuse = |reason: &str| Fault::value("RedrivePolicy", text, reason);
+    let policy: Policy = serde_json::from_str(text).map_err(|_| refuse("It is not a redrive policy."))?;
+    // Both spellings are in use: 3 and "3".
+    let count = match &policy.max_receive_count {
+        Value::String(text) => text.parse().ok(),
+        number => number.as_u64().and_then(|n| u32::try_from(n).ok()),
+    };
+    let max_receives = count
+        .filter(|n| (1..=1000).contains(n))
+        .ok_or_else(|| refuse("maxReceiveCount is not in 1..1000."))?;
+    let target = policy
+        .dead_letter_target_arn
+        .strip_prefix("arn:aws:sqs:")
+        .map(name_of)
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| refuse("deadLetterTargetArn is not a queue's ARN."))?;
+    if target.ends_with(".fifo") != fifo {
+        return Err(refuse("Dead letter queue must be same type of queue as the source."));
+    }
+    Ok(Redrive { target: target.to_owned(), max_receives })
+}

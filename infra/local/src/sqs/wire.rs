@@ -1,0 +1,189 @@
+//! Requests and answers as they stand in JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::fault::Fault;
+use super::message::{Attribute, Attributes, Draft, md5_attributes, md5_hex};
+use super::settings::{ARN, Raw};
+use super::state::{Delivery, Sent};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct QueueRequest {
+    pub queue_name: String,
+    pub queue_name_prefix: String,
+    pub queue_url: Option<String>,
+    pub attributes: Raw,
+    pub attribute_names: Vec<String>,
+}
+
+/// `SendMessage`, and an entry of its batch.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SendRequest {
+    pub id: String,
+    pub queue_url: Option<String>,
+    pub message_body: Option<String>,
+    pub delay_seconds: Option<i64>,
+    pub message_attributes: Attributes,
+    pub message_system_attributes: Attributes,
+    pub message_group_id: Option<String>,
+    pub message_deduplication_id: Option<String>,
+}
+
+impl SendRequest {
+    /// The message in it.
+    #[must_use]
+    pub fn draft(self) -> Draft {
+        Draft {
+            body: self.message_body.unwrap_or_default(),
+            attributes: self.message_attributes,
+            trace: self.message_system_attributes,
+            delay: self.delay_seconds,
+            group: self.message_group_id,
+            dedup: self.message_deduplication_id,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ReceiveRequest {
+    pub queue_url: Option<String>,
+    pub max_number_of_messages: Option<i64>,
+    pub visibility_timeout: Option<i64>,
+    pub wait_time_seconds: Option<i64>,
+    pub attribute_names: Vec<String>,
+    pub message_system_attribute_names: Vec<String>,
+    pub message_attribute_names: Vec<String>,
+}
+
+/// `DeleteMessage` and `ChangeMessageVisibility`, and entries of their batches.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ReceiptRequest {
+    pub id: String,
+    pub queue_url: Option<String>,
+    pub receipt_handle: Option<String>,
+    pub visibility_timeout: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BatchRequest<E> {
+    pub queue_url: Option<String>,
+    #[serde(default = "Vec::new")]
+    pub entries: Vec<E>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MoveRequest {
+    pub source_arn: Option<String>,
+    pub destination_arn: Option<String>,
+}
+
+/// An entry of a batch.
+pub trait Entry {
+    /// What the answer calls it by.
+    fn id(&self) -> &str;
+}
+
+impl Entry for SendRequest {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Entry for ReceiptRequest {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// An object of those pairs that have a value.
+fn object(pairs: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
+    let pairs = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(pairs.collect::<Map<_, _>>())
+}
+
+/// What a sender learns.
+#[must_use]
+pub fn sent(sent: Sent) -> Value {
+    object([
+        ("MessageId", Some(sent.id.into())),
+        ("MD5OfMessageBody", Some(sent.md5_body.into())),
+        ("MD5OfMessageAttributes", sent.md5_attributes.map(Value::from)),
+        ("MD5OfMessageSystemAttributes", sent.md5_trace.map(Value::from)),
+        ("SequenceNumber", sent.sequence.map(Value::from)),
+    ])
+}
+
+/// What a batch answers: which entries did well, and why the others did not.
+#[must_use]
+pub fn batch(results: Vec<(String, Result<Value, Fault>)>) -> Value {
+    let (mut successful, mut failed) = (Vec::new(), Vec::new());
+    for (id, result) in results {
+        match result {
+            Ok(mut value) => {
+                if let Some(map) = value.as_object_mut() {
+                    map.insert("Id".to_owned(), id.into());
+                }
+                successful.push(value);
+            }
+            Err(fault) => failed.push(json!({
+                "Id": id,
+                "Code": fault.code.names().1,
+                "Message": fault.message,
+                "SenderFault": fault.sender(),
+            })),
+        }
+    }
+    json!({ "Successful": successful, "Failed": failed })
+}
+
+/// A received message with the attributes that were asked for.
+#[must_use]
+pub fn message(delivery: Delivery, request: &ReceiveRequest) -> Value {
+    let Delivery { message, receipt, fifo } = delivery;
+    let md5_body = md5_hex(message.body.as_bytes());
+    let wanted = |name: &str| {
+        let mut names = request.attribute_names.iter().chain(&request.message_system_attribute_names);
+        names.any(|asked| asked == "All" || asked == name)
+    };
+    let system = object([
+        ("SenderId", Some("000000000000".into())),
+        ("SentTimestamp", Some(message.sent.to_string().into())),
+        ("ApproximateReceiveCount", Some(message.received.to_string().into())),
+        ("ApproximateFirstReceiveTimestamp", message.first_received.map(|at| at.to_string().into())),
+        ("MessageGroupId", message.group.map(Value::from)),
+        ("MessageDeduplicationId", message.dedup.map(Value::from)),
+        ("SequenceNumber", fifo.then(|| super::identity::sequence(message.seq).into())),
+        ("DeadLetterQueueSourceArn", message.gave_up.map(|name| format!("{ARN}{name}").into())),
+        ("AWSTraceHeader", message.trace.get("AWSTraceHeader").map(|a| a.string_value.clone().into())),
+    ]);
+    let system: Map<String, Value> = match system {
+        Value::Object(map) => map.into_iter().filter(|(name, _)| wanted(name)).collect(),
+        _ => Map::new(),
+    };
+    let asked = |name: &str| {
+        request.message_attribute_names.iter().any(|asked| match asked.strip_suffix(".*") {
+            Some(prefix) => name.starts_with(prefix),
+            None => asked == "All" || asked == name,
+        })
+    };
+    let attributes: BTreeMap<String, Attribute> =
+        message.attributes.into_iter().filter(|(name, _)| asked(name)).collect();
+    object([
+        ("MessageId", Some(message.id.into())),
+        ("ReceiptHandle", Some(receipt.into())),
+        ("MD5OfBody", Some(md5_body.into())),
+        ("Body", Some(message.body.into())),
+        ("Attributes", (!system.is_empty()).then_some(Value::Object(system))),
+        ("MD5OfMessageAttributes", md5_attributes(&attributes).map(Value::from)),
+        ("MessageAttributes", (!attributes.is_empty()).then(|| json!(attributes))),
+    ])
+}
