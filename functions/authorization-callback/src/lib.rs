@@ -1,1 +1,34 @@
-//! placeholder
+//! What WeChat tells the third-party platform itself, and the pages on which an account is bound.
+//!
+//! `POST /wechat/component`: tickets and authorization events; answered `success` once stored, never after a
+//! call to WeChat. `GET /bind/{id}` leads to WeChat's authorization page; `GET /bind/callback` is where it
+//! leads back to. Event and return both carry a code for the same grant: whichever comes first binds.
+
+mod complete;
+mod event;
+mod jobs;
+mod pages;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
+use shared::{app::App, function::Function};
+
+/// The function.
+#[must_use]
+pub fn function(app: Arc<App>) -> Function {
+    let router = Router::new()
+        .route("/wechat/component", post(event::receive))
+        .route("/bind/callback", get(pages::returned))
+        .route("/bind/{binding_id}", get(pages::bind))
+        .layer(DefaultBodyLimit::max(shared::envelope::MAX_BODY_BYTES + 1))
+        .with_state(Arc::clone(&app));
+    Function::new().http(router).sqs(move |event| {
+        let app = Arc::clone(&app);
+        async move { jobs::run(&app, event).await }
+    })
+}

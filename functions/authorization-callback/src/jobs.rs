@@ -1,0 +1,83 @@
+//! What an authorization event left to do.
+
+use std::time::Duration;
+
+use shared::{
+    app::App,
+    error::{Error, Retry},
+    function::SqsEvent,
+    queue::{
+        batch::{self, Item},
+        jobs::AuthorizationJob,
+    },
+    secret::Secret,
+    store::bindings::BindingStatus,
+    tokens,
+};
+
+use super::complete::{Outcome, complete};
+
+pub(crate) async fn run(app: &App, event: SqsEvent) -> Vec<String> {
+    batch::each(batch::items::<AuthorizationJob>(event), 1, |job, item| async move {
+        let done = match job {
+            AuthorizationJob::AuthorizedV1 { app_id, code, pre_auth_code } => {
+                authorized(app, &app_id, &Secret::new(code), &pre_auth_code).await
+            }
+            AuthorizationJob::UnauthorizedV1 { app_id, at } => unauthorized(app, &app_id, at).await,
+        };
+        settle(app, &item, done).await
+    })
+    .await
+}
+
+async fn settle(app: &App, item: &Item<()>, done: Result<(), Error>) -> bool {
+    let Err(error) = done else { return true };
+    match error.retry() {
+        Retry::Never => {
+            tracing::error!(%error, "an authorization event could not be followed: {error}");
+            true
+        }
+        Retry::After(wait) => {
+            tracing::warn!(%error, "an authorization event is tried again: {error}");
+            if let Err(error) = app.queues.postpone_authorization(&item.receipt_handle, wait.max(Duration::from_secs(1))).await {
+                tracing::warn!(%error, "it comes again later than it could: {error}");
+            }
+            false
+        }
+    }
+}
+
+/// Binds for the binding whose page the administrator used; without one, for the tenant that has the account.
+async fn authorized(app: &App, app_id: &str, code: &Secret, pre_auth_code: &str) -> Result<(), Error> {
+    let now = app.clock.now();
+    let binding = app.store.binding_of_pre_auth_code(pre_auth_code).await?;
+    let owner = app.store.any_account(app_id).await?.filter(|a| !a.deleted).map(|a| a.tenant_id);
+    let pending = binding.as_ref().filter(|b| b.status_at(now) == BindingStatus::Pending);
+    let Some(tenant) = pending.map(|b| b.tenant_id.clone()).or(owner) else {
+        tracing::warn!(app_id, "{app_id} was authorized, but through no page of ours");
+        return Ok(());
+    };
+    match complete(app, &tenant, pending.map(|b| b.id.as_str()), code).await? {
+        Outcome::Bound { .. } | Outcome::Refused { .. } => Ok(()),
+        // the browser's return was first, or the job came twice
+        Outcome::BadCode => Ok(()),
+    }
+}
+
+/// An event older than the account's binding: WeChat says whether the authorization stands.
+async fn unauthorized(app: &App, app_id: &str, at: i64) -> Result<(), Error> {
+    let component = &app.config.component.app_id;
+    let asked = tokens::with_component(app, |token| async move {
+        app.wechat.get_authorizer_info(&token, component, app_id).await
+    })
+    .await;
+    match asked {
+        Ok(_) => Ok(()),
+        Err(Error::WeChat(error)) if error.errcode() == Some(61003) => {
+            tracing::info!(app_id, event_at = at, "{app_id} is unauthorized, says WeChat");
+            app.store.unbind_account(app_id, app.clock.unix()).await?;
+            app.store.stop_refreshing(app_id).await
+        }
+        Err(error) => Err(error),
+    }
+}
