@@ -72,7 +72,11 @@ mod tests {
             ("no trailing bits", "mNnY5GekpChwqhy2c4NBH90g3hND6GeI4gii2YCvKLY", true),
             ("too short", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEF", false),
             ("padded by hand", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG=", false),
-            ("43 characters of which one is none of base64", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEF!", false),
+            (
+                "43 characters of which one is none of base64",
+                "abcdefghijklmnopqrstuvwxyz0123456789ABCDEF!",
+                false,
+            ),
             ("padding inside", "abcdefghijklmnopqrstuvwxyz0123456789ABCDE==", false),
             ("empty", "", false),
         ] {

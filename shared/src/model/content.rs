@@ -1,0 +1,435 @@
+//! What an account says: WeChat's customer-service message JSON without `touser`, checked before it is stored.
+//!
+//! # Source
+//! WeChat "Send customer-service message" for the members, "Passive reply" for the XML; lengths from the error
+//! codes 45002 and 45008.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::envelope::xml::Writer;
+
+/// Bytes of a text.
+pub const MAX_TEXT_BYTES: usize = 2048;
+/// Bytes of every other string: ids, titles, URLs.
+const MAX_STRING_BYTES: usize = 2048;
+/// Entries of a `msgmenu`; WeChat answers 45098 beyond its own, undocumented, limit.
+const MAX_MENU_ITEMS: usize = 50;
+/// Bytes of the whole JSON. WeChat's own members are far below.
+const MAX_CONTENT_BYTES: usize = 16 * 1024;
+
+/// What is wrong with a content, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{path}: {message}")]
+pub struct ContentError {
+    /// The JSON path, such as `news.articles[0].title`.
+    pub path: String,
+    /// What a right value is.
+    pub message: String,
+}
+
+impl ContentError {
+    pub(super) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+
+    /// The same below `parent`.
+    #[must_use]
+    pub fn under(self, parent: &str) -> Self {
+        let path = if self.path.is_empty() { parent.to_owned() } else { format!("{parent}.{}", self.path) };
+        Self { path, ..self }
+    }
+}
+
+/// Whether a member must be there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Must,
+    May,
+}
+use Need::{May, Must};
+
+/// Message types and the string members of their object. `news` and `msgmenu` also have lists.
+const TYPES: [(&str, &[(&str, Need)]); 11] = [
+    ("text", &[("content", Must)]),
+    ("image", &[("media_id", Must)]),
+    ("voice", &[("media_id", Must)]),
+    ("video", &[("media_id", Must), ("thumb_media_id", May), ("title", May), ("description", May)]),
+    (
+        "music",
+        &[
+            ("musicurl", Must),
+            ("thumb_media_id", Must),
+            ("hqmusicurl", May),
+            ("title", May),
+            ("description", May),
+        ],
+    ),
+    ("news", &[]),
+    ("mpnews", &[("media_id", Must)]),
+    ("mpnewsarticle", &[("article_id", Must)]),
+    ("msgmenu", &[("head_content", May), ("tail_content", May)]),
+    ("wxcard", &[("card_id", Must)]),
+    ("miniprogrampage", &[("appid", Must), ("pagepath", Must), ("thumb_media_id", Must), ("title", May)]),
+];
+const ARTICLE: [(&str, Need); 4] = [("title", Must), ("url", Must), ("description", May), ("picurl", May)];
+
+/// A checked message; WeChat's JSON is kept as it came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Content(Checked);
+
+/// The JSON behind a [`Content`], checked wherever it is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+struct Checked(Value);
+
+impl TryFrom<Value> for Checked {
+    type Error = ContentError;
+
+    fn try_from(value: Value) -> Result<Self, ContentError> {
+        check(&value)?;
+        Ok(Self(value))
+    }
+}
+
+impl From<Checked> for Value {
+    fn from(checked: Checked) -> Self {
+        checked.0
+    }
+}
+
+impl TryFrom<Value> for Content {
+    type Error = ContentError;
+
+    fn try_from(value: Value) -> Result<Self, ContentError> {
+        Checked::try_from(value).map(Self)
+    }
+}
+
+impl Content {
+    /// Checks a message.
+    ///
+    /// # Errors
+    /// The first member that is wrong.
+    pub fn parse(value: Value) -> Result<Self, ContentError> {
+        Self::try_from(value)
+    }
+
+    /// A text, cut to what WeChat takes.
+    #[must_use]
+    pub fn text(content: &str) -> Self {
+        let mut end = content.len().min(MAX_TEXT_BYTES);
+        while !content.is_char_boundary(end) {
+            end -= 1;
+        }
+        let content = content.get(..end).unwrap_or_default();
+        Self(Checked(serde_json::json!({"msgtype": "text", "text": {"content": content}})))
+    }
+
+    /// WeChat's JSON, without `touser`.
+    #[must_use]
+    pub fn as_json(&self) -> &Value {
+        &self.0.0
+    }
+
+    /// Its `msgtype`.
+    #[must_use]
+    pub fn msg_type(&self) -> &str {
+        self.as_json().get("msgtype").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A string member of its object, as `media_id` of an image; empty if there is none.
+    fn member(&self, name: &str) -> &str {
+        string(self.as_json().get(self.msg_type()), name)
+    }
+}
+
+fn string<'v>(of: Option<&'v Value>, name: &str) -> &'v str {
+    of.and_then(|value| value.get(name)).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn check(value: &Value) -> Result<(), ContentError> {
+    let Some(whole) = value.as_object() else {
+        return Err(ContentError::new("", "must be an object"));
+    };
+    if whole.contains_key("touser") {
+        return Err(ContentError::new(
+            "touser",
+            "must not be there: the recipient is named outside of the content",
+        ));
+    }
+    if value.to_string().len() > MAX_CONTENT_BYTES {
+        return Err(ContentError::new("", format!("must have at most {MAX_CONTENT_BYTES} bytes of JSON")));
+    }
+    let Some(msg_type) = whole.get("msgtype").and_then(Value::as_str) else {
+        return Err(ContentError::new("msgtype", "must be a string"));
+    };
+    let Some((name, members)) = TYPES.iter().find(|(name, _)| *name == msg_type) else {
+        let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
+        return Err(ContentError::new("msgtype", format!("must be one of {}", names.join(", "))));
+    };
+    let Some(object) = whole.get(*name).filter(|object| object.is_object()) else {
+        return Err(ContentError::new(*name, "must be an object"));
+    };
+    check_strings(object, name, members)?;
+    match *name {
+        "news" => check_news(object),
+        "msgmenu" => check_menu(object),
+        _ => Ok(()),
+    }
+}
+
+fn check_strings(object: &Value, path: &str, members: &[(&str, Need)]) -> Result<(), ContentError> {
+    for (name, need) in members {
+        let at = format!("{path}.{name}");
+        match object.get(name) {
+            None | Some(Value::Null) if *need == May => {}
+            Some(Value::String(text)) if text.is_empty() && *need == Must => {
+                return Err(ContentError::new(at, "must not be empty"));
+            }
+            Some(Value::String(text)) => {
+                let most = if path == "text" { MAX_TEXT_BYTES } else { MAX_STRING_BYTES };
+                if text.len() > most {
+                    return Err(ContentError::new(at, format!("must have at most {most} bytes")));
+                }
+            }
+            _ => return Err(ContentError::new(at, "must be a string")),
+        }
+    }
+    Ok(())
+}
+
+/// WeChat delivers one article; more are shown as nothing (reply) or refused with 45008 (customer service).
+fn check_news(news: &Value) -> Result<(), ContentError> {
+    match news.get("articles").and_then(Value::as_array).map(Vec::as_slice) {
+        Some([article]) => check_strings(article, "news.articles[0]", &ARTICLE),
+        _ => Err(ContentError::new("news.articles", "must be an array of exactly 1 article")),
+    }
+}
+
+fn check_menu(menu: &Value) -> Result<(), ContentError> {
+    let list = menu.get("list").and_then(Value::as_array).filter(|list| !list.is_empty());
+    let Some(list) = list.filter(|list| list.len() <= MAX_MENU_ITEMS) else {
+        return Err(ContentError::new(
+            "msgmenu.list",
+            format!("must be an array of 1 to {MAX_MENU_ITEMS} items"),
+        ));
+    };
+    for (index, item) in list.iter().enumerate() {
+        let path = format!("msgmenu.list[{index}]");
+        if !item.get("id").is_some_and(Value::is_number) {
+            check_strings(item, &path, &[("id", Must)])?;
+        }
+        check_strings(item, &path, &[("content", Must)])?;
+    }
+    Ok(())
+}
+
+/// The `msgtype` that hands the follower's message to WeChat's own customer-service client.
+const TRANSFER: &str = "transfer_customer_service";
+
+/// What a reply rule says: a content, or a transfer to customer service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub enum Reply {
+    /// A message.
+    Content(Content),
+    /// `transfer_customer_service`, to one agent if `kf_account` names one.
+    Transfer {
+        /// `name@account`.
+        kf_account: Option<String>,
+    },
+}
+
+impl TryFrom<Value> for Reply {
+    type Error = ContentError;
+
+    fn try_from(value: Value) -> Result<Self, ContentError> {
+        if value.get("msgtype").and_then(Value::as_str) != Some(TRANSFER) {
+            return Content::try_from(value).map(Self::Content);
+        }
+        match value.get("kf_account") {
+            None | Some(Value::Null) => Ok(Self::Transfer { kf_account: None }),
+            Some(Value::String(name)) if !name.is_empty() && name.len() <= MAX_STRING_BYTES => {
+                Ok(Self::Transfer { kf_account: Some(name.clone()) })
+            }
+            Some(_) => Err(ContentError::new("kf_account", "must be an agent's account, `name@account`")),
+        }
+    }
+}
+
+impl From<Reply> for Value {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Content(content) => content.0.0,
+            Reply::Transfer { kf_account: None } => serde_json::json!({"msgtype": TRANSFER}),
+            Reply::Transfer { kf_account: Some(name) } => {
+                serde_json::json!({"msgtype": TRANSFER, "kf_account": name})
+            }
+        }
+    }
+}
+
+impl Reply {
+    /// The XML of a passive reply, in clear; `None` for what a passive reply cannot carry, which goes as a
+    /// customer-service message instead.
+    #[must_use]
+    pub fn passive_xml(&self, to_open_id: &str, from_original_id: &str, create_time: i64) -> Option<String> {
+        let mut xml = Writer::new(512);
+        xml.text("ToUserName", to_open_id)
+            .text("FromUserName", from_original_id)
+            .number("CreateTime", create_time);
+        let content = match self {
+            Self::Content(content) => content,
+            Self::Transfer { kf_account } => {
+                xml.text("MsgType", TRANSFER);
+                if let Some(name) = kf_account {
+                    xml.open("TransInfo").text("KfAccount", name).close("TransInfo");
+                }
+                return Some(xml.finish());
+            }
+        };
+        let msg_type = content.msg_type();
+        xml.text("MsgType", msg_type);
+        match msg_type {
+            "text" => {
+                xml.text("Content", content.member("content"));
+            }
+            "image" => branch(&mut xml, "Image", content, &[("MediaId", "media_id")]),
+            "voice" => branch(&mut xml, "Voice", content, &[("MediaId", "media_id")]),
+            "video" => branch(
+                &mut xml,
+                "Video",
+                content,
+                &[("MediaId", "media_id"), ("Title", "title"), ("Description", "description")],
+            ),
+            "music" => branch(
+                &mut xml,
+                "Music",
+                content,
+                &[
+                    ("Title", "title"),
+                    ("Description", "description"),
+                    ("MusicUrl", "musicurl"),
+                    ("HQMusicUrl", "hqmusicurl"),
+                    ("ThumbMediaId", "thumb_media_id"),
+                ],
+            ),
+            "news" => {
+                let article = content.as_json().pointer("/news/articles/0");
+                xml.number("ArticleCount", 1).open("Articles").open("item");
+                for (name, member) in
+                    [("Title", "title"), ("Description", "description"), ("PicUrl", "picurl"), ("Url", "url")]
+                {
+                    xml.text(name, string(article, member));
+                }
+                xml.close("item").close("Articles");
+            }
+            _ => return None,
+        }
+        Some(xml.finish())
+    }
+}
+
+/// Members that the content lacks are left out.
+fn branch(xml: &mut Writer, name: &str, content: &Content, members: &[(&str, &str)]) {
+    xml.open(name);
+    for (tag, member) in members {
+        let value = content.member(member);
+        if !value.is_empty() {
+            xml.text(tag, value);
+        }
+    }
+    xml.close(name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_wrong_content_is_told_where() {
+        for (what, value, path) in [
+            ("no object", json!("hi"), ""),
+            ("a recipient", json!({"touser": "o1", "msgtype": "text", "text": {"content": "hi"}}), "touser"),
+            ("no type", json!({"text": {"content": "hi"}}), "msgtype"),
+            ("a type that does not exist", json!({"msgtype": "hologram"}), "msgtype"),
+            ("a transfer is no message", json!({"msgtype": TRANSFER}), "msgtype"),
+            ("no object of its type", json!({"msgtype": "text", "image": {"media_id": "m"}}), "text"),
+            ("an empty text", json!({"msgtype": "text", "text": {"content": ""}}), "text.content"),
+            ("a number for a text", json!({"msgtype": "text", "text": {"content": 1}}), "text.content"),
+            (
+                "a text of 2,049 bytes",
+                json!({"msgtype": "text", "text": {"content": "x".repeat(2049)}}),
+                "text.content",
+            ),
+            (
+                "a text of 683 characters",
+                json!({"msgtype": "text", "text": {"content": "你".repeat(683)}}),
+                "text.content",
+            ),
+            ("an image of nothing", json!({"msgtype": "image", "image": {}}), "image.media_id"),
+            ("no article", json!({"msgtype": "news", "news": {"articles": []}}), "news.articles"),
+            (
+                "two articles",
+                json!({"msgtype": "news", "news": {"articles": [{"title": "a", "url": "b"}, {"title": "a", "url": "b"}]}}),
+                "news.articles",
+            ),
+            (
+                "an article without a link",
+                json!({"msgtype": "news", "news": {"articles": [{"title": "a"}]}}),
+                "news.articles[0].url",
+            ),
+            (
+                "a menu without choices",
+                json!({"msgtype": "msgmenu", "msgmenu": {"list": []}}),
+                "msgmenu.list",
+            ),
+            (
+                "a choice without a text",
+                json!({"msgtype": "msgmenu", "msgmenu": {"list": [{"id": 1, "content": "a"}, {"id": "2"}]}}),
+                "msgmenu.list[1].content",
+            ),
+            (
+                "a page of no app",
+                json!({"msgtype": "miniprogrampage", "miniprogrampage": {"title": "a"}}),
+                "miniprogrampage.appid",
+            ),
+        ] {
+            assert_eq!(Content::parse(value).unwrap_err().path, path, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_kept_as_it_came() {
+        for value in [
+            json!({"msgtype": "text", "text": {"content": "x".repeat(2048)}}),
+            json!({"msgtype": "video", "video": {"media_id": "m"}, "customservice": {"kf_account": "a@b"}}),
+            json!({"msgtype": "mpnews", "mpnews": {"media_id": "m"}}),
+            json!({"msgtype": TRANSFER, "kf_account": "a@b"}),
+            json!({"msgtype": TRANSFER}),
+        ] {
+            let reply: Reply = serde_json::from_value(value.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&reply).unwrap(), value);
+        }
+        assert!(serde_json::from_value::<Reply>(json!({"msgtype": TRANSFER, "kf_account": 1})).is_err());
+        assert_eq!(Content::text(&"你".repeat(1000)).member("content").len(), 2046);
+    }
+
+    #[test]
+    fn what_a_passive_reply_cannot_carry_has_no_xml() {
+        for (value, carried) in [
+            (json!({"msgtype": "text", "text": {"content": "a]]>b"}}), true),
+            (json!({"msgtype": "mpnews", "mpnews": {"media_id": "m"}}), false),
+            (json!({"msgtype": "mpnewsarticle", "mpnewsarticle": {"article_id": "m"}}), false),
+            (json!({"msgtype": "msgmenu", "msgmenu": {"list": [{"id": "1", "content": "a"}]}}), false),
+            (json!({"msgtype": "wxcard", "wxcard": {"card_id": "c"}}), false),
+        ] {
+            let reply = Reply::try_from(value.clone()).unwrap();
+            assert_eq!(reply.passive_xml("o1", "gh_1", 1).is_some(), carried, "{value}");
+        }
+    }
+}

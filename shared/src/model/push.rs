@@ -1,0 +1,292 @@
+//! One decrypted push of a bound account: a message, or an event.
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+pub use super::push_kind::PushKind;
+use crate::envelope::Refusal;
+use crate::envelope::element::{self, Element};
+use crate::envelope::signature::hex;
+
+/// What names the two sides; everything else is the push's own.
+const SIDES: [&str; 2] = ["ToUserName", "FromUserName"];
+/// The last second of the year 9999, beyond which no time is written.
+const LAST_SECOND: i64 = 253_402_300_799;
+/// Letters of a timeline type that is WeChat's own event name.
+const MAX_TYPE_LEN: usize = 64;
+/// What WeChat puts before the scene of a QR code that led to a follow.
+const SCENE_PREFIX: &str = "qrscene_";
+
+/// Why the customer-service window is open (WeChat, customer-service messages; 2023).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowKind {
+    /// The follower wrote: 48 hours, 5 messages.
+    Message,
+    /// A menu button of type click, `scancode_push` or `scancode_waitmsg`, or a QR code: 1 minute, 3 messages.
+    MenuOrScan,
+    /// Followed: 1 minute, 3 messages.
+    Follow,
+}
+
+/// One push.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    /// The account's original id, `gh_…`.
+    pub to_user_name: String,
+    /// The follower's openid.
+    pub from_user_name: String,
+    /// Unix seconds.
+    pub create_time: i64,
+    /// `text`, `event`, … as WeChat writes it.
+    pub msg_type: String,
+    /// The event's name as WeChat writes it; none for a message.
+    pub event: Option<String>,
+    /// Of messages alone.
+    pub msg_id: Option<u64>,
+    /// What it says.
+    pub kind: PushKind,
+    /// All members under WeChat's names, but for those that name the two sides.
+    pub fields: Map<String, Value>,
+}
+
+impl Push {
+    /// Reads a decrypted body.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] or [`Refusal::TooLarge`]. Members that only some types have may be missing.
+    pub fn parse(plaintext: &[u8]) -> Result<Self, Refusal> {
+        let text = element::decode(plaintext)?;
+        let root = Element::parse(&text)?;
+        let need = |name| root.text_of(name).ok_or(Refusal::Malformed);
+        let create_time = need("CreateTime")?.parse().map_err(|_| Refusal::Malformed)?;
+        if !(0..=LAST_SECOND).contains(&create_time) {
+            return Err(Refusal::Malformed);
+        }
+        let msg_type = need("MsgType")?;
+        let is_event = msg_type.eq_ignore_ascii_case("event");
+        let event = is_event.then(|| root.text_of("Event").unwrap_or_default());
+        let kind = match event {
+            Some(event) => PushKind::of_event(&event.to_ascii_lowercase(), &root),
+            None => PushKind::of_message(msg_type, &root),
+        };
+        let msg_id = if is_event { None } else { root.text_of("MsgId").and_then(|id| id.parse().ok()) };
+        Ok(Self {
+            to_user_name: need("ToUserName")?.to_owned(),
+            from_user_name: need("FromUserName")?.to_owned(),
+            create_time,
+            msg_type: msg_type.to_owned(),
+            event: event.map(str::to_owned),
+            msg_id,
+            kind,
+            fields: own_members(&root),
+        })
+    }
+
+    /// What makes it the same push again, within its account and sender: the `MsgId` of a message; for what has
+    /// none, a hash of all that was decrypted (contract section 3). Sender and second are not enough: coupon
+    /// events share them.
+    #[must_use]
+    pub fn identity(&self, plaintext: &[u8]) -> String {
+        match self.msg_id {
+            Some(id) => format!("M{id}"),
+            None => format!("E{}", hex(&Sha256::digest(plaintext))),
+        }
+    }
+
+    /// Its `type` on the timeline (contract section 5).
+    #[must_use]
+    pub fn event_type(&self) -> String {
+        let name = match &self.kind {
+            PushKind::Subscribe { .. } => "subscribed",
+            PushKind::Unsubscribe {} => "unsubscribed",
+            PushKind::Scan { .. } => "qr_scanned",
+            PushKind::ReportedLocation { .. } => "location_reported",
+            PushKind::Click { .. }
+            | PushKind::ScanCodePush { .. }
+            | PushKind::ScanCodeWaitMsg { .. }
+            | PushKind::PicSysPhoto { .. }
+            | PushKind::PicPhotoOrAlbum { .. }
+            | PushKind::PicWeixin { .. }
+            | PushKind::LocationSelect { .. } => "menu_clicked",
+            PushKind::View { .. } | PushKind::ViewMiniProgram { .. } => "menu_viewed",
+            PushKind::TemplateFinished { .. } => "template_delivered",
+            PushKind::BroadcastFinished { .. } => "broadcast_delivered",
+            PushKind::CardReceived { .. } => "coupon_received",
+            PushKind::CardRedeemed { .. } => "coupon_redeemed",
+            PushKind::CardDeleted { .. } => "coupon_deleted",
+            _ => match &self.event {
+                None => "message_received",
+                Some(event) => return snake_case(event),
+            },
+        };
+        name.to_owned()
+    }
+
+    /// Whether it opens a customer-service window, and which. Menu items that lead to a page open none.
+    #[must_use]
+    pub fn opens(&self) -> Option<WindowKind> {
+        match &self.kind {
+            PushKind::Subscribe { .. } => Some(WindowKind::Follow),
+            PushKind::Click { .. }
+            | PushKind::ScanCodePush { .. }
+            | PushKind::ScanCodeWaitMsg { .. }
+            | PushKind::Scan { .. } => Some(WindowKind::MenuOrScan),
+            _ => self.event.is_none().then_some(WindowKind::Message),
+        }
+    }
+
+    /// Whether it is a message of a follower, not an event.
+    #[must_use]
+    pub fn is_message(&self) -> bool {
+        self.event.is_none()
+    }
+
+    /// The scene of the QR code that led here, for a follow and for a scan.
+    #[must_use]
+    pub fn scene(&self) -> Option<&str> {
+        match &self.kind {
+            PushKind::Subscribe { event_key: Some(key), .. } => key.strip_prefix(SCENE_PREFIX),
+            PushKind::Scan { event_key, .. } => Some(event_key),
+            _ => None,
+        }
+        .filter(|scene| !scene.is_empty())
+    }
+}
+
+fn own_members(root: &Element<'_>) -> Map<String, Value> {
+    let mut members = Map::with_capacity(root.children.len());
+    for child in root.children.iter().filter(|child| !SIDES.contains(&child.name.as_ref())) {
+        child.join(&mut members);
+    }
+    members
+}
+
+/// `WifiConnected` → `wifi_connected`, `SOMEJOB` → `somejob`. Letters of other kinds become `_`.
+fn snake_case(event: &str) -> String {
+    let mut out = String::with_capacity(event.len() + 4);
+    let mut after_lower = false;
+    for c in event.chars().take(MAX_TYPE_LEN) {
+        if c.is_ascii_uppercase() && after_lower {
+            out.push('_');
+        }
+        out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
+        after_lower = c.is_ascii_lowercase() || c.is_ascii_digit();
+    }
+    if out.is_empty() { "unknown_event".to_owned() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(members: &str) -> Result<Push, Refusal> {
+        let sides = "<ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName>";
+        Push::parse(format!("<xml>{sides}<CreateTime>7</CreateTime>{members}</xml>").as_bytes())
+    }
+
+    fn event(name: &str, rest: &str) -> Push {
+        push(&format!("<MsgType>event</MsgType><Event>{name}</Event>{rest}")).unwrap()
+    }
+
+    #[test]
+    fn a_push_has_its_type_and_window() {
+        use WindowKind::{Follow, MenuOrScan};
+        for (name, event_type, window) in [
+            ("subscribe", "subscribed", Some(Follow)),
+            ("unsubscribe", "unsubscribed", None),
+            ("SCAN", "qr_scanned", Some(MenuOrScan)),
+            ("scan", "qr_scanned", Some(MenuOrScan)),
+            ("LOCATION", "location_reported", None),
+            ("CLICK", "menu_clicked", Some(MenuOrScan)),
+            ("scancode_push", "menu_clicked", Some(MenuOrScan)),
+            ("scancode_waitmsg", "menu_clicked", Some(MenuOrScan)),
+            ("pic_sysphoto", "menu_clicked", None),
+            ("pic_photo_or_album", "menu_clicked", None),
+            ("pic_weixin", "menu_clicked", None),
+            ("location_select", "menu_clicked", None),
+            ("VIEW", "menu_viewed", None),
+            ("view_miniprogram", "menu_viewed", None),
+            ("TEMPLATESENDJOBFINISH", "template_delivered", None),
+            ("MASSSENDJOBFINISH", "broadcast_delivered", None),
+            ("user_get_card", "coupon_received", None),
+            ("user_consume_card", "coupon_redeemed", None),
+            ("user_del_card", "coupon_deleted", None),
+            ("kf_create_session", "kf_create_session", None),
+            ("WifiConnected", "wifi_connected", None),
+            ("PUBLISHJOBFINISH", "publishjobfinish", None),
+            ("brand new-event/2030", "brand_new_event_2030", None),
+            ("", "unknown_event", None),
+        ] {
+            let push = event(name, "");
+            assert_eq!(push.event_type(), event_type, "{name}");
+            assert_eq!(push.opens(), window, "{name}");
+        }
+        let text = push("<MsgType>text</MsgType><Content>hi</Content><MsgId>9</MsgId>").unwrap();
+        assert_eq!(
+            (text.event_type().as_str(), text.opens()),
+            ("message_received", Some(WindowKind::Message))
+        );
+    }
+
+    #[test]
+    fn a_scene_is_what_the_code_was_made_with() {
+        for (what, name, key, scene) in [
+            ("a follow through a code", "subscribe", "qrscene_shelf7", Some("shelf7")),
+            ("a code whose scene looks like a prefix", "subscribe", "qrscene_qrscene_1", Some("qrscene_1")),
+            ("a plain follow", "subscribe", "", None),
+            ("a follow after a payment", "subscribe", "last_trade_no_1", None),
+            ("a scan", "SCAN", "123", Some("123")),
+            ("a click", "CLICK", "qrscene_1", None),
+        ] {
+            let push = event(name, &format!("<EventKey>{key}</EventKey>"));
+            assert_eq!(push.scene(), scene, "{what}");
+        }
+    }
+
+    #[test]
+    fn two_pushes_are_the_same_exactly_when_wechat_says_so() {
+        let text = |id: &str| format!("<MsgType>text</MsgType><Content>hi</Content>{id}");
+        let card = |code: &str| {
+            format!("<MsgType>event</MsgType><Event>user_get_card</Event><UserCardCode>{code}</UserCardCode>")
+        };
+        for (what, a, b, same) in [
+            ("a retried message", text("<MsgId>7</MsgId>"), text("<MsgId>7</MsgId><New/>"), true),
+            ("the next message", text("<MsgId>7</MsgId>"), text("<MsgId>8</MsgId>"), false),
+            ("a retried event", card("1"), card("1"), true),
+            ("two coupons in one second", card("1"), card("2"), false),
+            ("a message without its id", text(""), text("<Idx>1</Idx>"), false),
+        ] {
+            let identity = |members: &str| push(members).unwrap().identity(members.as_bytes());
+            assert_eq!(identity(&a) == identity(&b), same, "{what}");
+        }
+        assert_eq!(push(&text("<MsgId>7</MsgId>")).unwrap().identity(b""), "M7");
+    }
+
+    #[test]
+    fn a_push_without_its_sides_time_or_type_is_refused() {
+        let whole = "<ToUserName>gh</ToUserName><FromUserName>o</FromUserName><CreateTime>1</CreateTime>\
+                     <MsgType>text</MsgType>";
+        assert!(Push::parse(format!("<xml>{whole}</xml>").as_bytes()).is_ok());
+        for (what, from, to) in [
+            ("no account", "<ToUserName>gh</ToUserName>", ""),
+            ("an empty sender", "<FromUserName>o</FromUserName>", "<FromUserName></FromUserName>"),
+            ("no time", "<CreateTime>1</CreateTime>", ""),
+            ("a time that is no number", "<CreateTime>1</CreateTime>", "<CreateTime>soon</CreateTime>"),
+            ("a time before 1970", "<CreateTime>1</CreateTime>", "<CreateTime>-1</CreateTime>"),
+            ("a time after 9999", "<CreateTime>1</CreateTime>", "<CreateTime>253402300800</CreateTime>"),
+            ("no type", "<MsgType>text</MsgType>", ""),
+        ] {
+            let body = format!("<xml>{}</xml>", whole.replace(from, to));
+            assert_eq!(Push::parse(body.as_bytes()), Err(Refusal::Malformed), "{what}");
+        }
+    }
+
+    #[test]
+    fn members_are_kept_under_wechats_names() {
+        let push = event("VIEW", "<EventKey>https://example.com</EventKey><Later><A>1</A></Later>");
+        assert_eq!(
+            serde_json::to_string(&push.fields).unwrap(),
+            r#"{"CreateTime":"7","MsgType":"event","Event":"VIEW","EventKey":"https://example.com","Later":{"A":"1"}}"#
+        );
+    }
+}
