@@ -13,7 +13,10 @@ use shared::{
         credentials::Token,
     },
     tokens,
-    wechat::component::{Authorization, AuthorizerInfo},
+    wechat::{
+        component::{Authorization, AuthorizerInfo},
+        errcode::ErrcodeClass,
+    },
 };
 
 /// How it ended.
@@ -35,7 +38,8 @@ pub(crate) enum Outcome {
     BadCode,
 }
 
-/// Exchanges `code` and binds the account to `tenant`; ends `binding`, if there is one.
+/// Exchanges `code` and binds the account to `tenant`; ends `binding`, if there is one. `known` is the account
+/// that a signed event named: where its code is used up but its tokens are here, we died in between and go on.
 ///
 /// # Errors
 /// WeChat or the store did not answer. The tokens may be stored already: a repetition finds the code used.
@@ -44,31 +48,37 @@ pub(crate) async fn complete(
     tenant: &str,
     binding: Option<&str>,
     code: &Secret,
+    known: Option<&str>,
 ) -> Result<Outcome, Error> {
     let component = &app.config.component.app_id;
     let exchanged =
         tokens::with_component(app, |token| async move { app.wechat.query_auth(&token, component, code).await }).await;
-    let grant = match exchanged {
-        Ok(grant) => grant,
-        Err(Error::WeChat(error)) if error.errcode().is_some() && !error.may_be_retried() => {
+    let (app_id, granted) = match exchanged {
+        Ok(grant) => {
+            keep_tokens(app, tenant, &grant).await?;
+            (grant.app_id, grant.granted)
+        }
+        Err(Error::WeChat(error)) if matches!(error.class(), ErrcodeClass::Caller | ErrcodeClass::Permanent) => {
             tracing::warn!(errcode = error.errcode(), "an authorization code was refused: {error}");
-            return Ok(Outcome::BadCode);
+            match known {
+                Some(app_id) if app.store.authorizer(app_id).await?.is_some() => (app_id.to_owned(), Vec::new()),
+                _ => return Ok(Outcome::BadCode),
+            }
         }
         Err(error) => return Err(error),
     };
-    let app_id = grant.app_id.clone();
-    keep_tokens(app, tenant, &grant).await?;
     let info = tokens::with_component(app, |token| {
         let app_id = &app_id;
         async move { app.wechat.get_authorizer_info(&token, component, app_id).await }
     })
     .await?;
+    let has_tokens = app.store.authorizer(&app_id).await?;
     let reason = binding_refusal(info.is_mini_program, info.service_type, info.verify_type)
-        .or_else(|| grant.tokens.is_none().then_some("authorization_failed"));
+        .or_else(|| has_tokens.is_none().then_some("authorization_failed"));
     if let Some(reason) = reason {
         return refuse(app, binding, app_id, reason).await;
     }
-    let record = record(app, tenant, &grant, info);
+    let record = record(app, tenant, &app_id, granted, info);
     match app.store.bind_account(record).await? {
         Bound::Elsewhere => return refuse(app, binding, app_id, "account_bound_elsewhere").await,
         Bound::Yes { .. } => {}
@@ -108,9 +118,9 @@ async fn refuse(
     Ok(Outcome::Refused { app_id, reason })
 }
 
-fn record(app: &App, tenant: &str, grant: &Authorization, info: AuthorizerInfo) -> AccountRecord {
+fn record(app: &App, tenant: &str, app_id: &str, granted: Vec<u32>, info: AuthorizerInfo) -> AccountRecord {
     AccountRecord {
-        app_id: grant.app_id.clone(),
+        app_id: app_id.to_owned(),
         tenant_id: tenant.to_owned(),
         original_id: info.user_name,
         name: info.nick_name,
@@ -124,7 +134,7 @@ fn record(app: &App, tenant: &str, grant: &Authorization, info: AuthorizerInfo) 
             .unwrap_or(AccountType::Subscription),
         verified: info.verify_type.is_some_and(is_verified),
         status: AccountStatus::Bound,
-        granted: if grant.granted.is_empty() { info.granted } else { grant.granted.clone() },
+        granted: if granted.is_empty() { info.granted } else { granted },
         bound_at: app.clock.unix(),
         unbound_at: None,
         deleted: false,

@@ -48,12 +48,12 @@ fn open(app: &App, query: &CallbackQuery, body: &[u8]) -> Result<ComponentEvent,
     if app.config.reject_stale_callbacks
         && is_stale(query.timestamp.as_deref().unwrap_or(""), app.clock.unix())
     {
-        return Err(Refusal::Signature);
+        return Err(Refusal::Stale);
     }
     let opened = app.envelope.open(query, body)?;
     let event = ComponentEvent::parse(&opened.plaintext)?;
     // tickets of several platforms on one address must not overwrite each other
-    if event.app_id == app.config.component.app_id { Ok(event) } else { Err(Refusal::WrongAppId) }
+    if event.app_id == app.config.component.app_id { Ok(event) } else { Err(Refusal::Undecryptable) }
 }
 
 async fn store(app: &App, event: ComponentEvent) -> Result<(), Error> {
@@ -75,6 +75,9 @@ async fn store(app: &App, event: ComponentEvent) -> Result<(), Error> {
 async fn authorized(app: &App, grant: Authorization) -> Result<(), Error> {
     if release_check::is_test_account(&grant.authorizer_app_id) {
         return Ok(()); // the check reads its code from a message (protocol 2.8)
+    }
+    if let Some(code) = &grant.pre_auth_code {
+        app.store.note_authorization(code.expose()).await?;
     }
     let job = AuthorizationJob::AuthorizedV1 {
         app_id: grant.authorizer_app_id,

@@ -57,7 +57,7 @@ async fn authorized(app: &App, app_id: &str, code: &Secret, pre_auth_code: &str)
         tracing::warn!(app_id, "{app_id} was authorized, but through no page of ours");
         return Ok(());
     };
-    match complete(app, &tenant, pending.map(|b| b.id.as_str()), code).await? {
+    match complete(app, &tenant, pending.map(|b| b.id.as_str()), code, Some(app_id)).await? {
         Outcome::Bound { .. } | Outcome::Refused { .. } => Ok(()),
         // the browser's return was first, or the job came twice
         Outcome::BadCode => Ok(()),

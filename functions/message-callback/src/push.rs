@@ -30,7 +30,7 @@ pub(super) async fn receive(
 ) -> Result<Answer, Rejection> {
     let now = app.clock.unix();
     if app.config.reject_stale_callbacks && is_stale(query.timestamp.as_deref().unwrap_or(""), now) {
-        return Err(Rejection::Refused(Refusal::Signature));
+        return Err(Rejection::Refused(Refusal::Stale));
     }
     let opened = app.envelope.open(query, body).map_err(Rejection::Refused)?;
     let push = Push::parse(&opened.plaintext).map_err(Rejection::Refused)?;

@@ -12,6 +12,7 @@ pub mod signature;
 pub mod xml;
 
 pub use aes_key::AesKey;
+pub use element::MAX_BODY_BYTES;
 pub use query::{CallbackQuery, STALE_AFTER_SECONDS, is_stale};
 pub use refusal::Refusal;
 

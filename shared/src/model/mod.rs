@@ -1,5 +1,6 @@
 //! Values and the decisions that the hub takes on them. Pure: no clock, no table, no `async`.
 
+pub mod account;
 pub mod component_event;
 pub mod content;
 pub mod member;
@@ -7,3 +8,5 @@ pub mod push;
 pub mod push_kind;
 pub mod release_check;
 pub mod reply_rules;
+pub mod token;
+pub mod window;

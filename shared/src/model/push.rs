@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 pub use super::push_kind::PushKind;
+use super::window::WindowKind;
 use crate::envelope::Refusal;
 use crate::envelope::element::{self, Element};
 use crate::envelope::signature::hex;
@@ -16,17 +17,6 @@ const LAST_SECOND: i64 = 253_402_300_799;
 const MAX_TYPE_LEN: usize = 64;
 /// What WeChat puts before the scene of a QR code that led to a follow.
 const SCENE_PREFIX: &str = "qrscene_";
-
-/// Why the customer-service window is open (WeChat, customer-service messages; 2023).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WindowKind {
-    /// The follower wrote: 48 hours, 5 messages.
-    Message,
-    /// A menu button of type click, `scancode_push` or `scancode_waitmsg`, or a QR code: 1 minute, 3 messages.
-    MenuOrScan,
-    /// Followed: 1 minute, 3 messages.
-    Follow,
-}
 
 /// One push.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,7 +120,7 @@ impl Push {
             PushKind::Click { .. }
             | PushKind::ScanCodePush { .. }
             | PushKind::ScanCodeWaitMsg { .. }
-            | PushKind::Scan { .. } => Some(WindowKind::MenuOrScan),
+            | PushKind::Scan { .. } => Some(WindowKind::Menu),
             _ => self.event.is_none().then_some(WindowKind::Message),
         }
     }
@@ -146,7 +136,7 @@ impl Push {
     pub fn scene(&self) -> Option<&str> {
         match &self.kind {
             PushKind::Subscribe { event_key: Some(key), .. } => key.strip_prefix(SCENE_PREFIX),
-            PushKind::Scan { event_key, .. } => Some(event_key),
+            PushKind::Scan { event_key, .. } => Some(event_key.as_str()),
             _ => None,
         }
         .filter(|scene| !scene.is_empty())

@@ -51,6 +51,8 @@ pub struct Binding {
     pub pre_auth_code: Option<String>,
     /// When that code dies, unix seconds.
     pub pre_auth_expires: Option<i64>,
+    /// When WeChat's event of the authorization came, unix seconds: a job is at it.
+    pub event_at: Option<i64>,
 }
 
 impl Binding {
@@ -106,6 +108,16 @@ impl Store {
             Some(pre) => self.binding_by_link(&pre.binding_id).await,
             None => Ok(None),
         }
+    }
+
+    /// Notes on a binding that its authorization event has come.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn note_authorization(&self, pre_auth_code: &str) -> Result<(), Error> {
+        let Some(binding) = self.binding_of_pre_auth_code(pre_auth_code).await? else { return Ok(()) };
+        let update = Update::new().set("event_at", n(self.clock.unix()));
+        self.update(&self.platform, &keys::binding(&binding.id), update).await.map(drop)
     }
 
     /// Remembers which binding a pre_auth_code belongs to; it dies at `expires`, unix seconds. The code's own
