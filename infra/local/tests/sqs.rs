@@ -40,16 +40,9 @@ impl Bench {
                 endpoint
             }
         };
-        let config = aws_sdk_sqs::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::from_keys("test", "test", None))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .endpoint_url(endpoint)
-            .build();
         let mut bytes = [0; 4];
         shared::random::Random::fill(&Rand::from_system(), &mut bytes);
-        Self { client: Client::from_conf(config), run: format!("t{}", u32::from_le_bytes(bytes)) }
+        Self { client: client(endpoint), run: format!("t{}", u32::from_le_bytes(bytes)) }
     }
 
     async fn queue(&self, name: &str, attributes: &[(Name, &str)]) -> String {
@@ -96,6 +89,17 @@ impl Bench {
         let url = self.queue(name, &[(Name::RedrivePolicy, &policy)]).await;
         (url, dead)
     }
+}
+
+fn client(endpoint: String) -> Client {
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::from_keys("test", "test", None))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(endpoint)
+        .build();
+    Client::from_conf(config)
 }
 
 fn bodies(messages: &[Message]) -> Vec<&str> {
@@ -394,4 +398,22 @@ async fn queues_are_found_changed_and_emptied() {
     assert_eq!(bench.attribute(&url, Name::ApproximateNumberOfMessages).await, "1", "messages are counted");
     bench.client.purge_queue().queue_url(&url).send().await.unwrap();
     assert!(bench.take(&url, 1).await.is_empty(), "a purged queue is empty");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ends_its_long_polls() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = client(format!("http://{}", listener.local_addr().unwrap()));
+    let sqs = Sqs::open(None, Arc::new(SystemClock), Arc::new(Rand::from_system())).unwrap();
+    sqs.create_queue("idle", [("ReceiveMessageWaitTimeSeconds", "20")]).unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async move { stopped.await.unwrap_or(()) };
+    let server = tokio::spawn(server::serve(listener, sqs, shutdown));
+    let poll = tokio::spawn(client.receive_message().queue_url(Sqs::queue_url("idle")).send());
+    tokio::time::sleep(Duration::from_millis(200)).await; // so that the poll most likely waits by then
+    stop.send(()).unwrap();
+    let patience = Duration::from_secs(5);
+    let answer = tokio::time::timeout(patience, poll).await.unwrap().unwrap().unwrap();
+    assert!(answer.messages.unwrap_or_default().is_empty(), "the poll is answered, with nothing");
+    tokio::time::timeout(patience, server).await.unwrap().unwrap().unwrap();
 }
