@@ -146,7 +146,7 @@ impl Push {
     pub fn scene(&self) -> Option<&str> {
         match &self.kind {
             PushKind::Subscribe { event_key: Some(key), .. } => key.strip_prefix(SCENE_PREFIX),
-            PushKind::Scan { event_key, .. } => Some(event_key),
+            PushKind::Scan { event_key, .. } => Some(event_key.as_str()),
             _ => None,
         }
         .filter(|scene| !scene.is_empty())
