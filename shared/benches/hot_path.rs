@@ -1,5 +1,6 @@
 //! What one text message costs without any I/O: verify, decrypt, parse, choose a reply, encrypt, sign.
 //! The target is 300,000 a second on one core.
+#![expect(clippy::expect_used, reason = "helpers of tests may fail loudly")]
 
 use std::hint::black_box;
 

@@ -1,4 +1,5 @@
 //! Bytes from strangers: always a refusal with a 4xx, never a panic, and never a wrong plaintext.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may fail loudly")]
 
 use proptest::prelude::*;
 use shared::config::Component;

@@ -1,4 +1,10 @@
 //! Our bytes against those of others: vectors from public SDKs, and payloads in WeChat's published shapes.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail loudly"
+)]
 
 use std::fs;
 use std::path::PathBuf;
