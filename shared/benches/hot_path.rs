@@ -1,0 +1,69 @@
+//! What one text message costs without any I/O: verify, decrypt, parse, choose a reply, encrypt, sign.
+//! The target is 300,000 a second on one core.
+#![expect(clippy::expect_used, reason = "helpers of tests may fail loudly")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use serde_json::json;
+use shared::config::Component;
+use shared::envelope::element::Element;
+use shared::envelope::{Envelope, Outer};
+use shared::model::push::Push;
+use shared::model::reply_rules::ReplyRules;
+use shared::secret::Secret;
+
+const MESSAGE: &str = "<xml><ToUserName><![CDATA[gh_7b1c9d2e4f60]]></ToUserName>\n\
+    <FromUserName><![CDATA[oHub0aBcDeFgHiJkLmNoPqRsTuV1]]></FromUserName>\n<CreateTime>1735689600</CreateTime>\n\
+    <MsgType><![CDATA[text]]></MsgType>\n<Content><![CDATA[opening hours?]]></Content>\n\
+    <MsgId>24571903381120051</MsgId>\n</xml>";
+
+fn hot_path(criterion: &mut Criterion) {
+    let envelope = Envelope::new(&Component {
+        app_id: "wx00c0ffee00c0ffee".to_owned(),
+        app_secret: Secret::default(),
+        token: Secret::new("hubToken2025"),
+        aes_key: Secret::new("kQ3vXo7BzR2mN8sTfW1cYpE6uJ5hLdGa0iSxAeMnZbV"),
+        aes_key_previous: None,
+    })
+    .expect("the key is right");
+    let text = |content: &str| json!({"msgtype": "text", "text": {"content": content}});
+    let rules = ReplyRules::parse(json!({
+        "keywords": [
+            {"keyword": "price", "match": "contains", "reply": text("See our price list.")},
+            {"keyword": "hours", "match": "contains", "reply": text("We are open from 9 to 18.")},
+        ],
+        "default": text("Thank you, we will answer soon."),
+    }))
+    .expect("the rules are right");
+    let outer = Outer::ToUserName("gh_7b1c9d2e4f60");
+    let (query, body) = envelope.seal_push(outer, MESSAGE.as_bytes(), 1_735_689_600, "1879066412", [7; 16]);
+
+    let mut group = criterion.benchmark_group("text message");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("whole path", |bencher| {
+        bencher.iter(|| {
+            let opened = envelope.open(black_box(&query), black_box(body.as_bytes())).expect("opens");
+            let push = Push::parse(&opened.plaintext).expect("parses");
+            black_box(push.identity(&opened.plaintext));
+            let reply = rules.choose(&push).expect("answers");
+            let xml = reply
+                .passive_xml(&push.from_user_name, &push.to_user_name, push.create_time)
+                .expect("is passive");
+            envelope.seal_reply(opened.key, &xml, push.create_time, "1879066412", black_box([9; 16]))
+        });
+    });
+    group.bench_function("verify and decrypt", |bencher| {
+        bencher.iter(|| envelope.open(black_box(&query), black_box(body.as_bytes())).expect("opens"));
+    });
+    group.bench_function("push from plaintext", |bencher| {
+        bencher.iter(|| Push::parse(black_box(MESSAGE.as_bytes())).expect("parses"));
+    });
+    group.bench_function("XML alone", |bencher| {
+        bencher.iter(|| Element::parse(black_box(MESSAGE)).expect("parses"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, hot_path);
+criterion_main!(benches);
