@@ -115,7 +115,13 @@ impl Simulator {
     ///
     /// # Errors
     /// 40013 for an unknown account, 40003 for an openid that exists.
-    pub fn add_person(&self, app_id: &str, openid: Option<String>, name: Option<String>, person: Option<u64>) -> Result<Follower, ApiError> {
+    pub fn add_person(
+        &self,
+        app_id: &str,
+        openid: Option<String>,
+        name: Option<String>,
+        person: Option<u64>,
+    ) -> Result<Follower, ApiError> {
         let mut world = self.world();
         let account = world.account_mut(app_id)?;
         if openid.as_deref().is_some_and(|id| id.is_empty() || account.followers.get(id).is_some()) {
@@ -130,7 +136,13 @@ impl Simulator {
     ///
     /// # Errors
     /// 40013 for an unknown account, 40003 for an unknown openid, 43004 for words of one who does not follow.
-    pub async fn act(&self, app_id: &str, openid: &str, act: Act, stamp: Stamp) -> Result<Delivery, ApiError> {
+    pub async fn act(
+        &self,
+        app_id: &str,
+        openid: &str,
+        act: Act,
+        stamp: Stamp,
+    ) -> Result<Delivery, ApiError> {
         let (push, allowed) = self.perform(app_id, openid, &act, &stamp)?;
         Ok(match allowed {
             Ok(()) => self.deliver(push).await,
@@ -141,13 +153,20 @@ impl Simulator {
     /// Pushes any plaintext to one of the hub's URLs, whatever the simulated world thinks of it.
     pub async fn push_raw(&self, target: Target, app_id: Option<&str>, plaintext: String) -> Delivery {
         let read = Document::parse(&plaintext).unwrap_or_default();
-        let kind = read.get("Event").or(read.get("InfoType")).or(read.get("MsgType")).unwrap_or("raw").to_owned();
+        let kind =
+            read.get("Event").or(read.get("InfoType")).or(read.get("MsgType")).unwrap_or("raw").to_owned();
         let openid = read.get("FromUserName").map(str::to_owned).filter(|_| target == Target::Message);
         let app_id = app_id.map(str::to_owned);
         self.deliver(Push { target, kind, app_id, openid, plaintext, delay_ms: 0 }).await
     }
 
-    fn perform(&self, app_id: &str, openid: &str, act: &Act, stamp: &Stamp) -> Result<(Push, Result<(), &'static str>), ApiError> {
+    fn perform(
+        &self,
+        app_id: &str,
+        openid: &str,
+        act: &Act,
+        stamp: &Stamp,
+    ) -> Result<(Push, Result<(), &'static str>), ApiError> {
         let now = self.now();
         let create_time = stamp.create_time.unwrap_or(now);
         let ticket = format!("gQ{}", self.hex(60));
@@ -190,7 +209,8 @@ impl Simulator {
             Some(_) => Ok(()),
         };
         let (app_id, openid) = (Some(app_id.to_owned()), Some(openid.to_owned()));
-        let push = Push { target: Target::Message, kind: effect.kind, app_id, openid, plaintext, delay_ms: 0 };
+        let push =
+            Push { target: Target::Message, kind: effect.kind, app_id, openid, plaintext, delay_ms: 0 };
         Ok((push, allowed))
     }
 }
@@ -256,12 +276,20 @@ fn effect(act: &Act, follower: &Follower, media: &str, ticket: &str) -> Result<E
         Act::Click { key } => {
             event("CLICK", format!("tapped {key}"), Some(Trigger::Action), xml().text("EventKey", key))
         }
-        Act::View { url } => {
-            event("VIEW", format!("opened {url}"), None, xml().text("EventKey", url).number("MenuId", 510_203_041))
-        }
+        Act::View { url } => event(
+            "VIEW",
+            format!("opened {url}"),
+            None,
+            xml().text("EventKey", url).number("MenuId", 510_203_041),
+        ),
         Act::ReportLocation { latitude, longitude } => {
             let body = xml().number("Latitude", latitude).number("Longitude", longitude);
-            event("LOCATION", format!("is at {latitude}, {longitude}"), None, body.number("Precision", "65.0"))
+            event(
+                "LOCATION",
+                format!("is at {latitude}, {longitude}"),
+                None,
+                body.number("Precision", "65.0"),
+            )
         }
         Act::Text { content, bizmsgmenuid } => {
             let body = xml().text("Content", content);
@@ -281,7 +309,8 @@ fn effect(act: &Act, follower: &Follower, media: &str, ticket: &str) -> Result<E
             message("voice", "[voice]".into(), body)
         }
         Act::Location { latitude, longitude, label } => {
-            let body = xml().number("Location_X", latitude).number("Location_Y", longitude).number("Scale", 16);
+            let body =
+                xml().number("Location_X", latitude).number("Location_Y", longitude).number("Scale", 16);
             let shown = if label.is_empty() { format!("{latitude}, {longitude}") } else { label.clone() };
             message("location", shown, body.text("Label", label))
         }

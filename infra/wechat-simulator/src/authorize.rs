@@ -48,7 +48,9 @@ impl Simulator {
     pub fn check_pre_auth_code(&self, code: &str) -> Result<(), ApiError> {
         let now = self.now();
         match self.world().pre_auth_codes.get(code) {
-            Some(PreAuthCode { used: true, .. }) => Err(ApiError::with(61009, "pre_auth_code was used already")),
+            Some(PreAuthCode { used: true, .. }) => {
+                Err(ApiError::with(61009, "pre_auth_code was used already"))
+            }
             Some(known) if now >= known.expires_at => Err(ApiError::with(61010, "pre_auth_code is expired")),
             Some(_) => Ok(()),
             None => Err(ApiError::with(61009, "pre_auth_code is invalid")),
@@ -72,7 +74,9 @@ impl Simulator {
         let mut world = self.world();
         let expires_in = world.settings.auth_code_lifetime;
         let redirect_url = match &grant.redirect_uri {
-            Some(uri) => Some(redirect(uri, &[("auth_code", &auth_code), ("expires_in", &expires_in.to_string())])?),
+            Some(uri) => {
+                Some(redirect(uri, &[("auth_code", &auth_code), ("expires_in", &expires_in.to_string())])?)
+            }
             None => None,
         };
         let account = world.account_mut(&grant.app_id)?;
@@ -90,8 +94,12 @@ impl Simulator {
                 "updateauthorized"
             }
             None => {
-                account.authorization =
-                    Some(Authorization { funcs, refresh_token, previous_refresh_token: None, auth_time: now });
+                account.authorization = Some(Authorization {
+                    funcs,
+                    refresh_token,
+                    previous_refresh_token: None,
+                    auth_time: now,
+                });
                 "authorized"
             }
         };
@@ -161,7 +169,10 @@ impl Simulator {
 
     fn component_event(&self, info_type: &str) -> Xml {
         let (component, _) = self.platform();
-        Xml::default().text("AppId", &component.app_id).number("CreateTime", self.now()).text("InfoType", info_type)
+        Xml::default()
+            .text("AppId", &component.app_id)
+            .number("CreateTime", self.now())
+            .text("InfoType", info_type)
     }
 }
 

@@ -85,7 +85,8 @@ pub(crate) fn view(simulator: &Simulator, account: &Account) -> Value {
 async fn accounts(State(simulator): State<Simulator>) -> Json<Value> {
     let accounts: Vec<Account> = simulator.world().in_order().into_iter().cloned().collect();
     let views: Vec<Value> = accounts.iter().map(|account| view(&simulator, account)).collect();
-    let permissions = PERMISSIONS.map(|(id, name, required)| json!({"id": id, "name": name, "required": required}));
+    let permissions =
+        PERMISSIONS.map(|(id, name, required)| json!({"id": id, "name": name, "required": required}));
     Json(json!({"accounts": views, "permissions": permissions}))
 }
 
@@ -227,7 +228,9 @@ async fn messages(
     let chat = account.chats.get(&openid).cloned().unwrap_or_default();
     let window = chat.window(now).map(|(sends, until)| json!({"sends_left": sends, "closes_at": until}));
     let typing = chat.typing_since.is_some_and(|since| now < since + 30);
-    Ok(Json(json!({"follower": follower, "messages": chat.items, "window": window, "typing": typing, "now": now})))
+    Ok(Json(
+        json!({"follower": follower, "messages": chat.items, "window": window, "typing": typing, "now": now}),
+    ))
 }
 
 async fn authorize(State(simulator): State<Simulator>, Json(grant): Json<Grant>) -> Answered<Granted> {
@@ -359,12 +362,16 @@ async fn settings(State(simulator): State<Simulator>) -> Json<Settings> {
     Json(simulator.settings())
 }
 
-async fn change_settings(State(simulator): State<Simulator>, Json(change): Json<Value>) -> Answered<Settings> {
+async fn change_settings(
+    State(simulator): State<Simulator>,
+    Json(change): Json<Value>,
+) -> Answered<Settings> {
     let mut whole = serde_json::to_value(simulator.settings()).unwrap_or_default();
     if let (Some(whole), Some(change)) = (whole.as_object_mut(), change.as_object()) {
         whole.extend(change.clone());
     }
-    let fresh: Settings = serde_json::from_value(whole).map_err(|error| ApiError::with(40035, error.to_string()))?;
+    let fresh: Settings =
+        serde_json::from_value(whole).map_err(|error| ApiError::with(40035, error.to_string()))?;
     simulator.configure(|settings| settings.clone_from(&fresh));
     Ok(Json(fresh))
 }
@@ -374,7 +381,10 @@ struct KeyBody {
     aes_key: String,
 }
 
-async fn aes_key(State(simulator): State<Simulator>, Json(body): Json<KeyBody>) -> Result<StatusCode, Refused> {
+async fn aes_key(
+    State(simulator): State<Simulator>,
+    Json(body): Json<KeyBody>,
+) -> Result<StatusCode, Refused> {
     simulator.rotate_aes_key(&body.aes_key).map_err(|error| ApiError::with(40035, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -96,8 +96,7 @@ impl AesKey {
             return Err(CryptoError::Ciphertext);
         }
         let cipher = cbc::Decryptor::<Aes256>::new(&self.0.into(), &self.iv().into());
-        let plain =
-            cipher.decrypt_padded::<NoPadding>(&mut buffer).map_err(|_| CryptoError::Ciphertext)?;
+        let plain = cipher.decrypt_padded::<NoPadding>(&mut buffer).map_err(|_| CryptoError::Ciphertext)?;
         let pad = usize::from(plain.last().copied().unwrap_or(0));
         if !(1..=BLOCK).contains(&pad) || pad > plain.len() {
             return Err(CryptoError::Padding);

@@ -125,9 +125,12 @@ pub(crate) fn spoil(kind: &FaultKind, page: &mut Value, asked: &str, before: Vec
             });
         }
         FaultKind::EmptyData => {
-            *page = json!({"total": page.get("total"), "count": 0, "data": {"openid": []}, "next_openid": ""});
+            *page =
+                json!({"total": page.get("total"), "count": 0, "data": {"openid": []}, "next_openid": ""});
         }
-        FaultKind::CountMismatch => set(page, "count", json!(page.get("count").and_then(Value::as_i64).unwrap_or(0) + 7)),
+        FaultKind::CountMismatch => {
+            set(page, "count", json!(page.get("count").and_then(Value::as_i64).unwrap_or(0) + 7))
+        }
         FaultKind::NullList => set(page, "data", json!({"openid": null})),
         FaultKind::StuckCursor => set(page, "next_openid", json!(asked)),
         _ => {}
@@ -162,7 +165,8 @@ mod tests {
 
     #[test]
     fn faults_are_written_in_json_with_their_kind() {
-        let fault: Fault = serde_json::from_str(r#"{"path":"/a","kind":"error","errcode":-1,"times":3}"#).unwrap();
+        let fault: Fault =
+            serde_json::from_str(r#"{"path":"/a","kind":"error","errcode":-1,"times":3}"#).unwrap();
         assert_eq!(fault, Fault::once("/a", FaultKind::Error { errcode: -1 }).times(3));
     }
 }

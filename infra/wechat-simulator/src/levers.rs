@@ -73,7 +73,11 @@ impl Simulator {
     ///
     /// # Errors
     /// 40013 for an unknown one.
-    pub fn change_account<T>(&self, app_id: &str, change: impl FnOnce(&mut Account) -> T) -> Result<T, ApiError> {
+    pub fn change_account<T>(
+        &self,
+        app_id: &str,
+        change: impl FnOnce(&mut Account) -> T,
+    ) -> Result<T, ApiError> {
         let mut world = self.world();
         world.dirty = true;
         Ok(change(world.account_mut(app_id)?))

@@ -205,18 +205,19 @@ impl Simulator {
     /// Reads the answer and shows the follower what they would see.
     fn settle(&self, delivery: &mut Delivery, answer: Option<&str>) {
         let (component, key) = self.platform();
-        delivery.outcome = match answer.map(|body| read_reply(body, &component.app_id, component.token.expose(), &key)) {
-            None => Outcome::Failed,
-            Some(Ok(None)) => Outcome::Accepted,
-            Some(Ok(Some(reply))) => {
-                delivery.reply = Some(reply);
-                Outcome::Replied
-            }
-            Some(Err(why)) => {
-                delivery.note = Some(why);
-                Outcome::Malformed
-            }
-        };
+        delivery.outcome =
+            match answer.map(|body| read_reply(body, &component.app_id, component.token.expose(), &key)) {
+                None => Outcome::Failed,
+                Some(Ok(None)) => Outcome::Accepted,
+                Some(Ok(Some(reply))) => {
+                    delivery.reply = Some(reply);
+                    Outcome::Replied
+                }
+                Some(Err(why)) => {
+                    delivery.note = Some(why);
+                    Outcome::Malformed
+                }
+            };
         let (Some(app_id), Some(openid)) = (&delivery.app_id, &delivery.openid) else { return };
         let asked = Document::parse(&delivery.plaintext).unwrap_or_default();
         match delivery.outcome {
@@ -236,9 +237,19 @@ impl Simulator {
             Outcome::Accepted | Outcome::Malformed | Outcome::Failed | Outcome::NotSent => {}
         }
         // WeChat shows it for messages; an event that went nowhere stays silent.
-        if matches!(delivery.outcome, Outcome::Failed | Outcome::Malformed) && asked.get("MsgType") != Some("event") {
+        if matches!(delivery.outcome, Outcome::Failed | Outcome::Malformed)
+            && asked.get("MsgType") != Some("event")
+        {
             let words = "该公众号提供的服务出现故障，请稍后再试";
-            self.show(app_id, openid, Side::System, "notice", "fault", words.into(), delivery.note.clone().into());
+            self.show(
+                app_id,
+                openid,
+                Side::System,
+                "notice",
+                "fault",
+                words.into(),
+                delivery.note.clone().into(),
+            );
         }
     }
 }
@@ -264,7 +275,9 @@ fn read_reply(body: &str, component: &str, token: &str, key: &AesKey) -> Result<
 /// What a phone shows of a passive reply, or nothing.
 fn passive(reply: &str, asked: &Document) -> Result<Option<(String, String)>, String> {
     let read = Document::parse(reply).ok_or("the decrypted reply is not XML")?;
-    if read.get("ToUserName") != asked.get("FromUserName") || read.get("FromUserName") != asked.get("ToUserName") {
+    if read.get("ToUserName") != asked.get("FromUserName")
+        || read.get("FromUserName") != asked.get("ToUserName")
+    {
         return Err("the reply's ToUserName and FromUserName are not those of the message, swapped".into());
     }
     if read.get("CreateTime").and_then(|t| t.parse::<i64>().ok()).is_none() {
@@ -319,18 +332,38 @@ mod tests {
 
     #[test]
     fn passive_replies_swap_names_and_carry_one_article() {
-        let asked = Document::parse("<xml><FromUserName>o1</FromUserName><ToUserName>gh_1</ToUserName></xml>").unwrap();
+        let asked =
+            Document::parse("<xml><FromUserName>o1</FromUserName><ToUserName>gh_1</ToUserName></xml>")
+                .unwrap();
         let reply = |rest: &str| {
-            format!("<xml><ToUserName>o1</ToUserName><FromUserName>gh_1</FromUserName><CreateTime>1</CreateTime>{rest}</xml>")
+            format!(
+                "<xml><ToUserName>o1</ToUserName><FromUserName>gh_1</FromUserName><CreateTime>1</CreateTime>{rest}</xml>"
+            )
         };
         let item = "<item><Title>T</Title><Url>U</Url></item>";
         for (what, xml, shown) in [
             ("text", reply("<MsgType>text</MsgType><Content>hi</Content>"), Ok(Some("hi"))),
-            ("one article", reply(&format!("<MsgType>news</MsgType><ArticleCount>1</ArticleCount><Articles>{item}</Articles>")), Ok(Some("T\nU"))),
-            ("two articles", reply(&format!("<MsgType>news</MsgType><ArticleCount>2</ArticleCount><Articles>{item}{item}</Articles>")), Ok(None)),
+            (
+                "one article",
+                reply(&format!(
+                    "<MsgType>news</MsgType><ArticleCount>1</ArticleCount><Articles>{item}</Articles>"
+                )),
+                Ok(Some("T\nU")),
+            ),
+            (
+                "two articles",
+                reply(&format!(
+                    "<MsgType>news</MsgType><ArticleCount>2</ArticleCount><Articles>{item}{item}</Articles>"
+                )),
+                Ok(None),
+            ),
             ("a transfer", reply("<MsgType>transfer_customer_service</MsgType>"), Ok(None)),
             ("a mini program", reply("<MsgType>miniprogrampage</MsgType>"), Err(())),
-            ("names not swapped", "<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName></xml>".into(), Err(())),
+            (
+                "names not swapped",
+                "<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName></xml>".into(),
+                Err(()),
+            ),
         ] {
             let got = passive(&xml, &asked).map(|s| s.map(|(_, text)| text)).map_err(|_| ());
             assert_eq!(got, shown.map(|s| s.map(str::to_owned)), "{what}");

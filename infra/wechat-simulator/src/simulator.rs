@@ -74,16 +74,19 @@ impl Simulator {
     /// When the AES key is no key.
     pub fn demo(parts: Parts) -> Result<Self, CryptoError> {
         let simulator = Self::new(parts)?;
-        let account = |app_id: &str, name: &str, kind, verify_type, followers, open_platform: Option<&str>| NewAccount {
-            app_id: Some(app_id.into()),
-            original_id: Some(format!("gh_{}", app_id.get(2..14).unwrap_or_default())),
-            name: Some(name.into()),
-            kind: Some(kind),
-            verify_type: Some(verify_type),
-            account_status: None,
-            followers,
-            open_platform: open_platform.map(str::to_owned),
-        };
+        let account =
+            |app_id: &str, name: &str, kind, verify_type, followers, open_platform: Option<&str>| {
+                NewAccount {
+                    app_id: Some(app_id.into()),
+                    original_id: Some(format!("gh_{}", app_id.get(2..14).unwrap_or_default())),
+                    name: Some(name.into()),
+                    kind: Some(kind),
+                    verify_type: Some(verify_type),
+                    account_status: None,
+                    followers,
+                    open_platform: open_platform.map(str::to_owned),
+                }
+            };
         for new in [
             account("wx5a1b2c3d4e5f6071", "Harbour Coffee", Kind::Service, 0, 3, Some("harbour")),
             account("wx6b2c3d4e5f607182", "Harbour Journal", Kind::Subscription, 0, 3, Some("harbour")),
@@ -235,7 +238,13 @@ impl Simulator {
     }
 
     pub(crate) fn hex(&self, digits: usize) -> String {
-        self.random_bytes::<64>().iter().map(|byte| format!("{byte:02x}")).collect::<String>().chars().take(digits).collect()
+        self.random_bytes::<64>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .chars()
+            .take(digits)
+            .collect()
     }
 
     pub(crate) fn digits(&self, count: usize) -> String {
@@ -244,7 +253,16 @@ impl Simulator {
 
     /// Adds a line to a chat.
     #[expect(clippy::too_many_arguments, reason = "a chat line has these parts")]
-    pub(crate) fn show(&self, app_id: &str, openid: &str, side: Side, channel: &str, kind: &str, text: String, data: Value) {
+    pub(crate) fn show(
+        &self,
+        app_id: &str,
+        openid: &str,
+        side: Side,
+        channel: &str,
+        kind: &str,
+        text: String,
+        data: Value,
+    ) {
         let at = self.now();
         let mut world = self.world();
         let id = world.next();

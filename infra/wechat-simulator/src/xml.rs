@@ -145,7 +145,16 @@ mod tests {
 
     #[test]
     fn what_is_no_document_is_refused() {
-        for bad in ["", "success", "<xml>", "{}", "<a></a>", "<xml><a></xml>", "<!DOCTYPE x []><xml></xml>", "<xml>&x;</xml>"] {
+        for bad in [
+            "",
+            "success",
+            "<xml>",
+            "{}",
+            "<a></a>",
+            "<xml><a></xml>",
+            "<!DOCTYPE x []><xml></xml>",
+            "<xml>&x;</xml>",
+        ] {
             assert_eq!(Document::parse(bad), None, "{bad}");
         }
     }

@@ -68,7 +68,8 @@ pub(super) fn authorizer_info(request: &mut Request<'_>) -> Result<Value, ApiErr
 /// `api_get_authorizer_list`: how a lost refresh token is found again.
 pub(super) fn authorizer_list(request: &mut Request<'_>) -> Result<Value, ApiError> {
     same_component(request)?;
-    let number = |name: &str| request.body.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    let number =
+        |name: &str| request.body.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     let (offset, count) = (number("offset").unwrap_or(0), number("count").unwrap_or(MAX_LIST));
     if count == 0 || count > MAX_LIST {
         return Err(ApiError::with(40097, "invalid args: count is 1 to 500"));

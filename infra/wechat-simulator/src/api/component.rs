@@ -39,7 +39,9 @@ pub(super) fn component_token(request: &mut Request<'_>) -> Result<Value, ApiErr
     let settings = request.world.settings.clone();
     match request.world.tickets.iter().find(|(known, _)| *known == ticket) {
         None => return Err(ApiError::new(61006)),
-        Some((_, made)) if request.now >= made + settings.ticket_lifetime => return Err(ApiError::new(61005)),
+        Some((_, made)) if request.now >= made + settings.ticket_lifetime => {
+            return Err(ApiError::new(61005));
+        }
         Some(_) => {}
     }
     let token = format!("component_{}", request.simulator.hex(120));
@@ -54,7 +56,10 @@ pub(super) fn create_preauthcode(request: &mut Request<'_>) -> Result<Value, Api
     let code = format!("preauthcode@@@{}", request.simulator.hex(64));
     let (now, expires_in) = (request.now, request.world.settings.pre_auth_code_lifetime);
     request.world.pre_auth_codes.retain(|_, code| now < code.expires_at + 86_400);
-    request.world.pre_auth_codes.insert(code.clone(), PreAuthCode { expires_at: now + expires_in, used: false });
+    request
+        .world
+        .pre_auth_codes
+        .insert(code.clone(), PreAuthCode { expires_at: now + expires_in, used: false });
     Ok(json!({"pre_auth_code": code, "expires_in": expires_in}))
 }
 
@@ -111,7 +116,8 @@ pub(super) fn authorizer_token(request: &mut Request<'_>) -> Result<Value, ApiEr
 
 fn issue(request: &mut Request<'_>, app_id: &str) -> (String, i64) {
     let token = format!("authorizer_{}", request.simulator.hex(120));
-    let (lifetime, grace) = (request.world.settings.authorizer_token_lifetime, request.world.settings.token_grace);
+    let (lifetime, grace) =
+        (request.world.settings.authorizer_token_lifetime, request.world.settings.token_grace);
     let owner = Owner::Authorizer(app_id.to_owned());
     request.world.tokens.issue(token.clone(), owner, request.now, lifetime, grace);
     (token, lifetime)

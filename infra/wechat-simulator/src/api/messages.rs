@@ -24,13 +24,22 @@ pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
     }
     let chat = account.chats.entry(openid).or_default();
     chat.take(now).map_err(ApiError::new)?;
-    chat.push(ChatItem { id, at: now, side: Side::Account, channel: "customer_service".into(), kind, text, data });
+    chat.push(ChatItem {
+        id,
+        at: now,
+        side: Side::Account,
+        channel: "customer_service".into(),
+        kind,
+        text,
+        data,
+    });
     Ok(ok())
 }
 
 /// What a phone shows, or why the message is none.
 fn shown(kind: &str, content: Option<&Value>) -> Result<String, ApiError> {
-    let get = |path: &str| content.and_then(|c| c.pointer(path)).and_then(Value::as_str).filter(|t| !t.is_empty());
+    let get =
+        |path: &str| content.and_then(|c| c.pointer(path)).and_then(Value::as_str).filter(|t| !t.is_empty());
     let need = |path: &str, errcode: i64| get(path).map(str::to_owned).ok_or_else(|| ApiError::new(errcode));
     Ok(match kind {
         "text" => {
@@ -47,20 +56,32 @@ fn shown(kind: &str, content: Option<&Value>) -> Result<String, ApiError> {
         "mpnewsarticle" => format!("[article {}]", need("/article_id", 53600)?),
         "music" => format!("[music {}]", get("/title").unwrap_or("untitled")),
         "news" => match content.and_then(|c| c.get("articles")).and_then(Value::as_array).map(Vec::len) {
-            Some(1) => format!("{}\n{}", need("/articles/0/title", 45003)?, get("/articles/0/url").unwrap_or_default()),
+            Some(1) => format!(
+                "{}\n{}",
+                need("/articles/0/title", 45003)?,
+                get("/articles/0/url").unwrap_or_default()
+            ),
             _ => return Err(ApiError::new(45008)),
         },
         "msgmenu" => {
-            let items = content.and_then(|c| c.get("list")).and_then(Value::as_array).cloned().unwrap_or_default();
+            let items =
+                content.and_then(|c| c.get("list")).and_then(Value::as_array).cloned().unwrap_or_default();
             if items.is_empty() {
                 return Err(ApiError::new(45098));
             }
-            let lines = items.iter().filter_map(|i| i.get("content").and_then(Value::as_str)).map(|i| format!("• {i}"));
+            let lines = items
+                .iter()
+                .filter_map(|i| i.get("content").and_then(Value::as_str))
+                .map(|i| format!("• {i}"));
             let lines: Vec<_> = lines.collect();
-            [get("/head_content").unwrap_or_default(), &lines.join("\n"), get("/tail_content").unwrap_or_default()]
-                .join("\n")
-                .trim()
-                .to_owned()
+            [
+                get("/head_content").unwrap_or_default(),
+                &lines.join("\n"),
+                get("/tail_content").unwrap_or_default(),
+            ]
+            .join("\n")
+            .trim()
+            .to_owned()
         }
         "wxcard" => format!("[card {}]", need("/card_id", 40078)?),
         "miniprogrampage" => {
@@ -78,7 +99,9 @@ pub(super) fn typing(request: &mut Request<'_>) -> Result<Value, ApiError> {
     account.followers.get(&openid).filter(|f| f.subscribed).ok_or_else(|| ApiError::new(40003))?;
     let chat = account.chats.entry(openid).or_default();
     match command.as_str() {
-        "Typing" if chat.interacted_at == 0 || now >= chat.interacted_at + TYPING => Err(ApiError::new(45080)),
+        "Typing" if chat.interacted_at == 0 || now >= chat.interacted_at + TYPING => {
+            Err(ApiError::new(45080))
+        }
         "Typing" if chat.typing_since.is_some_and(|since| now < since + TYPING) => Err(ApiError::new(45081)),
         "Typing" => {
             chat.typing_since = Some(now);

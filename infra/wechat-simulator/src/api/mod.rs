@@ -71,7 +71,15 @@ struct Endpoint {
 }
 
 const fn component(path: &'static str, run: Handler) -> Endpoint {
-    Endpoint { path, method: "POST", token: Token::Component, scopes: &[], needs: Needs::Any, daily: None, run }
+    Endpoint {
+        path,
+        method: "POST",
+        token: Token::Component,
+        scopes: &[],
+        needs: Needs::Any,
+        daily: None,
+        run,
+    }
 }
 
 const fn open(path: &'static str, run: Handler) -> Endpoint {
@@ -113,8 +121,22 @@ const ENDPOINTS: &[Endpoint] = &[
     account("POST", "/cgi-bin/user/info/updateremark", &[2], Needs::Verified, 10_000, users::update_remark),
     account("POST", "/cgi-bin/message/custom/send", SERVICE, Needs::Verified, 500_000, messages::send),
     account("POST", "/cgi-bin/message/custom/typing", SERVICE, Needs::Verified, 500_000, messages::typing),
-    account("POST", "/cgi-bin/message/template/send", TEMPLATE, Needs::VerifiedService, 100_000, templates::send),
-    account("GET", "/cgi-bin/template/get_all_private_template", TEMPLATE, Needs::VerifiedService, 100_000, templates::list),
+    account(
+        "POST",
+        "/cgi-bin/message/template/send",
+        TEMPLATE,
+        Needs::VerifiedService,
+        100_000,
+        templates::send,
+    ),
+    account(
+        "GET",
+        "/cgi-bin/template/get_all_private_template",
+        TEMPLATE,
+        Needs::VerifiedService,
+        100_000,
+        templates::list,
+    ),
     either("POST", "/cgi-bin/clear_quota", None, quotas::clear),
     either("POST", "/cgi-bin/openapi/quota/get", None, quotas::get),
     either("GET", "/cgi-bin/getcallbackip", Some(5000), quotas::callback_ip),
@@ -224,13 +246,18 @@ impl Simulator {
             }
             Some(FaultKind::LostResponse) => Err(NoAnswer),
             Some(FaultKind::Http { status }) => {
-                let body = format!("<html><head><title>{status}</title></head><body>upstream error</body></html>");
+                let body =
+                    format!("<html><head><title>{status}</title></head><body>upstream error</body></html>");
                 Ok(Answer { status, content_type: "text/html", body })
             }
             Some(FaultKind::Garbage) => {
                 Ok(Answer { status: 200, content_type: "text/plain", body: "{\"errcode\":".into() })
             }
-            _ => Ok(Answer { status, content_type: "application/json; encoding=utf-8", body: value.to_string() }),
+            _ => Ok(Answer {
+                status,
+                content_type: "application/json; encoding=utf-8",
+                body: value.to_string(),
+            }),
         }
     }
 

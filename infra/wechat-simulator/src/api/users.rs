@@ -27,10 +27,15 @@ pub(super) fn get(request: &mut Request<'_>) -> Result<Value, ApiError> {
 }
 
 /// The page that ended where this call goes on, for a fault that repeats it.
-pub(super) fn page_before(world: &World, app_id: Option<&str>, query: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn page_before(
+    world: &World,
+    app_id: Option<&str>,
+    query: &BTreeMap<String, String>,
+) -> Vec<String> {
     let asked = query.get("next_openid").map_or("", String::as_str);
     let max = world.settings.followers_page;
-    let Some(followers) = app_id.and_then(|id| world.accounts.get(id)).map(|account| &account.followers) else {
+    let Some(followers) = app_id.and_then(|id| world.accounts.get(id)).map(|account| &account.followers)
+    else {
         return Vec::new();
     };
     let mut after = String::new();
@@ -48,7 +53,12 @@ pub(super) fn page_before(world: &World, app_id: Option<&str>, query: &BTreeMap<
 
 /// `user/info`.
 pub(super) fn info(request: &mut Request<'_>) -> Result<Value, ApiError> {
-    let openid = request.query.get("openid").cloned().filter(|id| !id.is_empty()).ok_or_else(|| ApiError::new(41009))?;
+    let openid = request
+        .query
+        .get("openid")
+        .cloned()
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| ApiError::new(41009))?;
     let language = request.query.get("lang").cloned();
     let follower = request.account()?.followers.get(&openid).ok_or_else(|| ApiError::new(40003))?;
     Ok(details(&follower, language.as_deref()))
@@ -56,7 +66,12 @@ pub(super) fn info(request: &mut Request<'_>) -> Result<Value, ApiError> {
 
 /// `user/info/batchget`.
 pub(super) fn batchget(request: &mut Request<'_>) -> Result<Value, ApiError> {
-    let list = request.body.get("user_list").and_then(Value::as_array).cloned().ok_or_else(|| ApiError::new(40031))?;
+    let list = request
+        .body
+        .get("user_list")
+        .and_then(Value::as_array)
+        .cloned()
+        .ok_or_else(|| ApiError::new(40031))?;
     if list.is_empty() || list.len() > MAX_BATCH {
         return Err(ApiError::new(40032));
     }
@@ -64,7 +79,8 @@ pub(super) fn batchget(request: &mut Request<'_>) -> Result<Value, ApiError> {
     let mut out = Vec::with_capacity(list.len());
     for wanted in list {
         let text = |name: &str| wanted.get(name).and_then(Value::as_str);
-        let follower = text("openid").and_then(|openid| followers.get(openid)).ok_or_else(|| ApiError::new(40031))?;
+        let follower =
+            text("openid").and_then(|openid| followers.get(openid)).ok_or_else(|| ApiError::new(40031))?;
         out.push(details(&follower, text("lang")));
     }
     Ok(json!({"user_info_list": out}))

@@ -1,4 +1,6 @@
 //! Pages.
-use axum::Router;
 use crate::simulator::Simulator;
-pub(crate) fn router() -> Router<Simulator> { Router::new() }
+use axum::Router;
+pub(crate) fn router() -> Router<Simulator> {
+    Router::new()
+}

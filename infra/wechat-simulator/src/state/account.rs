@@ -71,7 +71,12 @@ impl Template {
     /// The names that `data` must fill.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
-        self.content.split("{{").skip(1).filter_map(|part| part.split_once(".DATA}}")).map(|(n, _)| n).collect()
+        self.content
+            .split("{{")
+            .skip(1)
+            .filter_map(|part| part.split_once(".DATA}}"))
+            .map(|(n, _)| n)
+            .collect()
     }
 }
 
@@ -198,7 +203,11 @@ pub fn starting_templates() -> Vec<Template> {
         template(
             "TMsimulatedOrderReady000000000000000000000001",
             "Order ready",
-            &[("Item", "thing1", "Latte"), ("Time", "time2", "2025-01-01 09:00"), ("Amount", "amount3", "¥18.00")],
+            &[
+                ("Item", "thing1", "Latte"),
+                ("Time", "time2", "2025-01-01 09:00"),
+                ("Amount", "amount3", "¥18.00"),
+            ],
         ),
         template(
             "TMsimulatedAppointment0000000000000000000002",

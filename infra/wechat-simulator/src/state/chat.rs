@@ -151,12 +151,22 @@ mod tests {
         for (what, opened, now, expected) in [
             ("nothing ever happened", vec![], 1000, (0, 45015)),
             ("a message", vec![(Trigger::Message, 1000)], 1000, (5, 45047)),
-            ("a message, a second before 48 hours", vec![(Trigger::Message, 1000)], 1000 + 172_799, (5, 45047)),
+            (
+                "a message, a second before 48 hours",
+                vec![(Trigger::Message, 1000)],
+                1000 + 172_799,
+                (5, 45047),
+            ),
             ("a message, 48 hours ago", vec![(Trigger::Message, 1000)], 1000 + 172_800, (0, 45015)),
             ("a click", vec![(Trigger::Action, 1000)], 1059, (3, 45047)),
             ("a click, a minute ago", vec![(Trigger::Action, 1000)], 1060, (0, 45015)),
             ("both: the larger", vec![(Trigger::Message, 1000), (Trigger::Action, 1000)], 1001, (5, 45047)),
-            ("a click long after a message", vec![(Trigger::Message, 0), (Trigger::Action, 500_000)], 500_001, (3, 45047)),
+            (
+                "a click long after a message",
+                vec![(Trigger::Message, 0), (Trigger::Action, 500_000)],
+                500_001,
+                (3, 45047),
+            ),
         ] {
             let mut chat = Chat::default();
             opened.into_iter().for_each(|(trigger, at)| chat.open(trigger, at));

@@ -19,8 +19,22 @@ const SCENES: [&str; 5] = [
     "ADD_SCENE_OTHERS",
 ];
 const NAMES: [&str; 16] = [
-    "Lin Wei", "Mei Chen", "Zhang Hao", "Xiao Yu", "Anna Zhou", "Wang Fang", "Leo Sun", "Qiu Yue", "Gao Ming",
-    "Ivy Tang", "He Jun", "Nora Xu", "Bai Lu", "Tao Ran", "Su Qing", "Max Luo",
+    "Lin Wei",
+    "Mei Chen",
+    "Zhang Hao",
+    "Xiao Yu",
+    "Anna Zhou",
+    "Wang Fang",
+    "Leo Sun",
+    "Qiu Yue",
+    "Gao Ming",
+    "Ivy Tang",
+    "He Jun",
+    "Nora Xu",
+    "Bai Lu",
+    "Tao Ran",
+    "Su Qing",
+    "Max Luo",
 ];
 
 /// One person as one account's follower.
@@ -158,14 +172,15 @@ impl Followers {
     }
 
     fn numbers(&self, start: u64) -> impl Iterator<Item = u64> + '_ {
-        (start.min(self.generated)..self.generated)
-            .chain(ADDED.max(start)..ADDED + self.added.len() as u64)
+        (start.min(self.generated)..self.generated).chain(ADDED.max(start)..ADDED + self.added.len() as u64)
     }
 
     /// The openid of a number, if they follow. Most were never changed: their openid is all that is computed.
     fn following(&self, number: u64) -> Option<String> {
         match number.checked_sub(ADDED) {
-            Some(n) => self.added.get(usize::try_from(n).ok()?).filter(|f| f.subscribed).map(|f| f.openid.clone()),
+            Some(n) => {
+                self.added.get(usize::try_from(n).ok()?).filter(|f| f.subscribed).map(|f| f.openid.clone())
+            }
             None => match self.changed.get(&number) {
                 Some(follower) => follower.subscribed.then(|| follower.openid.clone()),
                 None => Some(self.openid(number)),
@@ -237,7 +252,11 @@ impl Followers {
     }
 
     fn person(&self, number: u64, openid: &str) -> u64 {
-        if number < ADDED { number } else { openid.bytes().fold(self.seed, |hash, byte| mix(hash ^ u64::from(byte))) }
+        if number < ADDED {
+            number
+        } else {
+            openid.bytes().fold(self.seed, |hash, byte| mix(hash ^ u64::from(byte)))
+        }
     }
 
     fn unionid(&self, person: u64) -> Option<String> {

@@ -55,8 +55,10 @@ impl Quotas {
         let own = |map: &BTreeMap<String, BTreeMap<String, u64>>, key: &str| {
             map.get(key).and_then(|paths| paths.get(path)).copied()
         };
-        let daily_limit =
-            own(&self.limits, app_id).or_else(|| own(&self.limits, "*")).or(daily).unwrap_or(u64::from(u32::MAX));
+        let daily_limit = own(&self.limits, app_id)
+            .or_else(|| own(&self.limits, "*"))
+            .or(daily)
+            .unwrap_or(u64::from(u32::MAX));
         let used = own(&self.used, app_id).unwrap_or(0);
         Quota { daily_limit, used, remain: daily_limit.saturating_sub(used) }
     }

@@ -12,9 +12,7 @@ async fn the_component_token_needs_the_right_secret_and_a_live_ticket() {
     let ticket = Document::parse(&world.simulator.push_ticket().await.plaintext).unwrap();
     let ticket = ticket.get("ComponentVerifyTicket").unwrap();
     assert!(ticket.starts_with("ticket@@@") && ticket.len() == 96, "{ticket}");
-    let body = |app: &str, secret: &str, ticket: &str| {
-        json!({"component_appid": app, "component_appsecret": secret, "component_verify_ticket": ticket})
-    };
+    let body = |app: &str, secret: &str, ticket: &str| json!({"component_appid": app, "component_appsecret": secret, "component_verify_ticket": ticket});
     for (what, body, code) in [
         ("another app id", body("wx1", SECRET, ticket), 40013),
         ("a wrong secret", body(COMPONENT, "nope", ticket), 40125),
@@ -25,7 +23,11 @@ async fn the_component_token_needs_the_right_secret_and_a_live_ticket() {
         assert_eq!(errcode(&world.post(TOKEN_PATH, &body).await), code, "{what}");
     }
     world.clock.advance(12 * 3600);
-    assert_eq!(errcode(&world.post(TOKEN_PATH, &body(COMPONENT, SECRET, ticket)).await), 61005, "after 12 hours");
+    assert_eq!(
+        errcode(&world.post(TOKEN_PATH, &body(COMPONENT, SECRET, ticket)).await),
+        61005,
+        "after 12 hours"
+    );
 }
 
 #[tokio::test]
@@ -43,7 +45,10 @@ async fn a_binding_goes_through_and_its_code_is_taken_once() {
     };
     let granted = world.simulator.authorize(grant.clone()).unwrap();
     let url = granted.redirect_url.unwrap();
-    assert!(url.starts_with("https://hub.example/bind/callback?binding=b1&auth_code=queryauthcode%40%40%40"), "{url}");
+    assert!(
+        url.starts_with("https://hub.example/bind/callback?binding=b1&auth_code=queryauthcode%40%40%40"),
+        "{url}"
+    );
     assert!(url.ends_with("&expires_in=600"), "{url}");
     assert_eq!(world.simulator.authorize(grant).unwrap_err().errcode, 61009, "the pre_auth_code again");
 
@@ -62,7 +67,12 @@ async fn a_binding_goes_through_and_its_code_is_taken_once() {
 
     let body = json!({"authorization_code": granted.auth_code});
     let info = world.component("api_query_auth", body.clone()).await;
-    let ids: Vec<_> = info["authorization_info"]["func_info"].as_array().unwrap().iter().map(|f| f["funcscope_category"]["id"].as_u64().unwrap()).collect();
+    let ids: Vec<_> = info["authorization_info"]["func_info"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["funcscope_category"]["id"].as_u64().unwrap())
+        .collect();
     assert_eq!(ids, [1, 2, 15]);
     assert_eq!(errcode(&world.component("api_query_auth", body).await), 61009, "the code again");
 }
@@ -70,8 +80,12 @@ async fn a_binding_goes_through_and_its_code_is_taken_once() {
 #[tokio::test]
 async fn codes_expire() {
     let world = World::new().await;
-    let code = world.simulator.authorize(Grant { app_id: SERVICE.into(), ..Grant::default() }).unwrap().auth_code;
-    let pre = world.component("api_create_preauthcode", json!({})).await["pre_auth_code"].as_str().unwrap().to_owned();
+    let code =
+        world.simulator.authorize(Grant { app_id: SERVICE.into(), ..Grant::default() }).unwrap().auth_code;
+    let pre = world.component("api_create_preauthcode", json!({})).await["pre_auth_code"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     world.clock.advance(600);
     assert_eq!(errcode(&world.component("api_query_auth", json!({"authorization_code": code})).await), 61010);
     let grant = Grant { app_id: BIG.into(), pre_auth_code: Some(pre), ..Grant::default() };
@@ -90,11 +104,18 @@ async fn tokens_are_told_apart_and_expire() {
     let body = json!({"component_appid": COMPONENT});
     assert_eq!(errcode(&world.post(&pre(&token), &body).await), 61014, "an account's token");
     assert_eq!(errcode(&world.post(&pre(""), &body).await), 41021, "no component token");
-    assert_eq!(errcode(&world.post(&pre(&world.component_token), &body).await), 0, "the token's name of today");
+    assert_eq!(
+        errcode(&world.post(&pre(&world.component_token), &body).await),
+        0,
+        "the token's name of today"
+    );
 
     world.clock.advance(100);
     let again = world
-        .component("api_authorizer_token", json!({"authorizer_appid": SERVICE, "authorizer_refresh_token": refresh}))
+        .component(
+            "api_authorizer_token",
+            json!({"authorizer_appid": SERVICE, "authorizer_refresh_token": refresh}),
+        )
         .await;
     assert_eq!(again["authorizer_refresh_token"], refresh.as_str(), "it stays, unless set otherwise");
     let fresh = again["authorizer_access_token"].as_str().unwrap();
@@ -137,7 +158,10 @@ async fn a_revocation_voids_everything_and_is_told() {
     assert_eq!(errcode(&world.get(&format!("/cgi-bin/user/get?access_token={token}")).await), 40001);
     let body = json!({"authorizer_appid": SERVICE, "authorizer_refresh_token": refresh});
     assert_eq!(errcode(&world.component("api_authorizer_token", body).await), 61023);
-    assert_eq!(errcode(&world.component("api_get_authorizer_info", json!({"authorizer_appid": SERVICE})).await), 61003);
+    assert_eq!(
+        errcode(&world.component("api_get_authorizer_info", json!({"authorizer_appid": SERVICE})).await),
+        61003
+    );
     let event = world.simulator.deliver_pending().await;
     assert!(event.first().unwrap().plaintext.contains("unauthorized"));
     let (_, new) = world.bind(SERVICE).await;
@@ -147,7 +171,12 @@ async fn a_revocation_voids_everything_and_is_told() {
 #[tokio::test]
 async fn authorizer_info_tells_kinds_apart() {
     let world = World::new().await;
-    for (app, service, verify, mini) in [(SERVICE, 2, 0, false), (crate::support::SUBSCRIPTION, 0, 0, false), (crate::support::UNVERIFIED, 2, -1, false), (MINI, 0, 0, true)] {
+    for (app, service, verify, mini) in [
+        (SERVICE, 2, 0, false),
+        (crate::support::SUBSCRIPTION, 0, 0, false),
+        (crate::support::UNVERIFIED, 2, -1, false),
+        (MINI, 0, 0, true),
+    ] {
         world.bind(app).await;
         let info = world.component("api_get_authorizer_info", json!({"authorizer_appid": app})).await;
         let info = &info["authorizer_info"];

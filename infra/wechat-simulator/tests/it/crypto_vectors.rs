@@ -17,19 +17,28 @@ fn every_vector_holds() {
             checked += 1;
         }
         if !text("signature").is_empty() {
-            assert_eq!(signature(&[text("token"), text("timestamp"), text("nonce")]), text("signature"), "{id}");
+            assert_eq!(
+                signature(&[text("token"), text("timestamp"), text("nonce")]),
+                text("signature"),
+                "{id}"
+            );
             checked += 1;
         }
         match text("kind") {
             "sha1_sort" => {
-                let parts: Vec<_> = vector["parts"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+                let parts: Vec<_> =
+                    vector["parts"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
                 assert_eq!(signature(&parts), text("expect"), "{id}");
                 checked += 1;
             }
             "decrypt" | "url_verify" | "encrypt_decrypt" => {
                 let key = AesKey::decode(text("encoding_aes_key")).unwrap();
                 let (plain, app_id) = key.open(text("ciphertext")).unwrap();
-                assert_eq!((plain.as_str(), app_id.as_str()), (text("plaintext"), text("trailing_id")), "{id}");
+                assert_eq!(
+                    (plain.as_str(), app_id.as_str()),
+                    (text("plaintext"), text("trailing_id")),
+                    "{id}"
+                );
                 checked += 1;
                 if text("kind") == "encrypt_decrypt" {
                     let random: Vec<u8> = (0..16)

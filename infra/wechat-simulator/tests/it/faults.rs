@@ -10,7 +10,9 @@ async fn answers_go_wrong_as_asked_and_then_right_again() {
     let world = World::new().await;
     let (token, refresh) = world.bind(SERVICE).await;
     let target = format!("{LIST}?access_token={token}");
-    for (kind, expected) in [(FaultKind::Error { errcode: -1 }, -1), (FaultKind::Error { errcode: 45009 }, 45009)] {
+    for (kind, expected) in
+        [(FaultKind::Error { errcode: -1 }, -1), (FaultKind::Error { errcode: 45009 }, 45009)]
+    {
         world.simulator.fault(Fault::once(LIST, kind));
         assert_eq!(errcode(&world.get(&target).await), expected);
     }

@@ -54,20 +54,28 @@ async fn details_come_a_hundred_at_a_time() {
     let ids = openids(&world.get(&format!("/cgi-bin/user/get?access_token={token}")).await);
     let ask = async |ids: Vec<&str>| {
         let list: Vec<_> = ids.iter().map(|id| json!({"openid": id, "lang": "en"})).collect();
-        world.post(&format!("/cgi-bin/user/info/batchget?access_token={token}"), &json!({"user_list": list})).await
+        world
+            .post(&format!("/cgi-bin/user/info/batchget?access_token={token}"), &json!({"user_list": list}))
+            .await
     };
     let hundred: Vec<_> = ids.iter().take(100).map(String::as_str).collect();
     let answer = ask(hundred.clone()).await;
     let infos = answer["user_info_list"].as_array().unwrap();
     assert_eq!(infos.len(), 100);
-    assert_eq!((&infos[0]["subscribe"], &infos[0]["language"], &infos[0]["nickname"]), (&json!(1), &json!("en"), &json!("")));
+    assert_eq!(
+        (&infos[0]["subscribe"], &infos[0]["language"], &infos[0]["nickname"]),
+        (&json!(1), &json!("en"), &json!(""))
+    );
     assert!(infos[0]["unionid"].as_str().is_some());
     let too_many: Vec<_> = ids.iter().take(101).map(String::as_str).collect();
     assert_eq!(errcode(&ask(too_many).await), 40032);
     assert_eq!(errcode(&ask(vec![]).await), 40032);
     assert_eq!(errcode(&ask(vec!["nobody"]).await), 40031);
     let body = json!({"list": 1});
-    assert_eq!(errcode(&world.post(&format!("/cgi-bin/user/info/batchget?access_token={token}"), &body).await), 40031);
+    assert_eq!(
+        errcode(&world.post(&format!("/cgi-bin/user/info/batchget?access_token={token}"), &body).await),
+        40031
+    );
 }
 
 #[tokio::test]
@@ -96,7 +104,11 @@ async fn what_the_account_may_not_do_is_refused() {
     assert_eq!(errcode(&world.get(&templates).await), 48001, "template messages are for service accounts");
     let refused = world.get(&list(&limited)).await;
     assert!(refused["errmsg"].as_str().unwrap().contains(" rid: "), "{refused}");
-    assert_eq!(errcode(&world.post(&list(&subscription), &json!({})).await), 43001, "POST where GET is right");
+    assert_eq!(
+        errcode(&world.post(&list(&subscription), &json!({})).await),
+        43001,
+        "POST where GET is right"
+    );
     let answer = world.simulator.request("GET", "/cgi-bin/nothing", "").await.unwrap();
     assert_eq!((answer.status, answer.body.contains("40066")), (404, true));
 }

@@ -27,29 +27,35 @@ async fn the_control_api_works_over_http() {
     world.bind(SERVICE).await;
     let (url, stop) = started(&world.simulator).await;
     let client = client();
-    let get = async |path: &str| client.get(format!("{url}{path}")).send().await.unwrap().json::<Value>().await.unwrap();
+    let get = async |path: &str| {
+        client.get(format!("{url}{path}")).send().await.unwrap().json::<Value>().await.unwrap()
+    };
     let post = async |path: &str, body: Value| {
         let answer = client.post(format!("{url}{path}")).json(&body).send().await.unwrap();
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap_or_default())
     };
     assert_eq!(get("/_sim/accounts").await["accounts"].as_array().unwrap().len(), 5);
-    let (_, made) = post("/_sim/accounts", json!({"name": "New", "kind": "subscription", "followers": 7})).await;
+    let (_, made) =
+        post("/_sim/accounts", json!({"name": "New", "kind": "subscription", "followers": 7})).await;
     assert_eq!((&made["followers"], &made["service_type"]), (&json!(7), &json!(0)));
     let people = get(&format!("/_sim/accounts/{SERVICE}/followers?limit=2")).await;
     let openid = people["followers"][0]["openid"].as_str().unwrap().to_owned();
     let base = format!("/_sim/accounts/{SERVICE}/followers/{openid}");
-    let (status, delivery) = post(&format!("{base}/act"), json!({"action": "text", "content": "hi", "msg_id": 5})).await;
+    let (status, delivery) =
+        post(&format!("{base}/act"), json!({"action": "text", "content": "hi", "msg_id": 5})).await;
     assert_eq!((status, &delivery["outcome"]), (200, &json!("accepted")), "{delivery}");
     assert!(delivery["plaintext"].as_str().unwrap().contains("<MsgId>5</MsgId>"));
     let chat = get(&format!("{base}/messages")).await;
     assert_eq!(chat["window"]["sends_left"], 5);
     let (_, faults) = post("/_sim/faults", json!({"path": "/cgi-bin/user/get", "kind": "timeout"})).await;
     assert_eq!(faults["faults"].as_array().unwrap().len(), 1);
-    let settings = client.patch(format!("{url}/_sim/settings")).json(&json!({"latency_ms": 3})).send().await.unwrap();
+    let settings =
+        client.patch(format!("{url}/_sim/settings")).json(&json!({"latency_ms": 3})).send().await.unwrap();
     assert_eq!(settings.json::<Value>().await.unwrap()["latency_ms"], 3);
     let (status, _) = post("/_sim/accounts/wx0/followers/o/act", json!({"action": "unfollow"})).await;
     assert_eq!(status, 422);
-    let (_, pushed) = post("/_sim/push", json!({"to": "component", "xml": "<xml><InfoType>x</InfoType></xml>"})).await;
+    let (_, pushed) =
+        post("/_sim/push", json!({"to": "component", "xml": "<xml><InfoType>x</InfoType></xml>"})).await;
     assert_eq!((&pushed["kind"], &pushed["outcome"]), (&json!("x"), &json!("accepted")));
     assert_eq!(post("/_sim/unauthorize", json!({"app_id": SERVICE})).await.0, 200);
     assert!(get("/_sim/calls").await["tokens_issued"]["component"].as_u64().unwrap() >= 1);
@@ -92,7 +98,11 @@ async fn a_snapshot_brings_everything_back() {
     let world = World::new().await;
     let (token, refresh) = world.bind(SERVICE).await;
     let person = world.simulator.add_person(SERVICE, None, Some("Zoe".into()), None).unwrap();
-    world.simulator.act(SERVICE, &person.openid, Act::Follow { scene: Some("x".into()) }, Stamp::default()).await.unwrap();
+    world
+        .simulator
+        .act(SERVICE, &person.openid, Act::Follow { scene: Some("x".into()) }, Stamp::default())
+        .await
+        .unwrap();
     let path = std::env::temp_dir().join(format!("wechat-simulator-{}.json", std::process::id()));
     world.simulator.save(&path).unwrap();
     let again = World::new().await;

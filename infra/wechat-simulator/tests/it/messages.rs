@@ -4,6 +4,8 @@ use wechat_simulator::{Act, Stamp};
 use crate::support::{SERVICE, World, errcode};
 
 async fn someone(world: &World) -> (String, String) {
+    // These tests walk through days; tokens are another test's matter.
+    world.simulator.configure(|s| s.authorizer_token_lifetime = 30 * 86_400);
     let (token, _) = world.bind(SERVICE).await;
     world.simulator.deliver_pending().await;
     let page = world.get(&format!("/cgi-bin/user/get?access_token={token}")).await;
@@ -38,7 +40,11 @@ async fn customer_service_messages_keep_to_the_windows() {
     assert_eq!(send(&world, &token, &openid).await, 45015, "48 hours later");
     act(&world, &openid, Act::Click { key: "HELP".into() }).await;
     for n in 1..=4 {
-        assert_eq!(send(&world, &token, &openid).await, if n <= 3 { 0 } else { 45047 }, "after a click, message {n}");
+        assert_eq!(
+            send(&world, &token, &openid).await,
+            if n <= 3 { 0 } else { 45047 },
+            "after a click, message {n}"
+        );
     }
     act(&world, &openid, text("again")).await;
     act(&world, &openid, Act::Unfollow).await;
@@ -58,8 +64,16 @@ async fn content_is_checked() {
         ("no type", json!({"touser": openid}), 40008),
         ("an unknown type", json!({"touser": openid, "msgtype": "smell"}), 40008),
         ("an empty text", json!({"touser": openid, "msgtype": "text", "text": {"content": ""}}), 44004),
-        ("a long text", json!({"touser": openid, "msgtype": "text", "text": {"content": "x".repeat(2049)}}), 45002),
-        ("two articles", json!({"touser": openid, "msgtype": "news", "news": {"articles": [article, article]}}), 45008),
+        (
+            "a long text",
+            json!({"touser": openid, "msgtype": "text", "text": {"content": "x".repeat(2049)}}),
+            45002,
+        ),
+        (
+            "two articles",
+            json!({"touser": openid, "msgtype": "news", "news": {"articles": [article, article]}}),
+            45008,
+        ),
         ("one article", json!({"touser": openid, "msgtype": "news", "news": {"articles": [article]}}), 0),
     ] {
         let answer = world.post(&format!("/cgi-bin/message/custom/send?access_token={token}"), &body).await;
@@ -97,7 +111,9 @@ async fn template_messages_are_sent_once_per_client_id_and_their_result_is_pushe
     let list = world.get(&format!("/cgi-bin/template/get_all_private_template?access_token={token}")).await;
     let template_id = list["template_list"][0]["template_id"].as_str().unwrap().to_owned();
     let data = json!({"thing1": {"value": "Latte"}, "time2": {"value": "09:00"}, "amount3": {"value": "18"}});
-    let send = async |body: Value| world.post(&format!("/cgi-bin/message/template/send?access_token={token}"), &body).await;
+    let send = async |body: Value| {
+        world.post(&format!("/cgi-bin/message/template/send?access_token={token}"), &body).await
+    };
     let right = json!({"touser": openid, "template_id": template_id, "client_msg_id": "a", "data": data});
     let first = send(right.clone()).await;
     assert_eq!(errcode(&first), 0);

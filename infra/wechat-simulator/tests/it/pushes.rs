@@ -48,7 +48,8 @@ async fn after_three_failures_the_follower_sees_a_notice_for_messages_only() {
     let delivery = world.simulator.act(SERVICE, &openid, text("hi"), Stamp::default()).await.unwrap();
     assert_eq!((delivery.outcome, delivery.attempts.len()), (Outcome::Failed, 3));
     world.simulator.act(SERVICE, &openid, Act::Click { key: "K".into() }, Stamp::default()).await.unwrap();
-    let notices = world.simulator.chat(SERVICE, &openid).into_iter().filter(|i| i.side == Side::System).count();
+    let notices =
+        world.simulator.chat(SERVICE, &openid).into_iter().filter(|i| i.side == Side::System).count();
     assert_eq!(notices, 1);
 }
 
@@ -78,16 +79,40 @@ async fn what_a_follower_does_is_told_as_wechat_tells_it() {
     let s = |text: &str| text.to_owned();
     for (what, act, expected) in [
         ("unfollows", Act::Unfollow, vec![("Event", "unsubscribe"), ("EventKey", "")]),
-        ("scans as a stranger", Act::Scan { scene: s("shelf7") }, vec![("Event", "subscribe"), ("EventKey", "qrscene_shelf7")]),
+        (
+            "scans as a stranger",
+            Act::Scan { scene: s("shelf7") },
+            vec![("Event", "subscribe"), ("EventKey", "qrscene_shelf7")],
+        ),
         ("scans as a follower", Act::Scan { scene: s("42") }, vec![("Event", "SCAN"), ("EventKey", "42")]),
         ("taps", Act::Click { key: s("HELP") }, vec![("Event", "CLICK"), ("EventKey", "HELP")]),
-        ("opens", Act::View { url: s("https://e.com/?a=1&b=2") }, vec![("Event", "VIEW"), ("EventKey", "https://e.com/?a=1&b=2")]),
+        (
+            "opens",
+            Act::View { url: s("https://e.com/?a=1&b=2") },
+            vec![("Event", "VIEW"), ("EventKey", "https://e.com/?a=1&b=2")],
+        ),
         ("writes", text("a ]]> b 中"), vec![("MsgType", "text"), ("Content", "a ]]> b 中")]),
-        ("sends a place", Act::Location { latitude: 22.5, longitude: 114.0, label: s("here") }, vec![("MsgType", "location"), ("Location_X", "22.5"), ("Label", "here")]),
-        ("sends a picture", Act::Image { pic_url: None, media_id: Some(s("m1")) }, vec![("MsgType", "image"), ("MediaId", "m1")]),
-        ("reports", Act::ReportLocation { latitude: 1.5, longitude: 2.5 }, vec![("Event", "LOCATION"), ("Latitude", "1.5")]),
+        (
+            "sends a place",
+            Act::Location { latitude: 22.5, longitude: 114.0, label: s("here") },
+            vec![("MsgType", "location"), ("Location_X", "22.5"), ("Label", "here")],
+        ),
+        (
+            "sends a picture",
+            Act::Image { pic_url: None, media_id: Some(s("m1")) },
+            vec![("MsgType", "image"), ("MediaId", "m1")],
+        ),
+        (
+            "reports",
+            Act::ReportLocation { latitude: 1.5, longitude: 2.5 },
+            vec![("Event", "LOCATION"), ("Latitude", "1.5")],
+        ),
     ] {
-        let delivery = world.simulator.act(SERVICE, &openid, act, Stamp { msg_id: Some(7), create_time: Some(99) }).await.unwrap();
+        let delivery = world
+            .simulator
+            .act(SERVICE, &openid, act, Stamp { msg_id: Some(7), create_time: Some(99) })
+            .await
+            .unwrap();
         let read = Document::parse(&delivery.plaintext).unwrap();
         for (name, value) in expected {
             assert_eq!(read.get(name), Some(value), "{what}: {name}");
@@ -103,7 +128,11 @@ async fn nothing_is_pushed_for_an_account_that_is_not_bound() {
     let person = world.simulator.add_person(SERVICE, None, None, None).unwrap();
     let refused = world.simulator.act(SERVICE, &person.openid, text("hi"), Stamp::default()).await;
     assert_eq!(refused.unwrap_err().errcode, 43004, "strangers cannot write");
-    let delivery = world.simulator.act(SERVICE, &person.openid, Act::Follow { scene: None }, Stamp::default()).await.unwrap();
+    let delivery = world
+        .simulator
+        .act(SERVICE, &person.openid, Act::Follow { scene: None }, Stamp::default())
+        .await
+        .unwrap();
     assert_eq!(delivery.outcome, Outcome::NotSent);
     world.bind_with(SERVICE, Some(vec![2])).await;
     let delivery = world.simulator.act(SERVICE, &person.openid, text("hi"), Stamp::default()).await.unwrap();

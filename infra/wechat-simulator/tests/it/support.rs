@@ -117,7 +117,8 @@ impl World {
 
     pub async fn fresh_component_token(&self) -> String {
         let delivery = self.simulator.push_ticket().await;
-        let ticket = Document::parse(&delivery.plaintext).unwrap().get("ComponentVerifyTicket").unwrap().to_owned();
+        let ticket =
+            Document::parse(&delivery.plaintext).unwrap().get("ComponentVerifyTicket").unwrap().to_owned();
         let body = json!({"component_appid": COMPONENT, "component_appsecret": SECRET, "component_verify_ticket": ticket});
         let answer = self.post("/cgi-bin/component/api_component_token", &body).await;
         answer["component_access_token"].as_str().unwrap().to_owned()
