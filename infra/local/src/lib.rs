@@ -1,3 +1,25 @@
-//! The parts of the local runner.
+//! The whole of oahub on one machine. Each room stands for one thing that AWS does around the functions.
+//!
+//! | room | stands for |
+//! |---|---|
+//! | [`template`] | CloudFormation: reads template.yaml |
+//! | [`database`] | DynamoDB |
+//! | [`sqs`] | SQS |
+//! | [`routes`], [`gateway`] | API Gateway |
+//! | [`mapping`] | Lambda's event source mappings |
+//! | [`schedule`] | EventBridge Scheduler |
+//! | [`functions`] | Lambda: which package is behind which function |
+//! | [`options`], [`settings`] | the command line, and the environment that functions see |
+//! | [`system`] | all of it, started and stopped |
 
+pub mod database;
+pub mod functions;
+pub mod gateway;
+pub mod mapping;
+pub mod options;
+pub mod routes;
+pub mod schedule;
+pub mod settings;
 pub mod sqs;
+pub mod system;
+pub mod template;

@@ -1,1 +1,47 @@
-fn main() {}
+//! `oahub`: the whole system on this machine.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use local::{
+    options::{Log, Options},
+    system::System,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let env = |name: &str| {
+        #[expect(clippy::disallowed_methods, reason = "the local runner stands where Lambda would: it hands settings on")]
+        std::env::var(name).ok()
+    };
+    shared::telemetry::init(options.log == Log::Json, env("RUST_LOG").as_deref());
+    match run(&options, env).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oahub did not start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<(), Box<dyn std::error::Error>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let system = System::start(options, env).await?;
+    println!("oahub ready on http://{}", system.gateway);
+    eprintln!("  API            http://{}/docs", system.gateway);
+    if let Some(wechat) = system.wechat {
+        eprintln!("  Simulated WeChat: owners, followers, a phone   http://{wechat}/");
+    }
+    if let Some(key) = &system.admin_key {
+        eprintln!("  Admin key      {key}");
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: finishing what is in flight");
+    system.stop().await;
+    Ok(())
+}

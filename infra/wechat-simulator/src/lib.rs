@@ -1,1 +1,46 @@
-//! placeholder
+//! A simulated WeChat: the other side of the hub, for people (a page with a phone) and for tests.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`Simulator`] | the handle; everything below is done through it |
+//! | [`state`] | accounts, followers, chats and windows, quotas, tokens: plain data, saved as it is |
+//! | [`api`] | the server API, callable over HTTP and in-process |
+//! | [`push`], `run` | encrypted pushes to the hub: tickets, events, messages, and the passive reply |
+//! | [`authorize`], [`acts`], [`levers`] | what owners, followers and tests do |
+//! | [`faults`] | what goes wrong on request |
+//! | `pages`, `control`, `server` | the authorization page, the simulator's page, `/_sim/…`, one router |
+//!
+//! It shares only the clock, the randomness and the settings with the hub: the protocol is written twice, so
+//! that one half checks the other.
+
+pub mod acts;
+pub mod api;
+pub mod authorize;
+mod control;
+pub mod crypto;
+pub mod error;
+pub mod faults;
+pub mod levers;
+pub mod log;
+mod pages;
+mod persist;
+pub mod push;
+mod run;
+mod server;
+mod simulator;
+pub mod state;
+pub mod xml;
+
+pub use acts::{Act, Stamp};
+pub use api::{Answer, NoAnswer};
+pub use authorize::{Grant, Granted};
+pub use error::ApiError;
+pub use faults::{Fault, FaultKind};
+pub use log::{Attempt, Call, Counter, Delivery, Outcome};
+pub use push::{HttpHub, HubAnswer, HubFuture, HubTransport, NoHub, Target};
+pub use server::{router, serve};
+pub use simulator::{Parts, Simulator};
+pub use state::Settings;
+pub use state::account::{Account, Kind, NewAccount};
+pub use state::chat::{ChatItem, Side};
+pub use state::follower::Follower;

@@ -1,0 +1,63 @@
+//! The environment that functions see: the operator's settings, and what template.yaml names.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use shared::config::{Config, ConfigError};
+
+use crate::{options::WeChat, sqs::Sqs, template::Template};
+
+/// The simulated platform's credentials and the operator's key there. Public, and good for nothing else.
+const SIMULATED: [(&str, &str); 5] = [
+    ("OAHUB_COMPONENT_APP_ID", "wx00c0ffee00c0ffee"),
+    ("OAHUB_COMPONENT_APP_SECRET", "0123456789abcdef0123456789abcdef"),
+    ("OAHUB_COMPONENT_TOKEN", "simulated"),
+    ("OAHUB_COMPONENT_AES_KEY", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
+    ("OAHUB_ADMIN_KEY", "simulated-admin-key"),
+];
+
+/// Where things listen.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// The gateway.
+    pub gateway: SocketAddr,
+    /// DynamoDB.
+    pub dynamodb: SocketAddr,
+    /// SQS.
+    pub sqs: SocketAddr,
+    /// The simulated WeChat.
+    pub wechat: Option<SocketAddr>,
+}
+
+/// The functions' settings. `get` is the process's environment.
+///
+/// # Errors
+/// The first setting that is missing or malformed.
+pub fn config(
+    wechat: WeChat,
+    addresses: &Addresses,
+    template: &Template,
+    get: impl Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    let mut given: BTreeMap<String, String> = BTreeMap::new();
+    for (variable, logical_id) in &template.variables {
+        let queue = template.queues.iter().find(|q| q.logical_id == *logical_id);
+        given.insert(variable.clone(), queue.map_or_else(|| logical_id.clone(), |q| Sqs::queue_url(&q.name)));
+    }
+    given.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), format!("http://{}", addresses.dynamodb));
+    given.insert("AWS_ENDPOINT_URL_SQS".into(), format!("http://{}", addresses.sqs));
+    given.insert("AWS_REGION".into(), "us-east-1".into());
+    if wechat == WeChat::Simulated {
+        given.extend(SIMULATED.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        if let Some(address) = addresses.wechat {
+            for name in ["OAHUB_WECHAT_API_URL", "OAHUB_WECHAT_MP_URL", "OAHUB_WECHAT_OPEN_URL"] {
+                given.insert(name.into(), format!("http://{address}"));
+            }
+        }
+        let public = get("OAHUB_PUBLIC_URL").unwrap_or_else(|| format!("http://{}", addresses.gateway));
+        given.insert("OAHUB_PUBLIC_URL".into(), public);
+        if let Some(key) = get("OAHUB_ADMIN_KEY") {
+            given.insert("OAHUB_ADMIN_KEY".into(), key);
+        }
+    }
+    Config::load(|name| given.get(name).cloned().or_else(|| get(name)))
+}

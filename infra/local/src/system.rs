@@ -1,0 +1,248 @@
+//! The whole system, started and stopped.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use aws_credential_types::Credentials;
+use shared::{
+    app::{App, AwsClients, Parts},
+    clock::SystemClock,
+    config::{ConfigError, Resources},
+    random::{Rand, Random},
+    wechat::http::HttpTransport,
+};
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use wechat_simulator::{HttpHub, Simulator};
+
+use crate::{
+    database::{self, DatabaseError},
+    functions,
+    gateway::{self, Gateway, Target},
+    mapping::{self, Mapping},
+    options::{Options, WeChat},
+    routes::Routes,
+    schedule,
+    settings::{self, Addresses},
+    sqs::{self, Sqs},
+    template::{self, EventSpec, Template, TemplateError},
+};
+
+/// How long what is in flight may take to end, after which it is dropped: longer than any function.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// Why the system did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// An address or a file.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A system that runs.
+pub struct System {
+    /// Where the gateway listens.
+    pub gateway: SocketAddr,
+    /// Where the simulated WeChat listens.
+    pub wechat: Option<SocketAddr>,
+    /// The operator's key of the simulated set-up; none with real settings.
+    pub admin_key: Option<String>,
+    sqs: Sqs,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl System {
+    /// Starts everything; `get` is the process's environment.
+    ///
+    /// # Errors
+    /// What could not be started, and why.
+    pub async fn start(options: &Options, get: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()));
+        let template = template::parse(template::TEMPLATE)?;
+        let io = |what: String| move |error| StartError::Io { what, error };
+        std::fs::create_dir_all(&options.data).map_err(io(format!("data directory {}", options.data.display())))?;
+        let listener = listen(options.listen).await?;
+        let gateway_address = local_address(&listener)?;
+        let simulated = match options.wechat {
+            WeChat::Simulated => Some(listen_beside(gateway_address).await?),
+            WeChat::Live => None,
+        };
+        let sqs = Sqs::open(Some(&options.data), clock.clone(), random.clone())
+            .map_err(io(format!("queues in {}", options.data.display())))?;
+        for queue in &template.queues {
+            sqs.create_queue(&queue.name, queue.attributes.clone()).map_err(|e| StartError::Other(format!("{}: {e:?}", queue.name)))?;
+        }
+        let sqs_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let addresses = Addresses {
+            gateway: gateway_address,
+            dynamodb: database::serve(Some(&options.data)).await?,
+            sqs: local_address(&sqs_listener)?,
+            wechat: simulated.as_ref().map(local_address).transpose()?,
+        };
+        let config = settings::config(options.wechat, &addresses, &template, get)?;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn({
+            let (sqs, until) = (sqs.clone(), forever());
+            async move {
+                if let Err(error) = sqs::server::serve(sqs_listener, sqs, until).await {
+                    tracing::error!(%error, "SQS ended: {error}");
+                }
+            }
+        });
+        let aws = clients(&config.resources);
+        database::create_tables(&aws.dynamodb, &template.tables).await?;
+        let simulator = match &simulated {
+            Some(_) => Some(simulator(&config, gateway_address, options, random.clone())?),
+            None => None,
+        };
+        let admin_key = simulated.is_some().then(|| config.admin_key.expose().to_owned());
+        let parts =
+            Parts { clock: clock.clone(), random: random.clone(), transport: Arc::new(HttpTransport::new()), aws: aws.clone() };
+        let app = App::new(config, parts)?;
+        serve_functions(&template, &app, options, listener, &aws, &stopped, &mut tasks)?;
+        if let (Some(listener), Some(simulator)) = (simulated, simulator) {
+            let until = wait(stopped.clone());
+            tasks.spawn(async move {
+                if let Err(error) = wechat_simulator::serve(listener, simulator, until).await {
+                    tracing::error!(%error, "the simulated WeChat ended: {error}");
+                }
+            });
+        }
+        Ok(Self { gateway: gateway_address, wechat: addresses.wechat, admin_key, sqs, stop, tasks })
+    }
+
+    /// Takes nothing new, lets what is in flight end, and stops.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        self.sqs.stop_waiting();
+        let drained = tokio::time::timeout(DRAIN, async {
+            // SQS itself serves until the end: what is in flight deletes its messages there
+            while self.tasks.len() > 1 {
+                self.tasks.join_next().await;
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!("some work was still in flight; its messages come again at the next start");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+fn serve_functions(
+    template: &Template,
+    app: &Arc<App>,
+    options: &Options,
+    listener: TcpListener,
+    aws: &AwsClients,
+    stopped: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), StartError> {
+    let mut routes = Routes::default();
+    for spec in &template.functions {
+        let function = functions::of(&spec.code_uri, app)
+            .ok_or_else(|| StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri)))?;
+        let target = Target { name: spec.name.clone(), function, timeout: spec.timeout };
+        for event in &spec.events {
+            match event {
+                EventSpec::Http { method, path } => routes.add(method, path, target.clone()),
+                EventSpec::Schedule { every } => {
+                    schedule::start(target.clone(), options.tick.unwrap_or(*every), stopped, tasks);
+                }
+                EventSpec::Sqs { queue, batch_size, concurrency } => {
+                    let spec = template.queues.iter().find(|q| q.logical_id == *queue);
+                    let queue = spec.ok_or_else(|| StartError::Other(format!("no queue {queue} in template.yaml")))?;
+                    let mapping = Mapping {
+                        sqs: aws.sqs.clone(),
+                        queue_url: Sqs::queue_url(&queue.name),
+                        batch_size: *batch_size,
+                        concurrency: *concurrency,
+                        target: target.clone(),
+                    };
+                    mapping::start(mapping, stopped, tasks);
+                }
+            }
+        }
+    }
+    let gateway = Gateway { routes, clock: Arc::clone(&app.clock), random: Arc::clone(&app.random) };
+    let service = gateway::router(Arc::new(gateway)).into_make_service_with_connect_info::<SocketAddr>();
+    let until = wait(stopped.clone());
+    tasks.spawn(async move {
+        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(until).await {
+            tracing::error!(%error, "the gateway ended: {error}");
+        }
+    });
+    Ok(())
+}
+
+fn simulator(
+    config: &shared::config::Config,
+    gateway: SocketAddr,
+    options: &Options,
+    random: Arc<dyn Random>,
+) -> Result<Simulator, StartError> {
+    let other = |error: String| StartError::Other(format!("simulated WeChat: {error}"));
+    let simulator = Simulator::demo(wechat_simulator::Parts {
+        component: config.component.clone(),
+        hub_url: format!("http://{gateway}"),
+        clock: Arc::new(SystemClock),
+        random,
+        hub: Arc::new(HttpHub::new().map_err(|e| other(e.to_string()))?),
+    })
+    .map_err(|e| other(e.to_string()))?;
+    simulator.keep_in(options.data.join("wechat.json")).map_err(|e| other(e.to_string()))?;
+    Ok(simulator)
+}
+
+/// Credentials that the embedded services do not look at.
+fn clients(resources: &Resources) -> AwsClients {
+    AwsClients::new(resources, Credentials::new("local", "local", None, None, "local"))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Io { what: format!("address {address}"), error })
+}
+
+/// The port after the gateway's, so that it is easy to find; any other where that is taken.
+async fn listen_beside(gateway: SocketAddr) -> Result<TcpListener, StartError> {
+    match gateway.port().checked_add(1) {
+        Some(port) => match listen(SocketAddr::new(gateway.ip(), port)).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => listen(SocketAddr::new(gateway.ip(), 0)).await,
+        },
+        None => listen(SocketAddr::new(gateway.ip(), 0)).await,
+    }
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Io { what: "a listening address".into(), error })
+}
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        if stopped.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn forever() -> impl Future<Output = ()> {
+    std::future::pending()
+}

@@ -1,0 +1,322 @@
+//! The follower's side: what a person does in the chat, and the push that it causes.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::log::Delivery;
+use crate::push::{Push, Target};
+use crate::simulator::Simulator;
+use crate::state::account::Account;
+use crate::state::chat::{Side, Trigger};
+use crate::state::follower::Follower;
+use crate::xml::{Document, Xml};
+
+/// One thing a follower does.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Act {
+    /// Follows; by a parameter code when `scene` is given.
+    Follow {
+        /// The code's scene.
+        #[serde(default)]
+        scene: Option<String>,
+    },
+    /// Unfollows.
+    Unfollow,
+    /// Scans a parameter code: follows by it, or `SCAN` if following already.
+    Scan {
+        /// The code's scene.
+        scene: String,
+    },
+    /// Writes.
+    Text {
+        /// The words.
+        content: String,
+        /// The item's id, when a `msgmenu` was tapped.
+        #[serde(default)]
+        bizmsgmenuid: Option<String>,
+    },
+    /// Sends a picture.
+    Image {
+        /// Where WeChat keeps it.
+        #[serde(default)]
+        pic_url: Option<String>,
+        /// Its id.
+        #[serde(default)]
+        media_id: Option<String>,
+    },
+    /// Speaks.
+    Voice {
+        /// Its id.
+        #[serde(default)]
+        media_id: Option<String>,
+    },
+    /// Sends a place.
+    Location {
+        /// Degrees.
+        latitude: f64,
+        /// Degrees.
+        longitude: f64,
+        /// Its name.
+        #[serde(default)]
+        label: String,
+    },
+    /// Sends a link.
+    Link {
+        /// Its title.
+        title: String,
+        /// Its text.
+        #[serde(default)]
+        description: String,
+        /// Where it leads.
+        url: String,
+    },
+    /// The phone reports where it is.
+    ReportLocation {
+        /// Degrees.
+        latitude: f64,
+        /// Degrees.
+        longitude: f64,
+    },
+    /// Taps a menu button of type click.
+    Click {
+        /// The button's key.
+        key: String,
+    },
+    /// Taps a menu button of type view.
+    View {
+        /// The button's URL.
+        url: String,
+    },
+}
+
+/// Parts of a push that a test wants to set itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Stamp {
+    /// The `MsgId`: the same one twice is a repeated push.
+    pub msg_id: Option<u64>,
+    /// The `CreateTime`; windows count from it.
+    pub create_time: Option<i64>,
+}
+
+/// How an act changes the chat and the world.
+struct Effect {
+    kind: String,
+    text: String,
+    trigger: Option<Trigger>,
+    is_event: bool,
+    body: Xml,
+}
+
+impl Simulator {
+    /// A person, made to be an account's follower; they do not follow yet.
+    ///
+    /// # Errors
+    /// 40013 for an unknown account, 40003 for an openid that exists.
+    pub fn add_person(
+        &self,
+        app_id: &str,
+        openid: Option<String>,
+        name: Option<String>,
+        person: Option<u64>,
+    ) -> Result<Follower, ApiError> {
+        let mut world = self.world();
+        let account = world.account_mut(app_id)?;
+        if openid.as_deref().is_some_and(|id| id.is_empty() || account.followers.get(id).is_some()) {
+            return Err(ApiError::with(40003, "this openid is empty or exists already"));
+        }
+        let follower = account.followers.add(openid, name, person);
+        world.dirty = true;
+        Ok(follower)
+    }
+
+    /// A follower does something; returns when the push it causes is over.
+    ///
+    /// # Errors
+    /// 40013 for an unknown account, 40003 for an unknown openid, 43004 for words of one who does not follow.
+    pub async fn act(
+        &self,
+        app_id: &str,
+        openid: &str,
+        act: Act,
+        stamp: Stamp,
+    ) -> Result<Delivery, ApiError> {
+        let (push, allowed) = self.perform(app_id, openid, &act, &stamp)?;
+        Ok(match allowed {
+            Ok(()) => self.deliver(push).await,
+            Err(why) => self.withhold(&push, why),
+        })
+    }
+
+    /// Pushes any plaintext to one of the hub's URLs, whatever the simulated world thinks of it.
+    pub async fn push_raw(&self, target: Target, app_id: Option<&str>, plaintext: String) -> Delivery {
+        let read = Document::parse(&plaintext).unwrap_or_default();
+        let kind =
+            read.get("Event").or(read.get("InfoType")).or(read.get("MsgType")).unwrap_or("raw").to_owned();
+        let openid = read.get("FromUserName").map(str::to_owned).filter(|_| target == Target::Message);
+        let app_id = app_id.map(str::to_owned);
+        self.deliver(Push { target, kind, app_id, openid, plaintext, delay_ms: 0 }).await
+    }
+
+    fn perform(
+        &self,
+        app_id: &str,
+        openid: &str,
+        act: &Act,
+        stamp: &Stamp,
+    ) -> Result<(Push, Result<(), &'static str>), ApiError> {
+        let now = self.now();
+        let create_time = stamp.create_time.unwrap_or(now);
+        let ticket = format!("gQ{}", self.hex(60));
+        let media = format!("media-{}", self.hex(24));
+        let mut world = self.world();
+        let msg_id = stamp.msg_id.unwrap_or_else(|| world.next_msg_id());
+        let line = world.next();
+        world.dirty = true;
+        let account = world.account_mut(app_id)?;
+        let follower = account.followers.get(openid).ok_or_else(|| ApiError::new(40003))?;
+        let effect = effect(act, &follower, &media, &ticket)?;
+        follow(account, &follower, act, create_time);
+        let body = Xml::default()
+            .text("ToUserName", &account.original_id)
+            .text("FromUserName", openid)
+            .number("CreateTime", create_time)
+            .text("MsgType", if effect.is_event { "event" } else { &effect.kind })
+            .then(&effect.body);
+        let plaintext = if effect.is_event { body } else { body.number("MsgId", msg_id) }.build();
+        let chat = account.chats.entry(openid.to_owned()).or_default();
+        match effect.trigger {
+            Some(trigger) => chat.open(trigger, create_time),
+            None => chat.interacted_at = chat.interacted_at.max(create_time),
+        }
+        if matches!(act, Act::Unfollow) {
+            chat.close();
+        }
+        chat.push(crate::state::chat::ChatItem {
+            id: line,
+            at: now,
+            side: Side::Follower,
+            channel: if effect.is_event { "event" } else { "message" }.into(),
+            kind: effect.kind.clone(),
+            text: effect.text,
+            data: Value::String(plaintext.clone()),
+        });
+        let allowed = match &account.authorization {
+            None => Err("the account is not bound to the component"),
+            Some(grant) if !grant.funcs.contains(&1) => Err("the account did not grant message management"),
+            Some(_) => Ok(()),
+        };
+        let (app_id, openid) = (Some(app_id.to_owned()), Some(openid.to_owned()));
+        let push =
+            Push { target: Target::Message, kind: effect.kind, app_id, openid, plaintext, delay_ms: 0 };
+        Ok((push, allowed))
+    }
+}
+
+/// Who follows changes before the push goes out, as at WeChat.
+fn follow(account: &mut Account, follower: &Follower, act: &Act, at: i64) {
+    let scene = match act {
+        Act::Follow { scene } => scene.as_deref(),
+        Act::Scan { scene } if !follower.subscribed => Some(scene.as_str()),
+        Act::Unfollow => {
+            account.followers.update(&follower.openid, |f| {
+                f.subscribed = false;
+                f.tagid_list.clear();
+                f.remark.clear();
+            });
+            return;
+        }
+        _ => return,
+    };
+    account.followers.update(&follower.openid, |f| {
+        f.subscribed = true;
+        f.subscribe_time = at;
+        f.subscribe_scene = if scene.is_some() { "ADD_SCENE_QR_CODE" } else { "ADD_SCENE_SEARCH" }.into();
+        f.qr_scene = scene.and_then(|s| s.parse().ok()).unwrap_or(0);
+        f.qr_scene_str = scene.filter(|s| s.parse::<i64>().is_err()).unwrap_or_default().into();
+    });
+}
+
+fn effect(act: &Act, follower: &Follower, media: &str, ticket: &str) -> Result<Effect, ApiError> {
+    let message = |kind: &str, text: String, body: Xml| Effect {
+        kind: kind.into(),
+        text,
+        trigger: Some(Trigger::Message),
+        is_event: false,
+        body,
+    };
+    let event = |kind: &str, text: String, trigger: Option<Trigger>, body: Xml| Effect {
+        kind: kind.into(),
+        text,
+        trigger,
+        is_event: true,
+        body: Xml::default().text("Event", kind).then(&body),
+    };
+    if !follower.subscribed && !matches!(act, Act::Follow { .. } | Act::Scan { .. }) {
+        return Err(ApiError::new(43004));
+    }
+    let xml = Xml::default;
+    let subscribe = |scene: &str| {
+        let body = xml().text("EventKey", &format!("qrscene_{scene}")).text("Ticket", ticket);
+        event("subscribe", format!("followed by scanning {scene}"), Some(Trigger::Action), body)
+    };
+    Ok(match act {
+        Act::Follow { scene: Some(scene) } => subscribe(scene),
+        Act::Follow { scene: None } => {
+            event("subscribe", "followed".into(), Some(Trigger::Action), xml().text("EventKey", ""))
+        }
+        Act::Scan { scene } if !follower.subscribed => subscribe(scene),
+        Act::Scan { scene } => {
+            let body = xml().text("EventKey", scene).text("Ticket", ticket);
+            event("SCAN", format!("scanned {scene}"), Some(Trigger::Action), body)
+        }
+        Act::Unfollow => event("unsubscribe", "unfollowed".into(), None, xml().text("EventKey", "")),
+        Act::Click { key } => {
+            event("CLICK", format!("tapped {key}"), Some(Trigger::Action), xml().text("EventKey", key))
+        }
+        Act::View { url } => event(
+            "VIEW",
+            format!("opened {url}"),
+            None,
+            xml().text("EventKey", url).number("MenuId", 510_203_041),
+        ),
+        Act::ReportLocation { latitude, longitude } => {
+            let body = xml().number("Latitude", latitude).number("Longitude", longitude);
+            event(
+                "LOCATION",
+                format!("is at {latitude}, {longitude}"),
+                None,
+                body.number("Precision", "65.0"),
+            )
+        }
+        Act::Text { content, bizmsgmenuid } => {
+            let body = xml().text("Content", content);
+            let body = match bizmsgmenuid {
+                Some(id) => body.text("bizmsgmenuid", id),
+                None => body,
+            };
+            message("text", content.clone(), body)
+        }
+        Act::Image { pic_url, media_id } => {
+            let url = pic_url.as_deref().unwrap_or("http://mmbiz.qpic.cn/mmbiz_jpg/simulated/0");
+            let body = xml().text("PicUrl", url).text("MediaId", media_id.as_deref().unwrap_or(media));
+            message("image", "[picture]".into(), body)
+        }
+        Act::Voice { media_id } => {
+            let body = xml().text("MediaId", media_id.as_deref().unwrap_or(media)).text("Format", "amr");
+            message("voice", "[voice]".into(), body)
+        }
+        Act::Location { latitude, longitude, label } => {
+            let body =
+                xml().number("Location_X", latitude).number("Location_Y", longitude).number("Scale", 16);
+            let shown = if label.is_empty() { format!("{latitude}, {longitude}") } else { label.clone() };
+            message("location", shown, body.text("Label", label))
+        }
+        Act::Link { title, description, url } => {
+            let body = xml().text("Title", title).text("Description", description).text("Url", url);
+            message("link", title.clone(), body)
+        }
+    })
+}

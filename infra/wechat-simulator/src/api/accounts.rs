@@ -1,0 +1,124 @@
+//! What the platform may know of the accounts that authorized it.
+
+use serde_json::{Value, json};
+
+use super::component::same_component;
+use super::{Request, ok};
+use crate::error::ApiError;
+use crate::state::account::{Account, Kind};
+
+/// Entries of one `api_get_authorizer_list`.
+const MAX_LIST: usize = 500;
+/// Options, the values they take, and the permission set they need.
+const OPTIONS: [(&str, &[&str], u32); 3] = [
+    ("location_report", &["0", "1", "2"], 2),
+    ("voice_recognize", &["0", "1"], 1),
+    ("customer_service", &["0", "1"], 6),
+];
+
+fn authorized<'a>(request: &'a mut Request<'_>) -> Result<&'a mut Account, ApiError> {
+    same_component(request)?;
+    let app_id = request.need("authorizer_appid", 40013)?;
+    let account = request.world.account_mut(&app_id)?;
+    if account.authorization.is_none() { Err(ApiError::new(61003)) } else { Ok(account) }
+}
+
+/// `api_get_authorizer_info`.
+pub(super) fn authorizer_info(request: &mut Request<'_>) -> Result<Value, ApiError> {
+    let account = authorized(request)?;
+    let mut info = json!({
+        "nick_name": account.name,
+        "head_img": format!("http://wx.qlogo.cn/mmopen/{}/0", account.original_id),
+        "service_type_info": {"id": account.kind.service_type()},
+        "verify_type_info": {"id": account.verify_type},
+        "user_name": account.original_id,
+        "principal_name": account.principal_name,
+        "business_info": {"open_store": 0, "open_scan": 0, "open_pay": 0, "open_card": 1, "open_shake": 0},
+        "alias": account.alias,
+        "qrcode_url": format!("http://mmbiz.qpic.cn/mmbiz_jpg/{}/0", account.original_id),
+        "signature": "a simulated account",
+        "idc": 1,
+        "account_status": account.account_status,
+        "basic_config": {"is_phone_configured": true, "is_email_configured": true},
+    });
+    if account.kind == Kind::MiniProgram
+        && let Some(info) = info.as_object_mut()
+    {
+        info.insert(
+            "MiniProgramInfo".into(),
+            json!({
+                "network": {"RequestDomain": ["https://example.com"], "WsRequestDomain": [], "UploadDomain": [],
+                            "DownloadDomain": [], "BizDomain": [], "UDPDomain": []},
+                "categories": [{"first": "Tools", "second": "Efficiency"}],
+                "visit_status": 0,
+            }),
+        );
+    }
+    let refresh_token = account.authorization.as_ref().map(|grant| grant.refresh_token.clone());
+    Ok(json!({
+        "authorizer_info": info,
+        "authorization_info": {
+            "authorizer_appid": account.app_id,
+            "authorizer_refresh_token": refresh_token,
+            "func_info": account.func_info(),
+        },
+    }))
+}
+
+/// `api_get_authorizer_list`: how a lost refresh token is found again.
+pub(super) fn authorizer_list(request: &mut Request<'_>) -> Result<Value, ApiError> {
+    same_component(request)?;
+    let number =
+        |name: &str| request.body.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    let (offset, count) = (number("offset").unwrap_or(0), number("count").unwrap_or(MAX_LIST));
+    if count == 0 || count > MAX_LIST {
+        return Err(ApiError::with(40097, "invalid args: count is 1 to 500"));
+    }
+    let accounts = request.world.in_order();
+    let granted: Vec<_> = accounts.iter().filter_map(|a| a.authorization.as_ref().map(|g| (a, g))).collect();
+    let list: Vec<Value> = granted
+        .iter()
+        .skip(offset)
+        .take(count)
+        .map(|(account, grant)| {
+            json!({
+                "authorizer_appid": account.app_id,
+                "refresh_token": grant.refresh_token,
+                "auth_time": grant.auth_time,
+            })
+        })
+        .collect();
+    Ok(json!({"total_count": granted.len(), "list": list}))
+}
+
+/// `api_get_authorizer_option`.
+pub(super) fn get_option(request: &mut Request<'_>) -> Result<Value, ApiError> {
+    let name = request.text("option_name");
+    let (_, _, scope) = known_option(&name)?;
+    let account = authorized(request)?;
+    granted(account, scope)?;
+    let value = account.options.get(&name).cloned().unwrap_or_default();
+    Ok(json!({"authorizer_appid": account.app_id, "option_name": name, "option_value": value}))
+}
+
+/// `api_set_authorizer_option`.
+pub(super) fn set_option(request: &mut Request<'_>) -> Result<Value, ApiError> {
+    let (name, value) = (request.text("option_name"), request.text("option_value"));
+    let (_, values, scope) = known_option(&name)?;
+    let account = authorized(request)?;
+    granted(account, scope)?;
+    if !values.contains(&value.as_str()) {
+        return Err(ApiError::new(61013));
+    }
+    account.options.insert(name, value);
+    Ok(ok())
+}
+
+fn known_option(name: &str) -> Result<(&'static str, &'static [&'static str], u32), ApiError> {
+    OPTIONS.iter().find(|(known, ..)| *known == name).copied().ok_or_else(|| ApiError::new(61012))
+}
+
+fn granted(account: &Account, scope: u32) -> Result<(), ApiError> {
+    let has = account.authorization.as_ref().is_some_and(|grant| grant.funcs.contains(&scope));
+    if has { Ok(()) } else { Err(ApiError::new(61007)) }
+}

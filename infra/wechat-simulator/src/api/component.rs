@@ -1,0 +1,124 @@
+//! Tickets, tokens and codes of the third-party platform.
+
+use serde_json::{Value, json};
+
+use super::Request;
+use crate::error::ApiError;
+use crate::state::tokens::Owner;
+use crate::state::{AuthCode, PreAuthCode};
+
+/// The body's `component_appid` must be ours.
+pub(super) fn same_component(request: &Request<'_>) -> Result<(), ApiError> {
+    let given = request.need("component_appid", 41018)?;
+    let (component, _) = request.simulator.platform();
+    if given == component.app_id { Ok(()) } else { Err(ApiError::new(40013)) }
+}
+
+fn same_secret(request: &Request<'_>, name: &str) -> Result<(), ApiError> {
+    let given = request.need(name, 41019)?;
+    let (component, _) = request.simulator.platform();
+    if component.app_secret.same(&given) { Ok(()) } else { Err(ApiError::new(40125)) }
+}
+
+/// `api_start_push_ticket`: pushes resume; one ticket comes at once. The secret's name differs from the
+/// other endpoint's: WeChat's own inconsistency.
+pub(super) fn start_push_ticket(request: &mut Request<'_>) -> Result<Value, ApiError> {
+    same_component(request)?;
+    same_secret(request, "component_secret")?;
+    let errmsg = if request.world.pushing { "in a normal state" } else { "ok" };
+    request.world.pushing = true;
+    request.simulator.queue_ticket(request.world);
+    Ok(json!({"errcode": 0, "errmsg": errmsg}))
+}
+
+/// `api_component_token`.
+pub(super) fn component_token(request: &mut Request<'_>) -> Result<Value, ApiError> {
+    same_component(request)?;
+    same_secret(request, "component_appsecret")?;
+    let ticket = request.need("component_verify_ticket", 41020)?;
+    let settings = request.world.settings.clone();
+    match request.world.tickets.iter().find(|(known, _)| *known == ticket) {
+        None => return Err(ApiError::new(61006)),
+        Some((_, made)) if request.now >= made + settings.ticket_lifetime => {
+            return Err(ApiError::new(61005));
+        }
+        Some(_) => {}
+    }
+    let token = format!("component_{}", request.simulator.hex(120));
+    let lifetime = settings.component_token_lifetime;
+    request.world.tokens.issue(token.clone(), Owner::Component, request.now, lifetime, settings.token_grace);
+    Ok(json!({"component_access_token": token, "expires_in": lifetime}))
+}
+
+/// `api_create_preauthcode`.
+pub(super) fn create_preauthcode(request: &mut Request<'_>) -> Result<Value, ApiError> {
+    same_component(request)?;
+    let code = format!("preauthcode@@@{}", request.simulator.hex(64));
+    let (now, expires_in) = (request.now, request.world.settings.pre_auth_code_lifetime);
+    request.world.pre_auth_codes.retain(|_, code| now < code.expires_at + 86_400);
+    request
+        .world
+        .pre_auth_codes
+        .insert(code.clone(), PreAuthCode { expires_at: now + expires_in, used: false });
+    Ok(json!({"pre_auth_code": code, "expires_in": expires_in}))
+}
+
+/// `api_query_auth`: a code is taken once.
+pub(super) fn query_auth(request: &mut Request<'_>) -> Result<Value, ApiError> {
+    same_component(request)?;
+    let given = request.need("authorization_code", 61009)?;
+    let app_id = match request.world.auth_codes.get_mut(&given) {
+        None | Some(AuthCode { used: true, .. }) => return Err(ApiError::new(61009)),
+        Some(code) if request.now >= code.expires_at => return Err(ApiError::new(61010)),
+        Some(code) => {
+            code.used = true;
+            code.app_id.clone()
+        }
+    };
+    let (token, expires_in) = issue(request, &app_id);
+    let account = request.world.account(&app_id)?;
+    let grant = account.authorization.as_ref().ok_or_else(|| ApiError::new(61003))?;
+    Ok(json!({"authorization_info": {
+        "authorizer_appid": app_id,
+        "authorizer_access_token": token,
+        "expires_in": expires_in,
+        "authorizer_refresh_token": grant.refresh_token,
+        "func_info": account.func_info(),
+    }}))
+}
+
+/// `api_authorizer_token`: the refresh token stays, or turns if the settings say so.
+pub(super) fn authorizer_token(request: &mut Request<'_>) -> Result<Value, ApiError> {
+    same_component(request)?;
+    let app_id = request.need("authorizer_appid", 40013)?;
+    let given = request.text("authorizer_refresh_token");
+    let (now, settings) = (request.now, request.world.settings.clone());
+    let fresh = format!("refreshtoken@@@{}", request.simulator.hex(40));
+    let account = request.world.account_mut(&app_id)?;
+    // After a revocation there is no grant, and no refresh token is right.
+    let grant = account.authorization.as_mut().ok_or_else(|| ApiError::new(61023))?;
+    let previous = grant.previous_refresh_token.as_ref().filter(|(_, until)| now < *until);
+    if given != grant.refresh_token && previous.is_none_or(|(token, _)| *token != given) {
+        return Err(ApiError::new(61023));
+    }
+    if settings.rotate_refresh_tokens {
+        let old = std::mem::replace(&mut grant.refresh_token, fresh);
+        grant.previous_refresh_token = Some((old, now + settings.token_grace));
+    }
+    let refresh_token = grant.refresh_token.clone();
+    let (token, expires_in) = issue(request, &app_id);
+    Ok(json!({
+        "authorizer_access_token": token,
+        "expires_in": expires_in,
+        "authorizer_refresh_token": refresh_token,
+    }))
+}
+
+fn issue(request: &mut Request<'_>, app_id: &str) -> (String, i64) {
+    let token = format!("authorizer_{}", request.simulator.hex(120));
+    let (lifetime, grace) =
+        (request.world.settings.authorizer_token_lifetime, request.world.settings.token_grace);
+    let owner = Owner::Authorizer(app_id.to_owned());
+    request.world.tokens.issue(token.clone(), owner, request.now, lifetime, grace);
+    (token, lifetime)
+}

@@ -1,0 +1,356 @@
+//! The server API: what is checked before an endpoint runs, and how its answer leaves.
+//!
+//! The order of checks: fault, method, token, body, granted permission set, account type, quota. A refused call
+//! costs no quota.
+
+mod accounts;
+mod component;
+mod messages;
+mod quotas;
+mod templates;
+mod users;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::faults::{FaultKind, spoil, strike};
+use crate::log::Call;
+use crate::simulator::Simulator;
+use crate::state::World;
+use crate::state::account::{Account, Kind};
+use crate::state::tokens::Owner;
+
+/// What a caller gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status: 200 for errors too.
+    pub status: u16,
+    /// `application/json; encoding=utf-8`, mostly.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+/// The connection broke, or nothing came: whether the call had its effect, the caller cannot know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no answer")]
+pub struct NoAnswer;
+
+/// Whose token an endpoint takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Token {
+    None,
+    Component,
+    Authorizer,
+    Either,
+}
+
+/// What kind of account may call, of verification and type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Any,
+    Verified,
+    VerifiedService,
+}
+
+type Handler = fn(&mut Request<'_>) -> Result<Value, ApiError>;
+
+/// One endpoint.
+struct Endpoint {
+    path: &'static str,
+    method: &'static str,
+    token: Token,
+    /// Any one of these permission sets; none for any.
+    scopes: &'static [u32],
+    needs: Needs,
+    daily: Option<u64>,
+    run: Handler,
+}
+
+const fn component(path: &'static str, run: Handler) -> Endpoint {
+    Endpoint {
+        path,
+        method: "POST",
+        token: Token::Component,
+        scopes: &[],
+        needs: Needs::Any,
+        daily: None,
+        run,
+    }
+}
+
+const fn open(path: &'static str, run: Handler) -> Endpoint {
+    Endpoint { path, method: "POST", token: Token::None, scopes: &[], needs: Needs::Any, daily: None, run }
+}
+
+const fn account(
+    method: &'static str,
+    path: &'static str,
+    scopes: &'static [u32],
+    needs: Needs,
+    daily: u64,
+    run: Handler,
+) -> Endpoint {
+    Endpoint { path, method, token: Token::Authorizer, scopes, needs, daily: Some(daily), run }
+}
+
+const fn either(method: &'static str, path: &'static str, daily: Option<u64>, run: Handler) -> Endpoint {
+    Endpoint { path, method, token: Token::Either, scopes: &[], needs: Needs::Any, daily, run }
+}
+
+/// Permission sets by which customer-service messages may be sent.
+const SERVICE: &[u32] = &[1, 6, 19, 100, 101];
+const TEMPLATE: &[u32] = &[7, 100, 101];
+
+const ENDPOINTS: &[Endpoint] = &[
+    open("/cgi-bin/component/api_start_push_ticket", component::start_push_ticket),
+    open("/cgi-bin/component/api_component_token", component::component_token),
+    component("/cgi-bin/component/api_create_preauthcode", component::create_preauthcode),
+    component("/cgi-bin/component/api_query_auth", component::query_auth),
+    component("/cgi-bin/component/api_authorizer_token", component::authorizer_token),
+    component("/cgi-bin/component/api_get_authorizer_info", accounts::authorizer_info),
+    component("/cgi-bin/component/api_get_authorizer_list", accounts::authorizer_list),
+    component("/cgi-bin/component/api_get_authorizer_option", accounts::get_option),
+    component("/cgi-bin/component/api_set_authorizer_option", accounts::set_option),
+    account("GET", "/cgi-bin/user/get", &[2], Needs::Verified, 500, users::get),
+    account("GET", "/cgi-bin/user/info", &[2], Needs::Verified, 500_000, users::info),
+    account("POST", "/cgi-bin/user/info/batchget", &[2], Needs::Verified, 500_000, users::batchget),
+    account("POST", "/cgi-bin/user/info/updateremark", &[2], Needs::Verified, 10_000, users::update_remark),
+    account("POST", "/cgi-bin/message/custom/send", SERVICE, Needs::Verified, 500_000, messages::send),
+    account("POST", "/cgi-bin/message/custom/typing", SERVICE, Needs::Verified, 500_000, messages::typing),
+    account(
+        "POST",
+        "/cgi-bin/message/template/send",
+        TEMPLATE,
+        Needs::VerifiedService,
+        100_000,
+        templates::send,
+    ),
+    account(
+        "GET",
+        "/cgi-bin/template/get_all_private_template",
+        TEMPLATE,
+        Needs::VerifiedService,
+        100_000,
+        templates::list,
+    ),
+    either("POST", "/cgi-bin/clear_quota", None, quotas::clear),
+    either("POST", "/cgi-bin/openapi/quota/get", None, quotas::get),
+    either("GET", "/cgi-bin/getcallbackip", Some(5000), quotas::callback_ip),
+];
+
+/// An endpoint's own limit, by path.
+fn daily_limit(path: &str) -> Option<Option<u64>> {
+    ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map(|endpoint| endpoint.daily)
+}
+
+/// A call that passed all checks.
+struct Request<'a> {
+    simulator: &'a Simulator,
+    world: &'a mut World,
+    now: i64,
+    query: &'a BTreeMap<String, String>,
+    body: Value,
+    /// Whose token it was: an account, or none for the component's.
+    app_id: Option<String>,
+}
+
+impl Request<'_> {
+    /// A member of the body as text, also when it is a number.
+    fn text(&self, name: &str) -> String {
+        match self.body.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// The same, refused with `errcode` when it is missing or empty.
+    fn need(&self, name: &str, errcode: i64) -> Result<String, ApiError> {
+        Some(self.text(name)).filter(|text| !text.is_empty()).ok_or_else(|| ApiError::new(errcode))
+    }
+
+    fn app_id(&self) -> &str {
+        self.app_id.as_deref().unwrap_or_default()
+    }
+
+    /// The account of the token.
+    fn account(&mut self) -> Result<&mut Account, ApiError> {
+        let app_id = self.app_id.clone().unwrap_or_default();
+        self.world.account_mut(&app_id)
+    }
+}
+
+/// `{"errcode":0,"errmsg":"ok"}`.
+fn ok() -> Value {
+    json!({"errcode": 0, "errmsg": "ok"})
+}
+
+impl Simulator {
+    /// Calls the API without HTTP, as the HTTP server does.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] when a fault swallows the answer.
+    pub async fn request(&self, method: &str, path_and_query: &str, body: &str) -> Result<Answer, NoAnswer> {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let query: BTreeMap<String, String> = reqwest::Url::parse(&format!("http://api/?{query}"))
+            .map(|url| url.query_pairs().into_owned().collect())
+            .unwrap_or_default();
+        let latency = self.settings().latency_ms;
+        if latency > 0 {
+            tokio::time::sleep(Duration::from_millis(latency)).await;
+        }
+        let app_id = self.caller(&query);
+        let fault = strike(&mut self.world().faults, path, app_id.as_deref());
+        let mut call = Call {
+            at: self.now(),
+            method: method.to_owned(),
+            path: path.to_owned(),
+            app_id,
+            errcode: 0,
+            fault: fault.as_ref().map(name_of),
+        };
+        let effective = !matches!(
+            fault,
+            Some(FaultKind::Error { .. } | FaultKind::Timeout | FaultKind::Http { .. } | FaultKind::Garbage)
+        );
+        if let Some(FaultKind::Delay { ms }) = fault {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        let (status, value) = match &fault {
+            Some(FaultKind::Error { errcode }) => {
+                call.errcode = *errcode;
+                (200, ApiError::new(*errcode).answer(self.clock(), self.random()))
+            }
+            _ if effective => match self.endpoint(method, path, &query, body, fault.as_ref()) {
+                Ok(value) => (200, value),
+                Err(error) => {
+                    call.errcode = error.errcode;
+                    let status = if error.errcode == 40066 { 404 } else { 200 };
+                    (status, error.answer(self.clock(), self.random()))
+                }
+            },
+            _ => (200, Value::Null),
+        };
+        self.world().calls.add(call);
+        if path.starts_with("/cgi-bin/component/") {
+            self.save_now();
+        }
+        match fault {
+            Some(FaultKind::Timeout) => {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Err(NoAnswer)
+            }
+            Some(FaultKind::LostResponse) => Err(NoAnswer),
+            Some(FaultKind::Http { status }) => {
+                let body =
+                    format!("<html><head><title>{status}</title></head><body>upstream error</body></html>");
+                Ok(Answer { status, content_type: "text/html", body })
+            }
+            Some(FaultKind::Garbage) => {
+                Ok(Answer { status: 200, content_type: "text/plain", body: "{\"errcode\":".into() })
+            }
+            _ => Ok(Answer {
+                status,
+                content_type: "application/json; encoding=utf-8",
+                body: value.to_string(),
+            }),
+        }
+    }
+
+    /// The account whose token a call carries, valid or not, for faults and the log.
+    fn caller(&self, query: &BTreeMap<String, String>) -> Option<String> {
+        match self.world().tokens.check(query.get("access_token")?, i64::MIN) {
+            Ok(Owner::Authorizer(app_id)) => Some(app_id),
+            _ => None,
+        }
+    }
+
+    fn endpoint(
+        &self,
+        method: &str,
+        path: &str,
+        query: &BTreeMap<String, String>,
+        body: &str,
+        fault: Option<&FaultKind>,
+    ) -> Result<Value, ApiError> {
+        let endpoint = ENDPOINTS.iter().find(|e| e.path == path).ok_or_else(|| ApiError::new(40066))?;
+        if endpoint.method != method {
+            return Err(ApiError::new(if endpoint.method == "GET" { 43001 } else { 43002 }));
+        }
+        let (component, _) = self.platform();
+        let now = self.now();
+        let mut world = self.world();
+        let app_id = authenticate(endpoint.token, query, &world, now)?;
+        let body = match method {
+            "GET" => Value::Null,
+            _ if body.is_empty() => return Err(ApiError::new(44002)),
+            _ => serde_json::from_str(body).map_err(|_| ApiError::new(47001))?,
+        };
+        if let Some(app_id) = &app_id {
+            permit(endpoint, world.account(app_id)?)?;
+        }
+        if endpoint.token != Token::None {
+            let owner = app_id.as_deref().unwrap_or(&component.app_id);
+            world.quotas.spend(owner, path, endpoint.daily, now)?;
+        }
+        let before = fault.map(|_| users::page_before(&world, app_id.as_deref(), query)).unwrap_or_default();
+        let mut request = Request { simulator: self, world: &mut world, now, query, body, app_id };
+        let mut value = (endpoint.run)(&mut request)?;
+        world.dirty = true;
+        if let Some(fault) = fault
+            && path == "/cgi-bin/user/get"
+        {
+            spoil(fault, &mut value, query.get("next_openid").map_or("", String::as_str), before);
+        }
+        Ok(value)
+    }
+}
+
+/// The account that a token speaks for; `None` for the component and where no token is needed.
+fn authenticate(
+    token: Token,
+    query: &BTreeMap<String, String>,
+    world: &World,
+    now: i64,
+) -> Result<Option<String>, ApiError> {
+    let given = match token {
+        Token::None => return Ok(None),
+        // The legacy name and today's, both in use.
+        Token::Component => query.get("component_access_token").or_else(|| query.get("access_token")),
+        Token::Authorizer | Token::Either => query.get("access_token"),
+    };
+    let missing = if token == Token::Component { 41021 } else { 41001 };
+    let given = given.filter(|t| !t.is_empty()).ok_or_else(|| ApiError::new(missing))?;
+    match (world.tokens.check(given, now)?, token) {
+        (Owner::Component, Token::Authorizer) => Err(ApiError::new(61015)),
+        (Owner::Authorizer(_), Token::Component) => Err(ApiError::new(61014)),
+        (Owner::Component, _) => Ok(None),
+        (Owner::Authorizer(app_id), _) => Ok(Some(app_id)),
+    }
+}
+
+/// What was granted, then what the kind of account can do at all.
+fn permit(endpoint: &Endpoint, account: &Account) -> Result<(), ApiError> {
+    let granted = account.authorization.as_ref().map(|a| &a.funcs).ok_or_else(|| ApiError::new(61003))?;
+    if !endpoint.scopes.is_empty() && !endpoint.scopes.iter().any(|scope| granted.contains(scope)) {
+        return Err(ApiError::new(61007));
+    }
+    if account.account_status == 19 {
+        return Err(ApiError::with(50002, "user limited: the account is frozen"));
+    }
+    let able = match endpoint.needs {
+        Needs::Any => true,
+        Needs::Verified => account.verified() && account.kind != Kind::MiniProgram,
+        Needs::VerifiedService => account.verified() && account.kind == Kind::Service,
+    };
+    if able { Ok(()) } else { Err(ApiError::new(48001)) }
+}
+
+fn name_of(fault: &FaultKind) -> String {
+    let value = serde_json::to_value(fault).unwrap_or_default();
+    value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned()
+}

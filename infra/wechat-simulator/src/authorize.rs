@@ -1,0 +1,196 @@
+//! The owner's side: grants, changes of grants, revocations. No API does this; people do, on WeChat's pages.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ApiError;
+use crate::log::Delivery;
+use crate::push::{Push, Target};
+use crate::simulator::Simulator;
+use crate::state::account::{Authorization, PERMISSIONS};
+use crate::state::tokens::Owner;
+use crate::state::{AuthCode, PreAuthCode, World};
+use crate::xml::Xml;
+
+/// An owner's consent.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grant {
+    /// Which account.
+    pub app_id: String,
+    /// From the authorization URL; without one, consent comes from nowhere, as in WeChat's release check.
+    pub pre_auth_code: Option<String>,
+    /// Where the browser goes next.
+    pub redirect_uri: Option<String>,
+    /// The permission sets; all that the page offers, if not given.
+    pub func_ids: Option<Vec<u32>>,
+    /// Do not push the event: it got lost.
+    pub without_event: bool,
+}
+
+/// What consent leads to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Granted {
+    /// Exchangeable once at `api_query_auth`.
+    pub auth_code: String,
+    /// Seconds.
+    pub expires_in: i64,
+    /// The browser's next page, with `auth_code` and `expires_in`.
+    pub redirect_url: Option<String>,
+}
+
+impl Simulator {
+    /// Whether a `pre_auth_code` may still be used.
+    ///
+    /// # Errors
+    /// 61009 for an unknown or used one, 61010 for an expired one.
+    pub fn check_pre_auth_code(&self, code: &str) -> Result<(), ApiError> {
+        let now = self.now();
+        match self.world().pre_auth_codes.get(code) {
+            Some(PreAuthCode { used: true, .. }) => {
+                Err(ApiError::with(61009, "pre_auth_code was used already"))
+            }
+            Some(known) if now >= known.expires_at => Err(ApiError::with(61010, "pre_auth_code is expired")),
+            Some(_) => Ok(()),
+            None => Err(ApiError::with(61009, "pre_auth_code is invalid")),
+        }
+    }
+
+    /// The owner of an account consents. Queues `authorized`, or `updateauthorized` if a grant stood already.
+    ///
+    /// # Errors
+    /// A bad code or account, or a `redirect_uri` that is no URL.
+    pub fn authorize(&self, grant: Grant) -> Result<Granted, ApiError> {
+        let pre_auth_code = match &grant.pre_auth_code {
+            Some(code) => {
+                self.check_pre_auth_code(code)?;
+                code.clone()
+            }
+            None => format!("preauthcode@@@{}", self.hex(40)),
+        };
+        let auth_code = format!("queryauthcode@@@{}", self.hex(64));
+        let (now, refresh_token) = (self.now(), format!("refreshtoken@@@{}", self.hex(40)));
+        let mut world = self.world();
+        let expires_in = world.settings.auth_code_lifetime;
+        let redirect_url = match &grant.redirect_uri {
+            Some(uri) => {
+                Some(redirect(uri, &[("auth_code", &auth_code), ("expires_in", &expires_in.to_string())])?)
+            }
+            None => None,
+        };
+        let account = world.account_mut(&grant.app_id)?;
+        if !matches!(account.account_status, 1 | 18) {
+            return Err(ApiError::with(40013, "this account is not offered: cancelled, banned or frozen"));
+        }
+        let funcs: BTreeSet<u32> = match grant.func_ids {
+            Some(ids) => ids.into_iter().collect(),
+            None => PERMISSIONS.iter().map(|(id, ..)| *id).collect(),
+        };
+        let info_type = match &mut account.authorization {
+            Some(standing) => {
+                standing.funcs = funcs;
+                standing.auth_time = now;
+                "updateauthorized"
+            }
+            None => {
+                account.authorization = Some(Authorization {
+                    funcs,
+                    refresh_token,
+                    previous_refresh_token: None,
+                    auth_time: now,
+                });
+                "authorized"
+            }
+        };
+        if let Some(code) = world.pre_auth_codes.get_mut(&pre_auth_code) {
+            code.used = true;
+        }
+        let expires_at = now + expires_in;
+        let code = AuthCode { app_id: grant.app_id.clone(), expires_at, used: false };
+        world.auth_codes.retain(|_, code| now < code.expires_at + 86_400);
+        world.auth_codes.insert(auth_code.clone(), code);
+        if !grant.without_event {
+            let event = self
+                .component_event(info_type)
+                .text("AuthorizerAppid", &grant.app_id)
+                .text("AuthorizationCode", &auth_code)
+                .number("AuthorizationCodeExpiredTime", expires_at)
+                .text("PreAuthCode", &pre_auth_code);
+            self.enqueue(&mut world, component_push(info_type, event));
+        }
+        drop(world);
+        self.save_now();
+        Ok(Granted { auth_code, expires_in, redirect_url })
+    }
+
+    /// The owner takes the grant back. Every token of the account is void; `unauthorized` is queued.
+    ///
+    /// # Errors
+    /// 61003 when there was no grant.
+    pub fn unauthorize(&self, app_id: &str, with_event: bool) -> Result<(), ApiError> {
+        let mut world = self.world();
+        let account = world.account_mut(app_id)?;
+        account.authorization.take().ok_or_else(|| ApiError::new(61003))?;
+        world.tokens.revoke(&Owner::Authorizer(app_id.to_owned()));
+        world.auth_codes.retain(|_, code| code.app_id != app_id);
+        if with_event {
+            let event = self.component_event("unauthorized").text("AuthorizerAppid", app_id);
+            self.enqueue(&mut world, component_push("unauthorized", event));
+        }
+        drop(world);
+        self.save_now();
+        Ok(())
+    }
+
+    /// A fresh ticket, queued to be pushed.
+    pub(crate) fn queue_ticket(&self, world: &mut World) {
+        let push = self.ticket(world);
+        self.enqueue(world, push);
+    }
+
+    /// A fresh ticket, pushed now.
+    pub async fn push_ticket(&self) -> Delivery {
+        let push = self.ticket(&mut self.world());
+        self.deliver(push).await
+    }
+
+    fn ticket(&self, world: &mut World) -> Push {
+        let ticket = format!("ticket@@@{}", self.hex(87));
+        let now = self.now();
+        let lifetime = world.settings.ticket_lifetime;
+        world.tickets.retain(|(_, made)| now < made + lifetime);
+        world.tickets.push_back((ticket.clone(), now));
+        world.pushing = true;
+        world.dirty = true;
+        let event = self.component_event("component_verify_ticket").text("ComponentVerifyTicket", &ticket);
+        component_push("component_verify_ticket", event)
+    }
+
+    fn component_event(&self, info_type: &str) -> Xml {
+        let (component, _) = self.platform();
+        Xml::default()
+            .text("AppId", &component.app_id)
+            .number("CreateTime", self.now())
+            .text("InfoType", info_type)
+    }
+}
+
+fn component_push(kind: &str, event: Xml) -> Push {
+    Push {
+        target: Target::Component,
+        kind: kind.to_owned(),
+        app_id: None,
+        openid: None,
+        plaintext: event.build(),
+        delay_ms: 0,
+    }
+}
+
+/// `uri` with more query, its own kept.
+pub(crate) fn redirect(uri: &str, query: &[(&str, &str)]) -> Result<String, ApiError> {
+    let url = reqwest::Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let mut url = url.ok_or_else(|| ApiError::with(40048, "redirect_uri is not an http(s) URL"))?;
+    url.query_pairs_mut().extend_pairs(query);
+    Ok(url.into())
+}

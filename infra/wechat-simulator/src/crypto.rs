@@ -1,0 +1,128 @@
+//! WeChat's message encryption, written apart from `shared::envelope` on purpose: the hub and this simulator
+//! check each other.
+
+use aes::Aes256;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::NoPadding};
+use sha1::{Digest, Sha1};
+use thiserror::Error;
+
+/// WeChat pads to 32 bytes, not to the cipher's 16.
+const BLOCK: usize = 32;
+/// Random bytes before the length.
+const RANDOM: usize = 16;
+
+/// The last of a key's 43 symbols carries two bits too many, and they are often set.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What a body was refused for. For the simulator's own records: WeChat never says.
+#[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
+pub enum CryptoError {
+    /// Not 43 letters or digits.
+    #[error("the EncodingAESKey is not 43 base64 characters")]
+    Key,
+    /// Not base64, or not whole blocks.
+    #[error("the ciphertext is not base64 of whole blocks")]
+    Ciphertext,
+    /// The last byte is not 1..=32, or the padding bytes differ.
+    #[error("the padding is wrong")]
+    Padding,
+    /// The inner length points outside.
+    #[error("the inner length is wrong")]
+    Length,
+    /// Not UTF-8.
+    #[error("the plaintext is not UTF-8")]
+    Text,
+    /// Meant for somebody else.
+    #[error("the trailing app id is another one")]
+    AppId,
+}
+
+/// A decoded EncodingAESKey.
+#[derive(Clone)]
+pub struct AesKey([u8; 32]);
+
+impl AesKey {
+    /// Decodes the console's 43 characters.
+    ///
+    /// # Errors
+    /// [`CryptoError::Key`] for any other shape.
+    pub fn decode(encoded: &str) -> Result<Self, CryptoError> {
+        if encoded.len() != 43 {
+            return Err(CryptoError::Key);
+        }
+        let bytes = LENIENT.decode(encoded).map_err(|_| CryptoError::Key)?;
+        bytes.try_into().map(Self).map_err(|_| CryptoError::Key)
+    }
+
+    /// The first half of the key is the IV, always.
+    fn iv(&self) -> [u8; 16] {
+        let mut iv = [0; 16];
+        iv.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
+        iv
+    }
+
+    /// `random[16] | length u32 | msg | app_id | padding`, encrypted, as base64.
+    #[must_use]
+    pub fn seal(&self, random: [u8; RANDOM], msg: &str, app_id: &str) -> String {
+        let mut buffer = Vec::with_capacity(RANDOM + 4 + msg.len() + app_id.len() + BLOCK);
+        buffer.extend_from_slice(&random);
+        buffer.extend_from_slice(&u32::try_from(msg.len()).unwrap_or(u32::MAX).to_be_bytes());
+        buffer.extend_from_slice(msg.as_bytes());
+        buffer.extend_from_slice(app_id.as_bytes());
+        let pad = BLOCK - buffer.len() % BLOCK;
+        buffer.resize(buffer.len() + pad, u8::try_from(pad).unwrap_or(0));
+        let len = buffer.len();
+        let cipher = cbc::Encryptor::<Aes256>::new(&self.0.into(), &self.iv().into());
+        // Cannot fail: the buffer is whole blocks already.
+        let sealed = cipher.encrypt_padded::<NoPadding>(&mut buffer, len).unwrap_or_default();
+        LENIENT.encode(sealed)
+    }
+
+    /// The message and the trailing app id of a base64 ciphertext.
+    ///
+    /// # Errors
+    /// What was wrong first.
+    pub fn open(&self, ciphertext: &str) -> Result<(String, String), CryptoError> {
+        let mut buffer = LENIENT.decode(ciphertext.trim()).map_err(|_| CryptoError::Ciphertext)?;
+        if buffer.is_empty() || !buffer.len().is_multiple_of(16) {
+            return Err(CryptoError::Ciphertext);
+        }
+        let cipher = cbc::Decryptor::<Aes256>::new(&self.0.into(), &self.iv().into());
+        let plain = cipher.decrypt_padded::<NoPadding>(&mut buffer).map_err(|_| CryptoError::Ciphertext)?;
+        let pad = usize::from(plain.last().copied().unwrap_or(0));
+        if !(1..=BLOCK).contains(&pad) || pad > plain.len() {
+            return Err(CryptoError::Padding);
+        }
+        let (plain, padding) = plain.split_at(plain.len() - pad);
+        if padding.iter().any(|byte| usize::from(*byte) != pad) {
+            return Err(CryptoError::Padding);
+        }
+        let rest = plain.get(RANDOM..).ok_or(CryptoError::Length)?;
+        let (length, rest) = rest.split_at_checked(4).ok_or(CryptoError::Length)?;
+        let length = length.try_into().map(u32::from_be_bytes).map_err(|_| CryptoError::Length)?;
+        let length = usize::try_from(length).map_err(|_| CryptoError::Length)?;
+        let (msg, app_id) = rest.split_at_checked(length).ok_or(CryptoError::Length)?;
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| CryptoError::Text);
+        Ok((text(msg)?, text(app_id)?))
+    }
+}
+
+/// `sha1_hex` of the parts, sorted bytewise and joined: `signature` of three, `msg_signature` of four.
+#[must_use]
+pub fn signature(parts: &[&str]) -> String {
+    let mut parts = parts.to_vec();
+    parts.sort_unstable();
+    let mut hash = Sha1::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

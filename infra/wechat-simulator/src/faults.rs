@@ -1,0 +1,172 @@
+//! What goes wrong on request.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// One kind of trouble.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Answers this code; the call has no effect. -1 is a busy WeChat, 45009 a used-up quota.
+    Error {
+        /// WeChat's number.
+        errcode: i64,
+    },
+    /// Answers late, and rightly.
+    Delay {
+        /// How late.
+        ms: u64,
+    },
+    /// Has no effect and never answers.
+    Timeout,
+    /// Has its effect and never answers: landed but unanswered.
+    LostResponse,
+    /// Answers this HTTP status with a page for people; the call has no effect.
+    Http {
+        /// 500, 502, 504…
+        status: u16,
+    },
+    /// Answers 200 with something that is no JSON; the call has no effect.
+    Garbage,
+    /// `user/get` answers the page before once more.
+    DuplicatePage,
+    /// `user/get` answers an empty list where there are more.
+    EmptyData,
+    /// `user/get` answers a `count` that is not the list's length.
+    CountMismatch,
+    /// `user/get` answers `"openid": null`.
+    NullList,
+    /// `user/get` answers the same `next_openid` that it was asked with.
+    StuckCursor,
+    /// A push is never sent. Its paths are `push/component` and `push/message`.
+    DropPush,
+    /// A push that was accepted is sent once more, as when the answer got lost.
+    RepeatPush,
+}
+
+/// A kind of trouble, where and how often.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The API's path, `push/component`, `push/message`, or `*`.
+    pub path: String,
+    /// Only calls for this account.
+    #[serde(default)]
+    pub app_id: Option<String>,
+    /// Calls that pass before it starts.
+    #[serde(default)]
+    pub skip: u32,
+    /// Calls that it strikes; once, if not given.
+    #[serde(default = "once")]
+    pub times: u32,
+    /// What happens.
+    #[serde(flatten)]
+    pub kind: FaultKind,
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl Fault {
+    /// Strikes the next call of `path`.
+    #[must_use]
+    pub fn once(path: impl Into<String>, kind: FaultKind) -> Self {
+        Self { path: path.into(), app_id: None, skip: 0, times: 1, kind }
+    }
+
+    /// Strikes the next `times` calls.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times, ..self }
+    }
+
+    /// Lets `skip` calls pass first.
+    #[must_use]
+    pub fn after(self, skip: u32) -> Self {
+        Self { skip, ..self }
+    }
+
+    /// Strikes only calls for one account.
+    #[must_use]
+    pub fn only(self, app_id: impl Into<String>) -> Self {
+        Self { app_id: Some(app_id.into()), ..self }
+    }
+}
+
+/// The fault that strikes this call, if any; spends it.
+pub(crate) fn strike(faults: &mut Vec<Fault>, path: &str, app_id: Option<&str>) -> Option<FaultKind> {
+    let index = faults.iter_mut().position(|fault| {
+        let here = fault.path == path || (fault.path == "*" && !path.starts_with("push/"));
+        if !here || fault.app_id.as_deref().is_some_and(|only| Some(only) != app_id) {
+            return false;
+        }
+        if fault.skip > 0 {
+            fault.skip -= 1;
+            return false;
+        }
+        true
+    })?;
+    let fault = faults.get_mut(index)?;
+    fault.times = fault.times.saturating_sub(1);
+    let kind = fault.kind.clone();
+    if fault.times == 0 {
+        faults.remove(index);
+    }
+    Some(kind)
+}
+
+/// Spoils a right page of `user/get`. `before` is the page that ended at `asked`.
+pub(crate) fn spoil(kind: &FaultKind, page: &mut Value, asked: &str, before: Vec<String>) {
+    match kind {
+        FaultKind::DuplicatePage if !before.is_empty() => {
+            *page = json!({
+                "total": page.get("total"), "count": before.len(),
+                "next_openid": before.last(), "data": {"openid": before},
+            });
+        }
+        FaultKind::EmptyData => {
+            *page =
+                json!({"total": page.get("total"), "count": 0, "data": {"openid": []}, "next_openid": ""});
+        }
+        FaultKind::CountMismatch => {
+            set(page, "count", json!(page.get("count").and_then(Value::as_i64).unwrap_or(0) + 7))
+        }
+        FaultKind::NullList => set(page, "data", json!({"openid": null})),
+        FaultKind::StuckCursor => set(page, "next_openid", json!(asked)),
+        _ => {}
+    }
+}
+
+fn set(page: &mut Value, key: &str, value: Value) {
+    if let Some(page) = page.as_object_mut() {
+        page.insert(key.into(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_where_and_as_often_as_it_says() {
+        let mut faults = vec![Fault::once("/a", FaultKind::Timeout).after(1).times(2).only("wx1")];
+        let mut struck = |path: &str, app: &str| strike(&mut faults, path, Some(app)).is_some();
+        for (what, path, app, expected) in [
+            ("another path", "/b", "wx1", false),
+            ("another account", "/a", "wx2", false),
+            ("the skipped one", "/a", "wx1", false),
+            ("the first", "/a", "wx1", true),
+            ("the second", "/a", "wx1", true),
+            ("spent", "/a", "wx1", false),
+        ] {
+            assert_eq!(struck(path, app), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn faults_are_written_in_json_with_their_kind() {
+        let fault: Fault =
+            serde_json::from_str(r#"{"path":"/a","kind":"error","errcode":-1,"times":3}"#).unwrap();
+        assert_eq!(fault, Fault::once("/a", FaultKind::Error { errcode: -1 }).times(3));
+    }
+}

@@ -1,0 +1,85 @@
+//! What tests do to the simulated world from inside: faults, quotas, tokens, and a look at the records.
+
+use crate::error::ApiError;
+use crate::faults::Fault;
+use crate::log::{Counter, Delivery};
+use crate::simulator::Simulator;
+use crate::state::account::Account;
+use crate::state::tokens::Owner;
+
+fn owner(app_id: Option<&str>) -> Owner {
+    app_id.map_or(Owner::Component, |id| Owner::Authorizer(id.to_owned()))
+}
+
+impl Simulator {
+    /// Lets something go wrong; several wait in line.
+    pub fn fault(&self, fault: Fault) {
+        self.world().faults.push(fault);
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn clear_faults(&self) {
+        self.world().faults.clear();
+    }
+
+    /// Sets a daily limit; for every account with `*`.
+    pub fn limit_quota(&self, app_id: &str, path: &str, daily: u64) {
+        self.world().quotas.limit(app_id, path, daily);
+    }
+
+    /// Sets how many calls of a path an account has made today.
+    pub fn set_quota_used(&self, app_id: &str, path: &str, used: u64) {
+        let now = self.now();
+        self.world().quotas.set_used(app_id, path, used, now);
+    }
+
+    /// Live tokens of an account, or of the component, answer 42001 from now on.
+    pub fn expire_tokens(&self, app_id: Option<&str>) {
+        let now = self.now();
+        self.world().tokens.expire(&owner(app_id), now);
+    }
+
+    /// Live tokens of an account, or of the component, answer 40001 from now on.
+    pub fn invalidate_tokens(&self, app_id: Option<&str>) {
+        self.world().tokens.revoke(&owner(app_id));
+    }
+
+    /// How many tokens an account, or the component, was issued so far.
+    #[must_use]
+    pub fn tokens_issued(&self, app_id: Option<&str>) -> u64 {
+        self.world().tokens.refreshed().get(app_id.unwrap_or("component")).copied().unwrap_or(0)
+    }
+
+    /// How often a path was called.
+    #[must_use]
+    pub fn calls(&self, path: &str) -> Counter {
+        self.world().calls.counters.get(path).cloned().unwrap_or_default()
+    }
+
+    /// Counts from zero again; tokens issued too.
+    pub fn clear_calls(&self) {
+        let mut world = self.world();
+        world.calls = Default::default();
+        world.tokens.forget_count();
+    }
+
+    /// The last pushes, oldest first.
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.world().deliveries.0.iter().cloned().collect()
+    }
+
+    /// Changes an account behind the hub's back.
+    ///
+    /// # Errors
+    /// 40013 for an unknown one.
+    pub fn change_account<T>(
+        &self,
+        app_id: &str,
+        change: impl FnOnce(&mut Account) -> T,
+    ) -> Result<T, ApiError> {
+        let mut world = self.world();
+        world.dirty = true;
+        Ok(change(world.account_mut(app_id)?))
+    }
+}

@@ -1,0 +1,126 @@
+//! What was called and what was pushed, for tests to look at and for the page to show.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+/// Older entries are forgotten; counters are not.
+const MAX_ENTRIES: usize = 2000;
+
+/// One API call.
+#[derive(Debug, Clone, Serialize)]
+pub struct Call {
+    /// Unix seconds.
+    pub at: i64,
+    /// `GET` or `POST`.
+    pub method: String,
+    /// Without the query: it holds the token.
+    pub path: String,
+    /// Whose token it was, if anybody's.
+    pub app_id: Option<String>,
+    /// 0 for success.
+    pub errcode: i64,
+    /// The fault that struck.
+    pub fault: Option<String>,
+}
+
+/// Counts of one path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counter {
+    /// All calls.
+    pub calls: u64,
+    /// Those that answered without an error code and were struck by no fault.
+    pub ok: u64,
+    /// The others, by code.
+    pub errors: BTreeMap<i64, u64>,
+}
+
+/// Calls and counters since the start or the last reset.
+#[derive(Debug, Default)]
+pub struct CallLog {
+    pub(crate) entries: VecDeque<Call>,
+    pub(crate) counters: BTreeMap<String, Counter>,
+}
+
+impl CallLog {
+    pub(crate) fn add(&mut self, call: Call) {
+        let counter = self.counters.entry(call.path.clone()).or_default();
+        counter.calls += 1;
+        if call.errcode == 0 && call.fault.is_none() {
+            counter.ok += 1;
+        } else {
+            *counter.errors.entry(call.errcode).or_default() += 1;
+        }
+        if self.entries.len() >= MAX_ENTRIES {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(call);
+    }
+}
+
+/// How one push ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The hub said `success`, or nothing.
+    Accepted,
+    /// The hub answered with a message for the follower.
+    Replied,
+    /// The hub answered something that WeChat cannot use: the follower sees a fault notice.
+    Malformed,
+    /// No attempt was answered in time with 2xx.
+    Failed,
+    /// Nothing was sent: the account is not bound, did not grant message management, or a fault dropped it.
+    NotSent,
+}
+
+/// One attempt of a push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// Unix seconds.
+    pub at: i64,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// Why there was none, or what was wrong with it.
+    pub error: Option<String>,
+}
+
+/// One push and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Delivery {
+    /// Rises.
+    pub id: u64,
+    /// Unix seconds.
+    pub at: i64,
+    /// `component` or `message`.
+    pub target: String,
+    /// The `InfoType`, `MsgType` or `Event`.
+    pub kind: String,
+    /// The account, of messages.
+    pub app_id: Option<String>,
+    /// The follower, of messages.
+    pub openid: Option<String>,
+    /// What was pushed, before encryption.
+    pub plaintext: String,
+    /// One to three.
+    pub attempts: Vec<Attempt>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The passive reply, decrypted.
+    pub reply: Option<String>,
+    /// Why, of `malformed` and `not_sent`.
+    pub note: Option<String>,
+}
+
+/// The last pushes.
+#[derive(Debug, Default)]
+pub struct Deliveries(pub(crate) VecDeque<Delivery>);
+
+impl Deliveries {
+    pub(crate) fn add(&mut self, delivery: Delivery) {
+        if self.0.len() >= MAX_ENTRIES {
+            self.0.pop_front();
+        }
+        self.0.push_back(delivery);
+    }
+}

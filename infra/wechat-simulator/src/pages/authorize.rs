@@ -1,0 +1,182 @@
+//! The page on which an account's owner says yes or no. In WeChat, a phone scans its code; here, one chooses
+//! whose phone it is.
+
+use askama::Template;
+use axum::extract::{Form, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::{notice, page as render};
+use crate::authorize::{Grant, redirect};
+use crate::simulator::Simulator;
+use crate::state::account::{Kind, PERMISSIONS};
+
+/// Side of the picture that stands for a code.
+const SIDE: usize = 29;
+
+/// WeChat's own parameter names.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Asked {
+    component_appid: String,
+    pre_auth_code: String,
+    redirect_uri: String,
+    auth_type: String,
+    biz_appid: String,
+    category_id_list: String,
+}
+
+struct Choice {
+    app_id: String,
+    name: String,
+    initial: String,
+    tone: u64,
+    description: &'static str,
+    followers: u64,
+    bound: bool,
+}
+
+struct Set {
+    id: u32,
+    name: &'static str,
+    required: bool,
+}
+
+#[derive(Template)]
+#[template(path = "authorize.html")]
+struct Consent<'a> {
+    platform: &'a str,
+    pre_auth_code: &'a str,
+    redirect_uri: &'a str,
+    redirect_host: &'a str,
+    accounts: Vec<Choice>,
+    sets: Vec<Set>,
+    squares: Vec<(usize, usize)>,
+}
+
+/// `GET /cgi-bin/componentloginpage` and its two mobile forms.
+pub(super) async fn page(State(simulator): State<Simulator>, Query(asked): Query<Asked>) -> Response {
+    let (component, _) = simulator.platform();
+    if asked.component_appid != component.app_id {
+        return notice(
+            StatusCode::BAD_REQUEST,
+            "Unknown platform",
+            "component_appid is not this platform’s.",
+        );
+    }
+    if let Err(error) = simulator.check_pre_auth_code(&asked.pre_auth_code) {
+        let detail = format!("{} Start again at the hub.", sentence(&error.errmsg));
+        return notice(StatusCode::BAD_REQUEST, "This link cannot be used", &detail);
+    }
+    if redirect(&asked.redirect_uri, &[]).is_err() {
+        let detail = "redirect_uri is missing or is no http(s) URL.";
+        return notice(StatusCode::BAD_REQUEST, "Nowhere to return to", detail);
+    }
+    let url = reqwest::Url::parse(&asked.redirect_uri).ok();
+    let only: Vec<u32> = asked.category_id_list.split('|').filter_map(|id| id.parse().ok()).collect();
+    let sets = PERMISSIONS.iter().filter(|(id, ..)| only.is_empty() || only.contains(id));
+    render(
+        StatusCode::OK,
+        &Consent {
+            platform: &component.app_id,
+            pre_auth_code: &asked.pre_auth_code,
+            redirect_uri: &asked.redirect_uri,
+            redirect_host: url.as_ref().and_then(|url| url.host_str()).unwrap_or_default(),
+            accounts: choices(&simulator, &asked),
+            sets: sets.map(|(id, name, required)| Set { id: *id, name, required: *required }).collect(),
+            squares: squares(&asked.pre_auth_code),
+        },
+    )
+}
+
+/// The accounts that WeChat would offer: of the asked kind, and in good standing.
+fn choices(simulator: &Simulator, asked: &Asked) -> Vec<Choice> {
+    let world = simulator.world();
+    let offered = world.in_order().into_iter().filter(|account| {
+        let kind = match asked.auth_type.as_str() {
+            "1" => account.kind != Kind::MiniProgram,
+            "2" => account.kind == Kind::MiniProgram,
+            _ => true,
+        };
+        let right = if asked.biz_appid.is_empty() { kind } else { account.app_id == asked.biz_appid };
+        right && matches!(account.account_status, 1 | 18)
+    });
+    offered
+        .map(|account| Choice {
+            initial: account.name.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default(),
+            // As the script colours the same account.
+            tone: account.name.chars().map(u64::from).sum::<u64>() % 6,
+            description: account.description(),
+            followers: account.followers.total(),
+            bound: account.authorization.is_some(),
+            app_id: account.app_id.clone(),
+            name: account.name.clone(),
+        })
+        .collect()
+}
+
+/// `POST /_sim/consent`: the page's form.
+pub(super) async fn consent(
+    State(simulator): State<Simulator>,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Response {
+    let get = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
+    if get("decision").as_deref() != Some("grant") {
+        return notice(
+            StatusCode::OK,
+            "Not authorized",
+            "You refused. WeChat tells the platform nothing of it.",
+        );
+    }
+    let ids = fields.iter().filter(|(field, _)| field == "func_ids").filter_map(|(_, id)| id.parse().ok());
+    let grant = Grant {
+        app_id: get("app_id").unwrap_or_default(),
+        pre_auth_code: Some(get("pre_auth_code").unwrap_or_default()),
+        redirect_uri: get("redirect_uri"),
+        func_ids: Some(ids.collect()),
+        without_event: false,
+    };
+    match simulator.authorize(grant) {
+        Ok(granted) => Redirect::to(granted.redirect_url.as_deref().unwrap_or("/")).into_response(),
+        Err(error) => notice(StatusCode::BAD_REQUEST, "This did not work", &sentence(&error.errmsg)),
+    }
+}
+
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
+}
+
+/// Something that looks like a QR code: three finders, and squares that depend on `text`.
+fn squares(text: &str) -> Vec<(usize, usize)> {
+    let mut hash =
+        text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let mut out = Vec::new();
+    for y in 0..SIDE {
+        for x in 0..SIDE {
+            hash = hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let dark = match finder(x, y) {
+                Some(dark) => dark,
+                None => hash >> 63 == 1,
+            };
+            if dark {
+                out.push((x, y));
+            }
+        }
+    }
+    out
+}
+
+/// Whether a square of one of the three corner marks is dark; `None` outside of them.
+fn finder(x: usize, y: usize) -> Option<bool> {
+    let far = SIDE - 8;
+    let (x, y) = match (x < 8, y < 8, x >= far, y >= far) {
+        (true, true, ..) => (x, y),
+        (_, true, true, _) => (SIDE - 1 - x, y),
+        (true, _, _, true) => (x, SIDE - 1 - y),
+        _ => return None,
+    };
+    let ring = x.abs_diff(3).max(y.abs_diff(3));
+    Some(ring != 2 && ring < 4)
+}

@@ -1,0 +1,372 @@
+//! Pushes to the hub: sealed, signed, sent up to three times, and the reply read.
+//!
+//! Each attempt is sealed anew with its own timestamp and nonce, as WeChat does; what is inside (`MsgId`,
+//! `CreateTime`) stays. An attempt fails when there is no 2xx within five seconds.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::{AesKey, signature};
+use crate::faults::{FaultKind, strike};
+use crate::log::{Attempt, Delivery, Outcome};
+use crate::simulator::Simulator;
+use crate::state::chat::Side;
+use crate::xml::{Document, Xml};
+
+/// What a hub answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// The answer, or why there is none.
+pub type HubFuture<'a> = Pin<Box<dyn Future<Output = Result<HubAnswer, String>> + Send + 'a>>;
+
+/// How pushes reach the hub: HTTP, or a function call in tests.
+pub trait HubTransport: Send + Sync {
+    /// Posts an XML body to a URL with its query.
+    fn post(&self, url: String, body: String) -> HubFuture<'_>;
+}
+
+/// Over HTTP.
+pub struct HttpHub(reqwest::Client);
+
+impl HttpHub {
+    /// A client of its own, without proxies: the hub is near.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        // Another part of the process may have installed it already: both are the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::builder().no_proxy().build().map(Self)
+    }
+}
+
+impl HubTransport for HttpHub {
+    fn post(&self, url: String, body: String) -> HubFuture<'_> {
+        let sent = self.0.post(url).header("content-type", "text/xml").body(body).send();
+        Box::pin(async move {
+            let answer = sent.await.map_err(|error| error.without_url().to_string())?;
+            let status = answer.status().as_u16();
+            let body = answer.text().await.map_err(|error| error.without_url().to_string())?;
+            Ok(HubAnswer { status, body })
+        })
+    }
+}
+
+/// Nobody listens: every push fails. For tests that only call the API.
+pub struct NoHub;
+
+impl HubTransport for NoHub {
+    fn post(&self, _: String, _: String) -> HubFuture<'_> {
+        Box::pin(async { Err("no hub".to_owned()) })
+    }
+}
+
+/// Which of the hub's URLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Authorization events.
+    Component,
+    /// Messages and events of an account.
+    Message,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Component => "component",
+            Self::Message => "message",
+        }
+    }
+}
+
+/// One push, before encryption.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// Where to.
+    pub target: Target,
+    /// The `InfoType`, `MsgType` or `Event`, for the records.
+    pub kind: String,
+    /// The account in the path, of messages.
+    pub app_id: Option<String>,
+    /// The sender in the query, of messages.
+    pub openid: Option<String>,
+    /// The whole decrypted document.
+    pub plaintext: String,
+    /// Milliseconds to wait first.
+    #[serde(default)]
+    pub delay_ms: u64,
+}
+
+impl Simulator {
+    /// Sends a push now and waits until it is over.
+    pub async fn deliver(&self, push: Push) -> Delivery {
+        let path = format!("push/{}", push.target.name());
+        let fault = strike(&mut self.world().faults, &path, push.app_id.as_deref());
+        let mut delivery = self.started(&push);
+        if matches!(fault, Some(FaultKind::DropPush)) {
+            delivery.note = Some("a fault dropped it".into());
+            self.world().deliveries.add(delivery.clone());
+            return delivery;
+        }
+        let (attempts, timeout, pause) = {
+            let settings = &self.world().settings;
+            (settings.push_attempts, settings.push_timeout_ms, settings.push_pause_ms)
+        };
+        let mut answer = None;
+        for attempt in 0..attempts {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            let (url, body) = self.seal(&push);
+            let at = self.now();
+            let sent = tokio::time::timeout(Duration::from_millis(timeout), self.hub().post(url, body)).await;
+            let (status, error) = match sent {
+                Err(_) => (None, Some(format!("no answer within {timeout} ms"))),
+                Ok(Err(why)) => (None, Some(why)),
+                Ok(Ok(HubAnswer { status, body })) if (200..300).contains(&status) => {
+                    answer = Some(body);
+                    (Some(status), None)
+                }
+                Ok(Ok(HubAnswer { status, .. })) => (Some(status), Some(format!("HTTP {status}"))),
+            };
+            delivery.attempts.push(Attempt { at, status, error });
+            if answer.is_some() {
+                break;
+            }
+        }
+        if matches!(fault, Some(FaultKind::RepeatPush)) {
+            let (url, body) = self.seal(&push);
+            let _ = tokio::time::timeout(Duration::from_millis(timeout), self.hub().post(url, body)).await;
+        }
+        self.settle(&mut delivery, answer.as_deref());
+        self.world().deliveries.add(delivery.clone());
+        delivery
+    }
+
+    /// Records a push that WeChat has no reason to send.
+    pub(crate) fn withhold(&self, push: &Push, why: &str) -> Delivery {
+        let mut delivery = self.started(push);
+        delivery.note = Some(why.to_owned());
+        self.world().deliveries.add(delivery.clone());
+        delivery
+    }
+
+    fn started(&self, push: &Push) -> Delivery {
+        Delivery {
+            id: self.world().next(),
+            at: self.now(),
+            target: push.target.name().to_owned(),
+            kind: push.kind.clone(),
+            app_id: push.app_id.clone(),
+            openid: push.openid.clone(),
+            plaintext: push.plaintext.clone(),
+            attempts: Vec::new(),
+            outcome: Outcome::NotSent,
+            reply: None,
+            note: None,
+        }
+    }
+
+    /// The URL with its signatures, and the encrypted body, of one attempt.
+    pub(crate) fn seal(&self, push: &Push) -> (String, String) {
+        let (timestamp, nonce) = (self.now().to_string(), self.digits(10));
+        let (component, key) = self.platform();
+        let encrypted = key.seal(self.random_bytes(), &push.plaintext, &component.app_id);
+        let token = component.token.expose();
+        let plain = signature(&[token, &timestamp, &nonce]);
+        let whole = signature(&[token, &timestamp, &nonce, &encrypted]);
+        let openid = push.openid.as_ref().map(|id| format!("&openid={id}")).unwrap_or_default();
+        let query = format!(
+            "signature={plain}&timestamp={timestamp}&nonce={nonce}{openid}&encrypt_type=aes&msg_signature={whole}"
+        );
+        let recipient = Document::parse(&push.plaintext)
+            .and_then(|d| d.get("ToUserName").map(str::to_owned))
+            .unwrap_or_default();
+        let (url, body) = match push.target {
+            Target::Component => (self.component_url(), Xml::default().text("AppId", &component.app_id)),
+            Target::Message => (
+                self.message_url(push.app_id.as_deref().unwrap_or_default()),
+                Xml::default().text("ToUserName", &recipient),
+            ),
+        };
+        (format!("{url}?{query}"), body.text("Encrypt", &encrypted).build())
+    }
+
+    /// Reads the answer and shows the follower what they would see.
+    fn settle(&self, delivery: &mut Delivery, answer: Option<&str>) {
+        let (component, key) = self.platform();
+        delivery.outcome =
+            match answer.map(|body| read_reply(body, &component.app_id, component.token.expose(), &key)) {
+                None => Outcome::Failed,
+                Some(Ok(None)) => Outcome::Accepted,
+                Some(Ok(Some(reply))) => {
+                    delivery.reply = Some(reply);
+                    Outcome::Replied
+                }
+                Some(Err(why)) => {
+                    delivery.note = Some(why);
+                    Outcome::Malformed
+                }
+            };
+        let (Some(app_id), Some(openid)) = (&delivery.app_id, &delivery.openid) else { return };
+        let asked = Document::parse(&delivery.plaintext).unwrap_or_default();
+        match delivery.outcome {
+            Outcome::Replied => {
+                let reply = delivery.reply.clone().unwrap_or_default();
+                match passive(&reply, &asked) {
+                    Ok(Some((kind, text))) => {
+                        self.show(app_id, openid, Side::Account, "passive", &kind, text, reply.into());
+                    }
+                    Ok(None) => {}
+                    Err(why) => {
+                        delivery.note = Some(why);
+                        delivery.outcome = Outcome::Malformed;
+                    }
+                }
+            }
+            Outcome::Accepted | Outcome::Malformed | Outcome::Failed | Outcome::NotSent => {}
+        }
+        // WeChat shows it for messages; an event that went nowhere stays silent.
+        if matches!(delivery.outcome, Outcome::Failed | Outcome::Malformed)
+            && asked.get("MsgType") != Some("event")
+        {
+            let words = "该公众号提供的服务出现故障，请稍后再试";
+            self.show(
+                app_id,
+                openid,
+                Side::System,
+                "notice",
+                "fault",
+                words.into(),
+                delivery.note.clone().into(),
+            );
+        }
+    }
+}
+
+/// `None` for `success` and for an empty body; else the decrypted reply.
+fn read_reply(body: &str, component: &str, token: &str, key: &AesKey) -> Result<Option<String>, String> {
+    if body.is_empty() || body == "success" {
+        return Ok(None);
+    }
+    let envelope = Document::parse(body).ok_or("the answer is neither `success` nor XML")?;
+    let part = |name: &str| envelope.get(name).ok_or(format!("the reply has no {name}"));
+    let (encrypted, timestamp, nonce) = (part("Encrypt")?, part("TimeStamp")?, part("Nonce")?);
+    if signature(&[token, timestamp, nonce, encrypted]) != part("MsgSignature")? {
+        return Err("the reply's MsgSignature is wrong".into());
+    }
+    let (reply, app_id) = key.open(encrypted).map_err(|error| format!("the reply: {error}"))?;
+    if app_id != component {
+        return Err(format!("the reply ends with `{app_id}`, not with the component's app id"));
+    }
+    Ok(Some(reply))
+}
+
+/// What a phone shows of a passive reply, or nothing.
+fn passive(reply: &str, asked: &Document) -> Result<Option<(String, String)>, String> {
+    let read = Document::parse(reply).ok_or("the decrypted reply is not XML")?;
+    if read.get("ToUserName") != asked.get("FromUserName")
+        || read.get("FromUserName") != asked.get("ToUserName")
+    {
+        return Err("the reply's ToUserName and FromUserName are not those of the message, swapped".into());
+    }
+    if read.get("CreateTime").and_then(|t| t.parse::<i64>().ok()).is_none() {
+        return Err("the reply has no CreateTime".into());
+    }
+    let need = |path: &str| read.get(path).map(str::to_owned).ok_or(format!("the reply has no {path}"));
+    let kind = need("MsgType")?;
+    let text = match kind.as_str() {
+        "text" => need("Content")?,
+        "image" => format!("[picture {}]", need("Image/MediaId")?),
+        "voice" => format!("[voice {}]", need("Voice/MediaId")?),
+        "video" => format!("[video {}]", need("Video/MediaId")?),
+        "music" => format!("[music {}]", read.get("Music/Title").unwrap_or("untitled")),
+        "news" => match read.all("Articles/item/Title") {
+            // Since 2018 a reply with more than one article shows nothing.
+            [_] if read.get("ArticleCount") == Some("1") => {
+                format!("{}\n{}", need("Articles/item/Title")?, need("Articles/item/Url")?)
+            }
+            [] => return Err("the news reply has no article".into()),
+            _ => return Ok(None),
+        },
+        "transfer_customer_service" => return Ok(None),
+        other => return Err(format!("`{other}` is no type of passive reply")),
+    };
+    Ok(Some((kind, text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_accepted_only_as_wechat_does() {
+        let key = AesKey::decode("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG").unwrap();
+        let reply = |app: &str, token: &str| {
+            let sealed = key.seal([7; 16], "<xml/>", app);
+            let xml = Xml::default().text("Encrypt", &sealed).number("TimeStamp", 1).text("Nonce", "2");
+            xml.text("MsgSignature", &signature(&[token, "1", "2", &sealed])).build()
+        };
+        for (what, body, good) in [
+            ("success", "success".to_owned(), true),
+            ("nothing", String::new(), true),
+            ("JSON", "{}".to_owned(), false),
+            ("success with a line break", "success\n".to_owned(), false),
+            ("a right reply", reply("wxc", "t"), true),
+            ("another app id", reply("wxother", "t"), false),
+            ("another token", reply("wxc", "u"), false),
+        ] {
+            assert_eq!(read_reply(&body, "wxc", "t", &key).is_ok(), good, "{what}");
+        }
+    }
+
+    #[test]
+    fn passive_replies_swap_names_and_carry_one_article() {
+        let asked =
+            Document::parse("<xml><FromUserName>o1</FromUserName><ToUserName>gh_1</ToUserName></xml>")
+                .unwrap();
+        let reply = |rest: &str| {
+            format!(
+                "<xml><ToUserName>o1</ToUserName><FromUserName>gh_1</FromUserName><CreateTime>1</CreateTime>{rest}</xml>"
+            )
+        };
+        let item = "<item><Title>T</Title><Url>U</Url></item>";
+        for (what, xml, shown) in [
+            ("text", reply("<MsgType>text</MsgType><Content>hi</Content>"), Ok(Some("hi"))),
+            (
+                "one article",
+                reply(&format!(
+                    "<MsgType>news</MsgType><ArticleCount>1</ArticleCount><Articles>{item}</Articles>"
+                )),
+                Ok(Some("T\nU")),
+            ),
+            (
+                "two articles",
+                reply(&format!(
+                    "<MsgType>news</MsgType><ArticleCount>2</ArticleCount><Articles>{item}{item}</Articles>"
+                )),
+                Ok(None),
+            ),
+            ("a transfer", reply("<MsgType>transfer_customer_service</MsgType>"), Ok(None)),
+            ("a mini program", reply("<MsgType>miniprogrampage</MsgType>"), Err(())),
+            (
+                "names not swapped",
+                "<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName></xml>".into(),
+                Err(()),
+            ),
+        ] {
+            let got = passive(&xml, &asked).map(|s| s.map(|(_, text)| text)).map_err(|_| ());
+            assert_eq!(got, shown.map(|s| s.map(str::to_owned)), "{what}");
+        }
+    }
+}

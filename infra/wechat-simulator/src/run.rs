@@ -1,0 +1,65 @@
+//! What WeChat does by itself: a ticket every ten minutes, and queued pushes.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::log::{Delivery, Outcome};
+use crate::simulator::Simulator;
+
+/// After a ticket that nobody took: sooner than WeChat, since a person may just have started the hub.
+const TICKET_RETRY: Duration = Duration::from_secs(3);
+/// How old an unsaved chat may get.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+impl Simulator {
+    /// Pushes tickets and what is queued until `shutdown`. Pushes in flight are given up then, as when WeChat
+    /// cannot reach a hub.
+    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut deliveries: JoinSet<Delivery> = JoinSet::new();
+        let mut next_ticket = Instant::now();
+        let mut save = tokio::time::interval(SAVE_EVERY);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = tokio::time::sleep_until(next_ticket) => {
+                    next_ticket = Instant::now() + Duration::from_secs(self.settings().ticket_interval.max(1));
+                    let mut world = self.world();
+                    self.queue_ticket(&mut world);
+                }
+                () = self.wake().notified() => self.spawn_queued(&mut deliveries),
+                Some(Ok(delivery)) = deliveries.join_next(), if !deliveries.is_empty() => {
+                    if delivery.kind == "component_verify_ticket" && delivery.outcome == Outcome::Failed {
+                        next_ticket = next_ticket.min(Instant::now() + TICKET_RETRY);
+                    }
+                }
+                _ = save.tick() => self.save_now(),
+            }
+        }
+        self.save_now();
+    }
+
+    /// Sends everything that is queued, one after the other: for tests that do not [`Simulator::run`].
+    pub async fn deliver_pending(&self) -> Vec<Delivery> {
+        let mut done = Vec::new();
+        loop {
+            let next = self.world().outbox.pop_front();
+            let Some(push) = next else { return done };
+            done.push(self.deliver(push).await);
+        }
+    }
+
+    fn spawn_queued(&self, deliveries: &mut JoinSet<Delivery>) {
+        let queued: Vec<_> = self.world().outbox.drain(..).collect();
+        for push in queued {
+            let simulator = self.clone();
+            deliveries.spawn(async move {
+                tokio::time::sleep(Duration::from_millis(push.delay_ms)).await;
+                simulator.deliver(push).await
+            });
+        }
+    }
+}

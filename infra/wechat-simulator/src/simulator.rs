@@ -1,0 +1,275 @@
+//! The handle: one simulated WeChat, shared by its API, its pages, its pushes and its tests.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use shared::clock::Clock;
+use shared::config::Component;
+use shared::random::Random;
+use tokio::sync::Notify;
+
+use crate::crypto::{AesKey, CryptoError};
+use crate::error::ApiError;
+use crate::push::{HubTransport, Push};
+use crate::state::account::{Account, Kind, NewAccount, starting_templates};
+use crate::state::chat::{ChatItem, Side};
+use crate::state::follower::Followers;
+use crate::state::{Settings, World};
+
+/// What a simulator is made of.
+pub struct Parts {
+    /// The third-party platform's credentials, the same as the hub's.
+    pub component: Component,
+    /// The hub's base URL: pushes go to `{hub}/wechat/component` and `{hub}/wechat/accounts/$APPID$`.
+    pub hub_url: String,
+    /// Its time.
+    pub clock: Arc<dyn Clock>,
+    /// Its randomness: the same seed and the same calls give the same ids and tokens.
+    pub random: Arc<dyn Random>,
+    /// How pushes travel.
+    pub hub: Arc<dyn HubTransport>,
+}
+
+/// A simulated WeChat. Clones are the same one.
+#[derive(Clone)]
+pub struct Simulator(Arc<Inner>);
+
+struct Inner {
+    world: Mutex<World>,
+    platform: Mutex<(Component, AesKey)>,
+    component_url: String,
+    message_url: String,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    hub: Arc<dyn HubTransport>,
+    wake: Notify,
+    file: Mutex<Option<PathBuf>>,
+}
+
+impl Simulator {
+    /// A platform without accounts.
+    ///
+    /// # Errors
+    /// When the AES key is no key.
+    pub fn new(parts: Parts) -> Result<Self, CryptoError> {
+        let key = AesKey::decode(parts.component.aes_key.expose())?;
+        let hub = parts.hub_url.trim_end_matches('/');
+        Ok(Self(Arc::new(Inner {
+            world: Mutex::default(),
+            component_url: format!("{hub}/wechat/component"),
+            message_url: format!("{hub}/wechat/accounts/$APPID$"),
+            platform: Mutex::new((parts.component, key)),
+            clock: parts.clock,
+            random: parts.random,
+            hub: parts.hub,
+            wake: Notify::new(),
+            file: Mutex::default(),
+        })))
+    }
+
+    /// A platform with five accounts to try things on.
+    ///
+    /// # Errors
+    /// When the AES key is no key.
+    pub fn demo(parts: Parts) -> Result<Self, CryptoError> {
+        let simulator = Self::new(parts)?;
+        let account =
+            |app_id: &str, name: &str, kind, verify_type, followers, open_platform: Option<&str>| {
+                NewAccount {
+                    app_id: Some(app_id.into()),
+                    original_id: Some(format!("gh_{}", app_id.get(2..14).unwrap_or_default())),
+                    name: Some(name.into()),
+                    kind: Some(kind),
+                    verify_type: Some(verify_type),
+                    account_status: None,
+                    followers,
+                    open_platform: open_platform.map(str::to_owned),
+                }
+            };
+        for new in [
+            account("wx5a1b2c3d4e5f6071", "Harbour Coffee", Kind::Service, 0, 3, Some("harbour")),
+            account("wx6b2c3d4e5f607182", "Harbour Journal", Kind::Subscription, 0, 3, Some("harbour")),
+            account("wx7c3d4e5f60718293", "Corner Bakery", Kind::Service, -1, 2, None),
+            account("wx8d4e5f60718293a4", "City Museum", Kind::Service, 0, 25_000, Some("museum")),
+            account("wx9e5f60718293a4b5", "Harbour Orders", Kind::MiniProgram, 0, 0, None),
+        ] {
+            // The ids above differ, which is all that could be refused.
+            let _ = simulator.add_account(new);
+        }
+        Ok(simulator)
+    }
+
+    /// Adds an account.
+    ///
+    /// # Errors
+    /// 40013 when the app id is taken.
+    pub fn add_account(&self, new: NewAccount) -> Result<Account, ApiError> {
+        let now = self.now();
+        let app_id = new.app_id.unwrap_or_else(|| format!("wx{}", self.hex(16)));
+        let original_id = new.original_id.unwrap_or_else(|| format!("gh_{}", self.hex(12)));
+        let kind = new.kind.unwrap_or(Kind::Service);
+        let mut world = self.world();
+        if world.accounts.contains_key(&app_id) {
+            return Err(ApiError::with(40013, "this appid exists already"));
+        }
+        let order = world.next();
+        // Not random: the same account has the same followers after a restart without a file.
+        let seed = app_id.bytes().fold(11u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        let account = Account {
+            name: new.name.unwrap_or_else(|| format!("Account {order}")),
+            alias: format!("alias{order}"),
+            principal_name: "Simulated Trading Ltd".into(),
+            kind,
+            verify_type: new.verify_type.unwrap_or(0),
+            account_status: new.account_status.unwrap_or(1),
+            authorization: None,
+            followers: Followers::generated(seed, new.followers, new.open_platform.clone(), now),
+            open_platform: new.open_platform,
+            templates: if kind == Kind::Service { starting_templates() } else { Vec::new() },
+            options: [("location_report", "0"), ("voice_recognize", "0"), ("customer_service", "0")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            chats: Default::default(),
+            template_dedup: Default::default(),
+            order,
+            app_id: app_id.clone(),
+            original_id,
+        };
+        world.accounts.insert(app_id, account.clone());
+        world.dirty = true;
+        Ok(account)
+    }
+
+    /// One account, as it is now.
+    #[must_use]
+    pub fn account(&self, app_id: &str) -> Option<Account> {
+        self.world().accounts.get(app_id).cloned()
+    }
+
+    /// Lifetimes and habits, as they are now.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.world().settings.clone()
+    }
+
+    /// Changes lifetimes and habits, for what happens from now on.
+    pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
+        let mut world = self.world();
+        change(&mut world.settings);
+        world.dirty = true;
+    }
+
+    /// Takes another EncodingAESKey, as after a rotation in the console.
+    ///
+    /// # Errors
+    /// When it is no key.
+    pub fn rotate_aes_key(&self, encoded: &str) -> Result<(), CryptoError> {
+        let key = AesKey::decode(encoded)?;
+        self.0.platform.lock().unwrap_or_else(PoisonError::into_inner).1 = key;
+        Ok(())
+    }
+
+    /// The chat between an account and a follower, oldest line first.
+    #[must_use]
+    pub fn chat(&self, app_id: &str, openid: &str) -> Vec<ChatItem> {
+        let world = self.world();
+        let chat = world.accounts.get(app_id).and_then(|account| account.chats.get(openid));
+        chat.map(|chat| chat.items.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What the account sent to a follower: passive replies, customer-service and template messages.
+    #[must_use]
+    pub fn received(&self, app_id: &str, openid: &str) -> Vec<ChatItem> {
+        self.chat(app_id, openid).into_iter().filter(|item| item.side == Side::Account).collect()
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn platform(&self) -> (Component, AesKey) {
+        self.0.platform.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.0.clock.unix()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn random(&self) -> &dyn Random {
+        &*self.0.random
+    }
+
+    pub(crate) fn hub(&self) -> &dyn HubTransport {
+        &*self.0.hub
+    }
+
+    pub(crate) fn component_url(&self) -> String {
+        self.0.component_url.clone()
+    }
+
+    pub(crate) fn message_url(&self, app_id: &str) -> String {
+        self.0.message_url.replace("$APPID$", app_id)
+    }
+
+    pub(crate) fn wake(&self) -> &Notify {
+        &self.0.wake
+    }
+
+    pub(crate) fn file(&self) -> MutexGuard<'_, Option<PathBuf>> {
+        self.0.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a push; [`Simulator::run`] or [`Simulator::deliver_pending`] sends it.
+    pub(crate) fn enqueue(&self, world: &mut World, push: Push) {
+        world.outbox.push_back(push);
+        world.dirty = true;
+        self.0.wake.notify_one();
+    }
+
+    pub(crate) fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.random.fill(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn hex(&self, digits: usize) -> String {
+        self.random_bytes::<64>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .chars()
+            .take(digits)
+            .collect()
+    }
+
+    pub(crate) fn digits(&self, count: usize) -> String {
+        (0..count).map(|_| char::from(b'0' + u8::try_from(self.0.random.below(10)).unwrap_or(0))).collect()
+    }
+
+    /// Adds a line to a chat.
+    #[expect(clippy::too_many_arguments, reason = "a chat line has these parts")]
+    pub(crate) fn show(
+        &self,
+        app_id: &str,
+        openid: &str,
+        side: Side,
+        channel: &str,
+        kind: &str,
+        text: String,
+        data: Value,
+    ) {
+        let at = self.now();
+        let mut world = self.world();
+        let id = world.next();
+        world.dirty = true;
+        if let Some(account) = world.accounts.get_mut(app_id) {
+            let item = ChatItem { id, at, side, channel: channel.into(), kind: kind.into(), text, data };
+            account.chats.entry(openid.into()).or_default().push(item);
+        }
+    }
+}

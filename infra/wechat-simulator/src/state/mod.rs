@@ -1,0 +1,144 @@
+//! Everything that the simulated platform knows. Plain data: it is saved as it is.
+
+pub mod account;
+pub mod chat;
+pub mod follower;
+pub mod quota;
+pub mod tokens;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ApiError;
+use crate::faults::Fault;
+use crate::log::{CallLog, Deliveries};
+use crate::push::Push;
+use account::Account;
+use quota::Quotas;
+use tokens::Tokens;
+
+/// Lifetimes and habits that tests change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `expires_in` of `component_access_token`, seconds.
+    pub component_token_lifetime: i64,
+    /// `expires_in` of `authorizer_access_token`, seconds.
+    pub authorizer_token_lifetime: i64,
+    /// How long a replaced token is still taken, seconds.
+    pub token_grace: i64,
+    /// Whether each refresh gives a new refresh token (the old one is taken for `token_grace` more).
+    pub rotate_refresh_tokens: bool,
+    /// `expires_in` of a `pre_auth_code`, seconds.
+    pub pre_auth_code_lifetime: i64,
+    /// `expires_in` of an authorization code, seconds.
+    pub auth_code_lifetime: i64,
+    /// Between two ticket pushes, seconds.
+    pub ticket_interval: u64,
+    /// How long a ticket is taken, seconds.
+    pub ticket_lifetime: i64,
+    /// Before each API answer, milliseconds.
+    pub latency_ms: u64,
+    /// How long the hub has to answer a push, milliseconds.
+    pub push_timeout_ms: u64,
+    /// Between two attempts of one push, milliseconds.
+    pub push_pause_ms: u64,
+    /// Attempts of one push.
+    pub push_attempts: u32,
+    /// Before the result of a template message is pushed, milliseconds.
+    pub result_delay_ms: u64,
+    /// `openid`s in a page of `user/get`.
+    pub followers_page: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            component_token_lifetime: 7200,
+            authorizer_token_lifetime: 7200,
+            token_grace: 300,
+            rotate_refresh_tokens: false,
+            pre_auth_code_lifetime: 600,
+            auth_code_lifetime: 600,
+            ticket_interval: 600,
+            ticket_lifetime: 12 * 3600,
+            latency_ms: 0,
+            push_timeout_ms: 5000,
+            push_pause_ms: 200,
+            push_attempts: 3,
+            result_delay_ms: 1000,
+            followers_page: 10_000,
+        }
+    }
+}
+
+/// A code that leads a browser to the authorization page.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PreAuthCode {
+    pub expires_at: i64,
+    pub used: bool,
+}
+
+/// A code that stands for a grant, once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AuthCode {
+    pub app_id: String,
+    pub expires_at: i64,
+    pub used: bool,
+}
+
+/// The platform.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct World {
+    pub settings: Settings,
+    /// Tickets and when they were made, newest last.
+    pub tickets: VecDeque<(String, i64)>,
+    /// Whether `api_start_push_ticket` was called, or the first ticket sent.
+    pub pushing: bool,
+    pub tokens: Tokens,
+    pub pre_auth_codes: BTreeMap<String, PreAuthCode>,
+    pub auth_codes: BTreeMap<String, AuthCode>,
+    pub accounts: BTreeMap<String, Account>,
+    pub quotas: Quotas,
+    pub outbox: VecDeque<Push>,
+    /// Rises: message ids, chat lines, accounts.
+    pub counter: u64,
+    #[serde(skip)]
+    pub faults: Vec<Fault>,
+    #[serde(skip)]
+    pub calls: CallLog,
+    #[serde(skip)]
+    pub deliveries: Deliveries,
+    /// Set by every change that a restart must not lose.
+    #[serde(skip)]
+    pub dirty: bool,
+}
+
+impl World {
+    pub fn next(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    /// A 64-bit id as WeChat's `MsgId`.
+    pub fn next_msg_id(&mut self) -> u64 {
+        24_571_903_381_120_000 + self.next()
+    }
+
+    pub fn account(&self, app_id: &str) -> Result<&Account, ApiError> {
+        self.accounts.get(app_id).ok_or_else(|| ApiError::new(40013))
+    }
+
+    pub fn account_mut(&mut self, app_id: &str) -> Result<&mut Account, ApiError> {
+        self.accounts.get_mut(app_id).ok_or_else(|| ApiError::new(40013))
+    }
+
+    /// Accounts in the order in which they were made.
+    pub fn in_order(&self) -> Vec<&Account> {
+        let mut accounts: Vec<_> = self.accounts.values().collect();
+        accounts.sort_by_key(|account| account.order);
+        accounts
+    }
+}

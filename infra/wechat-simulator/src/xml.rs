@@ -1,0 +1,161 @@
+//! WeChat's XML: written with CDATA, read into paths.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+/// A body that we never need to read more of than this.
+const MAX_DEPTH: usize = 16;
+
+/// Builds one flat or nested `<xml>` document.
+#[derive(Debug, Default, Clone)]
+pub struct Xml(String);
+
+impl Xml {
+    /// `<name><![CDATA[value]]></name>`.
+    #[must_use]
+    pub fn text(mut self, name: &str, value: &str) -> Self {
+        // `]]>` inside the value would end the section: split it over two.
+        let value = value.replace("]]>", "]]]]><![CDATA[>");
+        let _ = write!(self.0, "<{name}><![CDATA[{value}]]></{name}>");
+        self
+    }
+
+    /// `<name>value</name>`, as WeChat writes numbers.
+    #[must_use]
+    pub fn number(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        let _ = write!(self.0, "<{name}>{value}</{name}>");
+        self
+    }
+
+    /// The elements of another one after these.
+    #[must_use]
+    pub fn then(mut self, other: &Self) -> Self {
+        self.0.push_str(&other.0);
+        self
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn build(self) -> String {
+        format!("<xml>{}</xml>", self.0)
+    }
+}
+
+/// What an XML document says: path (`Articles/item/Title`, without the root) to text; a repeated path keeps
+/// every value.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Document(BTreeMap<String, Vec<String>>);
+
+impl Document {
+    /// Reads a document whose root is `xml`. DTDs are refused, entities other than the five are too.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut reader = Reader::from_str(text);
+        let (mut path, mut document): (Vec<String>, _) = (Vec::new(), Self::default());
+        let mut current = String::new();
+        let mut closed = false;
+        loop {
+            match reader.read_event().ok()? {
+                Event::Start(tag) => {
+                    let name = tag.name().as_ref().to_owned();
+                    if closed || path.len() >= MAX_DEPTH || (path.is_empty() && name != "xml") {
+                        return None;
+                    }
+                    path.push(name);
+                    current.clear();
+                }
+                Event::Empty(tag) => {
+                    path.push(tag.name().as_ref().to_owned());
+                    document.put(&path, "");
+                    path.pop();
+                }
+                Event::Text(text) => current.push_str(&text),
+                Event::CData(text) => current.push_str(&text),
+                Event::GeneralRef(entity) => current.push(match entity.resolve_char_ref().ok()? {
+                    Some(character) => character,
+                    None => match &*entity {
+                        "lt" => '<',
+                        "gt" => '>',
+                        "amp" => '&',
+                        "quot" => '"',
+                        "apos" => '\'',
+                        _ => return None,
+                    },
+                }),
+                Event::End(_) => {
+                    document.put(&path, current.trim());
+                    path.pop();
+                    current.clear();
+                    closed = path.is_empty();
+                }
+                Event::DocType(_) => return None,
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        closed.then_some(document)
+    }
+
+    fn put(&mut self, path: &[String], value: &str) {
+        if let Some((_, inner)) = path.split_first()
+            && !inner.is_empty()
+        {
+            self.0.entry(inner.join("/")).or_default().push(value.to_owned());
+        }
+    }
+
+    /// The first value at `path`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&str> {
+        self.0.get(path).and_then(|values| values.first()).map(String::as_str)
+    }
+
+    /// Every value at `path`.
+    #[must_use]
+    pub fn all(&self, path: &str) -> &[String] {
+        self.0.get(path).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let xml = Xml::default().text("Content", "a ]]> b & <c>").number("CreateTime", 7).build();
+        let read = Document::parse(&xml).unwrap();
+        assert_eq!(read.get("Content"), Some("a ]]> b & <c>"));
+        assert_eq!(read.get("CreateTime"), Some("7"));
+    }
+
+    #[test]
+    fn nested_and_bare_values_are_read() {
+        let read = Document::parse(
+            "<xml><A>x &amp; &#20013;</A><L><item><T><![CDATA[1]]></T></item><item><T>2</T></item></L><E/></xml>",
+        )
+        .unwrap();
+        assert_eq!(read.get("A"), Some("x & 中"));
+        assert_eq!(read.all("L/item/T"), ["1", "2"]);
+        assert_eq!(read.get("E"), Some(""));
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused() {
+        for bad in [
+            "",
+            "success",
+            "<xml>",
+            "{}",
+            "<a></a>",
+            "<xml><a></xml>",
+            "<!DOCTYPE x []><xml></xml>",
+            "<xml>&x;</xml>",
+        ] {
+            assert_eq!(Document::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+use serde_json::json;
+use wechat_simulator::{Fault, FaultKind, NoAnswer};
+
+use crate::support::{BIG, SERVICE, World, errcode};
+
+const LIST: &str = "/cgi-bin/user/get";
+
+#[tokio::test(start_paused = true)]
+async fn answers_go_wrong_as_asked_and_then_right_again() {
+    let world = World::new().await;
+    let (token, refresh) = world.bind(SERVICE).await;
+    let target = format!("{LIST}?access_token={token}");
+    for (kind, expected) in
+        [(FaultKind::Error { errcode: -1 }, -1), (FaultKind::Error { errcode: 45009 }, 45009)]
+    {
+        world.simulator.fault(Fault::once(LIST, kind));
+        assert_eq!(errcode(&world.get(&target).await), expected);
+    }
+    world.simulator.fault(Fault::once(LIST, FaultKind::Http { status: 502 }));
+    let answer = world.simulator.request("GET", &target, "").await.unwrap();
+    assert_eq!((answer.status, answer.content_type), (502, "text/html"));
+    world.simulator.fault(Fault::once(LIST, FaultKind::Timeout));
+    assert_eq!(world.simulator.request("GET", &target, "").await, Err(NoAnswer));
+    assert_eq!(errcode(&world.get(&target).await), 0);
+    let counter = world.simulator.calls(LIST);
+    assert_eq!((counter.calls, counter.ok), (5, 1));
+
+    let path = "/cgi-bin/component/api_authorizer_token";
+    world.simulator.fault(Fault::once(path, FaultKind::LostResponse));
+    let before = world.simulator.tokens_issued(Some(SERVICE));
+    let body = json!({"component_appid": crate::support::COMPONENT, "authorizer_appid": SERVICE, "authorizer_refresh_token": refresh});
+    let target = format!("{path}?component_access_token={}", world.component_token);
+    assert_eq!(world.simulator.request("POST", &target, &body.to_string()).await, Err(NoAnswer));
+    assert_eq!(world.simulator.tokens_issued(Some(SERVICE)), before + 1, "it had its effect");
+}
+
+#[tokio::test]
+async fn pages_of_followers_go_wrong_as_asked() {
+    let world = World::new().await;
+    let (token, _) = world.bind(BIG).await;
+    let first = world.get(&format!("{LIST}?access_token={token}")).await;
+    let next = first["next_openid"].as_str().unwrap().to_owned();
+    let page = async |kind: FaultKind| {
+        world.simulator.fault(Fault::once(LIST, kind).only(BIG));
+        world.get(&format!("{LIST}?access_token={token}&next_openid={next}")).await
+    };
+    assert_eq!(page(FaultKind::DuplicatePage).await["data"], first["data"]);
+    assert_eq!(page(FaultKind::EmptyData).await["data"], json!({"openid": []}));
+    assert_eq!(page(FaultKind::CountMismatch).await["count"], 10_007);
+    assert_eq!(page(FaultKind::NullList).await["data"], json!({"openid": null}));
+    assert_eq!(page(FaultKind::StuckCursor).await["next_openid"], next.as_str());
+}
+
+#[tokio::test]
+async fn tokens_can_be_made_to_expire_or_to_be_unknown() {
+    let world = World::new().await;
+    let (token, _) = world.bind(SERVICE).await;
+    let target = format!("{LIST}?access_token={token}");
+    world.simulator.expire_tokens(Some(SERVICE));
+    assert_eq!(errcode(&world.get(&target).await), 42001);
+    world.simulator.invalidate_tokens(Some(SERVICE));
+    assert_eq!(errcode(&world.get(&target).await), 40001);
+}
