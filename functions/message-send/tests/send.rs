@@ -1,5 +1,6 @@
 //! The function against an embedded database and a WeChat of our own.
 
+#[cfg(test)]
 mod world;
 
 use futures::future::join_all;
