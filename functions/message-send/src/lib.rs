@@ -1,1 +1,27 @@
-//! placeholder
+//! Messages to fans: decided by WeChat's rules, sent once, in order for each fan.
+//!
+//! A batch goes in rounds: the first job of every group, then the second, and so on, so that one request to the
+//! database serves a whole round. After a job that failed, the rest of its group waits with it.
+
+mod batch;
+mod claim;
+mod decide;
+mod found;
+mod ground;
+mod outcome;
+mod release_check;
+mod send;
+mod template_result;
+
+use std::sync::Arc;
+
+use shared::{app::App, function::Function, queue::batch::items};
+
+/// The function: takes `SendJob`s from its queue.
+#[must_use]
+pub fn function(app: Arc<App>) -> Function {
+    Function::new().sqs(move |event| {
+        let app = Arc::clone(&app);
+        async move { batch::run(&app, items(event)).await }
+    })
+}

@@ -7,13 +7,10 @@ use super::{
     Store,
     fans::FanId,
     keys,
-    table::{Attributes, Update, Written, any, item, n, read, s},
+    table::{Attributes, Update, Written, any, item, read},
     timeline::StoredEvent,
 };
-use crate::{
-    error::Error,
-    model::window::{WindowKind, Windows},
-};
+use crate::error::Error;
 
 /// How long messages are kept, seconds: 90 days.
 pub const KEPT_SECONDS: i64 = 90 * 24 * 3600;
@@ -84,19 +81,9 @@ pub struct Message {
     pub sent_at: Option<i64>,
     /// When a worker took it (last), unix seconds.
     pub claimed_at: Option<i64>,
-    /// When a worker first took it for a template message, unix seconds: WeChat deduplicates for 10 minutes.
+    /// The earliest time since which a template message may have gone out, unix seconds: WeChat deduplicates
+    /// for 10 minutes from there. Gone where surely nothing went out.
     pub first_claimed_at: Option<i64>,
-}
-
-/// What a claim found.
-#[derive(Debug)]
-pub enum Claimed {
-    /// It is ours.
-    Yes,
-    /// Somebody took it before.
-    No(Box<Message>),
-    /// There is no such message.
-    Gone,
 }
 
 impl Store {
@@ -118,70 +105,6 @@ impl Store {
     pub async fn message(&self, tenant: &str, id: &str) -> Result<Option<Message>, Error> {
         let found: Option<Message> = self.get(&self.work, &keys::message(id)).await?;
         Ok(found.filter(|m| m.tenant_id == tenant))
-    }
-
-    /// Takes a queued message.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn claim_message(&self, id: &str) -> Result<Claimed, Error> {
-        let now = self.clock.unix();
-        let update = Update::new()
-            .set("status", any(&MessageStatus::Sending)?)
-            .set("claimed_at", n(now))
-            .set_if_absent("first_claimed_at", n(now))
-            .when("#status = :queued", &[(":queued", any(&MessageStatus::Queued)?)]);
-        match self.update(&self.work, &keys::message(id), update).await? {
-            Written::Done(_) => Ok(Claimed::Yes),
-            Written::Refused(Some(before)) => Ok(Claimed::No(Box::new(read(before)?))),
-            Written::Refused(None) => Ok(Claimed::Gone),
-        }
-    }
-
-    /// Takes several queued messages in one request; answers for each whether it is ours.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn claim_messages(&self, ids: &[&str]) -> Result<Vec<bool>, Error> {
-        let now = self.clock.unix();
-        let table = &self.work;
-        let statements = ids
-            .iter()
-            .map(|id| {
-                let key = keys::message(id);
-                let text = format!(
-                    "UPDATE \"{table}\" SET \"status\" = ? SET claimed_at = ? SET first_claimed_at = ? \
-                     WHERE pk = ? AND sk = ? AND \"status\" = ?"
-                );
-                let (sending, queued) = (any(&MessageStatus::Sending)?, any(&MessageStatus::Queued)?);
-                Ok((text, vec![sending, n(now), n(now), s(key.pk), s(key.sk), queued]))
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
-        self.statements(statements).await
-    }
-
-    /// Uses one send of each fan's window in one request; answers for each whether the ledger still was as read.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn use_windows(&self, uses: &[(FanId<'_>, WindowKind, Windows)]) -> Result<Vec<bool>, Error> {
-        let table = &self.customers;
-        let statements = uses
-            .iter()
-            .map(|(fan, kind, windows)| {
-                let (at_name, used_name, at, used) = match kind {
-                    WindowKind::Message => ("message_at", "message_used", windows.message_at, windows.message_used),
-                    WindowKind::Menu => ("menu_at", "menu_used", windows.menu_at, windows.menu_used),
-                    WindowKind::Follow => ("follow_at", "follow_used", windows.follow_at, windows.follow_used),
-                };
-                let key = keys::fan(fan.tenant, fan.app_id, fan.open_id);
-                let text = format!(
-                    "UPDATE \"{table}\" SET {used_name} = ? WHERE pk = ? AND sk = ? AND {at_name} = ? AND {used_name} = ?"
-                );
-                (text, vec![n(used + 1), s(key.pk), s(key.sk), n(at.unwrap_or(0)), n(used)])
-            })
-            .collect();
-        self.statements(statements).await
     }
 
     /// Puts messages that this worker holds, with the events that tell of them, in one request.
@@ -237,17 +160,6 @@ impl Store {
             .set_some("error", error.map(any).transpose()?)
             .when("#status = :sent", &[(":sent", any(&MessageStatus::Sent)?)]);
         Ok(self.update(&self.work, &keys::message(id), update).await?.done())
-    }
-
-    /// Gives a claimed message back, to be taken again.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn requeue_message(&self, id: &str) -> Result<(), Error> {
-        let update = Update::new()
-            .set("status", any(&MessageStatus::Queued)?)
-            .when("#status = :sending", &[(":sending", any(&MessageStatus::Sending)?)]);
-        self.update(&self.work, &keys::message(id), update).await.map(drop)
     }
 }
 

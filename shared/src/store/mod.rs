@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod bindings;
+pub mod claims;
 pub mod credentials;
 pub mod customers;
 pub mod fans;

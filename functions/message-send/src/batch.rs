@@ -1,0 +1,148 @@
+//! A batch in rounds, and what becomes of the jobs that are not done.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
+
+use futures::future::{join, join_all};
+use shared::{
+    app::App,
+    queue::{batch::Item, jobs::SendJob},
+};
+
+use crate::{
+    release_check,
+    send::{self, Work},
+    template_result,
+};
+
+/// After so long no new round begins, seconds: one takes up to 10 for WeChat's answer and may wait for a token,
+/// and the function has 30.
+const BUDGET_SECONDS: i64 = 8;
+/// When jobs that the budget did not reach come again.
+const SOON: Duration = Duration::from_secs(1);
+
+type Queued = VecDeque<Item<SendJob>>;
+
+/// Handles a batch; answers the ids of the jobs that are not done.
+pub async fn run(app: &App, items: Vec<Item<SendJob>>) -> Vec<String> {
+    let until = app.clock.unix() + BUDGET_SECONDS;
+    let mut groups = grouped(items);
+    let mut undone: Vec<(Item<()>, Option<Duration>)> = Vec::new();
+    loop {
+        let heads = heads(&mut groups);
+        if heads.is_empty() {
+            break;
+        }
+        for (group, item, end) in round(app, heads).await {
+            if let Some(wait) = end {
+                undone.push((item, wait));
+                let rest = groups.get_mut(group).map(std::mem::take).unwrap_or_default();
+                undone.extend(rest.into_iter().map(|later| (about(later).1, wait)));
+            }
+        }
+        if app.clock.unix() >= until {
+            let rest = groups.iter_mut().flat_map(std::mem::take);
+            undone.extend(rest.map(|later| (about(later).1, Some(SOON))));
+        }
+    }
+    join_all(undone.iter().map(|(item, wait)| postpone(app, item, *wait))).await;
+    undone.into_iter().map(|(item, _)| item.message_id).collect()
+}
+
+/// One queue for each group, in the order of the batch. A job without a group is one of its own.
+fn grouped(items: Vec<Item<SendJob>>) -> Vec<Queued> {
+    let mut names: Vec<String> = Vec::new();
+    let mut groups: Vec<Queued> = Vec::new();
+    for item in items {
+        let known = names.iter().position(|name| !name.is_empty() && *name == item.group);
+        match known.and_then(|n| groups.get_mut(n)) {
+            Some(group) => group.push_back(item),
+            None => {
+                names.push(item.group.clone());
+                groups.push(VecDeque::from([item]));
+            }
+        }
+    }
+    groups
+}
+
+/// The first of every group, at most one for each fan.
+fn heads(groups: &mut [Queued]) -> Vec<(usize, Item<SendJob>)> {
+    let mut fans = HashSet::new();
+    let mut heads = Vec::new();
+    for (n, group) in groups.iter_mut().enumerate() {
+        let fan = match group.front().and_then(|item| item.job.as_ref()) {
+            Some(SendJob::MessageV1 { app_id, to, .. }) => Some((app_id.clone(), to.clone())),
+            _ => None,
+        };
+        if fan.is_none_or(|fan| fans.insert(fan))
+            && let Some(item) = group.pop_front()
+        {
+            heads.push((n, item));
+        }
+    }
+    heads
+}
+
+fn about(item: Item<SendJob>) -> (Option<SendJob>, Item<()>) {
+    let Item { job, message_id, receipt_handle, group, receive_count } = item;
+    (job, Item { job: None, message_id, receipt_handle, group, receive_count })
+}
+
+/// [`None`] for a job that is done; else when it comes again, where that is not for the queue to say.
+type End = Option<Option<Duration>>;
+
+async fn round(app: &App, heads: Vec<(usize, Item<SendJob>)>) -> Vec<(usize, Item<()>, End)> {
+    let (mut works, mut messages, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for (group, item) in heads {
+        let (job, item) = about(item);
+        match job {
+            Some(SendJob::MessageV1 { message_id, tenant_id, app_id, to, content, template, created_at }) => {
+                works.push(Work {
+                    id: message_id,
+                    tenant_id,
+                    app_id,
+                    to,
+                    content: content.filter(|c| !c.is_null()),
+                    template: template.filter(|t| !t.is_null()),
+                    created_at,
+                    receives: item.receive_count,
+                });
+                messages.push((group, item));
+            }
+            other => others.push((group, item, other)),
+        }
+    }
+    let rest = others.into_iter().map(|(group, item, job)| async move {
+        let end = single(app, job, item.receive_count).await;
+        (group, item, end)
+    });
+    let (ends, mut all) = join(send::round(app, &works), join_all(rest)).await;
+    all.extend(messages.into_iter().zip(ends).map(|((group, item), end)| (group, item, end.map(Some))));
+    all
+}
+
+/// A job that is no message.
+async fn single(app: &App, job: Option<SendJob>, receives: u32) -> End {
+    match job {
+        Some(SendJob::TemplateResultV1 { tenant_id, app_id, wechat_msg_id, status }) => {
+            template_result::settle(app, &tenant_id, &app_id, &wechat_msg_id, &status, receives)
+                .await
+                .map(Some)
+        }
+        Some(SendJob::ReleaseCheckV1 { app_id, code, open_id }) => {
+            release_check::answer(app, &app_id, &code, &open_id, receives).await.map(Some)
+        }
+        // Stays in the queue and ends among the dead letters, where an operator sees it.
+        Some(SendJob::MessageV1 { .. }) | None => Some(None),
+    }
+}
+
+async fn postpone(app: &App, item: &Item<()>, wait: Option<Duration>) {
+    let Some(wait) = wait else { return };
+    if let Err(error) = app.queues.postpone_send(&item.receipt_handle, wait).await {
+        tracing::warn!(%error, "a job could not be postponed and comes when the queue says: {error}");
+    }
+}

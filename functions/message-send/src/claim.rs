@@ -1,0 +1,213 @@
+//! Taking the messages of a round, so that one worker has each, and a send of the window that each goes by.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use shared::{
+    app::App,
+    error::Error,
+    model::window::WindowKind,
+    store::{
+        claims::{Reclaim, WindowUse},
+        fans::FanId,
+        messages::Channel,
+    },
+};
+
+use crate::{
+    decide::{Plan, Refusal, decide},
+    found::{Found, found},
+    ground::Ground,
+    send::Work,
+};
+
+/// How often a message whose window changed under it is decided anew.
+const RACES: usize = 4;
+/// How often giving a message back is tried.
+const GIVE_BACK_TRIES: u32 = 3;
+/// Between two such tries.
+const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
+
+/// A message that is ours.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    /// Names the claim.
+    pub claimed_at: i64,
+    /// How it goes out.
+    pub way: Way,
+    /// An earlier try may have reached the fan.
+    pub may_have_happened: bool,
+}
+
+/// How a message that is ours goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To WeChat.
+    Send(Channel),
+    /// To WeChat, once a send of this window is taken.
+    Window(WindowKind),
+    /// Not.
+    Refuse(Refusal),
+    /// Not: it may have gone out before.
+    Unknown,
+}
+
+impl From<Plan> for Way {
+    fn from(plan: Plan) -> Self {
+        match plan {
+            Plan::CustomerService(Some(kind)) => Self::Window(kind),
+            Plan::CustomerService(None) => Self::Send(Channel::CustomerService),
+            Plan::Template => Self::Send(Channel::Template),
+            Plan::Fail(why) => Self::Refuse(why),
+        }
+    }
+}
+
+impl Way {
+    fn channel(self) -> Option<Channel> {
+        match self {
+            Self::Send(channel) => Some(channel),
+            Self::Window(_) => Some(Channel::CustomerService),
+            Self::Refuse(_) | Self::Unknown => None,
+        }
+    }
+}
+
+/// What the round's one request did for a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Claimed {
+    /// Names the claim.
+    pub at: i64,
+    /// It is ours.
+    pub ours: bool,
+    /// A send of the window is taken.
+    pub used: bool,
+}
+
+/// Takes messages that nobody took before, in one request.
+pub async fn first(app: &App, planned: &[(&Work, &Ground, Plan)]) -> Result<Vec<Claimed>, Error> {
+    if planned.is_empty() {
+        return Ok(Vec::new());
+    }
+    let claims: Vec<_> =
+        planned.iter().map(|(work, _, plan)| (work.id.as_str(), Way::from(*plan).channel())).collect();
+    let uses: Vec<_> = planned
+        .iter()
+        .filter_map(|(work, ground, plan)| match plan {
+            Plan::CustomerService(Some(kind)) => {
+                Some(WindowUse { fan: work.fan(), kind: *kind, windows: ground.windows(&work.to) })
+            }
+            _ => None,
+        })
+        .collect();
+    let at = app.clock.unix();
+    let (ours, used) = match app.store.claim_messages(at, &claims, &uses).await {
+        Ok(held) => held,
+        Err(error) => {
+            // Some may be ours all the same, and nothing was sent.
+            join_all(planned.iter().map(|(work, ..)| give_back(app, work, at, false))).await;
+            return Err(error);
+        }
+    };
+    let mut used = used.into_iter();
+    let claimed = planned.iter().zip(ours).map(|((.., plan), ours)| {
+        let used = matches!(plan, Plan::CustomerService(Some(_))) && used.next().unwrap_or_default();
+        Claimed { at, ours, used }
+    });
+    Ok(claimed.collect())
+}
+
+/// What became of a message that somebody took before.
+#[derive(Debug)]
+pub enum Again {
+    /// Its end is known, or it is gone.
+    Ended,
+    /// Later.
+    Later(Duration),
+    /// It is ours.
+    Ours(Held),
+}
+
+/// Takes a message that somebody took before, as far as the rule for crashes allows. `counted`: a send of the
+/// window is taken for it.
+pub async fn again(app: &App, work: &Work, ground: &Ground, counted: bool) -> Result<Again, Error> {
+    let Some(message) = app.store.message(&work.tenant_id, &work.id).await? else {
+        tracing::warn!(message_id = work.id, "there is no such message any more; its job is dropped");
+        return Ok(Again::Ended);
+    };
+    let now = app.clock.unix();
+    let (after, way, may_have_happened) = match found(&message, now) {
+        Found::Ended => return Ok(Again::Ended),
+        Found::Busy(wait) => return Ok(Again::Later(wait)),
+        Found::Free { after, counted: before } => {
+            (after, Way::from(ground.plan(work, counted || before, now)), false)
+        }
+        Found::Resend { after } => (after, Way::Send(Channel::Template), true),
+        Found::Unknown { after } => (after, Way::Unknown, true),
+    };
+    let claim = Reclaim { id: &work.id, at: now, channel: way.channel(), after, may_have_happened };
+    if app.store.reclaim_message(&claim).await? {
+        Ok(Again::Ours(Held { claimed_at: now, way, may_have_happened }))
+    } else {
+        Ok(Again::Later(Duration::from_secs(1)))
+    }
+}
+
+/// Takes a send of the window; decides anew where it changed meanwhile.
+pub async fn window(
+    app: &App,
+    work: &Work,
+    ground: &Ground,
+    claimed_at: i64,
+    mut known: Option<WindowKind>,
+) -> Result<Way, Error> {
+    let mut windows = ground.windows(&work.to);
+    for _ in 0..RACES {
+        if let Some(kind) = known.take()
+            && app.store.use_window(&WindowUse { fan: work.fan(), kind, windows }).await?
+        {
+            return Ok(Way::Send(Channel::CustomerService));
+        }
+        let fans = app.store.fans(&work.tenant_id, &work.app_id, &[&work.to]).await?;
+        windows = fans.first().map(shared::store::fans::Fan::windows).unwrap_or_default();
+        match decide(ground.standing, work.carries(), &windows, false, app.clock.unix()) {
+            Plan::CustomerService(kind) => known = kind,
+            Plan::Template => {
+                return to_template(app, work, claimed_at).await.map(|()| Way::Send(Channel::Template));
+            }
+            Plan::Fail(why) => return Ok(Way::Refuse(why)),
+        }
+    }
+    Err(Error::Store("a reply window is used by several at once".into()))
+}
+
+/// Notes that a message of ours goes out as a template, before it does: the rule for crashes reads it.
+pub async fn to_template(app: &App, work: &Work, claimed_at: i64) -> Result<(), Error> {
+    if app.store.switch_channel(&work.id, claimed_at, Channel::Template).await? {
+        Ok(())
+    } else {
+        Err(Error::Store("the message was taken by another worker".into()))
+    }
+}
+
+/// Gives a message back, to be taken again; answers how often that happened by now. Where the database does not
+/// answer it stays taken, and the rule for crashes decides.
+pub async fn give_back(app: &App, work: &Work, claimed_at: i64, may_have_happened: bool) -> Option<u32> {
+    for attempt in 1..=GIVE_BACK_TRIES {
+        match app.store.requeue_message(&work.id, claimed_at, may_have_happened).await {
+            Ok(tries) => return tries,
+            Err(error) if attempt == GIVE_BACK_TRIES => {
+                tracing::error!(message_id = work.id, %error, "a message could not be given back: {error}");
+            }
+            Err(_) => tokio::time::sleep(GIVE_BACK_PAUSE).await,
+        }
+    }
+    None
+}
+
+impl Work {
+    /// Whom it goes to.
+    pub fn fan(&self) -> FanId<'_> {
+        FanId { tenant: &self.tenant_id, app_id: &self.app_id, open_id: &self.to }
+    }
+}

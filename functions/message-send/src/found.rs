@@ -1,0 +1,159 @@
+//! What to do with a message that somebody took before: pure. This is the rule for crashes.
+//!
+//! A template message carries its message id as `client_msg_id`, by which WeChat delivers it once within ten
+//! minutes: within nine it is sent again. A customer-service message has nothing of the kind: it is sent at
+//! most once, and where nobody noted the outcome it fails as `outcome_unknown`.
+
+use std::time::Duration;
+
+use shared::store::{
+    claims::CLAIM_SECONDS,
+    messages::{Channel, Message, MessageStatus},
+};
+
+/// How long a template message may be sent again after its first try, seconds. WeChat deduplicates for 600; the
+/// rest is for clocks, the call and the queue.
+pub const RESEND_SECONDS: i64 = 540;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing: its end is known.
+    Ended,
+    /// Wait: somebody may be at it.
+    Busy(Duration),
+    /// Nothing went out: decide anew.
+    Free {
+        /// The claim of a worker that is gone.
+        after: Option<i64>,
+        /// A send of the window was taken for it.
+        counted: bool,
+    },
+    /// It may have gone out as a template message: again, under the same id.
+    Resend {
+        /// The claim of a worker that is gone.
+        after: Option<i64>,
+    },
+    /// It may have gone out, and another try might reach the fan twice.
+    Unknown {
+        /// The claim of a worker that is gone.
+        after: Option<i64>,
+    },
+}
+
+/// Reads what was found.
+pub fn found(message: &Message, now: i64) -> Found {
+    let after = match message.status {
+        MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Failed => return Found::Ended,
+        MessageStatus::Sending => message.claimed_at,
+        MessageStatus::Queued => None,
+    };
+    if let Some(left) = after.map(|at| at + CLAIM_SECONDS - now).filter(|left| *left > 0) {
+        return Found::Busy(Duration::from_secs(left.unsigned_abs().min(CLAIM_SECONDS.unsigned_abs())));
+    }
+    let sending = message.status == MessageStatus::Sending;
+    let resend = message.first_claimed_at.is_some_and(|at| now - at < RESEND_SECONDS);
+    match message.channel {
+        Some(Channel::CustomerService) if sending => Found::Unknown { after },
+        // Given back with this time still there: an earlier try may have reached the fan.
+        Some(Channel::Template) if sending || message.first_claimed_at.is_some() => {
+            if resend {
+                Found::Resend { after }
+            } else {
+                Found::Unknown { after }
+            }
+        }
+        channel => Found::Free { after, counted: channel == Some(Channel::CustomerService) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_735_689_600;
+
+    #[test]
+    fn a_message_that_was_taken_before_reaches_nobody_twice() {
+        use MessageStatus::{Delivered, Failed, Queued, Sending, Sent};
+        let (service, template) = (Some(Channel::CustomerService), Some(Channel::Template));
+        let old = Some(NOW - CLAIM_SECONDS);
+        for (what, status, channel, claimed, first, expected) in [
+            ("sent", Sent, service, Some(5), Some(5), Found::Ended),
+            ("delivered", Delivered, template, Some(5), Some(5), Found::Ended),
+            ("failed", Failed, None, Some(5), Some(5), Found::Ended),
+            ("taken just now", Sending, service, Some(NOW), Some(NOW), Found::Busy(Duration::from_secs(35))),
+            (
+                "taken 34 s ago",
+                Sending,
+                template,
+                Some(NOW - 34),
+                Some(NOW - 34),
+                Found::Busy(Duration::from_secs(1)),
+            ),
+            (
+                "a crash with a customer-service message",
+                Sending,
+                service,
+                old,
+                old,
+                Found::Unknown { after: old },
+            ),
+            ("a crash with a template message", Sending, template, old, old, Found::Resend { after: old }),
+            (
+                "the same, 9 minutes after the first try",
+                Sending,
+                template,
+                old,
+                Some(NOW - 540),
+                Found::Unknown { after: old },
+            ),
+            (
+                "the same, a second earlier",
+                Sending,
+                template,
+                old,
+                Some(NOW - 539),
+                Found::Resend { after: old },
+            ),
+            (
+                "a crash before anything would go out",
+                Sending,
+                None,
+                old,
+                old,
+                Found::Free { after: old, counted: false },
+            ),
+            ("never taken", Queued, None, None, None, Found::Free { after: None, counted: false }),
+            ("given back", Queued, service, old, None, Found::Free { after: None, counted: true }),
+            (
+                "a template given back",
+                Queued,
+                template,
+                old,
+                None,
+                Found::Free { after: None, counted: false },
+            ),
+            ("a template without an answer", Queued, template, old, old, Found::Resend { after: None }),
+            ("the same, long ago", Queued, template, old, Some(NOW - 3600), Found::Unknown { after: None }),
+        ] {
+            let message = Message {
+                id: "msg_1".into(),
+                tenant_id: "ten_1".into(),
+                app_id: "wx1".into(),
+                to: "o1".into(),
+                status,
+                channel,
+                content: None,
+                template: None,
+                wechat_msg_id: None,
+                error: None,
+                created_at: 0,
+                sent_at: None,
+                claimed_at: claimed,
+                first_claimed_at: first,
+            };
+            assert_eq!(found(&message, NOW), expected, "{what}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! WeChat's check before a full-network release: exchange the code that a test account's message carried, and
+//! answer with the token that it gives. The account is bound to nobody here.
+
+use std::time::Duration;
+
+use shared::{
+    app::App,
+    error::Error,
+    model::content::Content,
+    secret::Secret,
+    tokens::{self, Why},
+    wechat::ApiError,
+};
+
+/// The check waits only briefly.
+const WAIT: Duration = Duration::from_secs(1);
+/// Tries, after which the check has failed anyhow.
+const RECEIVES: u32 = 4;
+/// Tries of the answer with one token: the code is spent by then.
+const SENDS: u32 = 3;
+
+/// Answers the check. [`None`] when it is done, else when to come again.
+pub async fn answer(app: &App, app_id: &str, code: &str, open_id: &str, receives: u32) -> Option<Duration> {
+    match try_answer(app, app_id, code, open_id).await {
+        Ok(()) => {
+            tracing::info!(app_id, "the release check was answered");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(app_id, %error, "the release check could not be answered: {error}");
+            (receives < RECEIVES).then_some(WAIT)
+        }
+    }
+}
+
+async fn try_answer(app: &App, app_id: &str, code: &str, open_id: &str) -> Result<(), Error> {
+    let token = token(app, app_id, code).await?;
+    let content = Content::text(&format!("{code}_from_api"));
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match app.wechat.custom_send(&token, open_id, content.as_json()).await {
+            Ok(()) => return Ok(()),
+            Err(error) if tries < SENDS && unsent(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn unsent(error: &ApiError) -> bool {
+    !error.may_have_happened() && error.class() == shared::wechat::errcode::ErrcodeClass::Retry
+}
+
+/// The token that the code gives; where the code is spent, the one that its authorization left here.
+async fn token(app: &App, app_id: &str, code: &str) -> Result<Secret, Error> {
+    let component = &app.config.component.app_id;
+    let code = Secret::new(code);
+    let code = &code;
+    let given =
+        tokens::with_component(
+            app,
+            |token| async move { app.wechat.query_auth(&token, component, code).await },
+        )
+        .await;
+    match given {
+        Ok(authorization) => match authorization.tokens {
+            Some(tokens) => Ok(tokens.access_token),
+            None => tokens::authorizer(app, app_id, Why::Use).await,
+        },
+        Err(Error::WeChat(error)) if matches!(error.errcode(), Some(61009 | 61010)) => {
+            tokens::authorizer(app, app_id, Why::Use).await
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,371 @@
+//! One round of messages, each to another fan: ground, decisions, claims, WeChat, records.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use shared::{
+    app::App,
+    error::Error,
+    secret::Secret,
+    store::{
+        messages::{Channel, Message, MessageError, MessageStatus},
+        timeline::StoredEvent,
+    },
+    tokens::{self, Why},
+    wechat::{ApiError, errcode::ErrcodeClass},
+};
+
+use crate::{
+    claim::{self, Again, Claimed, Held, Way},
+    decide::{Carries, Plan},
+    ground::{self, Ground},
+    outcome::{LAST_RECEIVE, Outcome, UNKNOWN, backoff, no_token, outcome, wait},
+};
+
+/// How often the records of a round are written.
+const KEEP_TRIES: u32 = 5;
+/// Between two such tries.
+const KEEP_PAUSE: Duration = Duration::from_millis(200);
+
+/// A message to be sent, as its job carries it.
+#[derive(Debug)]
+pub struct Work {
+    /// `msg_…`.
+    pub id: String,
+    /// Whose.
+    pub tenant_id: String,
+    /// The account that sends it.
+    pub app_id: String,
+    /// The openid that gets it.
+    pub to: String,
+    /// WeChat's customer-service message, without `touser`.
+    pub content: Option<Value>,
+    /// WeChat's template message, without `touser`.
+    pub template: Option<Value>,
+    /// When it was accepted, unix milliseconds.
+    pub created_at: i64,
+    /// How often its job was received.
+    pub receives: u32,
+}
+
+impl Work {
+    /// Tenant and account.
+    pub fn account(&self) -> ground::Key<'_> {
+        (&self.tenant_id, &self.app_id)
+    }
+
+    /// What it carries.
+    pub fn carries(&self) -> Carries {
+        Carries { content: self.content.is_some(), template: self.template.is_some() }
+    }
+
+    fn message(&self, held: &Held, channel: Option<Channel>, status: MessageStatus) -> Message {
+        Message {
+            id: self.id.clone(),
+            tenant_id: self.tenant_id.clone(),
+            app_id: self.app_id.clone(),
+            to: self.to.clone(),
+            status,
+            channel,
+            content: self.content.as_ref().map(Value::to_string),
+            template: self.template.as_ref().map(Value::to_string),
+            wechat_msg_id: None,
+            error: None,
+            created_at: self.created_at,
+            sent_at: None,
+            claimed_at: Some(held.claimed_at),
+            first_claimed_at: None,
+        }
+    }
+
+    fn sent(&self, app: &App, held: &Held, channel: Channel, wechat_msg_id: Option<String>) -> End {
+        let now = app.clock.now();
+        let carried = match channel {
+            Channel::CustomerService => ("content", &self.content),
+            Channel::Template => ("template", &self.template),
+        };
+        let detail = json!({ "message_id": self.id, "channel": channel, carried.0: carried.1 });
+        let event = StoredEvent {
+            identity: format!("S{}", self.id),
+            kind: "message_sent".into(),
+            at: now.as_second(),
+            app_id: self.app_id.clone(),
+            open_id: self.to.clone(),
+            detail: detail.to_string(),
+            reply: None,
+            sends: None,
+        };
+        let mut message = self.message(held, Some(channel), MessageStatus::Sent);
+        message.wechat_msg_id = wechat_msg_id.filter(|id| !id.is_empty());
+        message.sent_at = Some(now.as_millisecond());
+        End::Keep(Box::new((message, Some(event))))
+    }
+
+    fn failed(&self, held: &Held, channel: Option<Channel>, error: MessageError) -> End {
+        tracing::info!(
+            message_id = self.id,
+            app_id = self.app_id,
+            code = error.code,
+            errcode = error.errcode,
+            "a message failed: {}",
+            error.code
+        );
+        let mut message = self.message(held, channel, MessageStatus::Failed);
+        message.error = Some(error);
+        End::Keep(Box::new((message, None)))
+    }
+}
+
+/// What became of a message in this round.
+#[derive(Debug)]
+pub enum End {
+    /// Nothing is left to be done.
+    Done,
+    /// To be recorded.
+    Keep(Box<(Message, Option<StoredEvent>)>),
+    /// Not done: its job comes again.
+    Later(Duration),
+}
+
+/// Sends `works`, of which no two go to one fan. Answers for each [`None`] when it is done, else when it should
+/// come again.
+pub async fn round(app: &App, works: &[Work]) -> Vec<Option<Duration>> {
+    let grounds = ground::all(app, works).await;
+    let now = app.clock.unix();
+    let mut fresh = Vec::new();
+    let mut places = Vec::with_capacity(works.len());
+    for work in works {
+        let ground = match grounds.get(&work.account()) {
+            Some(Ok(ground)) => ground,
+            other => {
+                let error = other.and_then(|read| read.as_ref().err());
+                tracing::warn!(app_id = work.app_id, "nothing is known of an account: {error:?}");
+                places.push(Err(backoff(work.receives)));
+                continue;
+            }
+        };
+        let plan = ground.plan(work, false, now);
+        match ground.token.as_ref() {
+            // Nothing is claimed yet, so the job alone comes again; not for ever.
+            Some(Err(error))
+                if work.receives < LAST_RECEIVE && !matches!(plan, Plan::Fail(_)) && waits(error) =>
+            {
+                tracing::warn!(app_id = work.app_id, %error, "no token to send with: {error}");
+                places.push(Err(later(error, work.receives)));
+            }
+            _ if work.receives > 1 => places.push(Ok((ground, None))),
+            _ => {
+                places.push(Ok((ground, Some(fresh.len()))));
+                fresh.push((work, ground, plan));
+            }
+        }
+    }
+    let claims = claim::first(app, &fresh).await;
+    if let Err(error) = &claims {
+        tracing::warn!(%error, "messages could not be taken: {error}");
+    }
+    let each = works.iter().zip(places).map(|(work, place)| {
+        let (fresh, claims) = (&fresh, &claims);
+        async move {
+            let (ground, first) = match place {
+                Ok(found) => found,
+                Err(wait) => return End::Later(wait),
+            };
+            let claimed = match (first, claims) {
+                (None, _) => None,
+                (Some(n), Ok(claims)) => claims.get(n).copied().zip(fresh.get(n).map(|f| f.2)),
+                (Some(_), Err(error)) => return End::Later(later(error, work.receives)),
+            };
+            one(app, work, ground, claimed).await.unwrap_or_else(|error| {
+                tracing::warn!(message_id = work.id, %error, "a message has to wait: {error}");
+                End::Later(later(&error, work.receives))
+            })
+        }
+    });
+    let ends = join_all(each).await;
+    record(app, ends).await
+}
+
+fn waits(error: &Error) -> bool {
+    matches!(no_token(error), Outcome::Again { .. })
+}
+
+fn later(error: &Error, receives: u32) -> Duration {
+    match error.retry() {
+        shared::error::Retry::After(least) => backoff(receives).max(least),
+        shared::error::Retry::Never => backoff(receives),
+    }
+}
+
+/// One message, from its claim on. `claimed` is what the round's request did for it; none for a job that came
+/// before.
+async fn one(
+    app: &App,
+    work: &Work,
+    ground: &Ground,
+    claimed: Option<(Claimed, Plan)>,
+) -> Result<End, Error> {
+    let mut held = match claimed {
+        Some((Claimed { at, ours: true, used }, plan)) => {
+            let way = if used { Way::Send(Channel::CustomerService) } else { Way::from(plan) };
+            // A window whose use was refused is decided anew below.
+            Held { claimed_at: at, way, may_have_happened: false }
+        }
+        other => match claim::again(app, work, ground, other.is_some_and(|(c, _)| c.used)).await? {
+            Again::Ended => return Ok(End::Done),
+            Again::Later(wait) => return Ok(End::Later(wait)),
+            Again::Ours(held) => held,
+        },
+    };
+    if let Way::Window(kind) = held.way {
+        let known = claimed.is_none().then_some(kind);
+        match claim::window(app, work, ground, held.claimed_at, known).await {
+            Ok(way) => held.way = way,
+            Err(error) => {
+                claim::give_back(app, work, held.claimed_at, false).await;
+                return Err(error);
+            }
+        }
+    }
+    match held.way {
+        Way::Send(channel) => deliver(app, work, ground, &held, channel).await,
+        Way::Refuse(why) => {
+            let (code, detail) = why.words();
+            let error = MessageError { code: code.into(), errcode: None, detail: detail.into() };
+            Ok(work.failed(&held, None, error))
+        }
+        Way::Unknown | Way::Window(_) => {
+            let error =
+                MessageError { code: "outcome_unknown".into(), errcode: None, detail: UNKNOWN.into() };
+            Ok(work.failed(&held, None, error))
+        }
+    }
+}
+
+/// Asks WeChat, first by `channel`, then by the template where the window is closed after all.
+async fn deliver(
+    app: &App,
+    work: &Work,
+    ground: &Ground,
+    held: &Held,
+    mut channel: Channel,
+) -> Result<End, Error> {
+    let template = ground.standing.template && work.template.is_some();
+    loop {
+        let what = match ask(app, work, ground, channel).await {
+            Ok(wechat_msg_id) => return Ok(work.sent(app, held, channel, wechat_msg_id)),
+            Err(Problem::Call(error)) => outcome(channel, &error, template),
+            Err(Problem::Token(error)) => error,
+        };
+        match what {
+            // At most once: by a template no window is asked for.
+            Outcome::UseTemplate => {
+                if let Err(error) = claim::to_template(app, work, held.claimed_at).await {
+                    claim::give_back(app, work, held.claimed_at, false).await;
+                    return Err(error);
+                }
+                channel = Channel::Template;
+            }
+            Outcome::Fail(error) => return Ok(work.failed(held, Some(channel), error)),
+            Outcome::Again { why, may_have_happened, error } => {
+                let maybe = may_have_happened || held.may_have_happened;
+                let Some(tries) = claim::give_back(app, work, held.claimed_at, maybe).await else {
+                    return Ok(End::Later(backoff(work.receives)));
+                };
+                let now = app.clock.now();
+                let age = now.as_millisecond() - work.created_at;
+                return Ok(match wait(why, tries, work.receives, age, now) {
+                    Some(wait) => {
+                        tracing::debug!(
+                            message_id = work.id,
+                            code = error.code,
+                            errcode = error.errcode,
+                            "again"
+                        );
+                        End::Later(wait)
+                    }
+                    None => work.failed(held, Some(channel), error),
+                });
+            }
+        }
+    }
+}
+
+/// Why WeChat did not take a message.
+enum Problem {
+    /// It was not asked: there is no token.
+    Token(Outcome),
+    /// It refused, or did not answer.
+    Call(ApiError),
+}
+
+/// Asks WeChat once, and once more with a new token where it refuses the old one.
+async fn ask(app: &App, work: &Work, ground: &Ground, channel: Channel) -> Result<Option<String>, Problem> {
+    let token = match &ground.token {
+        Some(Ok(token)) => token.clone(),
+        Some(Err(error)) => return Err(Problem::Token(no_token(error))),
+        None => new_token(app, work, Why::Use).await?,
+    };
+    match call(app, work, channel, &token).await {
+        Err(error) if error.class() == ErrcodeClass::Token => {
+            let token = new_token(app, work, Why::Refused(&token)).await?;
+            call(app, work, channel, &token).await
+        }
+        answer => answer,
+    }
+    .map_err(Problem::Call)
+}
+
+async fn new_token(app: &App, work: &Work, why: Why<'_>) -> Result<Secret, Problem> {
+    tokens::authorizer(app, &work.app_id, why).await.map_err(|error| Problem::Token(no_token(&error)))
+}
+
+async fn call(app: &App, work: &Work, channel: Channel, token: &Secret) -> Result<Option<String>, ApiError> {
+    const NOTHING: Value = Value::Null;
+    match channel {
+        Channel::CustomerService => {
+            let content = work.content.as_ref().unwrap_or(&NOTHING);
+            app.wechat.custom_send(token, &work.to, content).await.map(|()| None)
+        }
+        Channel::Template => {
+            let template = work.template.as_ref().unwrap_or(&NOTHING);
+            app.wechat.template_send(token, &work.to, template, &work.id).await.map(Some)
+        }
+    }
+}
+
+/// Writes what became of the round's messages, in one request. Where that fails the jobs come again, and the
+/// rule for crashes decides.
+async fn record(app: &App, ends: Vec<End>) -> Vec<Option<Duration>> {
+    let mut done = Vec::new();
+    let waits: Vec<_> = ends
+        .into_iter()
+        .map(|end| match end {
+            End::Done => (false, None),
+            End::Later(wait) => (false, Some(wait)),
+            End::Keep(record) => {
+                done.push(*record);
+                (true, None)
+            }
+        })
+        .collect();
+    if done.is_empty() {
+        return waits.into_iter().map(|(_, wait)| wait).collect();
+    }
+    let mut kept = false;
+    for attempt in 1..=KEEP_TRIES {
+        match app.store.keep_messages(&done).await {
+            Ok(()) => {
+                kept = true;
+                break;
+            }
+            Err(error) => {
+                tracing::error!(%error, attempt, "the outcome of messages could not be stored: {error}");
+                tokio::time::sleep(KEEP_PAUSE).await;
+            }
+        }
+    }
+    let again = |(kept_here, wait)| if kept_here && !kept { Some(backoff(1)) } else { wait };
+    waits.into_iter().map(again).collect()
+}

@@ -1,0 +1,264 @@
+//! The function against an embedded database and a WeChat of our own.
+
+#[cfg(test)]
+mod world;
+
+use futures::future::join_all;
+use serde_json::json;
+use shared::{
+    clock::Clock,
+    model::account::AccountType,
+    queue::jobs::SendJob,
+    store::messages::{Channel, MessageStatus},
+};
+use world::{ACCOUNT, CUSTOM, REFRESH, TEMPLATE, TENANT, World, errcode, lost, said, unsent};
+
+#[tokio::test]
+async fn a_message_goes_by_the_window_else_by_its_template() {
+    let w = World::new().await;
+    for fan in ["o1", "o4", "o5"] {
+        w.writes(fan).await;
+    }
+    let jobs = [
+        w.accept("msg_window", "o1", true, true).await,
+        w.accept("msg_template", "o2", true, true).await,
+        w.accept("msg_outside", "o3", true, false).await,
+        w.accept("msg_closed", "o4", true, true).await,
+        w.accept("msg_used_up", "o5", true, false).await,
+    ];
+    w.wechat.answers(CUSTOM, [errcode(0), errcode(45015), errcode(45047)]);
+    assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [0usize; 0]);
+
+    let sent = w.message("msg_window").await;
+    assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::CustomerService)));
+    assert!(sent.sent_at.is_some() && sent.wechat_msg_id.is_none() && sent.content.is_some());
+    assert_eq!(w.used("o1").await, 1);
+    for id in ["msg_template", "msg_closed"] {
+        let sent = w.message(id).await;
+        assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::Template)), "{id}");
+        assert!(sent.wechat_msg_id.is_some(), "{id}");
+    }
+    assert_eq!(w.code("msg_outside").await, "outside_reply_window");
+    let used_up = w.message("msg_used_up").await.error.unwrap();
+    assert_eq!((used_up.code.as_str(), used_up.errcode), ("outside_reply_window", Some(45047)));
+    assert_eq!((w.wechat.bodies(CUSTOM).len(), w.wechat.bodies(TEMPLATE).len()), (3, 2));
+
+    let events = w.events("o1").await;
+    let event = events.first().unwrap();
+    assert_eq!((event.kind.as_str(), event.identity.as_str()), ("message_sent", "Smsg_window"));
+    assert_eq!(event.detail()["channel"], "customer_service");
+    assert_eq!(event.detail()["content"]["text"]["content"], "msg_window");
+    assert!(w.events("o2").await.first().unwrap().detail().contains_key("template"));
+    assert!(w.events("o3").await.is_empty());
+
+    // The same jobs again, as after a crash before their deletion: nothing more is sent.
+    assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [0usize; 0]);
+    assert_eq!((w.wechat.bodies(CUSTOM).len(), w.wechat.bodies(TEMPLATE).len()), (3, 2));
+    assert_eq!(w.message("msg_window").await.status, MessageStatus::Sent);
+}
+
+#[tokio::test]
+async fn what_the_account_may_not_send_never_reaches_wechat() {
+    let w = World::new().await;
+    w.bind("wx00000000000000bb", AccountType::Subscription, &[1, 7]).await;
+    w.bind("wx00000000000000cc", AccountType::Service, &[7]).await;
+    w.bind("wx00000000000000dd", AccountType::Service, &[1, 7]).await;
+    w.app.store.unbind_account("wx00000000000000dd", w.clock.unix()).await.unwrap();
+    let jobs = [
+        w.accept_for("wx00000000000000bb", "msg_b", "o1", false, true).await,
+        w.accept_for("wx00000000000000cc", "msg_c", "o1", true, false).await,
+        w.accept_for("wx00000000000000dd", "msg_d", "o1", true, true).await,
+        w.accept_for("wx00000000000000ee", "msg_e", "o1", true, true).await,
+    ];
+    assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [0usize; 0]);
+    for (id, code) in [
+        ("msg_b", "capability_missing"),
+        ("msg_c", "capability_missing"),
+        ("msg_d", "account_not_bound"),
+        ("msg_e", "account_not_bound"),
+    ] {
+        assert_eq!(w.code(id).await, code, "{id}");
+    }
+    assert!(w.wechat.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_fans_messages_stay_in_order_and_stop_at_one_that_failed() {
+    let w = World::new().await;
+    w.writes("o1").await;
+    w.writes("o2").await;
+    let mut jobs = Vec::new();
+    for n in 0..5 {
+        jobs.push(w.accept(&format!("msg_{n}"), "o1", true, false).await);
+    }
+    jobs.push(w.accept("msg_other", "o2", true, false).await);
+    w.wechat.answers(CUSTOM, [errcode(0), errcode(0), errcode(0), errcode(-1)]);
+    assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [2, 3, 4]);
+    assert_eq!(w.wechat.texts(), ["msg_0", "msg_other", "msg_1", "msg_2"]);
+    assert_eq!(w.message("msg_2").await.status, MessageStatus::Queued);
+
+    assert_eq!(w.deliver(&[&jobs[2], &jobs[3], &jobs[4]], 2).await, [0usize; 0]);
+    assert_eq!(w.wechat.texts()[4..], ["msg_2", "msg_3", "msg_4"]);
+    assert_eq!(w.used("o1").await, 5, "the try that was refused counts once");
+}
+
+#[tokio::test]
+async fn messages_of_one_fan_in_two_workers_both_use_the_window() {
+    let w = World::new().await;
+    w.writes("o1").await;
+    let (a, b) = (w.accept("msg_a", "o1", true, false).await, w.accept("msg_b", "o1", true, false).await);
+    let (first, second) = ([&a], [&b]);
+    futures::join!(w.deliver(&first, 1), w.deliver(&second, 1));
+    assert_eq!(w.used("o1").await, 2);
+    assert_eq!(w.wechat.texts().len(), 2);
+}
+
+#[tokio::test]
+async fn after_a_crash_nobody_is_reached_twice() {
+    let w = World::new().await;
+    w.writes("o1").await;
+    let (service, template) = (Some(Channel::CustomerService), Some(Channel::Template));
+    let jobs = [
+        w.accept("msg_service", "o1", true, true).await,
+        w.accept("msg_template", "o2", false, true).await,
+        w.accept("msg_refused", "o3", true, false).await,
+    ];
+    let claims = [("msg_service", service), ("msg_template", template), ("msg_refused", None)];
+    let (ours, _) = w.app.store.claim_messages(w.clock.unix(), &claims, &[]).await.unwrap();
+    assert_eq!(ours, [true, true, true]);
+    let all: Vec<_> = jobs.iter().collect();
+    assert_eq!(w.deliver(&all, 2).await, [0, 1, 2], "somebody may be at it");
+    w.clock.advance(35);
+    assert_eq!(w.deliver(&all, 3).await, [0usize; 0]);
+    assert_eq!(w.code("msg_service").await, "outcome_unknown");
+    assert_eq!(w.code("msg_refused").await, "outside_reply_window");
+    assert_eq!(w.message("msg_template").await.status, MessageStatus::Sent);
+    assert_eq!(w.wechat.bodies(CUSTOM).len(), 0);
+    assert_eq!(w.wechat.bodies(TEMPLATE)[0]["client_msg_id"], "msg_template");
+
+    let late = w.accept("msg_late", "o4", false, true).await;
+    let (ours, _) = w.app.store.claim_messages(w.clock.unix(), &[("msg_late", template)], &[]).await.unwrap();
+    assert_eq!(ours, [true]);
+    w.clock.advance(540);
+    assert_eq!(w.deliver(&[&late], 2).await, [0usize; 0]);
+    assert_eq!(w.code("msg_late").await, "outcome_unknown");
+    assert_eq!(w.wechat.bodies(TEMPLATE).len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_asked_for_again_only_where_wechat_deduplicates() {
+    let w = World::new().await;
+    w.writes("o1").await;
+    w.writes("o3").await;
+    let jobs = [
+        w.accept("msg_service", "o1", true, true).await,
+        w.accept("msg_template", "o2", false, true).await,
+        w.accept("msg_unsent", "o3", true, false).await,
+    ];
+    w.wechat.answers(CUSTOM, [lost(), unsent()]);
+    w.wechat.answers(TEMPLATE, [lost()]);
+    let all: Vec<_> = jobs.iter().collect();
+    assert_eq!(w.deliver(&all, 1).await, [1, 2]);
+    assert_eq!(w.code("msg_service").await, "outcome_unknown");
+    assert_eq!(w.deliver(&all, 2).await, [0usize; 0]);
+    let ids: Vec<_> = w.wechat.bodies(TEMPLATE).iter().map(|b| b["client_msg_id"].clone()).collect();
+    assert_eq!(ids, ["msg_template", "msg_template"]);
+    assert_eq!(w.wechat.texts(), ["msg_service", "msg_unsent", "msg_unsent"]);
+    assert_eq!(w.message("msg_unsent").await.status, MessageStatus::Sent);
+    assert!(w.events("o1").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_quota_is_waited_for_a_day_and_a_busy_wechat_eight_tries() {
+    let w = World::new().await;
+    let quota = w.accept("msg_quota", "o1", false, true).await;
+    let busy = w.accept("msg_busy", "o2", false, true).await;
+    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    assert_eq!(w.deliver(&[&quota], 1).await, [0]);
+    assert_eq!(w.message("msg_quota").await.status, MessageStatus::Queued);
+    w.clock.advance(24 * 3600);
+    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    assert_eq!(w.deliver(&[&quota], 25).await, [0usize; 0]);
+    let failed = w.message("msg_quota").await.error.unwrap();
+    assert_eq!((failed.code.as_str(), failed.errcode), ("quota_exceeded", Some(45009)));
+
+    w.wechat.answers(TEMPLATE, (0..8).map(|_| errcode(-1)));
+    for receive in 1..=7 {
+        assert_eq!(w.deliver(&[&busy], receive).await, [0], "{receive}");
+    }
+    assert_eq!(w.deliver(&[&busy], 8).await, [0usize; 0]);
+    assert_eq!(w.code("msg_busy").await, "wechat_busy");
+}
+
+#[tokio::test]
+async fn two_hundred_sends_with_a_dead_token_refresh_it_once() {
+    let w = World::new().await;
+    let mut jobs = Vec::new();
+    for n in 0..200 {
+        jobs.push(w.accept(&format!("msg_{n}"), &format!("o{n}"), false, true).await);
+    }
+    w.wechat.replace_token();
+    let batches = jobs.chunks(10).map(|batch| {
+        let w = &w;
+        async move { w.deliver(&batch.iter().collect::<Vec<_>>(), 1).await }
+    });
+    assert!(join_all(batches).await.concat().is_empty());
+    assert_eq!(w.wechat.bodies(REFRESH).len(), 1);
+    for n in 0..200 {
+        assert_eq!(w.message(&format!("msg_{n}")).await.status, MessageStatus::Sent);
+    }
+    w.clock.advance(7200);
+    let late = w.accept("msg_late", "o1", false, true).await;
+    assert!(w.deliver(&[&late], 1).await.is_empty());
+    assert_eq!(w.wechat.bodies(REFRESH).len(), 2, "an expired one is replaced before it is used");
+}
+
+#[tokio::test]
+async fn wechat_tells_what_became_of_a_template_message() {
+    let w = World::new().await;
+    let mut jobs = Vec::new();
+    for n in 0..3 {
+        jobs.push(w.accept(&format!("msg_{n}"), &format!("o{n}"), false, true).await);
+    }
+    assert!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    let result = |id: String, status: &str| SendJob::TemplateResultV1 {
+        tenant_id: TENANT.into(),
+        app_id: ACCOUNT.into(),
+        wechat_msg_id: id,
+        status: status.into(),
+    };
+    let mut results = Vec::new();
+    for (n, status) in ["success", "failed:user block", "failed: system failed"].into_iter().enumerate() {
+        let id = w.message(&format!("msg_{n}")).await.wechat_msg_id.unwrap();
+        results.push(result(id, status));
+    }
+    results.push(result("404".into(), "success"));
+    let all: Vec<_> = results.iter().collect();
+    assert_eq!(w.deliver(&all, 1).await, [3]);
+    assert!(w.deliver(&all, 5).await.is_empty());
+    assert_eq!(w.message("msg_0").await.status, MessageStatus::Delivered);
+    assert_eq!(
+        (w.code("msg_1").await, w.code("msg_2").await),
+        ("user_blocked".into(), "system_failed".into())
+    );
+}
+
+#[tokio::test]
+async fn the_release_check_is_answered_with_the_token_that_its_code_gives() {
+    let w = World::new().await;
+    w.wechat.answers(
+        "/cgi-bin/component/api_query_auth",
+        [said(&json!({ "authorization_info": {
+            "authorizer_appid": "wx570bc396a51b8ff8", "authorizer_access_token": "token-0", "expires_in": 7200,
+            "authorizer_refresh_token": "r", "func_info": []
+        } }))],
+    );
+    let check = SendJob::ReleaseCheckV1 {
+        app_id: "wx570bc396a51b8ff8".into(),
+        code: "queryauthcode@@@1".into(),
+        open_id: "o1".into(),
+    };
+    assert!(w.deliver(&[&check], 1).await.is_empty());
+    assert_eq!(w.wechat.texts(), ["queryauthcode@@@1_from_api"]);
+    assert_eq!(w.wechat.bodies(CUSTOM)[0]["touser"], "o1");
+}

@@ -1,0 +1,354 @@
+//! A hub with an embedded database and a WeChat of our own.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, LocalSecondaryIndex,
+    Projection, ProjectionType, ScalarAttributeType,
+};
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use shared::{
+    app::{App, AwsClients, Parts},
+    clock::{Clock, ManualClock},
+    config::Config,
+    function::Function,
+    model::{
+        account::{AccountStatus, AccountType},
+        token::Due,
+    },
+    queue::jobs::SendJob,
+    random::Rand,
+    secret::Secret,
+    store::{
+        accounts::AccountRecord,
+        credentials::Token,
+        fans::{FanId, Touch},
+        messages::{Message, MessageStatus},
+        timeline::StoredEvent,
+    },
+    wechat::transport::{Request, Response, Transport, TransportError},
+};
+
+pub const TENANT: &str = "ten_1";
+pub const ACCOUNT: &str = "wx00000000000000aa";
+pub const CUSTOM: &str = "/cgi-bin/message/custom/send";
+pub const TEMPLATE: &str = "/cgi-bin/message/template/send";
+pub const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
+
+type Answer = Result<Response, TransportError>;
+
+/// WeChat: takes the newest token alone, and answers what it was told to before it answers yes.
+#[derive(Default)]
+pub struct WeChat {
+    pub asked: Mutex<Vec<(String, Value)>>,
+    answers: Mutex<HashMap<String, VecDeque<Answer>>>,
+    token: Mutex<String>,
+    pub latency: Mutex<Duration>,
+}
+
+pub fn errcode(errcode: i64) -> Answer {
+    said(&json!({ "errcode": errcode, "errmsg": "as WeChat says" }))
+}
+
+pub fn said(body: &Value) -> Answer {
+    Ok(Response { status: 200, body: body.to_string().into_bytes() })
+}
+
+pub fn lost() -> Answer {
+    Err(TransportError::Unanswered("timed out".into()))
+}
+
+pub fn unsent() -> Answer {
+    Err(TransportError::NotSent("no connection".into()))
+}
+
+impl WeChat {
+    pub fn answers(&self, path: &str, answers: impl IntoIterator<Item = Answer>) {
+        self.answers.lock().unwrap().entry(path.to_owned()).or_default().extend(answers);
+    }
+
+    /// From now on only a token that is still to come is good.
+    pub fn replace_token(&self) {
+        *self.token.lock().unwrap() = "none is good".into();
+    }
+
+    /// Bodies that `path` was asked with.
+    pub fn bodies(&self, path: &str) -> Vec<Value> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(p, _)| p == path).map(|(_, body)| body.clone()).collect()
+    }
+
+    /// Texts that were sent, in order.
+    pub fn texts(&self) -> Vec<String> {
+        let text = |body: Value| body["text"]["content"].as_str().unwrap_or_default().to_owned();
+        self.bodies(CUSTOM).into_iter().map(text).collect()
+    }
+
+    fn answer(&self, path: &str, token: &str) -> Answer {
+        if let Some(answer) = self.answers.lock().unwrap().get_mut(path).and_then(VecDeque::pop_front) {
+            return answer;
+        }
+        let count = self.asked.lock().unwrap().len();
+        match path {
+            "/cgi-bin/component/api_component_token" => {
+                said(&json!({ "component_access_token": "component", "expires_in": 7200 }))
+            }
+            REFRESH => {
+                let fresh = format!("token-{count}");
+                (*self.token.lock().unwrap()).clone_from(&fresh);
+                said(
+                    &json!({ "authorizer_access_token": fresh, "expires_in": 7200, "authorizer_refresh_token": "r" }),
+                )
+            }
+            _ if token != *self.token.lock().unwrap() => errcode(40001),
+            TEMPLATE => said(&json!({ "errcode": 0, "errmsg": "ok", "msgid": 9_000_000 + count })),
+            _ => errcode(0),
+        }
+    }
+}
+
+impl Transport for WeChat {
+    fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Answer> {
+        Box::pin(async move {
+            let latency = *self.latency.lock().unwrap();
+            if latency > Duration::ZERO {
+                tokio::time::sleep(latency).await;
+            }
+            let (url, query) = request.url.split_once('?').unwrap_or((&request.url, ""));
+            let path = url.strip_prefix("https://api.weixin.qq.com").unwrap();
+            let token = query.rsplit_once("access_token=").map_or("", |(_, token)| token);
+            let body = serde_json::from_slice(&request.body.unwrap_or_default()).unwrap_or_default();
+            self.asked.lock().unwrap().push((path.to_owned(), body));
+            self.answer(path, token)
+        })
+    }
+}
+
+pub struct World {
+    pub app: Arc<App>,
+    pub clock: ManualClock,
+    pub wechat: Arc<WeChat>,
+    pub function: Function,
+}
+
+impl World {
+    /// A hub with one bound service account.
+    pub async fn new() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
+        let config = Config::load(|name| {
+            Some(match name {
+                "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee".into(),
+                "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef".into(),
+                "OAHUB_COMPONENT_TOKEN" => "pamtest".into(),
+                "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG".into(),
+                "OAHUB_PUBLIC_URL" => "https://hub.example".into(),
+                "OAHUB_ADMIN_KEY" => "an-operators-long-key".into(),
+                // There is no SQS: the database's endpoint refuses to postpone a job, which must not matter.
+                "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => url.clone(),
+                name if name.ends_with("_TABLE") || name.ends_with("_QUEUE") => name.to_owned(),
+                _ => return None,
+            })
+        })
+        .unwrap();
+        let clock = ManualClock::at(1_735_689_600);
+        let wechat = Arc::new(WeChat::default());
+        let aws = AwsClients::new(&config.resources, Credentials::new("local", "local", None, None, "test"));
+        create_tables(&aws.dynamodb).await;
+        let app = App::new(
+            config,
+            Parts {
+                clock: Arc::new(clock.clone()),
+                random: Arc::new(Rand::seeded(1)),
+                transport: wechat.clone(),
+                aws,
+            },
+        )
+        .unwrap();
+        let world = Self { function: message_send::function(Arc::clone(&app)), app, clock, wechat };
+        world.app.store.keep_ticket(&Secret::new("ticket"), world.clock.unix()).await.unwrap();
+        world.bind(ACCOUNT, AccountType::Service, &[1, 15, 4, 7, 2, 3, 11, 8]).await;
+        world
+    }
+
+    pub async fn bind(&self, app_id: &str, account_type: AccountType, granted: &[u32]) {
+        let account = AccountRecord {
+            app_id: app_id.into(),
+            tenant_id: TENANT.into(),
+            original_id: "gh_1".into(),
+            name: "Invented Cafe".into(),
+            alias: String::new(),
+            avatar_url: String::new(),
+            qr_code_url: String::new(),
+            principal_name: String::new(),
+            account_type,
+            verified: true,
+            status: AccountStatus::Bound,
+            granted: granted.to_vec(),
+            bound_at: self.clock.unix(),
+            unbound_at: None,
+            deleted: false,
+            revision: 0,
+        };
+        self.app.store.bind_account(account).await.unwrap();
+        let token = Token { token: Secret::new("token-0"), issued_at: self.clock.unix(), expires_in: 7200 };
+        *self.wechat.token.lock().unwrap() = "token-0".into();
+        let due = Due::At { unix: self.clock.unix() + 5400 };
+        self.app.store.authorize(TENANT, app_id, Some(&token), &Secret::new("r"), due).await.unwrap();
+    }
+
+    /// The fan writes, which opens 48 hours.
+    pub async fn writes(&self, open_id: &str) {
+        let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
+        self.app.store.touch_fan(fan, &Touch::Message, self.clock.unix(), true).await.unwrap();
+    }
+
+    pub async fn used(&self, open_id: &str) -> u32 {
+        let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
+        self.app.store.fan(fan).await.unwrap().unwrap().message_used
+    }
+
+    /// A message is accepted; its job.
+    pub async fn accept(&self, id: &str, to: &str, content: bool, template: bool) -> SendJob {
+        self.accept_for(ACCOUNT, id, to, content, template).await
+    }
+
+    pub async fn accept_for(
+        &self,
+        app_id: &str,
+        id: &str,
+        to: &str,
+        content: bool,
+        template: bool,
+    ) -> SendJob {
+        let content = content.then(|| json!({ "msgtype": "text", "text": { "content": id } }));
+        let template = template.then(|| json!({ "template_id": "t1", "data": { "first": { "value": id } } }));
+        let created_at = self.clock.now().as_millisecond();
+        let message = Message {
+            id: id.into(),
+            tenant_id: TENANT.into(),
+            app_id: app_id.into(),
+            to: to.into(),
+            status: MessageStatus::Queued,
+            channel: None,
+            content: content.as_ref().map(Value::to_string),
+            template: template.as_ref().map(Value::to_string),
+            wechat_msg_id: None,
+            error: None,
+            created_at,
+            sent_at: None,
+            claimed_at: None,
+            first_claimed_at: None,
+        };
+        assert!(self.app.store.create_message(&message).await.unwrap().is_none());
+        SendJob::MessageV1 {
+            message_id: id.into(),
+            tenant_id: TENANT.into(),
+            app_id: app_id.into(),
+            to: to.into(),
+            content,
+            template,
+            created_at,
+        }
+    }
+
+    /// Delivers a batch for the `receives`-th time; answers the indexes of the jobs that failed.
+    pub async fn deliver(&self, jobs: &[&SendJob], receives: u32) -> Vec<usize> {
+        let records: Vec<Value> = jobs.iter().enumerate().map(|(n, job)| record(n, job, receives)).collect();
+        let answer = self.function.call(json!({ "Records": records })).await.unwrap();
+        let failures = answer["batchItemFailures"].as_array().unwrap();
+        let mut failed: Vec<usize> =
+            failures.iter().map(|f| f["itemIdentifier"].as_str().unwrap().parse().unwrap()).collect();
+        failed.sort_unstable();
+        failed
+    }
+
+    pub async fn message(&self, id: &str) -> Message {
+        self.app.store.message(TENANT, id).await.unwrap().unwrap()
+    }
+
+    pub async fn code(&self, id: &str) -> String {
+        self.message(id).await.error.map(|e| e.code).unwrap_or_default()
+    }
+
+    pub async fn events(&self, open_id: &str) -> Vec<StoredEvent> {
+        let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
+        self.app.store.events(&[fan], None, 50, None).await.unwrap().0
+    }
+}
+
+fn record(n: usize, job: &SendJob, receives: u32) -> Value {
+    let group = match job {
+        SendJob::MessageV1 { app_id, to, .. } => format!("{app_id}/{to}"),
+        _ => format!("other {n}"),
+    };
+    json!({
+        "messageId": n.to_string(),
+        "receiptHandle": format!("handle {n}"),
+        "body": serde_json::to_string(job).unwrap(),
+        "attributes": { "MessageGroupId": group, "ApproximateReceiveCount": receives.to_string() },
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "awsRegion": "us-east-1",
+    })
+}
+
+/// The five tables as template.yaml has them.
+async fn create_tables(db: &aws_sdk_dynamodb::Client) {
+    let attribute = |name: &str, kind: &ScalarAttributeType| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind.clone()).build().unwrap()
+    };
+    let key = |hash: &str, range: &str| {
+        [(hash, KeyType::Hash), (range, KeyType::Range)]
+            .map(|(name, kind)| {
+                KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
+            })
+            .to_vec()
+    };
+    let (text, number) = (ScalarAttributeType::S, ScalarAttributeType::N);
+    let projection = |kind| Projection::builder().projection_type(kind).build();
+    let global = |name: &str, keys| {
+        GlobalSecondaryIndex::builder()
+            .index_name(name)
+            .set_key_schema(Some(keys))
+            .projection(projection(ProjectionType::KeysOnly))
+            .build()
+            .unwrap()
+    };
+    for table in ["PLATFORM", "CREDENTIALS", "CUSTOMERS", "TIMELINE", "WORK"] {
+        let request = db
+            .create_table()
+            .table_name(format!("OAHUB_{table}_TABLE"))
+            .billing_mode(BillingMode::PayPerRequest)
+            .set_key_schema(Some(key("pk", "sk")))
+            .attribute_definitions(attribute("pk", &text))
+            .attribute_definitions(attribute("sk", &text));
+        let request = match table {
+            "CREDENTIALS" => request
+                .attribute_definitions(attribute("due", &text))
+                .attribute_definitions(attribute("due_at", &number))
+                .global_secondary_indexes(global("due", key("due", "due_at"))),
+            "CUSTOMERS" => request
+                .attribute_definitions(attribute("people", &text))
+                .attribute_definitions(attribute("customer_id", &text))
+                .global_secondary_indexes(global("people", key("people", "customer_id"))),
+            "TIMELINE" => request.attribute_definitions(attribute("at_key", &text)).local_secondary_indexes(
+                LocalSecondaryIndex::builder()
+                    .index_name("by_time")
+                    .set_key_schema(Some(key("pk", "at_key")))
+                    .projection(projection(ProjectionType::All))
+                    .build()
+                    .unwrap(),
+            ),
+            _ => request,
+        };
+        request.send().await.unwrap();
+    }
+}
