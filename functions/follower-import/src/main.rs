@@ -1,9 +1,7 @@
-//! Lambda entry point. Nothing but wiring lives here.
-
-use shared::{app::App, telemetry};
+//! Lambda's entry point. Nothing but wiring.
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    telemetry::init(true, None);
-    follower_import::function(App::from_env()?).run().await
+async fn main() -> Result<(), lambda_runtime::Error> {
+    shared::telemetry::init(true, None);
+    follower_import::function(shared::app::App::from_env()?).run().await
 }

@@ -68,6 +68,8 @@ pub enum ImportJob {
         page: u32,
         /// Which hundred of the page.
         chunk: u32,
+        /// How many the page has: when all have their receipt, the page is done.
+        chunks: u32,
         /// When the import began, unix seconds: what an event said later stands.
         started_at: i64,
         /// Whom to fetch.
@@ -85,6 +87,17 @@ pub enum ImportJob {
         shard: u32,
         /// Where the page before ended.
         cursor: Option<String>,
+    },
+    /// Enqueue those chunks of a listed page that have no receipt.
+    FanOutV1 {
+        /// The import.
+        import_id: String,
+        /// The account.
+        app_id: String,
+        /// Its tenant.
+        tenant_id: String,
+        /// The page.
+        page: u32,
     },
     /// Look whether a paused import may go on.
     ResumeV1 {

@@ -113,6 +113,10 @@ pub struct Fan {
     pub created_at: i64,
     /// The import that saw them last.
     pub seen_import: Option<String>,
+    /// When that import began: one that is over never speaks against a later one.
+    pub seen_import_at: Option<i64>,
+    /// The import that did not see them any more.
+    pub gone_import: Option<String>,
 }
 
 impl Fan {
@@ -159,9 +163,9 @@ pub enum Touch {
 
 /// The details that WeChat told, to be stored at import.
 pub struct Details<'a> {
-    /// What WeChat answered.
+    /// What WeChat answered. Without `subscribe` it says no more than that they were listed as a follower.
     pub info: &'a UserInfo,
-    /// Statuses of this time or later stand, unix seconds.
+    /// Statuses of this time or later stand, unix seconds: when the import began.
     pub as_of: i64,
     /// The import that asks; none for a single fan.
     pub import_id: Option<&'a str>,
@@ -266,7 +270,7 @@ impl Store {
         let mut update = Update::new();
         let text = |v: &str| Some(v).filter(|v| !v.is_empty()).map(s);
         let follows = !info.has_left();
-        if follows {
+        if follows && info.subscribe.is_some() {
             update = update
                 .set_some("subscribe_scene", text(&info.subscribe_scene))
                 .set_some("qr_scene", Some(info.qr_scene).filter(|v| *v != 0).map(n))
@@ -279,7 +283,15 @@ impl Store {
         }
         let union = Some(info.unionid.as_str()).filter(|u| !u.is_empty());
         let customer = union.map(|u| union_customer(id.tenant, u)).filter(|c| *c != before.customer_id);
-        update = update.set_some("union_id", union.map(s)).set_some("seen_import", details.import_id.map(s));
+        update = update.set_some("union_id", union.map(s));
+        let mut condition = "attribute_exists(pk)".to_owned();
+        let mut values = Vec::new();
+        if let Some(import) = details.import_id {
+            update = update.set("seen_import", s(import)).set("seen_import_at", n(details.as_of));
+            // a job of an import that has ended may come late
+            condition += " AND (attribute_not_exists(seen_import_at) OR seen_import_at <= :as_of)";
+            values.push((":as_of", n(details.as_of)));
+        }
         if let Some(customer) = &customer {
             update = update
                 .set("people", s(keys::people(id.tenant, people_shard(customer))))
@@ -289,15 +301,20 @@ impl Store {
             .clone()
             .set("subscribed", AttributeValue::Bool(follows))
             .set_some("subscribed_at", info.subscribe_time.filter(|_| follows).map(n))
-            .when("attribute_not_exists(status_at) OR status_at < :as_of", &[(":as_of", n(details.as_of))]);
+            .when(
+                &format!("{condition} AND (attribute_not_exists(status_at) OR status_at < :as_of)"),
+                &[(":as_of", n(details.as_of))],
+            );
         if !self.update(&self.customers, &id.key(), status).await?.done() {
-            let update = update.when("attribute_exists(pk)", &[]);
-            self.update(&self.customers, &id.key(), update).await?;
+            let update = update.when(&condition, &values);
+            if !self.update(&self.customers, &id.key(), update).await?.done() {
+                return Ok(None);
+            }
         }
         Ok(customer.map(|_| before.customer_id.clone()))
     }
 
-    /// Marks a fan whom `import_id` did not see as gone, unless an event since `started_at` says otherwise.
+    /// Marks a fan whom `import_id` did not see as gone, unless they did something since `started_at`.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -306,14 +323,14 @@ impl Store {
             .set("subscribed", AttributeValue::Bool(false))
             .set("unsubscribed_at", n(started_at))
             .set("status_at", n(started_at))
+            .set("gone_import", s(import_id))
             .when(
-                "subscribed = :yes AND (attribute_not_exists(seen_import) OR seen_import <> :import) \
-                 AND (attribute_not_exists(status_at) OR status_at < :started)",
-                &[
-                    (":yes", AttributeValue::Bool(true)),
-                    (":import", s(import_id)),
-                    (":started", n(started_at)),
-                ],
+                "subscribed = :yes AND created_at < :started \
+                 AND (attribute_not_exists(seen_import_at) OR seen_import_at < :started) \
+                 AND (attribute_not_exists(status_at) OR status_at < :started) \
+                 AND (attribute_not_exists(message_at) OR message_at < :started) \
+                 AND (attribute_not_exists(menu_at) OR menu_at < :started)",
+                &[(":yes", AttributeValue::Bool(true)), (":started", n(started_at))],
             );
         Ok(self.update(&self.customers, &fan.key(), update).await?.done())
     }
@@ -348,6 +365,7 @@ fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
         tag_ids: info.tagid_list.clone(),
         created_at: now,
         seen_import: details.import_id.map(str::to_owned),
+        seen_import_at: details.import_id.map(|_| details.as_of),
         ..Fan::default()
     }
 }

@@ -17,6 +17,9 @@ const PAGES_KEPT_SECONDS: i64 = 30 * 24 * 3600;
 /// Receipts of pages read at once.
 const PAGES_PER_QUERY: i32 = 500;
 
+/// Who resumes an import whose tenant does not want to wait.
+pub const RESUMED_BY_API: &str = "api";
+
 /// Where an import stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -55,6 +58,8 @@ pub struct Import {
     /// Whether the last page was listed.
     #[serde(default)]
     pub listing_done: bool,
+    /// Why the list ended before everybody was on it. Nobody may then be taken for gone.
+    pub listing_cut: Option<String>,
     /// Pages whose chunks are all done, with their counts: `page → imported`.
     #[serde(default)]
     pub pages_done: BTreeMap<String, u64>,
@@ -78,6 +83,24 @@ pub struct ListedPage {
     pub open_ids: Vec<String>,
     /// WeChat's cursor of the next one; none on the last.
     pub next_cursor: Option<String>,
+    /// WeChat's `total` on this page.
+    pub total: u64,
+    /// Why the list ends here although more should follow.
+    pub cut: Option<String>,
+}
+
+impl Import {
+    /// Followers whose page is here in full.
+    #[must_use]
+    pub fn followers_imported(&self) -> u64 {
+        self.pages_done.values().sum()
+    }
+
+    /// Whether everybody who was listed is here, and nobody more will be.
+    #[must_use]
+    pub fn all_here(&self) -> bool {
+        self.listing_done && (0..self.pages_listed).all(|p| self.pages_done.contains_key(&p.to_string()))
+    }
 }
 
 /// What became of starting one.
@@ -98,6 +121,7 @@ impl Store {
             item(&keys::import_running(&import.app_id), &Running { import_id: import.id.clone() }, None)?;
         let mut stored = item(&keys::import(&import.app_id, &import.id), import, None)?;
         stored.insert("pages_done".into(), AttributeValue::M(Attributes::new()));
+        stored.remove("shards_done"); // a set, which cannot be empty
         let free = Some(("attribute_not_exists(pk)", Attributes::new()));
         let actions =
             vec![put_action(&self.work, lock, free.clone())?, put_action(&self.work, stored, free)?];
@@ -196,21 +220,18 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn count_page(
-        &self,
-        import: &Import,
-        page: u32,
-        listed: &ListedPage,
-        total: u64,
-    ) -> Result<Import, Error> {
+    pub async fn count_page(&self, import: &Import, page: u32, listed: &ListedPage) -> Result<Import, Error> {
         let mut update = Update::new()
             .add("followers_listed", n(listed.open_ids.len()))
             .set("pages_listed", n(page + 1))
-            .set_if_absent("followers_total", n(total))
+            .set_if_absent("followers_total", n(listed.total))
             .when("pages_listed = :page", &[(":page", n(page))]);
         update = match &listed.next_cursor {
             Some(cursor) => update.set("next_cursor", s(cursor)),
-            None => update.remove("next_cursor").set("listing_done", AttributeValue::Bool(true)),
+            None => update
+                .remove("next_cursor")
+                .set("listing_done", AttributeValue::Bool(true))
+                .set_some("listing_cut", listed.cut.as_deref().map(s)),
         };
         let key = keys::import(&import.app_id, &import.id);
         match self.update(&self.work, &key, update).await? {
@@ -237,6 +258,15 @@ impl Store {
             Written::Done(item) => Ok(receipts(&item)),
             Written::Refused(_) => Err(Error::Store("a receipt was refused".into())),
         }
+    }
+
+    /// Receipts of one page.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn page_receipts(&self, import_id: &str, page: u32) -> Result<BTreeMap<u32, u64>, Error> {
+        let found = self.get_item(&self.work, &keys::page_done(import_id, page)).await?;
+        Ok(found.as_ref().map(receipts).unwrap_or_default())
     }
 
     /// Receipts of all pages that have some.
@@ -323,7 +353,8 @@ impl Store {
         Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.done())
     }
 
-    /// Lets a paused import go on; `by` names who did, so that it may finish what it began after a crash.
+    /// Lets a paused import go on; `by` names who did, so that it may finish what it began after a crash. What
+    /// [`RESUMED_BY_API`] began, the first job that comes takes over.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -334,11 +365,12 @@ impl Store {
             .remove("paused_until")
             .remove("error")
             .when(
-                "#status = :paused OR (#status = :running AND resumed_by = :by)",
+                "#status = :paused OR (#status = :running AND resumed_by IN (:by, :api))",
                 &[
                     (":paused", any(&ImportStatus::Paused)?),
                     (":running", any(&ImportStatus::Running)?),
                     (":by", s(by)),
+                    (":api", s(RESUMED_BY_API)),
                 ],
             );
         Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.done())

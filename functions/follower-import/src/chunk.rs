@@ -1,0 +1,36 @@
+//! `ChunkV1`: the details of at most 100 followers. Its receipt is its count: written again, it counts once.
+
+use shared::{app::App, error::Error};
+
+use crate::{
+    details, finish,
+    job::{Ids, Next, running},
+};
+
+/// Which hundred, and of how many.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub page: u32,
+    pub chunk: u32,
+    pub chunks: u32,
+}
+
+pub(crate) async fn run(
+    app: &App,
+    ids: Ids<'_>,
+    at: Place,
+    started_at: i64,
+    open_ids: &[String],
+) -> Result<Next, Error> {
+    let (import, mut receipts) =
+        futures::future::try_join(running(app, ids), app.store.page_receipts(ids.import, at.page)).await?;
+    if import.is_none() {
+        return Ok(Next::none());
+    }
+    if !receipts.contains_key(&at.chunk) {
+        let infos = details::fetch(app, ids, open_ids).await?;
+        details::store(app, ids, &infos, started_at, Some(ids.import)).await?;
+        receipts = app.store.keep_receipt(ids.import, at.page, at.chunk, open_ids.len() as u64).await?;
+    }
+    Ok(Next::jobs(finish::page(app, ids, at.page, at.chunks as usize, &receipts).await?))
+}

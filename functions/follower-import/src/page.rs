@@ -1,0 +1,81 @@
+//! `PageV1`: list one page of openids, keep it, fan it out. The page is kept before it is counted, and counted
+//! before it is fanned out; its chunks are queued before the next page, so that whoever finds a later page
+//! counted knows that these chunks are under way.
+
+use std::time::Duration;
+
+use shared::{
+    app::App,
+    error::Error,
+    queue::jobs::ImportJob,
+    store::imports::{Import, ListedPage},
+    tokens,
+};
+
+use crate::{
+    fan_out, finish,
+    job::{Delivery, Ids, Next, Stop, running},
+    listing::{self, Place},
+};
+
+/// A list that ends doubtfully is asked for this often: WeChat's slips pass.
+const DOUBT_TRIES: u32 = 3;
+/// Between two of them.
+const DOUBT_WAIT: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(
+    app: &App,
+    ids: Ids<'_>,
+    page: u32,
+    cursor: &str,
+    delivery: Delivery<'_>,
+) -> Result<Next, Stop> {
+    let Some(import) = running(app, ids).await? else { return Ok(Next::none()) };
+    if import.pages_listed > page + 1 {
+        return Ok(Next::jobs(finish::import(app, &import).await?)); // came twice
+    }
+    let listed = match app.store.listed_page(ids.import, page).await? {
+        Some(listed) => listed,
+        None => {
+            let listed = fetch(app, &import, page, cursor).await?;
+            if let Some(why) = &listed.cut {
+                tracing::warn!(app_id = ids.app, import_id = ids.import, page, "{why}");
+                if delivery.receive_count < DOUBT_TRIES {
+                    return Err(Stop::Doubt(DOUBT_WAIT));
+                }
+            }
+            app.store.keep_page(&import, page, &listed).await?
+        }
+    };
+    let mut import = app.store.count_page(&import, page, &listed).await?;
+    let mut first = fan_out::chunks(ids, &import, page, &listed, &Default::default());
+    if first.is_empty() {
+        import = app.store.finish_page(ids.app, ids.import, page, 0).await?;
+    }
+    first.extend(finish::import(app, &import).await?); // all chunks may have been done before the list ended
+    let then = listed.next_cursor.map(|cursor| page_job(ids, page + 1, cursor));
+    Ok(Next { first, then, delay: Duration::ZERO })
+}
+
+pub(crate) fn page_job(ids: Ids<'_>, page: u32, cursor: String) -> ImportJob {
+    ImportJob::PageV1 {
+        import_id: ids.import.into(),
+        app_id: ids.app.into(),
+        tenant_id: ids.tenant.into(),
+        page,
+        cursor,
+    }
+}
+
+async fn fetch(app: &App, import: &Import, page: u32, cursor: &str) -> Result<ListedPage, Error> {
+    let answer = tokens::with_authorizer(app, &import.app_id, |token| async move {
+        app.wechat.followers(&token, cursor).await
+    })
+    .await?;
+    let before = match page.checked_sub(1) {
+        Some(before) => app.store.listed_page(&import.id, before).await?,
+        None => None,
+    };
+    let first_before = before.as_ref().and_then(|b| b.open_ids.first()).map(String::as_str);
+    Ok(listing::judge(answer, Place { page, cursor, listed: import.followers_listed, first_before }))
+}

@@ -1,0 +1,174 @@
+//! What a failed job means for its import: again, a pause, or an end whose text names the next step.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shared::{
+    app::App,
+    error::{Error, Retry},
+    queue::jobs::ImportJob,
+    store::imports::ImportStatus,
+    wechat::{
+        ApiError,
+        errcode::{self, ErrcodeClass, QuotaWait},
+    },
+};
+
+use crate::{
+    job::{Delivery, Ids, Outbox, Outcome, ids},
+    resume,
+};
+
+/// Before a job comes again that failed for no reason of its own.
+pub(crate) const SHORT_WAIT: Duration = Duration::from_secs(2);
+/// Longest wait between two tries of such a job.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// WeChat's per-minute limits.
+const MINUTE: Duration = Duration::from_secs(60);
+/// A job that was received this often stops trying: the queue gives up at 20.
+const TRIES: u32 = 12;
+/// A paused import looks again at least this often, seconds (contract 6.7).
+const LONGEST_PAUSE: i64 = 3600;
+/// And never sooner, seconds: the job that will resume it is queued before the pause is written, and must not
+/// come first. Longer than the function may run.
+const SHORTEST_PAUSE: i64 = 90;
+
+/// What to do about an error.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The same message again.
+    Again(Duration),
+    /// A new message of the same job: waiting for the minute to turn is not failing.
+    Later(Duration),
+    /// The import waits.
+    Pause { until: i64, why: String },
+    /// The import ends.
+    Fail(String),
+}
+
+/// Decides about `error`, met when the job was received for the `receives`-th time.
+pub(crate) fn decide(error: &Error, receives: u32, now: Timestamp) -> Decision {
+    match error {
+        Error::WeChat(refused) => match refused.class() {
+            ErrcodeClass::Quota(QuotaWait::NextMinute) if receives >= TRIES => Decision::Later(MINUTE),
+            ErrcodeClass::Quota(QuotaWait::NextMinute) => Decision::Again(MINUTE),
+            ErrcodeClass::Quota(wait) => {
+                let back = errcode::wait_until(wait, now);
+                let why = match wait {
+                    QuotaWait::NextBeijingMidnight => {
+                        format!("WeChat's daily quota is used up ({refused}); it is back at {back}")
+                    }
+                    _ => format!("WeChat's quota is used up ({refused})"),
+                };
+                pause(back.as_second(), why, now)
+            }
+            ErrcodeClass::Permanent | ErrcodeClass::Caller => Decision::Fail(next_step(refused)),
+            ErrcodeClass::Unknown if refused.errcode().is_some() => Decision::Fail(next_step(refused)),
+            ErrcodeClass::Ok | ErrcodeClass::Retry | ErrcodeClass::Token | ErrcodeClass::Unknown => {
+                again(error, receives, now)
+            }
+        },
+        Error::NotAuthorized(_) => Decision::Fail(
+            "the account is not authorized any more; bind it again, which starts another import".into(),
+        ),
+        Error::Item(_) => Decision::Fail(format!("{error}; start another import")),
+        Error::Store(_) | Error::Queue(_) | Error::NoTicket | Error::RefreshRunning => {
+            again(error, receives, now)
+        }
+    }
+}
+
+/// Again, a little later each time, until the import rather rests: a job that is given up by the queue would
+/// leave it running for ever.
+fn again(error: &Error, receives: u32, now: Timestamp) -> Decision {
+    if receives >= TRIES {
+        return pause(now.as_second() + LONGEST_PAUSE / 4, format!("it failed {TRIES} times: {error}"), now);
+    }
+    let wait = match error.retry() {
+        Retry::After(wait) => wait,
+        Retry::Never => SHORT_WAIT,
+    };
+    Decision::Again((wait * receives.max(1)).min(LONGEST_WAIT.max(wait)))
+}
+
+fn pause(back: i64, why: String, now: Timestamp) -> Decision {
+    let now = now.as_second();
+    let until = back.clamp(now + SHORTEST_PAUSE, now + LONGEST_PAUSE);
+    Decision::Pause { until, why: why + "; the import goes on by itself" }
+}
+
+fn next_step(refused: &ApiError) -> String {
+    let step = match refused.errcode() {
+        Some(61003 | 61023 | 42007) => "the account is not authorized any more; bind it again",
+        Some(61007) => "permission set 2 (followers) was not granted; authorize the account again with it",
+        Some(48001 | 48004 | 50001 | 61016 | 61017) => {
+            "this account may not list its followers; WeChat grants that to verified accounts"
+        }
+        Some(40164 | 61004) => {
+            "WeChat does not know this deployment's address; the operator adds it to the platform's IP list"
+        }
+        Some(50002 | 50007) => {
+            "WeChat has restricted the account; its owner finds out why in WeChat's console"
+        }
+        _ => "start another import; if it fails again, the number and rid tell WeChat's staff why",
+    };
+    format!("{refused}: {step}")
+}
+
+/// Of whom WeChat tells no details.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoDetails {
+    /// Of somebody in this list.
+    OfThese,
+    /// Of nobody: some subscription accounts may list their followers, no more.
+    OfAnybody,
+}
+
+/// Whether followers must do without details after `refused`; [`None`] where the job cannot go on.
+pub(crate) fn no_details(refused: &ApiError) -> Option<NoDetails> {
+    match (refused.errcode()?, refused.class()) {
+        (45103 | 48001 | 48004 | 50001 | 61007 | 61016 | 61017, _) => Some(NoDetails::OfAnybody),
+        (_, ErrcodeClass::Caller | ErrcodeClass::Unknown) => Some(NoDetails::OfThese),
+        _ => None,
+    }
+}
+
+/// Makes the decision about a failed job true.
+pub(crate) async fn settle(
+    app: &App,
+    job: &ImportJob,
+    error: &Error,
+    delivery: Delivery<'_>,
+    outbox: &dyn Outbox,
+) -> Result<Outcome, Error> {
+    let Ids { import, app: app_id, tenant } = ids(job);
+    let single = matches!(job, ImportJob::FanV1 { .. });
+    let decision = decide(error, delivery.receive_count, app.clock.now());
+    tracing::warn!(app_id, import_id = import, %error, ?decision, "an import job failed: {error}");
+    match decision {
+        Decision::Again(after) => Ok(Outcome::Again(after)),
+        Decision::Later(after) => outbox.put(vec![job.clone()], after).await.map(|()| Outcome::Done),
+        Decision::Pause { until, .. } if single => {
+            Ok(Outcome::Again(Duration::from_secs(u64::try_from(until - app.clock.unix()).unwrap_or(0))))
+        }
+        Decision::Fail(_) if single => Ok(Outcome::Done), // the push itself is stored
+        Decision::Pause { until, why } => {
+            let running = |i: &shared::store::imports::Import| i.status == ImportStatus::Running;
+            if app.store.import(app_id, import).await?.is_some_and(|i| running(&i)) {
+                let resume = ImportJob::ResumeV1 {
+                    import_id: import.to_owned(),
+                    app_id: app_id.to_owned(),
+                    tenant_id: tenant.to_owned(),
+                };
+                // first, so that no crash leaves an import paused that nothing resumes
+                outbox.put(vec![resume], resume::delay(until - app.clock.unix())).await?;
+                app.store.pause_import(app_id, import, until, &why).await?;
+            }
+            Ok(Outcome::Done)
+        }
+        Decision::Fail(why) => {
+            app.store.end_import(app_id, import, ImportStatus::Failed, Some(&why)).await?;
+            Ok(Outcome::Done)
+        }
+    }
+}
