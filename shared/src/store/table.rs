@@ -14,6 +14,9 @@ use crate::error::{Error, sdk_error};
 /// An item as DynamoDB has it.
 pub type Attributes = HashMap<String, AttributeValue>;
 
+/// Names behind the aliases of an expression.
+type Names = HashMap<String, String>;
+
 /// Layout version that every item carries, so that a later release can tell what it reads.
 pub const ITEM_VERSION: u32 = 1;
 /// `BatchGetItem` takes at most this many keys.
@@ -157,7 +160,7 @@ impl Update {
             .to_owned()
     }
 
-    fn parts(self) -> (String, Option<String>, Option<HashMap<String, String>>, Option<Attributes>) {
+    fn parts(self) -> (String, Option<String>, Option<Names>, Option<Attributes>) {
         let expression = self.expression();
         (
             expression,
