@@ -1,7 +1,8 @@
 //! Ids that we make: a prefix that tells what it is, and 26 letters.
 //!
 //! A *fresh* id starts with its time, so that ids sort as they were made. A *derived* id is a hash of what it
-//! stands for, so that two writers of the same thing, or one that crashed in between, spell the same id.
+//! stands for, so that two writers of the same thing, or one that crashed in between, spell the same id. One
+//! [`derived_at`] a time is both.
 
 use sha2::{Digest, Sha256};
 
@@ -15,8 +16,18 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub fn fresh(prefix: &str, clock: &dyn Clock, random: &dyn Random) -> String {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
-    let time = u128::try_from(clock.now().as_millisecond()).unwrap_or(0) << 80;
-    format!("{prefix}_{}", base32((u128::from_be_bytes(bytes) & ((1 << 80) - 1)) | time))
+    timed(prefix, clock.now().as_millisecond(), bytes)
+}
+
+/// Like a fresh one of the unix millisecond `at`, but it depends on `at` and `parts` alone.
+#[must_use]
+pub fn derived_at(prefix: &str, at: i64, parts: &[&str]) -> String {
+    timed(prefix, at, first16(&digest(parts)))
+}
+
+fn timed(prefix: &str, millisecond: i64, rest: [u8; 16]) -> String {
+    let time = u128::try_from(millisecond).unwrap_or(0) << 80;
+    format!("{prefix}_{}", base32((u128::from_be_bytes(rest) & ((1 << 80) - 1)) | time))
 }
 
 /// `prefix_` and 26 letters that depend on `parts` alone. Parts are hashed with their lengths, so that
@@ -75,6 +86,10 @@ mod tests {
         clock.advance_ms(1);
         assert!(first < fresh("msg", &clock, &random));
         assert_eq!(first.len(), "msg_".len() + 26);
+        let derived_then = derived_at("msg", 1_700_000_000_000, &["a"]);
+        assert_eq!(derived_then, derived_at("msg", 1_700_000_000_000, &["a"]));
+        assert!(derived_then < fresh("msg", &clock, &random));
+        assert_ne!(derived_then, derived_at("msg", 1_700_000_000_000, &["b"]));
         assert_eq!(derived("cus", &["a", "bc"]), derived("cus", &["a", "bc"]));
         assert_ne!(derived("cus", &["a", "bc"]), derived("cus", &["ab", "c"]));
         assert!((0..1000).all(|n| shard(&n.to_string(), 16) < 16));

@@ -127,16 +127,17 @@ impl Store {
                 start: None,
             })
             .await?;
-        let (mut account, mut rules) = (None, ReplyRules::default());
+        let (mut account, mut rules) = (None, None);
         for found in page.items {
             let sk = found.get("sk").and_then(|v| v.as_s().ok()).cloned().unwrap_or_default();
             if sk == key.sk {
                 account = Some(read::<AccountRecord>(found)?);
             } else if sk == keys::reply_rules(app_id).sk {
-                rules = read::<StoredRules>(found)?.parse()?;
+                rules = Some(read::<StoredRules>(found)?);
             }
         }
         let Some(account) = account.filter(|a| !a.deleted) else { return Ok(None) };
+        let rules = StoredRules::of(rules, &account.tenant_id)?;
         let entry = Arc::new(Entry { account, rules });
         let mut cache = self.account_cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= CACHE_SIZE {
@@ -166,7 +167,7 @@ impl Store {
         self.get(&self.platform, &keys::account(app_id)).await
     }
 
-    /// A page of a tenant's accounts, by app id, after `after`.
+    /// A page of a tenant's accounts, by app id, after `after`; and after which one there are more.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -175,7 +176,7 @@ impl Store {
         tenant: &str,
         limit: u32,
         after: Option<&str>,
-    ) -> Result<Vec<AccountRecord>, Error> {
+    ) -> Result<(Vec<AccountRecord>, Option<String>), Error> {
         let from = keys::tenant_account(tenant, after.unwrap_or_default());
         let page = self
             .query(Query {
@@ -186,19 +187,23 @@ impl Store {
                 names: &[],
                 values: &[(":pk", s(&from.pk)), (":prefix", s(keys::TENANT_ACCOUNT))],
                 descending: false,
-                limit: i32::try_from(limit).unwrap_or(i32::MAX),
+                limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
                 start: after.map(|_| from.attributes()),
             })
             .await?;
-        let app_ids = page.items.iter().filter_map(|i| i.get("app_id").and_then(|v| v.as_s().ok()));
-        let keys: Vec<_> = app_ids.map(|id| keys::account(id)).collect();
+        let mut app_ids: Vec<_> =
+            page.items.iter().filter_map(|i| i.get("app_id").and_then(|v| v.as_s().ok())).collect();
+        let more = app_ids.len() > limit as usize;
+        app_ids.truncate(limit as usize);
+        let next = app_ids.last().filter(|_| more).map(|id| (*id).clone());
+        let keys: Vec<_> = app_ids.into_iter().map(|id| keys::account(id)).collect();
         let mut found = Vec::new();
         for account in self.get_many(&self.platform, &keys).await? {
             found.push(read::<AccountRecord>(account)?);
         }
         found.retain(|a| a.tenant_id == tenant && !a.deleted);
         found.sort_by(|a, b| a.app_id.cmp(&b.app_id));
-        Ok(found)
+        Ok((found, next))
     }
 
     /// Binds an account to `account.tenant_id`, unless another tenant has it. What was bound before is renewed.
@@ -293,25 +298,22 @@ impl Store {
         Ok(if done { Deleted::Yes } else { Deleted::StillBound })
     }
 
-    /// An account's reply rules; empty ones where none were set.
+    /// A tenant's reply rules for an account; empty ones where it set none.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn reply_rules(&self, app_id: &str) -> Result<ReplyRules, Error> {
-        match self.get::<StoredRules>(&self.platform, &keys::reply_rules(app_id)).await? {
-            Some(stored) => stored.parse(),
-            None => Ok(ReplyRules::default()),
-        }
+    pub async fn reply_rules(&self, tenant: &str, app_id: &str) -> Result<ReplyRules, Error> {
+        StoredRules::of(self.get(&self.platform, &keys::reply_rules(app_id)).await?, tenant)
     }
 
-    /// Replaces an account's reply rules.
+    /// Replaces a tenant's reply rules for its account.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn put_reply_rules(&self, app_id: &str, rules: &ReplyRules) -> Result<(), Error> {
-        let json = serde_json::to_string(rules).map_err(|e| Error::Item(e.to_string()))?;
-        self.put(&self.platform, item(&keys::reply_rules(app_id), &StoredRules { rules: json }, None)?)
-            .await?;
+    pub async fn put_reply_rules(&self, tenant: &str, app_id: &str, rules: &ReplyRules) -> Result<(), Error> {
+        let rules = serde_json::to_string(rules).map_err(|e| Error::Item(e.to_string()))?;
+        let stored = StoredRules { tenant_id: tenant.to_owned(), rules };
+        self.put(&self.platform, item(&keys::reply_rules(app_id), &stored, None)?).await?;
         self.forget_account(app_id);
         Ok(())
     }
@@ -339,11 +341,17 @@ struct Counters {
 /// Rules are kept as JSON text: a member of WeChat's that we do not know keeps its place and its type.
 #[derive(Serialize, Deserialize)]
 struct StoredRules {
+    /// Whose: an account that was deleted may become another tenant's.
+    tenant_id: String,
     rules: String,
 }
 
 impl StoredRules {
-    fn parse(&self) -> Result<ReplyRules, Error> {
-        serde_json::from_str(&self.rules).map_err(|e| Error::Item(e.to_string()))
+    /// The rules of `tenant` alone.
+    fn of(stored: Option<Self>, tenant: &str) -> Result<ReplyRules, Error> {
+        match stored.filter(|s| s.tenant_id == tenant) {
+            Some(stored) => serde_json::from_str(&stored.rules).map_err(|e| Error::Item(e.to_string())),
+            None => Ok(ReplyRules::default()),
+        }
     }
 }

@@ -166,6 +166,10 @@ impl Store {
             let mut fans: BTreeMap<String, Vec<Fan>> = BTreeMap::new();
             for fan in self.get_many(&self.customers, &keys).await? {
                 let fan: Fan = read(fan)?;
+                // one that just became another person's is listed there: the cursor must not jump
+                if !page.customers.contains_key(&fan.customer_id) {
+                    continue;
+                }
                 fans.entry(fan.customer_id.clone()).or_default().push(fan);
             }
             for (id, mut fans) in fans {

@@ -17,6 +17,8 @@ pub const IN_FLIGHT_SECONDS: i64 = 60;
 #[derive(Clone, Serialize, Deserialize)]
 struct Record {
     fingerprint: String,
+    /// When the first try began, unix milliseconds: part of the ids that it made.
+    begun_at: i64,
     /// Until when the first is taken to be in flight, unix seconds.
     in_flight_until: i64,
     /// When it is forgotten: DynamoDB deletes late, so the time is compared too.
@@ -28,9 +30,14 @@ struct Record {
 /// What to do with a request that carries a key.
 pub enum Begun {
     /// Do it.
-    First,
+    First {
+        /// When the first try began, unix milliseconds; the same in every try.
+        begun_at: i64,
+    },
     /// Answer this, as the first time.
     Answered {
+        /// When the first try began, unix milliseconds.
+        begun_at: i64,
         /// HTTP status.
         status: u16,
         /// Body.
@@ -54,26 +61,29 @@ impl Store {
         key: &str,
         fingerprint: &str,
     ) -> Result<Begun, Error> {
-        let now = self.clock.unix();
+        let (now, now_ms) = (self.clock.unix(), self.clock.now().as_millisecond());
         let key = keys::idempotency(tenant, route, key);
         let record = Record {
             fingerprint: fingerprint.to_owned(),
+            begun_at: now_ms,
             in_flight_until: now + IN_FLIGHT_SECONDS,
             forgotten_at: now + KEPT_SECONDS,
             status: None,
             answer: None,
         };
         let before = match self.put_new(&self.work, item(&key, &record, Some(record.forgotten_at))?).await? {
-            Written::Done(_) => return Ok(Begun::First),
+            Written::Done(_) => return Ok(Begun::First { begun_at: now_ms }),
             Written::Refused(Some(before)) => read::<Record>(before)?,
             Written::Refused(None) => return Ok(Begun::InProgress),
         };
+        let mut begun_at = now_ms;
         if before.forgotten_at > now {
+            begun_at = before.begun_at;
             if before.fingerprint != fingerprint {
                 return Ok(Begun::Reused);
             }
             if let (Some(status), Some(body)) = (before.status, before.answer) {
-                return Ok(Begun::Answered { status, body });
+                return Ok(Begun::Answered { begun_at, status, body });
             }
             if before.in_flight_until > now {
                 return Ok(Begun::InProgress);
@@ -85,13 +95,15 @@ impl Store {
             .set("forgotten_at", n(record.forgotten_at))
             .set("ttl", n(record.forgotten_at))
             .set("fingerprint", s(fingerprint))
+            .set("begun_at", n(begun_at))
             .remove("status")
             .remove("answer")
             .when(
                 "in_flight_until = :seen AND forgotten_at = :kept",
                 &[(":seen", n(before.in_flight_until)), (":kept", n(before.forgotten_at))],
             );
-        Ok(if self.update(&self.work, &key, update).await?.done() { Begun::First } else { Begun::InProgress })
+        let ours = self.update(&self.work, &key, update).await?.done();
+        Ok(if ours { Begun::First { begun_at } } else { Begun::InProgress })
     }
 
     /// Keeps the answer of a request that was begun.
