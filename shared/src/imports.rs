@@ -37,6 +37,7 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
         pages_listed: 0,
         next_cursor: None,
         listing_done: false,
+        listing_cut: None,
         pages_done: std::collections::BTreeMap::new(),
         shards_done: Vec::new(),
         started_at: app.clock.unix(),
