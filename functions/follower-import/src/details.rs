@@ -37,12 +37,12 @@ pub(crate) async fn fetch(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Resul
         },
         Err(error) => return Err(error),
     };
-    let known: Vec<_> = open_ids.iter().map(|id| (id, told.remove(id))).collect();
+    let known: Vec<_> = open_ids.iter().map(|id| (id.clone(), told.remove(id))).collect();
     stream::iter(known)
         .map(|(id, info)| async move {
             match info {
                 Some(info) => Ok(info),
-                None => single(app, ids, id).await,
+                None => single(app, ids, &id).await,
             }
         })
         .buffer_unordered(SINGLES)

@@ -43,6 +43,9 @@ impl Written {
     }
 }
 
+/// Expression, condition, names and values of an [`Update`].
+type Parts = (String, Option<String>, Option<HashMap<String, String>>, Option<Attributes>);
+
 /// One `UpdateItem`: assignments, removals and a condition, with names and values kept apart.
 #[derive(Debug, Default, Clone)]
 pub struct Update {
@@ -160,7 +163,7 @@ impl Update {
             .to_owned()
     }
 
-    fn parts(self) -> (String, Option<String>, Option<Names>, Option<Attributes>) {
+    fn parts(self) -> Parts {
         let expression = self.expression();
         (
             expression,
