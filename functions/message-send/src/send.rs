@@ -235,12 +235,12 @@ async fn one(
             let error = MessageError { code: code.into(), errcode: None, detail: detail.into() };
             Ok(work.failed(&held, None, error))
         }
-        Way::Unknown | Way::Window(_) => {
-            let error =
-                MessageError { code: "outcome_unknown".into(), errcode: None, detail: UNKNOWN.into() };
-            Ok(work.failed(&held, None, error))
-        }
+        Way::Unknown | Way::Window(_) => Ok(work.failed(&held, None, unknown(None))),
     }
+}
+
+fn unknown(errcode: Option<i64>) -> MessageError {
+    MessageError { code: "outcome_unknown".into(), errcode, detail: UNKNOWN.into() }
 }
 
 /// Asks WeChat, first by `channel`, then by the template where the window is closed after all.
@@ -259,7 +259,7 @@ async fn deliver(
             Err(Problem::Token(error)) => error,
         };
         match what {
-            // At most once: by a template no window is asked for.
+            // Once at most: a template is asked for no window.
             Outcome::UseTemplate => {
                 if let Err(error) = claim::to_template(app, work, held.claimed_at).await {
                     claim::give_back(app, work, held.claimed_at, false).await;
@@ -285,6 +285,7 @@ async fn deliver(
                         );
                         End::Later(wait)
                     }
+                    None if maybe => work.failed(held, Some(channel), unknown(error.errcode)),
                     None => work.failed(held, Some(channel), error),
                 });
             }

@@ -166,6 +166,15 @@ async fn an_answer_that_was_lost_is_asked_for_again_only_where_wechat_deduplicat
     assert_eq!(w.wechat.texts(), ["msg_service", "msg_unsent", "msg_unsent"]);
     assert_eq!(w.message("msg_unsent").await.status, MessageStatus::Sent);
     assert!(w.events("o1").await.is_empty());
+
+    // Given up after an answer that was lost: nobody knows.
+    let given_up = w.accept("msg_given_up", "o4", false, true).await;
+    w.wechat.answers(TEMPLATE, [lost()].into_iter().chain((0..7).map(|_| errcode(-1))));
+    for receive in 1..=7 {
+        assert_eq!(w.deliver(&[&given_up], receive).await, [0], "{receive}");
+    }
+    assert_eq!(w.deliver(&[&given_up], 8).await, [0usize; 0]);
+    assert_eq!(w.code("msg_given_up").await, "outcome_unknown");
 }
 
 #[tokio::test]
