@@ -15,7 +15,6 @@ use crate::error::{Error, sdk_error};
 pub type Attributes = HashMap<String, AttributeValue>;
 
 /// Names behind the aliases of an expression.
-type Names = HashMap<String, String>;
 
 /// Layout version that every item carries, so that a later release can tell what it reads.
 pub const ITEM_VERSION: u32 = 1;

@@ -1,0 +1,39 @@
+//! What describes the API: `/openapi.json`, `/docs`, `/healthz`.
+
+use std::sync::OnceLock;
+
+use axum::{Json, response::Html};
+use http::header;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Whether the hub answers.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Health
+#[utoipa::path(get, path = "/healthz", tag = "Description", security(()),
+    responses((status = 200, description = "It answers", body = Health)))]
+pub async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// The API as OpenAPI 3.1
+#[utoipa::path(get, path = "/openapi.json", tag = "Description", security(()),
+    responses((status = 200, description = "The document", content_type = "application/json")))]
+pub async fn openapi_json() -> ([(header::HeaderName, &'static str); 1], String) {
+    static JSON: OnceLock<String> = OnceLock::new();
+    let json = JSON.get_or_init(|| crate::openapi().to_json().unwrap_or_default());
+    ([(header::CONTENT_TYPE, "application/json")], json.clone())
+}
+
+/// The API as a page
+#[utoipa::path(get, path = "/docs", tag = "Description", security(()),
+    responses((status = 200, description = "The page", content_type = "text/html")))]
+pub async fn docs_page() -> Html<String> {
+    Html("<!doctype html><title>oahub API</title>".to_owned())
+}

@@ -1,0 +1,222 @@
+//! What a request says: path, query, body and cursor. All refusals are problems.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{StatusCode, request::Parts};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use shared::{model::content::ContentError, problem::Problem};
+use utoipa::ToSchema;
+
+/// Bytes of a body at most.
+pub const MAX_BODY: usize = 256 * 1024;
+/// Bytes of an id at most: table keys end at 1 KB.
+const MAX_ID: usize = 200;
+/// Bytes of a cursor at most.
+const MAX_CURSOR: usize = 1024;
+const DEFAULT_LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 200;
+
+/// Reads a whole body.
+///
+/// # Errors
+/// 413 beyond [`MAX_BODY`].
+pub async fn read_body(body: axum::body::Body) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("A body has at most {MAX_BODY} bytes."),
+        )
+    })
+}
+
+/// A JSON body. None at all is taken as `{}`.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = read_body(request.into_body()).await?;
+        parse(if bytes.is_empty() { b"{}" } else { &bytes }).map(Self)
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { "body".to_owned() } else { path };
+        Problem::invalid(format!("{path}: {}", error.into_inner()))
+    })?;
+    json.end().map_err(|error| Problem::invalid(format!("body: {error}")))?;
+    Ok(value)
+}
+
+/// A problem of a content or of rules, below the member `parent`.
+pub fn content_problem(error: ContentError, parent: &str) -> Problem {
+    let error = if parent.is_empty() { error } else { error.under(parent) };
+    let path = if error.path.is_empty() { "body" } else { &error.path };
+    Problem::invalid(format!("{path}: {}", error.message))
+}
+
+/// Path parameters; what cannot be an id is not found.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let missing = || Problem::not_found("resource");
+        if parts.uri.path().split('/').any(|segment| segment.len() > MAX_ID) {
+            return Err(missing());
+        }
+        let path = axum::extract::Path::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(path)| Self(path)).map_err(|_| missing())
+    }
+}
+
+/// Query parameters; unknown ones are refused, so that a filter with a typo does not list everything.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::try_from_uri(&parts.uri);
+        query.map(|axum::extract::Query(query)| Self(query)).map_err(|e| Problem::invalid(e.body_text()))
+    }
+}
+
+/// Checks `limit`.
+///
+/// # Errors
+/// 422 outside of 1 to [`MAX_LIMIT`].
+pub fn limit(given: Option<u32>) -> Result<u32, Problem> {
+    let limit = given.unwrap_or(DEFAULT_LIMIT);
+    if (1..=MAX_LIMIT).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(Problem::invalid(format!("limit: must be 1 to {MAX_LIMIT}")))
+    }
+}
+
+/// Checks a filter that is looked up as a table key.
+///
+/// # Errors
+/// 422 for what cannot be an id.
+pub fn filter<'a>(name: &str, value: Option<&'a str>) -> Result<Option<&'a str>, Problem> {
+    match value {
+        Some(value) if value.is_empty() || value.len() > MAX_ID => {
+            Err(Problem::invalid(format!("{name}: must have 1 to {MAX_ID} bytes")))
+        }
+        value => Ok(value),
+    }
+}
+
+/// Spells a cursor.
+pub fn cursor<T: Serialize>(place: &T) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).unwrap_or_default())
+}
+
+/// Reads a cursor.
+///
+/// # Errors
+/// 422 for one that we did not spell.
+pub fn place<T: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<T>, Problem> {
+    let wrong = || Problem::invalid("cursor: must be a `next_cursor` of the same list");
+    let Some(cursor) = cursor else { return Ok(None) };
+    if cursor.len() > MAX_CURSOR {
+        return Err(wrong());
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| wrong())?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|_| wrong())
+}
+
+/// A place in a list that is one key.
+#[derive(Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct After(pub String);
+
+impl TryFrom<String> for After {
+    type Error = &'static str;
+
+    fn try_from(key: String) -> Result<Self, Self::Error> {
+        if key.is_empty() { Err("an empty key") } else { Ok(Self(key)) }
+    }
+}
+
+/// A list that takes no other parameters.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Paging {
+    /// How many at most: 1 to 200.
+    #[param(default = 50, minimum = 1, maximum = 200)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub struct Page<T> {
+    /// What is on this page; it may be short although there is more.
+    pub data: Vec<T>,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// `second` as RFC 3339 shows it.
+pub fn time(second: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(second).unwrap_or_default()
+}
+
+/// `millisecond` as RFC 3339 shows it.
+pub fn time_ms(millisecond: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(millisecond).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read from JSON")]
+    struct Sample {
+        name: String,
+        list: Vec<Sample>,
+    }
+
+    #[test]
+    fn a_wrong_body_is_told_where() {
+        for (body, detail) in [
+            (r#"{"name":1,"list":[]}"#, "name: "),
+            (r#"{"name":"a","list":[{"name":"b","list":[],"typo":1}]}"#, "list[0].typo: unknown field"),
+            (r#"{"name":"a","list":[{"name":"b"}]}"#, "list[0]: missing field `list`"),
+            (r#"{"name":"a","list":[]"#, "body: EOF"),
+            (r#"{"name":"a","list":[]} x"#, "body: trailing"),
+            ("[", "body: "),
+            ("\u{0}", "body: "),
+        ] {
+            let problem = parse::<Sample>(body.as_bytes()).unwrap_err();
+            assert!(problem.detail.starts_with(detail), "{body}: {}", problem.detail);
+            assert_eq!((problem.status, problem.code.as_str()), (422, "invalid_request"));
+        }
+    }
+
+    #[test]
+    fn cursors_are_read_back_and_strange_ones_refused() {
+        let spelled = cursor(&After("wx1".into()));
+        assert_eq!(place::<After>(Some(&spelled)).unwrap().unwrap().0, "wx1");
+        assert!(place::<After>(None).unwrap().is_none());
+        for strange in ["", "?", "bm9uc2Vuc2U", &cursor(&After(String::new())), &"a".repeat(2000)] {
+            assert!(place::<After>(Some(strange)).is_err(), "{strange}");
+        }
+        assert!(limit(Some(0)).is_err() && limit(Some(201)).is_err() && limit(None).unwrap() == 50);
+    }
+}

@@ -1,0 +1,96 @@
+//! Bound accounts.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use shared::{
+    app::App,
+    model::account::{Account, capabilities, missing_permissions, permissions},
+    problem::Problem,
+    store::accounts::{AccountRecord, Deleted},
+};
+
+use super::account_of;
+use crate::{
+    guard::Caller,
+    params::{After, Page, Paging, Path, Query, cursor, limit, place, time},
+};
+
+/// List accounts
+///
+/// The tenant's Official Accounts by app id, bound or not.
+#[utoipa::path(get, path = "/v1/accounts", tag = "Accounts", params(Paging),
+    responses((status = 200, description = "A page of accounts", body = Page<Account>)))]
+pub async fn list_accounts(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Account>>, Problem> {
+    let after = place::<After>(paging.cursor.as_deref())?.map(|after| after.0);
+    let (found, next) = app.store.accounts(&caller.tenant, limit(paging.limit)?, after.as_deref()).await?;
+    Ok(Json(Page {
+        data: found.into_iter().map(shown).collect(),
+        next_cursor: next.map(|next| cursor(&After(next))),
+    }))
+}
+
+/// Get an account
+///
+/// With what its administrator granted and what it therefore can do.
+#[utoipa::path(get, path = "/v1/accounts/{app_id}", tag = "Accounts",
+    params(("app_id" = String, Path, description = "WeChat's app id")),
+    responses((status = 200, description = "The account", body = Account)))]
+pub async fn get_account(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(app_id): Path<String>,
+) -> Result<Json<Account>, Problem> {
+    Ok(Json(shown(account_of(&app, &caller.tenant, &app_id).await?)))
+}
+
+/// Delete an account
+///
+/// Frees an unbound account for other tenants. Its customers stay: binding it again finds them as they were.
+/// While it is bound this is 409 `account_still_bound`; its administrator unbinds it on mp.weixin.qq.com.
+#[utoipa::path(delete, path = "/v1/accounts/{app_id}", tag = "Accounts",
+    params(("app_id" = String, Path, description = "WeChat's app id")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 409, description = "`account_still_bound`", body = Problem,
+            content_type = "application/problem+json")))]
+pub async fn delete_account(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(app_id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    match app.store.delete_account(&caller.tenant, &app_id).await? {
+        Deleted::Yes => Ok(StatusCode::NO_CONTENT),
+        Deleted::StillBound => Err(Problem::conflict(
+            "account_still_bound",
+            "The account's authorization still stands. Its administrator ends it on mp.weixin.qq.com.",
+        )),
+        Deleted::NotFound => Err(Problem::not_found("account")),
+    }
+}
+
+fn shown(record: AccountRecord) -> Account {
+    let can = capabilities(record.account_type, record.verified, &record.granted);
+    Account {
+        permissions: permissions(&record.granted),
+        missing_permissions: missing_permissions(&record.granted),
+        capabilities: can.into_iter().map(|(name, can)| (name.to_owned(), can)).collect(),
+        app_id: record.app_id,
+        original_id: record.original_id,
+        name: record.name,
+        alias: record.alias,
+        avatar_url: record.avatar_url,
+        qr_code_url: record.qr_code_url,
+        principal_name: record.principal_name,
+        account_type: record.account_type,
+        verified: record.verified,
+        status: record.status,
+        bound_at: time(record.bound_at),
+        unbound_at: record.unbound_at.map(time),
+    }
+}

@@ -1,0 +1,314 @@
+//! Customers and their timelines.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Json, extract::State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use shared::{
+    app::App,
+    problem::Problem,
+    store::{
+        customers::{PeopleCursor, Person},
+        fans::{self, FanId, union_customer},
+        timeline::StoredEvent,
+    },
+};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    guard::Caller,
+    params::{After, Page, Path, Query, cursor, filter, limit, place, time},
+};
+
+/// A person: all follows and identities that are known to be the same human being.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "cus_01jd3v6m5s8qk2x9w4r7t0y1za", "union_id": "oWgGz1Exw8fmiqP9qG2zq2hXy2nc",
+    "fans": [{
+        "app_id": "wx5a1b2c3d4e5f6071", "open_id": "oLVPpjqs9BhvzwPj5A-vTYAX3GLc", "subscribed": true,
+        "subscribed_at": "2026-01-10T04:12:00Z", "unsubscribed_at": null,
+        "subscribe_scene": "ADD_SCENE_QR_CODE", "qr_scene": null, "qr_scene_str": "table-7",
+        "nickname": null, "avatar_url": null, "gender": null, "country": null, "province": null,
+        "city": null, "language": "zh_CN", "remark": "", "tag_ids": [2, 100]
+    }],
+    "visitor_ids": [], "external_ids": {}, "attributes": {},
+    "created_at": "2026-01-10T04:12:00Z", "last_interaction_at": "2026-01-15T08:29:51Z"
+}))]
+pub struct Customer {
+    /// `cus_…`
+    id: String,
+    /// The same for all accounts of one WeChat open-platform account.
+    union_id: Option<String>,
+    /// As follower of each account.
+    fans: Vec<Fan>,
+    /// As visitor of web sites.
+    visitor_ids: Vec<String>,
+    /// Ids in other systems, by the system's name.
+    external_ids: BTreeMap<String, String>,
+    /// Whatever the tenant keeps of them.
+    #[schema(value_type = Object)]
+    attributes: Map<String, Value>,
+    /// When the hub first knew of them.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When they last did something.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_interaction_at: Option<Timestamp>,
+}
+
+/// A follower of one account. What WeChat does not tell is null; names, pictures and places are among it since
+/// 2021.
+#[derive(Serialize, ToSchema)]
+pub struct Fan {
+    /// The account.
+    app_id: String,
+    /// WeChat's id of the follower, for this account alone.
+    open_id: String,
+    /// Whether they follow now.
+    subscribed: bool,
+    /// When they followed (last).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    subscribed_at: Option<Timestamp>,
+    /// When they left (last).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    unsubscribed_at: Option<Timestamp>,
+    /// WeChat's word for how they came, such as `ADD_SCENE_QR_CODE`.
+    subscribe_scene: Option<String>,
+    /// Numeric scene of the QR code they came by.
+    qr_scene: Option<i64>,
+    /// String scene of the QR code they came by.
+    qr_scene_str: Option<String>,
+    /// Name.
+    nickname: Option<String>,
+    /// Picture.
+    avatar_url: Option<String>,
+    /// WeChat's number: 1 male, 2 female.
+    gender: Option<i64>,
+    /// Country.
+    country: Option<String>,
+    /// Province.
+    province: Option<String>,
+    /// City.
+    city: Option<String>,
+    /// Such as `zh_CN`.
+    language: Option<String>,
+    /// The account's note.
+    remark: Option<String>,
+    /// WeChat's tags.
+    tag_ids: Vec<i64>,
+}
+
+/// Which customers.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Filters {
+    /// Only followers of this account, present or past.
+    app_id: Option<String>,
+    /// Only who has this openid; with `app_id` it is looked up directly.
+    open_id: Option<String>,
+    /// Only who has this union id.
+    union_id: Option<String>,
+    /// Only who has this id in another system, as `name:value`.
+    external_id: Option<String>,
+    /// Only who follows (`true`) or left (`false`).
+    subscribed: Option<bool>,
+    /// Only who has this tag of WeChat's.
+    tag_id: Option<i64>,
+    /// How many at most: 1 to 200.
+    #[param(default = 50, minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl Filters {
+    /// All filters hold for one and the same follow.
+    fn fits(&self, fan: &fans::Fan) -> bool {
+        let same = |wanted: &Option<String>, has: Option<&str>| wanted.is_none() || wanted.as_deref() == has;
+        same(&self.app_id, Some(&fan.app_id))
+            && same(&self.open_id, Some(&fan.open_id))
+            && same(&self.union_id, fan.union_id.as_deref())
+            && self.subscribed.is_none_or(|wanted| wanted == fan.subscribed)
+            && self.tag_id.is_none_or(|wanted| fan.tag_ids.contains(&wanted))
+    }
+}
+
+/// List customers
+///
+/// In no order that means something. A page may be short although there is more: go on while `next_cursor` is
+/// not null.
+#[utoipa::path(get, path = "/v1/customers", tag = "Customers", params(Filters),
+    responses((status = 200, description = "A page of customers", body = Page<Customer>)))]
+pub async fn list_customers(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(filters): Query<Filters>,
+) -> Result<Json<Page<Customer>>, Problem> {
+    let limit = limit(filters.limit)?;
+    let from = place::<PeopleCursor>(filters.cursor.as_deref())?;
+    if from.as_ref().is_some_and(|from| from.after.is_empty()) {
+        return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
+    }
+    filter("app_id", filters.app_id.as_deref())?;
+    filter("open_id", filters.open_id.as_deref())?;
+    filter("union_id", filters.union_id.as_deref())?;
+    let (found, next) = if let Some(external) = &filters.external_id {
+        if external.split_once(':').is_none_or(|(name, value)| name.is_empty() || value.is_empty()) {
+            return Err(Problem::invalid("external_id: must be `name:value`"));
+        }
+        (Vec::new(), None) // nobody has one yet
+    } else if let (Some(app_id), Some(open_id)) = (&filters.app_id, &filters.open_id) {
+        let fan = FanId { tenant: &caller.tenant, app_id, open_id };
+        (of_fan(&app, fan).await?.into_iter().collect(), None)
+    } else if let Some(union_id) = &filters.union_id {
+        let id = union_customer(&caller.tenant, union_id);
+        (app.store.customer(&caller.tenant, &id).await?.into_iter().collect(), None)
+    } else {
+        let fits = |fan: &fans::Fan| filters.fits(fan);
+        app.store.list_customers(&caller.tenant, limit as usize, from, fits).await?
+    };
+    let fitting = found.into_iter().filter(|person: &Person| person.fans.iter().any(|f| filters.fits(f)));
+    let next_cursor = next.map(|next| cursor(&next));
+    Ok(Json(Page { data: fitting.map(shown).collect(), next_cursor }))
+}
+
+async fn of_fan(app: &App, id: FanId<'_>) -> Result<Option<Person>, Problem> {
+    let Some(fan) = app.store.fan(id).await? else { return Ok(None) };
+    let person = app.store.customer(id.tenant, &fan.customer_id).await?;
+    // the index may not have them yet
+    Ok(Some(person.unwrap_or_else(|| Person { id: fan.customer_id.clone(), fans: vec![fan] })))
+}
+
+/// Get a customer
+///
+/// The id of a customer that became part of another answers that other one.
+#[utoipa::path(get, path = "/v1/customers/{id}", tag = "Customers",
+    params(("id" = String, Path, description = "The customer's id")),
+    responses((status = 200, description = "The customer", body = Customer)))]
+pub async fn get_customer(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Customer>, Problem> {
+    let found = app.store.customer(&caller.tenant, &id).await?;
+    found.map(|person| Json(shown(person))).ok_or_else(|| Problem::not_found("customer"))
+}
+
+fn shown(person: Person) -> Customer {
+    let fans = &person.fans;
+    Customer {
+        union_id: fans.iter().find_map(|fan| fan.union_id.clone()),
+        created_at: time(fans.iter().map(|fan| fan.created_at).min().unwrap_or_default()),
+        last_interaction_at: fans.iter().filter_map(fans::Fan::last_interaction).max().map(time),
+        id: person.id,
+        fans: person.fans.into_iter().map(shown_fan).collect(),
+        visitor_ids: Vec::new(),
+        external_ids: BTreeMap::new(),
+        attributes: Map::new(),
+    }
+}
+
+fn shown_fan(fan: fans::Fan) -> Fan {
+    Fan {
+        app_id: fan.app_id,
+        open_id: fan.open_id,
+        subscribed: fan.subscribed,
+        subscribed_at: fan.subscribed_at.map(time),
+        unsubscribed_at: fan.unsubscribed_at.map(time),
+        subscribe_scene: fan.subscribe_scene,
+        qr_scene: fan.qr_scene,
+        qr_scene_str: fan.qr_scene_str,
+        nickname: fan.nickname,
+        avatar_url: fan.avatar_url,
+        gender: fan.gender,
+        country: fan.country,
+        province: fan.province,
+        city: fan.city,
+        language: fan.language,
+        remark: fan.remark,
+        tag_ids: fan.tag_ids,
+    }
+}
+
+/// Something that a customer said, did or was sent.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "evt_01jd3v6m5s8qk2x9w4r7t0y1za", "type": "message_received", "at": "2026-01-15T08:29:51Z",
+    "app_id": "wx5a1b2c3d4e5f6071", "open_id": "oLVPpjqs9BhvzwPj5A-vTYAX3GLc", "visitor_id": null,
+    "detail": {"MsgType": "text", "Content": "Is there a table?", "MsgId": "23456789012345678"}
+}))]
+pub struct Event {
+    /// `evt_…`
+    id: String,
+    /// `subscribed`, `unsubscribed`, `message_received`, `message_sent`, `menu_clicked`, `menu_viewed`,
+    /// `qr_scanned`, `location_reported`, `template_delivered`, …, or WeChat's own event name in snake_case.
+    r#type: String,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// The account.
+    app_id: Option<String>,
+    /// The follower.
+    open_id: Option<String>,
+    /// The web site's visitor.
+    visitor_id: Option<String>,
+    /// The members of WeChat's push under WeChat's names.
+    #[schema(value_type = Object)]
+    detail: Map<String, Value>,
+}
+
+/// Which events.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct EventFilters {
+    /// Only events of this type.
+    r#type: Option<String>,
+    /// How many at most: 1 to 200.
+    #[param(default = 50, minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List a customer's events
+///
+/// The timeline of all their follows, newest first. Kept for two years.
+#[utoipa::path(get, path = "/v1/customers/{id}/timeline", tag = "Customers",
+    params(("id" = String, Path, description = "The customer's id"), EventFilters),
+    responses((status = 200, description = "A page of events", body = Page<Event>)))]
+pub async fn list_events(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(filters): Query<EventFilters>,
+) -> Result<Json<Page<Event>>, Problem> {
+    let limit = limit(filters.limit)?;
+    let before = place::<After>(filters.cursor.as_deref())?.map(|before| before.0);
+    let person = app.store.customer(&caller.tenant, &id).await?;
+    let person = person.ok_or_else(|| Problem::not_found("customer"))?;
+    let fans: Vec<_> = person
+        .fans
+        .iter()
+        .map(|fan| FanId { tenant: &caller.tenant, app_id: &fan.app_id, open_id: &fan.open_id })
+        .collect();
+    let (events, next) =
+        app.store.events(&fans, filters.r#type.as_deref(), limit as usize, before.as_deref()).await?;
+    let next_cursor = next.map(|next| cursor(&After(next)));
+    Ok(Json(Page { data: events.into_iter().map(shown_event).collect(), next_cursor }))
+}
+
+fn shown_event(event: StoredEvent) -> Event {
+    Event {
+        id: event.id(),
+        detail: event.detail(),
+        r#type: event.kind,
+        at: time(event.at),
+        app_id: Some(event.app_id),
+        open_id: Some(event.open_id),
+        visitor_id: None,
+    }
+}

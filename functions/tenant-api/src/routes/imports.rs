@@ -1,0 +1,186 @@
+//! Imports of an account's followers.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Json, extract::State};
+use futures::{StreamExt, TryStreamExt, stream};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::{
+    app::App,
+    imports,
+    model::account::AccountStatus,
+    problem::Problem,
+    queue::jobs::ImportJob,
+    store::imports::{Import, ImportStatus, Started},
+};
+use utoipa::ToSchema;
+
+use super::account_of;
+use crate::{
+    guard::Caller,
+    params::{After, Body, Page, Paging, Path, Query, cursor, limit, place, time},
+};
+
+/// After how long without a page the first job is taken for lost, seconds.
+const LOST_SECONDS: i64 = 60;
+/// Imports of a list whose receipts are read at once.
+const AT_ONCE: usize = 8;
+/// Who resumed an import, when a tenant did.
+const BY: &str = "api";
+
+/// A body without members.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// An import of an account's followers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Import, example = json!({
+    "id": "imp_01jd3v6m5s8qk2x9w4r7t0y1za", "app_id": "wx5a1b2c3d4e5f6071", "status": "running",
+    "followers_total": 23000, "followers_listed": 20000, "followers_imported": 17400,
+    "started_at": "2026-01-15T08:30:00Z", "finished_at": null, "paused_until": null, "error": null
+}))]
+pub struct ImportState {
+    /// `imp_…`
+    id: String,
+    /// The account.
+    app_id: String,
+    /// Where it stands.
+    status: ImportStatus,
+    /// How many followers WeChat says there are; null before its first answer.
+    followers_total: Option<u64>,
+    /// How many are listed so far.
+    followers_listed: u64,
+    /// How many are here with their details, each counted once.
+    followers_imported: u64,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
+    /// When a paused one goes on by itself, at most one hour ahead.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    paused_until: Option<Timestamp>,
+    /// Why it paused or failed.
+    error: Option<String>,
+}
+
+/// Start an import
+///
+/// Fetches all followers again. 409 `import_running` while one runs, 409 `account_not_bound` when WeChat would
+/// refuse; on a paused one it resumes that one.
+#[utoipa::path(post, path = "/v1/accounts/{app_id}/imports", tag = "Imports",
+    params(("app_id" = String, Path, description = "WeChat's app id")),
+    responses((status = 202, description = "The import", body = ImportState)))]
+pub async fn start_import(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(app_id): Path<String>,
+    Body(_nothing): Body<Nothing>,
+) -> Result<(StatusCode, Json<ImportState>), Problem> {
+    let account = account_of(&app, &caller.tenant, &app_id).await?;
+    if account.status != AccountStatus::Bound {
+        return Err(Problem::conflict(
+            "account_not_bound",
+            "Only a bound account's followers can be imported.",
+        ));
+    }
+    let id = caller.new_id(&app, "imp");
+    let import_id = match imports::start(&app, &caller.tenant, &app_id, id.clone()).await? {
+        Started::New => id,
+        Started::Running(other) => {
+            go_on(&app, &other).await?;
+            other.id
+        }
+    };
+    let import = import_of(&app, &caller.tenant, &app_id, &import_id).await?;
+    Ok((StatusCode::ACCEPTED, Json(state(&app, import).await?)))
+}
+
+/// Resumes a paused import; 409 for one that runs.
+async fn go_on(app: &App, import: &Import) -> Result<(), Problem> {
+    // one that was resumed here answers `true` again: its job may have been lost
+    if import.status == ImportStatus::Paused
+        && app.store.resume_import(&import.app_id, &import.id, BY).await?
+    {
+        let job = ImportJob::ResumeV1 {
+            import_id: import.id.clone(),
+            app_id: import.app_id.clone(),
+            tenant_id: import.tenant_id.clone(),
+        };
+        return Ok(app.queues.import(&[job], Duration::ZERO).await?);
+    }
+    if import.pages_listed == 0 && app.clock.unix() - import.started_at > LOST_SECONDS {
+        app.queues.import(&[imports::first_job(import)], Duration::ZERO).await?;
+    }
+    Err(Problem::conflict("import_running", "An import of this account is running.")
+        .with("import_id", import.id.as_str()))
+}
+
+/// List imports
+///
+/// An account's imports, newest first.
+#[utoipa::path(get, path = "/v1/accounts/{app_id}/imports", tag = "Imports",
+    params(("app_id" = String, Path, description = "WeChat's app id"), Paging),
+    responses((status = 200, description = "A page of imports", body = Page<ImportState>)))]
+pub async fn list_imports(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(app_id): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<ImportState>>, Problem> {
+    account_of(&app, &caller.tenant, &app_id).await?;
+    let limit = limit(paging.limit)?;
+    let before = place::<After>(paging.cursor.as_deref())?.map(|before| before.0);
+    let mut found = app.store.imports(&app_id, limit + 1, before.as_deref()).await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next_cursor = found.last().filter(|_| more).map(|last| cursor(&After(last.id.clone())));
+    let own = found.into_iter().filter(|import| import.tenant_id == caller.tenant);
+    let data = stream::iter(own).map(|import| state(&app, import)).buffered(AT_ONCE).try_collect().await?;
+    Ok(Json(Page { data, next_cursor }))
+}
+
+/// Get an import
+#[utoipa::path(get, path = "/v1/accounts/{app_id}/imports/{id}", tag = "Imports",
+    params(("app_id" = String, Path, description = "WeChat's app id"),
+        ("id" = String, Path, description = "The import's id")),
+    responses((status = 200, description = "The import", body = ImportState)))]
+pub async fn get_import(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((app_id, id)): Path<(String, String)>,
+) -> Result<Json<ImportState>, Problem> {
+    account_of(&app, &caller.tenant, &app_id).await?;
+    let import = import_of(&app, &caller.tenant, &app_id, &id).await?;
+    Ok(Json(state(&app, import).await?))
+}
+
+async fn import_of(app: &App, tenant: &str, app_id: &str, id: &str) -> Result<Import, Problem> {
+    let found = app.store.import(app_id, id).await?.filter(|import| import.tenant_id == tenant);
+    found.ok_or_else(|| Problem::not_found("import"))
+}
+
+async fn state(app: &App, import: Import) -> Result<ImportState, Problem> {
+    let mut imported: u64 = import.pages_done.values().sum();
+    if import.pages_done.len() < import.pages_listed as usize {
+        let receipts = app.store.receipts(&import.id).await?;
+        let open = receipts.iter().filter(|(page, _)| !import.pages_done.contains_key(&page.to_string()));
+        imported += open.flat_map(|(_, chunks)| chunks.values()).sum::<u64>();
+    }
+    Ok(ImportState {
+        id: import.id,
+        app_id: import.app_id,
+        status: import.status,
+        followers_total: import.followers_total,
+        followers_listed: import.followers_listed,
+        followers_imported: imported,
+        started_at: time(import.started_at),
+        finished_at: import.finished_at.map(time),
+        paused_until: import.paused_until.map(time),
+        error: import.error,
+    })
+}
