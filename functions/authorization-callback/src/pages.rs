@@ -83,11 +83,16 @@ pub(crate) async fn bind(State(app): State<Arc<App>>, Path(id): Path<String>) ->
     };
     let page = BindPage {
         permissions: PERMISSIONS.iter().take(REQUIRED).map(|(_, name)| *name).collect(),
-        pc_url: &urls.0,
-        mobile_url: &urls.1,
+        pc_url: &attribute(&urls.0),
+        mobile_url: &attribute(&urls.1),
         expires_at: &binding.expires_at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
     };
     html(StatusCode::OK, page.render())
+}
+
+/// A URL for an attribute: `&amp;` rather than askama's numeric form, which programs that read the page know.
+fn attribute(url: &str) -> String {
+    url.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }
 
 /// WeChat's authorization pages, for a computer and for a phone.

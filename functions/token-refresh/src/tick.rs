@@ -62,8 +62,8 @@ async fn ask_for_ticket(app: &App, state: &State, now: i64) -> Result<(), Functi
     state.asked_at.store(now, Ordering::Relaxed);
     let settings = &app.config.component;
     match app.wechat.start_push_ticket(&settings.app_id, &settings.app_secret).await {
-        Ok(()) => tracing::warn!("no component ticket for 30 minutes; asked WeChat to push one"),
-        Err(error) => tracing::error!(%error, "no component ticket, and WeChat would not push one: {error}"),
+        Ok(()) => tracing::warn!("no fresh component ticket; asked WeChat to push one"),
+        Err(error) => tracing::error!(%error, "no fresh component ticket, and WeChat would not push one: {error}"),
     }
     Ok(())
 }

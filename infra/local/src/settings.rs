@@ -40,8 +40,11 @@ pub fn config(
 ) -> Result<Config, ConfigError> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     for (variable, logical_id) in &template.variables {
-        let queue = template.queues.iter().find(|q| q.logical_id == *logical_id);
-        given.insert(variable.clone(), queue.map_or_else(|| logical_id.clone(), |q| Sqs::queue_url(&q.name)));
+        if let Some(queue) = template.queues.iter().find(|q| q.logical_id == *logical_id) {
+            given.insert(variable.clone(), Sqs::queue_url(&queue.name));
+        } else if template.tables.iter().any(|t| t.name == *logical_id) {
+            given.insert(variable.clone(), logical_id.clone());
+        }
     }
     given.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), format!("http://{}", addresses.dynamodb));
     given.insert("AWS_ENDPOINT_URL_SQS".into(), format!("http://{}", addresses.sqs));
