@@ -1,0 +1,3 @@
+//! The contract, from outside: the real program, over HTTP, beside a simulated WeChat.
+
+mod start;
