@@ -53,7 +53,7 @@ function drawAccounts() {
   const names = state.permissions.filter((set) => ids.includes(set.id));
   $("owner-state").replaceChildren(...(account.authorized
     ? [make("div", null, `Granted ${ids.length} permission sets:`), make("div", { class: "chips" }, ...names.map((set) => make("span", { class: set.required ? "tag ok" : "tag" }, set.name)))]
-    : [make("div", null, "Not bound to the hub. In the hub’s console, bind an account and choose "), make("b", null, account.name), make("div", null, "on the page that opens.")]),
+    : [make("div", null, "Not bound to the hub. In the hub’s console, bind an account and choose ", make("b", null, account.name), " on the page that opens.")]),
   make("small", { class: "mono" }, account.app_id + " · " + account.original_id));
 }
 
@@ -129,7 +129,7 @@ function drawChat(data) {
   for (const part of ["menu", "composer"]) $(part).hidden = !follower.subscribed;
   if (!follower.subscribed) $("extras").hidden = true;
   const lines = messages.map((item) => {
-    if (item.side === "system") return make("div", { class: "system" }, item.text);
+    if (item.side === "system") return make("div", { class: "system", title: "WeChat’s own words: the service of this account has a fault, try again later" }, item.text, make("br"), "(the account’s service is at fault)");
     if (item.channel === "event") return make("div", { class: "event" }, follower.name + " " + item.text);
     const mine = item.side === "follower";
     return make("div", { class: mine ? "row mine" : "row" }, mine ? avatar(follower.name, PERSON) : avatar(account.name, state.accounts.indexOf(account) % PERSON), content(item));
@@ -138,7 +138,7 @@ function drawChat(data) {
     lines.push(make("div", { class: "empty" }, follower.subscribed ? "Nothing was said yet. Write something below." : follower.name + " does not follow this account yet. Press Follow, or scan one of its codes."));
   }
   if (!follower.subscribed) {
-    lines.push(make("div", { class: "event" }, make("button", { class: "small", onclick: () => $("scan-dialog").showModal() }, "Scan a code instead")));
+    lines.push(make("div", { class: "center" }, make("button", { class: "small", onclick: () => $("scan-dialog").showModal() }, "Scan a code instead")));
   }
   $("chat").replaceChildren(...lines);
   $("chat").scrollTop = $("chat").scrollHeight;

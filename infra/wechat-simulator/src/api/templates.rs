@@ -34,7 +34,8 @@ pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
     let client_msg_id = request.text("client_msg_id");
     let (now, app_id, delay_ms) =
         (request.now, request.app_id().to_owned(), request.world.settings.result_delay_ms);
-    let (msg_id, line) = (3_428_411_849_815_980_000 + request.world.next(), request.world.next());
+    let msg_id = request.world.next_msg_id(request.simulator.now_ms());
+    let line = request.world.next();
     let data = request.body.clone();
     let account = request.account()?;
     let template = account.templates.iter().find(|t| t.template_id == template_id);

@@ -122,9 +122,10 @@ impl World {
         self.counter
     }
 
-    /// A 64-bit id as WeChat's `MsgId`.
-    pub fn next_msg_id(&mut self) -> u64 {
-        24_571_903_381_120_000 + self.next()
+    /// A 64-bit id as WeChat's `MsgId`. It holds the time: a platform that was restarted without its file must
+    /// not repeat ids that the hub remembers.
+    pub fn next_msg_id(&mut self, now_ms: u64) -> u64 {
+        now_ms.saturating_mul(10_000) + self.next() % 10_000
     }
 
     pub fn account(&self, app_id: &str) -> Result<&Account, ApiError> {
