@@ -73,6 +73,12 @@ impl Default for Settings {
     }
 }
 
+/// Whether a map of so many entries is due for throwing old ones out: now and then, so that adding many costs
+/// linear time.
+pub(crate) fn due(entries: usize) -> bool {
+    entries.is_multiple_of(512)
+}
+
 /// A code that leads a browser to the authorization page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PreAuthCode {
