@@ -171,7 +171,7 @@ async function act(body) {
   await loadLog();
 }
 
-const pretty = (xml) => xml.replace(/^<xml>|<\/xml>$/g, "").replace(/></g, ">\n<").replace(/<!\[CDATA\[([\s\S]*?)\]\]>/g, "$1");
+const pretty = (xml) => xml.replace(/^<xml>|<\/xml>$/g, "").replace(/(<\/[^<>]+>)(?=<)/g, "$1\n").replace(/<!\[CDATA\[([\s\S]*?)\]\]>/g, "$1");
 const outcomes = { accepted: ["accepted", "tag ok"], replied: ["replied", "tag ok"], malformed: ["malformed", "tag bad"], failed: ["failed", "tag bad"], not_sent: ["not sent", "tag warn"] };
 
 function drawPush(push) {
@@ -193,7 +193,7 @@ function drawCall(call) {
   const bad = call.errcode !== 0 || call.fault;
   return make("div", { class: "call" }, make("time", null, clock(call.at)),
     make("span", { class: "what" }, call.path.replace("/cgi-bin/", ""), name ? make("small", null, " · " + name) : null),
-    make("span", { class: bad ? "tag bad" : "tag ok" }, call.fault || (bad ? String(call.errcode) : "ok")));
+    make("span", { class: bad ? "tag bad" : "tag ok" }, call.errcode !== 0 ? call.errcode + (call.fault ? " (fault)" : "") : call.fault || "ok"));
 }
 
 async function loadLog() {
