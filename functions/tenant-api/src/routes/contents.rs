@@ -65,7 +65,7 @@ pub enum MsgType {
     Miniprogrampage,
 }
 
-/// A reply: a [`Content`], or `{"msgtype":"transfer_customer_service","kf_account"?}`, which hands the fan's
+/// A reply: a Content, or `{"msgtype":"transfer_customer_service","kf_account"?}`, which hands the fan's
 /// message to WeChat's own customer-service client.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
