@@ -1,6 +1,7 @@
 //! The API as a tenant's program meets it: events in, answers out, over an embedded DynamoDB with the tables of
 //! `template.yaml` and a queue that only remembers.
 
+#[cfg(test)]
 mod stage;
 
 use serde_json::json;

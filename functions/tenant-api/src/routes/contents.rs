@@ -71,7 +71,7 @@ pub enum MsgType {
 #[serde(untagged)]
 pub enum Reply {
     /// A message.
-    Content(Content),
+    Content(Box<Content>),
     /// A transfer.
     Transfer(Transfer),
 }
