@@ -53,7 +53,7 @@ function drawAccounts() {
   const names = state.permissions.filter((set) => ids.includes(set.id));
   $("owner-state").replaceChildren(...(account.authorized
     ? [make("div", null, `Granted ${ids.length} permission sets:`), make("div", { class: "chips" }, ...names.map((set) => make("span", { class: set.required ? "tag ok" : "tag" }, set.name)))]
-    : [make("div", null, "Not bound to the hub. In the hub’s console, bind an account and choose ", make("b", null, account.name), " on the page that opens.")]),
+    : [make("div", null, "Not bound to the hub. Create a binding by the hub’s API, open its link and choose ", make("b", null, account.name), ".")]),
   make("small", { class: "mono" }, account.app_id + " · " + account.original_id));
 }
 

@@ -73,7 +73,7 @@ fn group(document: &Value, tag: &Value) -> Group {
             }
         }
     }
-    Group { anchor: name.to_lowercase().replace(' ', "-"), about: text(tag, "description"), name, operations }
+    Group { anchor: name.to_lowercase().replace(' ', "-"), about: marked(&text(tag, "description")), name, operations }
 }
 
 fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Operation {
@@ -99,7 +99,7 @@ fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Opera
         request: request_schema.map(|s| pretty(&example(document, s, 0))),
         answer: answer.map(|((status, _), s)| (status.clone(), pretty(&example(document, s, 0)))),
         answer_members: answer_schema.map(|s| members(document, s)).unwrap_or_default(),
-        responses: responses.iter().map(|(status, r)| (status.clone(), text(r, "description"))).collect(),
+        responses: responses.iter().map(|(status, r)| (status.clone(), marked(&text(r, "description")))).collect(),
     }
 }
 
@@ -126,7 +126,7 @@ fn members(document: &Value, schema: &Value) -> Vec<Member> {
             name: name.clone(),
             kind: kind(document, property),
             required: required.is_some_and(|all| all.iter().any(|r| r == name.as_str())),
-            about: text(property, "description"),
+            about: marked(&text(property, "description")),
         })
         .collect()
 }
@@ -136,7 +136,7 @@ fn param(param: &Value) -> Member {
         name: text(param, "name"),
         kind: text(param, "in"),
         required: param.get("required").and_then(Value::as_bool).unwrap_or_default(),
-        about: text(param, "description"),
+        about: marked(&text(param, "description")),
     }
 }
 
@@ -193,7 +193,21 @@ fn text(value: &Value, name: &str) -> String {
 }
 
 fn paragraphs(value: &Value) -> Vec<String> {
-    text(value, "description").split("\n\n").map(|p| p.replace("**", "").replace('\n', " ")).collect()
+    text(value, "description").split("\n\n").map(|p| marked(&p.replace('\n', " "))).collect()
+}
+
+/// A text of the document as HTML: escaped, with its `code` and **strong** parts marked.
+fn marked(text: &str) -> String {
+    let mut html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    for (mark, tag) in [("`", "code"), ("**", "strong")] {
+        // an odd number of marks leaves the last one as it is
+        while let Some((before, rest)) = html.split_once(mark)
+            && let Some((inside, after)) = rest.split_once(mark)
+        {
+            html = format!("{before}<{tag}>{inside}</{tag}>{after}");
+        }
+    }
+    html
 }
 
 fn pretty(value: &Value) -> String {
@@ -203,6 +217,17 @@ fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_escaped_and_its_marks_are_kept() {
+        for (text, html) in [
+            ("`code` of <b>", "<code>code</code> of &lt;b&gt;"),
+            ("**Keys.** Send `A: KEY` & more", "<strong>Keys.</strong> Send <code>A: KEY</code> &amp; more"),
+            ("one ` alone", "one ` alone"),
+        ] {
+            assert_eq!(marked(text), html);
+        }
+    }
 
     #[test]
     fn the_page_shows_every_route_with_examples_and_needs_nothing_else() {
