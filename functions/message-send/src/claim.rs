@@ -8,10 +8,10 @@ use shared::{
     error::Error,
     model::window::WindowKind,
     store::{
-        messages::{Channel, Message, MessageStatus},
         claims::{Reclaim, WindowUse},
         fans::FanId,
-            },
+        messages::{Channel, Message, MessageStatus},
+    },
 };
 
 use crate::{
