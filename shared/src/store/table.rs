@@ -62,6 +62,12 @@ impl Update {
         Self::default()
     }
 
+    /// Whether it would change nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty() && self.add.is_empty()
+    }
+
     /// `name = value`.
     #[must_use]
     pub fn set(mut self, name: &str, value: AttributeValue) -> Self {
