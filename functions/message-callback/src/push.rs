@@ -38,7 +38,11 @@ pub(super) async fn receive(
         return answer_check(app, app_id, &opened, &push, check).await;
     }
     let Some(entry) = app.store.account_entry(app_id).await.map_err(Rejection::Unavailable)? else {
-        return if release_check::is_test_account(app_id) { Ok(Answer::Success) } else { Err(Rejection::UnknownAccount) };
+        return if release_check::is_test_account(app_id) {
+            Ok(Answer::Success)
+        } else {
+            Err(Rejection::UnknownAccount)
+        };
     };
     if entry.account.original_id != push.to_user_name {
         return Err(Rejection::WrongAccount);
@@ -181,8 +185,7 @@ async fn answer_check(
         ReleaseCheck::QueryAuthCode { code, open_id } => {
             let group = format!("{app_id}#{open_id}");
             let once = ids::fingerprint(&[app_id, &push.identity(&opened.plaintext)]);
-            let job =
-                SendJob::ReleaseCheckV1 { app_id: app_id.into(), code: code.expose().into(), open_id };
+            let job = SendJob::ReleaseCheckV1 { app_id: app_id.into(), code: code.expose().into(), open_id };
             app.queues.send(&job, &group, &once).await.map_err(Rejection::Unavailable)?;
             Ok(Answer::Empty)
         }
