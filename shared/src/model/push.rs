@@ -180,16 +180,16 @@ mod tests {
 
     #[test]
     fn a_push_has_its_type_and_window() {
-        use WindowKind::{Follow, MenuOrScan};
+        use WindowKind::{Follow, Menu};
         for (name, event_type, window) in [
             ("subscribe", "subscribed", Some(Follow)),
             ("unsubscribe", "unsubscribed", None),
-            ("SCAN", "qr_scanned", Some(MenuOrScan)),
-            ("scan", "qr_scanned", Some(MenuOrScan)),
+            ("SCAN", "qr_scanned", Some(Menu)),
+            ("scan", "qr_scanned", Some(Menu)),
             ("LOCATION", "location_reported", None),
-            ("CLICK", "menu_clicked", Some(MenuOrScan)),
-            ("scancode_push", "menu_clicked", Some(MenuOrScan)),
-            ("scancode_waitmsg", "menu_clicked", Some(MenuOrScan)),
+            ("CLICK", "menu_clicked", Some(Menu)),
+            ("scancode_push", "menu_clicked", Some(Menu)),
+            ("scancode_waitmsg", "menu_clicked", Some(Menu)),
             ("pic_sysphoto", "menu_clicked", None),
             ("pic_photo_or_album", "menu_clicked", None),
             ("pic_weixin", "menu_clicked", None),
