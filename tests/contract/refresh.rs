@@ -69,8 +69,8 @@ fn a_refresh_token_that_wechat_rotates_is_kept() {
         tenant.bind(&account).await;
         for _ in 0..3 {
             hub.wechat.invalidate_tokens(Some(&account.app_id));
-            let started = tenant.api.post(&format!("/v1/accounts/{}/imports", account.app_id), &serde_json::json!({}));
-            let _ = started.await.expect(202);
+            let path = format!("/v1/accounts/{}/imports", account.app_id);
+            let _ = tenant.api.post(&path, &serde_json::json!({})).await.expect(202);
             tenant.imported(&account.app_id).await;
         }
         assert_eq!(hub.wechat.tokens_issued(Some(&account.app_id)), 4);
