@@ -80,7 +80,10 @@ fn what_is_not_there_is_404_and_what_is_malformed_422() {
         let request = tenant.api.request(Method::POST, "/v1/bindings").body("{\"return_url\":");
         oahub_tests::api::Answer::of(request).await.unwrap().expect_problem(422, "invalid_request");
         for name in [json!(""), json!("  "), json!("x".repeat(101)), json!("a\u{7}b"), Value::Null] {
-            hub.operator().post("/v1/tenants", &json!({"name": name})).await.expect_problem(422, "invalid_request");
+            hub.operator()
+                .post("/v1/tenants", &json!({"name": name}))
+                .await
+                .expect_problem(422, "invalid_request");
         }
         let wrong = tenant.api.delete("/v1/accounts").await;
         wrong.expect_problem(405, "method_not_allowed");
@@ -124,13 +127,33 @@ fn another_tenants_things_do_not_exist() {
         }
         let app_id = &account.app_id;
         let message = json!({"to": hub.follower(&account).openid, "content": text("stolen")});
-        other.api.post(&format!("/v1/accounts/{app_id}/messages"), &message).await.expect_problem(404, "not_found");
-        other.api.post(&format!("/v1/accounts/{app_id}/imports"), &json!({})).await.expect_problem(404, "not_found");
-        other.api.put(&format!("/v1/accounts/{app_id}/reply-rules"), &json!({})).await.expect_problem(404, "not_found");
+        other
+            .api
+            .post(&format!("/v1/accounts/{app_id}/messages"), &message)
+            .await
+            .expect_problem(404, "not_found");
+        other
+            .api
+            .post(&format!("/v1/accounts/{app_id}/imports"), &json!({}))
+            .await
+            .expect_problem(404, "not_found");
+        other
+            .api
+            .put(&format!("/v1/accounts/{app_id}/reply-rules"), &json!({}))
+            .await
+            .expect_problem(404, "not_found");
         other.api.delete(&format!("/v1/accounts/{app_id}")).await.expect_problem(404, "not_found");
         let foreign = paths[3].rsplit_once('/').unwrap().1;
-        other.api.get(&format!("/v1/accounts/{}/imports/{foreign}", own.app_id)).await.expect_problem(404, "not_found");
-        for query in ["".to_owned(), format!("?app_id={app_id}"), format!("?open_id={}", hub.follower(&account).openid)] {
+        other
+            .api
+            .get(&format!("/v1/accounts/{}/imports/{foreign}", own.app_id))
+            .await
+            .expect_problem(404, "not_found");
+        for query in [
+            "".to_owned(),
+            format!("?app_id={app_id}"),
+            format!("?open_id={}", hub.follower(&account).openid),
+        ] {
             let seen = other.api.all(&format!("/v1/customers{query}")).await;
             let all_own = seen.iter().all(|customer| customer["fans"][0]["app_id"] == own.app_id.as_str());
             assert!(all_own, "{query}: {seen:?}");
@@ -167,7 +190,8 @@ fn pages_show_each_item_once() {
             for limit in [1, 3, 200] {
                 let (mut seen, mut total, mut cursor) = (BTreeSet::new(), 0, String::new());
                 for _ in 0..200 {
-                    let page = tenant.api.get(&format!("{path}{joint}limit={limit}{cursor}")).await.expect(200);
+                    let page =
+                        tenant.api.get(&format!("{path}{joint}limit={limit}{cursor}")).await.expect(200);
                     let data = page["data"].as_array().unwrap();
                     assert!(data.len() <= limit, "{path}");
                     total += data.len();
@@ -179,7 +203,9 @@ fn pages_show_each_item_once() {
                 }
                 assert_eq!((seen.len(), total), (count, count), "{path} by {limit}");
             }
-            for wrong in ["limit=0", "limit=201", "limit=many", "cursor=%20", "cursor=bm9uZQ", "no_such_filter=1"] {
+            for wrong in
+                ["limit=0", "limit=201", "limit=many", "cursor=%20", "cursor=bm9uZQ", "no_such_filter=1"]
+            {
                 tenant.api.get(&format!("{path}{joint}{wrong}")).await.expect_problem(422, "invalid_request");
             }
         }
@@ -193,7 +219,11 @@ fn the_description_lists_the_routes() {
         let description = hub.stranger().get("/openapi.json").await;
         assert_eq!(description.content_type, "application/json");
         let description = description.expect(200);
-        assert!(description["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{}", description["openapi"]);
+        assert!(
+            description["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")),
+            "{}",
+            description["openapi"]
+        );
         for (path, methods) in [
             ("/v1/tenants", vec!["post"]),
             ("/v1/platform", vec!["get"]),
@@ -216,7 +246,11 @@ fn the_description_lists_the_routes() {
             }
         }
         let docs = hub.stranger().get("/docs").await;
-        assert!(docs.content_type.starts_with("text/html") && docs.text.contains("/v1/messages"), "{}", docs.content_type);
+        assert!(
+            docs.content_type.starts_with("text/html") && docs.text.contains("/v1/messages"),
+            "{}",
+            docs.content_type
+        );
     });
 }
 

@@ -47,7 +47,10 @@ fn an_owner_binds_an_account_by_the_page_and_its_followers_are_imported() {
         ] {
             assert_eq!(shown[member], expected, "{member} of {shown}");
         }
-        assert!(shown["bound_at"].is_string() && shown["capabilities"]["template_message"] == true, "{shown}");
+        assert!(
+            shown["bound_at"].is_string() && shown["capabilities"]["template_message"] == true,
+            "{shown}"
+        );
         let import = tenant.import(&account.app_id).await.unwrap();
         let counts = ["followers_total", "followers_listed", "followers_imported"].map(|n| import[n].clone());
         assert_eq!(counts, [json!(7), json!(7), json!(7)], "{import}");
@@ -73,7 +76,11 @@ fn what_may_not_be_bound_is_refused_with_its_reason() {
             let account = hub.account(NewAccount { kind, verify_type, ..NewAccount::default() });
             let (page, binding) = tenant.try_bind(&account).await;
             let status = if reason.is_some() { "refused" } else { "bound" };
-            assert_eq!((binding["status"].as_str(), binding["reason"].as_str()), (Some(status), reason), "{what}");
+            assert_eq!(
+                (binding["status"].as_str(), binding["reason"].as_str()),
+                (Some(status), reason),
+                "{what}"
+            );
             assert_eq!(binding["app_id"], account.app_id.as_str(), "{what}");
             assert!(page.content_type.starts_with("text/html"), "{what}: {page:?}");
             let shown = tenant.api.get(&format!("/v1/accounts/{}", account.app_id)).await.status;
@@ -162,17 +169,25 @@ fn what_an_owner_did_not_grant_is_shown_as_missing() {
         assert_eq!(binding["status"], "bound");
         let shown = account_of(&tenant, &account.app_id).await;
         let permissions = shown["permissions"].as_array().unwrap();
-        let find = |id: u64| permissions.iter().find(|p| p["id"] == id).unwrap_or_else(|| panic!("{id}: {shown}"));
-        for (id, granted, required) in
-            [(1, true, true), (2, true, true), (7, false, true), (15, false, true), (33, true, false), (777, true, false)]
-        {
+        let find =
+            |id: u64| permissions.iter().find(|p| p["id"] == id).unwrap_or_else(|| panic!("{id}: {shown}"));
+        for (id, granted, required) in [
+            (1, true, true),
+            (2, true, true),
+            (7, false, true),
+            (15, false, true),
+            (33, true, false),
+            (777, true, false),
+        ] {
             let (has, needs) = (&find(id)["granted"], &find(id)["required"]);
             assert_eq!((has, needs), (&json!(granted), &json!(required)), "{id}");
         }
         let missing = shown["missing_permissions"].as_array().unwrap();
         assert_eq!(missing.len(), 6, "{missing:?}");
         assert!(missing.contains(&find(7)["name"]), "{missing:?}");
-        for (name, can) in [("customer_service_message", true), ("followers", true), ("template_message", false)] {
+        for (name, can) in
+            [("customer_service_message", true), ("followers", true), ("template_message", false)]
+        {
             assert_eq!(shown["capabilities"][name], can, "{name}");
         }
     });
@@ -214,8 +229,10 @@ fn an_expired_code_leaves_the_binding_pending() {
         hub.wechat.configure(|habits| habits.auth_code_lifetime = -1);
         let account = hub.service_account(1);
         let app_id = account.app_id.clone();
-        let granted = hub.wechat.authorize(Grant { app_id, without_event: true, ..Grant::default() }).unwrap();
-        let callback = format!("{}/bind/callback?binding={}&auth_code={}", hub.url, link.id, granted.auth_code);
+        let granted =
+            hub.wechat.authorize(Grant { app_id, without_event: true, ..Grant::default() }).unwrap();
+        let callback =
+            format!("{}/bind/callback?binding={}&auth_code={}", hub.url, link.id, granted.auth_code);
         assert!(hub.open(&callback).await.status.is_client_error());
         assert_eq!(tenant.binding(&link).await["status"], "pending");
     });
@@ -258,7 +275,8 @@ fn the_last_page_links_to_the_return_url() {
             }
             let made = made.expect(201);
             assert!(made["expires_at"].is_string());
-            let callback = format!("{}/bind/callback?binding={}&auth_code=no", hub.url, made["id"].as_str().unwrap());
+            let callback =
+                format!("{}/bind/callback?binding={}&auth_code=no", hub.url, made["id"].as_str().unwrap());
             let page = hub.open(&callback).await;
             assert!(page.text.contains("href=\"https://crm.example/done?tenant=1\""), "{}", page.text);
         }

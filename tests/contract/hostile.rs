@@ -60,9 +60,7 @@ fn attacks(original_id: &str) -> Vec<(&'static str, CallbackQuery, Vec<u8>)> {
     let deep = format!("{}{}", "<a>".repeat(20_000), "</a>".repeat(20_000));
     let xxe = "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>";
     let bomb = format!("<!DOCTYPE x [{}]>", entities());
-    let mallory = |content: &str| {
-        right.replace("<![CDATA[hello]]>", content)
-    };
+    let mallory = |content: &str| right.replace("<![CDATA[hello]]>", content);
     let (mut unsigned, body) = of(seal(&ENVELOPE, &right));
     unsigned.msg_signature = Some("0".repeat(40));
     let mut no_signature = unsigned.clone();
@@ -78,7 +76,10 @@ fn attacks(original_id: &str) -> Vec<(&'static str, CallbackQuery, Vec<u8>)> {
         ("nothing but a body", (CallbackQuery::default(), body.clone())),
         ("a signature of another time", (other_time, body)),
         ("another key", of(seal(&key(Component { aes_key: other_key, ..component() }), &right))),
-        ("another app id", of(seal(&key(Component { app_id: "wx00c0ffee00c0ffef".into(), ..component() }), &right))),
+        (
+            "another app id",
+            of(seal(&key(Component { app_id: "wx00c0ffee00c0ffef".into(), ..component() }), &right)),
+        ),
         ("no ciphertext", of(envelope_of(""))),
         ("no base64", of(envelope_of("!!!!"))),
         ("a ciphertext cut in a block", of(ciphertext(&right, |e| e[..40].to_owned()))),
@@ -122,8 +123,14 @@ fn hostile_bytes_are_refused_and_leave_nothing_behind() {
             for path in [path.as_str(), "/wechat/component"] {
                 let answer = hub.push_sealed(path, &query, body.clone()).await;
                 assert!(answer.status.is_client_error(), "{what} to {path}: {answer:?}");
-                assert!(answer.text.len() < 100 && !answer.text.contains('\n'), "{what} to {path}: {answer:?}");
-                assert!(!answer.text.contains("padding") && !answer.text.contains(COMPONENT), "{what}: {answer:?}");
+                assert!(
+                    answer.text.len() < 100 && !answer.text.contains('\n'),
+                    "{what} to {path}: {answer:?}"
+                );
+                assert!(
+                    !answer.text.contains("padding") && !answer.text.contains(COMPONENT),
+                    "{what}: {answer:?}"
+                );
             }
         }
         assert_eq!(tenant.customer(&account.app_id, "oMallory").await, None);
@@ -150,7 +157,11 @@ fn a_body_beyond_the_limit_is_413() {
                 assert_eq!(answer.status, 413, "{size} bytes to {path}");
             }
             let words = json!({"name": "x".repeat(size)});
-            assert_eq!(hub.operator().post("/v1/tenants", &words).await.status, 413, "{size} bytes to the API");
+            assert_eq!(
+                hub.operator().post("/v1/tenants", &words).await.status,
+                413,
+                "{size} bytes to the API"
+            );
         }
     });
 }
@@ -163,7 +174,8 @@ fn a_nul_inside_a_right_push_is_no_accident() {
         let account = hub.service_account(0);
         tenant.bind(&account).await;
         for hidden in ["\0", "\u{1}", "\u{fffe}"] {
-            let push = xml(&account.original_id, "oControl", now(), &said(&format!("a{hidden}b"), fresh_number()));
+            let push =
+                xml(&account.original_id, "oControl", now(), &said(&format!("a{hidden}b"), fresh_number()));
             let status = hub.push(&account.app_id, &push).await.status.as_u16();
             assert!(status == 200 || (400..500).contains(&status), "{hidden:?}: {status}");
         }
@@ -179,7 +191,9 @@ fn logs_hold_no_secret() {
         let account = hub.service_account(1);
         tenant.bind(&account).await;
         let link = tenant.link().await;
-        let _ = hub.open(&format!("{}/bind/callback?binding={}&auth_code=queryauthcode@@@forged", hub.url, link.id)).await;
+        let _ = hub
+            .open(&format!("{}/bind/callback?binding={}&auth_code=queryauthcode@@@forged", hub.url, link.id))
+            .await;
         let fan = hub.follower(&account).openid;
         hub.say(&account, &fan, "hello").await;
         tenant.send(&account.app_id, &json!({"to": fan, "content": oahub_tests::tenant::text("hi")})).await;
@@ -188,7 +202,14 @@ fn logs_hold_no_secret() {
         let log = hub.log();
         assert!(!log.is_empty());
         let key = tenant.api.key.clone().unwrap();
-        let made = ["ticket@@@", "preauthcode@@@", "queryauthcode@@@", "refreshtoken@@@", "component_access", "authorizer_"];
+        let made = [
+            "ticket@@@",
+            "preauthcode@@@",
+            "queryauthcode@@@",
+            "refreshtoken@@@",
+            "component_access",
+            "authorizer_",
+        ];
         let set = [hub::SECRET, TOKEN, hub::AES_KEY, hub::AES_KEY_PREVIOUS, hub::ADMIN_KEY, key.as_str()];
         for secret in set.into_iter().chain(made) {
             let line = log.lines().find(|line| line.contains(secret));

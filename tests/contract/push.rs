@@ -64,7 +64,12 @@ fn pushes_are_the_same_only_by_message_id_and_sender_or_by_the_whole_event() {
         for (what, sender, pushes, events) in [
             ("one message", "oSame", vec![said("a", id)], 1),
             ("the same id of another sender", "oOther", vec![said("a", id)], 1),
-            ("two messages in a second", "oTwo", vec![said("a", fresh_number()), said("a", fresh_number())], 2),
+            (
+                "two messages in a second",
+                "oTwo",
+                vec![said("a", fresh_number()), said("a", fresh_number())],
+                2,
+            ),
             ("two coupons in a second", "oCards", vec![card("1"), card("2")], 2),
             ("one coupon, told twice", "oCard", vec![card("1"), card("1")], 1),
         ] {
@@ -91,9 +96,13 @@ fn the_key_before_a_rotation_opens_and_seals_the_reply() {
             assert!(reply(envelope, &answer).contains("still here"), "{sender}");
             assert_eq!(tenant.timeline(&account.app_id, sender).await.len(), 1, "{sender}");
         }
-        let (query, body) = seal(&ENVELOPE, &xml(&account.original_id, "oX", now(), &said("x", fresh_number())));
+        let (query, body) =
+            seal(&ENVELOPE, &xml(&account.original_id, "oX", now(), &said("x", fresh_number())));
         let answer = hub.push_sealed(&path, &query, body).await;
-        assert!(ENVELOPE_PREVIOUS.open_reply(answer.text.as_bytes()).is_err(), "the old key opens everything");
+        assert!(
+            ENVELOPE_PREVIOUS.open_reply(answer.text.as_bytes()).is_err(),
+            "the old key opens everything"
+        );
     });
 }
 
@@ -139,8 +148,10 @@ fn an_event_of_an_unknown_kind_is_kept_whole() {
     run(async {
         let hub = hub::shared().await;
         let (tenant, account) = bound(hub).await;
-        let rest = event("BrandNewEvent", "<Depth><Inner><![CDATA[a <b> & c]]></Inner></Depth><Number>007</Number>");
-        let answer = hub.push(&account.app_id, &xml(&account.original_id, "oNew", 1_735_689_600, &rest)).await;
+        let rest =
+            event("BrandNewEvent", "<Depth><Inner><![CDATA[a <b> & c]]></Inner></Depth><Number>007</Number>");
+        let answer =
+            hub.push(&account.app_id, &xml(&account.original_id, "oNew", 1_735_689_600, &rest)).await;
         assert_eq!(answer.text, "success");
         let timeline = tenant.timeline(&account.app_id, "oNew").await;
         assert_eq!(kinds(&timeline), ["brand_new_event"]);
@@ -218,9 +229,11 @@ fn a_customers_last_interaction_is_their_newest_push() {
         let hub = hub::shared().await;
         let (tenant, account) = bound(hub).await;
         let (newer, older) = (1_735_689_660, 1_735_689_600);
-        for (at, expected) in
-            [(older, "2025-01-01T00:00:00Z"), (newer, "2025-01-01T00:01:00Z"), (older, "2025-01-01T00:01:00Z")]
-        {
+        for (at, expected) in [
+            (older, "2025-01-01T00:00:00Z"),
+            (newer, "2025-01-01T00:01:00Z"),
+            (older, "2025-01-01T00:01:00Z"),
+        ] {
             let push = xml(&account.original_id, "oClock", at, &said("tick", fresh_number()));
             assert_eq!(hub.push(&account.app_id, &push).await.text, "success");
             let customer = tenant.customer(&account.app_id, "oClock").await.unwrap();

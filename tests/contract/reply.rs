@@ -95,7 +95,8 @@ fn the_rule_that_fits_best_answers() {
         assert_eq!(click.reply, None, "a click");
         tenant.rules(&account.app_id, &json!({})).await;
         // an instance may know the old rules for a few seconds more
-        until("no reply", async || hub.say(&account, &open_id, "hello").await.reply.is_none().then_some(())).await;
+        until("no reply", async || hub.say(&account, &open_id, "hello").await.reply.is_none().then_some(()))
+            .await;
     });
 }
 

@@ -74,7 +74,11 @@ fn a_message_goes_the_way_that_the_window_allows() {
                 "delivered" => delivered(&tenant, &sent).await,
                 _ => sent,
             };
-            assert_eq!((ended["status"].as_str(), ended["channel"].as_str()), (Some(status), channel), "{what}: {ended}");
+            assert_eq!(
+                (ended["status"].as_str(), ended["channel"].as_str()),
+                (Some(status), channel),
+                "{what}: {ended}"
+            );
             assert_eq!(ended["error"]["code"].as_str(), code, "{what}: {ended}");
             assert_eq!(ended["sent_at"].is_string(), code.is_none(), "{what}: {ended}");
         }
@@ -101,12 +105,18 @@ fn a_template_message_ends_as_wechat_says() {
         let fans = open_ids(hub, &account);
         let blocks = &fans[1];
         hub.wechat
-            .change_account(&account.app_id, |a| a.followers.update(blocks, |fan| fan.blocks_templates = true))
+            .change_account(&account.app_id, |a| {
+                a.followers.update(blocks, |fan| fan.blocks_templates = true)
+            })
             .unwrap();
         for (to, status, code) in [(&fans[0], "delivered", None), (blocks, "failed", Some("user_blocked"))] {
             let sent = tenant.send(&account.app_id, &json!({"to": to, "template": template("Latte")})).await;
             let ended = delivered(&tenant, &sent).await;
-            assert_eq!((ended["status"].as_str(), ended["error"]["code"].as_str()), (Some(status), code), "{ended}");
+            assert_eq!(
+                (ended["status"].as_str(), ended["error"]["code"].as_str()),
+                (Some(status), code),
+                "{ended}"
+            );
             assert!(ended["wechat_msg_id"].is_string(), "{ended}");
         }
         let timeline = tenant.timeline(&account.app_id, &fans[0]).await;
@@ -216,7 +226,10 @@ fn after_kill_9_every_message_ends_and_nobody_gets_one_twice() {
                 sent["id"].as_str().unwrap().to_owned()
             });
             let ids = join_all(sends).await;
-            oahub_tests::wait::until("the middle", async || (deliveries(&hub, &account).len() > 5).then_some(())).await;
+            oahub_tests::wait::until("the middle", async || {
+                (deliveries(&hub, &account).len() > 5).then_some(())
+            })
+            .await;
             (tenant.api.clone(), tenant.id.clone(), ids)
         };
         hub.kill();
@@ -281,7 +294,11 @@ fn what_the_account_may_not_do_fails_before_wechat_is_asked() {
                 hub.wechat.fault(refuse.only(&account.app_id));
             }
             let ended = tenant.send(&account.app_id, &message).await;
-            assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("capability_missing")), "{what}");
+            assert_eq!(
+                (&ended["status"], &ended["error"]["code"]),
+                (&json!("failed"), &json!("capability_missing")),
+                "{what}"
+            );
             assert_eq!(ended["error"]["errcode"], Value::Null, "{what}");
         }
     });
@@ -304,7 +321,12 @@ fn an_idempotency_key_sends_once() {
                 _ => ids.push(answer.expect(202)["id"].as_str().unwrap().to_owned()),
             }
         }
-        ids.push(tenant.api.post_once(&path, "key-1", &message).await.expect(202)["id"].as_str().unwrap().to_owned());
+        ids.push(
+            tenant.api.post_once(&path, "key-1", &message).await.expect(202)["id"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
         assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
         assert_eq!(tenant.outcome(&ids[0]).await["status"], "sent");
         let other = json!({"to": fan, "content": text("another")});

@@ -61,7 +61,11 @@ fn a_setting_that_is_missing_or_malformed_is_named_without_its_value() {
             let code = process.ended().await.code();
             let said = std::fs::read_to_string(&log).unwrap();
             assert!(code.is_some_and(|code| code != 0), "{name} {value:?}: {code:?}");
-            assert_eq!(said.lines().filter(|line| line.contains(name)).count(), 1, "{name} {value:?}: {said}");
+            assert_eq!(
+                said.lines().filter(|line| line.contains(name)).count(),
+                1,
+                "{name} {value:?}: {said}"
+            );
             assert!(said.contains("must be"), "{name} {value:?}: it does not say what is right: {said}");
             let printed = value.is_some_and(|value| said.contains(value));
             assert!(!printed, "{name}: the value is printed: {said}");
@@ -85,7 +89,8 @@ fn what_was_acknowledged_survives_kill_9() {
         hub.resume().await;
         let listed = key.get("/v1/accounts").await.expect(200);
         assert_eq!(listed["data"][0]["app_id"], account.app_id.as_str());
-        let found = key.get(&format!("/v1/customers?app_id={}&open_id={open_id}", account.app_id)).await.expect(200);
+        let found =
+            key.get(&format!("/v1/customers?app_id={}&open_id={open_id}", account.app_id)).await.expect(200);
         let id = found["data"][0]["id"].as_str().unwrap().to_owned();
         let events = key.get(&format!("/v1/customers/{id}/timeline?type=message_received")).await.expect(200);
         assert_eq!(events["data"][0]["detail"]["Content"], "the last words");

@@ -80,7 +80,6 @@ pub struct Caller {
 
 impl Caller {
     /// A request; `path` begins with a slash.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = client().request(method, format!("{}{path}", self.url));
         match &self.key {

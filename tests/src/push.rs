@@ -50,7 +50,9 @@ pub fn xml(to: &str, from: &str, at: i64, rest: &str) -> String {
 /// The rest of a text message.
 #[must_use]
 pub fn said(words: &str, msg_id: u64) -> String {
-    format!("<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{words}]]></Content><MsgId>{msg_id}</MsgId>")
+    format!(
+        "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{words}]]></Content><MsgId>{msg_id}</MsgId>"
+    )
 }
 
 /// The rest of an event.
@@ -78,7 +80,8 @@ impl Hub {
     /// Pushes bytes to a path.
     pub async fn push_sealed(&self, path: &str, query: &CallbackQuery, body: impl Into<Vec<u8>>) -> Answer {
         let url = format!("{}{path}", self.url);
-        let post = client().post(url).query(&query.pairs()).header("Content-Type", "text/xml").body(body.into());
+        let post =
+            client().post(url).query(&query.pairs()).header("Content-Type", "text/xml").body(body.into());
         Answer::of(post).await.unwrap()
     }
 }

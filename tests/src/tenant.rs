@@ -2,7 +2,9 @@
 
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
-use wechat_simulator::{Account, Act, Delivery, Follower, Kind, NewAccount, Outcome, Stamp, state::account::PERMISSIONS};
+use wechat_simulator::{
+    Account, Act, Delivery, Follower, Kind, NewAccount, Outcome, Stamp, state::account::PERMISSIONS,
+};
 
 use crate::{
     api::{Answer, Caller, client},
@@ -31,7 +33,8 @@ pub struct Link {
 impl Hub {
     /// A new tenant.
     pub async fn tenant(&self) -> Tenant<'_> {
-        let made = self.operator().post("/v1/tenants", &json!({"name": "Invented Cafe Ltd."})).await.expect(201);
+        let made =
+            self.operator().post("/v1/tenants", &json!({"name": "Invented Cafe Ltd."})).await.expect(201);
         let key = made["api_key"].as_str().unwrap().to_owned();
         let api = Caller { url: self.url.clone(), key: Some(key) };
         Tenant { hub: self, api, id: made["id"].as_str().unwrap().to_owned() }
@@ -79,7 +82,10 @@ impl Hub {
         let page = self.open(&link.url).await;
         assert_eq!(page.status, 200, "{page:?}");
         let authorize = href(&page.text, "authorize");
-        assert!(authorize.starts_with(&format!("{}/cgi-bin/componentloginpage?", self.wechat_url)), "{authorize}");
+        assert!(
+            authorize.starts_with(&format!("{}/cgi-bin/componentloginpage?", self.wechat_url)),
+            "{authorize}"
+        );
         let asked = Url::parse(&authorize).unwrap();
         let get = |name: &str| asked.query_pairs().find(|(n, _)| n == name).unwrap().1.into_owned();
         let wechat = client().get(authorize.clone()).header("Referer", &link.url);
@@ -158,7 +164,8 @@ impl Tenant<'_> {
 
     /// The customer who is this follower; none if the hub does not know them.
     pub async fn customer(&self, app_id: &str, open_id: &str) -> Option<Value> {
-        let list = self.api.get(&format!("/v1/customers?app_id={app_id}&open_id={open_id}")).await.expect(200);
+        let list =
+            self.api.get(&format!("/v1/customers?app_id={app_id}&open_id={open_id}")).await.expect(200);
         list["data"].get(0).cloned()
     }
 

@@ -183,7 +183,9 @@ fn function(name: &str, properties: &Mapping, default_timeout: u64) -> Result<Fu
             }
             Some("ScheduleV2") => EventSpec::Schedule { every: rate(&need("ScheduleExpression")?)? },
             other => {
-                return Err(wrong(format!("{event_name}: the local runner knows no event of type {other:?}")));
+                return Err(wrong(format!(
+                    "{event_name}: the local runner knows no event of type {other:?}"
+                )));
             }
         });
     }

@@ -14,7 +14,6 @@ use crate::error::{Error, sdk_error};
 /// An item as DynamoDB has it.
 pub type Attributes = HashMap<String, AttributeValue>;
 
-
 /// Layout version that every item carries, so that a later release can tell what it reads.
 pub const ITEM_VERSION: u32 = 1;
 /// `BatchGetItem` takes at most this many keys.

@@ -73,7 +73,12 @@ fn group(document: &Value, tag: &Value) -> Group {
             }
         }
     }
-    Group { anchor: name.to_lowercase().replace(' ', "-"), about: marked(&text(tag, "description")), name, operations }
+    Group {
+        anchor: name.to_lowercase().replace(' ', "-"),
+        about: marked(&text(tag, "description")),
+        name,
+        operations,
+    }
 }
 
 fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Operation {
@@ -99,7 +104,10 @@ fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Opera
         request: request_schema.map(|s| pretty(&example(document, s, 0))),
         answer: answer.map(|((status, _), s)| (status.clone(), pretty(&example(document, s, 0)))),
         answer_members: answer_schema.map(|s| members(document, s)).unwrap_or_default(),
-        responses: responses.iter().map(|(status, r)| (status.clone(), marked(&text(r, "description")))).collect(),
+        responses: responses
+            .iter()
+            .map(|(status, r)| (status.clone(), marked(&text(r, "description"))))
+            .collect(),
     }
 }
 
@@ -198,7 +206,8 @@ fn paragraphs(value: &Value) -> Vec<String> {
 
 /// A text of the document as HTML: escaped, with its `code` and **strong** parts marked.
 fn marked(text: &str) -> String {
-    let mut html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    let mut html =
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     for (mark, tag) in [("`", "code"), ("**", "strong")] {
         // an odd number of marks leaves the last one as it is
         while let Some((before, rest)) = html.split_once(mark)
