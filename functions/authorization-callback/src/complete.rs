@@ -158,7 +158,8 @@ fn record(app: &App, tenant: &str, app_id: &str, granted: Vec<u32>, info: Author
 async fn import_since_binding(app: &App, tenant: &str, app_id: &str) -> Result<(), Error> {
     let Some(account) = app.store.account(tenant, app_id).await? else { return Ok(()) };
     let newest = app.store.imports(app_id, 1, None).await?.into_iter().next();
-    if newest.is_none_or(|import| import.started_at < account.bound_at) {
+    // one of the tenant that had the account before does not count, were it of the same second
+    if newest.is_none_or(|import| import.tenant_id != tenant || import.started_at < account.bound_at) {
         imports::start(app, tenant, app_id, app.fresh_id("imp")).await?;
     }
     Ok(())
