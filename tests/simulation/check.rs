@@ -1,0 +1,220 @@
+//! The promises of the design, as far as a history can break them. Each check names what it found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use shared::model::push::Push;
+
+use crate::{
+    run::{Run, tenant_of},
+    world::{
+        dynamo::{scan, word},
+        hub::Landed,
+    },
+};
+
+type Items = BTreeMap<(String, String), Value>;
+
+fn table(run: &Run, name: &str) -> Items {
+    scan(&run.world.base.db, name)
+}
+
+fn identity(plaintext: &str) -> String {
+    Push::parse(plaintext.as_bytes()).unwrap().identity(plaintext.as_bytes())
+}
+
+fn fan_key(run: &Run, account: usize, open_id: &str) -> String {
+    format!("FAN#{}#{}#{open_id}", run.tenants[tenant_of(account)], run.apps[account])
+}
+
+/// 1 Acknowledged means stored: events, what they say of the fan, and what has to follow.
+pub fn acknowledged_is_stored(run: &Run) {
+    let (timeline, fans, work) =
+        (table(run, "TimelineTable"), table(run, "CustomersTable"), table(run, "WorkTable"));
+    let landed = run.world.landed.lock().unwrap().clone();
+    for push in landed.iter().filter(|p| p.stored) {
+        let account = run.apps.iter().position(|a| *a == push.app_id).unwrap();
+        let pk = fan_key(run, account, &push.open_id);
+        let event = timeline.get(&(pk.clone(), identity(&push.plaintext)));
+        let event = event.unwrap_or_else(|| panic!("promise 1: an acknowledged push is lost: {push:?}"));
+        assert!(fans.contains_key(&(pk, "FAN".into())), "promise 1: no fan after {push:?}");
+        if event["sends"].is_string() {
+            let id = shared::ids::derived(
+                "msg",
+                &[&run.tenants[tenant_of(account)], &push.app_id, &push.open_id, &word(event, "sk")],
+            );
+            let message = work.get(&(format!("MESSAGE#{id}"), "MESSAGE".into()));
+            let message = message.unwrap_or_else(|| panic!("promise 1: a rule's message is lost: {push:?}"));
+            assert!(ended(message), "promise 1: a rule's message never ended: {message}");
+        }
+    }
+    for account in 0..run.apps.len() {
+        for open_id in &run.fans[account] {
+            follows_as_the_last_push_said(run, &fans, &landed, account, open_id);
+        }
+    }
+}
+
+fn ended(message: &Value) -> bool {
+    matches!(message["status"].as_str(), Some("sent" | "delivered" | "failed"))
+}
+
+fn follows_as_the_last_push_said(run: &Run, fans: &Items, landed: &[Landed], account: usize, open_id: &str) {
+    let theirs: Vec<_> = run.statuses.iter().filter(|s| s.account == account && s.open_id == open_id).collect();
+    let Some(last) = theirs.iter().max_by_key(|s| s.at) else { return };
+    let tied = theirs.iter().filter(|s| s.at == last.at).count() > 1;
+    let known = landed.iter().any(|p| p.stored && p.plaintext == last.plaintext);
+    if tied || !known {
+        return;
+    }
+    let fan = &fans[&(fan_key(run, account, open_id), "FAN".into())];
+    assert_eq!(fan["subscribed"], last.subscribed, "promise 1: {open_id} at {}: {fan}", last.at);
+}
+
+/// 2 Once: the same answer to the same push, and no message twice.
+pub fn once(run: &Run) {
+    let mut answers: BTreeMap<(String, String, String), Option<String>> = BTreeMap::new();
+    for push in run.world.landed.lock().unwrap().iter().filter(|p| p.stored) {
+        let key = (push.app_id.clone(), push.open_id.clone(), identity(&push.plaintext));
+        let first = answers.entry(key).or_insert_with(|| push.reply.clone());
+        assert_eq!(*first, push.reply, "promise 2: another answer to the same push {}", push.plaintext);
+    }
+    let (work, timeline) = (table(run, "WorkTable"), table(run, "TimelineTable"));
+    let messages: Vec<&Value> = work.values().filter(|m| word(m, "pk").starts_with("MESSAGE#")).collect();
+    for sent in &run.sent {
+        let received = run.world.sim().received(&run.apps[sent.account], &sent.open_id);
+        let shown = received.iter().filter(|line| line.text.contains(&sent.text)).count();
+        let most = if sent.keyed { 1 } else { sent.times };
+        assert!(shown <= most, "promise 2: {} was received {shown} times: {sent:?}", sent.text);
+        let about = |m: &&&Value| m["content"].to_string().contains(&sent.text) || m["template"].to_string().contains(&sent.text);
+        let theirs: Vec<_> = messages.iter().filter(about).collect();
+        let of = |status: &[&str]| theirs.iter().filter(|m| status.contains(&word(m, "status").as_str())).count();
+        let sure = of(&["sent", "delivered"]);
+        let unknown = theirs.iter().filter(|m| m["error"]["code"] == "outcome_unknown").count();
+        assert!(sure <= shown && shown <= sure + unknown, "promise 2: {shown} received, {theirs:?}");
+        for id in &sent.accepted {
+            let message = theirs.iter().find(|m| word(m, "pk") == format!("MESSAGE#{id}"));
+            assert!(message.is_some_and(|m| ended(m)), "promise 1: {id} never ended: {message:?}");
+        }
+    }
+    for (account, app) in run.apps.iter().enumerate() {
+        for open_id in &run.fans[account] {
+            let pk = fan_key(run, account, open_id);
+            let asked = timeline.iter().filter(|((p, _), event)| *p == pk && event["sends"].is_string()).count();
+            let received = run.world.sim().received(app, open_id);
+            let shown = received.iter().filter(|line| line.text.starts_with("[mini program more")).count();
+            assert!(shown <= asked, "promise 2: {shown} messages of rules for {asked} events of {open_id}");
+        }
+    }
+}
+
+/// 3 The budget of a callback, 4 one refresher at a time: what was noted on the way.
+pub fn nothing_forbidden(run: &Run) {
+    let complaints = run.world.complaints.lock().unwrap().clone();
+    assert!(complaints.is_empty(), "promise 3: {complaints:?}");
+    let complaints = run.world.base.flights.complaints();
+    assert!(complaints.is_empty(), "promise 4: {complaints:?}");
+}
+
+/// 4 The stored tokens are WeChat's, and there were not more of them than time and trouble explain.
+pub async fn tokens(run: &Run) {
+    let credentials = table(run, "CredentialsTable");
+    for app in run.apps.iter().filter(|app| run.world.bound(app)) {
+        let account = run.world.sim().account(app).unwrap();
+        let grant = account.authorization.unwrap_or_else(|| panic!("promise 4: {app} is bound without a grant"));
+        let item = &credentials[&(format!("AUTHORIZER#{app}"), "AUTHORIZER".into())];
+        let known = [Some(&grant.refresh_token), grant.previous_refresh_token.as_ref().map(|p| &p.0)];
+        let stored = word(item, "refresh_token");
+        assert!(known.contains(&Some(&stored)), "promise 4: the refresh token of {app} is lost");
+        let path = format!("/cgi-bin/user/get?access_token={}", word(item, "token"));
+        let answer = run.world.sim().request("GET", &path, "").await.unwrap();
+        assert!(answer.body.contains("\"total\""), "promise 4: the token of {app} is not WeChat's: {}", answer.body);
+        if run.worst.wechat == 0 && run.worst.aws == 0 && run.worst.crash == 0 {
+            let elapsed = u32::try_from(run.world.now() - 1_735_689_600).unwrap();
+            let most = 3 + elapsed / 5_000 + 2 * run.spoils;
+            let asked = run.world.base.flights.refreshes(app);
+            assert!(asked <= most, "promise 4: {asked} refreshes of {app} in {elapsed} seconds");
+        }
+    }
+}
+
+/// 5 Every import ended, and counted exactly.
+pub fn imports(run: &Run) {
+    let work = table(run, "WorkTable");
+    for import in work.values().filter(|i| word(i, "pk").starts_with("IMPORT#") && word(i, "sk") != "RUNNING") {
+        let status = word(import, "status");
+        match status.as_str() {
+            "completed" => {
+                let done = import["pages_done"].as_object().unwrap();
+                let imported: u64 = done.values().map(|n| n.as_u64().unwrap()).sum();
+                let pages = format!("PAGES#{}", word(import, "id"));
+                let lists = work.iter().filter(|((pk, sk), _)| *pk == pages && sk.starts_with("LIST#"));
+                let listed: usize = lists.map(|(_, page)| page["open_ids"].as_array().unwrap().len()).sum();
+                assert_eq!(imported, listed as u64, "promise 5: {import}");
+                assert_eq!(import["followers_listed"], imported, "promise 5: {import}");
+            }
+            "failed" => assert!(import["error"].is_string(), "promise 5: failed without a reason: {import}"),
+            _ => panic!("promise 5: an import never ended: {import}"),
+        }
+    }
+}
+
+/// 5 After an import of everybody, the hub knows who follows.
+pub fn fans_are_the_followers(run: &Run, account: usize) {
+    let app = &run.apps[account];
+    let sim = run.world.sim().account(app).unwrap();
+    let truth: BTreeSet<String> = sim.followers.page("", 10_000).unwrap().into_iter().collect();
+    let prefix = fan_key(run, account, "");
+    let fans = table(run, "CustomersTable");
+    let theirs = fans.iter().filter(|((pk, _), fan)| pk.starts_with(&prefix) && fan["subscribed"] == true);
+    let known: BTreeSet<String> = theirs.map(|(_, fan)| word(fan, "open_id")).collect();
+    assert_eq!(known, truth, "promise 5: who follows {app}");
+}
+
+/// Fans by key, for the check that nobody is deleted.
+pub fn everybody(run: &Run) -> BTreeSet<String> {
+    table(run, "CustomersTable").into_keys().filter(|(_, sk)| sk == "FAN").map(|(pk, _)| pk).collect()
+}
+
+/// 6 WeChat's rules before WeChat's errors: no window that the hub could have known to be closed.
+pub fn no_forbidden_call(run: &Run) {
+    let refused = run.world.sim().calls("/cgi-bin/message/custom/send").errors;
+    let of = |code: i64| refused.get(&code).copied().unwrap_or(0);
+    if run.unfollows == 0 && run.worst.push == 0 {
+        assert_eq!(of(45015), 0, "promise 6: sent outside of every window");
+        if run.acts_that_open_windows == 0 {
+            assert_eq!(of(45047), 0, "promise 6: sent more than a window allows");
+        }
+    }
+}
+
+/// 7 A tenant's things lie under its own keys, and the other tenant sees none of them.
+pub async fn tenants_see_their_own(run: &Run) {
+    for (pk, fan) in table(run, "CustomersTable").iter().filter(|((_, sk), _)| sk == "FAN") {
+        let expected = format!("FAN#{}#{}#{}", word(fan, "tenant_id"), word(fan, "app_id"), word(fan, "open_id"));
+        assert_eq!(pk.0, expected, "promise 7");
+        let account = run.apps.iter().position(|a| *a == word(fan, "app_id")).unwrap();
+        assert_eq!(word(fan, "tenant_id"), run.tenants[tenant_of(account)], "promise 7");
+        let people = format!("TENANT#{}#", word(fan, "tenant_id"));
+        assert!(word(fan, "people").starts_with(&people), "promise 7: {fan}");
+    }
+    let mut paths: Vec<(usize, String)> = Vec::new();
+    for (n, app) in run.apps.iter().enumerate() {
+        for rest in ["", "/imports", "/reply-rules"] {
+            paths.push((tenant_of(n), format!("/v1/accounts/{app}{rest}")));
+        }
+    }
+    let owner = |item: &Value| run.tenants.iter().position(|t| *t == word(item, "tenant_id")).unwrap();
+    for message in table(run, "WorkTable").values().filter(|m| word(m, "pk").starts_with("MESSAGE#")).take(2) {
+        paths.push((owner(message), format!("/v1/messages/{}", word(message, "id"))));
+    }
+    for fan in table(run, "CustomersTable").values().filter(|f| word(f, "sk") == "FAN").take(2) {
+        let id = word(fan, "customer_id");
+        paths.push((owner(fan), format!("/v1/customers/{id}")));
+        paths.push((owner(fan), format!("/v1/customers/{id}/timeline")));
+    }
+    for (owner, path) in paths {
+        let (status, body) = run.world.api(&run.keys[1 - owner], "GET", &path, None, None).await.unwrap();
+        assert_eq!(status, 404, "promise 7: another tenant reads {path}: {body}");
+    }
+}

@@ -1,0 +1,116 @@
+//! Histories by seed: what happens, what goes wrong and when, all from one number; then the promises of the
+//! design, checked.
+//!
+//! `OAHUB_HISTORIES=n` runs so many. `OAHUB_SEED=n` replays one and prints what happens in it:
+//! `OAHUB_SEED=17 cargo test -p oahub-tests --test simulation -- --nocapture`.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod check;
+mod ops;
+mod run;
+#[path = "../src/world/mod.rs"]
+mod world;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use run::{Run, tenant_of};
+
+/// Histories of a usual run.
+const HISTORIES: u64 = 1_000;
+const THREADS: u64 = 2;
+
+#[expect(clippy::disallowed_methods, reason = "how a person steers the test, not a setting of the hub")]
+fn given(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+#[test]
+fn the_promises_hold_in_every_history() {
+    if let Some(seed) = given("OAHUB_SEED") {
+        return history(seed, true);
+    }
+    let (all, next) = (given("OAHUB_HISTORIES").unwrap_or(HISTORIES), AtomicU64::new(0));
+    let failed = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if seed >= all {
+                        return;
+                    }
+                    if catch_unwind(AssertUnwindSafe(|| history(seed, false))).is_err() {
+                        failed.lock().unwrap().push(seed);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(
+        failed.is_empty(),
+        "{} of {all} histories broke a promise: {failed:?}\nreplay the first: OAHUB_SEED={} cargo test -p oahub-tests --test simulation -- --nocapture",
+        failed.len(),
+        failed[0],
+    );
+}
+
+/// Runs the history of a seed and checks the promises.
+fn history(seed: u64, prints: bool) {
+    let history = ops::history(seed);
+    if prints {
+        println!("{history:#?}");
+    }
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let mut run = Run::new(seed, &history).await;
+        for op in &history.ops {
+            if prints {
+                println!("{} {op:?}", run.world.now());
+            }
+            run.step(op).await;
+        }
+        ending(&mut run).await;
+    });
+}
+
+/// Everything heals, and what was promised must have come true.
+async fn ending(run: &mut Run) {
+    let world = run.world.clone();
+    world.base.chaos.set(Default::default());
+    world.sim().clear_faults();
+    world.push_late().await;
+    world.replay().await;
+    world.quiet().await;
+    check::nothing_forbidden(run);
+    check::acknowledged_is_stored(run);
+    check::once(run);
+    check::imports(run);
+    check::no_forbidden_call(run);
+    let before = check::everybody(run);
+    world.advance(3 * 3600).await;
+    world.quiet().await;
+    check::tokens(run).await;
+    for account in 0..run.apps.len() {
+        if !world.bound(&run.apps[account]) {
+            continue;
+        }
+        let path = format!("/v1/accounts/{}/imports", run.apps[account]);
+        let (status, import) = world.api(&run.keys[tenant_of(account)], "POST", &path, None, None).await.unwrap();
+        assert_eq!(status, 202, "promise 5: {import}");
+        world.quiet().await;
+        let path = format!("{path}/{}", import["id"].as_str().unwrap());
+        let (_, import) = world.api(&run.keys[tenant_of(account)], "GET", &path, None, None).await.unwrap();
+        let total = world.sim().account(&run.apps[account]).unwrap().followers.total();
+        assert_eq!(import["status"], "completed", "promise 5: {import}");
+        assert_eq!(import["followers_imported"], total, "promise 5: {import}");
+        check::fans_are_the_followers(run, account);
+    }
+    assert!(check::everybody(run).is_superset(&before), "promise 5: somebody was deleted");
+    check::imports(run);
+    check::nothing_forbidden(run);
+    check::tenants_see_their_own(run).await;
+}

@@ -1,0 +1,161 @@
+//! What can happen, and a history of it by seed.
+
+use rand::{RngExt as _, SeedableRng, seq::IndexedRandom as _};
+use rand_chacha::ChaCha8Rng;
+
+/// Accounts: the first two are the first tenant's, the third is the other's.
+pub const ACCOUNTS: usize = 3;
+/// Fans of an account who do something: half of them followed before.
+pub const FANS: usize = 4;
+
+/// What a fan does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Follow,
+    FollowByCode,
+    Unfollow,
+    /// Writes what a rule answers passively.
+    Ask,
+    /// Writes what a rule answers with a customer-service message.
+    AskForMore,
+    /// Writes anything.
+    Chat,
+    Click,
+    Scan,
+}
+
+/// One fan of one account does something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deed {
+    pub account: usize,
+    pub fan: usize,
+    pub what: What,
+}
+
+/// A step of a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// The administrator binds the account; the browser may not come back, the event may get lost.
+    Bind { account: usize, returns: bool, event: bool },
+    /// The administrator authorizes again, or for the first time, from WeChat's side.
+    Authorize { account: usize },
+    Unauthorize { account: usize, event: bool },
+    /// The tenant deletes it.
+    Delete { account: usize },
+    Do(Deed),
+    /// All at once.
+    Burst(Vec<Deed>),
+    /// A program sends a message, `times` at once.
+    Send { account: usize, fan: usize, content: bool, template: bool, keyed: bool, times: usize },
+    Import { account: usize },
+    /// Rules with another text.
+    Rules { account: usize, version: u32 },
+    /// So many batches of each queue, at once.
+    Work { batches: u32 },
+    /// Batches that were handled come once more.
+    Replay,
+    /// Pushes of long ago come once more.
+    Late,
+    Tick,
+    Advance { seconds: i64 },
+    /// Every warm instance goes.
+    Cool,
+    /// WeChat takes tokens back (40001) or lets them expire (42001); the platform's own without an account.
+    Spoil { account: Option<usize>, revoke: bool },
+    /// From now on each refresh gives another refresh token, or not.
+    Rotate(bool),
+    /// A quota is used up for so many calls.
+    Quota { path: &'static str, times: u32 },
+    /// How much goes wrong from now on: 0 to 3.
+    Trouble(u32),
+}
+
+/// A history.
+#[derive(Debug)]
+pub struct History {
+    /// Followers of each account from the start.
+    pub followers: [u64; ACCOUNTS],
+    /// Which accounts are bound from the start.
+    pub bound: [bool; ACCOUNTS],
+    /// What happens.
+    pub ops: Vec<Op>,
+}
+
+/// The history of a seed.
+pub fn history(seed: u64) -> History {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let followers = std::array::from_fn(|_| *[2, 3, 9, 23].choose(&mut rng).unwrap());
+    let bound = std::array::from_fn(|_| rng.random_range(0..4) > 0);
+    let steps = rng.random_range(5..=20);
+    let mut ops: Vec<Op> = (0..steps).map(|_| op(&mut rng)).collect();
+    if rng.random_range(0..4) > 0 {
+        ops.insert(0, Op::Trouble(rng.random_range(1..=3)));
+    }
+    History { followers, bound, ops }
+}
+
+fn deed(rng: &mut ChaCha8Rng) -> Deed {
+    const WHATS: [What; 10] = [
+        What::Follow,
+        What::FollowByCode,
+        What::Unfollow,
+        What::Ask,
+        What::Ask,
+        What::AskForMore,
+        What::AskForMore,
+        What::Chat,
+        What::Click,
+        What::Scan,
+    ];
+    Deed { account: account(rng), fan: rng.random_range(0..FANS), what: *WHATS.choose(rng).unwrap() }
+}
+
+/// The first account has most of the traffic, so that things meet.
+fn account(rng: &mut ChaCha8Rng) -> usize {
+    *[0, 0, 0, 1, 2].choose(rng).unwrap()
+}
+
+fn op(rng: &mut ChaCha8Rng) -> Op {
+    let account = account(rng);
+    let likely = rng.random_range(0..10) > 1;
+    match rng.random_range(0..100) {
+        0..4 => Op::Bind { account, returns: likely, event: rng.random_range(0..10) > 1 },
+        4..7 => Op::Authorize { account },
+        7..9 => Op::Unauthorize { account, event: likely },
+        9..10 => Op::Delete { account },
+        10..28 => Op::Do(deed(rng)),
+        28..40 => Op::Burst((0..rng.random_range(2..6)).map(|_| deed(rng)).collect()),
+        40..52 => {
+            let template = rng.random_range(0..2) == 0;
+            Op::Send {
+                account,
+                fan: rng.random_range(0..FANS),
+                content: !template || rng.random_range(0..2) == 0,
+                template,
+                keyed: rng.random_range(0..2) == 0,
+                times: *[1, 1, 2].choose(rng).unwrap(),
+            }
+        }
+        52..56 => Op::Import { account },
+        56..60 => Op::Rules { account, version: rng.random_range(0..1000) },
+        60..74 => Op::Work { batches: rng.random_range(1..4) },
+        74..77 => Op::Replay,
+        77..79 => Op::Late,
+        79..83 => Op::Tick,
+        83..89 => {
+            let seconds = [1, 3, 30, 60, 200, 900, 5400, 7300, 50 * 3600];
+            Op::Advance { seconds: *seconds.choose(rng).unwrap() }
+        }
+        89..91 => Op::Cool,
+        91..94 => {
+            let account = (rng.random_range(0..3) > 0).then_some(account);
+            Op::Spoil { account, revoke: rng.random_range(0..2) == 0 }
+        }
+        94..96 => Op::Rotate(rng.random_range(0..2) == 0),
+        96..98 => {
+            let paths = ["/cgi-bin/user/info/batchget", "/cgi-bin/user/get", "/cgi-bin/message/custom/send"];
+            Op::Quota { path: paths.choose(rng).unwrap(), times: rng.random_range(1..4) }
+        }
+        _ => Op::Trouble(rng.random_range(0..4)),
+    }
+}

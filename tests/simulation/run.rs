@@ -1,0 +1,268 @@
+//! A history, run in a world.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use wechat_simulator::{Act, Fault, FaultKind, Grant, NewAccount, Stamp};
+
+use crate::{
+    ops::{ACCOUNTS, Deed, FANS, History, Op, What},
+    world::{ADMIN_KEY, World, chaos::Rates},
+};
+
+/// What an account's fan did to whether they follow, as WeChat knows it.
+#[derive(Debug, Clone)]
+pub struct Status {
+    pub account: usize,
+    pub open_id: String,
+    pub at: i64,
+    pub subscribed: bool,
+    pub plaintext: String,
+}
+
+/// What a program asked to be sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub account: usize,
+    pub open_id: String,
+    /// In the message, and in no other.
+    pub text: String,
+    /// One at most, whatever the number of requests.
+    pub keyed: bool,
+    pub times: usize,
+    /// Ids that were answered with 202.
+    pub accepted: Vec<String>,
+}
+
+/// A world with a history going on in it.
+pub struct Run {
+    pub world: Arc<World>,
+    pub apps: [String; ACCOUNTS],
+    /// Of the two tenants.
+    pub keys: [String; 2],
+    pub tenants: [String; 2],
+    pub fans: Vec<Vec<String>>,
+    pub statuses: Vec<Status>,
+    pub sent: Vec<Sent>,
+    pub unfollows: usize,
+    pub acts_that_open_windows: usize,
+    pub steps: usize,
+    pub spoils: u32,
+    pub worst: Rates,
+}
+
+/// Whose an account is.
+pub fn tenant_of(account: usize) -> usize {
+    usize::from(account == 2)
+}
+
+impl Run {
+    /// A world at the start of a history.
+    pub async fn new(seed: u64, history: &History) -> Self {
+        let world = World::new(seed);
+        world.create_tables().await;
+        let sim = world.sim();
+        let apps: [String; ACCOUNTS] = std::array::from_fn(|n| format!("wx000000000000000{n}"));
+        let mut fans = Vec::new();
+        sim.configure(|s| s.followers_page = 7);
+        for (n, app) in apps.iter().enumerate() {
+            let new = NewAccount {
+                app_id: Some(app.clone()),
+                original_id: Some(format!("gh_00000000000{n}")),
+                followers: history.followers[n],
+                open_platform: (n < 2).then(|| "together".to_owned()),
+                ..NewAccount::default()
+            };
+            let account = sim.add_account(new).unwrap();
+            let mut known = account.followers.page("", FANS / 2).unwrap();
+            while known.len() < FANS {
+                known.push(sim.add_person(app, None, None, None).unwrap().openid);
+            }
+            fans.push(known);
+            world.not_bound_at.lock().unwrap().insert(app.clone(), world.now());
+        }
+        sim.push_ticket().await;
+        world.tick().await;
+        let (mut keys, mut tenants) = (Vec::new(), Vec::new());
+        for name in ["one", "other"] {
+            let made = world.api(ADMIN_KEY, "POST", "/v1/tenants", Some(json!({"name": name})), None).await;
+            let (status, made) = made.unwrap();
+            assert_eq!(status, 201, "{made}");
+            keys.push(made["api_key"].as_str().unwrap().to_owned());
+            tenants.push(made["id"].as_str().unwrap().to_owned());
+        }
+        let keys: [String; 2] = keys.try_into().unwrap();
+        for (n, app) in apps.iter().enumerate().filter(|(n, _)| history.bound[*n]) {
+            assert_eq!(world.bind(&keys[tenant_of(n)], app, true, true).await, Some(200), "{app}");
+        }
+        // nobody's cache remembers that they were not
+        tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+        Self {
+            world,
+            apps,
+            keys,
+            tenants: tenants.try_into().unwrap(),
+            fans,
+            statuses: Vec::new(),
+            sent: Vec::new(),
+            unfollows: 0,
+            acts_that_open_windows: 0,
+            steps: 0,
+            spoils: 0,
+            worst: Rates::default(),
+        }
+    }
+
+    /// One step.
+    pub async fn step(&mut self, op: &Op) {
+        self.steps += 1;
+        let world = Arc::clone(&self.world);
+        let sim = world.sim();
+        match op {
+            Op::Bind { account, returns, event } => {
+                let key = &self.keys[tenant_of(*account)];
+                world.bind(key, &self.apps[*account], *returns, *event).await;
+                sim.deliver_pending().await;
+            }
+            Op::Authorize { account } => {
+                let app_id = self.apps[*account].clone();
+                sim.authorize(Grant { app_id, ..Grant::default() }).ok();
+                sim.deliver_pending().await;
+            }
+            Op::Unauthorize { account, event } => {
+                sim.unauthorize(&self.apps[*account], *event).ok();
+                sim.deliver_pending().await;
+            }
+            Op::Delete { account } => {
+                let path = format!("/v1/accounts/{}", self.apps[*account]);
+                world.api(&self.keys[tenant_of(*account)], "DELETE", &path, None, None).await;
+            }
+            Op::Do(deed) => self.deeds(std::slice::from_ref(deed)).await,
+            Op::Burst(deeds) => self.deeds(deeds).await,
+            Op::Send { account, fan, content, template, keyed, times } => {
+                self.send(*account, *fan, (*content, *template), *keyed, *times).await;
+            }
+            Op::Import { account } => {
+                let path = format!("/v1/accounts/{}/imports", self.apps[*account]);
+                world.api(&self.keys[tenant_of(*account)], "POST", &path, None, None).await;
+            }
+            Op::Rules { account, version } => {
+                let path = format!("/v1/accounts/{}/reply-rules", self.apps[*account]);
+                world.api(&self.keys[tenant_of(*account)], "PUT", &path, Some(rules(*version)), None).await;
+            }
+            Op::Work { batches } => {
+                world.work(*batches).await;
+            }
+            Op::Replay => world.replay().await,
+            Op::Late => world.push_late().await,
+            Op::Tick => world.tick().await,
+            Op::Advance { seconds } => world.advance(*seconds).await,
+            Op::Cool => world.cool(),
+            Op::Spoil { account, revoke } => {
+                self.spoils += 1;
+                let app = account.map(|n| self.apps[n].as_str());
+                if *revoke { sim.invalidate_tokens(app) } else { sim.expire_tokens(app) }
+            }
+            Op::Rotate(rotate) => sim.configure(|s| s.rotate_refresh_tokens = *rotate),
+            Op::Quota { path, times } => {
+                sim.fault(Fault::once(*path, FaultKind::Error { errcode: 45009 }).times(*times));
+            }
+            Op::Trouble(level) => {
+                let n = 12 * level;
+                let rates = Rates { aws: n, crash: n / 2, wechat: n, push: 5 * n, queue: 4 * n };
+                self.worst = Rates {
+                    aws: self.worst.aws.max(rates.aws),
+                    crash: self.worst.crash.max(rates.crash),
+                    wechat: self.worst.wechat.max(rates.wechat),
+                    push: self.worst.push.max(rates.push),
+                    queue: self.worst.queue.max(rates.queue),
+                };
+                world.base.chaos.set(rates);
+            }
+        }
+    }
+
+    async fn deeds(&mut self, deeds: &[Deed]) {
+        let acts = deeds.iter().map(|deed| {
+            let (app, open_id) = (self.apps[deed.account].clone(), self.fans[deed.account][deed.fan].clone());
+            let world = Arc::clone(&self.world);
+            let act = act(deed.what);
+            async move { world.sim().act(&app, &open_id, act, Stamp::default()).await }
+        });
+        let done = join_all(acts).await;
+        for (deed, delivery) in deeds.iter().zip(done) {
+            let Ok(delivery) = delivery else { continue };
+            self.unfollows += usize::from(deed.what == What::Unfollow);
+            self.acts_that_open_windows += usize::from(delivery.plaintext.contains("<Event>"));
+            if !matches!(delivery.kind.as_str(), "subscribe" | "unsubscribe") {
+                continue;
+            }
+            let at = delivery.plaintext.split("<CreateTime>").nth(1).unwrap();
+            self.statuses.push(Status {
+                account: deed.account,
+                open_id: self.fans[deed.account][deed.fan].clone(),
+                at: at.split('<').next().unwrap().parse().unwrap(),
+                subscribed: delivery.kind == "subscribe",
+                plaintext: delivery.plaintext,
+            });
+        }
+    }
+
+    async fn send(&mut self, account: usize, fan: usize, what: (bool, bool), keyed: bool, times: usize) {
+        let text = format!("op{}.", self.steps);
+        let open_id = self.fans[account][fan].clone();
+        let mut body = json!({"to": open_id});
+        if what.0 {
+            body["content"] = json!({"msgtype": "text", "text": {"content": text}});
+        }
+        if what.1 {
+            let value = |value: &str| json!({"value": value});
+            body["template"] = json!({
+                "template_id": "TMsimulatedOrderReady000000000000000000000001",
+                "data": {"thing1": value(&text), "time2": value("now"), "amount3": value("1")},
+            });
+        }
+        let path = format!("/v1/accounts/{}/messages", self.apps[account]);
+        let once = keyed.then(|| format!("key-{}", self.steps));
+        let key = &self.keys[tenant_of(account)];
+        let tries = (0..times).map(|_| self.world.api(key, "POST", &path, Some(body.clone()), once.as_deref()));
+        let accepted = join_all(tries).await.into_iter().flatten();
+        let accepted = accepted.filter(|(status, _)| *status == 202);
+        let accepted = accepted.map(|(_, message)| message["id"].as_str().unwrap().to_owned()).collect();
+        self.sent.push(Sent { account, open_id, text, keyed, times, accepted });
+    }
+}
+
+fn act(what: What) -> Act {
+    let text = |content: &str| Act::Text { content: content.into(), bizmsgmenuid: None };
+    match what {
+        What::Follow => Act::Follow { scene: None },
+        What::FollowByCode => Act::Follow { scene: Some("shop".into()) },
+        What::Unfollow => Act::Unfollow,
+        What::Ask => text("ask"),
+        What::AskForMore => text("more"),
+        What::Chat => text("anything"),
+        What::Click => Act::Click { key: "menu".into() },
+        What::Scan => Act::Scan { scene: "shop".into() },
+    }
+}
+
+/// A follow and `ask` are answered passively, `more` with what no passive reply can carry.
+fn rules(version: u32) -> Value {
+    let text = |text: String| json!({"msgtype": "text", "text": {"content": text}});
+    let program = json!({
+        "msgtype": "miniprogrampage",
+        "miniprogrampage": {
+            "title": format!("more {version}"), "appid": "wx1111111111111111", "pagepath": "p", "thumb_media_id": "m",
+        },
+    });
+    json!({
+        "on_subscribe": text(format!("welcome {version}")),
+        "keywords": [
+            {"keyword": "ask", "match": "exact", "reply": text(format!("answer {version}"))},
+            {"keyword": "more", "match": "contains", "reply": program},
+        ],
+        "default": null,
+    })
+}

@@ -1,0 +1,116 @@
+//! What goes wrong, drawn from the seed: nothing else in the world throws dice.
+
+use std::sync::Mutex;
+
+use rand::{Rng as _, RngExt as _, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use shared::random::Random;
+
+/// What becomes of one request. A request that is lost and one that lands unanswered are different faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Lands and is answered.
+    Fine,
+    /// Never arrives.
+    Lost,
+    /// Lands; the answer is lost.
+    Unanswered,
+    /// Lands; whoever sent it dies.
+    Crash,
+    /// WeChat is busy (-1), or a push arrives twice at once.
+    Odd,
+}
+
+/// How often something goes wrong, in thousandths of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// Requests to DynamoDB and SQS that are lost; as many land unanswered.
+    pub aws: u32,
+    /// Requests to either after which the function dies.
+    pub crash: u32,
+    /// Calls to WeChat that are lost; as many land unanswered, as many find it busy.
+    pub wechat: u32,
+    /// Pushes that are lost; as many land unanswered, as many come twice at once.
+    pub push: u32,
+    /// Deletions of done messages that are lost; as many batches are handled twice at once.
+    pub queue: u32,
+}
+
+/// The dice.
+pub struct Chaos {
+    dice: Mutex<ChaCha8Rng>,
+    rates: Mutex<Rates>,
+}
+
+impl Chaos {
+    /// Calm, until [`Chaos::set`].
+    pub fn new(seed: u64) -> Self {
+        Self { dice: Mutex::new(ChaCha8Rng::seed_from_u64(seed)), rates: Mutex::default() }
+    }
+
+    /// Changes how much goes wrong.
+    pub fn set(&self, rates: Rates) {
+        *self.rates.lock().unwrap() = rates;
+    }
+
+    /// How much goes wrong.
+    pub fn rates(&self) -> Rates {
+        *self.rates.lock().unwrap()
+    }
+
+    /// A number in `0..bound`.
+    pub fn roll(&self, bound: u32) -> u32 {
+        self.dice.lock().unwrap().random_range(0..bound.max(1))
+    }
+
+    /// Of a request to DynamoDB or SQS.
+    pub fn aws(&self) -> Fate {
+        let rates = self.rates();
+        match self.roll(1000) {
+            n if n < rates.aws => Fate::Lost,
+            n if n < 2 * rates.aws => Fate::Unanswered,
+            n if n < 2 * rates.aws + rates.crash => Fate::Crash,
+            _ => Fate::Fine,
+        }
+    }
+
+    /// Of a call to WeChat.
+    pub fn wechat(&self) -> Fate {
+        self.three(self.rates().wechat)
+    }
+
+    /// Of a push.
+    pub fn push(&self) -> Fate {
+        self.three(self.rates().push)
+    }
+
+    /// Of what follows a batch.
+    pub fn queue(&self) -> Fate {
+        self.three(self.rates().queue)
+    }
+
+    fn three(&self, rate: u32) -> Fate {
+        match self.roll(1000) {
+            n if n < rate => Fate::Lost,
+            n if n < 2 * rate => Fate::Unanswered,
+            n if n < 3 * rate => Fate::Odd,
+            _ => Fate::Fine,
+        }
+    }
+}
+
+/// The hub's and WeChat's randomness, by the same seed.
+pub struct Dice(Mutex<ChaCha8Rng>);
+
+impl Dice {
+    /// The same bytes for the same seed.
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(ChaCha8Rng::seed_from_u64(seed)))
+    }
+}
+
+impl Random for Dice {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap().fill_bytes(bytes);
+    }
+}

@@ -1,0 +1,151 @@
+//! Pushes on their way from WeChat to the hub: lost, unanswered, twice at once, once more much later. Notes
+//! what became of each.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use serde_json::{Value, json};
+use wechat_simulator::{HubAnswer, HubFuture, HubTransport, xml::Document};
+
+use super::{World, chaos::Fate};
+
+/// An instance that answers from its cache may not know for this long that an account was bound or unbound.
+const CACHED: i64 = 60;
+
+/// A push that the hub answered with 200.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landed {
+    /// The account.
+    pub app_id: String,
+    /// The follower.
+    pub open_id: String,
+    /// What was inside.
+    pub plaintext: String,
+    /// What it was answered with, decrypted.
+    pub reply: Option<String>,
+    /// The account was bound all along, so that it has to be on the timeline.
+    pub stored: bool,
+}
+
+/// The way to the hub.
+#[derive(Default)]
+pub struct Hub(OnceLock<Weak<World>>);
+
+impl Hub {
+    /// Where it leads.
+    pub fn connect(&self, world: &Arc<World>) {
+        self.0.set(Arc::downgrade(world)).unwrap();
+    }
+}
+
+impl HubTransport for Hub {
+    fn post(&self, url: String, body: String) -> HubFuture<'_> {
+        let world = self.0.get().unwrap().upgrade().unwrap();
+        Box::pin(async move {
+            let fate = world.base.chaos.push();
+            if fate == Fate::Lost {
+                return Err("lost on the way".into());
+            }
+            if world.base.chaos.rates().push > 0 && world.base.chaos.roll(10) == 0 {
+                world.late.lock().unwrap().push((url.clone(), body.clone()));
+            }
+            // a function goes on where WeChat hangs up
+            let deliver = || {
+                let (world, url, body) = (Arc::clone(&world), url.clone(), body.clone());
+                tokio::spawn(async move { world.push(&url, &body).await })
+            };
+            let second = (fate == Fate::Odd).then(deliver);
+            let answer = deliver().await.unwrap();
+            if let Some(second) = second {
+                second.await.unwrap().ok();
+            }
+            if fate == Fate::Unanswered { Err("landed, not answered".into()) } else { answer }
+        })
+    }
+}
+
+impl World {
+    /// Delivers a push to the function behind its URL.
+    ///
+    /// # Errors
+    /// The function died.
+    pub async fn push(&self, url: &str, body: &str) -> Result<HubAnswer, String> {
+        let (path, query) = url.strip_prefix("http://hub").unwrap().split_once('?').unwrap();
+        let name = self.route("POST", path);
+        let (app_id, warm) = (path.rsplit('/').next().unwrap().to_owned(), self.is_warm(&name));
+        let answer = self.invoke(&name, http_event("POST", path, query, &[], Some(body), self.now())).await;
+        let Some((answer, seen)) = answer else { return Err("the function died".into()) };
+        let status = u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap();
+        let text = answer["body"].as_str().unwrap_or_default().to_owned();
+        let calm = self.base.chaos.rates() == Default::default();
+        let mut complain = |what: String| self.complaints.lock().unwrap().push(format!("{name}: {what}"));
+        if seen.wechat > 0 {
+            complain(format!("called WeChat {} times while a push waited", seen.wechat));
+        }
+        if name == "MessageCallback" {
+            // a follow and an unfollow within one second cost a third write
+            let status_event = self.opened(body).contains("subscribe]]>");
+            if seen.writes > 2 + u32::from(status_event) || seen.reads > 1 {
+                complain(format!("{} writes and {} reads for one push", seen.writes, seen.reads));
+            }
+            let _ = (warm, calm);
+            if status == 200 {
+                self.note(app_id, body, &text);
+            }
+        }
+        Ok(HubAnswer { status, body: text })
+    }
+
+    /// What is inside an encrypted body.
+    pub fn opened(&self, body: &str) -> String {
+        let sealed = Document::parse(body).unwrap();
+        self.key.open(sealed.get("Encrypt").unwrap()).unwrap().0
+    }
+
+    fn note(&self, app_id: String, body: &str, answer: &str) {
+        let plaintext = self.opened(body);
+        let inside = Document::parse(&plaintext).unwrap();
+        let not_bound_at = self.not_bound_at.lock().unwrap().get(&app_id).copied().unwrap_or(0);
+        self.landed.lock().unwrap().push(Landed {
+            open_id: inside.get("FromUserName").unwrap().to_owned(),
+            reply: (!answer.is_empty() && answer != "success").then(|| self.opened(answer)),
+            stored: not_bound_at + CACHED < self.now(),
+            plaintext,
+            app_id,
+        });
+    }
+
+    /// Delivers once more what came long ago.
+    pub async fn push_late(&self) {
+        let late = std::mem::take(&mut *self.late.lock().unwrap());
+        for (url, body) in late {
+            self.push(&url, &body).await.ok();
+        }
+    }
+}
+
+/// What API Gateway sends for a request (payload 2.0).
+pub fn http_event(
+    method: &str,
+    path: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+    now: i64,
+) -> Value {
+    let mut all = json!({"host": "hub", "content-type": "application/json"});
+    for (name, value) in headers {
+        all[*name] = json!(value);
+    }
+    json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": all,
+        "requestContext": {
+            "accountId": "000000000000", "apiId": "sim", "domainName": "hub", "domainPrefix": "hub",
+            "requestId": "sim", "routeKey": "$default", "stage": "$default",
+            "time": "01/Jan/2025:00:00:00 +0000", "timeEpoch": now * 1000,
+            "http": {
+                "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "sim",
+            },
+        },
+        "body": body, "isBase64Encoded": false,
+    })
+}

@@ -1,0 +1,306 @@
+//! A world in one process: the hub's functions, DynamoDB, SQS and WeChat, on one thread and one clock, with no
+//! socket. Everything that happens in it follows from a seed.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`chaos`] | the dice: what goes wrong |
+//! | [`wire`] | how a function reaches DynamoDB, SQS and WeChat, with faults, counted |
+//! | [`dynamo`] | DynamoDB without a server |
+//! | [`hub`] | pushes on their way from WeChat to the hub, and what became of each |
+//! | [`queues`] | event source mappings: between a queue and a function |
+//! | [`api`] | a tenant's program |
+//! | [`flights`] | token refreshes, of which never two are in flight |
+
+pub mod api;
+pub mod chaos;
+pub mod dynamo;
+pub mod flights;
+pub mod hub;
+pub mod queues;
+pub mod wire;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use dynoxide::Database;
+use jiff::Timestamp;
+use local::{
+    functions,
+    routes::Routes,
+    sqs::Sqs,
+    template::{self, EventSpec, Template},
+};
+use serde_json::{Value, json};
+use shared::{
+    app::{App, Parts},
+    clock::Clock,
+    config::Config,
+    function::Function,
+    random::Random,
+};
+use tokio::time::Instant;
+use wechat_simulator::{Simulator, crypto::AesKey};
+
+use chaos::{Chaos, Dice};
+use flights::Flights;
+use hub::{Hub, Landed};
+use wire::{Seen, Wire};
+
+/// The operator's key.
+pub const ADMIN_KEY: &str = "simulated-admin-key";
+const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+/// 2025-01-01.
+const EPOCH: i64 = 1_735_689_600;
+/// Instances of one function that are kept warm.
+const WARM: usize = 2;
+
+/// The runtime's time, which stands still while anybody works and jumps where all wait.
+struct WorldClock(Instant);
+
+impl Clock for WorldClock {
+    fn now(&self) -> Timestamp {
+        let ms = i64::try_from(self.0.elapsed().as_millis()).unwrap();
+        Timestamp::from_millisecond(EPOCH * 1000 + ms).unwrap()
+    }
+}
+
+/// What every instance reaches.
+pub struct Base {
+    /// DynamoDB.
+    pub db: Database,
+    /// SQS.
+    pub sqs: Sqs,
+    /// The dice.
+    pub chaos: Chaos,
+    /// WeChat.
+    pub sim: OnceLock<Simulator>,
+    /// Token refreshes.
+    pub flights: Flights,
+}
+
+/// A process of a function. Dropped, it forgets what it had cached.
+struct Instance {
+    function: Function,
+    wire: Arc<Wire>,
+}
+
+/// The world.
+pub struct World {
+    /// What every instance reaches.
+    pub base: Arc<Base>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// WeChat's EncodingAESKey, to read what passes.
+    pub key: AesKey,
+    config: Config,
+    random: Arc<dyn Random>,
+    template: Template,
+    routes: Routes<String>,
+    warm: Mutex<BTreeMap<String, Vec<Instance>>>,
+    /// Pushes that reached a function, in the order of their answers.
+    pub landed: Mutex<Vec<Landed>>,
+    /// Pushes that will come once more, much later.
+    pub late: Mutex<Vec<(String, String)>>,
+    /// Batches that will come once more, later.
+    pub replays: Mutex<Vec<(String, Value)>>,
+    /// When each account was last seen not to be bound.
+    pub not_bound_at: Mutex<BTreeMap<String, i64>>,
+    /// What an invocation did that none may do.
+    pub complaints: Mutex<Vec<String>>,
+    running: AtomicUsize,
+}
+
+impl World {
+    /// A world with empty tables, without accounts. Runs on a runtime whose time is paused.
+    pub fn new(seed: u64) -> Arc<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(WorldClock(Instant::now()));
+        let random: Arc<dyn Random> = Arc::new(Dice::new(seed ^ 1));
+        let template = template::parse(template::TEMPLATE).unwrap();
+        let config = config(&template);
+        let sqs = Sqs::open(None, Arc::clone(&clock), Arc::new(Dice::new(seed ^ 2))).unwrap();
+        for queue in &template.queues {
+            sqs.create_queue(&queue.name, queue.attributes.clone()).unwrap();
+        }
+        let mut routes = Routes::default();
+        for function in &template.functions {
+            for event in &function.events {
+                if let EventSpec::Http { method, path } = event {
+                    routes.add(method, path, function.name.clone());
+                }
+            }
+        }
+        let base = Arc::new(Base {
+            db: Database::memory().unwrap(),
+            sqs,
+            chaos: Chaos::new(seed ^ 3),
+            sim: OnceLock::new(),
+            flights: Flights::new(Arc::clone(&clock)),
+        });
+        let hub = Arc::new(Hub::default());
+        let simulator = Simulator::new(wechat_simulator::Parts {
+            component: config.component.clone(),
+            hub_url: config.public_url.clone(),
+            clock: Arc::clone(&clock),
+            random: Arc::new(Dice::new(seed ^ 4)),
+            hub: Arc::clone(&hub) as Arc<dyn wechat_simulator::HubTransport>,
+        });
+        assert!(base.sim.set(simulator.unwrap()).is_ok());
+        let world = Arc::new(Self {
+            base,
+            clock,
+            key: AesKey::decode(AES_KEY).unwrap(),
+            config,
+            random,
+            template,
+            routes,
+            warm: Mutex::default(),
+            landed: Mutex::default(),
+            late: Mutex::default(),
+            replays: Mutex::default(),
+            not_bound_at: Mutex::default(),
+            complaints: Mutex::default(),
+            running: AtomicUsize::new(0),
+        });
+        hub.connect(&world);
+        world
+    }
+
+    /// Makes the tables.
+    pub async fn create_tables(&self) {
+        let clients = Wire::new(&self.base).clients();
+        local::database::create_tables(&clients.dynamodb, &self.template.tables).await.unwrap();
+    }
+
+    /// WeChat.
+    pub fn sim(&self) -> &Simulator {
+        self.base.sim.get().unwrap()
+    }
+
+    /// Unix seconds.
+    pub fn now(&self) -> i64 {
+        self.clock.unix()
+    }
+
+    /// Whether a function is at work.
+    pub fn busy(&self) -> bool {
+        self.running.load(Ordering::SeqCst) > 0
+    }
+
+    /// Calls a function in an instance of its own: a warm one, or a new one. [`None`] where the process died or
+    /// the function failed or took too long.
+    pub async fn invoke(&self, name: &str, event: Value) -> Option<(Value, Seen)> {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let spec = self.template.functions.iter().find(|f| f.name == name).unwrap();
+        let warm = self.warm.lock().unwrap().get_mut(name).and_then(Vec::pop);
+        let instance = warm.unwrap_or_else(|| self.start(&spec.code_uri));
+        instance.wire.begin();
+        self.look();
+        let answer = tokio::select! {
+            biased;
+            () = instance.wire.death() => None,
+            answer = tokio::time::timeout(spec.timeout, instance.function.call(event)) => answer.ok(),
+        };
+        let seen = instance.wire.seen();
+        self.look();
+        if answer.is_some() {
+            let mut warm = self.warm.lock().unwrap();
+            let idle = warm.entry(name.to_owned()).or_default();
+            idle.push(instance);
+            idle.truncate(WARM);
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        answer.and_then(Result::ok).map(|answer| (answer, seen))
+    }
+
+    /// Whether the next invocation of a function finds a warm instance.
+    pub fn is_warm(&self, name: &str) -> bool {
+        self.warm.lock().unwrap().get(name).is_some_and(|idle| !idle.is_empty())
+    }
+
+    /// Every warm instance goes, with what it had cached.
+    pub fn cool(&self) {
+        self.warm.lock().unwrap().clear();
+    }
+
+    fn start(&self, code_uri: &str) -> Instance {
+        let wire = Wire::new(&self.base);
+        let parts = Parts {
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            transport: wire.clone(),
+            aws: wire.clients(),
+        };
+        let app = App::new(self.config.clone(), parts).unwrap();
+        Instance { function: functions::of(code_uri, &app).unwrap(), wire }
+    }
+
+    /// Notes which accounts are not bound.
+    fn look(&self) {
+        for (app_id, seen) in self.not_bound_at.lock().unwrap().iter_mut() {
+            let pk = format!("ACCOUNT#{app_id}");
+            let account = dynamo::item(&self.base.db, "PlatformTable", &pk, "ACCOUNT");
+            if account.is_none_or(|a| a["status"] != "bound") {
+                *seen = self.now();
+            }
+        }
+    }
+
+    /// Whether the account is bound now.
+    pub fn bound(&self, app_id: &str) -> bool {
+        let account = dynamo::item(&self.base.db, "PlatformTable", &format!("ACCOUNT#{app_id}"), "ACCOUNT");
+        account.is_some_and(|a| a["status"] == "bound")
+    }
+
+    /// A tick of the schedule.
+    pub async fn tick(&self) {
+        self.invoke("TokenRefresh", json!({"schedule": "tick"})).await;
+    }
+
+    /// Time passes: tickets come and schedules tick on the way.
+    pub async fn advance(&self, seconds: i64) {
+        let end = self.now() + seconds;
+        while self.now() < end {
+            let step = (end - self.now()).min(1200);
+            tokio::time::sleep(Duration::from_secs(step.unsigned_abs())).await;
+            if step >= 600 {
+                self.sim().push_ticket().await;
+            }
+            if step >= 60 {
+                self.tick().await;
+            }
+        }
+    }
+
+    /// The function behind a route.
+    pub fn route(&self, method: &str, path: &str) -> String {
+        self.routes.find(method, path).unwrap().target.clone()
+    }
+}
+
+fn config(template: &Template) -> Config {
+    let mut given: BTreeMap<String, String> = BTreeMap::new();
+    for (variable, logical_id) in &template.variables {
+        let queue = template.queues.iter().find(|q| q.logical_id == *logical_id);
+        given.insert(variable.clone(), queue.map_or(logical_id.clone(), |q| Sqs::queue_url(&q.name)));
+    }
+    for (name, value) in [
+        ("OAHUB_COMPONENT_APP_ID", "wx00c0ffee00c0ffee"),
+        ("OAHUB_COMPONENT_APP_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("OAHUB_COMPONENT_TOKEN", "simulated"),
+        ("OAHUB_COMPONENT_AES_KEY", AES_KEY),
+        ("OAHUB_ADMIN_KEY", ADMIN_KEY),
+        ("OAHUB_PUBLIC_URL", "http://hub"),
+        ("OAHUB_WECHAT_API_URL", "http://wechat"),
+        ("OAHUB_WECHAT_MP_URL", "http://wechat"),
+        ("OAHUB_WECHAT_OPEN_URL", "http://wechat"),
+    ] {
+        given.insert(name.into(), value.into());
+    }
+    Config::load(|name| given.get(name).cloned()).unwrap()
+}

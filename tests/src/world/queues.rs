@@ -1,0 +1,152 @@
+//! Event source mappings: receives, calls, deletes what is done. Batches of standard queues may be handled twice
+//! at once or once more later, and a deletion may get lost.
+
+use std::{collections::HashSet, time::Duration};
+
+use local::{sqs::Sqs, template::EventSpec};
+use serde_json::{Value, json};
+
+use super::{World, chaos::Fate};
+
+/// How long the end may take, in rounds.
+const ROUNDS: u32 = 1_500;
+/// The longest step of time while messages wait, seconds.
+const STEP: u64 = 900;
+
+/// One mapping.
+struct Mapping {
+    queue: String,
+    batch: u32,
+    function: String,
+}
+
+impl World {
+    fn mappings(&self) -> Vec<Mapping> {
+        let mut all = Vec::new();
+        for function in &self.template.functions {
+            for event in &function.events {
+                if let EventSpec::Sqs { queue, batch_size, .. } = event {
+                    let spec = self.template.queues.iter().find(|q| q.logical_id == *queue).unwrap();
+                    all.push(Mapping {
+                        queue: spec.name.clone(),
+                        batch: u32::try_from(*batch_size).unwrap(),
+                        function: function.name.clone(),
+                    });
+                }
+            }
+        }
+        all
+    }
+
+    async fn sqs(&self, action: &str, body: Value) -> Value {
+        let target = format!("AmazonSQS.{action}");
+        let (status, _, answer) =
+            local::sqs::protocol::handle(&self.base.sqs, &target, body.to_string().as_bytes()).await;
+        let answer = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(status, 200, "{action}: {answer}");
+        answer
+    }
+
+    /// Up to `batches` batches of each queue, in an order by the dice, several at once. Answers how many came.
+    pub async fn work(&self, batches: u32) -> usize {
+        let mut mappings = self.mappings();
+        for n in (1..mappings.len()).rev() {
+            let other = self.base.chaos.roll(u32::try_from(n).unwrap() + 1) as usize;
+            mappings.swap(n, other);
+        }
+        let every = mappings.iter().flat_map(|m| (0..batches).map(move |_| self.batch(m)));
+        futures::future::join_all(every).await.into_iter().filter(|came| *came).count()
+    }
+
+    async fn batch(&self, mapping: &Mapping) -> bool {
+        let chaos = &self.base.chaos;
+        let request = json!({
+            "QueueUrl": Sqs::queue_url(&mapping.queue), "WaitTimeSeconds": 0,
+            "MaxNumberOfMessages": 1 + chaos.roll(mapping.batch), "MessageSystemAttributeNames": ["All"],
+        });
+        let answer = self.sqs("ReceiveMessage", request).await;
+        let Some(messages) = answer["Messages"].as_array().filter(|m| !m.is_empty()) else { return false };
+        let event = json!({"Records": messages.iter().map(record).collect::<Vec<_>>()});
+        let (fate, fifo) = (chaos.queue(), mapping.queue.ends_with(".fifo"));
+        if fate == Fate::Unanswered && !fifo {
+            self.replays.lock().unwrap().push((mapping.function.clone(), event.clone()));
+        }
+        let answer = if fate == Fate::Odd && !fifo {
+            let twice = (self.invoke(&mapping.function, event.clone()), self.invoke(&mapping.function, event));
+            let (first, second) = futures::future::join(twice.0, twice.1).await;
+            first.or(second)
+        } else {
+            self.invoke(&mapping.function, event).await
+        };
+        let Some((answer, _)) = answer else { return true };
+        let failures = answer["batchItemFailures"].as_array().cloned().unwrap_or_default();
+        let failed: HashSet<_> = failures.iter().filter_map(|f| f["itemIdentifier"].as_str()).collect();
+        if fate == Fate::Lost {
+            return true;
+        }
+        for message in messages.iter().filter(|m| !failed.contains(m["MessageId"].as_str().unwrap())) {
+            let done = json!({"QueueUrl": Sqs::queue_url(&mapping.queue), "ReceiptHandle": message["ReceiptHandle"]});
+            self.sqs("DeleteMessage", done).await;
+        }
+        true
+    }
+
+    /// Hands out once more what was handed out before.
+    pub async fn replay(&self) {
+        let replays = std::mem::take(&mut *self.replays.lock().unwrap());
+        for (function, event) in replays {
+            self.invoke(&function, event).await;
+        }
+    }
+
+    /// Messages that are still to be done, and those that were given up.
+    pub async fn queued(&self) -> (u64, u64) {
+        let (mut open, mut dead) = (0, 0);
+        for queue in &self.template.queues {
+            let request = json!({"QueueUrl": Sqs::queue_url(&queue.name), "AttributeNames": ["All"]});
+            let attributes = self.sqs("GetQueueAttributes", request).await;
+            let number = |name: &str| {
+                let number = attributes["Attributes"][name].as_str().unwrap_or("0");
+                number.parse::<u64>().unwrap()
+            };
+            let all = number("ApproximateNumberOfMessages")
+                + number("ApproximateNumberOfMessagesNotVisible")
+                + number("ApproximateNumberOfMessagesDelayed");
+            if queue.name.contains("DeadLetters") { dead += all } else { open += all }
+        }
+        (open, dead)
+    }
+
+    /// Until nothing is left to do: no push, no message, nobody at work.
+    pub async fn quiet(&self) {
+        let mut step = 1;
+        for round in 0..ROUNDS {
+            self.sim().deliver_pending().await;
+            let came = self.work(2).await;
+            if came > 0 {
+                step = 1;
+                continue;
+            }
+            let (open, _) = self.queued().await;
+            if open == 0 && !self.busy() && self.sim().deliver_pending().await.is_empty() {
+                return;
+            }
+            assert!(round + 1 < ROUNDS, "it never gets quiet: {open} messages are left");
+            tokio::time::sleep(Duration::from_secs(step)).await;
+            if step > 300 {
+                self.sim().push_ticket().await;
+                self.tick().await;
+            }
+            step = (step * 2).min(STEP);
+        }
+    }
+}
+
+fn record(message: &Value) -> Value {
+    json!({
+        "messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"], "body": message["Body"],
+        "attributes": message["Attributes"], "messageAttributes": {}, "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
+        "awsRegion": "us-east-1",
+    })
+}

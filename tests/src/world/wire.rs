@@ -1,0 +1,216 @@
+//! How one instance of a function reaches DynamoDB, SQS and WeChat: in this process, with the faults of
+//! [`Chaos`](super::chaos::Chaos), and counted.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    stalled_stream_protection::StalledStreamProtectionConfig,
+};
+use aws_smithy_types::body::SdkBody;
+use futures::future::BoxFuture;
+use shared::{
+    app::AwsClients,
+    wechat::transport::{Method, Request, Response, Transport, TransportError},
+};
+use tokio::sync::Notify;
+
+use super::{Base, chaos::Fate, dynamo};
+
+/// Requests of one invocation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Of DynamoDB.
+    pub reads: u32,
+    /// Of DynamoDB.
+    pub writes: u32,
+    /// Of WeChat.
+    pub wechat: u32,
+}
+
+/// The wire of one instance.
+pub struct Wire {
+    base: Arc<Base>,
+    seen: Mutex<Seen>,
+    dead: AtomicBool,
+    death: Notify,
+}
+
+impl Wire {
+    /// A new instance's.
+    pub fn new(base: &Arc<Base>) -> Arc<Self> {
+        Arc::new(Self {
+            base: Arc::clone(base),
+            seen: Mutex::default(),
+            dead: AtomicBool::new(false),
+            death: Notify::new(),
+        })
+    }
+
+    /// The SDK's clients over it, without retries: faults reach our own code.
+    pub fn clients(self: &Arc<Self>) -> AwsClients {
+        let credentials = Credentials::new("sim", "sim", None, None, "simulation");
+        let dynamodb = aws_sdk_dynamodb::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+            .credentials_provider(credentials.clone())
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .endpoint_url("http://dynamodb")
+            .http_client(self.client());
+        let sqs = aws_sdk_sqs::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_sqs::config::Region::new("us-east-1"))
+            .credentials_provider(credentials)
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .endpoint_url("http://sqs")
+            .http_client(self.client());
+        AwsClients {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
+        }
+    }
+
+    fn client(self: &Arc<Self>) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Line(Arc::clone(self)));
+        http_client_fn(move |_, _| connector.clone())
+    }
+
+    /// Counts from zero: an invocation begins.
+    pub fn begin(&self) {
+        *self.seen.lock().unwrap() = Seen::default();
+    }
+
+    /// What the invocation did.
+    pub fn seen(&self) -> Seen {
+        *self.seen.lock().unwrap()
+    }
+
+    /// Returns when the process has died.
+    pub async fn death(&self) {
+        self.death.notified().await;
+    }
+
+    /// Kills the process at its next request.
+    pub fn kill(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+        self.death.notify_one();
+    }
+
+    /// A dead process sends nothing more.
+    async fn alive(&self) {
+        if self.dead.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn aws(&self, target: String, body: Vec<u8>) -> Result<HttpResponse, ConnectorError> {
+        self.alive().await;
+        let (service, operation) = target.split_once('.').unwrap();
+        let dynamodb = service.starts_with("DynamoDB");
+        {
+            let mut seen = self.seen.lock().unwrap();
+            seen.reads += u32::from(dynamodb && !dynamo::writes(operation));
+            seen.writes += u32::from(dynamodb && dynamo::writes(operation));
+        }
+        let chaos = &self.base.chaos;
+        tokio::time::sleep(Duration::from_millis(u64::from(1 + chaos.roll(20)))).await;
+        self.alive().await;
+        let fate = chaos.aws();
+        if fate == Fate::Lost {
+            return Err(ConnectorError::io("lost on the way".into()));
+        }
+        let (status, headers, answer) = if dynamodb {
+            let (status, json) = dynamo::call(&self.base.db, operation, &String::from_utf8(body).unwrap());
+            (status, vec![("content-type", "application/x-amz-json-1.0".to_owned())], json.into_bytes())
+        } else {
+            local::sqs::protocol::handle(&self.base.sqs, &target, &body).await
+        };
+        match fate {
+            Fate::Crash => {
+                self.kill();
+                std::future::pending::<()>().await;
+            }
+            Fate::Unanswered => return Err(ConnectorError::timeout("landed, not answered".into())),
+            Fate::Fine | Fate::Lost | Fate::Odd => {}
+        }
+        let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(answer));
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value);
+        }
+        Ok(response)
+    }
+
+    async fn wechat(&self, request: Request) -> Result<Response, TransportError> {
+        self.alive().await;
+        self.seen.lock().unwrap().wechat += 1;
+        let chaos = &self.base.chaos;
+        let sim = self.base.sim.get().unwrap();
+        let body = request.body.map(|b| String::from_utf8(b).unwrap()).unwrap_or_default();
+        let path = request.url.split_once("://").unwrap().1;
+        let path = &path[path.find('/').unwrap()..];
+        let _watched = self.base.flights.take_off(path, &body);
+        tokio::time::sleep(Duration::from_millis(u64::from(10 + chaos.roll(800)))).await;
+        self.alive().await;
+        let fate = chaos.wechat();
+        match fate {
+            Fate::Lost if chaos.roll(2) == 0 => {
+                return Err(TransportError::NotSent("lost on the way".into()));
+            }
+            Fate::Lost => return Err(TransportError::Unanswered("lost on the way, as far as one can tell".into())),
+            Fate::Odd => {
+                let busy = br#"{"errcode":-1,"errmsg":"system error"}"#.to_vec();
+                return Ok(Response { status: 200, body: busy });
+            }
+            Fate::Fine | Fate::Unanswered | Fate::Crash => {}
+        }
+        let method = match request.method {
+            Method::Get => "GET",
+            Method::Post => "POST",
+        };
+        let answer = sim.request(method, path, &body).await;
+        let lost = || TransportError::Unanswered("landed, not answered".into());
+        if fate == Fate::Unanswered {
+            return Err(lost());
+        }
+        let answer = answer.map_err(|_| lost())?;
+        self.base.flights.landed(path, &body, &answer.body);
+        Ok(Response { status: answer.status, body: answer.body.into_bytes() })
+    }
+}
+
+impl Transport for Wire {
+    fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
+        Box::pin(self.wechat(request))
+    }
+}
+
+#[derive(Clone)]
+struct Line(Arc<Wire>);
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line")
+    }
+}
+
+impl HttpConnector for Line {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let wire = Arc::clone(&self.0);
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let body = request.body().bytes().unwrap_or_default().to_vec();
+        HttpConnectorFuture::new(async move { wire.aws(target, body).await })
+    }
+}
