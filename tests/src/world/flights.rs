@@ -56,7 +56,7 @@ impl Flights {
     }
 
     /// A call was answered.
-    pub fn landed(&self, path: &str, _body: &str, _answer: &str) {
+    pub fn landed(&self, path: &str) {
         if path.contains("api_query_auth") {
             self.room.lock().unwrap().authorized_at = self.clock.unix();
         }

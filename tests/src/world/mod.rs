@@ -218,11 +218,6 @@ impl World {
         answer.and_then(Result::ok).map(|answer| (answer, seen))
     }
 
-    /// Whether the next invocation of a function finds a warm instance.
-    pub fn is_warm(&self, name: &str) -> bool {
-        self.warm.lock().unwrap().get(name).is_some_and(|idle| !idle.is_empty())
-    }
-
     /// Every warm instance goes, with what it had cached.
     pub fn cool(&self) {
         self.warm.lock().unwrap().clear();
@@ -262,7 +257,7 @@ impl World {
         self.invoke("TokenRefresh", json!({"schedule": "tick"})).await;
     }
 
-    /// Time passes: tickets come and schedules tick on the way.
+    /// Time passes: tickets come, schedules tick and queues are looked at on the way.
     pub async fn advance(&self, seconds: i64) {
         let end = self.now() + seconds;
         while self.now() < end {
@@ -273,6 +268,7 @@ impl World {
             }
             if step >= 60 {
                 self.tick().await;
+                self.work(1).await;
             }
         }
     }
@@ -286,8 +282,11 @@ impl World {
 fn config(template: &Template) -> Config {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     for (variable, logical_id) in &template.variables {
-        let queue = template.queues.iter().find(|q| q.logical_id == *logical_id);
-        given.insert(variable.clone(), queue.map_or(logical_id.clone(), |q| Sqs::queue_url(&q.name)));
+        if let Some(queue) = template.queues.iter().find(|q| q.logical_id == *logical_id) {
+            given.insert(variable.clone(), Sqs::queue_url(&queue.name));
+        } else if template.tables.iter().any(|t| t.name == *logical_id) {
+            given.insert(variable.clone(), logical_id.clone());
+        }
     }
     for (name, value) in [
         ("OAHUB_COMPONENT_APP_ID", "wx00c0ffee00c0ffee"),

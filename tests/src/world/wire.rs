@@ -103,10 +103,11 @@ impl Wire {
         self.death.notified().await;
     }
 
-    /// Kills the process at its next request.
-    pub fn kill(&self) {
+    /// The process dies here: whoever waits for this waits for ever, until it is dropped.
+    async fn die(&self) {
         self.dead.store(true, Ordering::SeqCst);
         self.death.notify_one();
+        self.alive().await;
     }
 
     /// A dead process sends nothing more.
@@ -132,6 +133,9 @@ impl Wire {
         if fate == Fate::Lost {
             return Err(ConnectorError::io("lost on the way".into()));
         }
+        if fate == Fate::Crash && chaos.roll(2) == 0 {
+            self.die().await;
+        }
         let (status, headers, answer) = if dynamodb {
             let (status, json) = dynamo::call(&self.base.db, operation, &String::from_utf8(body).unwrap());
             (status, vec![("content-type", "application/x-amz-json-1.0".to_owned())], json.into_bytes())
@@ -139,10 +143,7 @@ impl Wire {
             local::sqs::protocol::handle(&self.base.sqs, &target, &body).await
         };
         match fate {
-            Fate::Crash => {
-                self.kill();
-                std::future::pending::<()>().await;
-            }
+            Fate::Crash => self.die().await,
             Fate::Unanswered => return Err(ConnectorError::timeout("landed, not answered".into())),
             Fate::Fine | Fate::Lost | Fate::Odd => {}
         }
@@ -186,7 +187,7 @@ impl Wire {
             return Err(lost());
         }
         let answer = answer.map_err(|_| lost())?;
-        self.base.flights.landed(path, &body, &answer.body);
+        self.base.flights.landed(path);
         Ok(Response { status: answer.status, body: answer.body.into_bytes() })
     }
 }
