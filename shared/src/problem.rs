@@ -22,7 +22,7 @@ pub struct Problem {
     /// Members that only some codes have, `errcode` for one.
     #[serde(flatten)]
     #[schema(value_type = Object)]
-    pub extra: Map<String, Value>,
+    pub extra: Box<Map<String, Value>>, // boxed: results with a problem stay small
 }
 
 impl Problem {
@@ -34,7 +34,7 @@ impl Problem {
             status: status.as_u16(),
             code: code.to_owned(),
             detail: detail.into(),
-            extra: Map::new(),
+            extra: Box::default(),
         }
     }
 

@@ -95,8 +95,8 @@ async fn refresh_component(
     }
     let answer = answer?;
     let token = Token { token: answer.token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
-    app.store.keep_component_token(owner, &token).await?;
-    Ok(token.token)
+    // false: our lease ran out and another's token is the current one; that one is newer at WeChat too
+    app.store.keep_component_token(owner, &token).await?.then_some(token.token).ok_or(Error::RefreshRunning)
 }
 
 /// Calls a component API with the component token; one more time with a new one where WeChat refuses it.
@@ -174,8 +174,9 @@ async fn refresh_authorizer(
     let slot = credentials.wheel_slot();
     let stays = slot.is_some_and(|slot| token::keeps_slot(slot, token.issued_at, token.expires_in));
     let due = (!stays).then(|| due(app, &token));
-    app.store.keep_authorizer_token(app_id, owner, &token, &refresh_token, due).await?;
-    Ok(token.token)
+    // false: our lease ran out, or the account was authorized anew: what is stored is newer than ours
+    let kept = app.store.keep_authorizer_token(app_id, owner, &token, &refresh_token, due).await?;
+    kept.then_some(token.token).ok_or(Error::RefreshRunning)
 }
 
 /// When a token that was just given is due.

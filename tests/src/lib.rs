@@ -1,1 +1,39 @@
-//! What the integration tests share.
+//! What the integration tests share: the real `oahub` beside a simulated WeChat, driven over HTTP.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`binary`] | where the program is, built if it is missing or stale |
+//! | [`process`] | one run of it: its ready line, its log, its end by `kill -9` or SIGTERM |
+//! | [`hub`] | both sides together, on one data directory and one port across restarts |
+//! | [`api`] | a caller of the API, and its answers |
+//! | [`tenant`] | what a tenant and its accounts' owners do |
+//! | [`push`] | pushes made by hand, whatever WeChat would think of them |
+//! | [`wait`] | waiting for a condition, with an end |
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's tools: what does not hold ends the test"
+)]
+
+pub mod api;
+pub mod binary;
+pub mod hub;
+pub mod process;
+pub mod push;
+pub mod tenant;
+pub mod wait;
+
+use std::sync::LazyLock;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// One for all tests of a binary: connections and servers that they share live on it.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+
+/// Runs a test.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(test)
+}

@@ -52,16 +52,24 @@ pub(crate) async fn complete(
 ) -> Result<Outcome, Error> {
     let component = &app.config.component.app_id;
     let exchanged =
-        tokens::with_component(app, |token| async move { app.wechat.query_auth(&token, component, code).await }).await;
+        tokens::with_component(
+            app,
+            |token| async move { app.wechat.query_auth(&token, component, code).await },
+        )
+        .await;
     let (app_id, granted) = match exchanged {
         Ok(grant) => {
             keep_tokens(app, tenant, &grant).await?;
             (grant.app_id, grant.granted)
         }
-        Err(Error::WeChat(error)) if matches!(error.class(), ErrcodeClass::Caller | ErrcodeClass::Permanent) => {
+        Err(Error::WeChat(error))
+            if matches!(error.class(), ErrcodeClass::Caller | ErrcodeClass::Permanent) =>
+        {
             tracing::warn!(errcode = error.errcode(), "an authorization code was refused: {error}");
             match known {
-                Some(app_id) if app.store.authorizer(app_id).await?.is_some() => (app_id.to_owned(), Vec::new()),
+                Some(app_id) if app.store.authorizer(app_id).await?.is_some() => {
+                    (app_id.to_owned(), Vec::new())
+                }
                 _ => return Ok(Outcome::BadCode),
             }
         }
@@ -94,8 +102,11 @@ pub(crate) async fn complete(
 async fn keep_tokens(app: &App, tenant: &str, grant: &Authorization) -> Result<(), Error> {
     let Some(tokens) = &grant.tokens else { return Ok(()) };
     let Some(refresh_token) = &tokens.refresh_token else { return Ok(()) };
-    let token =
-        Token { token: tokens.access_token.clone(), issued_at: app.clock.unix(), expires_in: tokens.expires_in };
+    let token = Token {
+        token: tokens.access_token.clone(),
+        issued_at: app.clock.unix(),
+        expires_in: tokens.expires_in,
+    };
     let due = tokens::due(app, &token);
     app.store.authorize(tenant, &grant.app_id, Some(&token), refresh_token, due).await
 }
@@ -107,7 +118,8 @@ async fn refuse(
     reason: &'static str,
 ) -> Result<Outcome, Error> {
     // nobody uses these tokens, so nobody refreshes them, unless another tenant has the account
-    let owner = app.store.any_account(&app_id).await?.filter(|a| !a.deleted && a.status == AccountStatus::Bound);
+    let owner =
+        app.store.any_account(&app_id).await?.filter(|a| !a.deleted && a.status == AccountStatus::Bound);
     if owner.is_none() {
         app.store.stop_refreshing(&app_id).await?;
     }

@@ -39,7 +39,11 @@ async fn settle(app: &App, item: &Item<()>, done: Result<(), Error>) -> bool {
         }
         Retry::After(wait) => {
             tracing::warn!(%error, "an authorization event is tried again: {error}");
-            if let Err(error) = app.queues.postpone_authorization(&item.receipt_handle, wait.max(Duration::from_secs(1))).await {
+            if let Err(error) = app
+                .queues
+                .postpone_authorization(&item.receipt_handle, wait.max(Duration::from_secs(1)))
+                .await
+            {
                 tracing::warn!(%error, "it comes again later than it could: {error}");
             }
             false

@@ -56,7 +56,8 @@ impl ResultPage<'_> {
 fn html(status: StatusCode, page: Result<String, askama::Error>) -> Response {
     match page {
         Ok(page) => {
-            let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+            let headers =
+                [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
             (status, headers, page).into_response()
         }
         Err(error) => {
@@ -79,7 +80,9 @@ pub(crate) async fn bind(State(app): State<Arc<App>>, Path(id): Path<String>) ->
     let urls = match authorize_urls(&app, &binding).await {
         Ok(urls) => urls,
         Err(Error::NoTicket) => return no_ticket(),
-        Err(error) => return unavailable(&error, Some(&format!("{}/bind/{}", app.config.public_url, binding.id))),
+        Err(error) => {
+            return unavailable(&error, Some(&format!("{}/bind/{}", app.config.public_url, binding.id)));
+        }
     };
     let page = BindPage {
         permissions: PERMISSIONS.iter().take(REQUIRED).map(|(_, name)| *name).collect(),
@@ -219,10 +222,19 @@ fn refused(reason: &str, return_url: Option<&str>) -> Response {
              authorization and delete the account from their list."
         }
         "not_an_official_account" => "This is not an Official Account. Mini programs cannot be bound.",
-        _ => "WeChat did not grant access to the account's interfaces. Authorize it again and grant all permissions.",
+        _ => {
+            "WeChat did not grant access to the account's interfaces. Authorize it again and grant all permissions."
+        }
     };
-    ResultPage { title: "The account was not bound", text, good: false, code: Some(reason), retry_url: None, return_url }
-        .respond(StatusCode::OK)
+    ResultPage {
+        title: "The account was not bound",
+        text,
+        good: false,
+        code: Some(reason),
+        retry_url: None,
+        return_url,
+    }
+    .respond(StatusCode::OK)
 }
 
 fn bad_code(binding: &Binding, retry: &str) -> Response {

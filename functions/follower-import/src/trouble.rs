@@ -172,3 +172,42 @@ pub(crate) async fn settle(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_decides_what_becomes_of_the_import() {
+        let now: Timestamp = "2026-03-01T15:30:00Z".parse().unwrap(); // half an hour before Beijing's midnight
+        let refused = |errcode| Error::WeChat(ApiError::Refused { errcode, errmsg: "no".into(), rid: None });
+        let kind = |error: &Error, receives, now| match decide(error, receives, now) {
+            Decision::Again(after) => format!("again in {}", after.as_secs()),
+            Decision::Later(after) => format!("later in {}", after.as_secs()),
+            Decision::Pause { until, .. } => format!("pause of {}", until - now.as_second()),
+            Decision::Fail(_) => "fail".into(),
+        };
+        for (what, error, receives, expected) in [
+            ("the daily quota", refused(45009), 1, "pause of 1800"),
+            ("a quota of unknown length", refused(45102), 1, "pause of 3600"),
+            ("the minute's limit", refused(45011), 1, "again in 60"),
+            ("the minute's limit, long", refused(45011), TRIES, "later in 60"),
+            ("busy", refused(-1), 1, "again in 5"),
+            ("busy, again", refused(-1), 3, "again in 15"),
+            ("busy for long", refused(-1), TRIES, "pause of 900"),
+            ("a token that is refused twice", refused(40001), 1, "again in 5"),
+            ("a store that fails", Error::Store("down".into()), 1, "again in 2"),
+            ("no ticket yet", Error::NoTicket, 1, "again in 60"),
+            ("an account that withdrew", Error::NotAuthorized("wx1".into()), 1, "fail"),
+            ("an account that is unbound", refused(61003), 1, "fail"),
+            ("an account that may not", refused(48001), 1, "fail"),
+            ("a code of next year", refused(99_999_999), 1, "fail"),
+        ] {
+            assert_eq!(kind(&error, receives, now), expected, "{what}");
+        }
+        let evening: Timestamp = "2026-03-01T15:59:50Z".parse().unwrap();
+        assert_eq!(kind(&refused(45009), 1, evening), "pause of 90", "never before the pause is written");
+        let morning: Timestamp = "2026-03-01T16:00:00Z".parse().unwrap();
+        assert_eq!(kind(&refused(45009), 1, morning), "pause of 3600", "it looks again each hour");
+    }
+}

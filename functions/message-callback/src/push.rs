@@ -38,7 +38,11 @@ pub(super) async fn receive(
         return answer_check(app, app_id, &opened, &push, check).await;
     }
     let Some(entry) = app.store.account_entry(app_id).await.map_err(Rejection::Unavailable)? else {
-        return if release_check::is_test_account(app_id) { Ok(Answer::Success) } else { Err(Rejection::UnknownAccount) };
+        return if release_check::is_test_account(app_id) {
+            Ok(Answer::Success)
+        } else {
+            Err(Rejection::UnknownAccount)
+        };
     };
     if entry.account.original_id != push.to_user_name {
         return Err(Rejection::WrongAccount);
@@ -69,7 +73,7 @@ fn event(fan: FanId<'_>, push: &Push, plaintext: &[u8], reply: Option<&Reply>, n
         at: push.create_time,
         app_id: fan.app_id.into(),
         open_id: fan.open_id.into(),
-        detail: serde_json::to_string(&push.fields).unwrap_or_default(),
+        detail: serde_json::to_string(&Push::fields(plaintext)).unwrap_or_default(),
         reply: passive,
         sends,
     }
@@ -123,17 +127,12 @@ async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push, identity: &str) -> R
             };
             app.queues.import(&[job], Duration::ZERO).await
         }
-        PushKind::TemplateFinished { .. } => {
-            let text = |name: &str| match push.fields.get(name) {
-                Some(serde_json::Value::String(text)) => text.clone(),
-                Some(other) => other.to_string(),
-                None => String::new(),
-            };
+        PushKind::TemplateFinished { msg_id, status } => {
             let job = SendJob::TemplateResultV1 {
                 tenant_id: fan.tenant.into(),
                 app_id: fan.app_id.into(),
-                wechat_msg_id: text("MsgID"),
-                status: text("Status"),
+                wechat_msg_id: msg_id.clone(),
+                status: status.clone(),
             };
             app.queues.send(&job, &group(fan), &ids::fingerprint(&[fan.app_id, fan.open_id, identity])).await
         }
@@ -181,8 +180,7 @@ async fn answer_check(
         ReleaseCheck::QueryAuthCode { code, open_id } => {
             let group = format!("{app_id}#{open_id}");
             let once = ids::fingerprint(&[app_id, &push.identity(&opened.plaintext)]);
-            let job =
-                SendJob::ReleaseCheckV1 { app_id: app_id.into(), code: code.expose().into(), open_id };
+            let job = SendJob::ReleaseCheckV1 { app_id: app_id.into(), code: code.expose().into(), open_id };
             app.queues.send(&job, &group, &once).await.map_err(Rejection::Unavailable)?;
             Ok(Answer::Empty)
         }

@@ -10,7 +10,7 @@ use shared::{
     store::{
         claims::{Reclaim, WindowUse},
         fans::FanId,
-        messages::Channel,
+        messages::{Channel, Message, MessageStatus},
     },
 };
 
@@ -131,9 +131,9 @@ pub enum Again {
 /// Takes a message that somebody took before, as far as the rule for crashes allows. `counted`: a send of the
 /// window is taken for it.
 pub async fn again(app: &App, work: &Work, ground: &Ground, counted: bool) -> Result<Again, Error> {
-    let Some(message) = app.store.message(&work.tenant_id, &work.id).await? else {
-        tracing::warn!(message_id = work.id, "there is no such message any more; its job is dropped");
-        return Ok(Again::Ended);
+    let message = match app.store.message(&work.tenant_id, &work.id).await? {
+        Some(message) => message,
+        None => create(app, work).await?,
     };
     let now = app.clock.unix();
     let (after, way, may_have_happened) = match found(&message, now) {
@@ -151,6 +151,29 @@ pub async fn again(app: &App, work: &Work, ground: &Ground, counted: bool) -> Re
     } else {
         Ok(Again::Later(Duration::from_secs(1)))
     }
+}
+
+/// The record of a message that the hub sends by itself (a reply rule's): a callback has no write to spare for
+/// it, so its job comes first.
+async fn create(app: &App, work: &Work) -> Result<Message, Error> {
+    let text = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
+    let message = Message {
+        id: work.id.clone(),
+        tenant_id: work.tenant_id.clone(),
+        app_id: work.app_id.clone(),
+        to: work.to.clone(),
+        status: MessageStatus::Queued,
+        channel: None,
+        content: text(&work.content),
+        template: text(&work.template),
+        wechat_msg_id: None,
+        error: None,
+        created_at: work.created_at,
+        sent_at: None,
+        claimed_at: None,
+        first_claimed_at: None,
+    };
+    Ok(app.store.create_message(&message).await?.unwrap_or(message))
 }
 
 /// Takes a send of the window; decides anew where it changed meanwhile.

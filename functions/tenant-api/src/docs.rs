@@ -1,7 +1,10 @@
 //! What describes the API: `/openapi.json`, `/docs`, `/healthz`.
 
+mod view;
+
 use std::sync::OnceLock;
 
+use askama::Template;
 use axum::{Json, response::Html};
 use http::header;
 use serde::Serialize;
@@ -9,9 +12,9 @@ use utoipa::ToSchema;
 
 /// Whether the hub answers.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"status": "ok"}))]
 pub struct Health {
     /// `ok`
-    #[schema(example = "ok")]
     status: &'static str,
 }
 
@@ -32,8 +35,15 @@ pub async fn openapi_json() -> ([(header::HeaderName, &'static str); 1], String)
 }
 
 /// The API as a page
+///
+/// Rendered from the OpenAPI document.
 #[utoipa::path(get, path = "/docs", tag = "Description", security(()),
     responses((status = 200, description = "The page", content_type = "text/html")))]
 pub async fn docs_page() -> Html<String> {
-    Html("<!doctype html><title>oahub API</title>".to_owned())
+    static PAGE: OnceLock<String> = OnceLock::new();
+    let page = PAGE.get_or_init(|| {
+        let document = serde_json::to_value(crate::openapi()).unwrap_or_default();
+        view::Docs::of(&document).render().unwrap_or_default()
+    });
+    Html(page.clone())
 }

@@ -5,7 +5,7 @@
 //! | `guard` | who calls, and `Idempotency-Key` |
 //! | `params` | paths, queries, bodies and cursors, refused as problems |
 //! | `routes` | one file a resource |
-//! | `openapi`, `examples`, `docs` | the description, from the same types |
+//! | `openapi`, `docs` | the description, from the same types |
 
 mod docs;
 mod guard;

@@ -87,13 +87,17 @@ fn idempotency_key() -> Parameter {
 }
 
 fn add_problems(operation: &mut Operation, is_post: bool, has_id: bool) {
+    let in_query = |p: &RefOr<Parameter>| matches!(p, RefOr::T(p) if p.parameter_in == ParameterIn::Query);
+    let checked = is_post
+        || operation.request_body.is_some()
+        || operation.parameters.as_ref().is_some_and(|all| all.iter().any(in_query));
     let problems = [
         (true, "401", "`unauthorized`: no key, or a wrong one"),
         (true, "403", "`forbidden`: the operator's key on a tenant's route, or the other way round"),
         (has_id, "404", "`not_found`: it does not exist, or is another tenant's"),
         (is_post, "409", "`request_in_progress`, or what the description says"),
         (operation.request_body.is_some(), "413", "`body_too_large`: more than 256 KiB"),
-        (true, "422", "`invalid_request`: `detail` names the member; `idempotency_key_reused`"),
+        (checked, "422", "`invalid_request`: `detail` names the member; `idempotency_key_reused`"),
         (true, "503", "`temporarily_unavailable`: repeat it"),
     ];
     for (applies, status, about) in problems {

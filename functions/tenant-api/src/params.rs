@@ -49,7 +49,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        let path = if path == "." { "body".to_owned() } else { path };
+        let path = if path == "." || path == "?" { "body".to_owned() } else { path };
         Problem::invalid(format!("{path}: {}", error.into_inner()))
     })?;
     json.end().map_err(|error| Problem::invalid(format!("body: {error}")))?;

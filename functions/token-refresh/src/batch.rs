@@ -13,10 +13,14 @@ const CONCURRENCY: usize = 10;
 
 /// Refreshes what the batch names; answers the messages to bring again.
 pub async fn run(app: &App, event: shared::function::SqsEvent) -> Vec<String> {
-    batch::each(batch::items::<RefreshJob>(event), CONCURRENCY, |RefreshJob::AuthorizersV1 { app_ids }, _| async move {
-        let all = stream::iter(app_ids).map(|app_id| refresh(app, app_id)).buffer_unordered(CONCURRENCY);
-        all.all(|done| async move { done }).await
-    })
+    batch::each(
+        batch::items::<RefreshJob>(event),
+        CONCURRENCY,
+        |RefreshJob::AuthorizersV1 { app_ids }, _| async move {
+            let all = stream::iter(app_ids).map(|app_id| refresh(app, app_id)).buffer_unordered(CONCURRENCY);
+            all.all(|done| async move { done }).await
+        },
+    )
     .await
 }
 

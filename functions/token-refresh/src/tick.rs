@@ -41,7 +41,8 @@ pub async fn run(app: &App, state: &State) -> Result<(), FunctionError> {
     for slot in token::slots_between(last, minute) {
         due.extend(app.store.due_in_slot(slot).await?);
     }
-    let jobs: Vec<_> = due.chunks(REFRESH_BATCH).map(|ids| RefreshJob::AuthorizersV1 { app_ids: ids.to_vec() }).collect();
+    let jobs: Vec<_> =
+        due.chunks(REFRESH_BATCH).map(|ids| RefreshJob::AuthorizersV1 { app_ids: ids.to_vec() }).collect();
     app.queues.refresh(&jobs).await?;
     // after the jobs: a crash in between queues them again, which costs a read each
     if minute > last {
@@ -63,7 +64,9 @@ async fn ask_for_ticket(app: &App, state: &State, now: i64) -> Result<(), Functi
     let settings = &app.config.component;
     match app.wechat.start_push_ticket(&settings.app_id, &settings.app_secret).await {
         Ok(()) => tracing::warn!("no fresh component ticket; asked WeChat to push one"),
-        Err(error) => tracing::error!(%error, "no fresh component ticket, and WeChat would not push one: {error}"),
+        Err(error) => {
+            tracing::error!(%error, "no fresh component ticket, and WeChat would not push one: {error}")
+        }
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use aws_sdk_dynamodb::{
     Client,
     types::{
-        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, LocalSecondaryIndex,
-        Projection, ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+        LocalSecondaryIndex, Projection, ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
     },
 };
 use dynoxide::Database;
@@ -107,7 +107,8 @@ async fn create_table(client: &Client, table: &TableSpec) -> Result<(), Database
     }
     request.send().await.map_err(|e| failed(shared::error::sdk_error(&e)))?;
     if let Some(ttl) = &table.ttl {
-        let ttl = TimeToLiveSpecification::builder().attribute_name(ttl).enabled(true).build().map_err(failed)?;
+        let ttl =
+            TimeToLiveSpecification::builder().attribute_name(ttl).enabled(true).build().map_err(failed)?;
         let request = client.update_time_to_live().table_name(&table.name).time_to_live_specification(ttl);
         request.send().await.map_err(|e| failed(shared::error::sdk_error(&e)))?;
     }

@@ -82,7 +82,8 @@ async fn handle(
 }
 
 fn message(status: StatusCode, text: &str) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], json!({"message": text}).to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], json!({"message": text}).to_string())
+        .into_response()
 }
 
 fn event(

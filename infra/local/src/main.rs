@@ -9,14 +9,21 @@ use local::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The embedded DynamoDB warns of every condition that does not hold, which is how the store works.
+const LOG_FILTER: &str = "info,dynoxide=error";
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
     let env = |name: &str| {
-        #[expect(clippy::disallowed_methods, reason = "the local runner stands where Lambda would: it hands settings on")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the local runner stands where Lambda would: it hands settings on"
+        )]
         std::env::var(name).ok()
     };
-    shared::telemetry::init(options.log == Log::Json, env("RUST_LOG").as_deref());
+    let filter = env("RUST_LOG");
+    shared::telemetry::init(options.log == Log::Json, Some(filter.as_deref().unwrap_or(LOG_FILTER)));
     match run(&options, env).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -26,7 +33,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(
+    options: &Options,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let system = System::start(options, env).await?;
     println!("oahub ready on http://{}", system.gateway);

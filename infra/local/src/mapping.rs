@@ -75,7 +75,8 @@ async fn invoke(mapping: &Mapping, messages: Vec<Message>) {
     let target = mapping.target.clone();
     let name = target.name.clone();
     // a task of its own: a panic fails this batch alone
-    let call = tokio::spawn(async move { tokio::time::timeout(target.timeout, target.function.call(event)).await });
+    let call =
+        tokio::spawn(async move { tokio::time::timeout(target.timeout, target.function.call(event)).await });
     let answer = match call.await {
         Ok(Ok(Ok(answer))) => answer,
         Ok(Ok(Err(error))) => return tracing::error!(function = name, %error, "{name} failed: {error}"),
@@ -84,7 +85,8 @@ async fn invoke(mapping: &Mapping, messages: Vec<Message>) {
     };
     let failures = answer.get("batchItemFailures").and_then(Value::as_array).into_iter().flatten();
     let failed: HashSet<&str> = failures.filter_map(|f| f.get("itemIdentifier")?.as_str()).collect();
-    let done: Vec<_> = messages.iter().filter(|m| !failed.contains(m.message_id().unwrap_or_default())).collect();
+    let done: Vec<_> =
+        messages.iter().filter(|m| !failed.contains(m.message_id().unwrap_or_default())).collect();
     if let Err(error) = delete(mapping, &done).await {
         tracing::warn!(function = name, error, "done messages will come again: {error}");
     }

@@ -77,7 +77,8 @@ impl System {
         let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()));
         let template = template::parse(template::TEMPLATE)?;
         let io = |what: String| move |error| StartError::Io { what, error };
-        std::fs::create_dir_all(&options.data).map_err(io(format!("data directory {}", options.data.display())))?;
+        std::fs::create_dir_all(&options.data)
+            .map_err(io(format!("data directory {}", options.data.display())))?;
         let listener = listen(options.listen).await?;
         let gateway_address = local_address(&listener)?;
         let simulated = match options.wechat {
@@ -87,7 +88,8 @@ impl System {
         let sqs = Sqs::open(Some(&options.data), clock.clone(), random.clone())
             .map_err(io(format!("queues in {}", options.data.display())))?;
         for queue in &template.queues {
-            sqs.create_queue(&queue.name, queue.attributes.clone()).map_err(|e| StartError::Other(format!("{}: {e:?}", queue.name)))?;
+            sqs.create_queue(&queue.name, queue.attributes.clone())
+                .map_err(|e| StartError::Other(format!("{}: {e:?}", queue.name)))?;
         }
         let sqs_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let addresses = Addresses {
@@ -114,8 +116,12 @@ impl System {
             None => None,
         };
         let admin_key = simulated.is_some().then(|| config.admin_key.expose().to_owned());
-        let parts =
-            Parts { clock: clock.clone(), random: random.clone(), transport: Arc::new(HttpTransport::new()), aws: aws.clone() };
+        let parts = Parts {
+            clock: clock.clone(),
+            random: random.clone(),
+            transport: Arc::new(HttpTransport::new()),
+            aws: aws.clone(),
+        };
         let app = App::new(config, parts)?;
         serve_functions(&template, &app, options, listener, &aws, &stopped, &mut tasks)?;
         if let (Some(listener), Some(simulator)) = (simulated, simulator) {
@@ -157,8 +163,9 @@ fn serve_functions(
 ) -> Result<(), StartError> {
     let mut routes = Routes::default();
     for spec in &template.functions {
-        let function = functions::of(&spec.code_uri, app)
-            .ok_or_else(|| StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri)))?;
+        let function = functions::of(&spec.code_uri, app).ok_or_else(|| {
+            StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri))
+        })?;
         let target = Target { name: spec.name.clone(), function, timeout: spec.timeout };
         for event in &spec.events {
             match event {
@@ -168,7 +175,8 @@ fn serve_functions(
                 }
                 EventSpec::Sqs { queue, batch_size, concurrency } => {
                     let spec = template.queues.iter().find(|q| q.logical_id == *queue);
-                    let queue = spec.ok_or_else(|| StartError::Other(format!("no queue {queue} in template.yaml")))?;
+                    let queue =
+                        spec.ok_or_else(|| StartError::Other(format!("no queue {queue} in template.yaml")))?;
                     let mapping = Mapping {
                         sqs: aws.sqs.clone(),
                         queue_url: Sqs::queue_url(&queue.name),
@@ -217,7 +225,9 @@ fn clients(resources: &Resources) -> AwsClients {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| StartError::Io { what: format!("address {address}"), error })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Io { what: format!("address {address}"), error })
 }
 
 /// The port after the gateway's, so that it is easy to find; any other where that is taken.

@@ -118,8 +118,12 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
     let resources = map(&root, "Resources").ok_or_else(|| wrong("no Resources"))?;
     let timeout = root.get("Globals").and_then(|g| g.get("Function")).and_then(|f| f.get("Timeout"));
     let default_timeout = timeout.and_then(Value::as_u64).unwrap_or(3);
-    let mut template =
-        Template { functions: Vec::new(), tables: Vec::new(), queues: Vec::new(), variables: BTreeMap::new() };
+    let mut template = Template {
+        functions: Vec::new(),
+        tables: Vec::new(),
+        queues: Vec::new(),
+        variables: BTreeMap::new(),
+    };
     for (name, resource) in resources {
         let name = name.as_str().unwrap_or_default();
         let properties = map(resource, "Properties").cloned().unwrap_or_default();
@@ -152,7 +156,8 @@ fn function(name: &str, properties: &Mapping, default_timeout: u64) -> Result<Fu
     let mut events = Vec::new();
     for (event_name, event) in properties.get("Events").and_then(Value::as_mapping).into_iter().flatten() {
         let event_name = format!("{name}.{}", event_name.as_str().unwrap_or_default());
-        let properties = map(event, "Properties").ok_or_else(|| wrong(format!("{event_name} has no Properties")))?;
+        let properties =
+            map(event, "Properties").ok_or_else(|| wrong(format!("{event_name} has no Properties")))?;
         let need = |member: &str| {
             properties
                 .get(member)
@@ -166,15 +171,22 @@ fn function(name: &str, properties: &Mapping, default_timeout: u64) -> Result<Fu
                 let queue = properties.get("Queue").and_then(|q| tagged(q, "GetAtt"));
                 let queue = queue.and_then(|q| q.strip_suffix(".Arn"));
                 let number = |v: Option<&Value>| v.and_then(Value::as_u64);
-                let concurrency = number(properties.get("ScalingConfig").and_then(|s| s.get("MaximumConcurrency")));
+                let concurrency =
+                    number(properties.get("ScalingConfig").and_then(|s| s.get("MaximumConcurrency")));
                 EventSpec::Sqs {
                     queue: queue.ok_or_else(|| wrong(format!("{event_name} names no queue")))?.to_owned(),
-                    batch_size: number(properties.get("BatchSize")).and_then(|n| i32::try_from(n).ok()).unwrap_or(10),
+                    batch_size: number(properties.get("BatchSize"))
+                        .and_then(|n| i32::try_from(n).ok())
+                        .unwrap_or(10),
                     concurrency: concurrency.and_then(|n| usize::try_from(n).ok()).unwrap_or(5),
                 }
             }
             Some("ScheduleV2") => EventSpec::Schedule { every: rate(&need("ScheduleExpression")?)? },
-            other => return Err(wrong(format!("{event_name}: the local runner knows no event of type {other:?}"))),
+            other => {
+                return Err(wrong(format!(
+                    "{event_name}: the local runner knows no event of type {other:?}"
+                )));
+            }
         });
     }
     let code_uri = code_uri.ok_or_else(|| wrong(format!("{name} has no CodeUri")))?.to_owned();
@@ -184,7 +196,8 @@ fn function(name: &str, properties: &Mapping, default_timeout: u64) -> Result<Fu
 /// `rate(5 minutes)`.
 fn rate(expression: &str) -> Result<Duration, TemplateError> {
     let inner = expression.strip_prefix("rate(").and_then(|e| e.strip_suffix(')'));
-    let parts = inner.and_then(|e| e.split_once(' ')).and_then(|(n, unit)| Some((n.parse::<u64>().ok()?, unit)));
+    let parts =
+        inner.and_then(|e| e.split_once(' ')).and_then(|(n, unit)| Some((n.parse::<u64>().ok()?, unit)));
     match parts {
         Some((n, "minute" | "minutes")) => Ok(Duration::from_secs(n * 60)),
         Some((n, "hour" | "hours")) => Ok(Duration::from_secs(n * 3600)),
@@ -197,14 +210,17 @@ fn table(name: &str, properties: &Mapping) -> Result<TableSpec, TemplateError> {
     let mut attributes = BTreeMap::new();
     for definition in sequence(properties, "AttributeDefinitions") {
         let pair = text_of(definition, "AttributeName").zip(text_of(definition, "AttributeType"));
-        let (attribute, kind) = pair.ok_or_else(|| wrong(format!("{name}: an attribute without name or type")))?;
+        let (attribute, kind) =
+            pair.ok_or_else(|| wrong(format!("{name}: an attribute without name or type")))?;
         attributes.insert(attribute.to_owned(), kind.to_owned());
     }
     let mut indexes = Vec::new();
     for (member, global) in [("GlobalSecondaryIndexes", true), ("LocalSecondaryIndexes", false)] {
         for index in sequence(properties, member) {
-            let index = index.as_mapping().ok_or_else(|| wrong(format!("{name}: an index that is no map")))?;
-            let projection = index.get("Projection").and_then(|p| text_of(p, "ProjectionType")).unwrap_or("ALL");
+            let index =
+                index.as_mapping().ok_or_else(|| wrong(format!("{name}: an index that is no map")))?;
+            let projection =
+                index.get("Projection").and_then(|p| text_of(p, "ProjectionType")).unwrap_or("ALL");
             indexes.push(IndexSpec {
                 name: index.get("IndexName").and_then(Value::as_str).unwrap_or_default().to_owned(),
                 global,
@@ -238,7 +254,8 @@ fn queue(logical_id: &str, properties: &Mapping, resources: &Mapping) -> QueueSp
             Value::Bool(b) => b.to_string(),
             Value::String(text) => text.clone(),
             Value::Mapping(policy) if member == "RedrivePolicy" => {
-                let target = policy.get("deadLetterTargetArn").and_then(|t| tagged(t, "GetAtt")).unwrap_or_default();
+                let target =
+                    policy.get("deadLetterTargetArn").and_then(|t| tagged(t, "GetAtt")).unwrap_or_default();
                 let target = target.strip_suffix(".Arn").unwrap_or(target);
                 let count = policy.get("maxReceiveCount").and_then(Value::as_u64).unwrap_or(5);
                 let name = queue_name(target, resources.get(target).and_then(|r| map(r, "Properties")));
@@ -252,7 +269,11 @@ fn queue(logical_id: &str, properties: &Mapping, resources: &Mapping) -> QueueSp
         };
         attributes.insert(member.to_owned(), value);
     }
-    QueueSpec { logical_id: logical_id.to_owned(), name: queue_name(logical_id, Some(properties)), attributes }
+    QueueSpec {
+        logical_id: logical_id.to_owned(),
+        name: queue_name(logical_id, Some(properties)),
+        attributes,
+    }
 }
 
 fn queue_name(logical_id: &str, properties: Option<&Mapping>) -> String {

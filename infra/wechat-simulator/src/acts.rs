@@ -167,12 +167,12 @@ impl Simulator {
         act: &Act,
         stamp: &Stamp,
     ) -> Result<(Push, Result<(), &'static str>), ApiError> {
-        let now = self.now();
+        let (now, now_ms) = (self.now(), self.now_ms());
         let create_time = stamp.create_time.unwrap_or(now);
         let ticket = format!("gQ{}", self.hex(60));
         let media = format!("media-{}", self.hex(24));
         let mut world = self.world();
-        let msg_id = stamp.msg_id.unwrap_or_else(|| world.next_msg_id());
+        let msg_id = stamp.msg_id.unwrap_or_else(|| world.next_msg_id(now_ms));
         let line = world.next();
         world.dirty = true;
         let account = world.account_mut(app_id)?;

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::acts::{Act, Stamp};
@@ -18,7 +18,7 @@ use crate::simulator::Simulator;
 use crate::state::account::{Account, NewAccount};
 use crate::state::follower::Follower;
 use crate::state::tokens::Owner;
-use crate::state::{Settings, account::PERMISSIONS};
+use crate::state::{Settings, World, account::PERMISSIONS};
 
 /// The routes, without their simulator.
 pub(crate) fn router() -> Router<Simulator> {
@@ -42,7 +42,7 @@ pub(crate) fn router() -> Router<Simulator> {
         .route("/_sim/aes_key", post(aes_key))
 }
 
-/// A refusal as 422 with WeChat's words, or 404 for what is not there.
+/// A refusal: 422 with WeChat's words.
 struct Refused(ApiError);
 
 impl From<ApiError> for Refused {
@@ -61,8 +61,8 @@ impl IntoResponse for Refused {
 type Answered<T> = Result<Json<T>, Refused>;
 
 /// An account for people and tests: no follower list, no chats, no refresh token.
-pub(crate) fn view(simulator: &Simulator, account: &Account) -> Value {
-    let (now, owner) = (simulator.now(), Owner::Authorizer(account.app_id.clone()));
+fn view(world: &World, account: &Account, now: i64) -> Value {
+    let owner = Owner::Authorizer(account.app_id.clone());
     json!({
         "app_id": account.app_id,
         "original_id": account.original_id,
@@ -77,14 +77,14 @@ pub(crate) fn view(simulator: &Simulator, account: &Account) -> Value {
         "authorized": account.authorization.is_some(),
         "func_ids": account.authorization.as_ref().map(|grant| &grant.funcs),
         "auth_time": account.authorization.as_ref().map(|grant| grant.auth_time),
-        "live_tokens": simulator.world().tokens.live(&owner, now),
+        "live_tokens": world.tokens.live(&owner, now),
         "templates": account.templates,
     })
 }
 
 async fn accounts(State(simulator): State<Simulator>) -> Json<Value> {
-    let accounts: Vec<Account> = simulator.world().in_order().into_iter().cloned().collect();
-    let views: Vec<Value> = accounts.iter().map(|account| view(&simulator, account)).collect();
+    let (world, now) = (simulator.world(), simulator.now());
+    let views: Vec<Value> = world.in_order().into_iter().map(|account| view(&world, account, now)).collect();
     let permissions =
         PERMISSIONS.map(|(id, name, required)| json!({"id": id, "name": name, "required": required}));
     Json(json!({"accounts": views, "permissions": permissions}))
@@ -92,12 +92,12 @@ async fn accounts(State(simulator): State<Simulator>) -> Json<Value> {
 
 async fn add_account(State(simulator): State<Simulator>, Json(new): Json<NewAccount>) -> Answered<Value> {
     let account = simulator.add_account(new)?;
-    Ok(Json(view(&simulator, &account)))
+    Ok(Json(view(&simulator.world(), &account, simulator.now())))
 }
 
 async fn account(State(simulator): State<Simulator>, Path(app_id): Path<String>) -> Answered<Value> {
-    let account = simulator.account(&app_id).ok_or_else(|| ApiError::new(40013))?;
-    Ok(Json(view(&simulator, &account)))
+    let world = simulator.world();
+    Ok(Json(view(&world, world.account(&app_id)?, simulator.now())))
 }
 
 #[derive(Deserialize)]
@@ -333,7 +333,7 @@ async fn quota(State(simulator): State<Simulator>, Json(change): Json<QuotaChang
 }
 
 /// What is done to live tokens.
-#[derive(Deserialize, Serialize, Clone, Copy)]
+#[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 enum TokenChange {
     /// 42001 from now on.

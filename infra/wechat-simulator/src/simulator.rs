@@ -196,6 +196,10 @@ impl Simulator {
         self.0.clock.unix()
     }
 
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.0.clock.now().as_millisecond()).unwrap_or(0)
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.0.clock
     }

@@ -31,19 +31,19 @@ function toast(text) {
 const attempt = (work) => async (...given) => { try { await work(...given); } catch (error) { toast(error.message); } };
 
 const initial = (name) => (name || "?").trim().charAt(0).toUpperCase();
-const tone = (text) => "tone-" + ([...text].reduce((sum, c) => sum + c.codePointAt(0), 0) % 6);
-const avatar = (name) => make("span", { class: "avatar " + tone(name), "aria-hidden": "true" }, initial(name));
+const avatar = (name, tone) => make("span", { class: "avatar tone-" + tone, "aria-hidden": "true" }, initial(name));
+const PERSON = 5; // a follower's colour; accounts have the others, by their place in the list
 const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour12: false });
 const current = () => state.accounts.find((account) => account.app_id === state.app);
 const path = () => `accounts/${state.app}/followers/${encodeURIComponent(state.openid)}`;
 
 function drawAccounts() {
-  $("accounts").replaceChildren(...state.accounts.map((account) => make("li", null,
+  $("accounts").replaceChildren(...state.accounts.map((account, place) => make("li", null,
     make("button", { class: "account", "aria-pressed": String(account.app_id === state.app), onclick: attempt(() => choose(account.app_id)) },
-      avatar(account.name),
+      avatar(account.name, place % PERSON),
       make("span", { class: "who" }, make("b", null, account.name), make("small", null, account.description),
         make("small", null, account.followers.toLocaleString("en") + (account.followers === 1 ? " follower" : " followers"))),
-      make("span", { class: account.authorized ? "tag ok" : "tag" }, account.authorized ? "bound" : "not bound")))));
+      account.authorized ? make("span", { class: "tag ok" }, "bound") : null))));
   const account = current();
   $("owner").hidden = !account;
   if (!account) return;
@@ -53,7 +53,7 @@ function drawAccounts() {
   const names = state.permissions.filter((set) => ids.includes(set.id));
   $("owner-state").replaceChildren(...(account.authorized
     ? [make("div", null, `Granted ${ids.length} permission sets:`), make("div", { class: "chips" }, ...names.map((set) => make("span", { class: set.required ? "tag ok" : "tag" }, set.name)))]
-    : [make("div", null, "Not bound to the hub. In the hub’s console, bind an account and choose "), make("b", null, account.name), make("div", null, "on the page that opens.")]),
+    : [make("div", null, "Not bound to the hub. Create a binding by the hub’s API, open its link and choose ", make("b", null, account.name), ".")]),
   make("small", { class: "mono" }, account.app_id + " · " + account.original_id));
 }
 
@@ -64,16 +64,27 @@ async function loadAccounts() {
   state.accountsText = text;
   state.accounts = data.accounts;
   state.permissions = data.permissions;
-  if (!current() && data.accounts.length) await choose((data.accounts.find((a) => a.authorized) || data.accounts[0]).app_id);
+  if (!current() && data.accounts.length) {
+    const [app, openid] = location.hash.slice(1).split("/").map(decodeURIComponent);
+    const linked = data.accounts.find((a) => a.app_id === app);
+    if (linked) await choose(app, openid);
+    else await choose((data.accounts.find((a) => a.authorized) || data.accounts[0]).app_id);
+  }
   else drawAccounts();
 }
 
-async function choose(app) {
+// The address keeps what is chosen: `#app_id/openid`, so that a reload or a link comes back to it.
+function remember() {
+  history.replaceState(null, "", "#" + state.app + (state.openid ? "/" + encodeURIComponent(state.openid) : ""));
+}
+
+async function choose(app, openid) {
   state.app = app;
-  state.openid = null;
+  state.openid = openid || null;
   state.shown = "";
   drawAccounts();
   await loadPeople();
+  remember();
   await loadChat();
 }
 
@@ -118,16 +129,16 @@ function drawChat(data) {
   for (const part of ["menu", "composer"]) $(part).hidden = !follower.subscribed;
   if (!follower.subscribed) $("extras").hidden = true;
   const lines = messages.map((item) => {
-    if (item.side === "system") return make("div", { class: "system" }, item.text);
+    if (item.side === "system") return make("div", { class: "system", title: "WeChat’s own words: the service of this account has a fault, try again later" }, item.text, make("br"), "(the account’s service is at fault)");
     if (item.channel === "event") return make("div", { class: "event" }, follower.name + " " + item.text);
     const mine = item.side === "follower";
-    return make("div", { class: mine ? "row mine" : "row" }, avatar(mine ? follower.name : account.name), content(item));
+    return make("div", { class: mine ? "row mine" : "row" }, mine ? avatar(follower.name, PERSON) : avatar(account.name, state.accounts.indexOf(account) % PERSON), content(item));
   });
   if (!lines.length) {
     lines.push(make("div", { class: "empty" }, follower.subscribed ? "Nothing was said yet. Write something below." : follower.name + " does not follow this account yet. Press Follow, or scan one of its codes."));
   }
   if (!follower.subscribed) {
-    lines.push(make("div", { class: "event" }, make("button", { class: "small", onclick: () => $("scan-dialog").showModal() }, "Scan a code instead")));
+    lines.push(make("div", { class: "center" }, make("button", { class: "small", onclick: () => $("scan-dialog").showModal() }, "Scan a code instead")));
   }
   $("chat").replaceChildren(...lines);
   $("chat").scrollTop = $("chat").scrollHeight;
@@ -160,7 +171,7 @@ async function act(body) {
   await loadLog();
 }
 
-const pretty = (xml) => xml.replace(/^<xml>|<\/xml>$/g, "").replace(/></g, ">\n<").replace(/<!\[CDATA\[([\s\S]*?)\]\]>/g, "$1");
+const pretty = (xml) => xml.replace(/^<xml>|<\/xml>$/g, "").replace(/(<\/[^<>]+>)(?=<)/g, "$1\n").replace(/<!\[CDATA\[([\s\S]*?)\]\]>/g, "$1");
 const outcomes = { accepted: ["accepted", "tag ok"], replied: ["replied", "tag ok"], malformed: ["malformed", "tag bad"], failed: ["failed", "tag bad"], not_sent: ["not sent", "tag warn"] };
 
 function drawPush(push) {
@@ -182,7 +193,7 @@ function drawCall(call) {
   const bad = call.errcode !== 0 || call.fault;
   return make("div", { class: "call" }, make("time", null, clock(call.at)),
     make("span", { class: "what" }, call.path.replace("/cgi-bin/", ""), name ? make("small", null, " · " + name) : null),
-    make("span", { class: bad ? "tag bad" : "tag ok" }, call.fault || (bad ? String(call.errcode) : "ok")));
+    make("span", { class: bad ? "tag bad" : "tag ok" }, call.errcode !== 0 ? call.errcode + (call.fault ? " (fault)" : "") : call.fault || "ok"));
 }
 
 async function loadLog() {
@@ -214,7 +225,7 @@ $("more").addEventListener("click", () => {
   $("more").setAttribute("aria-expanded", String(!$("extras").hidden));
 });
 $("follow").addEventListener("click", attempt(() => act({ action: $("follow").textContent === "Follow" ? "follow" : "unfollow" })));
-$("person").addEventListener("change", attempt(async () => { state.openid = $("person").value; state.shown = ""; await loadChat(); }));
+$("person").addEventListener("change", attempt(async () => { state.openid = $("person").value; state.shown = ""; remember(); await loadChat(); }));
 $("tab-pushes").addEventListener("click", () => tab("pushes"));
 $("tab-calls").addEventListener("click", () => tab("calls"));
 $("scan").addEventListener("click", () => $("scan-dialog").showModal());
@@ -226,6 +237,7 @@ $("new-dialog").addEventListener("close", attempt(async () => {
   if ($("new-dialog").returnValue !== "ok") return;
   const person = await api(`accounts/${state.app}/followers`, { name: $("new-name").value || "Somebody" });
   await loadPeople(person.openid);
+  remember();
   await loadChat();
 }));
 $("revoke").addEventListener("click", attempt(async () => {
@@ -250,6 +262,7 @@ $("permissions-dialog").addEventListener("close", attempt(async () => {
   toast("Changed. The hub is told.");
 }));
 
+$("owner").open = window.innerWidth > 740;
 let failing = false;
 async function poll() {
   try {

@@ -46,12 +46,12 @@ impl AesKey {
         Some(Self { encrypt: Aes256Enc::new(&key.into()), decrypt: Aes256Dec::new(&key.into()), iv })
     }
 
-    pub(super) fn encryptor(&self) -> cbc::Encryptor<Aes256Enc> {
-        cbc::Encryptor::inner_iv_init(self.encrypt.clone(), &self.iv.into())
+    pub(super) fn encryptor(&self) -> cbc::Encryptor<&Aes256Enc> {
+        cbc::Encryptor::inner_iv_init(&self.encrypt, &self.iv.into())
     }
 
-    pub(super) fn decryptor(&self) -> cbc::Decryptor<Aes256Dec> {
-        cbc::Decryptor::inner_iv_init(self.decrypt.clone(), &self.iv.into())
+    pub(super) fn decryptor(&self) -> cbc::Decryptor<&Aes256Dec> {
+        cbc::Decryptor::inner_iv_init(&self.decrypt, &self.iv.into())
     }
 }
 

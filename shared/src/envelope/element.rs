@@ -35,7 +35,11 @@ pub fn decode(body: &[u8]) -> Result<Cow<'_, str>, Refusal> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);
     }
-    Ok(String::from_utf8_lossy(body))
+    // `from_utf8_lossy` walks through right bytes one by one; this looks at them by words.
+    Ok(match std::str::from_utf8(body) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(body),
+    })
 }
 
 impl<'a> Element<'a> {

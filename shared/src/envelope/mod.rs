@@ -133,7 +133,7 @@ impl Envelope {
         let mut out = xml::Writer::new(encrypted.len() + nonce.len() + REPLY_FRAME_BYTES);
         out.text("Encrypt", &encrypted)
             .text("MsgSignature", &signature)
-            .number("TimeStamp", timestamp)
+            .plain("TimeStamp", &time)
             .text("Nonce", nonce);
         out.finish()
     }

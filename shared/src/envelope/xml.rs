@@ -9,12 +9,16 @@ use quick_xml::events::{BytesRef, Event};
 use super::Refusal;
 use super::element::{Element, MAX_DEPTH, MAX_ELEMENTS};
 
+const CDATA_START: &str = "<![CDATA[";
+const CDATA_END: &str = "]]>";
 /// Room for the members of a common push, so that they need one allocation.
 const USUAL_MEMBERS: usize = 8;
 
 /// An element whose end tag has not come yet.
 struct Open<'a> {
-    element: Element<'a>,
+    name: &'a str,
+    text: Cow<'a, str>,
+    children: Vec<Element<'a>>,
     /// Where its content starts in the source.
     content: usize,
 }
@@ -36,29 +40,31 @@ pub fn parse(source: &str) -> Result<Element<'_>, Refusal> {
     let mut elements = 0;
     let mut before = 0;
     loop {
-        let event = reader.read_event().map_err(|_| Refusal::Malformed)?;
+        let event = reader.read_event();
         let after = usize::try_from(reader.buffer_position()).map_err(|_| Refusal::TooLarge)?;
+        // Texts are cut out of the source: moving them out of their event costs more than finding them again.
         match event {
-            Event::Start(tag) => {
+            Ok(Event::Start(tag)) => {
                 let name = name_at(source, before, tag.name().0.len())?;
-                open.push(begin(name, after, &open, root.is_some(), &mut elements)?);
+                begin(name, after, &mut open, root.is_some(), &mut elements)?;
             }
-            Event::Empty(tag) => {
+            Ok(Event::Empty(tag)) => {
                 let name = name_at(source, before, tag.name().0.len())?;
-                let one = begin(name, after, &open, root.is_some(), &mut elements)?;
-                close(one.element, &mut open, &mut root);
+                begin(name, after, &mut open, root.is_some(), &mut elements)?;
+                close("", &mut open, &mut root)?;
             }
-            Event::End(_) => {
-                let done = open.pop().ok_or(Refusal::Malformed)?;
-                let inside = source.get(done.content..before).unwrap_or_default();
-                close(finish(done.element, inside), &mut open, &mut root);
+            Ok(Event::End(_)) => {
+                close(source.get(content_of(&open)..before).unwrap_or_default(), &mut open, &mut root)?;
             }
-            Event::Text(text) => append(&mut open, text.into_inner())?,
-            Event::CData(text) => append(&mut open, text.into_inner())?,
-            Event::GeneralRef(entity) => append(&mut open, resolve(entity))?,
-            Event::DocType(_) => return Err(Refusal::Malformed),
-            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
-            Event::Eof => break,
+            Ok(Event::Text(_)) => append(&mut open, source.get(before..after).unwrap_or_default())?,
+            Ok(Event::CData(_)) => {
+                let inside = before + CDATA_START.len()..after - CDATA_END.len();
+                append(&mut open, source.get(inside).unwrap_or_default())?;
+            }
+            Ok(Event::GeneralRef(entity)) => append_owned(&mut open, resolve(entity))?,
+            Ok(Event::DocType(_)) | Err(_) => return Err(Refusal::Malformed),
+            Ok(Event::Comment(_) | Event::Decl(_) | Event::PI(_)) => {}
+            Ok(Event::Eof) => break,
         }
         before = after;
     }
@@ -69,16 +75,29 @@ pub fn parse(source: &str) -> Result<Element<'_>, Refusal> {
 fn name_at(source: &str, tag: usize, length: usize) -> Result<&str, Refusal> {
     let start = tag + 1;
     let name = source.get(start..start + length).ok_or(Refusal::Malformed)?;
-    if name.is_empty() || name.contains(char::is_control) { Err(Refusal::Malformed) } else { Ok(name) }
+    if name.is_empty() || has_control(name) { Err(Refusal::Malformed) } else { Ok(name) }
+}
+
+/// Real names are plain ASCII, which takes no decoding of characters to see.
+fn has_control(name: &str) -> bool {
+    !name.bytes().all(|byte| byte.is_ascii_graphic()) && name.contains(char::is_control)
+}
+
+/// [`str::trim`], which most values do not need: those that begin and end with a visible ASCII character.
+fn trim(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
+    }
 }
 
 fn begin<'a>(
     name: &'a str,
     content: usize,
-    open: &[Open<'a>],
+    open: &mut Vec<Open<'a>>,
     after_root: bool,
     elements: &mut usize,
-) -> Result<Open<'a>, Refusal> {
+) -> Result<(), Refusal> {
     *elements += 1;
     if open.len() >= MAX_DEPTH || *elements > MAX_ELEMENTS {
         return Err(Refusal::TooLarge);
@@ -87,23 +106,50 @@ fn begin<'a>(
         return Err(Refusal::Malformed);
     }
     let children = if open.is_empty() { Vec::with_capacity(USUAL_MEMBERS) } else { Vec::new() };
-    Ok(Open { element: Element { name: name.into(), text: Cow::default(), children }, content })
+    open.push(Open { name, text: Cow::Borrowed(""), children, content });
+    Ok(())
 }
 
-fn append<'a>(open: &mut [Open<'a>], piece: Cow<'a, str>) -> Result<(), Refusal> {
-    let Some(Open { element, .. }) = open.last_mut() else {
-        let nothing = piece.chars().all(|c| c.is_whitespace() || c.is_control());
-        return if nothing { Ok(()) } else { Err(Refusal::Malformed) };
+fn content_of(open: &[Open<'_>]) -> usize {
+    open.last().map_or(0, |element| element.content)
+}
+
+fn append<'a>(open: &mut [Open<'a>], piece: &'a str) -> Result<(), Refusal> {
+    let Some(element) = open.last_mut() else {
+        return outside(piece);
     };
     if element.text.is_empty() {
         // Blanks before a value would force the value to be copied.
         if !piece.trim_start().is_empty() {
-            element.text = piece;
+            element.text = Cow::Borrowed(piece);
         }
     } else if !piece.is_empty() {
-        element.text.to_mut().push_str(&piece);
+        element.text.to_mut().push_str(piece);
     }
     Ok(())
+}
+
+/// What a reference stands for, which the source does not hold.
+fn append_owned<'a>(open: &mut [Open<'a>], piece: Cow<'a, str>) -> Result<(), Refusal> {
+    match open.last_mut() {
+        None => outside(&piece),
+        Some(element) if element.text.is_empty() && !piece.trim_start().is_empty() => {
+            element.text = piece;
+            Ok(())
+        }
+        Some(element) => {
+            if !element.text.is_empty() {
+                element.text.to_mut().push_str(&piece);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Outside of the root there may be blanks alone.
+fn outside(piece: &str) -> Result<(), Refusal> {
+    let nothing = piece.chars().all(|c| c.is_whitespace() || c.is_control());
+    if nothing { Ok(()) } else { Err(Refusal::Malformed) }
 }
 
 /// XML's own entities and numbers; everything else stays as it is written.
@@ -121,26 +167,29 @@ fn resolve(entity: BytesRef<'_>) -> Cow<'_, str> {
     }
 }
 
-fn finish<'a>(mut element: Element<'a>, inside: &'a str) -> Element<'a> {
-    let trimmed = match element.text {
-        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+/// Ends the innermost element, whose source is `inside`, and hands it to its parent.
+fn close<'a>(
+    inside: &'a str,
+    open: &mut Vec<Open<'a>>,
+    root: &mut Option<Element<'a>>,
+) -> Result<(), Refusal> {
+    let Open { name, text, mut children, .. } = open.pop().ok_or(Refusal::Malformed)?;
+    let mut text = match text {
+        Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
         Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     };
-    element.text = trimmed;
-    if !element.text.is_empty() && !element.children.is_empty() {
+    if !text.is_empty() && !children.is_empty() {
         // Markup that a follower typed and that came without CDATA: a text, not members.
-        element.text = inside.trim().into();
-        element.children = Vec::new();
+        text = Cow::Borrowed(inside.trim());
+        children = Vec::new();
     }
-    element
-}
-
-fn close<'a>(element: Element<'a>, open: &mut [Open<'a>], root: &mut Option<Element<'a>>) {
+    let element = Element { name: Cow::Borrowed(name), text, children };
     match open.last_mut() {
-        Some(parent) => parent.element.children.push(element),
+        Some(parent) => parent.children.push(element),
         None => *root = Some(element),
     }
+    Ok(())
 }
 
 /// Writes one document without indentation.
@@ -165,17 +214,24 @@ impl Writer {
         self.tag("</", name)
     }
 
+    /// A leaf whose value needs no escaping, such as digits.
+    pub(super) fn plain(&mut self, name: &str, value: &str) -> &mut Self {
+        self.open(name);
+        self.0.push_str(value);
+        self.close(name)
+    }
+
     /// A leaf with a text. `]]>` is split over two CDATA sections; control characters, which XML cannot carry
     /// at all, are left out.
     pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
         self.open(name);
-        self.0.push_str("<![CDATA[");
-        if value.contains(|c: char| is_illegal(c) || c == ']') {
+        self.0.push_str(CDATA_START);
+        if may_need_care(value) && value.contains(|c: char| is_illegal(c) || c == ']') {
             self.0.push_str(&value.replace(is_illegal, "").replace("]]>", "]]]]><![CDATA[>"));
         } else {
             self.0.push_str(value);
         }
-        self.0.push_str("]]>");
+        self.0.push_str(CDATA_END);
         self.close(name)
     }
 
@@ -200,6 +256,12 @@ impl Writer {
         self.0.push('>');
         self
     }
+}
+
+/// Whether a closer look is needed: a control character, a bracket, or the byte that begins U+FFFE and U+FFFF.
+/// It looks at every byte, since a loop without an early end becomes vector instructions.
+fn may_need_care(value: &str) -> bool {
+    value.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b']') | (byte == 0xef))
 }
 
 /// Outside of XML 1.0's `Char`.

@@ -49,6 +49,16 @@ pub enum AccountStatus {
 
 /// An Official Account, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "app_id": "wx5a1b2c3d4e5f6071", "original_id": "gh_7b1c9d2e4f60", "name": "Invented Cafe",
+    "alias": "invented-cafe", "avatar_url": "https://wx.qlogo.example/mmopen/cafe/0",
+    "qr_code_url": "https://mmbiz.qpic.example/mmbiz/cafe/0", "principal_name": "Invented Cafe Ltd.",
+    "account_type": "service", "verified": true, "status": "bound",
+    "permissions": [{"id": 1, "name": "Message Management Access", "granted": true, "required": true}],
+    "missing_permissions": ["WeChat Coupon Access"],
+    "capabilities": {"auto_reply": true, "customer_service_message": true, "coupon": false},
+    "bound_at": "2026-01-10T04:10:00Z", "unbound_at": null
+}))]
 pub struct Account {
     /// `wx` and 16 hex digits.
     pub app_id: String,
@@ -66,15 +76,15 @@ pub struct Account {
     pub principal_name: String,
     /// Its kind.
     pub account_type: AccountType,
-    /// See [`is_verified`].
+    /// WeChat has verified it, or its qualification at least.
     pub verified: bool,
     /// Bound or not.
     pub status: AccountStatus,
-    /// See [`permissions`].
+    /// The permission sets that the hub requires, granted or not, and the others that were granted.
     pub permissions: Vec<Permission>,
     /// Names of the required permission sets that were not granted.
     pub missing_permissions: Vec<String>,
-    /// See [`capabilities`].
+    /// What the account can do: its kind allows it, and the permission set was granted.
     pub capabilities: BTreeMap<String, bool>,
     /// Of the newest binding.
     #[schema(value_type = String, format = DateTime)]

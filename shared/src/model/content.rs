@@ -139,11 +139,6 @@ impl Content {
     pub fn msg_type(&self) -> &str {
         self.as_json().get("msgtype").and_then(Value::as_str).unwrap_or_default()
     }
-
-    /// A string member of its object, as `media_id` of an image; empty if there is none.
-    fn member(&self, name: &str) -> &str {
-        string(self.as_json().get(self.msg_type()), name)
-    }
 }
 
 fn string<'v>(of: Option<&'v Value>, name: &str) -> &'v str {
@@ -292,23 +287,24 @@ impl Reply {
             }
         };
         let msg_type = content.msg_type();
+        let object = content.as_json().get(msg_type);
         xml.text("MsgType", msg_type);
         match msg_type {
             "text" => {
-                xml.text("Content", content.member("content"));
+                xml.text("Content", string(object, "content"));
             }
-            "image" => branch(&mut xml, "Image", content, &[("MediaId", "media_id")]),
-            "voice" => branch(&mut xml, "Voice", content, &[("MediaId", "media_id")]),
+            "image" => branch(&mut xml, "Image", object, &[("MediaId", "media_id")]),
+            "voice" => branch(&mut xml, "Voice", object, &[("MediaId", "media_id")]),
             "video" => branch(
                 &mut xml,
                 "Video",
-                content,
+                object,
                 &[("MediaId", "media_id"), ("Title", "title"), ("Description", "description")],
             ),
             "music" => branch(
                 &mut xml,
                 "Music",
-                content,
+                object,
                 &[
                     ("Title", "title"),
                     ("Description", "description"),
@@ -334,10 +330,10 @@ impl Reply {
 }
 
 /// Members that the content lacks are left out.
-fn branch(xml: &mut Writer, name: &str, content: &Content, members: &[(&str, &str)]) {
+fn branch(xml: &mut Writer, name: &str, object: Option<&Value>, members: &[(&str, &str)]) {
     xml.open(name);
     for (tag, member) in members {
-        let value = content.member(member);
+        let value = string(object, member);
         if !value.is_empty() {
             xml.text(tag, value);
         }
@@ -416,7 +412,7 @@ mod tests {
             assert_eq!(serde_json::to_value(&reply).unwrap(), value);
         }
         assert!(serde_json::from_value::<Reply>(json!({"msgtype": TRANSFER, "kf_account": 1})).is_err());
-        assert_eq!(Content::text(&"你".repeat(1000)).member("content").len(), 2046);
+        assert_eq!(string(Content::text(&"你".repeat(1000)).as_json().get("text"), "content").len(), 2046);
     }
 
     #[test]

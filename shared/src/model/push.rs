@@ -1,5 +1,7 @@
 //! One decrypted push of a bound account: a message, or an event.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +17,8 @@ const SIDES: [&str; 2] = ["ToUserName", "FromUserName"];
 const LAST_SECOND: i64 = 253_402_300_799;
 /// Letters of a timeline type that is WeChat's own event name.
 const MAX_TYPE_LEN: usize = 64;
+/// Digits of the greatest `MsgId`.
+const MAX_ID_DIGITS: usize = 20;
 /// What WeChat puts before the scene of a QR code that led to a follow.
 const SCENE_PREFIX: &str = "qrscene_";
 
@@ -35,8 +39,6 @@ pub struct Push {
     pub msg_id: Option<u64>,
     /// What it says.
     pub kind: PushKind,
-    /// All members under WeChat's names, but for those that name the two sides.
-    pub fields: Map<String, Value>,
 }
 
 impl Push {
@@ -68,8 +70,16 @@ impl Push {
             event: event.map(str::to_owned),
             msg_id,
             kind,
-            fields: own_members(&root),
         })
+    }
+
+    /// All members under WeChat's names, but for those that name the two sides. Read again from the plaintext:
+    /// what only answers a push does not pay for a JSON object.
+    #[must_use]
+    pub fn fields(plaintext: &[u8]) -> Map<String, Value> {
+        let members = |text: &str| Element::parse(text).map(|root| own_members(&root));
+        // What made a push reads again; what did not has no members.
+        element::decode(plaintext).and_then(|text| members(&text)).unwrap_or_default()
     }
 
     /// What makes it the same push again, within its account and sender: the `MsgId` of a message; for what has
@@ -78,7 +88,12 @@ impl Push {
     #[must_use]
     pub fn identity(&self, plaintext: &[u8]) -> String {
         match self.msg_id {
-            Some(id) => format!("M{id}"),
+            Some(id) => {
+                let mut identity = String::with_capacity(1 + MAX_ID_DIGITS);
+                // Writing to a String cannot fail.
+                let _ = write!(identity, "M{id}");
+                identity
+            }
             None => format!("E{}", hex(&Sha256::digest(plaintext))),
         }
     }
@@ -180,16 +195,16 @@ mod tests {
 
     #[test]
     fn a_push_has_its_type_and_window() {
-        use WindowKind::{Follow, MenuOrScan};
+        use WindowKind::{Follow, Menu};
         for (name, event_type, window) in [
             ("subscribe", "subscribed", Some(Follow)),
             ("unsubscribe", "unsubscribed", None),
-            ("SCAN", "qr_scanned", Some(MenuOrScan)),
-            ("scan", "qr_scanned", Some(MenuOrScan)),
+            ("SCAN", "qr_scanned", Some(Menu)),
+            ("scan", "qr_scanned", Some(Menu)),
             ("LOCATION", "location_reported", None),
-            ("CLICK", "menu_clicked", Some(MenuOrScan)),
-            ("scancode_push", "menu_clicked", Some(MenuOrScan)),
-            ("scancode_waitmsg", "menu_clicked", Some(MenuOrScan)),
+            ("CLICK", "menu_clicked", Some(Menu)),
+            ("scancode_push", "menu_clicked", Some(Menu)),
+            ("scancode_waitmsg", "menu_clicked", Some(Menu)),
             ("pic_sysphoto", "menu_clicked", None),
             ("pic_photo_or_album", "menu_clicked", None),
             ("pic_weixin", "menu_clicked", None),
@@ -273,9 +288,13 @@ mod tests {
 
     #[test]
     fn members_are_kept_under_wechats_names() {
-        let push = event("VIEW", "<EventKey>https://example.com</EventKey><Later><A>1</A></Later>");
+        let body =
+            "<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>7</CreateTime>\
+                    <MsgType>event</MsgType><Event>VIEW</Event><EventKey>https://example.com</EventKey>\
+                    <Later><A>1</A></Later></xml>"
+                .as_bytes();
         assert_eq!(
-            serde_json::to_string(&push.fields).unwrap(),
+            serde_json::to_string(&Push::fields(body)).unwrap(),
             r#"{"CreateTime":"7","MsgType":"event","Event":"VIEW","EventKey":"https://example.com","Later":{"A":"1"}}"#
         );
     }

@@ -306,8 +306,9 @@ impl Store {
                 &[(":as_of", n(details.as_of))],
             );
         if !self.update(&self.customers, &id.key(), status).await?.done() {
+            let nothing = update.is_empty(); // DynamoDB refuses an update that sets nothing
             let update = update.when(&condition, &values);
-            if !self.update(&self.customers, &id.key(), update).await?.done() {
+            if nothing || !self.update(&self.customers, &id.key(), update).await?.done() {
                 return Ok(None);
             }
         }

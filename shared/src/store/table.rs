@@ -14,8 +14,6 @@ use crate::error::{Error, sdk_error};
 /// An item as DynamoDB has it.
 pub type Attributes = HashMap<String, AttributeValue>;
 
-/// Names behind the aliases of an expression.
-
 /// Layout version that every item carries, so that a later release can tell what it reads.
 pub const ITEM_VERSION: u32 = 1;
 /// `BatchGetItem` takes at most this many keys.
@@ -61,6 +59,12 @@ impl Update {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether it would change nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty() && self.add.is_empty()
     }
 
     /// `name = value`.

@@ -52,7 +52,7 @@ pub struct CreatedBinding {
 
 /// Where a binding stands.
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = Binding, example = json!({
     "id": "bnd_01jd3v6m5s8qk2x9w4r7t0y1za", "status": "bound", "app_id": "wx5a1b2c3d4e5f6071"
 }))]
 pub struct BindingState {

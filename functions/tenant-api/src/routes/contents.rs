@@ -65,13 +65,13 @@ pub enum MsgType {
     Miniprogrampage,
 }
 
-/// A reply: a [`Content`], or `{"msgtype":"transfer_customer_service","kf_account"?}`, which hands the fan's
+/// A reply: a Content, or `{"msgtype":"transfer_customer_service","kf_account"?}`, which hands the fan's
 /// message to WeChat's own customer-service client.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Reply {
     /// A message.
-    Content(Content),
+    Content(Box<Content>),
     /// A transfer.
     Transfer(Transfer),
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Request;
 use crate::error::ApiError;
 use crate::state::tokens::Owner;
-use crate::state::{AuthCode, PreAuthCode};
+use crate::state::{AuthCode, PreAuthCode, due};
 
 /// The body's `component_appid` must be ours.
 pub(super) fn same_component(request: &Request<'_>) -> Result<(), ApiError> {
@@ -55,7 +55,9 @@ pub(super) fn create_preauthcode(request: &mut Request<'_>) -> Result<Value, Api
     same_component(request)?;
     let code = format!("preauthcode@@@{}", request.simulator.hex(64));
     let (now, expires_in) = (request.now, request.world.settings.pre_auth_code_lifetime);
-    request.world.pre_auth_codes.retain(|_, code| now < code.expires_at + 86_400);
+    if due(request.world.pre_auth_codes.len()) {
+        request.world.pre_auth_codes.retain(|_, code| now < code.expires_at + 86_400);
+    }
     request
         .world
         .pre_auth_codes

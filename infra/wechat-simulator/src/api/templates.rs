@@ -7,6 +7,7 @@ use crate::error::ApiError;
 use crate::push::{Push, Target};
 use crate::state::account::Template;
 use crate::state::chat::{ChatItem, Side};
+use crate::state::due;
 use crate::xml::Xml;
 
 /// The same `client_msg_id` to the same follower is one message for this long, seconds.
@@ -34,7 +35,8 @@ pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
     let client_msg_id = request.text("client_msg_id");
     let (now, app_id, delay_ms) =
         (request.now, request.app_id().to_owned(), request.world.settings.result_delay_ms);
-    let (msg_id, line) = (3_428_411_849_815_980_000 + request.world.next(), request.world.next());
+    let msg_id = request.world.next_msg_id(request.simulator.now_ms());
+    let line = request.world.next();
     let data = request.body.clone();
     let account = request.account()?;
     let template = account.templates.iter().find(|t| t.template_id == template_id);
@@ -43,10 +45,12 @@ pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
     if !follower.subscribed {
         return Err(ApiError::new(43004));
     }
-    account.template_dedup.retain(|_, (_, at)| now < *at + DEDUP);
+    if due(account.template_dedup.len()) {
+        account.template_dedup.retain(|_, (_, at)| now < *at + DEDUP);
+    }
     if !client_msg_id.is_empty() {
         let key = format!("{openid} {client_msg_id}");
-        if let Some((earlier, _)) = account.template_dedup.get(&key) {
+        if let Some((earlier, _)) = account.template_dedup.get(&key).filter(|(_, at)| now < *at + DEDUP) {
             return Ok(json!({"errcode": 0, "errmsg": "ok", "msgid": earlier}));
         }
         account.template_dedup.insert(key, (msg_id, now));

@@ -31,9 +31,9 @@ struct Choice {
     app_id: String,
     name: String,
     initial: String,
-    tone: u64,
+    tone: usize,
     description: &'static str,
-    followers: u64,
+    followers: String,
     bound: bool,
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn page(State(simulator): State<Simulator>, Query(asked): Query
         );
     }
     if let Err(error) = simulator.check_pre_auth_code(&asked.pre_auth_code) {
-        let detail = format!("{} Start again at the hub.", sentence(&error.errmsg));
+        let detail = format!("WeChat says: {}. Start again at the hub.", error.errmsg);
         return notice(StatusCode::BAD_REQUEST, "This link cannot be used", &detail);
     }
     if redirect(&asked.redirect_uri, &[]).is_err() {
@@ -103,12 +103,12 @@ fn choices(simulator: &Simulator, asked: &Asked) -> Vec<Choice> {
         right && matches!(account.account_status, 1 | 18)
     });
     offered
-        .map(|account| Choice {
+        .enumerate()
+        .map(|(place, account)| Choice {
             initial: account.name.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default(),
-            // As the script colours the same account.
-            tone: account.name.chars().map(u64::from).sum::<u64>() % 6,
+            tone: place % 5,
             description: account.description(),
-            followers: account.followers.total(),
+            followers: grouped(account.followers.total()),
             bound: account.authorization.is_some(),
             app_id: account.app_id.clone(),
             name: account.name.clone(),
@@ -139,13 +139,23 @@ pub(super) async fn consent(
     };
     match simulator.authorize(grant) {
         Ok(granted) => Redirect::to(granted.redirect_url.as_deref().unwrap_or("/")).into_response(),
-        Err(error) => notice(StatusCode::BAD_REQUEST, "This did not work", &sentence(&error.errmsg)),
+        Err(error) => {
+            notice(StatusCode::BAD_REQUEST, "This did not work", &format!("WeChat says: {}.", error.errmsg))
+        }
     }
 }
 
-fn sentence(words: &str) -> String {
-    let mut letters = words.chars();
-    letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
+/// `25000` as `25,000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// Something that looks like a QR code: three finders, and squares that depend on `text`.

@@ -73,6 +73,12 @@ impl Default for Settings {
     }
 }
 
+/// Whether a map of so many entries is due for throwing old ones out: now and then, so that adding many costs
+/// linear time.
+pub(crate) fn due(entries: usize) -> bool {
+    entries.is_multiple_of(512)
+}
+
 /// A code that leads a browser to the authorization page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PreAuthCode {
@@ -122,9 +128,10 @@ impl World {
         self.counter
     }
 
-    /// A 64-bit id as WeChat's `MsgId`.
-    pub fn next_msg_id(&mut self) -> u64 {
-        24_571_903_381_120_000 + self.next()
+    /// A 64-bit id as WeChat's `MsgId`. It holds the time: a platform that was restarted without its file must
+    /// not repeat ids that the hub remembers.
+    pub fn next_msg_id(&mut self, now_ms: u64) -> u64 {
+        now_ms.saturating_mul(10_000) + self.next() % 10_000
     }
 
     pub fn account(&self, app_id: &str) -> Result<&Account, ApiError> {

@@ -7,5 +7,6 @@ mod faults;
 mod followers;
 mod http;
 mod messages;
+mod pages;
 mod pushes;
 mod support;

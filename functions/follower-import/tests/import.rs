@@ -1,0 +1,221 @@
+//! An import is exact: over jobs that come twice, late, in any order, and die at any step.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says so by failing")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use shared::{
+    clock::Clock,
+    queue::jobs::ImportJob,
+    random::{Rand, Random},
+    store::{
+        fans::{Touch, union_customer},
+        imports::{ImportStatus, RESUMED_BY_API},
+    },
+};
+use support::{APP, START, TENANT, World, fan_id, open_ids, queue::Queue};
+
+async fn follow(world: &World, open_id: &str, at: i64) {
+    let touch = Touch::Followed { scene: None };
+    world.app.store.touch_fan(fan_id(open_id), &touch, at, true).await.unwrap();
+}
+
+async fn quiet(_: usize) {}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_is_exact_whatever_happens_to_its_jobs() {
+    for seed in 0..4 {
+        let followers = open_ids(730);
+        let world = World::new(seed, &followers).await;
+        // who left while nobody listened, of this import and of one that only the tags outlived
+        for lost in ["lost1", "lost2", "o00001"] {
+            follow(&world, lost, START - 5_000).await;
+        }
+        {
+            let mut faults = world.wechat.faults.lock().unwrap();
+            faults.percent = 10;
+            faults.quota = Some((4, START + 4_000));
+            faults.unknown = ["o00100".to_owned(), "o00700".to_owned()].into();
+        }
+        let (id, first) = world.start().await;
+        world.clock.advance(1);
+        let queue = Queue::new(&world, seed, 25, first);
+        let random = Rand::seeded(seed);
+        let mut truth: BTreeMap<String, bool> = BTreeMap::new();
+        let mut paused = false;
+        queue
+            .drain(async |step| {
+                let import = world.import(&id).await;
+                if import.status == ImportStatus::Paused {
+                    paused = true;
+                    let until = import.paused_until.unwrap();
+                    assert!(until <= world.clock.unix() + 3_600 && import.error.unwrap().contains("45009"));
+                }
+                // somebody leaves, or joins, and WeChat tells us so
+                if step % 7 == 0 && truth.len() < 8 {
+                    let joins = random.below(2) == 0;
+                    let who =
+                        if joins { format!("p{step:05}") } else { format!("o{:05}", random.below(730)) };
+                    let touch = if joins { Touch::Followed { scene: None } } else { Touch::Unfollowed };
+                    world.wechat.fans.lock().unwrap().insert(who.clone(), joins);
+                    let at = world.clock.unix();
+                    world.app.store.touch_fan(fan_id(&who), &touch, at, true).await.unwrap();
+                    truth.insert(who, joins);
+                }
+            })
+            .await;
+        assert!(paused, "seed {seed}: the quota was never met");
+        let import = world.completed(&id).await;
+        assert_eq!(import.followers_imported(), import.followers_listed, "seed {seed}");
+        let mut expected: Vec<_> = followers.iter().chain(truth.keys()).cloned().collect();
+        expected.extend(["lost1".to_owned(), "lost2".to_owned()]);
+        expected.sort();
+        expected.dedup();
+        assert_eq!(world.everybody().await, expected, "seed {seed}");
+        for open_id in &followers {
+            let fan = world.fan(open_id).await;
+            let follows = truth.get(open_id).copied().unwrap_or(true);
+            assert_eq!(fan.subscribed, follows, "seed {seed}: {open_id}");
+            assert!(
+                world.events(open_id).await.is_empty(),
+                "seed {seed}: an event was made up for {open_id}"
+            );
+        }
+        for (open_id, follows) in &truth {
+            assert_eq!(world.fan(open_id).await.subscribed, *follows, "seed {seed}: {open_id}");
+        }
+        for lost in ["lost1", "lost2"] {
+            assert!(!world.fan(lost).await.subscribed, "seed {seed}: {lost} left");
+            assert_eq!(world.events(lost).await, ["unsubscribed"], "seed {seed}");
+        }
+        assert_eq!(world.fan("o00005").await.remark.as_deref(), Some("known"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn followers_count_as_wechat_lists_them_and_an_empty_account_is_done_at_once() {
+    for count in [0, 1, 100, 101, 250, 251, 500] {
+        let world = World::new(1, &open_ids(count)).await;
+        let (id, first) = world.start().await;
+        Queue::new(&world, 1, 0, first).drain(quiet).await;
+        let import = world.completed(&id).await;
+        let counts = (import.followers_total, import.followers_listed, import.followers_imported());
+        assert_eq!(counts, (Some(count as u64), count as u64, count as u64));
+        assert_eq!(world.everybody().await, open_ids(count));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_is_cut_short_takes_nobody_for_gone() {
+    for stuck in [true, false] {
+        let world = World::new(1, &open_ids(600)).await;
+        follow(&world, "o00599", START - 5_000).await;
+        {
+            let mut faults = world.wechat.faults.lock().unwrap();
+            faults.stuck = stuck;
+            faults.null_from = (!stuck).then_some(2);
+        }
+        let (id, first) = world.start().await;
+        Queue::new(&world, 1, 0, first).drain(quiet).await;
+        let import = world.import(&id).await;
+        assert_eq!((import.status, import.followers_imported()), (ImportStatus::Failed, 250));
+        assert!(import.error.unwrap().contains("nobody was marked as gone"));
+        assert!(world.fan("o00599").await.subscribed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_may_not_ask_for_details_imports_openids() {
+    for (details, batch) in [(Some(48001), None), (None, Some(40003)), (None, Some(40031))] {
+        let world = World::new(1, &open_ids(120)).await;
+        follow(&world, "o00007", START - 5_000).await;
+        {
+            let mut faults = world.wechat.faults.lock().unwrap();
+            (faults.details, faults.batch) = (details, batch);
+        }
+        let (id, first) = world.start().await;
+        Queue::new(&world, 1, 0, first).drain(quiet).await;
+        assert_eq!(world.completed(&id).await.followers_imported(), 120);
+        let fan = world.fan("o00007").await;
+        assert!(fan.subscribed && fan.seen_import == Some(id));
+        assert_eq!(fan.remark.as_deref(), details.is_none().then_some("known"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_cannot_go_on_says_what_to_do() {
+    for (errcode, step) in
+        [(48001, "verified"), (61003, "bind it again"), (61007, "authorize"), (40164, "IP")]
+    {
+        let world = World::new(1, &open_ids(10)).await;
+        world.wechat.faults.lock().unwrap().list = Some(errcode);
+        let (id, first) = world.start().await;
+        Queue::new(&world, 1, 0, first).drain(quiet).await;
+        let import = world.import(&id).await;
+        assert_eq!(import.status, ImportStatus::Failed);
+        let error = import.error.unwrap();
+        assert!(error.contains(step) && error.contains(&errcode.to_string()), "{error}");
+        assert!(world.app.store.running_import(APP).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_can_resume_before_the_pause_is_over() {
+    let world = World::new(1, &open_ids(300)).await;
+    world.wechat.faults.lock().unwrap().quota = Some((1, i64::MAX));
+    let (id, first) = world.start().await;
+    let queue = Queue::new(&world, 1, 0, first);
+    while world.import(&id).await.status != ImportStatus::Paused {
+        assert!(queue.step().await);
+    }
+    world.wechat.faults.lock().unwrap().quota = None;
+    let by_hand = world.clock.unix();
+    assert!(world.app.store.resume_import(APP, &id, RESUMED_BY_API).await.unwrap());
+    let (import_id, app_id, tenant_id) = (id.clone(), APP.into(), TENANT.into());
+    queue.push(ImportJob::ResumeV1 { import_id, app_id, tenant_id }, 0);
+    queue.drain(quiet).await;
+    let import = world.completed(&id).await;
+    assert_eq!(import.followers_imported(), 300);
+    assert!(import.finished_at.unwrap() < by_hand + 300, "it waited for its pause to end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_import_updates_and_a_union_id_makes_another_customer() {
+    let world = World::new(1, &open_ids(3)).await;
+    let (_, first) = world.start().await;
+    Queue::new(&world, 1, 0, first).drain(quiet).await;
+    let own = world.fan("o00001").await.customer_id;
+    world.wechat.unions.lock().unwrap().insert("o00001".into(), "u1".into());
+    world.wechat.fans.lock().unwrap().insert("o00002".into(), false);
+    world.clock.advance(100);
+    let (id, first) = world.start().await;
+    Queue::new(&world, 2, 30, first).drain(quiet).await;
+    world.completed(&id).await;
+    let customer = union_customer(TENANT, "u1");
+    assert_eq!(world.fan("o00001").await.customer_id, customer);
+    assert_eq!(world.app.store.customer(TENANT, &own).await.unwrap().unwrap().id, customer);
+    assert!(!world.fan("o00002").await.subscribed);
+    assert_eq!(world.events("o00002").await, ["unsubscribed"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_who_just_followed_gets_details_and_keeps_the_pushs_status() {
+    let world = World::new(1, &open_ids(1)).await;
+    world.wechat.unions.lock().unwrap().insert("o00000".into(), "u1".into());
+    let job = |open_id: &str| ImportJob::FanV1 {
+        app_id: APP.into(),
+        tenant_id: TENANT.into(),
+        open_id: open_id.into(),
+        at: START,
+    };
+    for open_id in ["o00000", "gone"] {
+        follow(&world, open_id, START).await;
+        Queue::new(&world, 1, 30, job(open_id)).drain(quiet).await;
+    }
+    let fan = world.fan("o00000").await;
+    assert!(fan.subscribed && fan.tag_ids == [2] && fan.union_id.as_deref() == Some("u1"));
+    assert_eq!(fan.subscribed_at, Some(START));
+    assert!(world.fan("gone").await.subscribed, "an answer of before the follow overturned it");
+}

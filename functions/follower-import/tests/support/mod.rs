@@ -1,0 +1,167 @@
+//! What the import stands on in its tests: an embedded DynamoDB, a WeChat in a closure, a queue that repeats,
+//! shuffles and crashes.
+
+pub mod queue;
+pub mod tables;
+pub mod wechat;
+
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+use shared::{
+    app::{App, AwsClients, Parts},
+    clock::{Clock, ManualClock},
+    config::Config,
+    model::{
+        account::{AccountStatus, AccountType},
+        token::Due,
+    },
+    queue::jobs::ImportJob,
+    random::Rand,
+    secret::Secret,
+    store::{
+        accounts::AccountRecord,
+        credentials::Token,
+        fans::{Fan, FanId},
+        imports::{Import, ImportStatus, Started},
+        keys::PEOPLE_SHARDS,
+    },
+};
+
+use wechat::WeChat;
+
+pub const TENANT: &str = "ten_1";
+pub const APP: &str = "wx0123456789abcdef";
+/// Tuesday evening, UTC.
+pub const START: i64 = 1_700_000_000;
+
+/// One deployment.
+pub struct World {
+    pub app: Arc<App>,
+    pub clock: ManualClock,
+    pub wechat: Arc<WeChat>,
+}
+
+impl World {
+    /// With an account bound that has these followers.
+    pub async fn new(seed: u64, followers: &[String]) -> Self {
+        let clock = ManualClock::at(START);
+        let wechat = Arc::new(WeChat::new(clock.clone(), followers));
+        let url = tables::serve().await;
+        let config = Config::load(|name| {
+            let value = match name {
+                "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
+                "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef",
+                "OAHUB_COMPONENT_TOKEN" => "pamtest",
+                "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
+                "OAHUB_PUBLIC_URL" => "https://hub.example",
+                "OAHUB_ADMIN_KEY" => "an-operators-long-key",
+                "OAHUB_PLATFORM_TABLE" => "platform",
+                "OAHUB_CREDENTIALS_TABLE" => "credentials",
+                "OAHUB_CUSTOMERS_TABLE" => "customers",
+                "OAHUB_TIMELINE_TABLE" => "timeline",
+                "OAHUB_WORK_TABLE" => "work",
+                "AWS_ENDPOINT_URL_DYNAMODB" => return Some(url.clone()),
+                "AWS_ENDPOINT_URL_SQS" => "http://127.0.0.1:1", // nobody: jobs go to the test's queue
+                _ => return None,
+            };
+            Some(value.to_owned())
+        })
+        .unwrap();
+        let aws = AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test"));
+        tables::create(&aws.dynamodb).await;
+        let parts = Parts {
+            clock: Arc::new(clock.clone()),
+            random: Arc::new(Rand::seeded(seed)),
+            transport: Arc::<WeChat>::clone(&wechat),
+            aws,
+        };
+        let world = Self { app: App::new(config, parts).unwrap(), clock, wechat };
+        world.bind().await;
+        world
+    }
+
+    async fn bind(&self) {
+        let account = AccountRecord {
+            app_id: APP.into(),
+            tenant_id: TENANT.into(),
+            original_id: "gh_1".into(),
+            name: "Shop".into(),
+            alias: String::new(),
+            avatar_url: String::new(),
+            qr_code_url: String::new(),
+            principal_name: "Shop Ltd".into(),
+            account_type: AccountType::Service,
+            verified: true,
+            status: AccountStatus::Bound,
+            granted: vec![2],
+            bound_at: START - 10_000,
+            unbound_at: None,
+            deleted: false,
+            revision: 0,
+        };
+        self.app.store.bind_account(account).await.unwrap();
+        let token = Token { token: Secret::new("t"), issued_at: START, expires_in: 100_000_000 };
+        let due = Due::At { unix: START };
+        self.app.store.authorize(TENANT, APP, Some(&token), &Secret::new("r"), due).await.unwrap();
+    }
+
+    /// Starts an import; answers its id and first job.
+    pub async fn start(&self) -> (String, ImportJob) {
+        let id = self.app.fresh_id("imp");
+        let import: Import = serde_json::from_value(serde_json::json!({
+            "id": id, "app_id": APP, "tenant_id": TENANT, "status": "running", "started_at": self.clock.unix(),
+        }))
+        .unwrap();
+        assert!(matches!(self.app.store.start_import(&import).await.unwrap(), Started::New));
+        let (import_id, app_id, tenant_id) = (id.clone(), APP.into(), TENANT.into());
+        (id, ImportJob::PageV1 { import_id, app_id, tenant_id, page: 0, cursor: String::new() })
+    }
+
+    pub async fn import(&self, id: &str) -> Import {
+        self.app.store.import(APP, id).await.unwrap().unwrap()
+    }
+
+    pub async fn completed(&self, id: &str) -> Import {
+        let import = self.import(id).await;
+        assert_eq!(import.status, ImportStatus::Completed, "{import:?}");
+        assert!(self.app.store.running_import(APP).await.unwrap().is_none(), "the account is not free");
+        import
+    }
+
+    pub async fn fan(&self, open_id: &str) -> Fan {
+        self.app.store.fan(fan_id(open_id)).await.unwrap().unwrap_or_else(|| panic!("no fan {open_id}"))
+    }
+
+    /// Openids of everybody in the people index, sorted.
+    pub async fn everybody(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for shard in 0..PEOPLE_SHARDS {
+            let mut after = None;
+            loop {
+                let page = self.app.store.people(TENANT, shard, after.as_deref()).await.unwrap();
+                found.extend(page.customers.into_values().flatten().map(|(_, open_id)| open_id));
+                after = page.more_after;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Types of the events of a fan.
+    pub async fn events(&self, open_id: &str) -> Vec<String> {
+        let (events, _) = self.app.store.events(&[fan_id(open_id)], None, 50, None).await.unwrap();
+        events.into_iter().map(|e| e.kind).collect()
+    }
+}
+
+pub fn fan_id(open_id: &str) -> FanId<'_> {
+    FanId { tenant: TENANT, app_id: APP, open_id }
+}
+
+pub fn open_ids(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("o{n:05}")).collect()
+}

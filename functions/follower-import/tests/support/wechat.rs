@@ -1,0 +1,151 @@
+//! A WeChat of one account.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use shared::{
+    clock::{Clock, ManualClock},
+    random::{Rand, Random},
+    wechat::transport::{Request, Response, Transport, TransportError},
+};
+
+/// Short pages: the import goes on while fewer than `total` are listed.
+const PAGE: usize = 250;
+
+/// What goes wrong.
+#[derive(Default)]
+pub struct Faults {
+    /// Of 100 calls, this many end as busy, as limited by the minute, or without an answer.
+    pub percent: u64,
+    /// No quota from this call on, until this time.
+    pub quota: Option<(usize, i64)>,
+    /// Errcode of user/get.
+    pub list: Option<i64>,
+    /// Errcode of every call for details.
+    pub details: Option<i64>,
+    /// Errcode of calls for the details of a list.
+    pub batch: Option<i64>,
+    /// Left out of every answer to a list; alone: 40003.
+    pub unknown: BTreeSet<String>,
+    /// Lists this page again and again.
+    pub stuck: bool,
+    /// Answers no followers from this call of user/get on.
+    pub null_from: Option<usize>,
+}
+
+pub struct WeChat {
+    clock: ManualClock,
+    random: Rand,
+    /// Everybody who ever followed, and whether they do.
+    pub fans: Mutex<BTreeMap<String, bool>>,
+    pub unions: Mutex<BTreeMap<String, String>>,
+    pub faults: Mutex<Faults>,
+    pub calls: Mutex<Vec<String>>,
+}
+
+impl WeChat {
+    pub fn new(clock: ManualClock, followers: &[String]) -> Self {
+        Self {
+            clock,
+            random: Rand::seeded(followers.len() as u64),
+            fans: Mutex::new(followers.iter().map(|id| (id.clone(), true)).collect()),
+            unions: Mutex::default(),
+            faults: Mutex::default(),
+            calls: Mutex::default(),
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Result<Value, TransportError> {
+        let (path, query) = request.url.split_once('?').unwrap();
+        let path = path.strip_prefix("https://api.weixin.qq.com/cgi-bin/").unwrap().to_owned();
+        let query: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let mut calls = self.calls.lock().unwrap();
+        calls.push(path.clone());
+        let lists = calls.iter().filter(|call| *call == "user/get").count();
+        let faults = self.faults.lock().unwrap();
+        let refused = |errcode: i64| Ok(json!({ "errcode": errcode, "errmsg": "no rid: 1-2-3" }));
+        if faults.quota.is_some_and(|(from, until)| calls.len() > from && self.clock.unix() < until) {
+            return refused(45009);
+        }
+        if self.random.below(100) < faults.percent {
+            return match self.random.below(3) {
+                0 => refused(-1),
+                1 => refused(45011),
+                _ => Err(TransportError::Unanswered("timeout".into())),
+            };
+        }
+        match path.as_str() {
+            "user/get" => match faults.list {
+                Some(errcode) => refused(errcode),
+                None => Ok(self.list(&faults, lists, query.get("next_openid").copied().unwrap_or(""))),
+            },
+            "user/info" => match faults.details {
+                Some(errcode) => refused(errcode),
+                None if faults.unknown.contains(query["openid"]) => refused(40003),
+                None => Ok(self.info(query["openid"])),
+            },
+            _ => match faults.details.or(faults.batch) {
+                Some(errcode) => refused(errcode),
+                None => {
+                    let body: Value = serde_json::from_slice(request.body.as_deref().unwrap()).unwrap();
+                    let list = body["user_list"].as_array().unwrap();
+                    assert!(list.len() <= 100);
+                    let ids = list.iter().rev().map(|user| user["openid"].as_str().unwrap());
+                    let known = ids.filter(|id| !faults.unknown.contains(*id));
+                    Ok(json!({ "user_info_list": known.map(|id| self.info(id)).collect::<Vec<_>>() }))
+                }
+            },
+        }
+    }
+
+    fn list(&self, faults: &Faults, lists: usize, cursor: &str) -> Value {
+        let fans = self.fans.lock().unwrap();
+        let total = fans.len();
+        if faults.null_from.is_some_and(|from| lists >= from) {
+            return json!({ "total": total, "count": 0, "data": { "openid": null }, "next_openid": "" });
+        }
+        let cursor = if faults.stuck { "" } else { cursor };
+        let page: Vec<_> = fans
+            .iter()
+            .filter(|(id, follows)| **follows && id.as_str() > cursor)
+            .map(|(id, _)| id)
+            .take(PAGE)
+            .collect();
+        match page.last() {
+            Some(last) => {
+                let next = if faults.stuck { format!("{last}{lists}") } else { (*last).clone() };
+                json!({ "total": total, "count": page.len(), "data": { "openid": page }, "next_openid": next })
+            }
+            None => json!({ "total": total, "count": 0, "next_openid": "" }),
+        }
+    }
+
+    fn info(&self, open_id: &str) -> Value {
+        let mut info = if self.fans.lock().unwrap().get(open_id) == Some(&true) {
+            json!({
+                "subscribe": 1, "openid": open_id, "subscribe_time": 1_600_000_000, "tagid_list": [2],
+                "subscribe_scene": "ADD_SCENE_QR_CODE", "remark": "known", "language": "zh_CN",
+            })
+        } else {
+            json!({ "subscribe": 0, "openid": open_id })
+        };
+        if let Some(union) = self.unions.lock().unwrap().get(open_id) {
+            info["unionid"] = json!(union);
+        }
+        info
+    }
+}
+
+impl Transport for WeChat {
+    fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let answer = self.answer(&request)?;
+            Ok(Response { status: 200, body: answer.to_string().into_bytes() })
+        })
+    }
+}

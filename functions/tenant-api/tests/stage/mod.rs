@@ -1,0 +1,234 @@
+//! An app over an embedded DynamoDB and a queue that only remembers.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use aws_credential_types::Credentials;
+use axum::{Router, body::Bytes, routing::post};
+use dynoxide::Database;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use shared::{
+    app::{App, AwsClients, Parts},
+    clock::ManualClock,
+    config::Config,
+    function::Function,
+    model::account::{AccountStatus, AccountType},
+    random::Rand,
+    store::{
+        accounts::AccountRecord,
+        fans::{FanId, Touch},
+        timeline::StoredEvent,
+    },
+    wechat::http::HttpTransport,
+};
+
+/// The operator's key.
+pub const ADMIN: &str = "the-operators-key";
+
+/// A tenant with its key.
+pub struct Tenant {
+    pub id: String,
+    pub key: String,
+}
+
+/// What was answered.
+pub struct Answer {
+    pub status: u64,
+    pub kind: String,
+    pub json: Value,
+}
+
+impl Answer {
+    pub fn code(&self) -> &str {
+        self.json["code"].as_str().unwrap_or_default()
+    }
+}
+
+/// Everything of one test.
+pub struct Stage {
+    pub app: Arc<App>,
+    pub clock: ManualClock,
+    function: Function,
+    queued: Arc<Mutex<Vec<Value>>>,
+    failing: Arc<AtomicBool>,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        let database = Database::memory().unwrap();
+        for table in tables() {
+            database.create_table(serde_json::from_value(table).unwrap()).unwrap();
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dynamodb = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(dynoxide::server::serve_on(listener, database));
+        let (queued, failing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let sqs = queue(Arc::clone(&queued), Arc::clone(&failing)).await;
+        let config = Config::load(|name| {
+            let value = match name {
+                "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
+                "OAHUB_COMPONENT_APP_SECRET" => "secret",
+                "OAHUB_COMPONENT_TOKEN" => "pamtest",
+                "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
+                "OAHUB_PUBLIC_URL" => "https://hub.example.com",
+                "OAHUB_ADMIN_KEY" => ADMIN,
+                "OAHUB_PLATFORM_TABLE" => "PlatformTable",
+                "OAHUB_CREDENTIALS_TABLE" => "CredentialsTable",
+                "OAHUB_CUSTOMERS_TABLE" => "CustomersTable",
+                "OAHUB_TIMELINE_TABLE" => "TimelineTable",
+                "OAHUB_WORK_TABLE" => "WorkTable",
+                "AWS_ENDPOINT_URL_DYNAMODB" => &dynamodb,
+                "AWS_ENDPOINT_URL_SQS" => &sqs,
+                name if name.ends_with("_QUEUE") => return Some(format!("{sqs}/{name}")),
+                _ => return None,
+            };
+            Some(value.to_owned())
+        })
+        .unwrap();
+        let clock = ManualClock::at(1_700_000_000);
+        let parts = Parts {
+            clock: Arc::new(clock.clone()),
+            random: Arc::new(Rand::seeded(7)),
+            transport: Arc::new(HttpTransport::new()),
+            aws: AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test")),
+        };
+        let app = App::new(config, parts).unwrap();
+        Self { function: tenant_api::function(Arc::clone(&app)), app, clock, queued, failing }
+    }
+
+    pub async fn call(
+        &self,
+        key: Option<&str>,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let mut all = Map::from_iter([("host".to_owned(), json!("hub.example.com"))]);
+        if let Some(key) = key {
+            all.insert("authorization".into(), json!(format!("Bearer {key}")));
+        }
+        all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+        let event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": all,
+            "requestContext": {
+                "accountId": "1", "apiId": "1", "domainName": "hub.example.com", "domainPrefix": "hub",
+                "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
+                "requestId": "1", "routeKey": "$default", "stage": "$default", "time": "t", "timeEpoch": 1
+            },
+            "body": body, "isBase64Encoded": false
+        });
+        let answer = self.function.call(event).await.unwrap();
+        let body = answer["body"].as_str().unwrap_or_default();
+        Answer {
+            status: answer["statusCode"].as_u64().unwrap(),
+            kind: answer["headers"]["content-type"].as_str().unwrap_or_default().to_owned(),
+            json: serde_json::from_str(body).unwrap_or_default(),
+        }
+    }
+
+    pub async fn tenant(&self, name: &str) -> Tenant {
+        let body = json!({"name": name}).to_string();
+        let made = self.call(Some(ADMIN), "POST", "/v1/tenants", Some(&body), &[]).await.json;
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        Tenant { id: text("id"), key: text("api_key") }
+    }
+
+    pub async fn bind(&self, tenant: &Tenant, app_id: &str) {
+        let account = AccountRecord {
+            app_id: app_id.into(),
+            tenant_id: tenant.id.clone(),
+            original_id: "gh_1".into(),
+            name: "Cafe".into(),
+            alias: String::new(),
+            avatar_url: String::new(),
+            qr_code_url: String::new(),
+            principal_name: String::new(),
+            account_type: AccountType::Service,
+            verified: true,
+            status: AccountStatus::Bound,
+            granted: vec![1, 2],
+            bound_at: self.app.clock.unix(),
+            unbound_at: None,
+            deleted: false,
+            revision: 0,
+        };
+        self.app.store.bind_account(account).await.unwrap();
+    }
+
+    pub async fn follow(&self, tenant: &Tenant, app_id: &str, open_id: &str) {
+        let (fan, at) = (FanId { tenant: &tenant.id, app_id, open_id }, self.app.clock.unix());
+        self.app.store.touch_fan(fan, &Touch::Followed { scene: None }, at, true).await.unwrap();
+        let event = StoredEvent {
+            identity: format!("e#{open_id}"),
+            kind: "subscribed".into(),
+            at,
+            app_id: app_id.into(),
+            open_id: open_id.into(),
+            detail: "{}".into(),
+            reply: None,
+            sends: None,
+        };
+        self.app.store.put_event(fan, &event).await.unwrap();
+    }
+
+    /// What was sent to queues.
+    pub fn queued(&self) -> Vec<Value> {
+        self.queued.lock().unwrap().clone()
+    }
+
+    /// Lets the queue refuse.
+    pub fn fail_queue(&self, failing: bool) {
+        self.failing.store(failing, Ordering::SeqCst);
+    }
+}
+
+/// What SQS answers, as far as the API needs it.
+async fn queue(queued: Arc<Mutex<Vec<Value>>>, failing: Arc<AtomicBool>) -> String {
+    let take = move |body: Bytes| async move {
+        if failing.load(Ordering::SeqCst) {
+            let refused = json!({"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "no"});
+            return (StatusCode::BAD_REQUEST, refused.to_string());
+        }
+        let request: Value = serde_json::from_slice(&body).unwrap();
+        let ids = request["Entries"].as_array().into_iter().flatten();
+        let taken: Vec<_> =
+            ids.map(|e| json!({"Id": e["Id"], "MessageId": "1", "MD5OfMessageBody": "1"})).collect();
+        queued.lock().unwrap().push(request);
+        (StatusCode::OK, json!({"MessageId": "1", "Successful": taken, "Failed": []}).to_string())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(take))).await });
+    url
+}
+
+/// The tables of `template.yaml` as `CreateTable` takes them.
+fn tables() -> Vec<Value> {
+    let template = include_str!("../../../../template.yaml");
+    let template: serde_yaml_ng::Value = serde_yaml_ng::from_str(template).unwrap();
+    let resources = template["Resources"].as_mapping().unwrap();
+    let tables = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::DynamoDB::Table");
+    tables
+        .map(|(name, resource)| {
+            let properties = &resource["Properties"];
+            let mut table = Map::from_iter([("TableName".to_owned(), json!(name.as_str()))]);
+            for member in [
+                "BillingMode",
+                "AttributeDefinitions",
+                "KeySchema",
+                "GlobalSecondaryIndexes",
+                "LocalSecondaryIndexes",
+            ] {
+                if let Some(value) = properties.get(member) {
+                    table.insert(member.to_owned(), serde_json::to_value(value).unwrap());
+                }
+            }
+            Value::Object(table)
+        })
+        .collect()
+}

@@ -1,0 +1,223 @@
+//! Imports are exact: complete, resumable, and never stronger than what a follower did since.
+
+use std::collections::BTreeSet;
+
+use oahub_tests::{
+    hub::{self, Hub},
+    run,
+    tenant::Tenant,
+    wait::{until, until_within},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+use wechat_simulator::{Account, Act, Fault, FaultKind};
+
+const LIST: &str = "/cgi-bin/user/get";
+const DETAILS: &str = "/cgi-bin/user/info/batchget";
+/// A crash leaves jobs with a worker that is gone; they come again when their time is up.
+const AFTER_A_CRASH: Duration = Duration::from_secs(120);
+
+/// Everybody whom the hub has, against everybody who follows.
+async fn compare(tenant: &Tenant<'_>, account: &Account) {
+    let customers = tenant.api.all(&format!("/v1/customers?app_id={}", account.app_id)).await;
+    let fans: Vec<&Value> =
+        customers.iter().flat_map(|customer| customer["fans"].as_array().unwrap()).collect();
+    assert!(
+        fans.iter().all(|fan| fan["subscribed"] == true && fan["subscribed_at"].is_string()),
+        "some do not follow"
+    );
+    let imported: BTreeSet<&str> = fans.iter().map(|fan| fan["open_id"].as_str().unwrap()).collect();
+    assert_eq!(imported.len(), fans.len(), "somebody is there twice");
+    let followers = tenant.hub.wechat.account(&account.app_id).unwrap().followers;
+    let all = followers.page("", usize::MAX).unwrap();
+    assert!(imported == all.iter().map(String::as_str).collect(), "{} of {}", imported.len(), all.len());
+}
+
+fn counts(import: &Value) -> [u64; 3] {
+    ["followers_total", "followers_listed", "followers_imported"].map(|name| import[name].as_u64().unwrap())
+}
+
+fn strike(path: &str, account: &Account, kind: FaultKind, times: u32) -> Fault {
+    Fault::once(path, kind).only(&account.app_id).times(times)
+}
+
+#[test]
+fn twenty_five_thousand_followers_are_imported_exactly() {
+    run(async {
+        let hub = Hub::own().await;
+        let tenant = hub.tenant().await;
+        let account = hub.service_account(25_000);
+        let (_, binding) = tenant.try_bind(&account).await;
+        assert_eq!(binding["status"], "bound");
+        let import = until_within(AFTER_A_CRASH, "the import", async || {
+            let import = tenant.import(&account.app_id).await?;
+            (import["status"] == "completed").then_some(import)
+        })
+        .await;
+        assert_eq!(counts(&import), [25_000; 3]);
+        assert!(import["finished_at"].is_string() && import["error"].is_null(), "{import}");
+        compare(&tenant, &account).await;
+    });
+}
+
+#[test]
+fn an_import_that_is_killed_goes_on_and_ends_exactly() {
+    run(async {
+        let mut hub = Hub::own().await;
+        hub.wechat.configure(|habits| habits.followers_page = 1000);
+        let account = hub.service_account(6000);
+        let (api, id) = {
+            let tenant = hub.tenant().await;
+            let (_, binding) = tenant.try_bind(&account).await;
+            assert_eq!(binding["status"], "bound");
+            (tenant.api.clone(), tenant.id.clone())
+        };
+        for enough in [300, 2500] {
+            {
+                let tenant = Tenant { hub: &hub, api: api.clone(), id: id.clone() };
+                until("the middle of the import", async || {
+                    let import = tenant.import(&account.app_id).await?;
+                    (import["followers_imported"].as_u64()? >= enough).then_some(())
+                })
+                .await;
+            }
+            hub.kill();
+            hub.resume().await;
+        }
+        let tenant = Tenant { hub: &hub, api, id };
+        let import = until_within(AFTER_A_CRASH, "the rest", async || {
+            let import = tenant.import(&account.app_id).await?;
+            assert_ne!(import["status"], "failed", "{import}");
+            (import["status"] == "completed").then_some(import)
+        })
+        .await;
+        assert_eq!(counts(&import), [6000; 3]);
+        compare(&tenant, &account).await;
+        assert_eq!(tenant.api.all(&format!("/v1/accounts/{}/imports", account.app_id)).await.len(), 1);
+    });
+}
+
+#[test]
+fn a_used_up_quota_pauses_an_import_and_post_resumes_it() {
+    run(async {
+        let hub = Hub::own().await;
+        let tenant = hub.tenant().await;
+        let account = hub.service_account(250);
+        hub.wechat.fault(strike(DETAILS, &account, FaultKind::Error { errcode: 45009 }, u32::MAX));
+        let _ = tenant.try_bind(&account).await;
+        let paused = until("a pause", async || {
+            let import = tenant.import(&account.app_id).await?;
+            (import["status"] == "paused").then_some(import)
+        })
+        .await;
+        assert!(paused["paused_until"].is_string() && paused["error"].is_string(), "{paused}");
+        hub.wechat.clear_faults();
+        let path = format!("/v1/accounts/{}/imports", account.app_id);
+        let resumed = tenant.api.post(&path, &json!({})).await.expect(202);
+        assert_eq!(resumed["id"], paused["id"]);
+        let import = tenant.imported(&account.app_id).await;
+        assert_eq!((&import["id"], counts(&import)), (&paused["id"], [250; 3]));
+        assert!(import["paused_until"].is_null() && import["error"].is_null(), "{import}");
+        compare(&tenant, &account).await;
+    });
+}
+
+#[test]
+fn one_import_runs_at_a_time() {
+    run(async {
+        let hub = hub::shared().await;
+        let tenant = hub.tenant().await;
+        let account = hub.service_account(10);
+        hub.wechat.fault(strike(LIST, &account, FaultKind::Delay { ms: 1500 }, 1));
+        let _ = tenant.try_bind(&account).await;
+        let path = format!("/v1/accounts/{}/imports", account.app_id);
+        tenant.api.post(&path, &json!({})).await.expect_problem(409, "import_running");
+        let first = tenant.imported(&account.app_id).await;
+        let second = tenant.api.post(&path, &json!({})).await.expect(202);
+        assert_ne!(first["id"], second["id"]);
+        assert_eq!(counts(&tenant.imported(&account.app_id).await), [10; 3]);
+        let one = tenant.api.get(&format!("{path}/{}", first["id"].as_str().unwrap())).await.expect(200);
+        assert_eq!(one["status"], "completed");
+        compare(&tenant, &account).await;
+    });
+}
+
+#[test]
+fn who_leaves_during_an_import_stays_gone() {
+    run(async {
+        let hub = hub::shared().await;
+        let tenant = hub.tenant().await;
+        let account = hub.service_account(20);
+        let open_id = hub.follower(&account).openid;
+        hub.wechat.fault(strike(DETAILS, &account, FaultKind::Delay { ms: 1500 }, 1));
+        let _ = tenant.try_bind(&account).await;
+        until("the list", async || {
+            let import = tenant.import(&account.app_id).await?;
+            (import["followers_listed"] == 20).then_some(())
+        })
+        .await;
+        hub.act(&account, &open_id, Act::Unfollow).await;
+        let import = tenant.imported(&account.app_id).await;
+        assert_eq!(import["followers_imported"], 20, "whom WeChat listed counts: {import}");
+        let customer = tenant.customer(&account.app_id, &open_id).await.unwrap();
+        assert_eq!(customer["fans"][0]["subscribed"], false);
+        assert_eq!(tenant.api.all("/v1/customers?subscribed=true").await.len(), 19);
+    });
+}
+
+#[test]
+#[ignore = "open defect: one who left within the second in which the import began is not yet noticed"]
+fn the_next_import_notices_who_left_and_who_came_while_nobody_listened() {
+    run(async {
+        let hub = hub::shared().await;
+        let tenant = hub.tenant().await;
+        let account = hub.service_account(8);
+        tenant.bind(&account).await;
+        let gone = hub.follower(&account).openid;
+        let come = hub.wechat.add_person(&account.app_id, None, None, None).unwrap().openid;
+        hub.wechat
+            .change_account(&account.app_id, |account| {
+                account.followers.update(&gone, |follower| follower.subscribed = false);
+                account.followers.update(&come, |follower| follower.subscribed = true);
+            })
+            .unwrap();
+        let started = tenant
+            .api
+            .post(&format!("/v1/accounts/{}/imports", account.app_id), &json!({}))
+            .await
+            .expect(202);
+        let import = until("the second import", async || {
+            let import = tenant.import(&account.app_id).await?;
+            (import["id"] == started["id"] && import["status"] == "completed").then_some(import)
+        })
+        .await;
+        assert_eq!(counts(&import), [8; 3]);
+        let fan =
+            async |open_id: &str| tenant.customer(&account.app_id, open_id).await.unwrap()["fans"][0].clone();
+        assert_eq!(fan(&gone).await["subscribed"], false);
+        assert!(fan(&gone).await["unsubscribed_at"].is_string());
+        assert_eq!(fan(&come).await["subscribed"], true);
+        assert_eq!(tenant.api.all("/v1/customers").await.len(), 9, "nobody is deleted");
+    });
+}
+
+#[test]
+fn what_wechat_answers_wrongly_neither_ends_nor_falsifies_an_import() {
+    run(async {
+        let hub = hub::shared().await;
+        let tenant = hub.tenant().await;
+        for (what, path, kind) in [
+            ("busy", LIST, FaultKind::Error { errcode: -1 }),
+            ("an answer that is lost", LIST, FaultKind::LostResponse),
+            ("a gateway's page", DETAILS, FaultKind::Http { status: 502 }),
+            ("half an answer", DETAILS, FaultKind::Garbage),
+            ("a count that is wrong", LIST, FaultKind::CountMismatch),
+        ] {
+            let account = hub.service_account(120);
+            hub.wechat.fault(strike(path, &account, kind, 1));
+            tenant.bind(&account).await;
+            assert_eq!(counts(&tenant.import(&account.app_id).await.unwrap())[1..], [120; 2], "{what}");
+            compare(&tenant, &account).await;
+        }
+    });
+}

@@ -1,0 +1,12 @@
+//! The contract, from outside: the real program, over HTTP, beside a simulated WeChat.
+
+mod api;
+mod bind;
+mod hostile;
+mod import;
+mod push;
+mod refresh;
+mod release;
+mod reply;
+mod send;
+mod start;

@@ -1,0 +1,243 @@
+//! What followers do: stored once, whole, and for the right account.
+
+use futures::future::join_all;
+use oahub_tests::{
+    hub::{self, Hub},
+    push::{ENVELOPE, ENVELOPE_PREVIOUS, event, fresh_number, now, reply, said, seal, xml},
+    run,
+    tenant::{Tenant, text},
+    wait::until,
+};
+use serde_json::{Value, json};
+use wechat_simulator::{Account, Act, Stamp};
+
+/// A tenant with a bound account.
+async fn bound(hub: &Hub) -> (Tenant<'_>, Account) {
+    let tenant = hub.tenant().await;
+    let account = hub.service_account(0);
+    tenant.bind(&account).await;
+    (tenant, account)
+}
+
+fn kinds(timeline: &[Value]) -> Vec<&str> {
+    timeline.iter().map(|event| event["type"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_same_push_three_times_at_once_is_one_event_with_one_reply() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        tenant.rules(&account.app_id, &json!({"default": text("once")})).await;
+        for round in 0..5 {
+            let sender = format!("oThreeTimes{round}");
+            let push = xml(&account.original_id, &sender, now(), &said("hello", fresh_number()));
+            let answers = join_all((0..3).map(|_| hub.push(&account.app_id, &push))).await;
+            let replies: Vec<String> = answers.iter().map(|answer| reply(&ENVELOPE, answer)).collect();
+            assert!(replies.windows(2).all(|pair| pair[0] == pair[1]), "{replies:?}");
+            assert_eq!(reply(&ENVELOPE, &hub.push(&account.app_id, &push).await), replies[0], "later");
+            assert_eq!(tenant.timeline(&account.app_id, &sender).await.len(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_retried_push_gets_the_reply_of_then_although_the_rules_changed() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        tenant.rules(&account.app_id, &json!({"default": text("before")})).await;
+        let push = xml(&account.original_id, "oRetried", now(), &said("hello", fresh_number()));
+        let first = reply(&ENVELOPE, &hub.push(&account.app_id, &push).await);
+        tenant.rules(&account.app_id, &json!({"default": text("after")})).await;
+        assert_eq!(reply(&ENVELOPE, &hub.push(&account.app_id, &push).await), first);
+    });
+}
+
+#[test]
+fn pushes_are_the_same_only_by_message_id_and_sender_or_by_the_whole_event() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        let (at, id) = (now(), fresh_number());
+        let card = |code: &str| event("user_get_card", &format!("<UserCardCode>{code}</UserCardCode>"));
+        for (what, sender, pushes, events) in [
+            ("one message", "oSame", vec![said("a", id)], 1),
+            ("the same id of another sender", "oOther", vec![said("a", id)], 1),
+            (
+                "two messages in a second",
+                "oTwo",
+                vec![said("a", fresh_number()), said("a", fresh_number())],
+                2,
+            ),
+            ("two coupons in a second", "oCards", vec![card("1"), card("2")], 2),
+            ("one coupon, told twice", "oCard", vec![card("1"), card("1")], 1),
+        ] {
+            for rest in pushes {
+                let answer = hub.push(&account.app_id, &xml(&account.original_id, sender, at, &rest)).await;
+                assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, "success"), "{what}");
+            }
+            assert_eq!(tenant.timeline(&account.app_id, sender).await.len(), events, "{what}");
+        }
+    });
+}
+
+#[test]
+fn the_key_before_a_rotation_opens_and_seals_the_reply() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        tenant.rules(&account.app_id, &json!({"default": text("still here")})).await;
+        let path = format!("/wechat/accounts/{}", account.app_id);
+        for (envelope, sender) in [(&*ENVELOPE_PREVIOUS, "oOldKey"), (&*ENVELOPE, "oNewKey")] {
+            let push = xml(&account.original_id, sender, now(), &said("hello", fresh_number()));
+            let (query, body) = seal(envelope, &push);
+            let answer = hub.push_sealed(&path, &query, body).await;
+            assert!(reply(envelope, &answer).contains("still here"), "{sender}");
+            assert_eq!(tenant.timeline(&account.app_id, sender).await.len(), 1, "{sender}");
+        }
+        let (query, body) =
+            seal(&ENVELOPE, &xml(&account.original_id, "oX", now(), &said("x", fresh_number())));
+        let answer = hub.push_sealed(&path, &query, body).await;
+        assert!(
+            ENVELOPE_PREVIOUS.open_reply(answer.text.as_bytes()).is_err(),
+            "the old key opens everything"
+        );
+    });
+}
+
+#[test]
+fn a_push_of_another_or_an_unknown_account_is_refused_and_stored_nowhere() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        let message = |to: &str| xml(to, "oNobody", now(), &said("hello", fresh_number()));
+        for (what, app_id, push) in [
+            ("never bound", "wx0123456789abcdef", message("gh_0123456789ab")),
+            ("a body of another account", account.app_id.as_str(), message("gh_0123456789ab")),
+            ("a path of another account", "wx0123456789abcdef", message(&account.original_id)),
+        ] {
+            let answer = hub.push(app_id, &push).await;
+            assert!(answer.status.is_client_error(), "{what}: {answer:?}");
+        }
+        assert_eq!(tenant.customer(&account.app_id, "oNobody").await, None);
+    });
+}
+
+#[test]
+fn an_unbound_accounts_pushes_are_taken_and_forgotten() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        tenant.rules(&account.app_id, &json!({"default": text("never")})).await;
+        hub.wechat.unauthorize(&account.app_id, true).unwrap();
+        until("unbound", async || {
+            let shown = tenant.api.get(&format!("/v1/accounts/{}", account.app_id)).await.expect(200);
+            (shown["status"] == "unbound").then_some(())
+        })
+        .await;
+        let push = xml(&account.original_id, "oLate", now(), &said("hello", fresh_number()));
+        let answer = hub.push(&account.app_id, &push).await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, "success"));
+        assert_eq!(tenant.customer(&account.app_id, "oLate").await, None);
+    });
+}
+
+#[test]
+fn an_event_of_an_unknown_kind_is_kept_whole() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        let rest =
+            event("BrandNewEvent", "<Depth><Inner><![CDATA[a <b> & c]]></Inner></Depth><Number>007</Number>");
+        let answer =
+            hub.push(&account.app_id, &xml(&account.original_id, "oNew", 1_735_689_600, &rest)).await;
+        assert_eq!(answer.text, "success");
+        let timeline = tenant.timeline(&account.app_id, "oNew").await;
+        assert_eq!(kinds(&timeline), ["brand_new_event"]);
+        let event = &timeline[0];
+        assert_eq!(event["detail"]["Event"], "BrandNewEvent");
+        assert_eq!(event["detail"]["Depth"]["Inner"], "a <b> & c");
+        assert_eq!(event["detail"]["Number"], "007");
+        assert_eq!(event["at"], "2025-01-01T00:00:00Z");
+        assert_eq!((&event["app_id"], &event["open_id"]), (&json!(account.app_id), &json!("oNew")));
+    });
+}
+
+#[test]
+fn what_a_follower_does_is_on_the_timeline_newest_first() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        let open_id = hub.wechat.add_person(&account.app_id, None, None, None).unwrap().openid;
+        let began = now() - 1000;
+        let acts = [
+            (Act::Follow { scene: Some("shelf-7".into()) }, "subscribed"),
+            (Act::Text { content: "hi".into(), bizmsgmenuid: None }, "message_received"),
+            (Act::Image { pic_url: None, media_id: None }, "message_received"),
+            (Act::Click { key: "MENU".into() }, "menu_clicked"),
+            (Act::View { url: "https://shop.example".into() }, "menu_viewed"),
+            (Act::Scan { scene: "table-2".into() }, "qr_scanned"),
+            (Act::ReportLocation { latitude: 31.2, longitude: 121.5 }, "location_reported"),
+            (Act::Unfollow, "unsubscribed"),
+            (Act::Follow { scene: None }, "subscribed"),
+        ];
+        for (second, (act, _)) in acts.iter().enumerate() {
+            let stamp = Stamp { create_time: Some(began + second as i64), msg_id: None };
+            hub.wechat.act(&account.app_id, &open_id, act.clone(), stamp).await.unwrap();
+        }
+        let timeline = tenant.timeline(&account.app_id, &open_id).await;
+        let expected: Vec<_> = acts.iter().rev().map(|(_, kind)| *kind).collect();
+        assert_eq!(kinds(&timeline), expected);
+        assert_eq!(timeline[8]["detail"]["EventKey"], "qrscene_shelf-7");
+        let id = tenant.customer(&account.app_id, &open_id).await.unwrap()["id"].as_str().unwrap().to_owned();
+        let only = tenant.api.all(&format!("/v1/customers/{id}/timeline?type=message_received")).await;
+        assert_eq!(only.len(), 2);
+    });
+}
+
+#[test]
+fn following_and_leaving_never_lose_a_customer() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        let open_id = hub.wechat.add_person(&account.app_id, None, None, None).unwrap().openid;
+        let fan = async || tenant.customer(&account.app_id, &open_id).await.unwrap()["fans"][0].clone();
+        hub.act(&account, &open_id, Act::Follow { scene: Some("door".into()) }).await;
+        // the scene comes with the details that WeChat is asked for
+        let followed = until("details", async || {
+            let fan = fan().await;
+            (fan["subscribe_scene"] == "ADD_SCENE_QR_CODE").then_some(fan)
+        })
+        .await;
+        assert_eq!((&followed["subscribed"], &followed["qr_scene_str"]), (&json!(true), &json!("door")));
+        assert!(followed["subscribed_at"].is_string() && followed["unsubscribed_at"].is_null(), "{followed}");
+        hub.act(&account, &open_id, Act::Unfollow).await;
+        let left = fan().await;
+        assert_eq!(left["subscribed"], false);
+        assert!(left["unsubscribed_at"].is_string(), "{left}");
+        let gone = tenant.api.all(&format!("/v1/customers?app_id={}&subscribed=false", account.app_id)).await;
+        assert_eq!(gone.len(), 1);
+        hub.act(&account, &open_id, Act::Follow { scene: None }).await;
+        assert_eq!(fan().await["subscribed"], true);
+    });
+}
+
+#[test]
+fn a_customers_last_interaction_is_their_newest_push() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        let (newer, older) = (1_735_689_660, 1_735_689_600);
+        for (at, expected) in [
+            (older, "2025-01-01T00:00:00Z"),
+            (newer, "2025-01-01T00:01:00Z"),
+            (older, "2025-01-01T00:01:00Z"),
+        ] {
+            let push = xml(&account.original_id, "oClock", at, &said("tick", fresh_number()));
+            assert_eq!(hub.push(&account.app_id, &push).await.text, "success");
+            let customer = tenant.customer(&account.app_id, "oClock").await.unwrap();
+            assert_eq!(customer["last_interaction_at"], expected);
+        }
+    });
+}

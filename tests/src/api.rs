@@ -1,0 +1,130 @@
+//! A caller of the API.
+
+use std::sync::LazyLock;
+
+use reqwest::{Client, Method, StatusCode, redirect};
+use serde_json::Value;
+
+/// For everything: browsers, tenants' programs, WeChat. Follows no redirect by itself.
+static CLIENT: LazyLock<Client> = LazyLock::new(|| {
+    // the simulated WeChat may have installed it: both are the same
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap()
+});
+
+/// The client that all share.
+#[must_use]
+pub fn client() -> &'static Client {
+    &CLIENT
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its `Content-Type`.
+    pub content_type: String,
+    /// Its `Location`.
+    pub location: Option<String>,
+    /// Its body.
+    pub text: String,
+}
+
+impl Answer {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub async fn of(request: reqwest::RequestBuilder) -> Result<Self, reqwest::Error> {
+        let response = request.send().await?;
+        let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let (content_type, location) = (header("content-type").unwrap_or_default(), header("location"));
+        Ok(Self { status: response.status(), content_type, location, text: response.text().await? })
+    }
+
+    /// The body as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body, of an answer with this status.
+    #[must_use]
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// Checks that it is a problem (RFC 9457) with this status and code.
+    #[track_caller]
+    pub fn expect_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.content_type, "application/problem+json", "{self:?}");
+        let problem = self.expect(status);
+        for member in ["type", "title", "detail"] {
+            assert!(problem[member].is_string(), "no {member}: {self:?}");
+        }
+        assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(status.into()), Some(code)));
+    }
+}
+
+/// Somebody with a key, or without.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Where the hub is.
+    pub url: String,
+    /// The key.
+    pub key: Option<String>,
+}
+
+impl Caller {
+    /// A request; `path` begins with a slash.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = client().request(method, format!("{}{path}", self.url));
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+
+    /// GET.
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path)).await.unwrap()
+    }
+
+    /// POST.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::POST, path).json(body)).await.unwrap()
+    }
+
+    /// POST with an `Idempotency-Key`.
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::POST, path).header("Idempotency-Key", key).json(body)).await.unwrap()
+    }
+
+    /// PUT.
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::PUT, path).json(body)).await.unwrap()
+    }
+
+    /// DELETE.
+    pub async fn delete(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::DELETE, path)).await.unwrap()
+    }
+
+    /// All items of a list, page by page. Fails when pages never end.
+    pub async fn all(&self, path: &str) -> Vec<Value> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..2000 {
+            let page = self.get(&format!("{path}{joint}limit=200{cursor}")).await.expect(200);
+            found.extend(page["data"].as_array().unwrap().iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return found,
+            }
+        }
+        panic!("{path} does not end");
+    }
+}

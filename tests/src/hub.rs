@@ -1,0 +1,201 @@
+//! The hub and its WeChat, together.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+
+use futures::future::pending;
+use shared::{clock::SystemClock, config::Component, random::Rand, secret::Secret};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use wechat_simulator::{Fault, FaultKind, HttpHub, Outcome, Parts, Simulator};
+
+use crate::{
+    api::Caller,
+    process::{Directory, Process},
+    wait::until,
+};
+
+/// The platform's credentials, made up.
+pub const COMPONENT: &str = "wx00c0ffee00c0ffee";
+/// Its secret.
+pub const SECRET: &str = "componentsecret0123456789abcdef0";
+/// Its verification token.
+pub const TOKEN: &str = "verificationtoken";
+/// Its key.
+pub const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+/// The one before it.
+pub const AES_KEY_PREVIOUS: &str = "previousprevious0123456789previousPREVIOUS0";
+/// The operator's key.
+pub const ADMIN_KEY: &str = "operators-own-long-key";
+
+/// Programs that run at the same time beside the shared one: machines are small.
+static ROOM: Semaphore = Semaphore::const_new(2);
+static SHARED: OnceCell<Hub> = OnceCell::const_new();
+
+/// The hub that tests share that need no crash: each has tenants and accounts of its own.
+pub async fn shared() -> &'static Hub {
+    SHARED.get_or_init(|| Hub::start(None)).await
+}
+
+/// The credentials as both sides know them.
+#[must_use]
+pub fn component() -> Component {
+    Component {
+        app_id: COMPONENT.into(),
+        app_secret: Secret::new(SECRET),
+        token: Secret::new(TOKEN),
+        aes_key: Secret::new(AES_KEY),
+        aes_key_previous: Some(Secret::new(AES_KEY_PREVIOUS)),
+    }
+}
+
+/// Right settings of `--wechat live`, for a WeChat and a hub at these URLs.
+#[must_use]
+pub fn settings(wechat: &str, public: &str) -> Vec<(&'static str, String)> {
+    [
+        ("OAHUB_COMPONENT_APP_ID", COMPONENT),
+        ("OAHUB_COMPONENT_APP_SECRET", SECRET),
+        ("OAHUB_COMPONENT_TOKEN", TOKEN),
+        ("OAHUB_COMPONENT_AES_KEY", AES_KEY),
+        ("OAHUB_COMPONENT_AES_KEY_PREVIOUS", AES_KEY_PREVIOUS),
+        ("OAHUB_ADMIN_KEY", ADMIN_KEY),
+        ("OAHUB_PUBLIC_URL", public),
+        ("OAHUB_WECHAT_API_URL", wechat),
+        ("OAHUB_WECHAT_MP_URL", wechat),
+        ("OAHUB_WECHAT_OPEN_URL", wechat),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .into()
+}
+
+/// A hub with its WeChat.
+pub struct Hub {
+    /// The other side.
+    pub wechat: Simulator,
+    /// Where the other side is.
+    pub wechat_url: String,
+    /// Where the hub is, across restarts.
+    pub url: String,
+    process: Option<Process>,
+    settings: Vec<(&'static str, String)>,
+    directory: Directory,
+    _room: Option<SemaphorePermit<'static>>,
+}
+
+impl Hub {
+    /// One of a test's own, that has its first ticket.
+    pub async fn own() -> Self {
+        Self::start(Some(ROOM.acquire().await.unwrap())).await
+    }
+
+    /// One of a test's own, to which WeChat has pushed no ticket: it drops them until its faults are cleared.
+    pub async fn without_ticket() -> Self {
+        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
+        hub.wechat.fault(Fault::once("push/component", FaultKind::DropPush).times(u32::MAX));
+        hub.resume().await;
+        hub
+    }
+
+    async fn start(room: Option<SemaphorePermit<'static>>) -> Self {
+        let mut hub = Self::made(room).await;
+        hub.resume().await;
+        hub.push_ticket().await;
+        hub
+    }
+
+    async fn made(room: Option<SemaphorePermit<'static>>) -> Self {
+        let url = format!("http://127.0.0.1:{}", free_port());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wechat_url = format!("http://{}", listener.local_addr().unwrap());
+        let wechat = Simulator::new(Parts {
+            component: component(),
+            hub_url: url.clone(),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(Rand::from_system()),
+            hub: Arc::new(HttpHub::new().unwrap()),
+        })
+        .unwrap();
+        wechat.configure(|habits| {
+            habits.result_delay_ms = 0;
+            habits.push_pause_ms = 50;
+        });
+        tokio::spawn(wechat_simulator::serve(listener, wechat.clone(), pending()));
+        let settings = settings(&wechat_url, &url);
+        Self { wechat, wechat_url, url, process: None, settings, directory: Directory::new(), _room: room }
+    }
+
+    /// Starts the program, on what was there.
+    pub async fn resume(&mut self) {
+        let data = self.directory.path().join("data").display().to_string();
+        let address = self.url.trim_start_matches("http://").to_owned();
+        let arguments = ["--listen", &address, "--wechat", "live", "--data", &data, "--tick", "1"];
+        let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut process = Process::spawn(&arguments, &settings, &self.log_file());
+        let ready = process.line().await;
+        let expected = format!("oahub ready on {}", self.url);
+        assert_eq!(ready.as_deref(), Some(expected.as_str()), "{}", self.log());
+        self.process = Some(process);
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    /// The program that runs.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().unwrap()
+    }
+
+    /// Has the program stopped by SIGTERM.
+    pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        self.process.take().unwrap().terminate().await
+    }
+
+    /// WeChat pushes a ticket, as it does every 10 minutes.
+    pub async fn push_ticket(&self) {
+        until("a ticket", async || {
+            (self.wechat.push_ticket().await.outcome == Outcome::Accepted).then_some(())
+        })
+        .await;
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// The operator.
+    #[must_use]
+    pub fn operator(&self) -> Caller {
+        Caller { url: self.url.clone(), key: Some(ADMIN_KEY.into()) }
+    }
+
+    /// Somebody without a key.
+    #[must_use]
+    pub fn stranger(&self) -> Caller {
+        Caller { url: self.url.clone(), key: None }
+    }
+}
+
+/// A port that is free, and below those that systems give to clients: the hub must find it free again after a
+/// crash.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 1000).unwrap_or(0) * 10;
+    (0..1000)
+        .map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed) % 2000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
+}

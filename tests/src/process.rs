@@ -1,0 +1,135 @@
+//! One run of the program.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use tokio::sync::mpsc;
+
+use crate::{binary, wait};
+
+/// A directory of one test, gone with it.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("oahub-test-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The program, running.
+pub struct Process {
+    child: Child,
+    lines: mpsc::UnboundedReceiver<String>,
+    /// Ends the program with the tests, however those end: it reads from us until then.
+    guard: Child,
+}
+
+impl Process {
+    /// Starts the program with these settings alone; its log is added to `log`.
+    #[must_use]
+    pub fn spawn(arguments: &[&str], settings: &[(&str, &str)], log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let mut child = Command::new(binary::path())
+            .args(arguments)
+            .env_clear()
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let guard = Command::new("sh")
+            .args(["-c", "read _; kill -9 \"$0\"", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = sender.send(line); // nobody may read on
+            }
+        });
+        Self { child, lines, guard }
+    }
+
+    /// The next line on standard output; none when it ended.
+    pub async fn line(&mut self) -> Option<String> {
+        let line = tokio::time::timeout(wait::PATIENCE, self.lines.recv()).await;
+        line.unwrap_or_else(|_| panic!("the program says nothing and does not end"))
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn terminate(self) -> ExitStatus {
+        let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "SIGTERM could not be sent");
+        self.ended().await
+    }
+
+    /// How it ended.
+    pub async fn ended(mut self) -> ExitStatus {
+        wait::until("the program's end", async || self.child.try_wait().unwrap()).await
+    }
+
+    fn end(&mut self) {
+        for child in [&mut self.guard, &mut self.child] {
+            let _ = child.kill(); // it may have ended
+            let _ = child.wait();
+        }
+    }
+
+    /// Memory in use, bytes; of systems that tell.
+    #[must_use]
+    pub fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

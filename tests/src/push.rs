@@ -1,0 +1,95 @@
+//! Pushes made by hand.
+
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use shared::{
+    clock::{Clock, SystemClock},
+    config::Component,
+    envelope::{CallbackQuery, Envelope, Outer},
+    secret::Secret,
+};
+
+use crate::{
+    api::{Answer, client},
+    hub::{AES_KEY_PREVIOUS, Hub, component},
+};
+
+/// The platform's side, as WeChat has it.
+pub static ENVELOPE: LazyLock<Envelope> = LazyLock::new(|| Envelope::new(&component()).unwrap());
+/// The same before the key was rotated.
+pub static ENVELOPE_PREVIOUS: LazyLock<Envelope> = LazyLock::new(|| {
+    let key = Secret::new(AES_KEY_PREVIOUS);
+    Envelope::new(&Component { aes_key: key, aes_key_previous: None, ..component() }).unwrap()
+});
+
+/// Unix seconds.
+#[must_use]
+pub fn now() -> i64 {
+    SystemClock.unix()
+}
+
+/// A number that no other push of this run has.
+#[must_use]
+pub fn fresh_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(7_000_000_000_000_000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A push's body in clear: who writes to whom, when, and `rest`.
+#[must_use]
+pub fn xml(to: &str, from: &str, at: i64, rest: &str) -> String {
+    format!(
+        "<xml><ToUserName><![CDATA[{to}]]></ToUserName><FromUserName><![CDATA[{from}]]></FromUserName>\
+         <CreateTime>{at}</CreateTime>{rest}</xml>"
+    )
+}
+
+/// The rest of a text message.
+#[must_use]
+pub fn said(words: &str, msg_id: u64) -> String {
+    format!(
+        "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{words}]]></Content><MsgId>{msg_id}</MsgId>"
+    )
+}
+
+/// The rest of an event.
+#[must_use]
+pub fn event(name: &str, rest: &str) -> String {
+    format!("<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[{name}]]></Event>{rest}")
+}
+
+/// A sealed push, as WeChat would send it now.
+#[must_use]
+pub fn seal(envelope: &Envelope, plaintext: &str) -> (CallbackQuery, String) {
+    let number = fresh_number();
+    let mut random = [7; 16];
+    random[..8].copy_from_slice(&number.to_be_bytes());
+    envelope.seal_push(Outer::ToUserName("gh_0"), plaintext.as_bytes(), now(), &number.to_string(), random)
+}
+
+impl Hub {
+    /// Seals and pushes to an account's URL.
+    pub async fn push(&self, app_id: &str, plaintext: &str) -> Answer {
+        let (query, body) = seal(&ENVELOPE, plaintext);
+        self.push_sealed(&format!("/wechat/accounts/{app_id}"), &query, body).await
+    }
+
+    /// Pushes bytes to a path.
+    pub async fn push_sealed(&self, path: &str, query: &CallbackQuery, body: impl Into<Vec<u8>>) -> Answer {
+        let url = format!("{}{path}", self.url);
+        let post =
+            client().post(url).query(&query.pairs()).header("Content-Type", "text/xml").body(body.into());
+        Answer::of(post).await.unwrap()
+    }
+}
+
+/// The passive reply of an answer, in clear.
+#[must_use]
+pub fn reply(envelope: &Envelope, answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let opened = envelope.open_reply(answer.text.as_bytes());
+    String::from_utf8(opened.unwrap_or_else(|error| panic!("{error}: {answer:?}"))).unwrap()
+}

@@ -1,0 +1,218 @@
+//! What tenants and their accounts' owners do.
+
+use reqwest::{Method, Url};
+use serde_json::{Value, json};
+use wechat_simulator::{
+    Account, Act, Delivery, Follower, Kind, NewAccount, Outcome, Stamp, state::account::PERMISSIONS,
+};
+
+use crate::{
+    api::{Answer, Caller, client},
+    hub::Hub,
+    wait::until,
+};
+
+/// A tenant of a hub.
+pub struct Tenant<'a> {
+    /// Where.
+    pub hub: &'a Hub,
+    /// Its program.
+    pub api: Caller,
+    /// `ten_…`
+    pub id: String,
+}
+
+/// A binding that was begun.
+pub struct Link {
+    /// `bnd_…`
+    pub id: String,
+    /// What the owner opens.
+    pub url: String,
+}
+
+impl Hub {
+    /// A new tenant.
+    pub async fn tenant(&self) -> Tenant<'_> {
+        let made =
+            self.operator().post("/v1/tenants", &json!({"name": "Invented Cafe Ltd."})).await.expect(201);
+        let key = made["api_key"].as_str().unwrap().to_owned();
+        let api = Caller { url: self.url.clone(), key: Some(key) };
+        Tenant { hub: self, api, id: made["id"].as_str().unwrap().to_owned() }
+    }
+
+    /// A verified service account with `followers`, of which the hub knows nothing.
+    #[must_use]
+    pub fn service_account(&self, followers: u64) -> Account {
+        self.account(NewAccount { followers, ..NewAccount::default() })
+    }
+
+    /// A verified subscription account with `followers`.
+    #[must_use]
+    pub fn subscription_account(&self, followers: u64) -> Account {
+        self.account(NewAccount { followers, kind: Some(Kind::Subscription), ..NewAccount::default() })
+    }
+
+    /// Any account.
+    #[must_use]
+    pub fn account(&self, new: NewAccount) -> Account {
+        self.wechat.add_account(new).unwrap()
+    }
+
+    /// A person who follows this account now; the hub has not heard of it.
+    #[must_use]
+    pub fn follower(&self, account: &Account) -> Follower {
+        self.wechat.account(&account.app_id).unwrap().followers.latest(0, 1)[0].clone()
+    }
+
+    /// A follower acts, and the hub takes the push.
+    pub async fn act(&self, account: &Account, open_id: &str, act: Act) -> Delivery {
+        let delivery = self.wechat.act(&account.app_id, open_id, act, Stamp::default()).await.unwrap();
+        assert!(matches!(delivery.outcome, Outcome::Accepted | Outcome::Replied), "{delivery:?}");
+        delivery
+    }
+
+    /// A follower writes.
+    pub async fn say(&self, account: &Account, open_id: &str, words: &str) -> Delivery {
+        self.act(account, open_id, Act::Text { content: words.into(), bizmsgmenuid: None }).await
+    }
+
+    /// The owner reads the hub's page and WeChat's, and consents to these permission sets: where WeChat sends
+    /// the browser.
+    pub async fn consent(&self, link: &Link, app_id: &str, permissions: &[u32]) -> String {
+        let page = self.open(&link.url).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        let authorize = href(&page.text, "authorize");
+        assert!(
+            authorize.starts_with(&format!("{}/cgi-bin/componentloginpage?", self.wechat_url)),
+            "{authorize}"
+        );
+        let asked = Url::parse(&authorize).unwrap();
+        let get = |name: &str| asked.query_pairs().find(|(n, _)| n == name).unwrap().1.into_owned();
+        let wechat = client().get(authorize.clone()).header("Referer", &link.url);
+        assert_eq!(Answer::of(wechat).await.unwrap().status, 200, "WeChat's own page at {authorize}");
+        let mut form = vec![
+            ("decision".to_owned(), "grant".to_owned()),
+            ("app_id".to_owned(), app_id.to_owned()),
+            ("pre_auth_code".to_owned(), get("pre_auth_code")),
+            ("redirect_uri".to_owned(), get("redirect_uri")),
+        ];
+        form.extend(permissions.iter().map(|id| ("func_ids".to_owned(), id.to_string())));
+        let mut url = Url::parse("http://form/").unwrap();
+        url.query_pairs_mut().extend_pairs(form);
+        let posted = client()
+            .post(format!("{}/_sim/consent", self.wechat_url))
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(url.query().unwrap().to_owned());
+        let answer = Answer::of(posted).await.unwrap();
+        answer.location.unwrap_or_else(|| panic!("WeChat did not lead back: {}", answer.text))
+    }
+
+    /// A browser opens a page.
+    pub async fn open(&self, url: &str) -> Answer {
+        Answer::of(client().request(Method::GET, url)).await.unwrap()
+    }
+}
+
+impl Tenant<'_> {
+    /// Begins a binding.
+    pub async fn link(&self) -> Link {
+        let made = self.api.post("/v1/bindings", &json!({})).await.expect(201);
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        Link { id: text("id"), url: text("url") }
+    }
+
+    /// A binding as it stands.
+    pub async fn binding(&self, link: &Link) -> Value {
+        self.api.get(&format!("/v1/bindings/{}", link.id)).await.expect(200)
+    }
+
+    /// Binds an account as its owner would, up to the last page; how the binding stands then.
+    pub async fn bind_with(&self, app_id: &str, permissions: &[u32]) -> (Answer, Value) {
+        let link = self.link().await;
+        let back = self.hub.consent(&link, app_id, permissions).await;
+        let page = self.hub.open(&back).await;
+        (page, self.binding(&link).await)
+    }
+
+    /// Tries to bind, granting everything.
+    pub async fn try_bind(&self, account: &Account) -> (Answer, Value) {
+        self.bind_with(&account.app_id, &PERMISSIONS.map(|(id, ..)| id)).await
+    }
+
+    /// Binds an account with everything granted, and waits for its first import.
+    pub async fn bind(&self, account: &Account) {
+        let (page, binding) = self.try_bind(account).await;
+        assert_eq!((page.status.as_u16(), binding["status"].as_str()), (200, Some("bound")), "{page:?}");
+        self.imported(&account.app_id).await;
+    }
+
+    /// The newest import of an account, when it is complete.
+    pub async fn imported(&self, app_id: &str) -> Value {
+        until(format!("an import of {app_id}"), async || {
+            let import = self.import(app_id).await?;
+            assert_ne!(import["status"], "failed", "{import}");
+            (import["status"] == "completed").then_some(import)
+        })
+        .await
+    }
+
+    /// The newest import of an account.
+    pub async fn import(&self, app_id: &str) -> Option<Value> {
+        let list = self.api.get(&format!("/v1/accounts/{app_id}/imports?limit=1")).await.expect(200);
+        list["data"].get(0).cloned()
+    }
+
+    /// The customer who is this follower; none if the hub does not know them.
+    pub async fn customer(&self, app_id: &str, open_id: &str) -> Option<Value> {
+        let list =
+            self.api.get(&format!("/v1/customers?app_id={app_id}&open_id={open_id}")).await.expect(200);
+        list["data"].get(0).cloned()
+    }
+
+    /// A follower's timeline, newest first.
+    pub async fn timeline(&self, app_id: &str, open_id: &str) -> Vec<Value> {
+        match self.customer(app_id, open_id).await {
+            Some(customer) => {
+                let id = customer["id"].as_str().unwrap().to_owned();
+                self.api.all(&format!("/v1/customers/{id}/timeline")).await
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Sets an account's reply rules.
+    pub async fn rules(&self, app_id: &str, rules: &Value) {
+        let _ = self.api.put(&format!("/v1/accounts/{app_id}/reply-rules"), rules).await.expect(200);
+    }
+
+    /// Sends a message, and what became of it in the end.
+    pub async fn send(&self, app_id: &str, message: &Value) -> Value {
+        let sent = self.api.post(&format!("/v1/accounts/{app_id}/messages"), message).await.expect(202);
+        self.outcome(sent["id"].as_str().unwrap()).await
+    }
+
+    /// What became of a message in the end.
+    pub async fn outcome(&self, id: &str) -> Value {
+        until(format!("an end of {id}"), async || {
+            let message = self.api.get(&format!("/v1/messages/{id}")).await.expect(200);
+            (!matches!(message["status"].as_str(), Some("queued" | "sending"))).then_some(message)
+        })
+        .await
+    }
+}
+
+/// Where the link with this id leads.
+#[must_use]
+pub fn href(page: &str, id: &str) -> String {
+    let tags = page.split("<a ").skip(1).filter_map(|rest| rest.split_once('>'));
+    let mut found = tags.filter(|(tag, _)| tag.contains(&format!("id=\"{id}\"")));
+    let (tag, _) = found.next().unwrap_or_else(|| panic!("no link {id} in {page}"));
+    let (url, _) = tag.split_once("href=\"").unwrap().1.split_once('"').unwrap();
+    url.replace("&amp;", "&").replace("&#38;", "&")
+}
+
+/// A text message's content.
+#[must_use]
+pub fn text(words: &str) -> Value {
+    json!({"msgtype": "text", "text": {"content": words}})
+}

@@ -1,0 +1,156 @@
+//! Rules of the repository, as tests: what a reviewer would otherwise have to remember.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use shared::config::SETTINGS;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// All files below `folder` with one of `endings`.
+fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if !["target", ".git", "node_modules", ".oahub"].contains(&name.as_str()) {
+                    walk(&path, found);
+                }
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(folder), &mut found);
+    found
+        .into_iter()
+        .filter(|path| endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)))
+        .map(|path| {
+            (
+                path.strip_prefix(root()).unwrap().to_string_lossy().into_owned(),
+                fs::read_to_string(path).unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// Sources that ship: no tests, benches, examples.
+fn shipped() -> Vec<(String, String)> {
+    let all = ["shared/src", "functions", "infra"].into_iter().flat_map(|folder| files(folder, &[".rs"]));
+    all.filter(|(path, _)| {
+        !["/tests/", "/benches/", "/examples/", "tests.rs", "fake.rs"].iter().any(|part| path.contains(part))
+    })
+    .map(|(path, text)| {
+        let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
+        (path, text)
+    })
+    .collect()
+}
+
+#[test]
+fn every_queue_mapping_reports_item_failures_and_every_queue_has_dead_letters() {
+    let template = read("template.yaml");
+    let mappings = template.matches("Type: SQS\n").count();
+    assert!(mappings > 0);
+    assert_eq!(mappings, template.matches("FunctionResponseTypes: [ReportBatchItemFailures]").count());
+    let queues = template.matches("Type: AWS::SQS::Queue\n").count();
+    assert_eq!(queues, 2 * template.matches("RedrivePolicy:").count(), "a queue without dead letters");
+}
+
+#[test]
+fn keys_are_spelled_in_one_file() {
+    for (path, text) in shipped() {
+        if path != "shared/src/store/keys.rs" {
+            for prefix in
+                ["\"FAN#", "\"TENANT#", "\"ACCOUNT#", "\"AUTHORIZER#", "\"MESSAGE#", "\"IMPORT#", "\"WHEEL#"]
+            {
+                assert!(!text.contains(prefix), "{path} spells a key: {prefix}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_wechat_room_builds_wechat_urls() {
+    for (path, text) in shipped() {
+        if !path.starts_with("shared/src/wechat/") && !path.starts_with("infra/wechat-simulator/") {
+            for part in ["/cgi-bin/", "/sns/oauth2", "wxaopen/safe"] {
+                assert!(!text.contains(part), "{path} builds a WeChat URL: {part}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_function_calls_a_function() {
+    let names: Vec<_> = fs::read_dir(root().join("functions"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for name in &names {
+        let manifest = read(&format!("functions/{name}/Cargo.toml"));
+        let dependencies =
+            manifest.split("[dependencies]").nth(1).unwrap().split("[dev-dependencies]").next().unwrap();
+        for other in &names {
+            assert!(!dependencies.contains(&format!("\n{other}")), "{name} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn envelope_and_model_are_pure() {
+    for folder in ["shared/src/envelope", "shared/src/model"] {
+        for (path, text) in files(folder, &[".rs"]) {
+            for word in ["async ", "tokio::", "aws_sdk", "reqwest", "Clock"] {
+                assert!(!text.split("#[cfg(test)]").next().unwrap().contains(word), "{path} holds {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_lists_the_settings_as_the_code_reads_them() {
+    let readme = read("README.md");
+    let rows: Vec<_> = readme.lines().filter(|line| line.starts_with("| `OAHUB_")).collect();
+    assert_eq!(
+        rows.len(),
+        SETTINGS.len(),
+        "README.md's table of settings has other rows than shared::config"
+    );
+    for (row, setting) in rows.iter().zip(SETTINGS) {
+        assert!(row.contains(setting.name), "{} is not at its place: {row}", setting.name);
+        assert!(row.contains(setting.expected), "{} is described otherwise: {row}", setting.name);
+    }
+}
+
+#[test]
+fn files_stay_rooms() {
+    for (path, text) in shipped() {
+        let lines = text.lines().count();
+        assert!(lines <= 600, "{path} has {lines} lines: it asks for a door");
+    }
+}
+
+#[test]
+fn the_repository_speaks_of_the_project_alone() {
+    let endings = [".rs", ".md", ".toml", ".yaml", ".html", ".json"];
+    for (path, text) in files(".", &endings) {
+        if path.ends_with("tidy.rs") {
+            continue;
+        }
+        for word in ["/work/", "/root/", "this session", "artifactory"] {
+            assert!(!text.contains(word), "{path} speaks of {word}");
+        }
+    }
+}
