@@ -80,7 +80,7 @@ impl Run {
                 known.push(sim.add_person(app, None, None, None).unwrap().openid);
             }
             fans.push(known);
-            world.not_bound_at.lock().unwrap().insert(app.clone(), world.now());
+            world.base.changed_at.lock().unwrap().insert(app.clone(), world.now());
         }
         sim.push_ticket().await;
         world.tick().await;
