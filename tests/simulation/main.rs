@@ -98,7 +98,9 @@ async fn ending(run: &mut Run, seed: u64) {
         check::grants(run);
     }
     let account = usize::try_from(seed % 3).unwrap();
-    if world.bound(&run.apps[account]) && world.sim().account(&run.apps[account]).unwrap().authorization.is_some() {
+    if world.bound(&run.apps[account])
+        && world.sim().account(&run.apps[account]).unwrap().authorization.is_some()
+    {
         import_everybody(run, account).await;
         check::tokens(run, account).await;
         check::fans_are_the_followers(run, account);

@@ -226,7 +226,8 @@ impl Run {
         let path = format!("/v1/accounts/{}/messages", self.apps[account]);
         let once = keyed.then(|| format!("key-{}", self.steps));
         let key = &self.keys[tenant_of(account)];
-        let tries = (0..times).map(|_| self.world.api(key, "POST", &path, Some(body.clone()), once.as_deref()));
+        let tries =
+            (0..times).map(|_| self.world.api(key, "POST", &path, Some(body.clone()), once.as_deref()));
         let accepted = join_all(tries).await.into_iter().flatten();
         let accepted = accepted.filter(|(status, _)| *status == 202);
         let accepted = accepted.map(|(_, message)| message["id"].as_str().unwrap().to_owned()).collect();

@@ -97,7 +97,8 @@ impl Base {
 
     /// One request to DynamoDB. Notes what binds and unbinds accounts.
     fn dynamodb(&self, operation: &str, body: &str) -> (u16, String) {
-        let about = |app: &&String| body.contains(&format!("ACCOUNT#{app}")) && body.contains("PlatformTable");
+        let about =
+            |app: &&String| body.contains(&format!("ACCOUNT#{app}")) && body.contains("PlatformTable");
         let touched: Vec<String> = match dynamo::writes(operation) {
             true => self.changed_at.lock().unwrap().keys().filter(about).cloned().collect(),
             false => Vec::new(),

@@ -168,7 +168,9 @@ impl Wire {
             Fate::Lost if chaos.roll(2) == 0 => {
                 return Err(TransportError::NotSent("lost on the way".into()));
             }
-            Fate::Lost => return Err(TransportError::Unanswered("lost on the way, as far as one can tell".into())),
+            Fate::Lost => {
+                return Err(TransportError::Unanswered("lost on the way, as far as one can tell".into()));
+            }
             Fate::Odd => {
                 let busy = br#"{"errcode":-1,"errmsg":"system error"}"#.to_vec();
                 return Ok(Response { status: 200, body: busy });
