@@ -22,7 +22,7 @@ pub fn first_job(import: &Import) -> ImportJob {
 }
 
 /// Starts the import `id` of a tenant's account, unless another one runs there. The same id again makes no
-/// second one: it only queues the first job once more where that may have been lost.
+/// second one. Where the first job of the one that runs may have been lost, it is queued once more.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Queue`]: the same call again is safe.
@@ -60,11 +60,24 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
             Ok(Started::New)
         }
         Started::Running(same) if same.id == import.id => {
-            if same.status == ImportStatus::Running && same.pages_listed == 0 {
-                app.queues.import(&[first_job(&same)], Duration::ZERO).await?;
-            }
+            begin_again(app, &same).await?;
             Ok(Started::New)
         }
-        running @ Started::Running(_) => Ok(running),
+        Started::Running(other) => {
+            begin_again(app, &other).await?;
+            Ok(Started::Running(other))
+        }
     }
+}
+
+/// Queues the first job of an import that was started but has listed nothing: whoever started it may have died
+/// before the job was queued, and nobody else would ever end it. The job may come twice.
+///
+/// # Errors
+/// [`Error::Queue`]: the same call again is safe.
+pub async fn begin_again(app: &App, import: &Import) -> Result<(), Error> {
+    if import.status == ImportStatus::Running && import.pages_listed == 0 {
+        app.queues.import(&[first_job(import)], Duration::ZERO).await?;
+    }
+    Ok(())
 }
