@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod check;
+mod found;
 mod ops;
 mod run;
 #[path = "../src/world/mod.rs"]
@@ -43,6 +44,7 @@ fn the_promises_hold_in_every_history() {
                         return;
                     }
                     if catch_unwind(AssertUnwindSafe(|| history(seed, false))).is_err() {
+                        println!("history {seed} broke a promise");
                         failed.lock().unwrap().push(seed);
                     }
                 }
@@ -58,14 +60,19 @@ fn the_promises_hold_in_every_history() {
     );
 }
 
+/// One thread, whose time jumps where all wait.
+fn on_paused_time(what: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap().block_on(what);
+}
+
 /// Runs the history of a seed and checks the promises.
 fn history(seed: u64, prints: bool) {
     let history = ops::history(seed);
     if prints {
         println!("{history:#?}");
     }
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true).build().unwrap().block_on(async {
+    on_paused_time(async {
         let mut run = Run::new(seed, &history).await;
         for op in &history.ops {
             if prints {
@@ -85,6 +92,7 @@ async fn ending(run: &mut Run, seed: u64) {
     world.push_late().await;
     world.replay().await;
     world.quiet().await;
+    ask_again(run).await;
     check::nothing_forbidden(run);
     check::acknowledged_is_stored(run);
     check::once(run);
@@ -109,6 +117,15 @@ async fn ending(run: &mut Run, seed: u64) {
     check::imports(run);
     check::nothing_forbidden(run);
     check::tenants_see_their_own(run).await;
+}
+
+/// A program whose request for an import was not answered asks again: nothing else would begin it.
+async fn ask_again(run: &Run) {
+    for (account, app) in run.apps.iter().enumerate().filter(|(_, app)| check::import_never_began(run, app)) {
+        let path = format!("/v1/accounts/{app}/imports");
+        run.world.api(&run.keys[tenant_of(account)], "POST", &path, None, None).await;
+    }
+    run.world.quiet().await;
 }
 
 /// An import while nothing goes wrong and nobody comes or goes.

@@ -127,7 +127,8 @@ impl Wire {
         let chaos = &self.base.chaos;
         tokio::time::sleep(Duration::from_millis(u64::from(1 + chaos.roll(20)))).await;
         self.alive().await;
-        let fate = chaos.aws();
+        let body = String::from_utf8(body).unwrap();
+        let fate = chaos.aws(&body);
         if fate == Fate::Lost {
             return Err(ConnectorError::io("lost on the way".into()));
         }
@@ -135,10 +136,10 @@ impl Wire {
             self.die().await;
         }
         let (status, headers, answer) = if dynamodb {
-            let (status, json) = self.base.dynamodb(operation, &String::from_utf8(body).unwrap());
+            let (status, json) = self.base.dynamodb(operation, &body);
             (status, vec![("content-type", "application/x-amz-json-1.0".to_owned())], json.into_bytes())
         } else {
-            local::sqs::protocol::handle(&self.base.sqs, &target, &body).await
+            local::sqs::protocol::handle(&self.base.sqs, &target, body.as_bytes()).await
         };
         match fate {
             Fate::Crash => self.die().await,
