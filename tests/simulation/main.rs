@@ -19,8 +19,8 @@ use std::{
 
 use run::{Run, tenant_of};
 
-/// Histories of a usual run.
-const HISTORIES: u64 = 1_000;
+/// Histories of a usual run: a minute and a half on two cores.
+const HISTORIES: u64 = 500;
 const THREADS: u64 = 2;
 
 #[expect(clippy::disallowed_methods, reason = "how a person steers the test, not a setting of the hub")]
@@ -81,6 +81,10 @@ fn history(seed: u64, prints: bool) {
             run.step(op).await;
         }
         ending(&mut run, seed).await;
+        if prints {
+            let landed = run.world.landed.lock().unwrap().len();
+            println!("{} the end, after {landed} pushes", run.world.clock.now());
+        }
     });
 }
 
@@ -99,16 +103,15 @@ async fn ending(run: &mut Run, seed: u64) {
     check::imports(run);
     check::no_forbidden_call(run);
     let before = check::everybody(run);
-    // a round of refreshes takes time to simulate; the import finds out about tokens, too
+    // what takes long to simulate is not looked at in every history
     if seed.is_multiple_of(8) {
         world.advance(2 * 3600).await;
         world.quiet().await;
         check::grants(run);
     }
-    let account = usize::try_from(seed % 3).unwrap();
-    if world.bound(&run.apps[account])
-        && world.sim().account(&run.apps[account]).unwrap().authorization.is_some()
-    {
+    let account = [0, 0, 1, 2][usize::try_from(seed / 2 % 4).unwrap()];
+    let granted = || world.sim().account(&run.apps[account]).unwrap().authorization.is_some();
+    if seed.is_multiple_of(2) && world.bound(&run.apps[account]) && granted() {
         import_everybody(run, account).await;
         check::tokens(run, account).await;
         check::fans_are_the_followers(run, account);
@@ -116,7 +119,9 @@ async fn ending(run: &mut Run, seed: u64) {
     assert!(check::everybody(run).is_superset(&before), "promise 5: somebody was deleted");
     check::imports(run);
     check::nothing_forbidden(run);
-    check::tenants_see_their_own(run).await;
+    if seed.is_multiple_of(4) {
+        check::tenants_see_their_own(run).await;
+    }
 }
 
 /// A program whose request for an import was not answered asks again: nothing else would begin it.
