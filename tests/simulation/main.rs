@@ -31,7 +31,8 @@ fn given(name: &str) -> Option<u64> {
 #[test]
 fn the_promises_hold_in_every_history() {
     if let Some(seed) = given("OAHUB_SEED") {
-        return history(seed, true);
+        history(seed, true);
+        return;
     }
     let (all, next) = (given("OAHUB_HISTORIES").unwrap_or(HISTORIES), AtomicU64::new(0));
     let failed = std::sync::Mutex::new(Vec::new());
@@ -61,13 +62,24 @@ fn the_promises_hold_in_every_history() {
 }
 
 /// One thread, whose time jumps where all wait.
-fn on_paused_time(what: impl Future<Output = ()>) {
+fn on_paused_time<T>(what: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true).build().unwrap().block_on(what);
+    builder.enable_time().start_paused(true).build().unwrap().block_on(what)
 }
 
-/// Runs the history of a seed and checks the promises.
-fn history(seed: u64, prints: bool) {
+#[test]
+fn a_seed_is_one_history() {
+    for seed in [1, 24, 40, 601] {
+        assert_eq!(
+            history(seed, false),
+            history(seed, false),
+            "{seed}: time or randomness is no argument somewhere"
+        );
+    }
+}
+
+/// Runs the history of a seed and checks the promises; answers how it went.
+fn history(seed: u64, prints: bool) -> String {
     let history = ops::history(seed);
     if prints {
         println!("{history:#?}");
@@ -81,11 +93,13 @@ fn history(seed: u64, prints: bool) {
             run.step(op).await;
         }
         ending(&mut run, seed).await;
+        let landed = run.world.landed.lock().unwrap();
+        let end = format!("{} the end, after {} pushes", run.world.clock.now(), landed.len());
         if prints {
-            let landed = run.world.landed.lock().unwrap().len();
-            println!("{} the end, after {landed} pushes", run.world.clock.now());
+            println!("{end}");
         }
-    });
+        format!("{end}: {landed:?}")
+    })
 }
 
 /// Everything heals, and what was promised must have come true.
