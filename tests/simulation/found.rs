@@ -10,29 +10,8 @@ async fn bound() -> Run {
     run
 }
 
-/// An import was written, its first job was not queued: it ran for ever, and refused every other.
-#[test]
-fn an_import_whose_first_job_was_lost_begins_when_it_is_asked_for_again() {
-    on_paused_time(async {
-        for (what, fate) in [("a lost request", Fate::Lost), ("a crash", Fate::Crash)] {
-            let run = bound().await;
-            let path = format!("/v1/accounts/{}/imports", run.apps[0]);
-            run.world.base.chaos.strike("page_v1", fate);
-            let answer = run.world.api(&run.keys[0], "POST", &path, None, None).await;
-            assert!(answer.is_none_or(|(status, _)| status >= 500), "{what}");
-            run.world.quiet().await;
-            if what == "a lost request" {
-                assert!(check::import_never_began(&run, &run.apps[0]), "{what}");
-            }
-            run.world.api(&run.keys[0], "POST", &path, None, None).await.unwrap();
-            run.world.quiet().await;
-            check::imports(&run);
-            check::fans_are_the_followers(&run, 0);
-        }
-    });
-}
-
-/// A binding died between the two, and its repetition found the import started already.
+/// A binding died after its import was written and before the first job was queued; its repetition found the import
+/// started already, which then ran for ever.
 #[test]
 fn a_binding_that_died_before_the_first_job_begins_the_import_when_it_comes_again() {
     on_paused_time(async {

@@ -138,13 +138,14 @@ async fn ending(run: &mut Run, seed: u64) {
     }
 }
 
-/// A program whose request for an import was not answered asks again: nothing else would begin it.
+/// A program whose request for an import was not answered asks again, in a while: nothing else would begin it.
 async fn ask_again(run: &Run) {
     for (account, app) in run.apps.iter().enumerate().filter(|(_, app)| check::import_never_began(run, app)) {
+        run.world.advance(300).await;
         let path = format!("/v1/accounts/{app}/imports");
         run.world.api(&run.keys[tenant_of(account)], "POST", &path, None, None).await;
+        run.world.quiet().await;
     }
-    run.world.quiet().await;
 }
 
 /// An import while nothing goes wrong and nobody comes or goes.
