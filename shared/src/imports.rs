@@ -60,11 +60,21 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
             Ok(Started::New)
         }
         Started::Running(same) if same.id == import.id => {
-            if same.status == ImportStatus::Running && same.pages_listed == 0 {
-                app.queues.import(&[first_job(&same)], Duration::ZERO).await?;
-            }
+            begin_again(app, &same).await?;
             Ok(Started::New)
         }
         running @ Started::Running(_) => Ok(running),
     }
+}
+
+/// Queues the first job of an import that was started but has listed nothing: whoever started it may have died
+/// before the job was queued, and nobody else would ever end it. The job may come twice.
+///
+/// # Errors
+/// [`Error::Queue`]: the same call again is safe.
+pub async fn begin_again(app: &App, import: &Import) -> Result<(), Error> {
+    if import.status == ImportStatus::Running && import.pages_listed == 0 {
+        app.queues.import(&[first_job(import)], Duration::ZERO).await?;
+    }
+    Ok(())
 }

@@ -80,10 +80,10 @@ impl Run {
                 known.push(sim.add_person(app, None, None, None).unwrap().openid);
             }
             fans.push(known);
-            world.not_bound_at.lock().unwrap().insert(app.clone(), world.now());
+            world.base.changed_at.lock().unwrap().insert(app.clone(), world.now());
         }
         sim.push_ticket().await;
-        world.tick().await;
+        world.has_ticked();
         let (mut keys, mut tenants) = (Vec::new(), Vec::new());
         for name in ["one", "other"] {
             let made = world.api(ADMIN_KEY, "POST", "/v1/tenants", Some(json!({"name": name})), None).await;
@@ -226,7 +226,8 @@ impl Run {
         let path = format!("/v1/accounts/{}/messages", self.apps[account]);
         let once = keyed.then(|| format!("key-{}", self.steps));
         let key = &self.keys[tenant_of(account)];
-        let tries = (0..times).map(|_| self.world.api(key, "POST", &path, Some(body.clone()), once.as_deref()));
+        let tries =
+            (0..times).map(|_| self.world.api(key, "POST", &path, Some(body.clone()), once.as_deref()));
         let accepted = join_all(tries).await.into_iter().flatten();
         let accepted = accepted.filter(|(status, _)| *status == 202);
         let accepted = accepted.map(|(_, message)| message["id"].as_str().unwrap().to_owned()).collect();

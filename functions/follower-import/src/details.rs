@@ -1,7 +1,7 @@
 //! Details of followers: asked for by the hundred, one by one where that is refused, and stored with one write
 //! each. Everybody who was asked for is answered: whom WeChat tells nothing about is stored as listed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use shared::{
@@ -84,7 +84,7 @@ pub(crate) async fn store(
 ) -> Result<(), Error> {
     let details: Vec<_> = infos.iter().map(|info| Details { info, as_of, import_id }).collect();
     let new = app.store.insert_fans(ids.tenant, ids.app, &details).await?;
-    let old: HashMap<_, _> =
+    let old: BTreeMap<_, _> =
         details.iter().zip(new).filter(|(_, new)| !new).map(|(d, _)| (d.info.openid.as_str(), d)).collect();
     if old.is_empty() {
         return Ok(());

@@ -1,6 +1,6 @@
 //! What a round's decisions stand on, read once for each account: its standing, its fans' windows, its token.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::future::{join_all, try_join};
 use shared::{
@@ -42,8 +42,8 @@ impl Ground {
 pub type Key<'a> = (&'a str, &'a str);
 
 /// Reads the ground of every account in `works`.
-pub async fn all<'a>(app: &App, works: &'a [Work]) -> HashMap<Key<'a>, Result<Ground, Error>> {
-    let keys: HashSet<Key<'_>> = works.iter().map(Work::account).collect();
+pub async fn all<'a>(app: &App, works: &'a [Work]) -> BTreeMap<Key<'a>, Result<Ground, Error>> {
+    let keys: BTreeSet<Key<'_>> = works.iter().map(Work::account).collect();
     let read = keys.into_iter().map(|key| async move {
         let of: Vec<&Work> = works.iter().filter(|w| w.account() == key).collect();
         (key, one(app, key, &of).await)

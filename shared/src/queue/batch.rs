@@ -1,6 +1,6 @@
 //! Answering a batch item by item: what failed comes again, what is done does not.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use futures::{StreamExt, stream};
@@ -55,7 +55,7 @@ pub async fn each<T, F>(
 where
     F: Future<Output = bool>,
 {
-    let mut groups: HashMap<String, Vec<Item<T>>> = HashMap::new();
+    let mut groups: BTreeMap<String, Vec<Item<T>>> = BTreeMap::new();
     for item in items {
         let key =
             if item.group.is_empty() { format!("alone {}", item.message_id) } else { item.group.clone() };

@@ -28,7 +28,8 @@ impl World {
 
     /// Opens one of the hub's pages.
     pub async fn browse(&self, url: &str) -> Option<(u16, String)> {
-        let (path, query) = url.strip_prefix("http://hub")?.split_once('?').unwrap_or((url.strip_prefix("http://hub")?, ""));
+        let (path, query) =
+            url.strip_prefix("http://hub")?.split_once('?').unwrap_or((url.strip_prefix("http://hub")?, ""));
         let event = http_event("GET", path, query, &[], None, self.now());
         let (answer, _) = self.invoke(&self.route("GET", path), event).await?;
         let status = u16::try_from(answer["statusCode"].as_u64()?).ok()?;

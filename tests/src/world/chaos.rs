@@ -40,12 +40,17 @@ pub struct Rates {
 pub struct Chaos {
     dice: Mutex<ChaCha8Rng>,
     rates: Mutex<Rates>,
+    strike: Mutex<Option<(&'static str, Fate)>>,
 }
 
 impl Chaos {
     /// Calm, until [`Chaos::set`].
     pub fn new(seed: u64) -> Self {
-        Self { dice: Mutex::new(ChaCha8Rng::seed_from_u64(seed)), rates: Mutex::default() }
+        Self {
+            dice: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
+            rates: Mutex::default(),
+            strike: Mutex::default(),
+        }
     }
 
     /// Changes how much goes wrong.
@@ -63,8 +68,16 @@ impl Chaos {
         self.dice.lock().unwrap().random_range(0..bound.max(1))
     }
 
+    /// The next request to DynamoDB or SQS with `text` in it meets `fate`.
+    pub fn strike(&self, text: &'static str, fate: Fate) {
+        *self.strike.lock().unwrap() = Some((text, fate));
+    }
+
     /// Of a request to DynamoDB or SQS.
-    pub fn aws(&self) -> Fate {
+    pub fn aws(&self, request: &str) -> Fate {
+        if let Some((_, fate)) = self.strike.lock().unwrap().take_if(|(text, _)| request.contains(*text)) {
+            return fate;
+        }
         let rates = self.rates();
         match self.roll(1000) {
             n if n < rates.aws => Fate::Lost,

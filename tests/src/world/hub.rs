@@ -102,11 +102,10 @@ impl World {
     fn note(&self, app_id: String, body: &str, answer: &str) {
         let plaintext = self.opened(body);
         let inside = Document::parse(&plaintext).unwrap();
-        let not_bound_at = self.not_bound_at.lock().unwrap().get(&app_id).copied().unwrap_or(0);
         self.landed.lock().unwrap().push(Landed {
             open_id: inside.get("FromUserName").unwrap().to_owned(),
             reply: (!answer.is_empty() && answer != "success").then(|| self.opened(answer)),
-            stored: not_bound_at + CACHED < self.now(),
+            stored: self.bound_for(&app_id, CACHED),
             plaintext,
             app_id,
         });

@@ -55,8 +55,10 @@ use wire::{Seen, Wire};
 /// The operator's key.
 pub const ADMIN_KEY: &str = "simulated-admin-key";
 const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
-/// 2025-01-01.
-const EPOCH: i64 = 1_735_689_600;
+/// When a world begins: 2025-01-01, unix seconds.
+pub const EPOCH: i64 = 1_735_689_600;
+/// A step of a long time, seconds: a ticket lives 12 hours.
+const OUTAGE: i64 = 8 * 3600;
 /// Instances of one function that are kept warm.
 const WARM: usize = 2;
 
@@ -82,6 +84,34 @@ pub struct Base {
     pub sim: OnceLock<Simulator>,
     /// Token refreshes.
     pub flights: Flights,
+    /// When an account was last bound or unbound.
+    pub changed_at: Mutex<BTreeMap<String, i64>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Base {
+    fn bound(&self, app_id: &str) -> bool {
+        let account = dynamo::item(&self.db, "PlatformTable", &format!("ACCOUNT#{app_id}"), "ACCOUNT");
+        account.is_some_and(|a| a["status"] == "bound")
+    }
+
+    /// One request to DynamoDB. Notes what binds and unbinds accounts.
+    fn dynamodb(&self, operation: &str, body: &str) -> (u16, String) {
+        let about =
+            |app: &&String| body.contains(&format!("ACCOUNT#{app}")) && body.contains("PlatformTable");
+        let touched: Vec<String> = match dynamo::writes(operation) {
+            true => self.changed_at.lock().unwrap().keys().filter(about).cloned().collect(),
+            false => Vec::new(),
+        };
+        let before: Vec<bool> = touched.iter().map(|app| self.bound(app)).collect();
+        let answer = dynamo::call(&self.db, operation, body);
+        for (app, before) in touched.into_iter().zip(before) {
+            if self.bound(&app) != before {
+                self.changed_at.lock().unwrap().insert(app, self.clock.unix());
+            }
+        }
+        answer
+    }
 }
 
 /// A process of a function. Dropped, it forgets what it had cached.
@@ -109,8 +139,6 @@ pub struct World {
     pub late: Mutex<Vec<(String, String)>>,
     /// Batches that will come once more, later.
     pub replays: Mutex<Vec<(String, Value)>>,
-    /// When each account was last seen not to be bound.
-    pub not_bound_at: Mutex<BTreeMap<String, i64>>,
     /// What an invocation did that none may do.
     pub complaints: Mutex<Vec<String>>,
     running: AtomicUsize,
@@ -141,6 +169,8 @@ impl World {
             chaos: Chaos::new(seed ^ 3),
             sim: OnceLock::new(),
             flights: Flights::new(Arc::clone(&clock)),
+            changed_at: Mutex::default(),
+            clock: Arc::clone(&clock),
         });
         let hub = Arc::new(Hub::default());
         let simulator = Simulator::new(wechat_simulator::Parts {
@@ -163,7 +193,6 @@ impl World {
             landed: Mutex::default(),
             late: Mutex::default(),
             replays: Mutex::default(),
-            not_bound_at: Mutex::default(),
             complaints: Mutex::default(),
             running: AtomicUsize::new(0),
         });
@@ -200,14 +229,12 @@ impl World {
         let warm = self.warm.lock().unwrap().get_mut(name).and_then(Vec::pop);
         let instance = warm.unwrap_or_else(|| self.start(&spec.code_uri));
         instance.wire.begin();
-        self.look();
         let answer = tokio::select! {
             biased;
             () = instance.wire.death() => None,
             answer = tokio::time::timeout(spec.timeout, instance.function.call(event)) => answer.ok(),
         };
         let seen = instance.wire.seen();
-        self.look();
         if answer.is_some() {
             let mut warm = self.warm.lock().unwrap();
             let idle = warm.entry(name.to_owned()).or_default();
@@ -235,21 +262,15 @@ impl World {
         Instance { function: functions::of(code_uri, &app).unwrap(), wire }
     }
 
-    /// Notes which accounts are not bound.
-    fn look(&self) {
-        for (app_id, seen) in self.not_bound_at.lock().unwrap().iter_mut() {
-            let pk = format!("ACCOUNT#{app_id}");
-            let account = dynamo::item(&self.base.db, "PlatformTable", &pk, "ACCOUNT");
-            if account.is_none_or(|a| a["status"] != "bound") {
-                *seen = self.now();
-            }
-        }
-    }
-
     /// Whether the account is bound now.
     pub fn bound(&self, app_id: &str) -> bool {
-        let account = dynamo::item(&self.base.db, "PlatformTable", &format!("ACCOUNT#{app_id}"), "ACCOUNT");
-        account.is_some_and(|a| a["status"] == "bound")
+        self.base.bound(app_id)
+    }
+
+    /// Whether the account was bound for the last `seconds`.
+    pub fn bound_for(&self, app_id: &str, seconds: i64) -> bool {
+        let changed = self.base.changed_at.lock().unwrap().get(app_id).copied().unwrap_or(0);
+        self.bound(app_id) && changed + seconds < self.now()
     }
 
     /// A tick of the schedule.
@@ -257,11 +278,21 @@ impl World {
         self.invoke("TokenRefresh", json!({"schedule": "tick"})).await;
     }
 
+    /// As if the schedule had ticked all along: a first tick looks at every slot of the wheel, which takes long.
+    pub fn has_ticked(&self) {
+        let minute = json!({"N": (self.now() / 60).to_string()});
+        let item = json!({"pk": {"S": "REFRESH"}, "sk": {"S": "TICK"}, "minute": minute});
+        let body = json!({"TableName": "CredentialsTable", "Item": item}).to_string();
+        assert_eq!(dynamo::call(&self.base.db, "PutItem", &body).0, 200);
+    }
+
     /// Time passes: tickets come, schedules tick and queues are looked at on the way.
     pub async fn advance(&self, seconds: i64) {
         let end = self.now() + seconds;
         while self.now() < end {
-            let step = (end - self.now()).min(1200);
+            let left = end - self.now();
+            // of a long time, most is an outage of the schedule
+            let step = left.min(if left > OUTAGE { OUTAGE } else { 1200 });
             tokio::time::sleep(Duration::from_secs(step.unsigned_abs())).await;
             if step >= 600 {
                 self.sim().push_ticket().await;

@@ -72,7 +72,8 @@ impl World {
             self.replays.lock().unwrap().push((mapping.function.clone(), event.clone()));
         }
         let answer = if fate == Fate::Odd && !fifo {
-            let twice = (self.invoke(&mapping.function, event.clone()), self.invoke(&mapping.function, event));
+            let twice =
+                (self.invoke(&mapping.function, event.clone()), self.invoke(&mapping.function, event));
             let (first, second) = futures::future::join(twice.0, twice.1).await;
             first.or(second)
         } else {

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
@@ -60,11 +59,10 @@ impl Wire {
 
     /// The SDK's clients over it, without retries: faults reach our own code.
     pub fn clients(self: &Arc<Self>) -> AwsClients {
-        let credentials = Credentials::new("sim", "sim", None, None, "simulation");
         let dynamodb = aws_sdk_dynamodb::Config::builder()
             .behavior_version_latest()
             .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
-            .credentials_provider(credentials.clone())
+            .allow_no_auth()
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .endpoint_url("http://dynamodb")
@@ -72,7 +70,7 @@ impl Wire {
         let sqs = aws_sdk_sqs::Config::builder()
             .behavior_version_latest()
             .region(aws_sdk_sqs::config::Region::new("us-east-1"))
-            .credentials_provider(credentials)
+            .allow_no_auth()
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .endpoint_url("http://sqs")
@@ -129,7 +127,8 @@ impl Wire {
         let chaos = &self.base.chaos;
         tokio::time::sleep(Duration::from_millis(u64::from(1 + chaos.roll(20)))).await;
         self.alive().await;
-        let fate = chaos.aws();
+        let body = String::from_utf8(body).unwrap();
+        let fate = chaos.aws(&body);
         if fate == Fate::Lost {
             return Err(ConnectorError::io("lost on the way".into()));
         }
@@ -137,10 +136,10 @@ impl Wire {
             self.die().await;
         }
         let (status, headers, answer) = if dynamodb {
-            let (status, json) = dynamo::call(&self.base.db, operation, &String::from_utf8(body).unwrap());
+            let (status, json) = self.base.dynamodb(operation, &body);
             (status, vec![("content-type", "application/x-amz-json-1.0".to_owned())], json.into_bytes())
         } else {
-            local::sqs::protocol::handle(&self.base.sqs, &target, &body).await
+            local::sqs::protocol::handle(&self.base.sqs, &target, body.as_bytes()).await
         };
         match fate {
             Fate::Crash => self.die().await,
@@ -170,7 +169,9 @@ impl Wire {
             Fate::Lost if chaos.roll(2) == 0 => {
                 return Err(TransportError::NotSent("lost on the way".into()));
             }
-            Fate::Lost => return Err(TransportError::Unanswered("lost on the way, as far as one can tell".into())),
+            Fate::Lost => {
+                return Err(TransportError::Unanswered("lost on the way, as far as one can tell".into()));
+            }
             Fate::Odd => {
                 let busy = br#"{"errcode":-1,"errmsg":"system error"}"#.to_vec();
                 return Ok(Response { status: 200, body: busy });
