@@ -88,7 +88,17 @@ pub struct Journal {
     /// What could not be written yet.
     pending: Vec<u8>,
     /// Held as long as we live, so that no second process writes.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Journal {
+    /// Closing alone is not enough: a process that another thread is just forking has a copy of the file, and
+    /// would keep the lock until its `exec`.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the queues' directory stays locked until this process ends: {error}");
+        }
+    }
 }
 
 impl Journal {
@@ -111,7 +121,7 @@ impl Journal {
         let bytes = state.alive();
         let file = replace(&path, &bytes)?;
         let len = bytes.len() as u64;
-        Ok(Self { path, file, len, compact_at: limit(len), pending: Vec::new(), _lock: lock })
+        Ok(Self { path, file, len, compact_at: limit(len), pending: Vec::new(), lock })
     }
 
     /// Appends lines. After an error they are kept and come before the next ones, and no half line stays.
