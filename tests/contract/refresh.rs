@@ -70,7 +70,8 @@ fn a_refresh_token_that_wechat_rotates_is_kept() {
         for _ in 0..3 {
             hub.wechat.invalidate_tokens(Some(&account.app_id));
             let path = format!("/v1/accounts/{}/imports", account.app_id);
-            let _ = tenant.api.post(&path, &serde_json::json!({})).await.expect(202);
+            let started = tenant.api.post(&path, &serde_json::json!({})).await;
+            assert_eq!(started.status, 202, "{started:?} {}", hub.log());
             tenant.imported(&account.app_id).await;
         }
         assert_eq!(hub.wechat.tokens_issued(Some(&account.app_id)), 4);

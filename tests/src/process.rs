@@ -49,14 +49,15 @@ impl Drop for Directory {
 pub struct Process {
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
-    /// Ends the program with the tests, however those end: it reads from us until then.
+    /// Ends the program with the tests, however those end, and clears up: it reads from us until then.
     guard: Child,
 }
 
 impl Process {
-    /// Starts the program with these settings alone; its log is added to `log`.
+    /// Starts the program with these settings alone; its log is added to `log`, in the test's directory.
     #[must_use]
     pub fn spawn(arguments: &[&str], settings: &[(&str, &str)], log: &Path) -> Self {
+        let directory = log.parent().unwrap();
         let log = File::options().create(true).append(true).open(log).unwrap();
         let mut child = Command::new(binary::path())
             .args(arguments)
@@ -68,7 +69,8 @@ impl Process {
             .spawn()
             .unwrap();
         let guard = Command::new("sh")
-            .args(["-c", "read _; kill -9 \"$0\"", &child.id().to_string()])
+            .args(["-c", "read _; kill -9 \"$0\"; rm -rf \"$1\"", &child.id().to_string()])
+            .arg(directory)
             .stdin(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -158,7 +158,8 @@ fn record(app: &App, tenant: &str, app_id: &str, granted: Vec<u32>, info: Author
 async fn import_since_binding(app: &App, tenant: &str, app_id: &str) -> Result<(), Error> {
     let Some(account) = app.store.account(tenant, app_id).await? else { return Ok(()) };
     let newest = app.store.imports(app_id, 1, None).await?.into_iter().next();
-    match newest.filter(|import| import.started_at >= account.bound_at) {
+    // one of the tenant that had the account before does not count, were it of the same second
+    match newest.filter(|import| import.tenant_id == tenant && import.started_at >= account.bound_at) {
         // perhaps by us, who died before its first job was queued
         Some(import) => imports::begin_again(app, &import).await?,
         None => {

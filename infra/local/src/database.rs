@@ -1,9 +1,15 @@
 //! The embedded DynamoDB: dynoxide over a SQLite file, reached by the SDK over loopback as AWS's own is.
 //!
-//! What was acknowledged survives a `kill -9`: SQLite commits before it answers. Tables are made without
-//! streams, which dynoxide would slow down by.
+//! What was acknowledged survives a `kill -9`: SQLite writes before it answers. It leaves the flush to the disk
+//! to the system (`synchronous = NORMAL`): a flush a write is a limit of a few hundred writes a second, and a
+//! power failure takes no more than the last moments, never the file. Tables are made without streams, which
+//! dynoxide would slow down by.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -14,7 +20,6 @@ use aws_sdk_dynamodb::{
 };
 use dynoxide::Database;
 use thiserror::Error;
-use tokio::net::TcpListener;
 
 use crate::template::{IndexSpec, TableSpec};
 
@@ -39,7 +44,9 @@ pub async fn serve(dir: Option<&Path>) -> Result<SocketAddr, DatabaseError> {
         Some(dir) => Database::new(&dir.join("dynamodb.sqlite").to_string_lossy()).map_err(failed)?,
         None => Database::memory().map_err(failed)?,
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+    database.disable_bulk_loading().map_err(failed)?; // the one door to `synchronous`: NORMAL
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let swept = database.clone();
     tokio::spawn(async move {
@@ -52,7 +59,17 @@ pub async fn serve(dir: Option<&Path>) -> Result<SocketAddr, DatabaseError> {
             }
         }
     });
-    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    // on a thread of its own: its calls block, and would hold up what waits for WeChat
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let serve = move || {
+        runtime.block_on(async {
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => dynoxide::server::serve_on(listener, database).await,
+                Err(error) => tracing::error!(%error, "the database ended: {error}"),
+            }
+        });
+    };
+    std::thread::Builder::new().name("dynamodb".into()).spawn(serve).map_err(failed)?;
     Ok(address)
 }
 

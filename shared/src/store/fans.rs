@@ -362,7 +362,7 @@ fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
         province: text(&info.province),
         city: text(&info.city),
         language: text(&info.language),
-        remark: text(&info.remark),
+        remark: (!info.has_left() && info.subscribe.is_some()).then(|| info.remark.clone()),
         tag_ids: info.tagid_list.clone(),
         created_at: now,
         seen_import: details.import_id.map(str::to_owned),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,6 +16,9 @@ use crate::error::Error;
 const PAGES_KEPT_SECONDS: i64 = 30 * 24 * 3600;
 /// Receipts of pages read at once.
 const PAGES_PER_QUERY: i32 = 500;
+
+/// How often a start looks again whether the import in its way has ended.
+const START_TRIES: u32 = 3;
 
 /// Who resumes an import whose tenant does not want to wait.
 pub const RESUMED_BY_API: &str = "api";
@@ -125,17 +128,19 @@ impl Store {
         let free = Some(("attribute_not_exists(pk)", Attributes::new()));
         let actions =
             vec![put_action(&self.work, lock, free.clone())?, put_action(&self.work, stored, free)?];
-        if self.transact(actions).await? {
-            return Ok(Started::New);
+        for _ in 0..START_TRIES {
+            if self.transact(actions.clone()).await? {
+                return Ok(Started::New);
+            }
+            if let Some(same) = self.import(&import.app_id, &import.id).await? {
+                return Ok(Started::Running(Box::new(same)));
+            }
+            // none where the other one ended meanwhile: then the lock is free
+            if let Some(running) = self.running_import(&import.app_id).await? {
+                return Ok(Started::Running(Box::new(running)));
+            }
         }
-        if let Some(same) = self.import(&import.app_id, &import.id).await? {
-            return Ok(Started::Running(Box::new(same)));
-        }
-        let running = self.running_import(&import.app_id).await?;
-        running.map_or_else(
-            || Err(Error::Store("an import ended just now".into())),
-            |running| Ok(Started::Running(Box::new(running))),
-        )
+        Err(Error::Store("imports of this account end and start all the time".into()))
     }
 
     /// The import that runs or pauses on an account.
@@ -393,24 +398,16 @@ impl Store {
             .set_some("error", error.map(s))
             .remove("paused_until")
             .when("attribute_exists(pk) AND attribute_not_exists(finished_at)", &[]);
-        self.update(&self.work, &keys::import(app_id, id), update).await?;
-        let key = keys::import_running(app_id);
-        let free = self
-            .db
-            .delete_item()
+        let free = Delete::builder()
             .table_name(&self.work)
-            .set_key(Some(key.attributes()))
-            .condition_expression("import_id = :id")
+            .set_key(Some(keys::import_running(app_id).attributes()))
+            .condition_expression("attribute_not_exists(pk) OR import_id = :id")
             .expression_attribute_values(":id", s(id))
-            .send()
-            .await;
-        match free {
-            Ok(_) => Ok(()),
-            Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(())
-            }
-            Err(e) => Err(Error::Store(crate::error::sdk_error(&e))),
-        }
+            .build()
+            .map_err(|e| Error::Store(e.to_string()))?;
+        // together: a crash in between would leave the account locked by an import that nothing ends again
+        let end = update.action(&self.work, &keys::import(app_id, id))?;
+        self.transact(vec![end, TransactWriteItem::builder().delete(free).build()]).await.map(|_| ())
     }
 }
 

@@ -54,6 +54,8 @@ enum Needs {
     Any,
     Verified,
     VerifiedService,
+    /// As [`Needs::Verified`], or a mini program, which has customer-service messages too.
+    VerifiedOrMini,
 }
 
 type Handler = fn(&mut Request<'_>) -> Result<Value, ApiError>;
@@ -119,7 +121,7 @@ const ENDPOINTS: &[Endpoint] = &[
     account("GET", "/cgi-bin/user/info", &[2], Needs::Verified, 500_000, users::info),
     account("POST", "/cgi-bin/user/info/batchget", &[2], Needs::Verified, 500_000, users::batchget),
     account("POST", "/cgi-bin/user/info/updateremark", &[2], Needs::Verified, 10_000, users::update_remark),
-    account("POST", "/cgi-bin/message/custom/send", SERVICE, Needs::Verified, 500_000, messages::send),
+    account("POST", "/cgi-bin/message/custom/send", SERVICE, Needs::VerifiedOrMini, 500_000, messages::send),
     account("POST", "/cgi-bin/message/custom/typing", SERVICE, Needs::Verified, 500_000, messages::typing),
     account(
         "POST",
@@ -345,6 +347,7 @@ fn permit(endpoint: &Endpoint, account: &Account) -> Result<(), ApiError> {
     let able = match endpoint.needs {
         Needs::Any => true,
         Needs::Verified => account.verified() && account.kind != Kind::MiniProgram,
+        Needs::VerifiedOrMini => account.verified() || account.kind == Kind::MiniProgram,
         Needs::VerifiedService => account.verified() && account.kind == Kind::Service,
     };
     if able { Ok(()) } else { Err(ApiError::new(48001)) }
