@@ -19,8 +19,8 @@ use std::{
 
 use run::{Run, tenant_of};
 
-/// Histories of a usual run: a minute and a half on two cores.
-const HISTORIES: u64 = 500;
+/// Histories of a usual run: about three and a half minutes on two cores.
+const HISTORIES: u64 = 1_000;
 const THREADS: u64 = 2;
 
 #[expect(clippy::disallowed_methods, reason = "how a person steers the test, not a setting of the hub")]
