@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Refusal, xml};
+use super::{Refusal, flat, xml};
 
 /// Levels of elements. Real pushes have 5 at most (`MASSSENDJOBFINISH`).
 pub const MAX_DEPTH: usize = 16;
@@ -49,7 +49,11 @@ impl<'a> Element<'a> {
     /// [`Refusal::Malformed`], or [`Refusal::TooLarge`] beyond the bounds above.
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
         let text = text.trim_start_matches('\u{feff}');
-        if text.trim_start().starts_with('{') { Self::from_json(text) } else { xml::parse(text) }
+        match flat::parse(text) {
+            Some(root) => Ok(root),
+            None if text.trim_start().starts_with('{') => Self::from_json(text),
+            None => xml::parse(text),
+        }
     }
 
     fn from_json(text: &str) -> Result<Self, Refusal> {

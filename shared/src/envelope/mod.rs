@@ -6,6 +6,7 @@
 mod aes_key;
 pub mod crypto;
 pub mod element;
+mod flat;
 mod query;
 mod refusal;
 pub mod signature;
@@ -41,8 +42,6 @@ pub struct Opened {
     pub key: KeyUsed,
     /// The decrypted XML or JSON.
     pub plaintext: Vec<u8>,
-    /// `ToUserName` beside the ciphertext: not signed, for logs only.
-    pub to_user_name: Option<String>,
 }
 
 /// What stands beside the ciphertext of an inbound push.
@@ -94,7 +93,7 @@ impl Envelope {
         let encrypted = outer.text_of("Encrypt").ok_or(Refusal::Malformed)?;
         self.verify(query, Some(encrypted))?;
         let (key, plaintext) = self.decrypt(encrypted)?;
-        Ok(Opened { key, plaintext, to_user_name: outer.text_of("ToUserName").map(str::to_owned) })
+        Ok(Opened { key, plaintext })
     }
 
     /// Answers a GET that verifies the URL: the `echostr` to send back, decrypted where it came encrypted.
@@ -131,8 +130,8 @@ impl Envelope {
         let time = timestamp.to_string();
         let signature = signature::sign(&[self.token.expose(), &time, nonce, &encrypted]);
         let mut out = xml::Writer::new(encrypted.len() + nonce.len() + REPLY_FRAME_BYTES);
-        out.text("Encrypt", &encrypted)
-            .text("MsgSignature", &signature)
+        out.verbatim("Encrypt", &encrypted)
+            .verbatim("MsgSignature", &signature)
             .plain("TimeStamp", &time)
             .text("Nonce", nonce);
         out.finish()
@@ -164,7 +163,7 @@ impl Envelope {
             Outer::ToUserName(original_id) => body.text("ToUserName", original_id),
             Outer::AppId(app_id) => body.text("AppId", app_id),
         };
-        body.text("Encrypt", &encrypted);
+        body.verbatim("Encrypt", &encrypted);
         (query, body.finish())
     }
 

@@ -9,8 +9,8 @@ use quick_xml::events::{BytesRef, Event};
 use super::Refusal;
 use super::element::{Element, MAX_DEPTH, MAX_ELEMENTS};
 
-const CDATA_START: &str = "<![CDATA[";
-const CDATA_END: &str = "]]>";
+pub(super) const CDATA_START: &str = "<![CDATA[";
+pub(super) const CDATA_END: &str = "]]>";
 /// Room for the members of a common push, so that they need one allocation.
 const USUAL_MEMBERS: usize = 8;
 
@@ -84,7 +84,7 @@ fn has_control(name: &str) -> bool {
 }
 
 /// [`str::trim`], which most values do not need: those that begin and end with a visible ASCII character.
-fn trim(text: &str) -> &str {
+pub(super) fn trim(text: &str) -> &str {
     match text.as_bytes() {
         [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
         _ => text.trim(),
@@ -221,18 +221,22 @@ impl Writer {
         self.close(name)
     }
 
+    /// A leaf whose value is known to hold no bracket and no control character, such as base64, in CDATA.
+    pub(super) fn verbatim(&mut self, name: &str, value: &str) -> &mut Self {
+        self.open(name);
+        self.0.push_str(CDATA_START);
+        self.0.push_str(value);
+        self.0.push_str(CDATA_END);
+        self.close(name)
+    }
+
     /// A leaf with a text. `]]>` is split over two CDATA sections; control characters, which XML cannot carry
     /// at all, are left out.
     pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
-        self.open(name);
-        self.0.push_str(CDATA_START);
         if may_need_care(value) && value.contains(|c: char| is_illegal(c) || c == ']') {
-            self.0.push_str(&value.replace(is_illegal, "").replace("]]>", "]]]]><![CDATA[>"));
-        } else {
-            self.0.push_str(value);
+            return self.verbatim(name, &value.replace(is_illegal, "").replace("]]>", "]]]]><![CDATA[>"));
         }
-        self.0.push_str(CDATA_END);
-        self.close(name)
+        self.verbatim(name, value)
     }
 
     /// A leaf with a number.
@@ -253,7 +257,7 @@ impl Writer {
     fn tag(&mut self, start: &str, name: &str) -> &mut Self {
         self.0.push_str(start);
         self.0.push_str(name);
-        self.0.push('>');
+        self.0.push_str(">");
         self
     }
 }

@@ -1,0 +1,156 @@
+//! The shape that nearly every push has, `<xml><Name>value</Name>…</xml>`, read without a reader of XML: a push is
+//! opened and read several hundred thousand times a second, of which a general reader would be half.
+//!
+//! It never says that a document is wrong. What it does not know, among it attributes, references, comments,
+//! members with members and mismatched tags, is left to [`super::xml`], whose tree it must equal: the two are
+//! compared in the tests.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
+
+use super::element::{Element, MAX_ELEMENTS};
+use super::xml::{CDATA_END, CDATA_START, trim};
+
+/// Room for the members of a common push, so that they need one allocation.
+const USUAL_MEMBERS: usize = 8;
+
+/// The document's tree, or `None` if it is of any other shape.
+#[must_use]
+pub fn parse(source: &str) -> Option<Element<'_>> {
+    let mut rest = source.strip_prefix("<xml>")?;
+    let mut children = Vec::with_capacity(USUAL_MEMBERS);
+    loop {
+        rest = rest.trim_ascii_start();
+        if let Some(after) = rest.strip_prefix("</xml>") {
+            return after.trim_ascii().is_empty().then_some(Element {
+                name: Cow::Borrowed("xml"),
+                text: Cow::Borrowed(""),
+                children,
+            });
+        }
+        let (name, after) = name(rest)?;
+        let (text, after) = value(after)?;
+        rest = after.strip_prefix("</")?.strip_prefix(name)?.strip_prefix('>')?;
+        if children.len() + 1 >= MAX_ELEMENTS {
+            return None;
+        }
+        children.push(Element {
+            name: Cow::Borrowed(name),
+            text: Cow::Borrowed(trim(text)),
+            children: Vec::new(),
+        });
+    }
+}
+
+/// A start tag without attributes, and what follows it.
+fn name(source: &str) -> Option<(&str, &str)> {
+    let source = source.strip_prefix('<')?;
+    let name = source.get(..memchr(b'>', source.as_bytes())?)?;
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    Some((plain.then_some(name)?, source.get(name.len() + 1..)?))
+}
+
+/// One CDATA section or a text without markup, and what follows it.
+fn value(source: &str) -> Option<(&str, &str)> {
+    let Some(inside) = source.strip_prefix(CDATA_START) else {
+        let text = source.get(..memchr2(b'<', b'&', source.as_bytes())?)?;
+        return Some((text, source.get(text.len()..)?));
+    };
+    let mut from = 0;
+    loop {
+        let end = from + memchr(b']', inside.as_bytes().get(from..)?)?;
+        if let Some(after) = inside.get(end..)?.strip_prefix(CDATA_END) {
+            return Some((inside.get(..end)?, after));
+        }
+        from = end + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::xml;
+    use super::*;
+
+    #[test]
+    fn the_common_shape_is_read_here_and_every_other_is_left_to_the_general_reader() {
+        for (what, source, here) in [
+            ("CDATA and bare text", "<xml><A><![CDATA[x]]></A>\n<B>1</B></xml>", true),
+            ("brackets in CDATA", "<xml><A><![CDATA[]]]a]>]]></A></xml>", true),
+            ("markup and blanks in CDATA", "<xml><A><![CDATA[ <b>&amp; ]]></A></xml>\n", true),
+            ("control characters", "<xml><A><![CDATA[a\u{0}\u{1}]]></A></xml>", true),
+            ("nothing", "<xml></xml>", true),
+            ("no root", "", false),
+            ("a declaration", "<?xml version=\"1.0\"?><xml><A>1</A></xml>", false),
+            ("a document type", "<!DOCTYPE xml><xml><A>1</A></xml>", false),
+            ("an attribute", "<xml><A b=\"1\">1</A></xml>", false),
+            ("a member with members", "<xml><A><B>1</B></A></xml>", false),
+            ("an empty tag", "<xml><A/></xml>", false),
+            ("a reference", "<xml><A>&lt;</A></xml>", false),
+            ("a comment", "<xml><!-- 1 --><A>1</A></xml>", false),
+            ("two CDATA sections", "<xml><A><![CDATA[a]]><![CDATA[b]]></A></xml>", false),
+            ("text beside members", "<xml>a<A>1</A></xml>", false),
+            ("a wrong end", "<xml><A>1</B></xml>", false),
+            ("no end", "<xml><A>1</A>", false),
+            ("something after the end", "<xml><A>1</A></xml>a", false),
+        ] {
+            assert_eq!(parse(source).is_some(), here, "{what}");
+        }
+        let members = |count: usize| format!("<xml>{}</xml>", "<A></A>".repeat(count));
+        assert!(parse(&members(MAX_ELEMENTS - 1)).is_some());
+        assert!(parse(&members(MAX_ELEMENTS)).is_none(), "the general reader refuses it");
+    }
+
+    /// Pieces of documents, so that a random row of them is often nearly right.
+    fn piece() -> impl Strategy<Value = String> {
+        let fixed = [
+            "<xml>",
+            "</xml>",
+            "<A>",
+            "</A>",
+            "<B>",
+            "</B>",
+            "<A/>",
+            "<![CDATA[",
+            "]]>",
+            "]",
+            "<A>1</A>",
+            "&amp;",
+            "&",
+            "\n",
+            " ",
+            "\u{a0}",
+            "\u{0}",
+            "<A >",
+            "<",
+            ">",
+            "<B><![CDATA[x]]></B>",
+            "<!-- -->",
+            "你",
+        ];
+        prop_oneof![
+            4 => prop::sample::select(fixed.map(str::to_owned).to_vec()),
+            1 => "[a-z&<>\\]]{0,3}",
+            2 => "[a-z<>&\\] \u{85}\u{3000}]{0,6}".prop_map(|value| format!("<A><![CDATA[{value}]]></A>")),
+            2 => "[a-z&>\\] \u{85}\u{3000}]{0,6}".prop_map(|value| format!("<B>{value}</B>")),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn what_is_read_here_is_what_the_general_reader_reads(
+            pieces in prop::collection::vec(piece(), 0..8),
+            whole in any::<bool>(),
+        ) {
+            let inside = pieces.concat();
+            let source = if whole { format!("<xml>{inside}</xml>") } else { inside };
+            if let Some(root) = parse(&source) {
+                prop_assert_eq!(Ok(root), xml::parse(&source));
+            }
+        }
+    }
+}
