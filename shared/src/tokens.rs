@@ -53,6 +53,12 @@ impl Why<'_> {
 /// # Errors
 /// [`Error::NoTicket`] before the first ticket; [`Error::WeChat`]; [`Error::Store`].
 pub async fn component(app: &App, why: Why<'_>) -> Result<Secret, Error> {
+    if matches!(why, Why::Use) {
+        let lately = app.store.component_lately().await?.token;
+        if let Some(token) = lately.filter(|t| !why.wants(Some(t), app.clock.unix())) {
+            return Ok(token.token);
+        }
+    }
     for step in 0..WAIT_STEPS {
         let current = app.store.component().await?;
         if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), app.clock.unix())) {

@@ -65,12 +65,15 @@ pub(crate) async fn complete(
         Err(Error::WeChat(error))
             if matches!(error.class(), ErrcodeClass::Caller | ErrcodeClass::Permanent) =>
         {
-            tracing::warn!(errcode = error.errcode(), "an authorization code was refused: {error}");
             match known {
+                // the other messenger was faster, as one always is
                 Some(app_id) if app.store.authorizer(app_id).await?.is_some() => {
                     (app_id.to_owned(), Vec::new())
                 }
-                _ => return Ok(Outcome::BadCode),
+                _ => {
+                    tracing::info!(errcode = error.errcode(), "an authorization code was refused: {error}");
+                    return Ok(Outcome::BadCode);
+                }
             }
         }
         Err(error) => return Err(error),

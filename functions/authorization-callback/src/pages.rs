@@ -74,7 +74,7 @@ pub(crate) async fn bind(State(app): State<Arc<App>>, Path(id): Path<String>) ->
         Ok(None) => return unknown(),
         Err(error) => return unavailable(&error, None),
     };
-    if let Some(ended) = ended(&app, &binding) {
+    if let Some(ended) = ended(&app, &binding).await {
         return ended;
     }
     let urls = match authorize_urls(&app, &binding).await {
@@ -139,7 +139,7 @@ pub(crate) async fn returned(State(app): State<Arc<App>>, Query(query): Query<Re
         Ok(None) => return unknown(),
         Err(error) => return unavailable(&error, None),
     };
-    if let Some(ended) = ended(&app, &binding) {
+    if let Some(ended) = ended(&app, &binding).await {
         return ended;
     }
     let retry = format!("{}/bind/{}", app.config.public_url, binding.id);
@@ -147,7 +147,7 @@ pub(crate) async fn returned(State(app): State<Arc<App>>, Query(query): Query<Re
         return bad_code(&binding, &retry);
     };
     match complete(&app, &binding.tenant_id, Some(&binding.id), &Secret::new(code), None).await {
-        Ok(Outcome::Bound { .. }) => bound(binding.return_url.as_deref()),
+        Ok(Outcome::Bound { app_id }) => bound(&app, Some(&app_id), binding.return_url.as_deref()).await,
         Ok(Outcome::Refused { reason, .. }) => refused(reason, binding.return_url.as_deref()),
         Ok(Outcome::BadCode) => wait_for_event(&app, &binding, &retry).await,
         Err(Error::NoTicket) => no_ticket(),
@@ -163,7 +163,7 @@ async fn wait_for_event(app: &App, binding: &Binding, retry: &str) -> Response {
     for _ in 0..WAIT_STEPS {
         match app.store.binding_by_link(&binding.id).await {
             Ok(Some(now)) => {
-                if let Some(page) = ended(app, &now) {
+                if let Some(page) = ended(app, &now).await {
                     return page;
                 }
                 if now.event_at.is_none() {
@@ -179,11 +179,11 @@ async fn wait_for_event(app: &App, binding: &Binding, retry: &str) -> Response {
 }
 
 /// The page of a binding that is over.
-fn ended(app: &App, binding: &Binding) -> Option<Response> {
+async fn ended(app: &App, binding: &Binding) -> Option<Response> {
     let back = binding.return_url.as_deref();
     match binding.status_at(app.clock.now()) {
         BindingStatus::Pending => None,
-        BindingStatus::Bound => Some(bound(back)),
+        BindingStatus::Bound => Some(bound(app, binding.app_id.as_deref(), back).await),
         BindingStatus::Refused => Some(refused(binding.reason.as_deref().unwrap_or(""), back)),
         BindingStatus::Expired => Some(
             ResultPage {
@@ -199,9 +199,19 @@ fn ended(app: &App, binding: &Binding) -> Option<Response> {
     }
 }
 
-fn bound(return_url: Option<&str>) -> Response {
+/// Names the account: an administrator of several sees whether it was the right one.
+async fn bound(app: &App, app_id: Option<&str>, return_url: Option<&str>) -> Response {
+    let entry = match app_id {
+        Some(app_id) => app.store.account_entry(app_id).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the account's name could not be read: {error}");
+            None
+        }),
+        None => None,
+    };
+    let name = entry.as_ref().map(|entry| entry.account.name.as_str()).filter(|name| !name.is_empty());
+    let name = name.unwrap_or("The account");
     ResultPage {
-        title: "The account is bound",
+        title: &format!("{name} is bound"),
         text: "Its followers are being imported now. You can close this page.",
         good: true,
         code: None,

@@ -18,9 +18,10 @@ pub struct Allowance {
 
 /// After a message of the fan.
 pub const MESSAGE: Allowance = Allowance { secs: 48 * 3600, sends: 5 };
-/// After a click on a menu item that pushes an event (click, scancode_push, scancode_waitmsg).
+/// After a click on a menu item that pushes an event (click, scancode_push, scancode_waitmsg), and after a scan of a
+/// parameter QR code by a follower.
 pub const MENU: Allowance = Allowance { secs: 60, sends: 3 };
-/// After a follow or a scan of a parameter QR code.
+/// After a follow, by a QR code or not.
 pub const FOLLOW: Allowance = Allowance { secs: 60, sends: 3 };
 
 /// What opened an allowance.
@@ -29,9 +30,9 @@ pub const FOLLOW: Allowance = Allowance { secs: 60, sends: 3 };
 pub enum WindowKind {
     /// A message of the fan.
     Message,
-    /// A menu click.
+    /// A menu click or a scan.
     Menu,
-    /// A follow or a scan.
+    /// A follow.
     Follow,
 }
 

@@ -11,8 +11,14 @@ use crate::{error::Error, ids, model::token::Due, secret::Secret};
 
 /// How long a refresher may take before another takes over, seconds. Longer than WeChat's call may last.
 pub const LEASE_SECONDS: i64 = 20;
+/// How long an instance uses the component token that it read, seconds: a batch of 25 accounts reads it once.
+/// One that was replaced meanwhile is refused by WeChat, and then it is read anew.
+const COMPONENT_CACHE_SECONDS: i64 = 5;
 /// Accounts looked up in one index page.
 const DUE_PAGE: i32 = 1_000;
+
+/// The component's credentials lately read: (what, until).
+pub type ComponentCache = tokio::sync::Mutex<Option<(ComponentCredentials, i64)>>;
 
 /// A token with its life.
 #[derive(Debug, Clone, Deserialize)]
@@ -89,6 +95,23 @@ impl Store {
         Ok(self.get(&self.credentials, &keys::component()).await?.unwrap_or_default())
     }
 
+    /// As [`Store::component`], but up to 5 s old. Who comes while it is being read waits for that read.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn component_lately(&self) -> Result<ComponentCredentials, Error> {
+        let mut cache = self.component_cache.lock().await;
+        let now = self.clock.unix();
+        if let Some((credentials, until)) = &*cache
+            && now < *until
+        {
+            return Ok(credentials.clone());
+        }
+        let credentials = self.component().await?;
+        *cache = Some((credentials.clone(), now + COMPONENT_CACHE_SECONDS));
+        Ok(credentials)
+    }
+
     /// Keeps a ticket unless a newer one is there.
     ///
     /// # Errors
@@ -144,7 +167,9 @@ impl Store {
     /// [`Error::Store`].
     pub async fn keep_component_token(&self, owner: &str, token: &Token) -> Result<bool, Error> {
         let update = successor(Update::new(), token).when("lease_owner = :me", &[(":me", s(owner))]);
-        Ok(self.update(&self.credentials, &keys::component(), update).await?.done())
+        let kept = self.update(&self.credentials, &keys::component(), update).await?.done();
+        *self.component_cache.lock().await = None;
+        Ok(kept)
     }
 
     /// Replaces an account's token and its refresh token, if the lease is still `owner`'s. `due` is [`None`]

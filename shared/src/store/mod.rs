@@ -28,6 +28,7 @@ pub struct Store {
     pub(crate) work: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) account_cache: accounts::Cache,
+    pub(crate) component_cache: credentials::ComponentCache,
     pub(crate) key_cache: tenants::Cache,
 }
 
@@ -44,6 +45,7 @@ impl Store {
             work: resources.work_table.clone(),
             clock,
             account_cache: accounts::Cache::default(),
+            component_cache: credentials::ComponentCache::default(),
             key_cache: tenants::Cache::default(),
         }
     }

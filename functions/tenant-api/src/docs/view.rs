@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 /// Deeper schemas than this are shown as `…`.
 const MAX_DEPTH: usize = 6;
-const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// The page.
 #[derive(Template)]

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     guard::Caller,
-    params::{Body, Path},
+    params::{Body, Path, time},
 };
 
 /// How long a link lives.
@@ -84,7 +84,7 @@ pub async fn create_binding(
     if new.return_url.as_deref().is_some_and(|url| !is_web_url(url)) {
         return Err(Problem::invalid("return_url: must be an http or https URL"));
     }
-    let now = app.clock.now();
+    let now = time(app.clock.unix());
     let binding = Binding {
         id: caller.new_id(&app, "bnd"),
         tenant_id: caller.tenant,
