@@ -92,8 +92,7 @@ fn a_forged_request_is_refused_with_the_status_of_its_fault() {
         let refusal = ours.open(&query, body.as_bytes()).expect_err(what);
         assert_eq!(refusal.status(), status, "{what}: {refusal}");
     }
-    let opened = ours.open(&query, body.as_bytes()).unwrap();
-    assert_eq!((opened.key, opened.to_user_name.as_deref()), (KeyUsed::Current, Some("gh_7b1c9d2e4f60")));
+    assert_eq!(ours.open(&query, body.as_bytes()).unwrap().key, KeyUsed::Current);
     let before = envelope_of("wx00c0ffee00c0ffee", "hubToken2025", PREVIOUS, None);
     let (query, body) = pushed(&before, MESSAGE.as_bytes());
     assert_eq!(ours.open(&query, body.as_bytes()).unwrap().key, KeyUsed::Previous);

@@ -83,6 +83,9 @@ fn what_may_not_be_bound_is_refused_with_its_reason() {
             );
             assert_eq!(binding["app_id"], account.app_id.as_str(), "{what}");
             assert!(page.content_type.starts_with("text/html"), "{what}: {page:?}");
+            if reason.is_none() {
+                assert!(page.text.contains(&account.name), "{what}: the page names the account: {page:?}");
+            }
             let shown = tenant.api.get(&format!("/v1/accounts/{}", account.app_id)).await.status;
             assert_eq!(shown, if reason.is_some() { 404 } else { 200 }, "{what}");
         }

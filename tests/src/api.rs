@@ -27,6 +27,8 @@ pub struct Answer {
     pub content_type: String,
     /// Its `Location`.
     pub location: Option<String>,
+    /// Its `WWW-Authenticate`.
+    pub challenge: Option<String>,
     /// Its body.
     pub text: String,
 }
@@ -40,7 +42,8 @@ impl Answer {
         let response = request.send().await?;
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let (content_type, location) = (header("content-type").unwrap_or_default(), header("location"));
-        Ok(Self { status: response.status(), content_type, location, text: response.text().await? })
+        let (status, challenge) = (response.status(), header("www-authenticate"));
+        Ok(Self { status, content_type, location, challenge, text: response.text().await? })
     }
 
     /// The body as JSON.
@@ -57,10 +60,11 @@ impl Answer {
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Checks that it is a problem (RFC 9457) with this status and code.
+    /// Checks that it is a problem (RFC 9457) with this status and code; a 401 names its scheme (RFC 9110).
     #[track_caller]
     pub fn expect_problem(&self, status: u16, code: &str) {
         assert_eq!(self.content_type, "application/problem+json", "{self:?}");
+        assert_eq!(self.challenge.as_deref(), (status == 401).then_some("Bearer"), "{self:?}");
         let problem = self.expect(status);
         for member in ["type", "title", "detail"] {
             assert!(problem[member].is_string(), "no {member}: {self:?}");

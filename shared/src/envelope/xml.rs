@@ -257,7 +257,7 @@ impl Writer {
     fn tag(&mut self, start: &str, name: &str) -> &mut Self {
         self.0.push_str(start);
         self.0.push_str(name);
-        self.0.push_str(">");
+        self.0.push('>');
         self
     }
 }
