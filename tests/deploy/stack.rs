@@ -20,7 +20,7 @@ pub async fn deploy(emulator: &Emulator, bootstraps: &Path, wechat: &str) -> Str
     });
     let secret = json!({"Name": "oahub", "SecretString": secret.to_string()});
     emulator.target("secretsmanager", "secretsmanager.CreateSecret", &secret).await;
-    let body = changed(wechat);
+    let body = changed(&emulator.url, wechat);
     settled(emulator, "CreateStack", &body, "https://not.known.yet").await;
     let resources = emulator.query("cloudformation", "DescribeStackResources", &[("StackName", STACK)]).await;
     let api = member(&resources, "HttpApi");
@@ -40,8 +40,8 @@ pub async fn remove(emulator: &Emulator) {
     .await;
 }
 
-/// template.yaml, but for where the code is, where WeChat is, and that this PublicUrl is not https.
-fn changed(wechat: &str) -> String {
+/// template.yaml, but for where the code, WeChat, DynamoDB and SQS are, and that this PublicUrl is not https.
+fn changed(emulator: &str, wechat: &str) -> String {
     let mut text = String::new();
     for line in template::TEMPLATE.lines() {
         let line = match line.split_once("CodeUri: functions/") {
@@ -53,6 +53,9 @@ fn changed(wechat: &str) -> String {
         if line.starts_with("        OAHUB_PUBLIC_URL:") {
             for name in ["API", "MP", "OPEN"] {
                 text.push_str(&format!("        OAHUB_WECHAT_{name}_URL: {wechat}\n"));
+            }
+            for name in ["DYNAMODB", "SQS"] {
+                text.push_str(&format!("        AWS_ENDPOINT_URL_{name}: {emulator}\n"));
             }
         }
     }
