@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use local::template::{EventSpec, QueueSpec, TEMPLATE, parse};
 use shared::config::SETTINGS;
 
 fn root() -> PathBuf {
@@ -64,8 +65,61 @@ fn every_queue_mapping_reports_item_failures_and_every_queue_has_dead_letters() 
     let mappings = template.matches("Type: SQS\n").count();
     assert!(mappings > 0);
     assert_eq!(mappings, template.matches("FunctionResponseTypes: [ReportBatchItemFailures]").count());
-    let queues = template.matches("Type: AWS::SQS::Queue\n").count();
-    assert_eq!(queues, 2 * template.matches("RedrivePolicy:").count(), "a queue without dead letters");
+    let template = parse(TEMPLATE).unwrap();
+    let attribute = |queue: &QueueSpec, name: &str| queue.attributes.get(name).cloned();
+    let mut mapped = 0;
+    for function in &template.functions {
+        for event in &function.events {
+            let EventSpec::Sqs { queue: name, .. } = event else { continue };
+            mapped += 1;
+            let queue = template.queues.iter().find(|q| q.logical_id == *name).unwrap();
+            assert!(attribute(queue, "RedrivePolicy").is_some(), "{name} has no dead letters");
+            let hidden: u64 = attribute(queue, "VisibilityTimeout").unwrap().parse().unwrap();
+            let least = 6 * function.timeout.as_secs();
+            assert!(hidden >= least, "{name} hides a batch for {hidden} s, less than six times the timeout");
+        }
+    }
+    assert_eq!(mapped, mappings);
+    for queue in template.queues.iter().filter(|q| q.logical_id.ends_with("DeadLetters")) {
+        let (name, days) = (&queue.logical_id, attribute(queue, "MessageRetentionPeriod"));
+        assert_eq!(days.as_deref(), Some("1209600"), "{name} does not keep its messages for two weeks");
+    }
+}
+
+#[test]
+fn the_template_deploys_to_any_partition_and_holds_no_secret() {
+    let template = read("template.yaml");
+    for line in template.lines() {
+        assert!(!line.contains("arn:aws"), "a partition is spelled: {line}");
+        let host = line.contains("amazonaws.com")
+            && !line.contains("Principal:")
+            && !line.contains("com.amazonaws.");
+        assert!(!host, "a host is spelled: {line}");
+    }
+    let secrets: Vec<_> = template
+        .lines()
+        .filter(|line| line.contains("OAHUB_COMPONENT_") || line.contains("OAHUB_ADMIN_KEY"))
+        .collect();
+    assert_eq!(secrets.len(), 6);
+    for line in secrets {
+        assert!(
+            line.contains("{{resolve:secretsmanager:${SecretsId}:"),
+            "a secret is given in the open: {line}"
+        );
+    }
+    assert!(
+        template.contains("    KmsKeyArn: !GetAtt Key.Arn\n"),
+        "functions' variables are readable without the key"
+    );
+    for package in fs::read_dir(root().join("functions")).unwrap() {
+        let package = package.unwrap().file_name().into_string().unwrap();
+        let build = format!("BuildProperties: {{ Binary: bootstrap-{package} }}");
+        assert!(template.contains(&build), "sam build would not find the binary of {package}");
+        assert!(
+            read(&format!("functions/{package}/Cargo.toml"))
+                .contains(&format!("name = \"bootstrap-{package}\""))
+        );
+    }
 }
 
 #[test]

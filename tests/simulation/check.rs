@@ -119,6 +119,8 @@ pub fn once(run: &Run) {
 pub fn nothing_forbidden(run: &Run) {
     let complaints = run.world.complaints.lock().unwrap().clone();
     assert!(complaints.is_empty(), "promise 3: {complaints:?}");
+    let refused = run.world.base.usage.refused.lock().unwrap().clone();
+    assert!(refused.is_empty(), "template.yaml gives too little: {refused:?}");
     let complaints = run.world.base.flights.complaints();
     assert!(complaints.is_empty(), "promise 4: {complaints:?}");
 }

@@ -8,6 +8,7 @@
 mod check;
 mod found;
 mod ops;
+mod rights;
 mod run;
 #[path = "../src/world/mod.rs"]
 mod world;

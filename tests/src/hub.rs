@@ -111,6 +111,20 @@ impl Hub {
     async fn made(room: Option<SemaphorePermit<'static>>) -> Self {
         let url = format!("http://127.0.0.1:{}", free_port());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::beside(listener, url, room)
+    }
+
+    /// One that runs somewhere else, at `url`, and knows the WeChat that listens here.
+    #[must_use]
+    pub fn deployed(listener: tokio::net::TcpListener, url: String) -> Self {
+        Self::beside(listener, url, None)
+    }
+
+    fn beside(
+        listener: tokio::net::TcpListener,
+        url: String,
+        room: Option<SemaphorePermit<'static>>,
+    ) -> Self {
         let wechat_url = format!("http://{}", listener.local_addr().unwrap());
         let wechat = Simulator::new(Parts {
             component: component(),

@@ -9,6 +9,7 @@
 //! | [`mapping`] | Lambda's event source mappings |
 //! | [`schedule`] | EventBridge Scheduler |
 //! | [`functions`] | Lambda: which package is behind which function |
+//! | [`rights`] | IAM |
 //! | [`options`], [`settings`] | the command line, and the environment that functions see |
 //! | [`system`] | all of it, started and stopped |
 
@@ -17,6 +18,7 @@ pub mod functions;
 pub mod gateway;
 pub mod mapping;
 pub mod options;
+pub mod rights;
 pub mod routes;
 pub mod schedule;
 pub mod settings;

@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use shared::{
     app::{App, AwsClients, Parts},
     clock::SystemClock,
-    config::{ConfigError, Resources},
+    config::{Config, ConfigError, Resources},
     random::{Rand, Random},
     wechat::http::HttpTransport,
 };
@@ -20,6 +20,7 @@ use crate::{
     gateway::{self, Gateway, Target},
     mapping::{self, Mapping},
     options::{Options, WeChat},
+    rights::guard,
     routes::Routes,
     schedule,
     settings::{self, Addresses},
@@ -122,8 +123,7 @@ impl System {
             transport: Arc::new(HttpTransport::new()),
             aws: aws.clone(),
         };
-        let app = App::new(config, parts)?;
-        serve_functions(&template, &app, options, listener, &aws, &stopped, &mut tasks)?;
+        serve_functions(&template, &config, &parts, options, listener, &stopped, &mut tasks)?;
         if let (Some(listener), Some(simulator)) = (simulated, simulator) {
             let until = wait(stopped.clone());
             tasks.spawn(async move {
@@ -154,16 +154,28 @@ impl System {
 
 fn serve_functions(
     template: &Template,
-    app: &Arc<App>,
+    config: &Config,
+    parts: &Parts,
     options: &Options,
     listener: TcpListener,
-    aws: &AwsClients,
     stopped: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), StartError> {
     let mut routes = Routes::default();
+    let http = aws_smithy_http_client::Builder::new().build_http();
     for spec in &template.functions {
-        let function = functions::of(&spec.code_uri, app).ok_or_else(|| {
+        // each has a process, caches and rights of its own, as on AWS
+        let aws = guard::clients(&spec.name, &spec.rights, &http, &parts.aws);
+        let app = App::new(
+            config.clone(),
+            Parts {
+                clock: Arc::clone(&parts.clock),
+                random: Arc::clone(&parts.random),
+                transport: Arc::clone(&parts.transport),
+                aws: aws.clone(),
+            },
+        )?;
+        let function = functions::of(&spec.code_uri, &app).ok_or_else(|| {
             StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri))
         })?;
         let target = Target { name: spec.name.clone(), function, timeout: spec.timeout };
@@ -189,7 +201,7 @@ fn serve_functions(
             }
         }
     }
-    let gateway = Gateway { routes, clock: Arc::clone(&app.clock), random: Arc::clone(&app.random) };
+    let gateway = Gateway { routes, clock: Arc::clone(&parts.clock), random: Arc::clone(&parts.random) };
     let service = gateway::router(Arc::new(gateway)).into_make_service_with_connect_info::<SocketAddr>();
     let until = wait(stopped.clone());
     tasks.spawn(async move {
@@ -201,7 +213,7 @@ fn serve_functions(
 }
 
 fn simulator(
-    config: &shared::config::Config,
+    config: &Config,
     gateway: SocketAddr,
     options: &Options,
     random: Arc<dyn Random>,
@@ -219,7 +231,7 @@ fn simulator(
     Ok(simulator)
 }
 
-/// Credentials that the embedded services do not look at.
+/// Clients without a function: they may do all. Nobody looks at the credentials.
 fn clients(resources: &Resources) -> AwsClients {
     AwsClients::new(resources, Credentials::new("local", "local", None, None, "local"))
 }

@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_yaml_ng::{Mapping, Value};
 use thiserror::Error;
 
+use crate::rights::{Rights, policy};
+
 /// The template that the binary was built with.
 pub const TEMPLATE: &str = include_str!("../../../template.yaml");
 
@@ -42,6 +44,8 @@ pub struct FunctionSpec {
     pub timeout: Duration,
     /// What calls it.
     pub events: Vec<EventSpec>,
+    /// What it may do to tables and queues.
+    pub rights: Rights,
 }
 
 /// What calls a function.
@@ -129,7 +133,7 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
         let properties = map(resource, "Properties").cloned().unwrap_or_default();
         match text_of(resource, "Type") {
             Some("AWS::Serverless::Function") => {
-                template.functions.push(function(name, &properties, default_timeout)?);
+                template.functions.push(function(name, &properties, resources, default_timeout)?);
             }
             Some("AWS::DynamoDB::Table") => template.tables.push(table(name, &properties)?),
             Some("AWS::SQS::Queue") => template.queues.push(queue(name, &properties, resources)),
@@ -150,7 +154,12 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
     Ok(template)
 }
 
-fn function(name: &str, properties: &Mapping, default_timeout: u64) -> Result<FunctionSpec, TemplateError> {
+fn function(
+    name: &str,
+    properties: &Mapping,
+    resources: &Mapping,
+    default_timeout: u64,
+) -> Result<FunctionSpec, TemplateError> {
     let code_uri = properties.get("CodeUri").and_then(Value::as_str);
     let timeout = properties.get("Timeout").and_then(Value::as_u64).unwrap_or(default_timeout);
     let mut events = Vec::new();
@@ -190,7 +199,18 @@ fn function(name: &str, properties: &Mapping, default_timeout: u64) -> Result<Fu
         });
     }
     let code_uri = code_uri.ok_or_else(|| wrong(format!("{name} has no CodeUri")))?.to_owned();
-    Ok(FunctionSpec { name: name.to_owned(), code_uri, timeout: Duration::from_secs(timeout), events })
+    let role = properties.get("Role").and_then(|r| tagged(r, "GetAtt")).and_then(|r| r.strip_suffix(".Arn"));
+    let role = role.and_then(|role| resources.get(role)).and_then(|role| map(role, "Properties"));
+    // without a role of its own, SAM would add rights that nobody reads here
+    let role = role.ok_or_else(|| wrong(format!("{name} has no Role of this template")))?;
+    let rights = policy::rights(role).map_err(|why| wrong(format!("{name}'s role: {why}")))?;
+    Ok(FunctionSpec {
+        name: name.to_owned(),
+        code_uri,
+        timeout: Duration::from_secs(timeout),
+        events,
+        rights,
+    })
 }
 
 /// `rate(5 minutes)`.

@@ -10,6 +10,7 @@
 //! | [`queues`] | event source mappings: between a queue and a function |
 //! | [`api`] | a tenant's program |
 //! | [`flights`] | token refreshes, of which never two are in flight |
+//! | [`usage`] | IAM, which notes what it is asked |
 
 pub mod api;
 pub mod chaos;
@@ -17,6 +18,7 @@ pub mod dynamo;
 pub mod flights;
 pub mod hub;
 pub mod queues;
+pub mod usage;
 pub mod wire;
 
 use std::{
@@ -34,7 +36,7 @@ use local::{
     functions,
     routes::Routes,
     sqs::Sqs,
-    template::{self, EventSpec, Template},
+    template::{self, EventSpec, FunctionSpec, Template},
 };
 use serde_json::{Value, json};
 use shared::{
@@ -50,6 +52,7 @@ use wechat_simulator::{Simulator, crypto::AesKey};
 use chaos::{Chaos, Dice};
 use flights::Flights;
 use hub::{Hub, Landed};
+use usage::Usage;
 use wire::{Seen, Wire};
 
 /// The operator's key.
@@ -84,6 +87,8 @@ pub struct Base {
     pub sim: OnceLock<Simulator>,
     /// Token refreshes.
     pub flights: Flights,
+    /// Rights.
+    pub usage: Usage,
     /// When an account was last bound or unbound.
     pub changed_at: Mutex<BTreeMap<String, i64>>,
     clock: Arc<dyn Clock>,
@@ -169,6 +174,7 @@ impl World {
             chaos: Chaos::new(seed ^ 3),
             sim: OnceLock::new(),
             flights: Flights::new(Arc::clone(&clock)),
+            usage: Usage::new(&template),
             changed_at: Mutex::default(),
             clock: Arc::clone(&clock),
         });
@@ -202,7 +208,7 @@ impl World {
 
     /// Makes the tables.
     pub async fn create_tables(&self) {
-        let clients = Wire::new(&self.base).clients();
+        let clients = Wire::new(&self.base, usage::OPERATOR).clients();
         local::database::create_tables(&clients.dynamodb, &self.template.tables).await.unwrap();
     }
 
@@ -227,7 +233,7 @@ impl World {
         self.running.fetch_add(1, Ordering::SeqCst);
         let spec = self.template.functions.iter().find(|f| f.name == name).unwrap();
         let warm = self.warm.lock().unwrap().get_mut(name).and_then(Vec::pop);
-        let instance = warm.unwrap_or_else(|| self.start(&spec.code_uri));
+        let instance = warm.unwrap_or_else(|| self.start(spec));
         instance.wire.begin();
         let answer = tokio::select! {
             biased;
@@ -250,8 +256,8 @@ impl World {
         self.warm.lock().unwrap().clear();
     }
 
-    fn start(&self, code_uri: &str) -> Instance {
-        let wire = Wire::new(&self.base);
+    fn start(&self, spec: &FunctionSpec) -> Instance {
+        let wire = Wire::new(&self.base, &spec.name);
         let parts = Parts {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
@@ -259,7 +265,7 @@ impl World {
             aws: wire.clients(),
         };
         let app = App::new(self.config.clone(), parts).unwrap();
-        Instance { function: functions::of(code_uri, &app).unwrap(), wire }
+        Instance { function: functions::of(&spec.code_uri, &app).unwrap(), wire }
     }
 
     /// Whether the account is bound now.

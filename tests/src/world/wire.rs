@@ -19,6 +19,7 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use futures::future::BoxFuture;
+use local::rights::guard;
 use shared::{
     app::AwsClients,
     wechat::transport::{Method, Request, Response, Transport, TransportError},
@@ -41,6 +42,8 @@ pub struct Seen {
 /// The wire of one instance.
 pub struct Wire {
     base: Arc<Base>,
+    /// Whose it is, and so what it may do.
+    function: String,
     seen: Mutex<Seen>,
     dead: AtomicBool,
     death: Notify,
@@ -48,9 +51,10 @@ pub struct Wire {
 
 impl Wire {
     /// A new instance's.
-    pub fn new(base: &Arc<Base>) -> Arc<Self> {
+    pub fn new(base: &Arc<Base>, function: &str) -> Arc<Self> {
         Arc::new(Self {
             base: Arc::clone(base),
+            function: function.to_owned(),
             seen: Mutex::default(),
             dead: AtomicBool::new(false),
             death: Notify::new(),
@@ -117,6 +121,9 @@ impl Wire {
 
     async fn aws(&self, target: String, body: Vec<u8>) -> Result<HttpResponse, ConnectorError> {
         self.alive().await;
+        if let Err(what) = self.base.usage.check(&self.function, &target, &body) {
+            return guard::refusal(&target, &self.function, &what);
+        }
         let (service, operation) = target.split_once('.').unwrap();
         let dynamodb = service.starts_with("DynamoDB");
         {

@@ -1,0 +1,83 @@
+//! Between a function's SDK and the services: what the function may not do is answered as IAM answers, and never sent.
+
+use std::{fmt, sync::Arc};
+
+use aws_smithy_runtime_api::client::{
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::body::SdkBody;
+use serde_json::json;
+use shared::app::AwsClients;
+
+use super::Rights;
+
+/// The SDK's clients of one function, which refuse what its rights do not hold.
+#[must_use]
+pub fn clients(
+    function: &str,
+    rights: &Rights,
+    http: &(impl HttpClient + Clone + 'static),
+    aws: &AwsClients,
+) -> AwsClients {
+    let guard = Guard { who: Arc::new((function.to_owned(), rights.clone())), inner: http.clone() };
+    let dynamodb = aws.dynamodb.config().to_builder().http_client(guard.clone());
+    let sqs = aws.sqs.config().to_builder().http_client(guard);
+    AwsClients {
+        dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+        sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
+    }
+}
+
+#[derive(Clone)]
+struct Guard<T> {
+    who: Arc<(String, Rights)>,
+    inner: T,
+}
+
+impl<T> fmt::Debug for Guard<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guard of {}", self.who.0)
+    }
+}
+
+impl<T: HttpClient + Clone> HttpClient for Guard<T> {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Guard { who: Arc::clone(&self.who), inner })
+    }
+}
+
+impl HttpConnector for Guard<SharedHttpConnector> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (function, rights) = &*self.who;
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        match rights.check(target, request.body().bytes().unwrap_or_default()) {
+            Ok(_) => self.inner.call(request),
+            Err(what) => {
+                tracing::error!(function, what, "template.yaml does not allow {function}: {what}");
+                HttpConnectorFuture::ready(refusal(target, function, &what))
+            }
+        }
+    }
+}
+
+/// The answer of a service whose caller lacks a right.
+///
+/// # Errors
+/// None in practice: the status is one.
+pub fn refusal(target: &str, function: &str, what: &str) -> Result<HttpResponse, ConnectorError> {
+    let status = if target.starts_with("AmazonSQS") { 403 } else { 400 };
+    let status = status.try_into().map_err(|_| ConnectorError::other("no status".into(), None))?;
+    let message = format!("User: {function} is not authorized to perform: {what}");
+    let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "Message": message, "message": message});
+    let mut response = HttpResponse::new(status, SdkBody::from(body.to_string()));
+    response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+    Ok(response)
+}

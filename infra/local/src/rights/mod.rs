@@ -1,0 +1,47 @@
+//! What `template.yaml` allows each function: read from its role, asked before each request, as IAM does on AWS.
+//! A right that was forgotten shows here first.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`policy`] | the rights in a role's statements |
+//! | [`request`] | the rights that a request of the SDK takes |
+//! | [`guard`] | refuses what is not allowed, between a function's SDK and the services |
+
+pub mod guard;
+pub mod policy;
+pub mod request;
+
+use std::{collections::BTreeSet, fmt};
+
+/// One action on one table, index or queue.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// In IAM's words: `dynamodb:Query`.
+    pub action: String,
+    /// Logical id of a table or queue; an index is `CustomersTable/index/people`.
+    pub resource: String,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.action, self.resource)
+    }
+}
+
+/// All that a function may do to tables and queues.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights(pub BTreeSet<Right>);
+
+impl Rights {
+    /// What a request takes, where all of it is allowed.
+    ///
+    /// # Errors
+    /// What is not allowed, or why the request is not understood.
+    pub fn check(&self, target: &str, body: &[u8]) -> Result<Vec<Right>, String> {
+        let needed = request::needed(target, body)?;
+        match needed.iter().find(|right| !self.0.contains(right)) {
+            None => Ok(needed),
+            Some(right) => Err(right.to_string()),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Which rights a request takes. Source: AWS's Service Authorization Reference for DynamoDB and SQS; batches and
+//! transactions take the right of each part, PartiQL has rights of its own, an index is a resource of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::Right;
+
+/// What of a request says where it goes; the rest is passed over.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Request {
+    table_name: Option<String>,
+    index_name: Option<String>,
+    request_items: BTreeMap<String, IgnoredAny>,
+    transact_items: Vec<BTreeMap<String, Place>>,
+    statements: Vec<Statement>,
+    statement: Option<String>,
+    queue_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Place {
+    table_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    statement: String,
+}
+
+/// The rights that the request takes; `target` is its `X-Amz-Target`. A table's name and a queue's are its logical id
+/// here (a FIFO queue's with `.fifo`).
+///
+/// # Errors
+/// It is no request that this understands.
+pub fn needed(target: &str, body: &[u8]) -> Result<Vec<Right>, String> {
+    let (service, operation) = target.split_once('.').ok_or_else(|| format!("{target:?} is no operation"))?;
+    let request: Request = serde_json::from_slice(body).map_err(|error| format!("{operation}: {error}"))?;
+    if service == "AmazonSQS" {
+        let queue = request.queue_url.as_deref().and_then(|url| url.rsplit('/').next()).unwrap_or("*");
+        let action = operation.strip_suffix("Batch").unwrap_or(operation);
+        return Ok(vec![right("sqs", action, queue.trim_end_matches(".fifo"))]);
+    }
+    let mut rights = BTreeSet::new();
+    for table in request.request_items.keys() {
+        rights.insert(right("dynamodb", operation, table));
+    }
+    for (kind, place) in request.transact_items.iter().flatten() {
+        let action = match kind.as_str() {
+            "ConditionCheck" => "ConditionCheckItem".to_owned(),
+            kind => format!("{kind}Item"),
+        };
+        rights.insert(right("dynamodb", &action, &place.table_name));
+    }
+    for statement in request.statements.iter().map(|s| &s.statement).chain(&request.statement) {
+        rights.insert(
+            partiql(statement).ok_or_else(|| format!("a PartiQL statement of another kind: {statement}"))?,
+        );
+    }
+    if let Some(table) = request.table_name {
+        let resource = request.index_name.map_or(table.clone(), |index| format!("{table}/index/{index}"));
+        rights.insert(right("dynamodb", operation, &resource));
+    }
+    if rights.is_empty() {
+        rights.insert(right("dynamodb", operation, "*"));
+    }
+    Ok(rights.into_iter().collect())
+}
+
+fn right(service: &str, action: &str, resource: &str) -> Right {
+    Right { action: format!("{service}:{action}"), resource: resource.to_owned() }
+}
+
+/// `INSERT INTO "Table" …`, `UPDATE "Table" …`, `DELETE FROM "Table" …`, `SELECT … FROM "Table"[."index"] …`.
+fn partiql(statement: &str) -> Option<Right> {
+    let verb = statement.split_whitespace().next()?.to_ascii_uppercase();
+    let action = match verb.as_str() {
+        "INSERT" => "PartiQLInsert",
+        "UPDATE" => "PartiQLUpdate",
+        "DELETE" => "PartiQLDelete",
+        "SELECT" => "PartiQLSelect",
+        _ => return None,
+    };
+    let mut names = statement.split('"').skip(1);
+    let table = names.next()?;
+    let index = names.next().filter(|between| *between == ".").and_then(|_| names.next());
+    let resource = index.map_or(table.to_owned(), |index| format!("{table}/index/{index}"));
+    Some(right("dynamodb", action, &resource))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_takes_the_rights_of_its_parts() {
+        for (what, target, body, rights) in [
+            (
+                "a read",
+                "DynamoDB_20120810.GetItem",
+                r#"{"TableName":"A","Key":{}}"#,
+                &["dynamodb:GetItem on A"][..],
+            ),
+            (
+                "an index",
+                "DynamoDB_20120810.Query",
+                r#"{"TableName":"A","IndexName":"due"}"#,
+                &["dynamodb:Query on A/index/due"],
+            ),
+            (
+                "a batch over two tables",
+                "DynamoDB_20120810.BatchWriteItem",
+                r#"{"RequestItems":{"A":[{"PutRequest":{}}],"B":[]}}"#,
+                &["dynamodb:BatchWriteItem on A", "dynamodb:BatchWriteItem on B"],
+            ),
+            (
+                "a transaction",
+                "DynamoDB_20120810.TransactWriteItems",
+                r#"{"TransactItems":[{"Put":{"TableName":"A"}},{"ConditionCheck":{"TableName":"B"}},{"Put":{"TableName":"A"}}]}"#,
+                &["dynamodb:ConditionCheckItem on B", "dynamodb:PutItem on A"],
+            ),
+            (
+                "PartiQL",
+                "DynamoDB_20120810.BatchExecuteStatement",
+                r#"{"Statements":[{"Statement":"INSERT INTO \"A\" VALUE {'pk':?}"},{"Statement":"UPDATE \"B\" SET x=?"},{"Statement":"SELECT * FROM \"C\".\"due\" WHERE pk=?"}]}"#,
+                &[
+                    "dynamodb:PartiQLInsert on A",
+                    "dynamodb:PartiQLSelect on C/index/due",
+                    "dynamodb:PartiQLUpdate on B",
+                ],
+            ),
+            (
+                "a table's life",
+                "DynamoDB_20120810.DeleteTable",
+                r#"{"TableName":"A"}"#,
+                &["dynamodb:DeleteTable on A"],
+            ),
+            ("a list of tables", "DynamoDB_20120810.ListTables", "{}", &["dynamodb:ListTables on *"]),
+            (
+                "a batch to a FIFO queue",
+                "AmazonSQS.SendMessageBatch",
+                r#"{"QueueUrl":"http://x/0/A.fifo","Entries":[]}"#,
+                &["sqs:SendMessage on A"],
+            ),
+        ] {
+            let needed: Vec<_> =
+                needed(target, body.as_bytes()).unwrap().iter().map(Right::to_string).collect();
+            assert_eq!(needed, rights, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_takes_no_right() {
+        for (target, body) in [
+            ("GetItem", "{}"),
+            ("DynamoDB_20120810.GetItem", "no json"),
+            ("DynamoDB_20120810.ExecuteStatement", r#"{"Statement":"EXISTS(SELECT * FROM \"A\")"}"#),
+        ] {
+            assert!(needed(target, body.as_bytes()).is_err(), "{target}");
+        }
+    }
+}

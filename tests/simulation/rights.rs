@@ -1,0 +1,140 @@
+//! Rights both ways: no function asks for what `template.yaml` does not give it, and none has what it does not use.
+//!
+//! What is used is what histories use, with their crashes, quotas and returns, and a walk along the API. What is
+//! refused is refused as on AWS, so a forgotten right also breaks the history itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use local::{
+    rights::Right,
+    template::{self, EventSpec},
+};
+use serde_json::json;
+use wechat_simulator::{Fault, FaultKind};
+
+use crate::{
+    on_paused_time,
+    ops::{self, Deed, History, Op, What},
+    run::Run,
+    world::chaos::Fate,
+};
+
+/// Enough to come by everything that seldom happens; every history counts, so that these are always the same.
+const HISTORIES: u64 = 120;
+/// What Lambda itself does with a queue that is mapped to a function, by the function's rights.
+const MAPPING: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+
+type Used = BTreeMap<String, BTreeSet<Right>>;
+
+#[test]
+fn every_function_has_the_rights_that_it_uses_and_no_other() {
+    let mut used = Used::new();
+    std::thread::scope(|scope| {
+        let half = |first| {
+            move || (first..HISTORIES).step_by(2).map(|seed| on_paused_time(use_of_a_history(seed))).collect()
+        };
+        let halves: [_; 2] = std::array::from_fn(|n| scope.spawn(half(n as u64)));
+        let histories: Vec<Vec<Used>> = halves.map(|half| half.join().unwrap()).into();
+        for (function, rights) in histories.into_iter().flatten().chain([on_paused_time(seldom())]).flatten()
+        {
+            used.entry(function).or_default().extend(rights);
+        }
+    });
+    let template = template::parse(template::TEMPLATE).unwrap();
+    let (mut missing, mut surplus) = (Vec::new(), Vec::new());
+    for function in &template.functions {
+        let used = used.entry(function.name.clone()).or_default();
+        for event in &function.events {
+            if let EventSpec::Sqs { queue, .. } = event {
+                used.extend(MAPPING.map(|action| Right { action: action.into(), resource: queue.clone() }));
+            }
+        }
+        missing.extend(used.difference(&function.rights.0).map(|r| format!("{}: {r}", function.name)));
+        surplus.extend(function.rights.0.difference(used).map(|r| format!("{}: {r}", function.name)));
+    }
+    assert!(missing.is_empty(), "template.yaml gives too little: {missing:#?}");
+    assert!(surplus.is_empty(), "template.yaml gives what nothing here uses: {surplus:#?}");
+}
+
+async fn use_of_a_history(seed: u64) -> Used {
+    let history = ops::history(seed);
+    let mut run = Run::new(seed, &history).await;
+    for op in &history.ops {
+        run.step(op).await;
+    }
+    let world = &run.world;
+    world.base.chaos.set(Default::default());
+    world.sim().clear_faults();
+    world.push_late().await;
+    world.replay().await;
+    world.quiet().await;
+    walk(&run).await;
+    world.base.usage.used.lock().unwrap().clone()
+}
+
+/// What histories of this length do not come by.
+async fn seldom() -> Used {
+    let history = History { followers: [9, 2, 2], bound: [true, true, true], ops: Vec::new() };
+    let mut run = Run::new(1, &history).await;
+    let world = Arc::clone(&run.world);
+    let (sim, app) = (world.sim(), run.apps[0].clone());
+    world.quiet().await;
+    // a follower left, and no push said so: the next import finds out
+    sim.fault(Fault::once("push/message", FaultKind::DropPush).times(3));
+    run.step(&Op::Do(Deed { account: 0, fan: 0, what: What::Unfollow })).await;
+    sim.clear_faults();
+    world.advance(120).await;
+    run.step(&Op::Import { account: 0 }).await;
+    world.quiet().await;
+    // an account goes to another tenant while its import waits for a quota: the binding ends that import, or, where it
+    // died before, the program's request for one
+    for (from, to, dies) in [(0, 1, false), (1, 0, true)] {
+        sim.fault(Fault::once("/cgi-bin/user/get", FaultKind::Error { errcode: 45009 }).times(50));
+        let imports = format!("/v1/accounts/{app}/imports");
+        world.api(&run.keys[from], "POST", &imports, None, None).await.unwrap();
+        for _ in 0..3 {
+            world.work(2).await;
+        }
+        sim.unauthorize(&app, true).unwrap();
+        sim.deliver_pending().await;
+        world.work(2).await;
+        let gone = world.api(&run.keys[from], "DELETE", &format!("/v1/accounts/{app}"), None, None).await;
+        assert_eq!(gone.unwrap().0, 204);
+        if dies {
+            world.base.chaos.strike("pages_done", Fate::Lost);
+        }
+        world.bind(&run.keys[to], &app, true, false).await;
+        world.advance(120).await;
+        world.api(&run.keys[to], "POST", &imports, None, None).await.unwrap();
+        sim.clear_faults();
+        world.quiet().await;
+    }
+    // a grant was withdrawn, and no push said so: the refresher finds out
+    run.step(&Op::Unauthorize { account: 1, event: false }).await;
+    world.advance(3 * 3600).await;
+    assert!(!world.bound(&run.apps[1]), "nobody found out");
+    let used = world.base.usage.used.lock().unwrap().clone();
+    used
+}
+
+/// What a program does that histories do not.
+async fn walk(run: &Run) {
+    let (world, key, app) = (&run.world, &run.keys[0], &run.apps[0]);
+    let get = async |path: String| world.api(key, "GET", &path, None, None).await.unwrap().1;
+    world.api(crate::world::ADMIN_KEY, "GET", "/v1/platform", None, None).await.unwrap();
+    let binding = world.api(key, "POST", "/v1/bindings", Some(json!({})), Some("once")).await.unwrap().1;
+    get(format!("/v1/bindings/{}", binding["id"].as_str().unwrap())).await;
+    get("/v1/accounts".into()).await;
+    get(format!("/v1/accounts/{app}/reply-rules")).await;
+    get(format!("/v1/accounts/{app}/imports")).await;
+    let customers = get("/v1/customers".into()).await;
+    if let Some(customer) = customers["data"].as_array().and_then(|all| all.first()) {
+        let id = customer["id"].as_str().unwrap();
+        get(format!("/v1/customers/{id}")).await;
+        get(format!("/v1/customers/{id}/timeline")).await;
+    }
+    get(format!("/v1/customers?app_id={app}&open_id={}", run.fans[0][0])).await;
+}
