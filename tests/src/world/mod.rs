@@ -250,16 +250,24 @@ impl World {
         self.warm.lock().unwrap().clear();
     }
 
-    fn start(&self, code_uri: &str) -> Instance {
-        let wire = Wire::new(&self.base);
+    /// The hands of a function of its own.
+    pub fn app(&self) -> Arc<App> {
+        self.app_over(&Wire::new(&self.base))
+    }
+
+    fn app_over(&self, wire: &Arc<Wire>) -> Arc<App> {
         let parts = Parts {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
-            transport: wire.clone(),
+            transport: Arc::<Wire>::clone(wire),
             aws: wire.clients(),
         };
-        let app = App::new(self.config.clone(), parts).unwrap();
-        Instance { function: functions::of(code_uri, &app).unwrap(), wire }
+        App::new(self.config.clone(), parts).unwrap()
+    }
+
+    fn start(&self, code_uri: &str) -> Instance {
+        let wire = Wire::new(&self.base);
+        Instance { function: functions::of(code_uri, &self.app_over(&wire)).unwrap(), wire }
     }
 
     /// Whether the account is bound now.
