@@ -1,6 +1,13 @@
 //! Histories that were found, as plain tests: each names what it found.
 
-use crate::{check, on_paused_time, ops::History, run::Run, world::chaos::Fate};
+use serde_json::json;
+
+use crate::{
+    check, on_paused_time,
+    ops::History,
+    run::Run,
+    world::{chaos::Fate, dynamo},
+};
 
 /// One bound account with nine followers, quiet.
 async fn bound() -> Run {
@@ -24,5 +31,30 @@ fn a_binding_that_died_before_the_first_job_begins_the_import_when_it_comes_agai
         run.world.quiet().await;
         check::imports(&run);
         check::fans_are_the_followers(&run, 0);
+    });
+}
+
+/// The runbook's way back from a lost credentials table: an item with any refresh token, due at once. WeChat refuses
+/// it, and the right one is looked up in its list of authorizers.
+#[test]
+fn tokens_that_were_lost_come_back_from_the_authorizer_list() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (world, app) = (&run.world, &run.apps[0]);
+        let item = json!({
+            "pk": {"S": format!("AUTHORIZER#{app}")}, "sk": {"S": "AUTHORIZER"}, "v": {"N": "1"},
+            "tenant_id": {"S": run.tenants[0]}, "refresh_token": {"S": "lost"},
+            "due": {"S": "AT#0"}, "due_at": {"N": "0"},
+        });
+        let body = json!({"TableName": "CredentialsTable", "Item": item}).to_string();
+        assert_eq!(dynamo::call(&world.base.db, "PutItem", &body).0, 200);
+        world.tick().await;
+        world.quiet().await;
+        let found =
+            dynamo::item(&world.base.db, "CredentialsTable", &format!("AUTHORIZER#{app}"), "AUTHORIZER")
+                .unwrap();
+        assert!(found["token"].is_string(), "no token: {found}");
+        assert_ne!(found["refresh_token"], "lost");
+        assert!(found["due"].as_str().unwrap().starts_with("WHEEL#"), "it has its turn again: {found}");
     });
 }
