@@ -46,15 +46,12 @@ fn tokens_that_were_lost_come_back_from_the_authorizer_list() {
             "tenant_id": {"S": run.tenants[0]}, "refresh_token": {"S": "lost"},
             "due": {"S": "AT#0"}, "due_at": {"N": "0"},
         });
-        let body = json!({"TableName": "CredentialsTable", "Item": item}).to_string();
-        assert_eq!(dynamo::call(&world.base.db, "PutItem", &body).0, 200);
+        dynamo::raw(&world.base.db, "PutItem", &json!({"TableName": "CredentialsTable", "Item": item}));
         world.tick().await;
         world.quiet().await;
-        let found =
-            dynamo::item(&world.base.db, "CredentialsTable", &format!("AUTHORIZER#{app}"), "AUTHORIZER")
-                .unwrap();
-        assert!(found["token"].is_string(), "no token: {found}");
-        assert_ne!(found["refresh_token"], "lost");
-        assert!(found["due"].as_str().unwrap().starts_with("WHEEL#"), "it has its turn again: {found}");
+        let found = world.app().store.authorizer(app).await.unwrap().unwrap();
+        assert!(found.token.is_some(), "no token");
+        assert_ne!(found.refresh_token.expose(), "lost");
+        assert!(found.wheel_slot().is_some(), "it has no turn: {:?}", found.due);
     });
 }
