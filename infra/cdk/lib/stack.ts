@@ -62,7 +62,7 @@ export class OahubStack extends Stack {
     topic.grantPublish(new ServicePrincipal('cloudwatch.amazonaws.com'));
     if (email) topic.addSubscription(new EmailSubscription(email));
     const alarms = new Alarms(this, 'Alarms', this.parts, topic).all;
-    for (const { resource } of this.parts.alarms) resource.alarmActions ??= [topic.topicArn];
+    for (const { resource } of this.parts.alarms) resource.alarmActions = [...(resource.alarmActions ?? []), topic.topicArn];
     new CfnOutput(this, 'AlertsTopic', { description: 'Alarms are told here', value: topic.topicArn });
     return alarms;
   }

@@ -105,7 +105,7 @@ test("an alarm on a metric of the hub's own names one that the hub writes, with 
   }
 });
 
-/** The dashboard's metrics, as far as they are the hub's own. */
+/** The dashboard's metrics. */
 function dashboardMetrics(): { namespace: string; name: string; dimensions: { Name: string; Value: unknown }[] }[] {
   const [board] = Object.values(template.findResources('AWS::CloudWatch::Dashboard'));
   const body = board?.Properties.DashboardBody['Fn::Join'][1].map((part: unknown) => (typeof part === 'string' ? part : 'X')).join('') as string;
@@ -117,6 +117,11 @@ function dashboardMetrics(): { namespace: string; name: string; dimensions: { Na
     return { namespace, name, dimensions };
   });
 }
+
+test('the dashboard has few enough metrics to be free', () => {
+  const count = dashboardMetrics().length;
+  assert.ok(count > 30 && count <= 50, `${count} metrics: above 50 a dashboard costs 3 USD a month`);
+});
 
 test('the runbook has a section for each alarm and no other', () => {
   const runbook = readFileSync(join(ROOT, 'infra/RUNBOOK.md'), 'utf8');
