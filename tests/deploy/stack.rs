@@ -97,7 +97,7 @@ async fn settled(emulator: &Emulator, action: &str, body: &str, public_url: &str
     ];
     emulator.query("cloudformation", action, &parameters).await;
     let complete = action.replace("Stack", "").to_uppercase() + "_COMPLETE";
-    until(format!("{action}"), async || {
+    until(action, async || {
         let stacks = emulator.query("cloudformation", "DescribeStacks", &[("StackName", STACK)]).await;
         assert!(!stacks.contains("ROLLBACK") && !stacks.contains("FAILED"), "{stacks}\n{}", emulator.log());
         stacks.contains(&format!("<StackStatus>{complete}</StackStatus>")).then_some(())

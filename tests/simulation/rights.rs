@@ -116,8 +116,7 @@ async fn seldom() -> Used {
     run.step(&Op::Unauthorize { account: 1, event: false }).await;
     world.advance(3 * 3600).await;
     assert!(!world.bound(&run.apps[1]), "nobody found out");
-    let used = world.base.usage.used.lock().unwrap().clone();
-    used
+    world.base.usage.used.lock().unwrap().clone()
 }
 
 /// What a program does that histories do not.
