@@ -9,6 +9,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, ConfigError, Resources},
     envelope::Envelope,
+    metrics::Metrics,
     queue::Queues,
     random::{Rand, Random},
     store::Store,
@@ -31,6 +32,8 @@ pub struct App {
     pub queues: Queues,
     /// WeChat's server API.
     pub wechat: wechat::Client,
+    /// CloudWatch.
+    pub metrics: Metrics,
 }
 
 /// What can be put in another's place: by the local runner and by the simulation tests.
@@ -129,6 +132,7 @@ impl App {
             store: Store::new(parts.aws.dynamodb, &config.resources, Arc::clone(&parts.clock)),
             queues: Queues::new(parts.aws.sqs, &config.resources),
             wechat: wechat::Client::new(parts.transport, config.wechat_api_url.clone()),
+            metrics: Metrics::new(config.resources.stack.clone()),
             clock: parts.clock,
             random: parts.random,
             config,

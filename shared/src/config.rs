@@ -122,6 +122,8 @@ pub struct Resources {
     pub sqs_url: Option<String>,
     /// `AWS_REGION`.
     pub region: String,
+    /// The CloudFormation stack, by which its metrics are told from another's; none where there is no CloudWatch.
+    pub stack: Option<String>,
 }
 
 /// Everything that is set from outside.
@@ -204,6 +206,7 @@ impl Config {
                 send_queue: get("OAHUB_SEND_QUEUE").unwrap_or_default(),
                 dynamodb_url: get("AWS_ENDPOINT_URL_DYNAMODB"),
                 sqs_url: get("AWS_ENDPOINT_URL_SQS"),
+                stack: get("OAHUB_STACK"),
                 region: get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
             },
         })

@@ -41,6 +41,7 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
         pages_done: std::collections::BTreeMap::new(),
         shards_done: Vec::new(),
         started_at: app.clock.unix(),
+        moved_at: app.clock.unix(),
         finished_at: None,
         paused_until: None,
         error: None,

@@ -2,7 +2,7 @@
 //!
 //! | room | what it is | must not know |
 //! |---|---|---|
-//! | [`config`], [`clock`], [`random`], [`ids`], [`secret`], [`error`], [`problem`], [`telemetry`] | the ground floor: used by all | any other room |
+//! | [`config`], [`clock`], [`random`], [`ids`], [`secret`], [`error`], [`problem`], [`telemetry`], [`metrics`] | the ground floor: used by all | any other room |
 //! | [`envelope`] | bytes from WeChat to values, and back | clock, tables, `async` |
 //! | [`model`] | values and the hub's decisions | clock, tables, `async` |
 //! | [`wechat`] | the only HTTP to WeChat | tables, queues |
@@ -18,6 +18,7 @@ pub mod error;
 pub mod function;
 pub mod ids;
 pub mod imports;
+pub mod metrics;
 pub mod model;
 pub mod problem;
 pub mod queue;

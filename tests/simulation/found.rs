@@ -1,6 +1,13 @@
 //! Histories that were found, as plain tests: each names what it found.
 
-use crate::{check, on_paused_time, ops::History, run::Run, world::chaos::Fate};
+use serde_json::json;
+
+use crate::{
+    check, on_paused_time,
+    ops::History,
+    run::Run,
+    world::{chaos::Fate, dynamo},
+};
 
 /// One bound account with nine followers, quiet.
 async fn bound() -> Run {
@@ -24,5 +31,27 @@ fn a_binding_that_died_before_the_first_job_begins_the_import_when_it_comes_agai
         run.world.quiet().await;
         check::imports(&run);
         check::fans_are_the_followers(&run, 0);
+    });
+}
+
+/// The runbook's way back from a lost credentials table: an item with any refresh token, due at once. WeChat refuses
+/// it, and the right one is looked up in its list of authorizers.
+#[test]
+fn tokens_that_were_lost_come_back_from_the_authorizer_list() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (world, app) = (&run.world, &run.apps[0]);
+        let item = json!({
+            "pk": {"S": format!("AUTHORIZER#{app}")}, "sk": {"S": "AUTHORIZER"}, "v": {"N": "1"},
+            "tenant_id": {"S": run.tenants[0]}, "refresh_token": {"S": "lost"},
+            "due": {"S": "AT#0"}, "due_at": {"N": "0"},
+        });
+        dynamo::raw(&world.base.db, "PutItem", &json!({"TableName": "CredentialsTable", "Item": item}));
+        world.tick().await;
+        world.quiet().await;
+        let found = world.app().store.authorizer(app).await.unwrap().unwrap();
+        assert!(found.token.is_some(), "no token");
+        assert_ne!(found.refresh_token.expose(), "lost");
+        assert!(found.wheel_slot().is_some(), "it has no turn: {:?}", found.due);
     });
 }

@@ -12,6 +12,7 @@ use shared::{
     app::App,
     envelope::{CallbackQuery, Refusal, is_stale},
     error::Error,
+    metrics::Metric,
     model::{
         component_event::{Authorization, ComponentEvent, ComponentEventKind},
         release_check,
@@ -31,6 +32,7 @@ pub(crate) async fn receive(
         Ok(event) => event,
         Err(refusal) => {
             tracing::warn!(reason = %refusal, "a component push was refused: {refusal}");
+            app.metrics.count(Metric::RefusedPushes, app.clock.now());
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
             return text(status, refusal.to_string());
         }

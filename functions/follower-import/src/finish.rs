@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use shared::{
     app::App,
     error::Error,
+    metrics::Metric,
     queue::jobs::ImportJob,
     store::{
         imports::{Import, ImportStatus},
@@ -36,7 +37,9 @@ pub(crate) async fn import(app: &App, import: &Import) -> Result<Vec<ImportJob>,
         return Ok(Vec::new());
     }
     if let Some(cut) = &import.listing_cut {
-        app.store.end_import(&import.app_id, &import.id, ImportStatus::Failed, Some(cut)).await?;
+        if app.store.end_import(&import.app_id, &import.id, ImportStatus::Failed, Some(cut)).await? {
+            app.metrics.count(Metric::HaltedImports, app.clock.now());
+        }
         return Ok(Vec::new());
     }
     let open: Vec<_> = (0..PEOPLE_SHARDS).filter(|shard| !import.shards_done.contains(shard)).collect();

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use shared::{
     app::App,
     error::{Error, Retry},
+    metrics::Metric,
     queue::jobs::ImportJob,
     store::imports::ImportStatus,
     wechat::{
@@ -162,12 +163,16 @@ pub(crate) async fn settle(
                 };
                 // first, so that no crash leaves an import paused that nothing resumes
                 outbox.put(vec![resume], resume::delay(until - app.clock.unix())).await?;
-                app.store.pause_import(app_id, import, until, &why).await?;
+                if app.store.pause_import(app_id, import, until, &why).await? {
+                    app.metrics.count(Metric::HaltedImports, app.clock.now());
+                }
             }
             Ok(Outcome::Done)
         }
         Decision::Fail(why) => {
-            app.store.end_import(app_id, import, ImportStatus::Failed, Some(&why)).await?;
+            if app.store.end_import(app_id, import, ImportStatus::Failed, Some(&why)).await? {
+                app.metrics.count(Metric::HaltedImports, app.clock.now());
+            }
             Ok(Outcome::Done)
         }
     }

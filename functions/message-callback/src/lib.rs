@@ -21,6 +21,7 @@ use shared::{
     app::App,
     envelope::{CallbackQuery, Refusal},
     function::Function,
+    metrics::Metric,
 };
 
 /// What the push is answered with.
@@ -58,7 +59,7 @@ pub fn function(app: Arc<App>) -> Function {
 async fn verify(State(app): State<Arc<App>>, Query(query): Query<CallbackQuery>) -> Response {
     match app.envelope.echo(&query) {
         Ok(echo) => text(StatusCode::OK, echo),
-        Err(refusal) => Rejection::Refused(refusal).into_response(),
+        Err(refusal) => refused(&app, Rejection::Refused(refusal)),
     }
 }
 
@@ -72,8 +73,15 @@ async fn receive(
         Ok(Answer::Success) => text(StatusCode::OK, "success".into()),
         Ok(Answer::Empty) => text(StatusCode::OK, String::new()),
         Ok(Answer::Reply(xml)) => ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], xml).into_response(),
-        Err(rejection) => rejection.into_response(),
+        Err(rejection) => refused(&app, rejection),
     }
+}
+
+fn refused(app: &App, rejection: Rejection) -> Response {
+    if matches!(rejection, Rejection::Refused(_)) {
+        app.metrics.count(Metric::RefusedPushes, app.clock.now());
+    }
+    rejection.into_response()
 }
 
 fn text(status: StatusCode, body: String) -> Response {

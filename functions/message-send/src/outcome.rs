@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shared::{
     error::{Error, Retry},
+    metrics::Cause,
     store::messages::{Channel, MessageError},
     wechat::{
         ApiError,
@@ -124,6 +125,17 @@ pub fn no_token(error: &Error) -> Outcome {
             };
             Outcome::Again { why: Wait::Busy(least), may_have_happened: false, error: failed("wechat_busy") }
         }
+    }
+}
+
+/// Who can do something about a message that failed with the contract's word `code`.
+pub fn cause(code: &str) -> Cause {
+    match code {
+        "account_not_bound" | "capability_missing" | "outside_reply_window" | "recipient_unreachable" => {
+            Cause::Account
+        }
+        "outcome_unknown" => Cause::Hub,
+        _ => Cause::WeChat, // wechat_busy, wechat_error, quota_exceeded
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use shared::{
     app::App,
     error::Error,
+    metrics::Metric,
     secret::Secret,
     store::{
         messages::{Channel, Message, MessageError, MessageStatus},
@@ -20,7 +21,7 @@ use crate::{
     claim::{self, Again, Claimed, Held, Way},
     decide::{Carries, Plan},
     ground::{self, Ground},
-    outcome::{LAST_RECEIVE, Outcome, UNKNOWN, backoff, no_token, outcome, wait},
+    outcome::{LAST_RECEIVE, Outcome, UNKNOWN, backoff, cause, no_token, outcome, wait},
 };
 
 /// How often the records of a round are written.
@@ -102,7 +103,8 @@ impl Work {
         End::Keep(Box::new((message, Some(event))))
     }
 
-    fn failed(&self, held: &Held, channel: Option<Channel>, error: MessageError) -> End {
+    fn failed(&self, app: &App, held: &Held, channel: Option<Channel>, error: MessageError) -> End {
+        app.metrics.count(Metric::FailedMessages(cause(&error.code)), app.clock.now());
         tracing::info!(
             message_id = self.id,
             app_id = self.app_id,
@@ -233,9 +235,9 @@ async fn one(
         Way::Refuse(why) => {
             let (code, detail) = why.words();
             let error = MessageError { code: code.into(), errcode: None, detail: detail.into() };
-            Ok(work.failed(&held, None, error))
+            Ok(work.failed(app, &held, None, error))
         }
-        Way::Unknown | Way::Window(_) => Ok(work.failed(&held, None, unknown(None))),
+        Way::Unknown | Way::Window(_) => Ok(work.failed(app, &held, None, unknown(None))),
     }
 }
 
@@ -267,7 +269,7 @@ async fn deliver(
                 }
                 channel = Channel::Template;
             }
-            Outcome::Fail(error) => return Ok(work.failed(held, Some(channel), error)),
+            Outcome::Fail(error) => return Ok(work.failed(app, held, Some(channel), error)),
             Outcome::Again { why, may_have_happened, error } => {
                 let maybe = may_have_happened || held.may_have_happened;
                 let Some(tries) = claim::give_back(app, work, held.claimed_at, maybe).await else {
@@ -285,8 +287,8 @@ async fn deliver(
                         );
                         End::Later(wait)
                     }
-                    None if maybe => work.failed(held, Some(channel), unknown(error.errcode)),
-                    None => work.failed(held, Some(channel), error),
+                    None if maybe => work.failed(app, held, Some(channel), unknown(error.errcode)),
+                    None => work.failed(app, held, Some(channel), error),
                 });
             }
         }

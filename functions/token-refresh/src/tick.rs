@@ -6,6 +6,7 @@ use shared::{
     app::App,
     error::Error,
     function::FunctionError,
+    metrics::{Cause, Metric},
     model::token,
     queue::jobs::{REFRESH_BATCH, RefreshJob},
     tokens::{self, Why},
@@ -33,7 +34,10 @@ pub async fn run(app: &App, state: &State) -> Result<(), FunctionError> {
     match tokens::component(app, Why::Due).await {
         Ok(_) | Err(Error::NoTicket | Error::RefreshRunning) => {}
         // the accounts' tokens may still be good without a new one: go on
-        Err(error) => tracing::error!(%error, "the component token could not be refreshed: {error}"),
+        Err(error) => {
+            tracing::error!(%error, "the component token could not be refreshed: {error}");
+            app.metrics.count(Metric::RefreshFailures(Cause::from(&error)), app.clock.now());
+        }
     }
     let minute = now.div_euclid(60);
     let last = app.store.refresh_tick().await?.unwrap_or(minute - i64::from(token::WHEEL_SLOTS));

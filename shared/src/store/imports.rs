@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, keys,
+    open_imports::Open,
     table::{Attributes, Query, Update, Written, any, item, n, put_action, read, s},
 };
 use crate::error::Error;
@@ -71,6 +72,9 @@ pub struct Import {
     pub shards_done: Vec<u32>,
     /// When it began.
     pub started_at: i64,
+    /// When it last came nearer to its end, paused or went on; 0 in imports of before that was noted.
+    #[serde(default)]
+    pub moved_at: i64,
     /// When it ended.
     pub finished_at: Option<i64>,
     /// When it looks again.
@@ -126,8 +130,12 @@ impl Store {
         stored.insert("pages_done".into(), AttributeValue::M(Attributes::new()));
         stored.remove("shards_done"); // a set, which cannot be empty
         let free = Some(("attribute_not_exists(pk)", Attributes::new()));
-        let actions =
-            vec![put_action(&self.work, lock, free.clone())?, put_action(&self.work, stored, free)?];
+        let listed = item(&keys::open_import(&import.id), &Open { app_id: import.app_id.clone() }, None)?;
+        let actions = vec![
+            put_action(&self.work, lock, free.clone())?,
+            put_action(&self.work, stored, free)?,
+            put_action(&self.work, listed, None)?,
+        ];
         for _ in 0..START_TRIES {
             if self.transact(actions.clone()).await? {
                 return Ok(Started::New);
@@ -229,6 +237,7 @@ impl Store {
         let mut update = Update::new()
             .add("followers_listed", n(listed.open_ids.len()))
             .set("pages_listed", n(page + 1))
+            .set("moved_at", n(self.clock.unix()))
             .set_if_absent("followers_total", n(listed.total))
             .when("pages_listed = :page", &[(":page", n(page))]);
         update = match &listed.next_cursor {
@@ -323,6 +332,7 @@ impl Store {
     ) -> Result<Import, Error> {
         let update = Update::new()
             .set_in("pages_done", &page.to_string(), n(imported))
+            .set("moved_at", n(self.clock.unix()))
             .when("attribute_exists(pk)", &[]);
         self.updated_import(app_id, import_id, update).await
     }
@@ -334,6 +344,7 @@ impl Store {
     pub async fn finish_shard(&self, app_id: &str, import_id: &str, shard: u32) -> Result<Import, Error> {
         let update = Update::new()
             .add("shards_done", AttributeValue::Ns(vec![shard.to_string()]))
+            .set("moved_at", n(self.clock.unix()))
             .when("attribute_exists(pk)", &[]);
         self.updated_import(app_id, import_id, update).await
     }
@@ -367,6 +378,7 @@ impl Store {
         let update = Update::new()
             .set("status", any(&ImportStatus::Running)?)
             .set("resumed_by", s(by))
+            .set("moved_at", n(self.clock.unix()))
             .remove("paused_until")
             .remove("error")
             .when(
@@ -381,7 +393,7 @@ impl Store {
         Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.done())
     }
 
-    /// Ends an import that has not ended, and frees the account for the next one.
+    /// Ends an import that has not ended, and frees the account for the next one; answers whether it did.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -391,7 +403,7 @@ impl Store {
         id: &str,
         status: ImportStatus,
         error: Option<&str>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let update = Update::new()
             .set("status", any(&status)?)
             .set("finished_at", n(self.clock.unix()))
@@ -407,7 +419,13 @@ impl Store {
             .map_err(|e| Error::Store(e.to_string()))?;
         // together: a crash in between would leave the account locked by an import that nothing ends again
         let end = update.action(&self.work, &keys::import(app_id, id))?;
-        self.transact(vec![end, TransactWriteItem::builder().delete(free).build()]).await.map(|_| ())
+        let unlist = Delete::builder()
+            .table_name(&self.work)
+            .set_key(Some(keys::open_import(id).attributes()))
+            .build()
+            .map_err(|e| Error::Store(e.to_string()))?;
+        let [free, unlist] = [free, unlist].map(|delete| TransactWriteItem::builder().delete(delete).build());
+        self.transact(vec![end, free, unlist]).await
     }
 }
 

@@ -18,6 +18,7 @@
 //! | timeline | event | `FAN#<tenant>#<app_id>#<open_id>` | push identity | message-callback, message-send, follower-import |
 //! | work | import | `IMPORT#<app_id>` | import id | tenant-api, follower-import |
 //! | work | the import that runs | `IMPORT#<app_id>` | `RUNNING` | tenant-api, follower-import |
+//! | work | an import that has not ended | `IMPORTS` | import id | authorization-callback, tenant-api, follower-import |
 //! | work | a listed page | `PAGES#<import>` | `LIST#<page>` | follower-import (TTL) |
 //! | work | a page's receipts | `PAGES#<import>` | `DONE#<page>` | follower-import (TTL) |
 //! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
@@ -143,6 +144,10 @@ pub(super) fn import(app_id: &str, import_id: &str) -> Key {
 }
 pub(super) fn import_running(app_id: &str) -> Key {
     Key::new(format!("IMPORT#{app_id}"), "RUNNING")
+}
+/// In the list of imports that have not ended, oldest first.
+pub(super) fn open_import(import_id: &str) -> Key {
+    Key::new("IMPORTS", import_id)
 }
 pub(super) fn page_list(import_id: &str, page: u32) -> Key {
     Key::new(format!("PAGES#{import_id}"), format!("LIST#{page:06}"))

@@ -10,6 +10,7 @@ pub mod idempotency;
 pub mod imports;
 pub mod keys;
 pub mod messages;
+pub mod open_imports;
 pub mod table;
 pub mod tenants;
 pub mod timeline;

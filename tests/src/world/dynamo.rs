@@ -14,6 +14,11 @@ pub fn call(db: &Database, operation: &str, body: &str) -> (u16, String) {
     }
 }
 
+/// One request that is sure to succeed.
+pub fn raw(db: &Database, operation: &str, body: &Value) -> Value {
+    read(&run(db, operation, &body.to_string()).unwrap())
+}
+
 /// Whether an operation changes something.
 pub fn writes(operation: &str) -> bool {
     !matches!(operation, "GetItem" | "BatchGetItem" | "Query" | "Scan" | "DescribeTable")
@@ -28,6 +33,7 @@ fn run(db: &Database, operation: &str, body: &str) -> Result<String, DynoxideErr
         "UpdateItem" => text(db.update_item(read(body))?),
         "DeleteItem" => text(db.delete_item(read(body))?),
         "Query" => text(db.query(read(body))?),
+        "Scan" => text(db.scan(read(body))?),
         "BatchGetItem" => text(db.batch_get_item(read(body))?),
         "BatchWriteItem" => text(db.batch_write_item(read(body))?),
         "TransactWriteItems" => text(db.transact_write_items(read(body))?),

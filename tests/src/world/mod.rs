@@ -256,16 +256,24 @@ impl World {
         self.warm.lock().unwrap().clear();
     }
 
-    fn start(&self, spec: &FunctionSpec) -> Instance {
-        let wire = Wire::new(&self.base, &spec.name);
+    /// The hands of nobody in particular, who may do all.
+    pub fn app(&self) -> Arc<App> {
+        self.app_over(&Wire::new(&self.base, usage::OPERATOR))
+    }
+
+    fn app_over(&self, wire: &Arc<Wire>) -> Arc<App> {
         let parts = Parts {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
-            transport: wire.clone(),
+            transport: Arc::<Wire>::clone(wire),
             aws: wire.clients(),
         };
-        let app = App::new(self.config.clone(), parts).unwrap();
-        Instance { function: functions::of(&spec.code_uri, &app).unwrap(), wire }
+        App::new(self.config.clone(), parts).unwrap()
+    }
+
+    fn start(&self, spec: &FunctionSpec) -> Instance {
+        let wire = Wire::new(&self.base, &spec.name);
+        Instance { function: functions::of(&spec.code_uri, &self.app_over(&wire)).unwrap(), wire }
     }
 
     /// Whether the account is bound now.

@@ -1,0 +1,89 @@
+//! Is all well? What only somebody who looks can tell: how old the ticket is, whose turn passed without a new token,
+//! which import nothing moves any more. Each look costs the same few reads however large the hub is; what it finds
+//! are metrics, on which the alarms of `infra/cdk` stand. A look that fails is logged, and its metric is missing,
+//! which for the ticket's age rings the alarm too.
+
+use futures::{StreamExt, stream};
+use shared::{app::App, error::Error, metrics::Metric, model::token};
+
+/// An account is overdue when its turn was so many minutes ago and its token is still the old one: half of the ten
+/// minutes that the wheel leaves a token.
+pub const OVERDUE_MINUTES: i64 = 5;
+/// Accounts looked at in one tick: all of them up to 2,750 accounts, a sample of a larger hub.
+const LOOKED_AT: usize = 25;
+/// Stuck imports are looked for in one minute of so many: they are an hour old when they count as stuck.
+const IMPORTS_EVERY_MINUTES: i64 = 10;
+
+/// What a look found; [`None`] where there is nothing to tell.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Seen {
+    /// Seconds since the newest ticket; [`None`] before the first.
+    pub ticket_age: Option<i64>,
+    /// Overdue accounts.
+    pub overdue: Option<usize>,
+    /// Stuck imports.
+    pub stuck: Option<usize>,
+}
+
+/// Looks, and says what it saw.
+pub async fn run(app: &App) {
+    let (seen, now) = (look(app).await, app.clock.now());
+    for (metric, value) in [
+        (Metric::ComponentTicketAge, seen.ticket_age),
+        (Metric::OverdueAccounts, seen.overdue.and_then(|n| i64::try_from(n).ok())),
+        (Metric::StuckImports, seen.stuck.and_then(|n| i64::try_from(n).ok())),
+    ] {
+        if let Some(value) = value {
+            app.metrics.put(metric, value, now);
+        }
+    }
+}
+
+/// Looks.
+pub async fn look(app: &App) -> Seen {
+    let now = app.clock.unix();
+    let minute = now.div_euclid(60);
+    let imports = minute.rem_euclid(IMPORTS_EVERY_MINUTES) == 0;
+    Seen {
+        ticket_age: known("the ticket's age", ticket_age(app, now).await).flatten(),
+        overdue: known("overdue accounts", overdue(app, now).await),
+        stuck: if imports { known("stuck imports", stuck(app, now).await) } else { None },
+    }
+}
+
+fn known<T>(what: &str, found: Result<T, Error>) -> Option<T> {
+    found.inspect_err(|error| tracing::error!(%error, "nothing is known of {what}: {error}")).ok()
+}
+
+async fn ticket_age(app: &App, now: i64) -> Result<Option<i64>, Error> {
+    let component = app.store.component().await?;
+    Ok(component.ticket.is_some().then(|| now.saturating_sub(component.ticket_at).max(0)))
+}
+
+async fn overdue(app: &App, now: i64) -> Result<usize, Error> {
+    let then = now - OVERDUE_MINUTES * 60;
+    let mut accounts = app.store.due_in_slot(token::slot_of(then.div_euclid(60))).await?;
+    accounts.extend(app.store.due_by(then).await?);
+    accounts.truncate(LOOKED_AT);
+    let late = stream::iter(accounts).map(|app_id| is_late(app, app_id, then)).buffer_unordered(LOOKED_AT);
+    late.fold(Ok(0), |sum, late| async move { Ok(sum? + usize::from(late?)) }).await
+}
+
+/// Whether the account's token was due at `then` and is the same now.
+async fn is_late(app: &App, app_id: String, then: i64) -> Result<bool, Error> {
+    let Some(found) = app.store.authorizer(&app_id).await? else { return Ok(false) };
+    let late = found.token.is_none_or(|t| token::is_due(t.issued_at, t.expires_in, then));
+    if late {
+        tracing::warn!(app_id, "the token of {app_id} was due {OVERDUE_MINUTES} minutes ago");
+    }
+    Ok(late)
+}
+
+async fn stuck(app: &App, now: i64) -> Result<usize, Error> {
+    let stuck = app.store.stuck_imports(now).await?;
+    for import in &stuck {
+        let (app_id, id) = (&import.app_id, &import.id);
+        tracing::error!(app_id, import_id = id, "the import {id} of {app_id} has not moved for an hour");
+    }
+    Ok(stuck.len())
+}

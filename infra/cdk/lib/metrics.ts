@@ -1,0 +1,31 @@
+/** Metrics: the hub's own, whose list is `shared/src/metrics.rs` (a test compares), and AWS's of a function or queue. */
+import { Aws, Duration } from 'aws-cdk-lib';
+import { Metric } from 'aws-cdk-lib/aws-cloudwatch';
+
+export const NAMESPACE = 'oahub';
+export type Cause = 'account' | 'wechat' | 'hub';
+export type OwnMetric =
+  | 'ComponentTicketAge' | 'OverdueAccounts' | 'RefreshFailures' | 'StuckImports' | 'HaltedImports' | 'FailedMessages' | 'RefusedPushes';
+
+/** One of the hub's own. */
+export function own(metricName: OwnMetric, statistic: string, period: Duration, cause?: Cause): Metric {
+  const dimensionsMap: Record<string, string> = { Stack: Aws.STACK_NAME };
+  if (cause) dimensionsMap['Cause'] = cause;
+  return new Metric({ namespace: NAMESPACE, metricName, statistic, period, dimensionsMap, label: cause });
+}
+
+export function ofFunction(name: string, metricName: string, statistic: string, period: Duration, label?: string): Metric {
+  return new Metric({ namespace: 'AWS/Lambda', metricName, statistic, period, dimensionsMap: { FunctionName: name }, label });
+}
+
+export function ofQueue(name: string, metricName: string, statistic: string, period: Duration, label?: string): Metric {
+  return new Metric({ namespace: 'AWS/SQS', metricName, statistic, period, dimensionsMap: { QueueName: name }, label });
+}
+
+export function ofApi(id: string, metricName: string, statistic: string, period: Duration, label?: string): Metric {
+  return new Metric({ namespace: 'AWS/ApiGateway', metricName, statistic, period, dimensionsMap: { ApiId: id }, label });
+}
+
+export function ofTable(name: string, metricName: string, period: Duration, label?: string): Metric {
+  return new Metric({ namespace: 'AWS/DynamoDB', metricName, statistic: 'Sum', period, dimensionsMap: { TableName: name }, label });
+}

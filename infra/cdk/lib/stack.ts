@@ -1,0 +1,69 @@
+/** template.yaml, which stays the one list of what is deployed, and around it what an operator chose. */
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { CfnOutput, Stack, StackProps } from 'aws-cdk-lib';
+import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
+import { CfnInclude } from 'aws-cdk-lib/cloudformation-include';
+import { Asset } from 'aws-cdk-lib/aws-s3-assets';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
+import { ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Construct } from 'constructs';
+import { Alarms } from './alarms';
+import { budget } from './budget';
+import { Config, ConfigError } from './config';
+import { dashboard } from './dashboard';
+import { domain } from './domain';
+import { front } from './front';
+import { values } from './parameters';
+import { tlsOnly } from './queues';
+import { Parts, parts, program } from './template';
+
+export class OahubStack extends Stack {
+  readonly template: CfnInclude;
+  readonly parts: Parts;
+
+  /** `templateFile` is the repository's, or a test's copy. */
+  constructor(scope: Construct, id: string, config: Config, templateFile: string, props: StackProps) {
+    super(scope, id, props);
+    this.template = new CfnInclude(this, 'Template', { templateFile, parameters: values(config.parameters, templateFile) });
+    this.parts = parts(this.template);
+    this.code(config.code);
+    tlsOnly(this, this.parts);
+
+    const alarms: Alarm[] = config.alarms ? this.alarms(config) : [];
+    if (config.dashboard) dashboard(this, this.parts, alarms);
+    if (config.domain && config.front) front(this, config.domain, config.front, this.parts);
+    else if (config.domain) domain(this, config.domain, this.parts);
+    if (config.budget && config.email) budget(this, config.budget, config.email);
+  }
+
+  /** Uploads what cargo-lambda built in place of the sources that SAM would build. */
+  private code(folder: string): void {
+    if (folder === 'none') return;
+    const missing: string[] = [];
+    for (const part of this.parts.functions) {
+      const path = resolve(folder, program(part));
+      if (!existsSync(join(path, 'bootstrap'))) {
+        missing.push(join(path, 'bootstrap'));
+        continue;
+      }
+      const asset = new Asset(this, `Code${part.id}`, { path });
+      part.resource.codeUri = { bucket: asset.s3BucketName, key: asset.s3ObjectKey };
+    }
+    if (missing.length > 0) {
+      throw new ConfigError('code', `these are missing: ${missing.join(', ')}`,
+        'the folder that `cargo lambda build --release --arm64` writes (target/lambda), or `none` to synthesise without code');
+    }
+  }
+
+  private alarms({ email }: Config): Alarm[] {
+    const topic = new Topic(this, 'Alerts', { enforceSSL: true });
+    topic.grantPublish(new ServicePrincipal('cloudwatch.amazonaws.com'));
+    if (email) topic.addSubscription(new EmailSubscription(email));
+    const alarms = new Alarms(this, 'Alarms', this.parts, topic).all;
+    for (const { resource } of this.parts.alarms) resource.alarmActions = [...(resource.alarmActions ?? []), topic.topicArn];
+    new CfnOutput(this, 'AlertsTopic', { description: 'Alarms are told here', value: topic.topicArn });
+    return alarms;
+  }
+}

@@ -1,0 +1,254 @@
+//! What the hub counts and AWS does not. On Lambda each value is one line of CloudWatch's embedded metric format
+//! on standard output, which CloudWatch Logs turns into a metric; elsewhere it is a `debug` log.
+//!
+//! Every series is listed in [`Metric::ALL`]. A custom metric costs 0.30 USD a month and there is one for each
+//! combination of dimensions, so the only dimensions are the stack and a [`Cause`]: never an account or tenant.
+//!
+//! Source: "Specification: Embedded metric format" of the CloudWatch user guide. With the log format JSON, Lambda
+//! passes a line that is JSON on as it is, as level INFO: an application log level above that loses all metrics.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// CloudWatch's namespace.
+pub const NAMESPACE: &str = "oahub";
+/// Dimension of every metric: two deployments in one region are told apart.
+pub const STACK: &str = "Stack";
+/// Dimension of failures.
+pub const CAUSE: &str = "Cause";
+
+/// Who can do something about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The account or its tenant: the authorization is gone, a capability is missing, the reply window is closed.
+    Account,
+    /// WeChat refused, was busy or was not reached.
+    WeChat,
+    /// This deployment: a table, a queue, a missing ticket, a lost worker.
+    Hub,
+}
+
+impl Cause {
+    /// The dimension's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::WeChat => "wechat",
+            Self::Hub => "hub",
+        }
+    }
+}
+
+impl From<&crate::error::Error> for Cause {
+    fn from(error: &crate::error::Error) -> Self {
+        use crate::error::Error;
+        match error {
+            Error::NotAuthorized(_) => Self::Account,
+            Error::WeChat(_) => Self::WeChat,
+            Error::Store(_) | Error::Queue(_) | Error::Item(_) | Error::NoTicket | Error::RefreshRunning => {
+                Self::Hub
+            }
+        }
+    }
+}
+
+/// A metric, with its cause where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// Seconds since the newest component ticket; nothing before the first one.
+    ComponentTicketAge,
+    /// Accounts whose token was due five minutes ago and is still the old one, among those looked at.
+    OverdueAccounts,
+    /// Tokens that could not be refreshed.
+    RefreshFailures(Cause),
+    /// Imports that have neither moved nor ended for an hour.
+    StuckImports,
+    /// Imports that paused or failed; the import says why.
+    HaltedImports,
+    /// Messages that ended as failed.
+    FailedMessages(Cause),
+    /// Callbacks that did not prove to be WeChat's, or could not be read.
+    RefusedPushes,
+}
+
+impl Metric {
+    /// Every series there is.
+    pub const ALL: [Self; 11] = [
+        Self::ComponentTicketAge,
+        Self::OverdueAccounts,
+        Self::RefreshFailures(Cause::Account),
+        Self::RefreshFailures(Cause::WeChat),
+        Self::RefreshFailures(Cause::Hub),
+        Self::StuckImports,
+        Self::HaltedImports,
+        Self::FailedMessages(Cause::Account),
+        Self::FailedMessages(Cause::WeChat),
+        Self::FailedMessages(Cause::Hub),
+        Self::RefusedPushes,
+    ];
+
+    /// CloudWatch's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ComponentTicketAge => "ComponentTicketAge",
+            Self::OverdueAccounts => "OverdueAccounts",
+            Self::RefreshFailures(_) => "RefreshFailures",
+            Self::StuckImports => "StuckImports",
+            Self::HaltedImports => "HaltedImports",
+            Self::FailedMessages(_) => "FailedMessages",
+            Self::RefusedPushes => "RefusedPushes",
+        }
+    }
+
+    /// Its second dimension.
+    #[must_use]
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::RefreshFailures(cause) | Self::FailedMessages(cause) => Some(cause),
+            Self::ComponentTicketAge
+            | Self::OverdueAccounts
+            | Self::StuckImports
+            | Self::HaltedImports
+            | Self::RefusedPushes => None,
+        }
+    }
+
+    /// CloudWatch's unit of it.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::ComponentTicketAge => "Seconds",
+            Self::OverdueAccounts
+            | Self::RefreshFailures(_)
+            | Self::StuckImports
+            | Self::HaltedImports
+            | Self::FailedMessages(_)
+            | Self::RefusedPushes => "Count",
+        }
+    }
+}
+
+/// Where values go.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    stack: Option<String>,
+}
+
+impl Metrics {
+    /// For the deployment `stack`; without one values are only logged.
+    #[must_use]
+    pub fn new(stack: Option<String>) -> Self {
+        Self { stack }
+    }
+
+    /// One of these happened at `at`.
+    pub fn count(&self, metric: Metric, at: Timestamp) {
+        self.put(metric, 1, at);
+    }
+
+    /// It was `value` at `at`.
+    pub fn put(&self, metric: Metric, value: i64, at: Timestamp) {
+        let Some(stack) = &self.stack else {
+            let cause = metric.cause().map(Cause::name);
+            tracing::debug!(metric = metric.name(), cause, value, "{} is {value}", metric.name());
+            return;
+        };
+        let line = line(stack, metric, value, at);
+        // a metric that cannot be written is no reason to fail what it counts
+        drop(writeln!(std::io::stdout().lock(), "{line}"));
+    }
+}
+
+/// One document of the embedded metric format.
+fn line(stack: &str, metric: Metric, value: i64, at: Timestamp) -> Value {
+    let mut dimensions = vec![STACK];
+    let mut root = Map::from_iter([(STACK.to_owned(), stack.into())]);
+    if let Some(cause) = metric.cause() {
+        dimensions.push(CAUSE);
+        root.insert(CAUSE.into(), cause.name().into());
+    }
+    root.insert(metric.name().into(), value.into());
+    let directive = json!({
+        "Namespace": NAMESPACE,
+        "Dimensions": [dimensions],
+        "Metrics": [{ "Name": metric.name(), "Unit": metric.unit() }],
+    });
+    root.insert("_aws".into(), json!({ "Timestamp": at.as_millisecond(), "CloudWatchMetrics": [directive] }));
+    Value::Object(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::{error::Error, wechat::ApiError};
+
+    /// What the specification demands of a document, with the limits of CloudWatch.
+    fn check(document: &Value) {
+        let text = document.to_string();
+        assert!(!text.contains('\n') && text.len() < 1_000_000, "one log event: {text}");
+        let root = document.as_object().unwrap();
+        let aws = root["_aws"].as_object().unwrap();
+        assert!(aws["Timestamp"].as_i64().unwrap() > 1_500_000_000_000, "milliseconds since the epoch");
+        let directives = aws["CloudWatchMetrics"].as_array().unwrap();
+        assert!(!directives.is_empty());
+        for directive in directives {
+            let members: HashSet<_> = directive.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(members, HashSet::from(["Namespace", "Dimensions", "Metrics"]));
+            let namespace = directive["Namespace"].as_str().unwrap();
+            assert!((1..=255).contains(&namespace.len()) && !namespace.starts_with("AWS/"));
+            for set in directive["Dimensions"].as_array().unwrap() {
+                let set = set.as_array().unwrap();
+                assert!(set.len() <= 30);
+                for key in set {
+                    let value = root[key.as_str().unwrap()].as_str().expect("a dimension is a text");
+                    assert!((1..=1024).contains(&value.len()) && value.is_ascii());
+                }
+            }
+            let metrics = directive["Metrics"].as_array().unwrap();
+            assert!((1..=100).contains(&metrics.len()));
+            for metric in metrics {
+                assert!(root[metric["Name"].as_str().unwrap()].is_number(), "a target is a number");
+                assert!(["Seconds", "Count"].contains(&metric["Unit"].as_str().unwrap()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_is_a_document_of_the_embedded_metric_format() {
+        let at: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        for metric in Metric::ALL {
+            check(&line("oahub", metric, 7, at));
+        }
+        let document = line("oahub", Metric::FailedMessages(Cause::WeChat), 1, at);
+        assert_eq!(
+            document.to_string(),
+            r#"{"Stack":"oahub","Cause":"wechat","FailedMessages":1,"_aws":{"Timestamp":1795514400000,"CloudWatchMetrics":[{"Namespace":"oahub","Dimensions":[["Stack","Cause"]],"Metrics":[{"Name":"FailedMessages","Unit":"Count"}]}]}}"#
+        );
+    }
+
+    #[test]
+    fn there_are_few_series_and_each_is_listed_once() {
+        let series: HashSet<_> = Metric::ALL.iter().map(|m| (m.name(), m.cause().map(Cause::name))).collect();
+        assert_eq!(series.len(), Metric::ALL.len());
+        assert!(series.len() <= 12, "{} series at 0.30 USD a month each", series.len());
+    }
+
+    #[test]
+    fn a_failure_has_the_cause_of_who_can_mend_it() {
+        let refused = ApiError::Refused { errcode: 45009, errmsg: "no".into(), rid: None };
+        for (error, cause) in [
+            (Error::NotAuthorized("wx1".into()), Cause::Account),
+            (Error::WeChat(refused), Cause::WeChat),
+            (Error::Store("down".into()), Cause::Hub),
+            (Error::NoTicket, Cause::Hub),
+        ] {
+            assert_eq!(Cause::from(&error), cause, "{error}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Every item that a release wrote is still read.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use dynoxide::Database;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use shared::{
+    app::App,
+    model::{
+        account::{AccountStatus, AccountType},
+        reply_rules::ReplyRules,
+        token::Due,
+    },
+    secret::Secret,
+    store::{
+        accounts::AccountRecord,
+        bindings::{Binding, BindingStatus},
+        credentials::Token,
+        fans::{Details, FanId, Touch},
+        idempotency::Begun,
+        imports::{Import, ImportStatus, ListedPage},
+        messages::{Channel, Message, MessageError, MessageStatus},
+        tenants::Tenant,
+        timeline::{Stored, StoredEvent},
+    },
+    wechat::user::UserInfo,
+};
+
+use crate::{
+    compare, on_paused_time, releases,
+    world::{World, dynamo},
+};
+
+const APP: &str = "wx5a1b2c3d4e5f6071";
+const TENANT: &str = "ten_1";
+const TABLES: [&str; 5] =
+    ["PlatformTable", "CredentialsTable", "CustomersTable", "TimelineTable", "WorkTable"];
+/// 2025-01-01, unix seconds.
+const DAY: i64 = 1_735_689_600;
+
+/// Empty tables, and the store over them.
+pub async fn empty() -> (Arc<World>, Arc<App>) {
+    let world = World::new(1);
+    world.create_tables().await;
+    let app = world.app();
+    (world, app)
+}
+
+fn fan(open_id: &str) -> FanId<'_> {
+    FanId { tenant: TENANT, app_id: APP, open_id }
+}
+
+fn token(text: &str) -> Token {
+    Token { token: Secret::new(text), issued_at: DAY, expires_in: 7200 }
+}
+
+pub fn account(app_id: &str) -> AccountRecord {
+    AccountRecord {
+        app_id: app_id.into(),
+        tenant_id: TENANT.into(),
+        original_id: "gh_3c884a361561".into(),
+        name: "Harbour Coffee".into(),
+        alias: "harbour".into(),
+        avatar_url: "https://avatar.example/1".into(),
+        qr_code_url: "https://qr.example/1".into(),
+        principal_name: "Harbour Ltd".into(),
+        account_type: AccountType::Service,
+        verified: true,
+        status: AccountStatus::Bound,
+        granted: vec![1, 15, 4, 7, 2, 3, 11, 8],
+        bound_at: DAY,
+        unbound_at: None,
+        deleted: false,
+        revision: 0,
+    }
+}
+
+/// An import that just began.
+pub fn import(id: &str, app_id: &str, started_at: i64) -> Import {
+    let import = json!({
+        "id": id, "app_id": app_id, "tenant_id": TENANT, "status": "running", "started_at": started_at,
+    });
+    serde_json::from_value(import).unwrap()
+}
+
+fn message(id: &str) -> Message {
+    Message {
+        id: id.into(),
+        tenant_id: TENANT.into(),
+        app_id: APP.into(),
+        to: "o1".into(),
+        status: MessageStatus::Queued,
+        channel: None,
+        content: Some(r#"{"msgtype":"text","text":{"content":"Hello"}}"#.into()),
+        template: Some(r#"{"template_id":"T1"}"#.into()),
+        wechat_msg_id: None,
+        error: None,
+        created_at: DAY * 1000,
+        sent_at: None,
+        claimed_at: None,
+        first_claimed_at: None,
+    }
+}
+
+fn event(identity: &str) -> StoredEvent {
+    StoredEvent {
+        identity: identity.into(),
+        kind: "message_received".into(),
+        at: DAY,
+        app_id: APP.into(),
+        open_id: "o1".into(),
+        detail: r#"{"MsgType":"text","Content":"menu"}"#.into(),
+        reply: Some("<xml><MsgType>text</MsgType></xml>".into()),
+        sends: Some("msg_1".into()),
+    }
+}
+
+/// Writes one item of every family, through the store.
+async fn write(app: &App) {
+    let (store, key) = (&app.store, Secret::new("oak_1"));
+    store.create_tenant(&tenant(), &key).await.unwrap();
+    store.bind_account(account(APP)).await.unwrap();
+    let rules = json!({
+        "on_subscribe": {"msgtype": "text", "text": {"content": "Welcome"}},
+        "keywords": [{"keyword": "menu", "match": "contains", "reply": {"msgtype": "text", "text": {"content": "Tea"}}}],
+        "default": {"msgtype": "transfer_customer_service"},
+    });
+    store.put_reply_rules(TENANT, APP, &ReplyRules::parse(rules).unwrap()).await.unwrap();
+    let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+    let binding = Binding {
+        id: "bnd_1".into(),
+        tenant_id: TENANT.into(),
+        status: BindingStatus::Pending,
+        app_id: None,
+        reason: None,
+        return_url: Some("https://tea.example/settings".into()),
+        created_at: at(DAY),
+        expires_at: at(DAY + 3600),
+        pre_auth_code: None,
+        pre_auth_expires: None,
+        event_at: None,
+    };
+    store.create_binding(&binding).await.unwrap();
+    store.keep_pre_auth_code("bnd_1", "preauthcode@@@1", DAY + 600).await.unwrap();
+    store.end_binding("bnd_1", BindingStatus::Refused, Some(APP), Some("unverified_account")).await.unwrap();
+
+    store.keep_ticket(&Secret::new("ticket@@@1"), DAY).await.unwrap();
+    let lease = store.lease_component(0, "lse_1".into()).await.unwrap().unwrap();
+    assert!(store.keep_component_token(&lease.owner, &token("component")).await.unwrap());
+    let due = Due::Wheel { slot: 7 };
+    store.authorize(TENANT, APP, Some(&token("authorizer")), &Secret::new("refresh@@@1"), due).await.unwrap();
+    store.keep_refresh_tick(DAY / 60).await.unwrap();
+
+    let follow = Touch::Followed { scene: Some("shelf".into()) };
+    store.touch_fan(fan("o1"), &follow, DAY, true).await.unwrap();
+    store.touch_fan(fan("o1"), &Touch::Message, DAY + 1, true).await.unwrap();
+    let info: UserInfo = serde_json::from_value(json!({
+        "subscribe": 1, "openid": "o2", "language": "zh_CN", "subscribe_time": DAY - 100, "unionid": "u2",
+        "remark": "VIP", "groupid": 0, "tagid_list": [2, 128], "subscribe_scene": "ADD_SCENE_QR_CODE",
+        "qr_scene": 98765, "qr_scene_str": "",
+    }))
+    .unwrap();
+    let details = Details { info: &info, as_of: DAY, import_id: Some("imp_1") };
+    assert_eq!(store.insert_fans(TENANT, APP, &[details]).await.unwrap(), [true]);
+    store
+        .redirect_customer(TENANT, "cus_old", &shared::store::fans::union_customer(TENANT, "u2"))
+        .await
+        .unwrap();
+    assert!(matches!(store.put_event(fan("o1"), &event("M1")).await.unwrap(), Stored::New));
+
+    store.start_import(&import("imp_1", APP, DAY)).await.unwrap();
+    let page =
+        ListedPage { open_ids: vec!["o1".into(), "o2".into()], next_cursor: None, total: 2, cut: None };
+    let running = store.import(APP, "imp_1").await.unwrap().unwrap();
+    store.keep_page(&running, 0, &page).await.unwrap();
+    store.count_page(&running, 0, &page).await.unwrap();
+    store.keep_receipt("imp_1", 0, 0, 2).await.unwrap();
+    store.finish_page(APP, "imp_1", 0, 2).await.unwrap();
+    store.finish_shard(APP, "imp_1", 3).await.unwrap();
+    store.pause_import(APP, "imp_1", DAY + 600, "quota").await.unwrap();
+
+    store.create_message(&message("msg_1")).await.unwrap();
+    let mut sent = message("msg_2");
+    (sent.status, sent.channel) = (MessageStatus::Sent, Some(Channel::Template));
+    (sent.wechat_msg_id, sent.sent_at, sent.claimed_at) =
+        (Some("200163836".into()), Some(DAY * 1000), Some(DAY));
+    let mut failed = message("msg_3");
+    failed.status = MessageStatus::Failed;
+    let error = MessageError { code: "wechat_error".into(), errcode: Some(40003), detail: "no".into() };
+    failed.error = Some(error);
+    store.keep_messages(&[(sent, Some(event("Smsg_2"))), (failed, None)]).await.unwrap();
+    store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint").await.unwrap();
+    store.end_request(TENANT, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
+}
+
+fn tenant() -> Tenant {
+    Tenant { id: TENANT.into(), name: "Tea house".into(), created_at: Timestamp::from_second(DAY).unwrap() }
+}
+
+/// Reads one item of every family, through the store.
+async fn read(app: &App) {
+    let store = &app.store;
+    assert_eq!(store.tenant(TENANT).await.unwrap().unwrap().name, "Tea house");
+    assert_eq!(store.tenant_of_key(&Secret::new("oak_1")).await.unwrap().as_deref(), Some(TENANT));
+    let bound = store.account(TENANT, APP).await.unwrap().unwrap();
+    assert_eq!((bound.status, bound.verified, bound.granted.len()), (AccountStatus::Bound, true, 8));
+    assert_eq!(store.accounts(TENANT, 10, None).await.unwrap().0.len(), 1);
+    assert_eq!(store.accounts_bound().await.unwrap(), 1);
+    let rules = store.reply_rules(TENANT, APP).await.unwrap();
+    assert!(rules.on_subscribe.is_some() && rules.default.is_some() && rules.keywords.len() == 1);
+    let binding = store.binding_of_pre_auth_code("preauthcode@@@1").await.unwrap().unwrap();
+    assert_eq!(binding.status, BindingStatus::Refused);
+    assert_eq!(binding.reason.as_deref(), Some("unverified_account"));
+    assert_eq!(binding.return_url.as_deref(), Some("https://tea.example/settings"));
+
+    let component = store.component().await.unwrap();
+    assert_eq!(component.ticket.unwrap().expose(), "ticket@@@1");
+    assert_eq!((component.token.unwrap().expires_in, component.version), (7200, 1));
+    let tokens = store.authorizer(APP).await.unwrap().unwrap();
+    assert_eq!(tokens.refresh_token.expose(), "refresh@@@1");
+    assert_eq!((tokens.token.as_ref().unwrap().issued_at, tokens.wheel_slot()), (DAY, Some(7)));
+    assert_eq!(store.due_in_slot(7).await.unwrap(), [APP]);
+    assert_eq!(store.refresh_tick().await.unwrap(), Some(DAY / 60));
+
+    let follower = store.fan(fan("o1")).await.unwrap().unwrap();
+    assert_eq!((follower.subscribed, follower.message_at), (true, Some(DAY + 1)));
+    assert_eq!(follower.qr_scene_str.as_deref(), Some("shelf"));
+    let person = store.customer(TENANT, "cus_old").await.unwrap().unwrap();
+    let imported = person.fans.iter().find(|f| f.open_id == "o2").unwrap();
+    assert_eq!((imported.tag_ids.as_slice(), imported.remark.as_deref()), ([2, 128].as_slice(), Some("VIP")));
+    assert_eq!(imported.seen_import.as_deref(), Some("imp_1"));
+    let Stored::Seen(seen) = store.put_event(fan("o1"), &event("M1")).await.unwrap() else {
+        panic!("an event that was stored is taken for new")
+    };
+    assert_eq!(*seen, event("M1"));
+    assert_eq!(store.events(&[fan("o1")], None, 10, None).await.unwrap().0.len(), 2);
+
+    let paused = store.running_import(APP).await.unwrap().unwrap();
+    assert_eq!((paused.status, paused.paused_until), (ImportStatus::Paused, Some(DAY + 600)));
+    assert_eq!((paused.followers_imported(), paused.all_here()), (2, true));
+    assert_eq!(paused.shards_done, [3]);
+    assert_eq!(store.listed_page("imp_1", 0).await.unwrap().unwrap().open_ids.len(), 2);
+    assert_eq!(store.receipts("imp_1").await.unwrap(), BTreeMap::from([(0, BTreeMap::from([(0, 2)]))]));
+    assert_eq!(store.message(TENANT, "msg_1").await.unwrap().unwrap().status, MessageStatus::Queued);
+    let sent = store.message_of_wechat(TENANT, APP, "200163836").await.unwrap().unwrap();
+    assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::Template)));
+    let failed = store.message(TENANT, "msg_3").await.unwrap().unwrap();
+    assert_eq!(failed.error.unwrap().errcode, Some(40003));
+    let begun = store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint").await.unwrap();
+    assert!(matches!(begun, Begun::Answered { status: 201, .. }), "a repetition is taken for new");
+
+    // and what was begun is ended
+    assert!(store.end_import(APP, "imp_1", ImportStatus::Completed, None).await.is_ok());
+    assert!(store.running_import(APP).await.unwrap().is_none());
+}
+
+/// Everything in the tables, as DynamoDB has it, in the order of tables and keys.
+fn dump(db: &Database) -> Value {
+    let of = |table: &str| -> Value {
+        let answer = dynamo::raw(db, "Scan", &json!({ "TableName": table }));
+        let mut items: Vec<Value> = answer["Items"].as_array().unwrap().iter().map(ordered).collect();
+        items.sort_by_key(|item| (item["pk"].to_string(), item["sk"].to_string()));
+        items.into()
+    };
+    TABLES.iter().map(|table| ((*table).to_owned(), of(table))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// With members in the order of their names.
+fn ordered(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members: BTreeMap<_, _> =
+                members.iter().map(|(name, v)| (name.clone(), ordered(v))).collect();
+            members.into_iter().collect::<serde_json::Map<_, _>>().into()
+        }
+        Value::Array(values) => values.iter().map(ordered).collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn what_is_written_today_is_what_the_examples_say() {
+    on_paused_time(async {
+        let (world, app) = empty().await;
+        write(&app).await;
+        compare("items", &dump(&world.base.db));
+        read(&app).await;
+    });
+}
+
+#[test]
+fn what_a_release_wrote_is_read() {
+    for (release, examples) in releases("items") {
+        on_paused_time(async {
+            let (world, app) = empty().await;
+            for table in TABLES {
+                let items = examples[table].as_array().unwrap();
+                assert!(!items.is_empty(), "{release} has nothing in {table}");
+                for item in items {
+                    dynamo::raw(&world.base.db, "PutItem", &json!({ "TableName": table, "Item": item }));
+                }
+            }
+            println!("items of {release}");
+            read(&app).await;
+        });
+    }
+}
+
+/// The table at the head of `shared/src/store/keys.rs` names every family.
+#[test]
+fn every_item_family_has_an_example() {
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/src/store/keys.rs");
+    let keys = fs::read_to_string(keys).unwrap();
+    let examples = releases("items").into_iter().find(|(release, _)| release == crate::UNRELEASED).unwrap().1;
+    let mut families = 0;
+    for row in keys.lines().filter_map(|line| line.strip_prefix("//! | ")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let [table, what, pk, sk, ..] = cells.as_slice() else { continue };
+        let named = |cell: &str| cell.trim_matches('`').split('<').next().unwrap().to_owned();
+        let table = match *table {
+            "platform" => "PlatformTable",
+            "credentials" => "CredentialsTable",
+            "customers" => "CustomersTable",
+            "timeline" => "TimelineTable",
+            "work" => "WorkTable",
+            _ => continue,
+        };
+        // a key in plain words (`push identity`) fits any
+        let fits = |key: &Value, cell: &str| {
+            let key = key["S"].as_str().unwrap();
+            !cell.starts_with('`') || key.starts_with(&named(cell))
+        };
+        let found =
+            examples[table].as_array().unwrap().iter().any(|i| fits(&i["pk"], pk) && fits(&i["sk"], sk));
+        assert!(found, "{what} of {table} has no example: write one in tests/golden/items.rs");
+        families += 1;
+    }
+    assert!(families >= 20, "{families} families were found");
+}

@@ -1,0 +1,70 @@
+//! The minute's look sees what an alarm has to ring for.
+
+use std::time::Duration;
+
+use shared::{
+    model::token::{Due, slot_of},
+    secret::Secret,
+    store::{credentials::Token, imports::ImportStatus},
+};
+use token_refresh::watch::{OVERDUE_MINUTES, look};
+
+use crate::{items, on_paused_time};
+
+/// To the next whole minute that is a multiple of ten.
+async fn to_the_tenth_minute(now: i64) {
+    tokio::time::sleep(Duration::from_secs((600 - now.rem_euclid(600)).unsigned_abs())).await;
+}
+
+#[test]
+fn the_ticket_ages_until_the_next_one_comes() {
+    on_paused_time(async {
+        let (world, app) = items::empty().await;
+        assert_eq!(look(&app).await.ticket_age, None, "before the first ticket there is no age");
+        app.store.keep_ticket(&Secret::new("t1"), world.now()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1500)).await;
+        assert!((1500..1502).contains(&look(&app).await.ticket_age.unwrap()));
+        app.store.keep_ticket(&Secret::new("t2"), world.now()).await.unwrap();
+        assert!((0..2).contains(&look(&app).await.ticket_age.unwrap()));
+    });
+}
+
+#[test]
+fn an_account_is_overdue_whose_turn_passed_without_a_new_token() {
+    on_paused_time(async {
+        let (world, app) = items::empty().await;
+        let now = world.now();
+        let turn = Due::Wheel { slot: slot_of((now - OVERDUE_MINUTES * 60).div_euclid(60)) };
+        let token = |issued_at| Token { token: Secret::new("t"), issued_at, expires_in: 7200 };
+        let refresh = Secret::new("r");
+        for (app_id, age, due) in [
+            ("wx0000000000000001", 6_900, turn), // its turn passed, its token is old
+            ("wx0000000000000002", 240, turn),   // was refreshed
+            ("wx0000000000000003", 100, Due::At { unix: now + 5_000 }), // has its turn later
+            ("wx0000000000000004", 6_900, Due::At { unix: now - 600 }), // of unusual lifetime, and late
+            ("wx0000000000000005", 6_900, Due::At { unix: now - 60 }), // just had its turn
+        ] {
+            app.store.authorize("ten_1", app_id, Some(&token(now - age)), &refresh, due).await.unwrap();
+        }
+        assert_eq!(look(&app).await.overdue, Some(2));
+    });
+}
+
+#[test]
+fn an_import_is_seen_that_nothing_moves_and_no_other() {
+    on_paused_time(async {
+        let (world, app) = items::empty().await;
+        for (id, app_id) in [("imp_1", "wx1"), ("imp_2", "wx2"), ("imp_3", "wx3")] {
+            app.store.start_import(&items::import(id, app_id, world.now())).await.unwrap();
+        }
+        to_the_tenth_minute(world.now()).await;
+        assert_eq!(look(&app).await.stuck, Some(0), "they have just begun");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(look(&app).await.stuck, None, "not every minute");
+        tokio::time::sleep(Duration::from_secs(4_000)).await;
+        app.store.end_import("wx2", "imp_2", ImportStatus::Completed, None).await.unwrap();
+        app.store.finish_page("wx3", "imp_3", 0, 10).await.unwrap();
+        to_the_tenth_minute(world.now()).await;
+        assert_eq!(look(&app).await.stuck, Some(1), "one moves, one has ended, one does neither");
+    });
+}
