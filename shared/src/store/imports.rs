@@ -72,7 +72,7 @@ pub struct Import {
     pub shards_done: Vec<u32>,
     /// When it began.
     pub started_at: i64,
-    /// When it last came nearer to its end, paused or went on; 0 in imports of before 0.2.
+    /// When it last came nearer to its end, paused or went on; 0 in imports of before that was noted.
     #[serde(default)]
     pub moved_at: i64,
     /// When it ended.

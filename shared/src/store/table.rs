@@ -14,7 +14,8 @@ use crate::error::{Error, sdk_error};
 /// An item as DynamoDB has it.
 pub type Attributes = HashMap<String, AttributeValue>;
 
-/// Layout version that every item carries, so that a later release can tell what it reads.
+/// Layout version in the attribute `v`, so that a later release can tell what it reads. An item that an update made
+/// has none, which is layout 1.
 pub const ITEM_VERSION: u32 = 1;
 /// `BatchGetItem` takes at most this many keys.
 pub const BATCH_GET: usize = 100;

@@ -256,7 +256,7 @@ impl World {
         self.warm.lock().unwrap().clear();
     }
 
-    /// The hands of a function of its own.
+    /// The hands of nobody in particular, who may do all.
     pub fn app(&self) -> Arc<App> {
         self.app_over(&Wire::new(&self.base, usage::OPERATOR))
     }
