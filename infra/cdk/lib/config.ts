@@ -185,7 +185,10 @@ function check(config: Config): void {
   if (region.startsWith('cn-')) {
     throw new ConfigError('front', 'a web ACL for CloudFront must live in us-east-1, which no account of China has', '`false` in China');
   }
-  if (domain && at(domain.certificateArn) !== 'us-east-1') {
+  if (!domain) {
+    throw new ConfigError('domainName', 'it is missing, but front is on', "the host of PublicUrl: CloudFront's own name is known only afterwards, and takes old TLS");
+  }
+  if (at(domain.certificateArn) !== 'us-east-1') {
     throw new ConfigError('domainCertificateArn', `it is of ${at(domain.certificateArn)}`, 'of us-east-1, where CloudFront looks for certificates');
   }
   if (region === 'us-east-1' && front.webAclArn) {

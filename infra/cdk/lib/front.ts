@@ -17,7 +17,7 @@ import {
 import { HttpOrigin } from 'aws-cdk-lib/aws-cloudfront-origins';
 import { CfnWebACL } from 'aws-cdk-lib/aws-wafv2';
 import { Construct } from 'constructs';
-import { Config, Front } from './config';
+import { Domain, Front } from './config';
 import { Parts } from './template';
 
 /** The web ACL; only us-east-1 may hold one for CloudFront. */
@@ -64,16 +64,15 @@ export class EdgeStack extends Stack {
   }
 }
 
-export function front(scope: Construct, config: Config, chosen: Front, { api }: Parts): void {
+export function front(scope: Construct, domain: Domain, chosen: Front, { api }: Parts): void {
   const aclArn = chosen.webAclArn ?? webAcl(scope, chosen).attrArn;
-  const { domain } = config;
   const distribution = new Distribution(scope, 'Front', {
     comment: Aws.STACK_NAME,
     webAclId: aclArn,
     httpVersion: HttpVersion.HTTP2_AND_3,
     minimumProtocolVersion: SecurityPolicyProtocol.TLS_V1_2_2021,
-    domainNames: domain && [domain.name],
-    certificate: domain && Certificate.fromCertificateArn(scope, 'Certificate', domain.certificateArn),
+    domainNames: [domain.name],
+    certificate: Certificate.fromCertificateArn(scope, 'Certificate', domain.certificateArn),
     defaultBehavior: {
       origin: new HttpOrigin(Fn.join('', [api.ref, '.execute-api.', Aws.REGION, '.', Aws.URL_SUFFIX]), {
         protocolPolicy: OriginProtocolPolicy.HTTPS_ONLY,
@@ -87,7 +86,7 @@ export function front(scope: Construct, config: Config, chosen: Front, { api }: 
     },
   });
   new CfnOutput(scope, 'FrontTarget', {
-    description: domain ? `A CNAME (or alias) record of ${domain.name} points here` : 'The public address; PublicUrl is https:// and this',
+    description: `A CNAME (or alias) record of ${domain.name} points here`,
     value: distribution.distributionDomainName,
   });
 }

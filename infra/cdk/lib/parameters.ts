@@ -8,7 +8,8 @@ import { ConfigError } from './config';
 
 export function values(given: Readonly<Record<string, string>>, templateFile: string): Record<string, string | string[]> {
   if (Object.keys(given).length === 0) return {};
-  const template = new CfnInclude(new Stack(new App(), 'Read'), 'Template', { templateFile });
+  // an app of its own that is never synthesised: the CLI takes whatever is
+  const template = new CfnInclude(new Stack(new App({ autoSynth: false }), 'Read'), 'Template', { templateFile });
   const known = new Map(template.node.findAll().filter((c): c is CfnParameter => c instanceof CfnParameter).map((p) => [p.node.id, p]));
   return Object.fromEntries(Object.entries(given).map(([name, value]) => {
     const parameter = known.get(name);

@@ -33,7 +33,7 @@ export class OahubStack extends Stack {
 
     const alarms: Alarm[] = config.alarms ? this.alarms(config) : [];
     if (config.dashboard) dashboard(this, this.parts, alarms);
-    if (config.front) front(this, config, config.front, this.parts);
+    if (config.domain && config.front) front(this, config.domain, config.front, this.parts);
     else if (config.domain) domain(this, config.domain, this.parts);
     if (config.budget && config.email) budget(this, config.budget, config.email);
   }

@@ -82,6 +82,16 @@ test('every alarm tells its topic when it begins and when it ends', () => {
   }
 });
 
+test('an alarm of the template itself tells the topic too, beside what it does', () => {
+  const file = withResources(`
+  Own:
+    Type: AWS::CloudWatch::Alarm
+    Properties: { Namespace: AWS/EC2, MetricName: StatusCheckFailed, EvaluationPeriods: 1, ComparisonOperator: GreaterThanThreshold, AlarmActions: [arn] }`);
+  const made = synth({}, file);
+  const [topic] = Object.keys(made.findResources('AWS::SNS::Topic'));
+  made.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'StatusCheckFailed', AlarmActions: ['arn', { Ref: topic }] });
+});
+
 test("an alarm on a metric of the hub's own names one that the hub writes, with its dimensions", () => {
   const rust = readFileSync(join(ROOT, 'shared/src/metrics.rs'), 'utf8');
   const constant = (name: string) => new RegExp(`pub const ${name}: &str = "(\\w+)"`).exec(rust)?.[1];

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Match } from 'aws-cdk-lib/assertions';
 import { load, source } from '../lib/config';
 import { program } from '../lib/template';
-import { Options, alarmsOf, folder, stackOf, synth } from './support';
+import { Options, ROOT, alarmsOf, folder, stackOf, synth } from './support';
 
 const CERTIFICATE = 'arn:aws:acm:eu-central-1:123456789012:certificate/a';
 const EDGE_CERTIFICATE = 'arn:aws:acm:us-east-1:123456789012:certificate/a';
 const ACL = 'arn:aws:wafv2:us-east-1:123456789012:global/webacl/oahub/1';
+/** A domain on CloudFront. */
+const ON_EDGE = { domainName: 'hub.example.com', domainCertificateArn: EDGE_CERTIFICATE };
 const HERE = { account: '123456789012', region: 'eu-central-1' };
 
 test('alarms and the dashboard are there unless they are switched off; the rest only where it is chosen', () => {
@@ -72,7 +75,7 @@ test('the front changes nothing that WeChat signs or the API reads, and spares W
     })],
   });
   template.resourceCountIs('AWS::ApiGatewayV2::DomainName', 0);
-  const elsewhere = synth({ ...HERE, front: true, frontWebAclArn: ACL });
+  const elsewhere = synth({ ...HERE, ...ON_EDGE, front: true, frontWebAclArn: ACL });
   elsewhere.resourceCountIs('AWS::WAFv2::WebACL', 0);
   elsewhere.hasResourceProperties('AWS::CloudFront::Distribution', { DistributionConfig: { WebACLId: ACL } });
 });
@@ -112,6 +115,25 @@ test("the template's parameters can be given here, and are asked for where they 
   assert.throws(() => stackOf({ parameters: { PublicUrl: 'http://hub.example.com' } }), /option parameters: PublicUrl is http:/);
 });
 
+test('the app writes its stacks and no others, and none where an option is wrong', () => {
+  const run = (options: Options) => {
+    const out = folder();
+    const env = { ...process.env, CDK_OUTDIR: out, CDK_CONTEXT_JSON: JSON.stringify({ code: 'none', ...options }), CDK_VALIDATION: 'false' };
+    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'infra/cdk/dist/bin/oahub.js')], { env, encoding: 'utf8' });
+    return { status, stderr, stacks: readdirSync(out).filter((name) => name.endsWith('.template.json')).sort() };
+  };
+  const given = run({ parameters: { PublicUrl: 'https://hub.example.com', SecretsId: 'oahub' } });
+  assert.deepEqual([given.status, given.stacks], [0, ['oahub.template.json']], given.stderr);
+  const first = run({ ...HERE, ...ON_EDGE, front: true });
+  assert.deepEqual([first.status, first.stacks], [0, ['oahub-edge.template.json']], first.stderr);
+  assert.match(first.stderr, /Deploy oahub-edge first/);
+  const second = run({ ...HERE, ...ON_EDGE, front: true, frontWebAclArn: ACL });
+  assert.deepEqual([second.status, second.stacks], [0, ['oahub-edge.template.json', 'oahub.template.json']], second.stderr);
+  const wrong = run({ email: 'ops' });
+  assert.deepEqual([wrong.status, wrong.stacks], [1, []]);
+  assert.match(wrong.stderr, /^option email: /);
+});
+
 test('a wrong option is named, with what a right value looks like', () => {
   const rows: [string, Options, RegExp][] = [
     ['a stack name with a blank', { stackName: 'my hub' }, /^option stackName: .*letters, digits and hyphens/],
@@ -131,8 +153,9 @@ test('a wrong option is named, with what a right value looks like', () => {
     ['a front without a region', { front: true }, /^option region: it is missing, but front is on/],
     ['a front in China', { front: true, region: 'cn-north-1' }, /^option front: /],
     ["a front with a certificate of the API's region", { ...HERE, front: true, frontWebAclArn: ACL, domainName: 'hub.example.com', domainCertificateArn: CERTIFICATE }, /^option domainCertificateArn: .*us-east-1/],
-    ['a web ACL of another region', { ...HERE, front: true, frontWebAclArn: ACL.replace('us-east-1', 'eu-west-1') }, /^option frontWebAclArn: /],
-    ['a web ACL where the stack makes one', { region: 'us-east-1', front: true, frontWebAclArn: ACL }, /^option frontWebAclArn: it is given/],
+    ['a front without a domain', { ...HERE, front: true }, /^option domainName: it is missing, but front is on/],
+    ['a web ACL of another region', { ...HERE, ...ON_EDGE, front: true, frontWebAclArn: ACL.replace('us-east-1', 'eu-west-1') }, /^option frontWebAclArn: /],
+    ['a web ACL where the stack makes one', { ...ON_EDGE, region: 'us-east-1', front: true, frontWebAclArn: ACL }, /^option frontWebAclArn: it is given/],
     ['a limit below what a web ACL takes', { region: 'us-east-1', front: true, frontRequestsPer5Minutes: 5 }, /^option frontRequestsPer5Minutes: /],
   ];
   for (const [what, options, message] of rows) {
