@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use shared::{
     app::{App, AwsClients, Parts},
     clock::SystemClock,
-    config::{ConfigError, Resources},
+    config::{Config, ConfigError, Resources},
     random::{Rand, Random},
     wechat::http::HttpTransport,
 };
@@ -16,7 +16,7 @@ use wechat_simulator::{HttpHub, Simulator};
 
 use crate::{
     database::{self, DatabaseError},
-    functions,
+    functions::{self, Code, Find},
     gateway::{self, Gateway, Target},
     mapping::{self, Mapping},
     options::{Options, WeChat},
@@ -24,7 +24,7 @@ use crate::{
     schedule,
     settings::{self, Addresses},
     sqs::{self, Sqs},
-    template::{self, EventSpec, Template, TemplateError},
+    template::{self, EventSpec, FunctionSpec, Template, TemplateError},
 };
 
 /// How long what is in flight may take to end, after which it is dropped: longer than any function.
@@ -74,8 +74,24 @@ impl System {
     /// # Errors
     /// What could not be started, and why.
     pub async fn start(options: &Options, get: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()));
         let template = template::parse(template::TEMPLATE)?;
+        Self::start_with(options, get, &template, &|spec, _, app| {
+            functions::of(&spec.code_uri, app).map(|function| Arc::new(function) as Arc<dyn Code>)
+        })
+        .await
+    }
+
+    /// The same with another template, or with the functions' code elsewhere.
+    ///
+    /// # Errors
+    /// What could not be started, and why.
+    pub async fn start_with(
+        options: &Options,
+        get: impl Fn(&str) -> Option<String>,
+        template: &Template,
+        find: &Find<'_>,
+    ) -> Result<Self, StartError> {
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()));
         let io = |what: String| move |error| StartError::Io { what, error };
         std::fs::create_dir_all(&options.data)
             .map_err(io(format!("data directory {}", options.data.display())))?;
@@ -98,7 +114,8 @@ impl System {
             sqs: local_address(&sqs_listener)?,
             wechat: simulated.as_ref().map(local_address).transpose()?,
         };
-        let config = settings::config(options.wechat, &addresses, &template, get)?;
+        let environment = settings::environment(options.wechat, &addresses, template, get);
+        let config = Config::load(|name| environment.get(name).cloned())?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn({
@@ -123,7 +140,10 @@ impl System {
             aws: aws.clone(),
         };
         let app = App::new(config, parts)?;
-        serve_functions(&template, &app, options, listener, &aws, &stopped, &mut tasks)?;
+        let find = |spec: &FunctionSpec| find(spec, &environment, &app);
+        let routes = start_functions(template, &find, options, &clock, &aws, &stopped, &mut tasks)?;
+        let gateway = Gateway { routes, clock, random };
+        serve_gateway(gateway, listener, &stopped, &mut tasks);
         if let (Some(listener), Some(simulator)) = (simulated, simulator) {
             let until = wait(stopped.clone());
             tasks.spawn(async move {
@@ -152,26 +172,28 @@ impl System {
     }
 }
 
-fn serve_functions(
+/// Starts what calls functions by itself; the routes are for the gateway.
+fn start_functions(
     template: &Template,
-    app: &Arc<App>,
+    find: &dyn Fn(&FunctionSpec) -> Option<Arc<dyn Code>>,
     options: &Options,
-    listener: TcpListener,
+    clock: &Arc<SystemClock>,
     aws: &AwsClients,
     stopped: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
-) -> Result<(), StartError> {
+) -> Result<Routes<Target>, StartError> {
     let mut routes = Routes::default();
     for spec in &template.functions {
-        let function = functions::of(&spec.code_uri, app).ok_or_else(|| {
+        let code = find(spec).ok_or_else(|| {
             StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri))
         })?;
-        let target = Target { name: spec.name.clone(), function, timeout: spec.timeout };
+        let target = Target { name: spec.name.clone(), code, timeout: spec.timeout };
         for event in &spec.events {
             match event {
                 EventSpec::Http { method, path } => routes.add(method, path, target.clone()),
                 EventSpec::Schedule { every } => {
-                    schedule::start(target.clone(), options.tick.unwrap_or(*every), stopped, tasks);
+                    let every = options.tick.unwrap_or(*every);
+                    schedule::start(target.clone(), every, clock.clone(), stopped, tasks);
                 }
                 EventSpec::Sqs { queue, batch_size, concurrency } => {
                     let spec = template.queues.iter().find(|q| q.logical_id == *queue);
@@ -189,7 +211,15 @@ fn serve_functions(
             }
         }
     }
-    let gateway = Gateway { routes, clock: Arc::clone(&app.clock), random: Arc::clone(&app.random) };
+    Ok(routes)
+}
+
+fn serve_gateway(
+    gateway: Gateway,
+    listener: TcpListener,
+    stopped: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) {
     let service = gateway::router(Arc::new(gateway)).into_make_service_with_connect_info::<SocketAddr>();
     let until = wait(stopped.clone());
     tasks.spawn(async move {
@@ -197,11 +227,10 @@ fn serve_functions(
             tracing::error!(%error, "the gateway ended: {error}");
         }
     });
-    Ok(())
 }
 
 fn simulator(
-    config: &shared::config::Config,
+    config: &Config,
     gateway: SocketAddr,
     options: &Options,
     random: Arc<dyn Random>,

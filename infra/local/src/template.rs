@@ -1,7 +1,10 @@
 //! Reads template.yaml: which functions there are, what calls them, and which tables and queues they use. What
 //! it does not say does not run here either.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_yaml_ng::{Mapping, Value};
 use thiserror::Error;
@@ -40,6 +43,8 @@ pub struct FunctionSpec {
     pub code_uri: String,
     /// How long an invocation may take.
     pub timeout: Duration,
+    /// The environment variables that it gets.
+    pub variables: BTreeSet<String>,
     /// What calls it.
     pub events: Vec<EventSpec>,
 }
@@ -118,6 +123,8 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
     let resources = map(&root, "Resources").ok_or_else(|| wrong("no Resources"))?;
     let timeout = root.get("Globals").and_then(|g| g.get("Function")).and_then(|f| f.get("Timeout"));
     let default_timeout = timeout.and_then(Value::as_u64).unwrap_or(3);
+    let globals = root.get("Globals").and_then(|g| map(g, "Function"));
+    let common: BTreeSet<String> = globals.map(variables).unwrap_or_default();
     let mut template = Template {
         functions: Vec::new(),
         tables: Vec::new(),
@@ -129,7 +136,9 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
         let properties = map(resource, "Properties").cloned().unwrap_or_default();
         match text_of(resource, "Type") {
             Some("AWS::Serverless::Function") => {
-                template.functions.push(function(name, &properties, default_timeout)?);
+                let mut function = function(name, &properties, default_timeout)?;
+                function.variables.extend(common.iter().cloned());
+                template.functions.push(function);
             }
             Some("AWS::DynamoDB::Table") => template.tables.push(table(name, &properties)?),
             Some("AWS::SQS::Queue") => template.queues.push(queue(name, &properties, resources)),
@@ -190,7 +199,19 @@ fn function(name: &str, properties: &Mapping, default_timeout: u64) -> Result<Fu
         });
     }
     let code_uri = code_uri.ok_or_else(|| wrong(format!("{name} has no CodeUri")))?.to_owned();
-    Ok(FunctionSpec { name: name.to_owned(), code_uri, timeout: Duration::from_secs(timeout), events })
+    Ok(FunctionSpec {
+        name: name.to_owned(),
+        code_uri,
+        timeout: Duration::from_secs(timeout),
+        variables: variables(properties),
+        events,
+    })
+}
+
+/// Names of the environment variables that these properties set.
+fn variables(properties: &Mapping) -> BTreeSet<String> {
+    let variables = properties.get("Environment").and_then(|e| map(e, "Variables"));
+    variables.into_iter().flatten().filter_map(|(name, _)| name.as_str().map(str::to_owned)).collect()
 }
 
 /// `rate(5 minutes)`.
