@@ -122,6 +122,8 @@ pub struct Resources {
     pub sqs_url: Option<String>,
     /// `AWS_REGION`.
     pub region: String,
+    /// `SSL_CERT_FILE` names a bundle of root certificates of the operator's.
+    pub has_own_roots: bool,
 }
 
 /// Everything that is set from outside.
@@ -205,6 +207,7 @@ impl Config {
                 dynamodb_url: get("AWS_ENDPOINT_URL_DYNAMODB"),
                 sqs_url: get("AWS_ENDPOINT_URL_SQS"),
                 region: get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
+                has_own_roots: get("SSL_CERT_FILE").is_some(),
             },
         })
     }

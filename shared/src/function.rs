@@ -10,7 +10,15 @@ use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest, tower::ServiceEx
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::{app::App, config::ConfigError, telemetry};
+use crate::{
+    app::App,
+    config::ConfigError,
+    telemetry,
+    wechat::{
+        http::HttpTransport,
+        transport::{Nowhere, Transport},
+    },
+};
 
 /// Lambda answers at most 6 MB.
 const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
@@ -124,8 +132,17 @@ impl Function {
 
 /// What a function's `main` does: reads the settings, and serves Lambda's Runtime API until the process ends.
 pub async fn serve(function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
+    serve_with(Arc::new(HttpTransport::new()), function).await
+}
+
+/// The same for a function that never calls WeChat: leaves the HTTP client for it out of the binary.
+pub async fn serve_without_wechat(function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
+    serve_with(Arc::new(Nowhere), function).await
+}
+
+async fn serve_with(transport: Arc<dyn Transport>, function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
     telemetry::init_from_env();
-    let ended = match App::from_env() {
+    let ended = match App::from_env(transport) {
         Ok(app) => function(app).run().await,
         Err(error) => {
             tracing::error!(%error, "the function did not start: {error}");

@@ -18,7 +18,7 @@ pub const FUNCTIONS: [&str; 6] = [
     "token-refresh",
 ];
 
-/// Names the profile of the functions under test, if not that of the tests: `lambda` is what is deployed.
+/// Names the profile of the functions under test, if not that of the tests: `release` is what is deployed.
 const PROFILE_VARIABLE: &str = "OAHUB_TEST_PROFILE";
 
 static OAHUB: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -32,11 +32,7 @@ static OAHUB: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 static BOOTSTRAPS: LazyLock<PathBuf> = LazyLock::new(|| {
-    #[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
-    let profile = match std::env::var(PROFILE_VARIABLE) {
-        Ok(name) => tests_directory().parent().unwrap().join(name),
-        Err(_) => tests_directory(),
-    };
+    let profile = functions_directory();
     if FUNCTIONS.iter().any(|function| is_stale(&profile.join(format!("bootstrap-{function}")))) {
         let packages: Vec<_> = FUNCTIONS.iter().flat_map(|function| ["--package", function]).collect();
         build(&profile, &[&["--bins"], &packages[..]].concat());
@@ -58,10 +54,26 @@ pub fn bootstrap(function: &str) -> PathBuf {
     binary
 }
 
+/// The function that the others are measured beside; built anew.
+#[must_use]
+pub fn floor() -> PathBuf {
+    let profile = functions_directory();
+    build(&profile, &["--package", "floor"]);
+    profile.join("bootstrap-floor")
+}
+
 /// The program `oahub-functions` of this package, which cargo builds with its tests.
 #[must_use]
 pub fn oahub_functions() -> PathBuf {
     tests_directory().join("oahub-functions")
+}
+
+fn functions_directory() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
+    match std::env::var(PROFILE_VARIABLE) {
+        Ok(name) => tests_directory().parent().unwrap().join(name),
+        Err(_) => tests_directory(),
+    }
 }
 
 /// `target/debug` or its like: tests lie in its `deps`, this package's programs in itself.
@@ -92,6 +104,12 @@ fn build(profile: &Path, what: &[&str]) {
         Some(name) => name,
     };
     let mut cargo = Command::new(env!("CARGO"));
+    // what cargo tells a test would make build scripts that look at it, and all above them, run again
+    let told =
+        |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|p| name.starts_with(p));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
+        cargo.env_remove(name);
+    }
     cargo.arg("build").args(what).args(["--profile", name]);
     cargo.arg("--target-dir").arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
     assert!(cargo.status().unwrap().success(), "{what:?} does not build");

@@ -4,7 +4,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use aws_credential_types::Credentials;
 use shared::{
-    app::{App, AwsClients, Parts},
+    app::{App, Parts},
+    aws::AwsClients,
     clock::SystemClock,
     config::{Config, ConfigError, Resources},
     random::{Rand, Random},

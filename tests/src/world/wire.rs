@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::body::SdkBody;
 use futures::future::BoxFuture;
 use shared::{
-    app::AwsClients,
+    aws::AwsClients,
     wechat::transport::{Method, Request, Response, Transport, TransportError},
 };
 use tokio::sync::Notify;
