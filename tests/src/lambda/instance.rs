@@ -125,6 +125,18 @@ impl Instance {
         self.log.lock().unwrap().clone()
     }
 
+    /// Processor time of all its threads so far; of systems that tell.
+    #[must_use]
+    pub fn cpu(&self) -> Option<Duration> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).ok()?;
+        let mut all = Duration::ZERO;
+        for thread in threads {
+            let spent = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            all += Duration::from_nanos(spent.split(' ').next()?.parse().ok()?);
+        }
+        Some(all)
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
