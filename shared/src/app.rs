@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use aws_credential_types::Credentials;
-use aws_smithy_http_client::{Builder, tls};
 
 use crate::{
+    aws::AwsClients,
     clock::{Clock, SystemClock},
-    config::{Config, ConfigError, Resources},
+    config::{Config, ConfigError},
     envelope::Envelope,
     metrics::Metrics,
     queue::Queues,
     random::{Rand, Random},
     store::Store,
-    wechat::{self, http::HttpTransport, transport::Transport},
+    wechat::{self, transport::Transport},
 };
 
 /// Everything that a handler may reach.
@@ -48,59 +48,13 @@ pub struct Parts {
     pub aws: AwsClients,
 }
 
-/// The SDK's clients; clones share their connections.
-#[derive(Clone)]
-pub struct AwsClients {
-    /// DynamoDB.
-    pub dynamodb: aws_sdk_dynamodb::Client,
-    /// SQS.
-    pub sqs: aws_sdk_sqs::Client,
-}
-
-impl AwsClients {
-    /// Clients for `resources`: its endpoints where it names some, AWS's own else. `credentials` are those that
-    /// Lambda puts in the environment.
-    #[must_use]
-    pub fn new(resources: &Resources, credentials: Credentials) -> Self {
-        let http = if resources.dynamodb_url.is_some() && resources.sqs_url.is_some() {
-            Builder::new().build_http()
-        } else {
-            Builder::new()
-                .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-                .build_https()
-        };
-        let dynamodb = aws_sdk_dynamodb::Config::builder()
-            .behavior_version_latest()
-            .region(aws_sdk_dynamodb::config::Region::new(resources.region.clone()))
-            .credentials_provider(credentials.clone())
-            .http_client(http.clone());
-        let dynamodb = match &resources.dynamodb_url {
-            Some(url) => dynamodb.endpoint_url(url),
-            None => dynamodb,
-        };
-        let sqs = aws_sdk_sqs::Config::builder()
-            .behavior_version_latest()
-            .region(aws_sdk_sqs::config::Region::new(resources.region.clone()))
-            .credentials_provider(credentials)
-            .http_client(http);
-        let sqs = match &resources.sqs_url {
-            Some(url) => sqs.endpoint_url(url),
-            None => sqs,
-        };
-        Self {
-            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
-            sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
-        }
-    }
-}
-
 impl App {
-    /// A function's own, from Lambda's environment.
+    /// A function's own, from Lambda's environment. `transport` is how it reaches WeChat.
     ///
     /// # Errors
     /// The first setting that is missing or malformed.
     #[expect(clippy::disallowed_methods, reason = "Lambda's own credentials, not a setting of ours")]
-    pub fn from_env() -> Result<Arc<Self>, ConfigError> {
+    pub fn from_env(transport: Arc<dyn Transport>) -> Result<Arc<Self>, ConfigError> {
         let config = Config::from_env()?;
         let env = |name: &str| std::env::var(name).unwrap_or_default();
         let credentials = Credentials::new(
@@ -113,12 +67,7 @@ impl App {
         let aws = AwsClients::new(&config.resources, credentials);
         Self::new(
             config,
-            Parts {
-                clock: Arc::new(SystemClock),
-                random: Arc::new(Rand::from_system()),
-                transport: Arc::new(HttpTransport::new()),
-                aws,
-            },
+            Parts { clock: Arc::new(SystemClock), random: Arc::new(Rand::from_system()), transport, aws },
         )
     }
 

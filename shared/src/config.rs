@@ -124,6 +124,8 @@ pub struct Resources {
     pub region: String,
     /// The CloudFormation stack, by which its metrics are told from another's; none where there is no CloudWatch.
     pub stack: Option<String>,
+    /// `SSL_CERT_FILE` names a bundle of root certificates of the operator's.
+    pub has_own_roots: bool,
 }
 
 /// Everything that is set from outside.
@@ -208,6 +210,7 @@ impl Config {
                 sqs_url: get("AWS_ENDPOINT_URL_SQS"),
                 stack: get("OAHUB_STACK"),
                 region: get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
+                has_own_roots: get("SSL_CERT_FILE").is_some(),
             },
         })
     }

@@ -1,7 +1,7 @@
 //! How a function is wired: one value that takes any event JSON that Lambda delivers, so that the local runner
 //! and the Lambda runtime call the very same code.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 pub use aws_lambda_events::sqs::SqsEvent;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
@@ -9,6 +9,16 @@ use futures::future::BoxFuture;
 use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest, tower::ServiceExt};
 use serde_json::Value;
 use thiserror::Error;
+
+use crate::{
+    app::App,
+    config::ConfigError,
+    telemetry,
+    wechat::{
+        http::HttpTransport,
+        transport::{Nowhere, Transport},
+    },
+};
 
 /// Lambda answers at most 6 MB.
 const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
@@ -118,6 +128,46 @@ impl Function {
         }))
         .await
     }
+}
+
+/// What a function's `main` does: reads the settings, and serves Lambda's Runtime API until the process ends.
+pub async fn serve(function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
+    serve_with(Arc::new(HttpTransport::new()), function).await
+}
+
+/// The same for a function that never calls WeChat: leaves the HTTP client for it out of the binary.
+pub async fn serve_without_wechat(function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
+    serve_with(Arc::new(Nowhere), function).await
+}
+
+async fn serve_with(transport: Arc<dyn Transport>, function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
+    telemetry::init_from_env();
+    let ended = match App::from_env(transport) {
+        Ok(app) => function(app).run().await,
+        Err(error) => {
+            tracing::error!(%error, "the function did not start: {error}");
+            report_init_error(&error).await
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::FAILURE, // Lambda ends a function, it does not end by itself
+        Err(error) => {
+            tracing::error!(error, "the Runtime API: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells Lambda why, so that whoever calls the function or looks at its errors reads it too.
+async fn report_init_error(error: &ConfigError) -> Result<(), lambda_runtime::Error> {
+    let body = serde_json::json!({"errorType": "Runtime.InvalidSetting", "errorMessage": error.to_string()});
+    let request = lambda_runtime_api_client::build_request()
+        .method(http::Method::POST)
+        .uri("/2018-06-01/runtime/init/error")
+        .header("lambda-runtime-function-error-type", "Runtime.InvalidSetting")
+        .body(body.to_string().into())?;
+    lambda_runtime_api_client::PooledClient::builder().build().call(request).await?;
+    Ok(())
 }
 
 async fn answer(router: axum::Router, mut event: Value) -> Result<Value, FunctionError> {

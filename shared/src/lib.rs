@@ -8,9 +8,11 @@
 //! | [`wechat`] | the only HTTP to WeChat | tables, queues |
 //! | [`store`] | the only place that spells a table's key | HTTP |
 //! | [`queue`] | job types, SQS | tables |
+//! | [`aws`], [`app`] | the SDK's clients, and all that a handler may reach | what a function does |
 //! | [`function`] | how a Lambda is wired: one trait for HTTP, SQS and schedules | what a function does |
 
 pub mod app;
+pub mod aws;
 pub mod clock;
 pub mod config;
 pub mod envelope;

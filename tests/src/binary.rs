@@ -1,5 +1,5 @@
-//! Where `oahub` is. Cargo tells tests only about binaries of their own package, so it is looked for where
-//! `cargo test --workspace` puts it, and built where it is missing or older than its sources.
+//! Where the programs are. Cargo tells tests only about binaries of their own package, so others are looked for
+//! where `cargo test --workspace` puts them, and built where they are missing or older than their sources.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,26 +8,79 @@ use std::{
     time::SystemTime,
 };
 
-static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let profile = profile_directory();
+/// The packages whose `bootstrap-…` Lambda runs.
+pub const FUNCTIONS: [&str; 6] = [
+    "authorization-callback",
+    "follower-import",
+    "message-callback",
+    "message-send",
+    "tenant-api",
+    "token-refresh",
+];
+
+/// Names the profile of the functions under test, if not that of the tests: `release` is what is deployed.
+const PROFILE_VARIABLE: &str = "OAHUB_TEST_PROFILE";
+
+static OAHUB: LazyLock<PathBuf> = LazyLock::new(|| {
+    let profile = tests_directory();
     let binary = profile.join(format!("oahub{}", std::env::consts::EXE_SUFFIX));
     if is_stale(&binary) {
-        build(&profile);
+        build(&profile, &["--package", "oahub-local", "--bin", "oahub"]);
     }
     assert!(binary.is_file(), "{} was not built", binary.display());
     binary
 });
 
-/// The program, up to date.
+static BOOTSTRAPS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let profile = functions_directory();
+    if FUNCTIONS.iter().any(|function| is_stale(&profile.join(format!("bootstrap-{function}")))) {
+        let packages: Vec<_> = FUNCTIONS.iter().flat_map(|function| ["--package", function]).collect();
+        build(&profile, &[&["--bins"], &packages[..]].concat());
+    }
+    profile
+});
+
+/// The program `oahub`, up to date.
 #[must_use]
-pub fn path() -> &'static Path {
-    &BINARY
+pub fn oahub() -> &'static Path {
+    &OAHUB
 }
 
-/// `target/debug` or its like: tests lie in its `deps`.
-fn profile_directory() -> PathBuf {
+/// What Lambda runs for a function's package, up to date.
+#[must_use]
+pub fn bootstrap(function: &str) -> PathBuf {
+    let binary = BOOTSTRAPS.join(format!("bootstrap-{function}"));
+    assert!(binary.is_file(), "{} was not built", binary.display());
+    binary
+}
+
+/// The function that the others are measured beside; built anew.
+#[must_use]
+pub fn floor() -> PathBuf {
+    let profile = functions_directory();
+    build(&profile, &["--package", "floor"]);
+    profile.join("bootstrap-floor")
+}
+
+/// The program `oahub-functions` of this package, which cargo builds with its tests.
+#[must_use]
+pub fn oahub_functions() -> PathBuf {
+    tests_directory().join("oahub-functions")
+}
+
+fn functions_directory() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
+    match std::env::var(PROFILE_VARIABLE) {
+        Ok(name) => tests_directory().parent().unwrap().join(name),
+        Err(_) => tests_directory(),
+    }
+}
+
+/// `target/debug` or its like: tests lie in its `deps`, this package's programs in itself.
+fn tests_directory() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().to_owned()
+    let directory = test.parent().unwrap();
+    if directory.ends_with("deps") { directory.parent().unwrap() } else { directory }.to_owned()
 }
 
 /// Cargo writes the list of all sources beside the binary.
@@ -45,13 +98,19 @@ fn modified(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|m| m.modified()).ok()
 }
 
-fn build(profile: &Path) {
+fn build(profile: &Path, what: &[&str]) {
     let name = match profile.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--package", "oahub-local", "--bin", "oahub", "--profile", name]);
+    // what cargo tells a test would make build scripts that look at it, and all above them, run again
+    let told =
+        |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|p| name.starts_with(p));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
+        cargo.env_remove(name);
+    }
+    cargo.arg("build").args(what).args(["--profile", name]);
     cargo.arg("--target-dir").arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
-    assert!(cargo.status().unwrap().success(), "oahub does not build");
+    assert!(cargo.status().unwrap().success(), "{what:?} does not build");
 }

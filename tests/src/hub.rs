@@ -16,6 +16,7 @@ use wechat_simulator::{Fault, FaultKind, HttpHub, Outcome, Parts, Simulator};
 
 use crate::{
     api::Caller,
+    binary,
     process::{Directory, Process},
     wait::until,
 };
@@ -82,6 +83,8 @@ pub struct Hub {
     /// Where the hub is, across restarts.
     pub url: String,
     process: Option<Process>,
+    program: PathBuf,
+    arguments: &'static [&'static str],
     settings: Vec<(&'static str, String)>,
     directory: Directory,
     _room: Option<SemaphorePermit<'static>>,
@@ -98,6 +101,17 @@ impl Hub {
         let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
         hub.wechat.fault(Fault::once("push/component", FaultKind::DropPush).times(u32::MAX));
         hub.resume().await;
+        hub
+    }
+
+    /// One of a test's own whose functions are processes, as on Lambda, that has its first ticket. A message
+    /// whose function failed comes again after 5 seconds, not after minutes.
+    pub async fn of_functions() -> Self {
+        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
+        hub.program = binary::oahub_functions();
+        hub.arguments = &["--visibility", "5"];
+        hub.resume().await;
+        hub.push_ticket().await;
         hub
     }
 
@@ -140,16 +154,29 @@ impl Hub {
         });
         tokio::spawn(wechat_simulator::serve(listener, wechat.clone(), pending()));
         let settings = settings(&wechat_url, &url);
-        Self { wechat, wechat_url, url, process: None, settings, directory: Directory::new(), _room: room }
+        let program = binary::oahub().to_owned();
+        let directory = Directory::new();
+        Self {
+            wechat,
+            wechat_url,
+            url,
+            process: None,
+            program,
+            arguments: &[],
+            settings,
+            directory,
+            _room: room,
+        }
     }
 
     /// Starts the program, on what was there.
     pub async fn resume(&mut self) {
         let data = self.directory.path().join("data").display().to_string();
         let address = self.url.trim_start_matches("http://").to_owned();
-        let arguments = ["--listen", &address, "--wechat", "live", "--data", &data, "--tick", "1"];
+        let mut arguments = vec!["--listen", &address, "--wechat", "live", "--data", &data, "--tick", "1"];
+        arguments.extend(self.arguments);
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut process = Process::spawn(&arguments, &settings, &self.log_file());
+        let mut process = Process::spawn_program(&self.program, &arguments, &settings, &self.log_file());
         let ready = process.line().await;
         let expected = format!("oahub ready on {}", self.url);
         assert_eq!(ready.as_deref(), Some(expected.as_str()), "{}", self.log());

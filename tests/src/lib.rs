@@ -2,7 +2,8 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | [`binary`] | where the program is, built if it is missing or stale |
+//! | [`binary`] | where the programs are, built if they are missing or stale |
+//! | [`lambda`] | what Lambda does around a function's binary |
 //! | [`process`] | one run of it: its ready line, its log, its end by `kill -9` or SIGTERM |
 //! | [`hub`] | both sides together, on one data directory and one port across restarts |
 //! | [`api`] | a caller of the API, and its answers |
@@ -20,6 +21,7 @@
 pub mod api;
 pub mod binary;
 pub mod hub;
+pub mod lambda;
 pub mod process;
 pub mod push;
 pub mod tenant;

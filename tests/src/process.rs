@@ -54,12 +54,18 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the program with these settings alone; its log is added to `log`, in the test's directory.
+    /// Starts `oahub` with these settings alone; its log is added to `log`, in the test's directory.
     #[must_use]
     pub fn spawn(arguments: &[&str], settings: &[(&str, &str)], log: &Path) -> Self {
+        Self::spawn_program(binary::oahub(), arguments, settings, log)
+    }
+
+    /// The same with another program.
+    #[must_use]
+    pub fn spawn_program(program: &Path, arguments: &[&str], settings: &[(&str, &str)], log: &Path) -> Self {
         let directory = log.parent().unwrap();
         let log = File::options().create(true).append(true).open(log).unwrap();
-        let mut child = Command::new(binary::path())
+        let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(settings.iter().copied())

@@ -1,7 +1,8 @@
-//! Lambda's entry point. Nothing but wiring.
+//! Lambda's entry point. Nothing but wiring lives here.
+
+use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::telemetry::init(true, None);
-    follower_import::function(shared::app::App::from_env()?).run().await
+async fn main() -> ExitCode {
+    shared::function::serve(follower_import::function).await
 }

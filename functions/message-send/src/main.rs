@@ -1,9 +1,8 @@
-//! Wires `message-send` to Lambda.
+//! Lambda's entry point. Nothing but wiring lives here.
 
-use shared::{app::App, telemetry};
+use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    telemetry::init(true, None);
-    message_send::function(App::from_env()?).run().await
+async fn main() -> ExitCode {
+    shared::function::serve(message_send::function).await
 }

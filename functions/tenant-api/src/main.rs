@@ -1,10 +1,8 @@
-//! The Lambda of `tenant-api`.
+//! Lambda's entry point. Nothing but wiring lives here.
 
-use shared::{app::App, telemetry};
+use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
-#[expect(clippy::disallowed_methods, reason = "the log filter, needed before the settings")]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    telemetry::init(true, std::env::var("RUST_LOG").ok().as_deref());
-    tenant_api::function(App::from_env()?).run().await
+async fn main() -> ExitCode {
+    shared::function::serve(tenant_api::function).await
 }

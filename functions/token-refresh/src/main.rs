@@ -1,9 +1,8 @@
-//! Lambda entry point. Nothing but wiring lives here.
+//! Lambda's entry point. Nothing but wiring lives here.
 
-use shared::{app::App, telemetry};
+use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    telemetry::init(true, None);
-    token_refresh::function(App::from_env()?).run().await
+async fn main() -> ExitCode {
+    shared::function::serve(token_refresh::function).await
 }

@@ -1,8 +1,33 @@
-//! Which package is behind which function: the local counterpart of building each into its own bootstrap.
+//! Which code is behind which function: here the packages themselves, in this process. The tests put processes
+//! in their place, as Lambda does.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use shared::{app::App, function::Function};
+use futures::future::BoxFuture;
+use serde_json::Value;
+use shared::{
+    app::App,
+    function::{Function, FunctionError},
+};
+
+use crate::template::FunctionSpec;
+
+/// A function's code, wherever it runs.
+pub trait Code: Send + Sync {
+    /// One invocation. Whoever drops it gives the invocation up: its time is over.
+    fn call(&self, event: Value) -> BoxFuture<'static, Result<Value, FunctionError>>;
+}
+
+impl Code for Function {
+    fn call(&self, event: Value) -> BoxFuture<'static, Result<Value, FunctionError>> {
+        let function = self.clone();
+        Box::pin(async move { Function::call(&function, event).await })
+    }
+}
+
+/// Finds the code of a function of the template: none where there is none. Takes what the functions see as
+/// their environment, and the same as an [`App`].
+pub type Find<'a> = dyn Fn(&FunctionSpec, &BTreeMap<String, String>, &Arc<App>) -> Option<Arc<dyn Code>> + 'a;
 
 /// The function of a `CodeUri`, if this runner has it.
 #[must_use]

@@ -12,9 +12,9 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
-use shared::{clock::Clock, function::Function, random::Random};
+use shared::{clock::Clock, random::Random};
 
-use crate::routes::Routes;
+use crate::{functions::Code, routes::Routes};
 
 /// API Gateway takes bodies of 10 MB, and Lambda payloads of 6 MB: what fits both.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
@@ -24,8 +24,8 @@ const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 pub struct Target {
     /// Logical id, for logs.
     pub name: String,
-    /// The function.
-    pub function: Function,
+    /// Its code.
+    pub code: Arc<dyn Code>,
     /// How long it may take.
     pub timeout: Duration,
 }
@@ -61,7 +61,7 @@ async fn handle(
     let event = event(&gateway, &parts, &body, peer, &found.key, &found.parameters);
     // a task of its own: neither a panic nor a caller that hangs up takes anything else down
     let call = tokio::spawn(async move {
-        let answer = tokio::time::timeout(target.timeout, target.function.call(event)).await;
+        let answer = tokio::time::timeout(target.timeout, target.code.call(event)).await;
         (target.name, answer)
     });
     match call.await {

@@ -76,7 +76,7 @@ async fn invoke(mapping: &Mapping, messages: Vec<Message>) {
     let name = target.name.clone();
     // a task of its own: a panic fails this batch alone
     let call =
-        tokio::spawn(async move { tokio::time::timeout(target.timeout, target.function.call(event)).await });
+        tokio::spawn(async move { tokio::time::timeout(target.timeout, target.code.call(event)).await });
     let answer = match call.await {
         Ok(Ok(Ok(answer))) => answer,
         Ok(Ok(Err(error))) => return tracing::error!(function = name, %error, "{name} failed: {error}"),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use shared::config::{Config, ConfigError};
+use shared::config::SETTINGS;
 
 use crate::{options::WeChat, sqs::Sqs, template::Template};
 
@@ -28,16 +28,13 @@ pub struct Addresses {
     pub wechat: Option<SocketAddr>,
 }
 
-/// The functions' settings. `get` is the process's environment.
-///
-/// # Errors
-/// The first setting that is missing or malformed.
-pub fn config(
+/// What functions find in their environment. `get` is this process's.
+pub fn environment(
     wechat: WeChat,
     addresses: &Addresses,
     template: &Template,
     get: impl Fn(&str) -> Option<String>,
-) -> Result<Config, ConfigError> {
+) -> BTreeMap<String, String> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     for (variable, logical_id) in &template.variables {
         if let Some(queue) = template.queues.iter().find(|q| q.logical_id == *logical_id) {
@@ -62,5 +59,10 @@ pub fn config(
             given.insert("OAHUB_ADMIN_KEY".into(), key);
         }
     }
-    Config::load(|name| given.get(name).cloned().or_else(|| get(name)))
+    for setting in SETTINGS {
+        if let (false, Some(value)) = (given.contains_key(setting.name), get(setting.name)) {
+            given.insert(setting.name.to_owned(), value);
+        }
+    }
+    given
 }

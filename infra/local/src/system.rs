@@ -4,7 +4,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use aws_credential_types::Credentials;
 use shared::{
-    app::{App, AwsClients, Parts},
+    app::{App, Parts},
+    aws::AwsClients,
     clock::SystemClock,
     config::{Config, ConfigError, Resources},
     random::{Rand, Random},
@@ -16,7 +17,7 @@ use wechat_simulator::{HttpHub, Simulator};
 
 use crate::{
     database::{self, DatabaseError},
-    functions,
+    functions::{self, Code, Find},
     gateway::{self, Gateway, Target},
     mapping::{self, Mapping},
     options::{Options, WeChat},
@@ -25,7 +26,7 @@ use crate::{
     schedule,
     settings::{self, Addresses},
     sqs::{self, Sqs},
-    template::{self, EventSpec, Template, TemplateError},
+    template::{self, EventSpec, FunctionSpec, Template, TemplateError},
 };
 
 /// How long what is in flight may take to end, after which it is dropped: longer than any function.
@@ -75,8 +76,24 @@ impl System {
     /// # Errors
     /// What could not be started, and why.
     pub async fn start(options: &Options, get: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()));
         let template = template::parse(template::TEMPLATE)?;
+        Self::start_with(options, get, &template, &|spec, _, app| {
+            functions::of(&spec.code_uri, app).map(|function| Arc::new(function) as Arc<dyn Code>)
+        })
+        .await
+    }
+
+    /// The same with another template, or with the functions' code elsewhere.
+    ///
+    /// # Errors
+    /// What could not be started, and why.
+    pub async fn start_with(
+        options: &Options,
+        get: impl Fn(&str) -> Option<String>,
+        template: &Template,
+        find: &Find<'_>,
+    ) -> Result<Self, StartError> {
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()));
         let io = |what: String| move |error| StartError::Io { what, error };
         std::fs::create_dir_all(&options.data)
             .map_err(io(format!("data directory {}", options.data.display())))?;
@@ -99,7 +116,8 @@ impl System {
             sqs: local_address(&sqs_listener)?,
             wechat: simulated.as_ref().map(local_address).transpose()?,
         };
-        let config = settings::config(options.wechat, &addresses, &template, get)?;
+        let environment = settings::environment(options.wechat, &addresses, template, get);
+        let config = Config::load(|name| environment.get(name).cloned())?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn({
@@ -123,7 +141,10 @@ impl System {
             transport: Arc::new(HttpTransport::new()),
             aws: aws.clone(),
         };
-        serve_functions(&template, &config, &parts, options, listener, &stopped, &mut tasks)?;
+        let find = |spec: &FunctionSpec, app: &Arc<App>| find(spec, &environment, app);
+        let routes = start_functions(template, &config, &parts, &find, options, &stopped, &mut tasks)?;
+        let gateway = Gateway { routes, clock, random };
+        serve_gateway(gateway, listener, &stopped, &mut tasks);
         if let (Some(listener), Some(simulator)) = (simulated, simulator) {
             let until = wait(stopped.clone());
             tasks.spawn(async move {
@@ -152,15 +173,19 @@ impl System {
     }
 }
 
-fn serve_functions(
+/// [`Find`] with this system's environment.
+type FindHere<'a> = dyn Fn(&FunctionSpec, &Arc<App>) -> Option<Arc<dyn Code>> + 'a;
+
+/// Starts what calls functions by itself; the routes are for the gateway.
+fn start_functions(
     template: &Template,
     config: &Config,
     parts: &Parts,
+    find: &FindHere<'_>,
     options: &Options,
-    listener: TcpListener,
     stopped: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
-) -> Result<(), StartError> {
+) -> Result<Routes<Target>, StartError> {
     let mut routes = Routes::default();
     let http = aws_smithy_http_client::Builder::new().build_http();
     for spec in &template.functions {
@@ -175,15 +200,16 @@ fn serve_functions(
                 aws: aws.clone(),
             },
         )?;
-        let function = functions::of(&spec.code_uri, &app).ok_or_else(|| {
+        let code = find(spec, &app).ok_or_else(|| {
             StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri))
         })?;
-        let target = Target { name: spec.name.clone(), function, timeout: spec.timeout };
+        let target = Target { name: spec.name.clone(), code, timeout: spec.timeout };
         for event in &spec.events {
             match event {
                 EventSpec::Http { method, path } => routes.add(method, path, target.clone()),
                 EventSpec::Schedule { every } => {
-                    schedule::start(target.clone(), options.tick.unwrap_or(*every), stopped, tasks);
+                    let every = options.tick.unwrap_or(*every);
+                    schedule::start(target.clone(), every, Arc::clone(&parts.clock), stopped, tasks);
                 }
                 EventSpec::Sqs { queue, batch_size, concurrency } => {
                     let spec = template.queues.iter().find(|q| q.logical_id == *queue);
@@ -201,7 +227,15 @@ fn serve_functions(
             }
         }
     }
-    let gateway = Gateway { routes, clock: Arc::clone(&parts.clock), random: Arc::clone(&parts.random) };
+    Ok(routes)
+}
+
+fn serve_gateway(
+    gateway: Gateway,
+    listener: TcpListener,
+    stopped: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) {
     let service = gateway::router(Arc::new(gateway)).into_make_service_with_connect_info::<SocketAddr>();
     let until = wait(stopped.clone());
     tasks.spawn(async move {
@@ -209,7 +243,6 @@ fn serve_functions(
             tracing::error!(%error, "the gateway ended: {error}");
         }
     });
-    Ok(())
 }
 
 fn simulator(

@@ -1,7 +1,10 @@
 //! Reads template.yaml: which functions there are, what calls them, and which tables and queues they use. What
 //! it does not say does not run here either.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_yaml_ng::{Mapping, Value};
 use thiserror::Error;
@@ -42,6 +45,8 @@ pub struct FunctionSpec {
     pub code_uri: String,
     /// How long an invocation may take.
     pub timeout: Duration,
+    /// The environment variables that it gets.
+    pub variables: BTreeSet<String>,
     /// What calls it.
     pub events: Vec<EventSpec>,
     /// What it may do to tables and queues.
@@ -122,6 +127,8 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
     let resources = map(&root, "Resources").ok_or_else(|| wrong("no Resources"))?;
     let timeout = root.get("Globals").and_then(|g| g.get("Function")).and_then(|f| f.get("Timeout"));
     let default_timeout = timeout.and_then(Value::as_u64).unwrap_or(3);
+    let globals = root.get("Globals").and_then(|g| map(g, "Function"));
+    let common: BTreeSet<String> = globals.map(variables).unwrap_or_default();
     let mut template = Template {
         functions: Vec::new(),
         tables: Vec::new(),
@@ -133,7 +140,9 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
         let properties = map(resource, "Properties").cloned().unwrap_or_default();
         match text_of(resource, "Type") {
             Some("AWS::Serverless::Function") => {
-                template.functions.push(function(name, &properties, resources, default_timeout)?);
+                let mut function = function(name, &properties, resources, default_timeout)?;
+                function.variables.extend(common.iter().cloned());
+                template.functions.push(function);
             }
             Some("AWS::DynamoDB::Table") => template.tables.push(table(name, &properties)?),
             Some("AWS::SQS::Queue") => template.queues.push(queue(name, &properties, resources)),
@@ -208,9 +217,16 @@ fn function(
         name: name.to_owned(),
         code_uri,
         timeout: Duration::from_secs(timeout),
+        variables: variables(properties),
         events,
         rights,
     })
+}
+
+/// Names of the environment variables that these properties set.
+fn variables(properties: &Mapping) -> BTreeSet<String> {
+    let variables = properties.get("Environment").and_then(|e| map(e, "Variables"));
+    variables.into_iter().flatten().filter_map(|(name, _)| name.as_str().map(str::to_owned)).collect()
 }
 
 /// `rate(5 minutes)`.

@@ -18,6 +18,17 @@ pub trait Transport: Send + Sync {
     fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>>;
 }
 
+/// Reaches nobody: for functions that never call WeChat.
+#[derive(Debug, Clone, Copy)]
+pub struct Nowhere;
+
+impl Transport for Nowhere {
+    fn send<'a>(&'a self, _: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
+        let why = "this function is built without a way to call it";
+        Box::pin(std::future::ready(Err(TransportError::NotSent(why.into()))))
+    }
+}
+
 /// The two methods that WeChat's APIs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {

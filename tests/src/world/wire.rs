@@ -21,7 +21,7 @@ use aws_smithy_types::body::SdkBody;
 use futures::future::BoxFuture;
 use local::rights::guard;
 use shared::{
-    app::AwsClients,
+    aws::AwsClients,
     wechat::transport::{Method, Request, Response, Transport, TransportError},
 };
 use tokio::sync::Notify;

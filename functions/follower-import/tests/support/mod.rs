@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 use shared::{
-    app::{App, AwsClients, Parts},
+    app::{App, Parts},
+    aws::AwsClients,
     clock::{Clock, ManualClock},
     config::Config,
     model::{

@@ -14,7 +14,8 @@ use aws_sdk_dynamodb::types::{
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use shared::{
-    app::{App, AwsClients, Parts},
+    app::{App, Parts},
+    aws::AwsClients,
     clock::{Clock, ManualClock},
     config::Config,
     function::Function,

@@ -11,7 +11,8 @@ use dynoxide::Database;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use shared::{
-    app::{App, AwsClients, Parts},
+    app::{App, Parts},
+    aws::AwsClients,
     clock::ManualClock,
     config::Config,
     function::Function,

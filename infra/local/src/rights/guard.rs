@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use serde_json::json;
-use shared::app::AwsClients;
+use shared::aws::AwsClients;
 
 use super::Rights;
 

@@ -1,0 +1,156 @@
+//! The SDK's clients, built so that a function starts fast.
+//!
+//! Reading the system's 140 root certificates is what a start would take longest for, so AWS's own endpoints are
+//! trusted by Amazon Trust Services' five roots alone ([`Roots::Amazon`]). Where that is not known to hold, the
+//! system's are read.
+
+use aws_credential_types::Credentials;
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use crate::config::Resources;
+
+/// The five roots, as PEM.
+const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon_roots.pem");
+
+/// The clients; clones share their connections.
+#[derive(Clone)]
+pub struct AwsClients {
+    /// DynamoDB.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// SQS.
+    pub sqs: aws_sdk_sqs::Client,
+}
+
+impl AwsClients {
+    /// Clients for `resources`: its endpoints where it names some, AWS's own else. `credentials` are those that
+    /// Lambda puts in the environment.
+    #[must_use]
+    pub fn new(resources: &Resources, credentials: Credentials) -> Self {
+        let http = http_client(resources);
+        let dynamodb = aws_sdk_dynamodb::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_dynamodb::config::Region::new(resources.region.clone()))
+            .credentials_provider(credentials.clone())
+            .http_client(http.clone());
+        let dynamodb = match &resources.dynamodb_url {
+            Some(url) => dynamodb.endpoint_url(url),
+            None => dynamodb,
+        };
+        let sqs = aws_sdk_sqs::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_sqs::config::Region::new(resources.region.clone()))
+            .credentials_provider(credentials)
+            .http_client(http);
+        let sqs = match &resources.sqs_url {
+            Some(url) => sqs.endpoint_url(url),
+            None => sqs,
+        };
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
+        }
+    }
+}
+
+/// Whom a connection to DynamoDB and SQS trusts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Roots {
+    /// Nobody: all connections are plain HTTP.
+    None,
+    /// Amazon Trust Services.
+    Amazon,
+    /// What the system trusts, or the file that `SSL_CERT_FILE` names.
+    System,
+}
+
+impl Roots {
+    /// AWS says that its endpoints chain to Amazon's roots; for its partition in China nobody says so, and an
+    /// endpoint of the operator's choice, or a proxy that opens connections, has any.
+    fn of(resources: &Resources) -> Self {
+        let urls = [&resources.dynamodb_url, &resources.sqs_url];
+        if urls.iter().all(|url| url.as_ref().is_some_and(|url| url.starts_with("http://"))) {
+            Self::None
+        } else if resources.has_own_roots
+            || resources.region.starts_with("cn-")
+            || urls.iter().any(|url| url.is_some())
+        {
+            Self::System
+        } else {
+            Self::Amazon
+        }
+    }
+}
+
+fn http_client(resources: &Resources) -> SharedHttpClient {
+    let store = match Roots::of(resources) {
+        Roots::None => return Builder::new().build_http(),
+        Roots::Amazon => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
+        Roots::System => TrustStore::default(),
+    };
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+    match TlsContext::builder().with_trust_store(store).build() {
+        Ok(context) => https.tls_context(context).build_https(),
+        Err(_) => https.build_https(), // the builder checks nothing today; the default trusts the system
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{
+        RootCertStore,
+        pki_types::{CertificateDer, pem::PemObject},
+    };
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn the_embedded_roots_are_amazons_five() {
+        let roots: Vec<CertificateDer<'_>> =
+            CertificateDer::pem_slice_iter(AMAZON_ROOTS).collect::<Result<_, _>>().unwrap();
+        let prints: Vec<String> = roots
+            .iter()
+            .map(|root| Sha256::digest(root).iter().map(|byte| format!("{byte:02x}")).collect())
+            .collect();
+        // as browsers show them: Amazon Root CA 1 to 4, Starfield Services Root Certificate Authority - G2
+        assert_eq!(
+            prints,
+            [
+                "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
+                "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
+                "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4",
+                "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
+                "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
+            ]
+        );
+        let mut store = RootCertStore::empty();
+        assert_eq!(store.add_parsable_certificates(roots), (5, 0));
+    }
+
+    #[test]
+    fn only_aws_itself_is_trusted_by_amazons_roots() {
+        let (http, https) = (Some("http://127.0.0.1:8000"), Some("https://dynamodb.example"));
+        for (what, region, dynamodb, sqs, own, roots) in [
+            ("AWS", "eu-central-1", None, None, false, Roots::Amazon),
+            ("AWS, with a bundle of the operator's", "eu-central-1", None, None, true, Roots::System),
+            ("AWS in China", "cn-north-1", None, None, false, Roots::System),
+            ("an endpoint of the operator's", "eu-central-1", https, None, false, Roots::System),
+            ("one of both on this machine", "eu-central-1", http, None, false, Roots::System),
+            ("both on this machine", "us-east-1", http, http, false, Roots::None),
+        ] {
+            let resources = Resources {
+                region: region.into(),
+                dynamodb_url: dynamodb.map(str::to_owned),
+                sqs_url: sqs.map(str::to_owned),
+                has_own_roots: own,
+                ..Resources::default()
+            };
+            assert_eq!(Roots::of(&resources), roots, "{what}");
+            let _ = http_client(&resources); // panics where a root cannot be read
+        }
+    }
+}

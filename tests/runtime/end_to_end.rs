@@ -1,0 +1,144 @@
+//! A binding, an import, a reply and a send by processes alone.
+
+use oahub_tests::{
+    hub::Hub,
+    run,
+    tenant::{Tenant, text},
+    wait::until,
+};
+use serde_json::{Value, json};
+use wechat_simulator::{Account, Fault, FaultKind, Outcome};
+
+const SEND: &str = "/cgi-bin/message/template/send";
+const DETAILS: &str = "/cgi-bin/user/info/batchget";
+
+fn template_message(to: &str) -> Value {
+    json!({
+        "to": to,
+        "template": {
+            "template_id": "TMsimulatedOrderReady000000000000000000000001",
+            "data": {"thing1": {"value": "Latte"}, "time2": {"value": "2025-01-01 09:00"}, "amount3": {"value": "¥18.00"}},
+        },
+    })
+}
+
+/// The processes of a function that run now.
+fn processes(hub: &Hub, function: &str) -> Vec<u32> {
+    let children = format!("/proc/{0}/task", hub.process().id());
+    let threads = std::fs::read_dir(children).unwrap().filter_map(Result::ok);
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let all: Vec<u32> = lists
+        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    let runs = |id: &u32| {
+        std::fs::read_link(format!("/proc/{id}/exe"))
+            .is_ok_and(|exe| exe.ends_with(format!("bootstrap-{function}")))
+    };
+    all.into_iter().filter(runs).collect()
+}
+
+/// `kill -9` of all of them.
+fn kill(hub: &Hub, function: &str) {
+    let processes = processes(hub, function);
+    assert!(!processes.is_empty(), "no {function} runs");
+    for id in processes {
+        let _ = std::process::Command::new("kill").args(["-9", &id.to_string()]).status().unwrap();
+    }
+}
+
+fn imported(import: &Value) -> [u64; 3] {
+    ["followers_total", "followers_listed", "followers_imported"].map(|name| import[name].as_u64().unwrap())
+}
+
+/// Waits until WeChat is asked for this, slowly.
+async fn asked(hub: &Hub, path: &str) {
+    until(format!("a call of {path}"), async || (hub.wechat.calls(path).calls > 0).then_some(())).await;
+}
+
+async fn bound(hub: &Hub, followers: u64) -> (Tenant<'_>, Account) {
+    let tenant = hub.tenant().await;
+    let account = hub.service_account(followers);
+    tenant.bind(&account).await;
+    (tenant, account)
+}
+
+#[test]
+fn an_account_is_bound_imported_answered_and_written_to() {
+    run(async {
+        let hub = Hub::of_functions().await;
+        let (tenant, account) = bound(&hub, 230).await;
+        let import = tenant.import(&account.app_id).await.unwrap();
+        assert_eq!(imported(&import), [230; 3], "{import}");
+        let open_id = hub.follower(&account).openid;
+        tenant
+            .rules(
+                &account.app_id,
+                &json!({"keywords": [{"keyword": "menu", "match": "exact", "reply": text("Latte 18")}]}),
+            )
+            .await;
+        let delivery = hub.say(&account, &open_id, "menu").await;
+        assert_eq!(delivery.outcome, Outcome::Replied, "{delivery:?}");
+        let seen = hub.wechat.received(&account.app_id, &open_id).pop().unwrap();
+        assert_eq!((seen.channel.as_str(), seen.text.as_str()), ("passive", "Latte 18"));
+        let message = json!({"to": open_id, "content": text("It is ready.")});
+        let sent = tenant.send(&account.app_id, &message).await;
+        assert_eq!(
+            (&sent["status"], &sent["channel"]),
+            (&json!("sent"), &json!("customer_service")),
+            "{sent}"
+        );
+        let seen = hub.wechat.received(&account.app_id, &open_id).pop().unwrap();
+        assert_eq!(seen.text, "It is ready.");
+        let kinds: Vec<_> =
+            tenant.timeline(&account.app_id, &open_id).await.iter().map(|e| e["type"].clone()).collect();
+        assert!(
+            kinds.contains(&json!("message_received")) && kinds.contains(&json!("message_sent")),
+            "{kinds:?}"
+        );
+        let platform = hub.operator().get("/v1/platform").await.expect(200);
+        assert!(platform["component_token_expires_at"].is_string(), "{platform}");
+        for function in oahub_tests::binary::FUNCTIONS {
+            assert!(!processes(&hub, function).is_empty(), "no process of {function} was needed");
+        }
+    });
+}
+
+#[test]
+fn a_function_that_is_killed_in_the_middle_gets_its_job_again() {
+    run(async {
+        let hub = Hub::of_functions().await;
+        let (tenant, account) = bound(&hub, 2).await;
+        let open_id = hub.follower(&account).openid;
+        // the process dies while it waits for WeChat
+        hub.wechat.fault(Fault::once(SEND, FaultKind::Timeout));
+        let path = format!("/v1/accounts/{}/messages", account.app_id);
+        let accepted = tenant.api.post(&path, &template_message(&open_id)).await.expect(202);
+        asked(&hub, SEND).await;
+        hub.wechat.clear_faults();
+        kill(&hub, "message-send");
+        let message = tenant.outcome(accepted["id"].as_str().unwrap()).await;
+        assert!(matches!(message["status"].as_str(), Some("sent" | "delivered")), "{message}");
+        assert_eq!(hub.wechat.received(&account.app_id, &open_id).len(), 1, "once, whoever died");
+        assert!(hub.wechat.calls(SEND).calls >= 2, "the second process did not ask WeChat");
+    });
+}
+
+#[test]
+fn an_import_whose_process_is_killed_ends_exactly() {
+    run(async {
+        let hub = Hub::of_functions().await;
+        let tenant = hub.tenant().await;
+        let account = hub.service_account(450);
+        hub.wechat.fault(Fault::once(DETAILS, FaultKind::Timeout).after(1).times(u32::MAX));
+        let (_, binding) = tenant.try_bind(&account).await;
+        assert_eq!(binding["status"], "bound");
+        until("the middle of the import", async || (hub.wechat.calls(DETAILS).calls >= 3).then_some(()))
+            .await;
+        hub.wechat.clear_faults();
+        kill(&hub, "follower-import");
+        let import = tenant.imported(&account.app_id).await;
+        assert_eq!(imported(&import), [450; 3], "{import}");
+        let customers = tenant.api.all(&format!("/v1/customers?app_id={}", account.app_id)).await;
+        assert_eq!(customers.len(), 450);
+    });
+}

@@ -1,0 +1,57 @@
+//! Functions of a test's own, beside no system: what they are given and how they are called.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use local::template::{self, FunctionSpec};
+use oahub_tests::{
+    binary,
+    hub::settings,
+    lambda::{
+        instance::{Instance, Launch},
+        runtime_api::Outcome,
+    },
+};
+use serde_json::Value;
+
+/// Where nobody listens.
+pub const NOBODY: &str = "http://127.0.0.1:9";
+/// Longer than any of these invocations takes on a busy machine.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// All functions of the template.
+pub fn all() -> Vec<FunctionSpec> {
+    template::parse(template::TEMPLATE).unwrap().functions
+}
+
+/// A function by its package, with right settings, whose tables, queues and WeChat do not answer.
+pub fn launch(package: &str) -> Launch {
+    let spec = all().into_iter().find(|spec| spec.code_uri == format!("functions/{package}")).unwrap();
+    let mut environment: BTreeMap<String, String> = settings(NOBODY, "https://hub.example")
+        .into_iter()
+        .filter(|(name, _)| spec.variables.contains(*name) || name.starts_with("OAHUB_WECHAT_"))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    for name in spec.variables.iter().filter(|name| name.ends_with("_TABLE")) {
+        environment.insert(name.clone(), "Table".into());
+    }
+    for name in spec.variables.iter().filter(|name| name.ends_with("_QUEUE")) {
+        environment.insert(name.clone(), "https://sqs.us-east-1.amazonaws.com/000000000000/Queue".into());
+    }
+    for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS"] {
+        environment.insert(name.into(), NOBODY.into());
+    }
+    Launch { name: spec.name, binary: binary::bootstrap(package), environment }
+}
+
+/// Such a function, running.
+pub async fn start(package: &str) -> Instance {
+    Instance::start(&launch(package), false).await
+}
+
+/// Calls a function, and takes its answer as JSON.
+pub async fn answer(instance: &Instance, event: &Value) -> Value {
+    match instance.invoke(event.to_string(), TIMEOUT).await {
+        Outcome::Response(answer) => serde_json::from_slice(&answer).unwrap(),
+        other => panic!("{other:?}: {}", instance.log()),
+    }
+}

@@ -1,0 +1,9 @@
+//! What Lambda runs, run: each function's `bootstrap` as a process of its own, with Lambda's Runtime API, API
+//! Gateway's, SQS's and Scheduler's events, the embedded DynamoDB and SQS, and a simulated WeChat.
+//!
+//! `OAHUB_TEST_PROFILE=release` runs the binaries that are deployed; without it those of the tests' own profile.
+
+mod end_to_end;
+mod functions;
+mod start;
+mod strange;

@@ -1,0 +1,72 @@
+//! `oahub` with each function as processes of its own, started and ended as Lambda does. Takes the same flags.
+
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use local::{
+    functions::Code,
+    options::{Log, Options},
+    system::System,
+    template::{self, FunctionSpec},
+};
+use oahub_tests::{
+    binary,
+    lambda::{instance::Launch, pool::Pool},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    /// How long a message stays hidden after a function failed, instead of as template.yaml says.
+    #[arg(long, value_name = "SECONDS")]
+    visibility: Option<u32>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    shared::telemetry::init(arguments.options.log == Log::Json, Some("info,dynoxide=error"));
+    match run(&arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oahub-functions did not start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut template = template::parse(template::TEMPLATE)?;
+    if let Some(seconds) = arguments.visibility {
+        for queue in &mut template.queues {
+            queue.attributes.insert("VisibilityTimeout".into(), seconds.to_string());
+        }
+    }
+    #[expect(clippy::disallowed_methods, reason = "the settings that the functions get")]
+    let get = |name: &str| std::env::var(name).ok();
+    let system = System::start_with(&arguments.options, get, &template, &|spec, environment, _| {
+        let code: Arc<dyn Code> = Arc::new(Pool::new(launch(spec, environment), spec.timeout));
+        Some(code)
+    })
+    .await?;
+    println!("oahub ready on http://{}", system.gateway);
+    terminate.recv().await;
+    system.stop().await;
+    Ok(())
+}
+
+/// A function gets what template.yaml gives it, and where the stand-ins for AWS and WeChat are.
+fn launch(spec: &FunctionSpec, environment: &BTreeMap<String, String>) -> Launch {
+    let given = |name: &String| {
+        spec.variables.contains(name) || name.starts_with("AWS_") || name.starts_with("OAHUB_WECHAT_")
+    };
+    let environment = environment.iter().filter(|(name, _)| given(name));
+    Launch {
+        name: spec.name.clone(),
+        binary: binary::bootstrap(spec.code_uri.trim_start_matches("functions/")),
+        environment: environment.map(|(name, value)| (name.clone(), value.clone())).collect(),
+    }
+}

@@ -1,0 +1,152 @@
+//! One process of a function, as Lambda starts it.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::body::Bytes;
+use tokio::sync::watch;
+
+use super::runtime_api::{Outcome, RuntimeApi};
+use crate::wait;
+
+/// What is needed to start one.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The function's name.
+    pub name: String,
+    /// Its `bootstrap`.
+    pub binary: PathBuf,
+    /// What template.yaml and the stand-ins of AWS's services give it.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A process and its Runtime API. Dropped, it is ended by `kill -9`, as Lambda ends one.
+pub struct Instance {
+    api: RuntimeApi,
+    child: Child,
+    started: Instant,
+    ended: watch::Receiver<bool>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Instance {
+    /// Starts one. `echo` repeats its log on our own standard error.
+    pub async fn start(launch: &Launch, echo: bool) -> Self {
+        let api = RuntimeApi::start(&launch.name).await;
+        let started = Instant::now();
+        let mut child = Command::new(&launch.binary)
+            .env_clear()
+            .envs(&launch.environment)
+            .envs([
+                ("_HANDLER", "bootstrap"),
+                ("AWS_LAMBDA_FUNCTION_NAME", launch.name.as_str()),
+                ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+                ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+                ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+                ("AWS_LAMBDA_RUNTIME_API", api.address.to_string().as_str()),
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_ACCESS_KEY_ID", "local"),
+                ("AWS_SECRET_ACCESS_KEY", "local"),
+                ("AWS_SESSION_TOKEN", "local"),
+                ("LANG", "en_US.UTF-8"),
+                ("TZ", ":UTC"),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", launch.binary.display()));
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, ended) = watch::channel(false);
+        let log = Arc::new(Mutex::new(String::new()));
+        let (kept, name) = (Arc::clone(&log), launch.name.clone());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if echo {
+                    eprintln!("{name} {line}");
+                }
+                let mut log = kept.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+            let _ = sender.send(true); // only a process that ended closes its standard error
+        });
+        Self { api, child, started, ended, log }
+    }
+
+    /// From its start until it asked for its first invocation; none when it ended before.
+    pub async fn init(&self) -> Option<Duration> {
+        let mut asked = self.api.first_next();
+        let asked = tokio::select! {
+            asked = asked.wait_for(Option::is_some) => asked.ok().and_then(|at| *at),
+            () = self.end() => None,
+        };
+        asked.map(|at| at.duration_since(self.started))
+    }
+
+    /// One invocation.
+    pub async fn invoke(&self, event: impl Into<Bytes>, timeout: Duration) -> Outcome {
+        tokio::select! {
+            biased; // an answer given in time counts, whatever became of the process since
+            outcome = self.api.invoke(event, timeout) => outcome,
+            () = self.end() => Outcome::Died,
+        }
+    }
+
+    /// Comes back when the process has ended.
+    pub async fn end(&self) {
+        let mut ended = self.ended.clone();
+        let _ = ended.wait_for(|ended| *ended).await; // the reader is gone: it has ended too
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !*self.ended.borrow()
+    }
+
+    /// Waits for its end.
+    pub async fn exit(mut self) -> (ExitStatus, Option<Outcome>, String) {
+        let status = wait::until("the function's end", async || self.child.try_wait().unwrap()).await;
+        self.end().await;
+        (status, self.api.init_error(), self.log())
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Processor time of all its threads so far; of systems that tell.
+    #[must_use]
+    pub fn cpu(&self) -> Option<Duration> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).ok()?;
+        let mut all = Duration::ZERO;
+        for thread in threads {
+            let spent = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            all += Duration::from_nanos(spent.split(' ').next()?.parse().ok()?);
+        }
+        Some(all)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,67 @@
+//! All instances of a function: an invocation takes one that is idle, or starts one.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use local::functions::Code;
+use serde_json::Value;
+use shared::function::FunctionError;
+
+use super::{
+    instance::{Instance, Launch},
+    runtime_api::Outcome,
+};
+
+/// A function whose code is a process.
+#[derive(Clone)]
+pub struct Pool(Arc<Inner>);
+
+struct Inner {
+    launch: Launch,
+    timeout: Duration,
+    idle: Mutex<Vec<Instance>>,
+}
+
+impl Pool {
+    /// Starts nothing yet. `timeout` is the template's.
+    #[must_use]
+    pub fn new(launch: Launch, timeout: Duration) -> Self {
+        Self(Arc::new(Inner { launch, timeout, idle: Mutex::default() }))
+    }
+
+    fn idle(&self) -> Option<Instance> {
+        let mut idle = self.0.idle.lock().unwrap();
+        idle.retain(Instance::is_alive);
+        idle.pop()
+    }
+
+    /// A caller that gives up drops the instance with its invocation: Lambda ends it then, too.
+    async fn invoke(self, event: Value) -> Result<Value, FunctionError> {
+        let Inner { launch, timeout, idle } = &*self.0;
+        let instance = match self.idle() {
+            Some(instance) => instance,
+            None => Instance::start(launch, true).await,
+        };
+        let outcome = instance.invoke(event.to_string(), *timeout).await;
+        if matches!(outcome, Outcome::Response(_) | Outcome::Error { .. }) {
+            idle.lock().unwrap().push(instance);
+        }
+        match outcome {
+            Outcome::Response(answer) => {
+                serde_json::from_slice(&answer).map_err(|e| FunctionError(format!("an answer: {e}")))
+            }
+            Outcome::Error { kind, message } => Err(FunctionError(format!("{kind}: {message}"))),
+            Outcome::Died => Err(FunctionError("Runtime.ExitError".into())),
+            Outcome::TimedOut => Err(FunctionError("Sandbox.Timedout".into())),
+        }
+    }
+}
+
+impl Code for Pool {
+    fn call(&self, event: Value) -> BoxFuture<'static, Result<Value, FunctionError>> {
+        Box::pin(self.clone().invoke(event))
+    }
+}
