@@ -147,7 +147,7 @@ pub(crate) async fn returned(State(app): State<Arc<App>>, Query(query): Query<Re
         return bad_code(&binding, &retry);
     };
     match complete(&app, &binding.tenant_id, Some(&binding.id), &Secret::new(code), None).await {
-        Ok(Outcome::Bound { app_id }) => bound(&app, Some(&app_id), binding.return_url.as_deref()).await,
+        Ok(Outcome::Bound { app_id }) => bound(&app, &binding, Some(&app_id)).await,
         Ok(Outcome::Refused { reason, .. }) => refused(reason, binding.return_url.as_deref()),
         Ok(Outcome::BadCode) => wait_for_event(&app, &binding, &retry).await,
         Err(Error::NoTicket) => no_ticket(),
@@ -183,7 +183,7 @@ async fn ended(app: &App, binding: &Binding) -> Option<Response> {
     let back = binding.return_url.as_deref();
     match binding.status_at(app.clock.now()) {
         BindingStatus::Pending => None,
-        BindingStatus::Bound => Some(bound(app, binding.app_id.as_deref(), back).await),
+        BindingStatus::Bound => Some(bound(app, binding, binding.app_id.as_deref()).await),
         BindingStatus::Refused => Some(refused(binding.reason.as_deref().unwrap_or(""), back)),
         BindingStatus::Expired => Some(
             ResultPage {
@@ -200,15 +200,15 @@ async fn ended(app: &App, binding: &Binding) -> Option<Response> {
 }
 
 /// Names the account: an administrator of several sees whether it was the right one.
-async fn bound(app: &App, app_id: Option<&str>, return_url: Option<&str>) -> Response {
-    let entry = match app_id {
-        Some(app_id) => app.store.account_entry(app_id).await.unwrap_or_else(|error| {
+async fn bound(app: &App, binding: &Binding, app_id: Option<&str>) -> Response {
+    let account = match app_id {
+        Some(app_id) => app.store.account(&binding.tenant_id, app_id).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "the account's name could not be read: {error}");
             None
         }),
         None => None,
     };
-    let name = entry.as_ref().map(|entry| entry.account.name.as_str()).filter(|name| !name.is_empty());
+    let name = account.as_ref().map(|account| account.name.as_str()).filter(|name| !name.is_empty());
     let name = name.unwrap_or("The account");
     ResultPage {
         title: &format!("{name} is bound"),
@@ -216,7 +216,7 @@ async fn bound(app: &App, app_id: Option<&str>, return_url: Option<&str>) -> Res
         good: true,
         code: None,
         retry_url: None,
-        return_url,
+        return_url: binding.return_url.as_deref(),
     }
     .respond(StatusCode::OK)
 }
