@@ -46,10 +46,16 @@ pub fn oahub() -> &'static Path {
     &OAHUB
 }
 
-/// What Lambda runs for a function's package, up to date.
+/// The directory of what Lambda runs, up to date.
 #[must_use]
-pub fn bootstrap(function: &str) -> PathBuf {
-    let binary = BOOTSTRAPS.join(format!("bootstrap-{function}"));
+pub fn functions() -> &'static Path {
+    &BOOTSTRAPS
+}
+
+/// What Lambda runs for a function's package.
+#[must_use]
+pub fn bootstrap(functions: &Path, function: &str) -> PathBuf {
+    let binary = functions.join(format!("bootstrap-{function}"));
     assert!(binary.is_file(), "{} was not built", binary.display());
     binary
 }

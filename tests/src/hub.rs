@@ -84,7 +84,7 @@ pub struct Hub {
     pub url: String,
     process: Option<Process>,
     program: PathBuf,
-    arguments: &'static [&'static str],
+    arguments: Vec<String>,
     settings: Vec<(&'static str, String)>,
     directory: Directory,
     _room: Option<SemaphorePermit<'static>>,
@@ -109,7 +109,8 @@ impl Hub {
     pub async fn of_functions() -> Self {
         let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
         hub.program = binary::oahub_functions();
-        hub.arguments = &["--visibility", "5"];
+        let functions = binary::functions().display().to_string();
+        hub.arguments = ["--functions", &functions, "--visibility", "5"].map(str::to_owned).to_vec();
         hub.resume().await;
         hub.push_ticket().await;
         hub
@@ -162,7 +163,7 @@ impl Hub {
             url,
             process: None,
             program,
-            arguments: &[],
+            arguments: Vec::new(),
             settings,
             directory,
             _room: room,
@@ -174,7 +175,7 @@ impl Hub {
         let data = self.directory.path().join("data").display().to_string();
         let address = self.url.trim_start_matches("http://").to_owned();
         let mut arguments = vec!["--listen", &address, "--wechat", "live", "--data", &data, "--tick", "1"];
-        arguments.extend(self.arguments);
+        arguments.extend(self.arguments.iter().map(String::as_str));
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut process = Process::spawn_program(&self.program, &arguments, &settings, &self.log_file());
         let ready = process.line().await;

@@ -1,6 +1,11 @@
 //! `oahub` with each function as processes of its own, started and ended as Lambda does. Takes the same flags.
 
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::Parser;
 use local::{
@@ -19,6 +24,9 @@ use tokio::signal::unix::{SignalKind, signal};
 struct Arguments {
     #[command(flatten)]
     options: Options,
+    /// Where the functions' programs are: nothing is built here, where no toolchain may be found.
+    #[arg(long, value_name = "DIRECTORY")]
+    functions: PathBuf,
     /// How long a message stays hidden after a function failed, instead of as template.yaml says.
     #[arg(long, value_name = "SECONDS")]
     visibility: Option<u32>,
@@ -48,7 +56,8 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     #[expect(clippy::disallowed_methods, reason = "the settings that the functions get")]
     let get = |name: &str| std::env::var(name).ok();
     let system = System::start_with(&arguments.options, get, &template, &|spec, environment, _| {
-        let code: Arc<dyn Code> = Arc::new(Pool::new(launch(spec, environment), spec.timeout));
+        let code: Arc<dyn Code> =
+            Arc::new(Pool::new(launch(&arguments.functions, spec, environment), spec.timeout));
         Some(code)
     })
     .await?;
@@ -59,14 +68,14 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// A function gets what template.yaml gives it, and where the stand-ins for AWS and WeChat are.
-fn launch(spec: &FunctionSpec, environment: &BTreeMap<String, String>) -> Launch {
+fn launch(functions: &Path, spec: &FunctionSpec, environment: &BTreeMap<String, String>) -> Launch {
     let given = |name: &String| {
         spec.variables.contains(name) || name.starts_with("AWS_") || name.starts_with("OAHUB_WECHAT_")
     };
     let environment = environment.iter().filter(|(name, _)| given(name));
     Launch {
         name: spec.name.clone(),
-        binary: binary::bootstrap(spec.code_uri.trim_start_matches("functions/")),
+        binary: binary::bootstrap(functions, spec.code_uri.trim_start_matches("functions/")),
         environment: environment.map(|(name, value)| (name.clone(), value.clone())).collect(),
     }
 }
