@@ -34,8 +34,13 @@ static OAHUB: LazyLock<PathBuf> = LazyLock::new(|| {
 static BOOTSTRAPS: LazyLock<PathBuf> = LazyLock::new(|| {
     let profile = functions_directory();
     if FUNCTIONS.iter().any(|function| is_stale(&profile.join(format!("bootstrap-{function}")))) {
-        let packages: Vec<_> = FUNCTIONS.iter().flat_map(|function| ["--package", function]).collect();
-        build(&profile, &[&["--bins"], &packages[..]].concat());
+        let mut what = vec!["--bins"];
+        // beside the tests, what the tests were built with serves again: other packages would mean other features
+        match profile == tests_directory() {
+            true => what.extend(["--workspace", "--tests"]),
+            false => what.extend(FUNCTIONS.iter().flat_map(|function| ["--package", function])),
+        }
+        build(&profile, &what);
     }
     profile
 });
