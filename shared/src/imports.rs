@@ -9,6 +9,10 @@ use crate::{
     store::imports::{Import, ImportStatus, Started},
 };
 
+/// Before an import that has listed nothing is begun again: whoever started it has queued its first job by then, or
+/// has died. Were it sooner, two chains of jobs would list and store everything side by side.
+const BEGIN_AGAIN: Duration = Duration::from_secs(15);
+
 /// The first job of an import: its first page.
 #[must_use]
 pub fn first_job(import: &Import) -> ImportJob {
@@ -69,13 +73,13 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
 }
 
 /// Queues the first job of an import that was started but has listed nothing: whoever started it may have died
-/// before the job was queued, and nobody else would ever end it. The job may come twice.
+/// before the job was queued, and nobody else would ever end it. The job may come twice, so it comes late.
 ///
 /// # Errors
 /// [`Error::Queue`]: the same call again is safe.
 pub async fn begin_again(app: &App, import: &Import) -> Result<(), Error> {
     if import.status == ImportStatus::Running && import.pages_listed == 0 {
-        app.queues.import(&[first_job(import)], Duration::ZERO).await?;
+        app.queues.import(&[first_job(import)], BEGIN_AGAIN).await?;
     }
     Ok(())
 }

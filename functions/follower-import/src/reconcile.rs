@@ -1,5 +1,10 @@
 //! `ReconcileV1`: those who left while nobody listened, in one shard of the tenant's people: followers whom the
 //! import did not see. Each gets the `unsubscribed` event that no push brought.
+//!
+//! Reconciling begins when everybody on the lists is stored, so whoever is on them was seen: only the others are
+//! read. That is a tenth of the reads of asking each fan, and nearly none of the work.
+
+use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
@@ -19,8 +24,13 @@ use crate::{
     job::{Ids, Next, running},
 };
 
-/// Pages of 400 looked through by one job: a few seconds, well inside the function's minute.
-const PAGES_PER_JOB: usize = 10;
+/// Followers that one job looks through: their openids are in memory at once, some 5 MB, and are read in a few
+/// seconds, as are the lists of 10 million followers: well inside the function's minute.
+const WINDOW: usize = 50_000;
+/// Lists that are read at once: 290 KB each.
+const LISTS: usize = 4;
+/// Fans that are read in one request.
+const READS: usize = 100;
 /// Fans that are marked at once.
 const MARKS: usize = 25;
 
@@ -34,15 +44,19 @@ pub(crate) async fn run(
     if import.shards_done.contains(&shard) {
         return Ok(Next::jobs(if all_done(&import) { finish::import(app, &import).await? } else { vec![] }));
     }
-    for _ in 0..PAGES_PER_JOB {
+    let mut unseen = HashSet::new();
+    loop {
         let page = app.store.people(ids.tenant, shard, cursor.as_deref()).await?;
-        let open_ids: Vec<_> = page
-            .customers
-            .values()
-            .flatten()
-            .filter(|(app_id, _)| app_id == ids.app)
-            .map(|(_, open_id)| open_id.as_str())
-            .collect();
+        let here = page.customers.into_values().flatten().filter(|(app_id, _)| app_id == ids.app);
+        unseen.extend(here.map(|(_, open_id)| open_id));
+        cursor = page.more_after;
+        if cursor.is_none() || unseen.len() >= WINDOW {
+            break;
+        }
+    }
+    let unseen = without_listed(app, &import, unseen).await?;
+    for some in unseen.chunks(READS) {
+        let open_ids: Vec<_> = some.iter().map(String::as_str).collect();
         let fans = app.store.fans(ids.tenant, ids.app, &open_ids).await?;
         stream::iter(fans)
             .map(|fan| {
@@ -52,14 +66,13 @@ pub(crate) async fn run(
             .buffer_unordered(MARKS)
             .try_collect::<()>()
             .await?;
-        cursor = page.more_after;
-        if cursor.is_none() {
-            let import = app.store.finish_shard(ids.app, ids.import, shard).await?;
-            if all_done(&import) {
-                finish::import(app, &import).await?;
-            }
-            return Ok(Next::none());
+    }
+    if cursor.is_none() {
+        let import = app.store.finish_shard(ids.app, ids.import, shard).await?;
+        if all_done(&import) {
+            finish::import(app, &import).await?;
         }
+        return Ok(Next::none());
     }
     Ok(Next::jobs(vec![ImportJob::ReconcileV1 {
         import_id: ids.import.into(),
@@ -68,6 +81,20 @@ pub(crate) async fn run(
         shard,
         cursor,
     }]))
+}
+
+/// Those of `fans` who are on none of the import's lists. A list that is gone, after 30 days, names nobody: then
+/// the fans themselves tell whether they were seen.
+async fn without_listed(app: &App, import: &Import, mut fans: HashSet<String>) -> Result<Vec<String>, Error> {
+    let mut lists = stream::iter(0..import.pages_listed)
+        .map(|page| app.store.listed_page(&import.id, page))
+        .buffer_unordered(LISTS);
+    while let Some(list) = lists.try_next().await? {
+        for open_id in list.iter().flat_map(|list| &list.open_ids) {
+            fans.remove(open_id);
+        }
+    }
+    Ok(fans.into_iter().collect())
 }
 
 fn all_done(import: &Import) -> bool {
