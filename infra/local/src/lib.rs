@@ -5,6 +5,7 @@
 //! | [`template`] | CloudFormation: reads template.yaml |
 //! | [`database`] | DynamoDB |
 //! | [`sqs`] | SQS |
+//! | [`wire`] | the network between functions and these two |
 //! | [`routes`], [`gateway`] | API Gateway |
 //! | [`mapping`] | Lambda's event source mappings |
 //! | [`schedule`] | EventBridge Scheduler |
@@ -25,3 +26,4 @@ pub mod settings;
 pub mod sqs;
 pub mod system;
 pub mod template;
+pub mod wire;

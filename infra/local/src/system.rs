@@ -2,12 +2,10 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use aws_credential_types::Credentials;
 use shared::{
     app::{App, Parts},
-    aws::AwsClients,
     clock::SystemClock,
-    config::{Config, ConfigError, Resources},
+    config::{Config, ConfigError},
     random::{Rand, Random},
     wechat::http::HttpTransport,
 };
@@ -16,7 +14,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use wechat_simulator::{HttpHub, Simulator};
 
 use crate::{
-    database::{self, DatabaseError},
+    database::{self, Database, DatabaseError},
     functions::{self, Code, Find},
     gateway::{self, Gateway, Target},
     mapping::{self, Mapping},
@@ -27,6 +25,7 @@ use crate::{
     settings::{self, Addresses},
     sqs::{self, Sqs},
     template::{self, EventSpec, FunctionSpec, Template, TemplateError},
+    wire::Wire,
 };
 
 /// How long what is in flight may take to end, after which it is dropped: longer than any function.
@@ -109,10 +108,12 @@ impl System {
             sqs.create_queue(&queue.name, queue.attributes.clone())
                 .map_err(|e| StartError::Other(format!("{}: {e:?}", queue.name)))?;
         }
+        let database = Database::open(&options.data)?;
         let sqs_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let dynamodb_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let addresses = Addresses {
             gateway: gateway_address,
-            dynamodb: database::serve(Some(&options.data)).await?,
+            dynamodb: local_address(&dynamodb_listener)?,
             sqs: local_address(&sqs_listener)?,
             wechat: simulated.as_ref().map(local_address).transpose()?,
         };
@@ -128,7 +129,15 @@ impl System {
                 }
             }
         });
-        let aws = clients(&config.resources);
+        tasks.spawn({
+            let (database, until) = (database.clone(), forever());
+            async move {
+                if let Err(error) = database::server::serve(dynamodb_listener, database, until).await {
+                    tracing::error!(%error, "DynamoDB ended: {error}");
+                }
+            }
+        });
+        let aws = Wire::new(&database, &sqs).clients(&config.resources);
         database::create_tables(&aws.dynamodb, &template.tables).await?;
         let simulator = match &simulated {
             Some(_) => Some(simulator(&config, gateway_address, options, random.clone())?),
@@ -161,8 +170,8 @@ impl System {
         self.stop.send_replace(true);
         self.sqs.stop_waiting();
         let drained = tokio::time::timeout(DRAIN, async {
-            // SQS itself serves until the end: what is in flight deletes its messages there
-            while self.tasks.len() > 1 {
+            // both services serve until the end: what is in flight deletes its messages there
+            while self.tasks.len() > 2 {
                 self.tasks.join_next().await;
             }
         });
@@ -187,10 +196,11 @@ fn start_functions(
     tasks: &mut JoinSet<()>,
 ) -> Result<Routes<Target>, StartError> {
     let mut routes = Routes::default();
-    let http = aws_smithy_http_client::Builder::new().build_http();
+    let wire = parts.aws.dynamodb.config().http_client();
+    let wire = wire.ok_or_else(|| StartError::Other("clients that lead nowhere".into()))?;
     for spec in &template.functions {
         // each has a process, caches and rights of its own, as on AWS
-        let aws = guard::clients(&spec.name, &spec.rights, &http, &parts.aws);
+        let aws = guard::clients(&spec.name, &spec.rights, &wire, &parts.aws);
         let app = App::new(
             config.clone(),
             Parts {
@@ -262,11 +272,6 @@ fn simulator(
     .map_err(|e| other(e.to_string()))?;
     simulator.keep_in(options.data.join("wechat.json")).map_err(|e| other(e.to_string()))?;
     Ok(simulator)
-}
-
-/// Clients without a function: they may do all. Nobody looks at the credentials.
-fn clients(resources: &Resources) -> AwsClients {
-    AwsClients::new(resources, Credentials::new("local", "local", None, None, "local"))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

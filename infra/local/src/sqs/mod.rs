@@ -42,6 +42,10 @@ use journal::{Journal, Replay};
 use settings::Raw;
 use state::{Delivery, Engine};
 
+/// How long a long poll gathers more when the first message has come: batches would else have one message each, and
+/// each would cost as much as ten do.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// All queues of this process. Clones are the same queues.
 #[derive(Clone)]
 pub struct Sqs(Arc<Inner>);
@@ -138,6 +142,7 @@ impl Sqs {
             let woken = wake.notified();
             let (found, due) = self.with(|engine| {
                 let found = engine.receive(name, max, hide)?;
+                engine.queue(name)?.tell();
                 Ok((found, engine.millis_to_due(name)?))
             })?;
             if !found.is_empty() || Instant::now() >= end || *closing.borrow_and_update() {
@@ -145,7 +150,7 @@ impl Sqs {
             }
             let until = due.map_or(end, |ms| end.min(Instant::now() + Duration::from_millis(ms)));
             tokio::select! {
-                () = woken => {}
+                () = woken => tokio::time::sleep(if max > 1 { GATHER } else { Duration::ZERO }).await,
                 () = tokio::time::sleep_until(until) => {}
                 _ = closing.changed() => {}
             }

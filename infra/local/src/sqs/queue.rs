@@ -60,7 +60,8 @@ pub struct Queue {
     pub settings: Settings,
     pub created: i64,
     pub modified: i64,
-    /// Tells long polls to look again.
+    /// Tells long polls to look again: one for each message that one may take ([`Self::tell`]), all where times
+    /// have changed.
     pub wake: Arc<Notify>,
     entries: BTreeMap<u64, Entry>,
     /// What a receive may take first: every visible message, or in a FIFO queue the first of each free group.
@@ -186,6 +187,13 @@ impl Queue {
         entry.message.received = entry.message.received.saturating_add(1);
         entry.message.first_received.get_or_insert(now);
         Some(&entry.message)
+    }
+
+    /// Wakes one long poll if there is something to take: whoever takes it calls this again for the rest.
+    pub fn tell(&self) {
+        if !self.offers.is_empty() {
+            self.wake.notify_one();
+        }
     }
 
     /// Ends or prolongs the flight of a message.

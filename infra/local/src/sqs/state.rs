@@ -196,7 +196,11 @@ impl Engine {
             queue.remember(key, Seen { at: now, id: sent.id.clone(), seq });
         }
         queue.insert(message);
-        queue.wake.notify_waiters();
+        queue.settle(now);
+        if delay > 0 {
+            queue.wake.notify_waiters(); // to sleep no longer than that
+        }
+        queue.tell();
         Ok(sent)
     }
 
@@ -259,7 +263,7 @@ impl Engine {
             _ => queue.remove(receipt.seq),
         };
         note(&mut self.log, &Record::Deleted { queue: name.into(), seq: receipt.seq });
-        queue.wake.notify_waiters(); // the next of its group may be free
+        queue.tell(); // the next of its group may be free
         Ok(())
     }
 
@@ -366,7 +370,8 @@ fn transfer(
     );
     let queue = find(queues, to, now)?;
     queue.insert(message);
-    queue.wake.notify_waiters();
+    queue.settle(now);
+    queue.tell();
     Ok(())
 }
 

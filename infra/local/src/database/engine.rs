@@ -1,0 +1,84 @@
+//! One thread has the database: SQLite blocks, and writes one after the other anyway. What waits for WeChat or
+//! reads JSON does so elsewhere meanwhile.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::mpsc,
+};
+
+use dynoxide::{DynoxideError, storage::Storage};
+use tokio::sync::oneshot;
+
+use super::{
+    DatabaseError, failed,
+    upkeep::{self, Upkeep},
+};
+
+/// The database's file in its directory.
+const FILE: &str = "dynamodb.sqlite";
+/// Pages of the file that SQLite keeps in memory, KiB: what many followers' indexes touch again and again.
+const CACHE_KIB: u32 = 8 * 1024;
+/// Statements that SQLite keeps compiled: some for each table and index.
+const STATEMENTS: usize = 128;
+
+type Job = Box<dyn FnOnce(&Storage) + Send>;
+
+/// The embedded database. Clones are the same one.
+#[derive(Clone)]
+pub struct Database(mpsc::Sender<Job>);
+
+impl Database {
+    /// Opens the database in `dir`, which is there. It is closed when nobody has it any more.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open(dir: &Path) -> Result<Self, DatabaseError> {
+        let path = dir.join(FILE);
+        let storage = connect(&path, CACHE_KIB)?;
+        let upkeep = upkeep::start(&path)?;
+        let (jobs, waiting) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("dynamodb".into());
+        thread.spawn(move || work(&storage, &waiting, &upkeep)).map_err(failed)?;
+        Ok(Self(jobs))
+    }
+
+    /// Does something with the storage, after what others asked for before.
+    ///
+    /// # Errors
+    /// What `act` answers, or that the database is gone.
+    pub(super) async fn with<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Storage) -> dynoxide::Result<T> + Send + 'static,
+    ) -> dynoxide::Result<T> {
+        let gone = || DynoxideError::InternalServerError("the database does not answer".into());
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |storage| {
+            let _ = answer.send(act(storage)); // whoever asked may be gone
+        });
+        self.0.send(job).map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+fn work(storage: &Storage, jobs: &mpsc::Receiver<Job>, upkeep: &Upkeep) {
+    for job in jobs {
+        if catch_unwind(AssertUnwindSafe(|| job(storage))).is_err() {
+            tracing::error!("a request of the database panicked");
+            let _ = storage.rollback(); // there may be no transaction
+        }
+        upkeep.note(storage);
+    }
+}
+
+/// A connection of its own to the file, as each thread needs one. SQLite's log is emptied by [`upkeep`] alone:
+/// the thread that answers would stop for the disk.
+pub(super) fn connect(path: &Path, cache_kib: u32) -> Result<Storage, DatabaseError> {
+    let storage = Storage::new(&path.to_string_lossy()).map_err(failed)?;
+    let settings = format!(
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{cache_kib}; PRAGMA wal_autocheckpoint = 0;"
+    );
+    storage.conn().execute_batch(&settings).map_err(failed)?;
+    storage.conn().set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(storage)
+}

@@ -1,0 +1,78 @@
+//! DynamoDB's requests by name, from JSON to JSON. No socket is involved, and what is no work of the database is
+//! not done on its thread.
+
+use dynoxide::{DynoxideError, actions, storage::Storage};
+use futures::FutureExt;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Database, together};
+
+/// Of every answer.
+pub const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
+
+/// Answers one request: HTTP status and body. `operation` is without its prefix: `PutItem`.
+pub async fn call(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
+    tracing::debug!(operation, "request");
+    match dispatch(database, operation, body).await {
+        Ok(json) => (200, json),
+        Err(error) => (error.status_code(), error.to_json()),
+    }
+}
+
+async fn dispatch(database: &Database, operation: &str, body: &[u8]) -> dynoxide::Result<String> {
+    macro_rules! run {
+        ($action:ident) => {
+            run!($action, |_, _| None)
+        };
+        // `together` answers if it can do without the action
+        ($action:ident, $together:expr) => {
+            run(database, body, |storage, request| match $together(storage, &request) {
+                Some(answer) => Ok(answer),
+                // dynoxide over SQLite never waits: it is done at the first poll
+                None => actions::$action::execute(storage, request)
+                    .now_or_never()
+                    .unwrap_or_else(|| Err(DynoxideError::InternalServerError("the storage waits".into()))),
+            })
+            .await
+        };
+    }
+    match operation {
+        "GetItem" => run!(get_item),
+        "PutItem" => run!(put_item),
+        "UpdateItem" => run!(update_item),
+        "DeleteItem" => run!(delete_item),
+        "Query" => run!(query),
+        "Scan" => run!(scan),
+        "BatchGetItem" => run!(batch_get_item),
+        "BatchWriteItem" => run!(batch_write_item, together::puts),
+        "BatchExecuteStatement" => run!(batch_execute_statement, together::statements),
+        "TransactWriteItems" => run!(transact_write_items),
+        "CreateTable" => run!(create_table),
+        "ListTables" => run!(list_tables),
+        "UpdateTimeToLive" => run!(update_time_to_live),
+        other => Err(DynoxideError::ValidationException(format!("{other} is not offered here"))),
+    }
+}
+
+async fn run<Q, A>(
+    database: &Database,
+    body: &[u8],
+    act: impl FnOnce(&Storage, Q) -> dynoxide::Result<A> + Send + 'static,
+) -> dynoxide::Result<String>
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
+    let request = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    let answer = database.with(move |storage| act(storage, request)).await?;
+    serde_json::to_string(&answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+}
+
+/// dynoxide's types say by a prefix which error a request is that they cannot read.
+fn malformed(error: &serde_json::Error) -> DynoxideError {
+    let text = error.to_string();
+    match text.strip_prefix("VALIDATION:").or_else(|| text.strip_prefix("VALIDATION_REQUEST:")) {
+        Some(text) => DynoxideError::ValidationException(text.to_owned()),
+        None => DynoxideError::SerializationException(text),
+    }
+}
