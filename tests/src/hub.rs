@@ -86,6 +86,7 @@ pub struct Hub {
     program: PathBuf,
     arguments: Vec<String>,
     settings: Vec<(&'static str, String)>,
+    tick: Option<u32>,
     directory: Directory,
     _room: Option<SemaphorePermit<'static>>,
 }
@@ -111,6 +112,17 @@ impl Hub {
         hub.program = binary::oahub_functions();
         let functions = binary::functions().display().to_string();
         hub.arguments = ["--functions", &functions, "--visibility", "5"].map(str::to_owned).to_vec();
+        hub.resume().await;
+        hub.push_ticket().await;
+        hub
+    }
+
+    /// One to measure: its schedules run as template.yaml says. `log` is its `RUST_LOG`.
+    pub async fn measured(log: &str) -> Self {
+        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
+        hub.tick = None;
+        hub.settings.push(("RUST_LOG", log.to_owned()));
+        hub.settings.push(("NO_COLOR", "1".into())); // or names would be spelled with colours between
         hub.resume().await;
         hub.push_ticket().await;
         hub
@@ -163,6 +175,7 @@ impl Hub {
             url,
             process: None,
             program,
+            tick: Some(1),
             arguments: Vec::new(),
             settings,
             directory,
@@ -174,7 +187,9 @@ impl Hub {
     pub async fn resume(&mut self) {
         let data = self.directory.path().join("data").display().to_string();
         let address = self.url.trim_start_matches("http://").to_owned();
-        let mut arguments = vec!["--listen", &address, "--wechat", "live", "--data", &data, "--tick", "1"];
+        let mut arguments = vec!["--listen", &address, "--wechat", "live", "--data", &data];
+        let tick = self.tick.map(|seconds| seconds.to_string());
+        arguments.extend(tick.iter().flat_map(|seconds| ["--tick", seconds]));
         arguments.extend(self.arguments.iter().map(String::as_str));
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut process = Process::spawn_program(&self.program, &arguments, &settings, &self.log_file());

@@ -1,0 +1,69 @@
+//! Requests to the database for each thing that the hub does, counted by the database's own log.
+
+use std::collections::BTreeMap;
+
+use oahub_tests::push::fresh_number;
+use serde_json::json;
+
+use crate::{
+    report::Report,
+    stage::{Play, Stage},
+};
+
+/// Of each.
+const TIMES: usize = 200;
+
+/// Counts.
+pub async fn measure(report: &mut Report) {
+    let stage = Stage::new("warn,local::database=debug").await;
+    let mut from = counted(&stage);
+    let mut row = |what: &str, times: usize, target: &str| {
+        let now = counted(&stage);
+        let mut each = Vec::new();
+        for (operation, count) in &now {
+            let new = count - from.get(operation).copied().unwrap_or(0);
+            if new > 0 {
+                each.push(format!("{operation} {:.3}", new as f64 / times as f64));
+            }
+        }
+        from = now;
+        report.row(format!("requests to the database, {what}"), each.join(", "), target);
+    };
+    let play = stage.bind(2_000).await;
+    row("each follower of a binding with 2000", 2_000, "");
+    let fans = play.fans(TIMES);
+    play.message(&fans[0], fresh_number()).send().await; // the instance is warm
+    row("setting up", 1, "");
+    for fan in &fans {
+        play.message(fan, fresh_number()).send().await;
+    }
+    row("each callback", TIMES, "2 writes, 1 read at most");
+    play.open_windows(&fans).await;
+    row("each callback through the simulated WeChat", TIMES, "2 writes, 1 read at most");
+    send(&play, &fans).await;
+    row("each message, accepted to sent", TIMES, "");
+}
+
+/// Sends a message to each, and waits for its end without asking the hub.
+async fn send(play: &Play<'_>, fans: &[String]) {
+    let path = format!("/v1/accounts/{}/messages", play.account.app_id);
+    for fan in fans {
+        let message = json!({"to": fan, "content": oahub_tests::tenant::text("hello")});
+        let _ = play.tenant.api.post(&path, &message).await.expect(202);
+    }
+    oahub_tests::wait::until("the messages", async || {
+        (play.tenant.hub.wechat.calls("/cgi-bin/message/custom/send").ok >= fans.len() as u64).then_some(())
+    })
+    .await;
+}
+
+/// Requests so far, by operation.
+fn counted(stage: &Stage) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for line in stage.hub.log().lines().filter(|line| line.contains("local::database::operations: request "))
+    {
+        let operation = line.split("operation=\"").nth(1).and_then(|rest| rest.split('"').next());
+        *found.entry(operation.unwrap_or("?").to_owned()).or_default() += 1;
+    }
+    found
+}

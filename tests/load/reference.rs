@@ -1,0 +1,68 @@
+//! What this machine can do: the embedded database alone, and the generator of load against a server that does
+//! nothing. Figures drift with the machine; ratios to these hold.
+
+use std::time::Instant;
+
+use axum::{Router, routing::post};
+use dynoxide::Database;
+use oahub_tests::{api::client, process::Directory};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::{open_loop, report::Report};
+
+/// Items that are put.
+const PUTS: u32 = 10_000;
+/// Requests to the server that does nothing.
+const REQUESTS: usize = 20_000;
+
+/// Both.
+pub async fn measure(report: &mut Report) {
+    let rate = tokio::task::spawn_blocking(puts).await.unwrap();
+    report.row(
+        "reference: items put into the embedded database, in process, one thread",
+        format!("{rate:.0}/s"),
+        "",
+    );
+    report.row(
+        "reference: POSTs of the same client to a server that does nothing",
+        format!("{:.0}/s", posts().await),
+        "",
+    );
+}
+
+/// Each put is in the file when it is answered, as the hub's are.
+fn puts() -> f64 {
+    let directory = Directory::new();
+    let database = Database::new(&directory.path().join("reference.sqlite").to_string_lossy()).unwrap();
+    database.disable_bulk_loading().unwrap();
+    let table = json!({
+        "TableName": "Items", "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    });
+    database.create_table(serde_json::from_value(table).unwrap()).unwrap();
+    let begun = Instant::now();
+    for number in 0..PUTS {
+        let item = json!({"TableName": "Items", "Item": {
+            "pk": {"S": format!("FAN#{number}")}, "sk": {"S": "FAN"}, "detail": {"S": "x".repeat(500)},
+        }});
+        database.put_item(serde_json::from_value(item).unwrap()).unwrap();
+    }
+    f64::from(PUTS) / begun.elapsed().as_secs_f64()
+}
+
+async fn posts() -> f64 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let router = Router::new().route("/", post(async |body: String| body));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    open_loop::closed(16, REQUESTS, move |_| {
+        let url = url.clone();
+        async move {
+            let answer = client().post(url).body("x".repeat(600)).send().await.unwrap();
+            answer.text().await.unwrap();
+        }
+    })
+    .await
+}
