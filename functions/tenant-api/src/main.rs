@@ -1,8 +1,8 @@
-//! Lambda's entry point. Nothing but wiring lives here.
+//! Lambda's entry point. Nothing but wiring lives here. Nothing of this function calls WeChat.
 
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::serve(tenant_api::function).await
+    shared::function::serve_without_wechat(tenant_api::function).await
 }

@@ -1,6 +1,25 @@
-//! The frame of the API's description, and what is the same for every route.
+//! Makes the API's description: its frame, what each handler and type says of itself, and what is the same for every
+//! route. The result is committed as `openapi.json`, which the function carries ready; only tests make it.
 
-use shared::problem::Problem;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use aws_credential_types::Credentials;
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use serde_json::Value;
+use shared::{
+    app::{App, Parts},
+    aws::AwsClients,
+    clock::ManualClock,
+    config::Config,
+    problem::Problem,
+    random::Rand,
+    wechat::transport::Nowhere,
+};
+use tower::ServiceExt;
 use utoipa::{
     OpenApi,
     openapi::{
@@ -9,6 +28,8 @@ use utoipa::{
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
+
+use crate::{docs, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,12 +54,39 @@ use utoipa::{
         (name = "Platform", description = "For the operator of this hub."),
         (name = "Description", description = "What you are reading, and whether the hub answers."),
     ),
+    paths(
+        routes::platform::create_tenant,
+        routes::platform::get_platform,
+        routes::bindings::create_binding,
+        routes::bindings::get_binding,
+        routes::accounts::list_accounts,
+        routes::accounts::get_account,
+        routes::accounts::delete_account,
+        routes::imports::list_imports,
+        routes::imports::start_import,
+        routes::imports::get_import,
+        routes::reply_rules::get_reply_rules,
+        routes::reply_rules::put_reply_rules,
+        routes::messages::send_message,
+        routes::messages::get_message,
+        routes::customers::list_customers,
+        routes::customers::get_customer,
+        routes::customers::list_events,
+        docs::healthz,
+        docs::openapi_json,
+        docs::docs_page,
+    ),
     components(schemas(Problem)),
 )]
 struct Frame;
 
-/// The description without routes.
-pub fn base() -> utoipa::openapi::OpenApi {
+/// The description, as the types give it.
+fn generated() -> utoipa::openapi::OpenApi {
+    complete(base())
+}
+
+/// The description without what is the same for every route.
+fn base() -> utoipa::openapi::OpenApi {
     let mut api = Frame::openapi();
     let key = |about: &str| {
         let mut http = Http::new(HttpAuthScheme::Bearer);
@@ -53,7 +101,7 @@ pub fn base() -> utoipa::openapi::OpenApi {
 }
 
 /// Adds what is the same for every route: `Idempotency-Key` and the problems.
-pub fn complete(mut api: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+fn complete(mut api: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     for (path, item) in &mut api.paths.paths {
         if !path.starts_with("/v1/") {
             continue;
@@ -112,18 +160,61 @@ fn add_problems(operation: &mut Operation, is_post: bool, has_id: bool) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    /// The description is compared with the copy that reviews see; `UPDATE_GOLDEN=1` writes it anew.
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "a switch of this test, not a setting")]
-    fn the_description_is_the_one_that_was_reviewed() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-        let now = crate::openapi().to_pretty_json().unwrap() + "\n";
-        if std::env::var("UPDATE_GOLDEN").is_ok() {
-            std::fs::write(path, &now).unwrap();
-        }
-        let reviewed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(now == reviewed, "openapi.json differs; look at it and run again with UPDATE_GOLDEN=1");
+/// The description is compared with the copy that reviews see and the function serves; `UPDATE_GOLDEN=1` writes it anew.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a switch of this test, not a setting")]
+fn the_description_is_the_one_that_was_reviewed() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+    let now = generated().to_pretty_json().unwrap() + "\n";
+    if std::env::var("UPDATE_GOLDEN").is_ok() {
+        std::fs::write(path, &now).unwrap();
     }
+    let reviewed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(now == reviewed, "openapi.json differs; look at it and run again with UPDATE_GOLDEN=1");
+}
+
+/// What the router takes, as each route's `Allow` header says it, is what the description names, and no more.
+#[tokio::test]
+async fn the_description_and_the_router_know_the_same_routes() {
+    let app = app();
+    let mut routed = BTreeMap::new();
+    for (path, methods) in crate::admin().into_iter().chain(crate::tenant()).chain(crate::public()) {
+        let request = Request::builder().method("TRACE").body(Body::empty()).unwrap();
+        let answer = methods.with_state(Arc::clone(&app)).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let allowed = answer.headers()[header::ALLOW].to_str().unwrap();
+        // axum answers HEAD wherever it answers GET
+        let methods = allowed.split(',').filter(|method| *method != "HEAD").map(str::to_lowercase);
+        routed.insert(path.to_owned(), methods.collect::<BTreeSet<_>>());
+    }
+    let document: Value = serde_json::from_str(crate::docs::DESCRIPTION).unwrap();
+    let described = document["paths"].as_object().unwrap().iter().map(|(path, item)| {
+        let methods = item.as_object().unwrap().keys().cloned();
+        (path.clone(), methods.collect::<BTreeSet<_>>())
+    });
+    assert_eq!(routed, described.collect());
+}
+
+/// An app that reaches nothing: no handler of these tests runs.
+fn app() -> Arc<App> {
+    let config = Config::load(|name| {
+        let value = match name {
+            "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
+            "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
+            "OAHUB_PUBLIC_URL" => "https://hub.example.com",
+            "OAHUB_COMPONENT_APP_SECRET" | "OAHUB_COMPONENT_TOKEN" | "OAHUB_ADMIN_KEY" => "something",
+            "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => "http://127.0.0.1:9",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    let config = config.unwrap();
+    let credentials = Credentials::new("a", "b", None, None, "test");
+    let parts = Parts {
+        clock: Arc::new(ManualClock::at(1_700_000_000)),
+        random: Arc::new(Rand::seeded(1)),
+        transport: Arc::new(Nowhere),
+        aws: AwsClients::new(&config.resources, credentials),
+    };
+    App::new(config, parts).unwrap()
 }
