@@ -111,8 +111,7 @@ fn the_template_deploys_to_any_partition_and_holds_no_secret() {
         template.contains("    KmsKeyArn: !GetAtt Key.Arn\n"),
         "functions' variables are readable without the key"
     );
-    for package in fs::read_dir(root().join("functions")).unwrap() {
-        let package = package.unwrap().file_name().into_string().unwrap();
+    for package in packages() {
         let build = format!("BuildProperties: {{ Binary: bootstrap-{package} }}");
         assert!(template.contains(&build), "sam build would not find the binary of {package}");
         assert!(
@@ -146,12 +145,16 @@ fn only_the_wechat_room_builds_wechat_urls() {
     }
 }
 
+/// The functions' folders, without cargo's own.
+fn packages() -> Vec<String> {
+    let folders = fs::read_dir(root().join("functions")).unwrap();
+    let names = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
 #[test]
 fn no_function_calls_a_function() {
-    let names: Vec<_> = fs::read_dir(root().join("functions"))
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let names = packages();
     for name in &names {
         let manifest = read(&format!("functions/{name}/Cargo.toml"));
         let dependencies =

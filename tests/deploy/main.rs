@@ -3,10 +3,9 @@
 //!
 //! AWS is ministack here, an emulator in Python, which is no part of the project: without it the test says so and
 //! passes. `OAHUB_MINISTACK` names the program where it is not on the PATH; `infra/validate/ministack.txt` what
-//! to install. The bootstraps are those of `OAHUB_BOOTSTRAPS`, else of the target directory's `release`:
+//! to install. The bootstraps are those of `OAHUB_BOOTSTRAPS`, else those that are built as for a deployment (and have
+//! to be there already, as `OAHUB_TEST_PROFILE=release cargo test -p oahub-tests --test runtime` leaves them):
 //!
-//!     cargo build --release -p authorization-callback -p follower-import -p message-callback -p message-send \
-//!         -p tenant-api -p token-refresh
 //!     OAHUB_MINISTACK=… cargo test -p oahub-tests --test deploy -- --nocapture
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -15,7 +14,7 @@ mod stack;
 
 use std::path::PathBuf;
 
-use oahub_tests::{hub::Hub, run, tenant::text, wait::until};
+use oahub_tests::{binary, hub::Hub, run, tenant::text, wait::until};
 use serde_json::json;
 
 use emulator::Emulator;
@@ -33,9 +32,7 @@ fn tools() -> Result<(PathBuf, PathBuf), String> {
     };
     let ministack = given("OAHUB_MINISTACK").map(PathBuf::from).or_else(on_path);
     let ministack = ministack.ok_or("ministack is not installed (OAHUB_MINISTACK names it)")?;
-    let test = std::env::current_exe().unwrap();
-    let release = || test.ancestors().nth(3).unwrap().join("release");
-    let bootstraps = given("OAHUB_BOOTSTRAPS").map_or_else(release, PathBuf::from);
+    let bootstraps = given("OAHUB_BOOTSTRAPS").map_or_else(binary::deployed_directory, PathBuf::from);
     if !bootstraps.join("bootstrap-message-callback").is_file() {
         return Err(format!(
             "no release bootstraps in {} (OAHUB_BOOTSTRAPS names them)",

@@ -52,9 +52,7 @@ fn main() {
             ("message-send", json!({"Records": []})),
             ("tenant-api", events::http("GET", "/healthz", "", "")),
         ] {
-            all.push(
-                measure(launch(function, binary::bootstrap(binary::functions(), function)), event).await,
-            );
+            all.push(measure(launch(function, binary::bootstrap(binary::deployed(), function)), event).await);
         }
         print(&all);
     });

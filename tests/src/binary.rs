@@ -18,31 +18,36 @@ pub const FUNCTIONS: [&str; 6] = [
     "token-refresh",
 ];
 
-/// Names the profile of the functions under test, if not that of the tests: `release` is what is deployed.
+/// `release` tests functions that are built as for a deployment, instead of in the tests' own profile.
 const PROFILE_VARIABLE: &str = "OAHUB_TEST_PROFILE";
+/// Where cargo finds how functions are built for a deployment.
+const FUNCTIONS_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions");
 
 static OAHUB: LazyLock<PathBuf> = LazyLock::new(|| {
     let profile = tests_directory();
     let binary = profile.join(format!("oahub{}", std::env::consts::EXE_SUFFIX));
     if is_stale(&binary) {
-        build(&profile, &["--package", "oahub-local", "--bin", "oahub"]);
+        build(&profile, env!("CARGO_MANIFEST_DIR"), &["--package", "oahub-local", "--bin", "oahub"]);
     }
     assert!(binary.is_file(), "{} was not built", binary.display());
     binary
 });
 
-static BOOTSTRAPS: LazyLock<PathBuf> = LazyLock::new(|| {
-    let profile = functions_directory();
-    if FUNCTIONS.iter().any(|function| is_stale(&profile.join(format!("bootstrap-{function}")))) {
-        let mut what = vec!["--bins"];
-        // beside the tests, what the tests were built with serves again: other packages would mean other features
-        match profile == tests_directory() {
-            true => what.extend(["--workspace", "--tests"]),
-            false => what.extend(FUNCTIONS.iter().flat_map(|function| ["--package", function])),
-        }
-        build(&profile, &what);
+static BESIDE_THE_TESTS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let directory = tests_directory();
+    if any_is_stale(&directory) {
+        // what the tests were built with serves again: other packages would mean other features
+        build(&directory, env!("CARGO_MANIFEST_DIR"), &["--bins", "--workspace", "--tests"]);
     }
-    profile
+    directory
+});
+
+static DEPLOYED: LazyLock<PathBuf> = LazyLock::new(|| {
+    let directory = deployed_directory();
+    if any_is_stale(&directory) {
+        build(&directory, FUNCTIONS_FOLDER, &packages(&FUNCTIONS));
+    }
+    directory
 });
 
 /// The program `oahub`, up to date.
@@ -54,7 +59,24 @@ pub fn oahub() -> &'static Path {
 /// The directory of what Lambda runs, up to date.
 #[must_use]
 pub fn functions() -> &'static Path {
-    &BOOTSTRAPS
+    #[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
+    match std::env::var(PROFILE_VARIABLE).as_deref() {
+        Ok("release") => deployed(),
+        Ok(other) => panic!("{PROFILE_VARIABLE} is {other:?}; it must be `release`, or not be set"),
+        Err(_) => &BESIDE_THE_TESTS,
+    }
+}
+
+/// The directory of what Lambda runs, built as for a deployment, up to date.
+#[must_use]
+pub fn deployed() -> &'static Path {
+    &DEPLOYED
+}
+
+/// Where that is, built or not.
+#[must_use]
+pub fn deployed_directory() -> PathBuf {
+    tests_directory().parent().unwrap().join("functions/release")
 }
 
 /// What Lambda runs for a function's package.
@@ -68,9 +90,9 @@ pub fn bootstrap(functions: &Path, function: &str) -> PathBuf {
 /// The function that the others are measured beside; built anew.
 #[must_use]
 pub fn floor() -> PathBuf {
-    let profile = functions_directory();
-    build(&profile, &["--package", "floor"]);
-    profile.join("bootstrap-floor")
+    // with the functions: alone, its dependencies would have other features and be built once more
+    build(&deployed_directory(), FUNCTIONS_FOLDER, &packages(&[&FUNCTIONS[..], &["floor"]].concat()));
+    deployed_directory().join("bootstrap-floor")
 }
 
 /// The program `oahub-functions` of this package, which cargo builds with its tests.
@@ -79,19 +101,19 @@ pub fn oahub_functions() -> PathBuf {
     tests_directory().join("oahub-functions")
 }
 
-fn functions_directory() -> PathBuf {
-    #[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
-    match std::env::var(PROFILE_VARIABLE) {
-        Ok(name) => tests_directory().parent().unwrap().join(name),
-        Err(_) => tests_directory(),
-    }
-}
-
 /// `target/debug` or its like: tests lie in its `deps`, this package's programs in itself.
 fn tests_directory() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let directory = test.parent().unwrap();
     if directory.ends_with("deps") { directory.parent().unwrap() } else { directory }.to_owned()
+}
+
+fn packages<'n>(names: &[&'n str]) -> Vec<&'n str> {
+    names.iter().flat_map(|name| ["--package", name]).collect()
+}
+
+fn any_is_stale(directory: &Path) -> bool {
+    FUNCTIONS.iter().any(|function| is_stale(&directory.join(format!("bootstrap-{function}"))))
 }
 
 /// Cargo writes the list of all sources beside the binary.
@@ -109,7 +131,8 @@ fn modified(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|m| m.modified()).ok()
 }
 
-fn build(profile: &Path, what: &[&str]) {
+/// Builds into `profile`, with the configuration of cargo that holds in `folder`.
+fn build(profile: &Path, folder: &str, what: &[&str]) {
     let name = match profile.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
@@ -122,6 +145,6 @@ fn build(profile: &Path, what: &[&str]) {
         cargo.env_remove(name);
     }
     cargo.arg("build").args(what).args(["--profile", name]);
-    cargo.arg("--target-dir").arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.arg("--target-dir").arg(profile.parent().unwrap()).current_dir(folder);
     assert!(cargo.status().unwrap().success(), "{what:?} does not build");
 }

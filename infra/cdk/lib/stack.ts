@@ -53,7 +53,7 @@ export class OahubStack extends Stack {
     }
     if (missing.length > 0) {
       throw new ConfigError('code', `these are missing: ${missing.join(', ')}`,
-        'the folder that `cargo lambda build --release --arm64` writes (target/lambda), or `none` to synthesise without code');
+        'the folder that `cargo lambda build --release --arm64`, started in functions, writes (target/lambda), or `none` to synthesise without code');
     }
   }
 
