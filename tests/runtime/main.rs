@@ -5,5 +5,6 @@
 
 mod end_to_end;
 mod functions;
+mod metrics;
 mod start;
 mod strange;

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -33,6 +34,7 @@ pub struct Instance {
     started: Instant,
     ended: watch::Receiver<bool>,
     log: Arc<Mutex<String>>,
+    output: Arc<Mutex<String>>,
 }
 
 impl Instance {
@@ -59,26 +61,19 @@ impl Instance {
                 ("TZ", ":UTC"),
             ])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", launch.binary.display()));
-        let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, ended) = watch::channel(false);
-        let log = Arc::new(Mutex::new(String::new()));
-        let (kept, name) = (Arc::clone(&log), launch.name.clone());
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                if echo {
-                    eprintln!("{name} {line}");
-                }
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
+        let name = echo.then(|| launch.name.clone());
+        let (log, errors) = lines(child.stderr.take().unwrap(), name);
+        let (output, _) = lines(child.stdout.take().unwrap(), None);
+        thread::spawn(move || {
+            let _ = errors.join();
             let _ = sender.send(true); // only a process that ended closes its standard error
         });
-        Self { api, child, started, ended, log }
+        Self { api, child, started, ended, log, output }
     }
 
     /// From its start until it asked for its first invocation; none when it ended before.
@@ -125,6 +120,12 @@ impl Instance {
         self.log.lock().unwrap().clone()
     }
 
+    /// What it has written to its standard output so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
     /// Processor time of all its threads so far; of systems that tell.
     #[must_use]
     pub fn cpu(&self) -> Option<Duration> {
@@ -142,6 +143,26 @@ impl Instance {
     pub fn id(&self) -> u32 {
         self.child.id()
     }
+}
+
+/// Collects what a process writes, until it closes it; repeats it under `name`, where there is one.
+fn lines(
+    from: impl Read + Send + 'static,
+    name: Option<String>,
+) -> (Arc<Mutex<String>>, thread::JoinHandle<()>) {
+    let all = Arc::new(Mutex::new(String::new()));
+    let kept = Arc::clone(&all);
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if let Some(name) = &name {
+                eprintln!("{name} {line}");
+            }
+            let mut all = kept.lock().unwrap();
+            all.push_str(&line);
+            all.push('\n');
+        }
+    });
+    (all, reader)
 }
 
 impl Drop for Instance {
