@@ -7,7 +7,7 @@ use std::{
 };
 
 use local::template::{EventSpec, QueueSpec, TEMPLATE, parse};
-use shared::config::SETTINGS;
+use shared::config::{SETTINGS, TIMELINE_DAYS_DEFAULT, TIMELINE_DAYS_RANGE};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -189,6 +189,18 @@ fn the_readme_lists_the_settings_as_the_code_reads_them() {
         assert!(row.contains(setting.name), "{} is not at its place: {row}", setting.name);
         assert!(row.contains(setting.expected), "{} is described otherwise: {row}", setting.name);
     }
+}
+
+#[test]
+fn the_template_takes_the_days_that_the_setting_takes() {
+    let template = read("template.yaml");
+    let parameter = template.split("\n  TimelineDays:\n").nth(1).unwrap();
+    let member = |name: &str| -> i64 {
+        let line = parameter.lines().take_while(|line| line.starts_with("    "));
+        line.filter_map(|line| line.trim().strip_prefix(name)).next().unwrap().trim().parse().unwrap()
+    };
+    assert_eq!(member("MinValue:")..=member("MaxValue:"), TIMELINE_DAYS_RANGE);
+    assert_eq!(member("Default:"), TIMELINE_DAYS_DEFAULT);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The settings, read once. The README's table of settings is compared with [`SETTINGS`] by a test.
 
+use std::ops::RangeInclusive;
+
 use thiserror::Error;
 
 use crate::secret::Secret;
@@ -54,9 +56,19 @@ const ADMIN_KEY: Setting = Setting {
 };
 const REJECT_STALE_CALLBACKS: Setting =
     Setting { name: "OAHUB_REJECT_STALE_CALLBACKS", expected: "`true` or `false`; `false` if not set" };
+const TIMELINE_DAYS: Setting = Setting {
+    name: "OAHUB_TIMELINE_DAYS",
+    expected: "how many days a customer's events are kept: 15 to 3650; 365 if not set",
+};
+
+/// Days that an event may be kept. A stored event is what tells that its push, or the job that writes it, was there
+/// before: no queue keeps a job for longer than 14 days. Ten years are more than anybody has asked for.
+pub const TIMELINE_DAYS_RANGE: RangeInclusive<i64> = 15..=3_650;
+/// Days that an event is kept unless the operator says otherwise: `infra/COST.md` has what more costs.
+pub const TIMELINE_DAYS_DEFAULT: i64 = 365;
 
 /// Every setting that an operator gives, in the README's order.
-pub const SETTINGS: [&Setting; 11] = [
+pub const SETTINGS: [&Setting; 12] = [
     &COMPONENT_APP_ID,
     &COMPONENT_APP_SECRET,
     &COMPONENT_TOKEN,
@@ -68,6 +80,7 @@ pub const SETTINGS: [&Setting; 11] = [
     &PUBLIC_URL,
     &ADMIN_KEY,
     &REJECT_STALE_CALLBACKS,
+    &TIMELINE_DAYS,
 ];
 
 /// A setting that is missing or malformed. It never holds the value found.
@@ -145,6 +158,8 @@ pub struct Config {
     pub admin_key: Secret,
     /// Refuse callbacks whose timestamp is further than 10 minutes away.
     pub reject_stale_callbacks: bool,
+    /// How many days an event is kept; those that are stored already keep their own.
+    pub timeline_days: i64,
     /// Where tables and queues are.
     pub resources: Resources,
 }
@@ -178,6 +193,8 @@ impl Config {
             some => Some(Secret::new(check(&COMPONENT_AES_KEY_PREVIOUS, some, is_aes_key)?)),
         };
         let stale = get(REJECT_STALE_CALLBACKS.name).unwrap_or_else(|| "false".into());
+        let days = get(TIMELINE_DAYS.name).map_or(Some(TIMELINE_DAYS_DEFAULT), |days| days.parse().ok());
+        let days = days.filter(|days| TIMELINE_DAYS_RANGE.contains(days));
         Ok(Self {
             component: Component {
                 app_id: need(&COMPONENT_APP_ID, is_app_id)?,
@@ -196,6 +213,8 @@ impl Config {
             reject_stale_callbacks: check(&REJECT_STALE_CALLBACKS, Some(stale), |v| {
                 v == "true" || v == "false"
             })? == "true",
+            timeline_days: days
+                .ok_or(ConfigError { name: TIMELINE_DAYS.name, expected: TIMELINE_DAYS.expected })?,
             resources: Resources {
                 platform_table: get("OAHUB_PLATFORM_TABLE").unwrap_or_default(),
                 credentials_table: get("OAHUB_CREDENTIALS_TABLE").unwrap_or_default(),
@@ -257,6 +276,7 @@ mod tests {
         assert_eq!(config.wechat_api_url, "https://api.weixin.qq.com");
         assert_eq!(config.public_url, "https://hub.example");
         assert!(!config.reject_stale_callbacks);
+        assert_eq!(config.timeline_days, 365);
         assert!(!format!("{config:?}").contains("pamtest"), "a secret printed");
     }
 
@@ -279,6 +299,9 @@ mod tests {
             ("no public URL", "OAHUB_PUBLIC_URL", ""),
             ("an admin key with a blank", "OAHUB_ADMIN_KEY", "two words"),
             ("a word that is no truth value", "OAHUB_REJECT_STALE_CALLBACKS", "yes please"),
+            ("a word that is no number", "OAHUB_TIMELINE_DAYS", "forever"),
+            ("fewer days than a queue keeps a job", "OAHUB_TIMELINE_DAYS", "14"),
+            ("more than ten years", "OAHUB_TIMELINE_DAYS", "3651"),
         ] {
             let error =
                 Config::load(|n| if n == name { Some(value.to_owned()) } else { right(n) }).unwrap_err();

@@ -4,7 +4,7 @@ use futures::{StreamExt, stream};
 use shared::{
     app::App,
     error::Error,
-    metrics::{Cause, Metric},
+    metrics::Metric,
     queue::{batch, jobs::RefreshJob},
     tokens::{self, Why},
 };
@@ -33,7 +33,7 @@ async fn refresh(app: &App, app_id: String) -> bool {
         Err(Error::WeChat(error)) if matches!(error.errcode(), Some(61003)) => give_up(app, &app_id).await,
         Err(error) => {
             tracing::warn!(app_id, %error, "the token of {app_id} could not be refreshed: {error}");
-            app.metrics.count(Metric::RefreshFailures(Cause::from(&error)), app.clock.now());
+            app.metrics.count(Metric::RefreshFailures, app.clock.now());
             false
         }
     }
@@ -41,7 +41,6 @@ async fn refresh(app: &App, app_id: String) -> bool {
 
 /// The authorization is gone and no event told us: the account is unbound.
 async fn give_up(app: &App, app_id: &str) -> bool {
-    app.metrics.count(Metric::RefreshFailures(Cause::Account), app.clock.now());
     tracing::error!(app_id, "{app_id} is no longer authorized; its administrator must authorize it again");
     let unbound = async {
         app.store.unbind_account(app_id, app.clock.unix()).await?;

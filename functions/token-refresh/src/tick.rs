@@ -6,7 +6,7 @@ use shared::{
     app::App,
     error::Error,
     function::FunctionError,
-    metrics::{Cause, Metric},
+    metrics::Metric,
     model::token,
     queue::jobs::{REFRESH_BATCH, RefreshJob},
     tokens::{self, Why},
@@ -36,7 +36,7 @@ pub async fn run(app: &App, state: &State) -> Result<(), FunctionError> {
         // the accounts' tokens may still be good without a new one: go on
         Err(error) => {
             tracing::error!(%error, "the component token could not be refreshed: {error}");
-            app.metrics.count(Metric::RefreshFailures(Cause::from(&error)), app.clock.now());
+            app.metrics.count(Metric::RefreshFailures, app.clock.now());
         }
     }
     let minute = now.div_euclid(60);

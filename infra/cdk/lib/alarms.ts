@@ -1,13 +1,14 @@
 /**
  * Alarms. Each kind has its section in `infra/RUNBOOK.md`: what it means, what to look at, what to do; a test compares
- * the two lists. Most ring for every function or queue that the template has.
+ * the two lists. Most ring for every function or queue that the template has. Each metric that an alarm looks at costs
+ * 0.10 USD a month beyond ten: what another alarm says already gets none of its own.
  */
 import { Aws, Duration } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, IMetric, MathExpression, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { Alarm, ComparisonOperator, IMetric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { ofApi, ofFunction, ofQueue, own } from './metrics';
+import { ofAllFunctions, ofApi, ofFunction, ofQueue, own } from './metrics';
 import { Parts } from './template';
 
 const MINUTES_5 = Duration.minutes(5);
@@ -29,21 +30,13 @@ const REFUSED_PUSHES = 20;
 export class Alarms extends Construct {
   readonly all: Alarm[] = [];
 
-  constructor(scope: Construct, id: string, parts: Parts, private readonly topic: ITopic) {
+  /** `ownAccount`: no other function runs in this account and region, so that AWS's sums over all are this stack's. */
+  constructor(scope: Construct, id: string, parts: Parts, private readonly topic: ITopic, ownAccount: boolean) {
     super(scope, id);
     // no data: the minute's tick does not run, or cannot read the table
     this.add('TicketOld', '', 'WeChat has pushed no component ticket for 20 minutes, or the tick that looks does not run',
       own('ComponentTicketAge', 'Maximum', MINUTES_5), TICKET_OLD, { missing: TreatMissingData.BREACHING });
-    this.add('TokenRefreshFailing', '', 'Tokens cannot be refreshed',
-      new MathExpression({
-        expression: 'FILL(wechat, 0) + FILL(hub, 0)',
-        usingMetrics: {
-          wechat: own('RefreshFailures', 'Sum', MINUTES_15, 'wechat'),
-          hub: own('RefreshFailures', 'Sum', MINUTES_15, 'hub'),
-        },
-        label: 'failures',
-        period: MINUTES_15,
-      }), REFRESH_FAILURES);
+    this.add('TokenRefreshFailing', '', 'Tokens cannot be refreshed', own('RefreshFailures', 'Sum', MINUTES_15), REFRESH_FAILURES);
     this.add('TokenRefreshLate', '', 'Accounts keep an old token five minutes after their turn',
       own('OverdueAccounts', 'Maximum', MINUTES_15), 0);
     this.add('ImportStuck', '', 'An import has neither moved nor ended for an hour', own('StuckImports', 'Maximum', MINUTES_15), 0);
@@ -51,11 +44,9 @@ export class Alarms extends Construct {
       own('RefusedPushes', 'Sum', MINUTES_5), REFUSED_PUSHES, { of: 3, datapoints: 2 });
     this.add('ApiFailing', '', 'Requests are answered with 5xx', ofApi(parts.api.ref, '5xx', 'Sum', MINUTES_5), API_FAILURES, { of: 3, datapoints: 2 });
 
+    if (ownAccount) this.ofFunction('', 'A function', (metric) => ofAllFunctions(metric, 'Sum', MINUTES_5));
     for (const { id: name, resource, paths, queues } of parts.functions) {
-      this.add('FunctionErrors', name, `${name} fails: it crashes or runs out of time`,
-        ofFunction(resource.ref, 'Errors', 'Sum', MINUTES_5), 0, { of: 3, datapoints: 2 });
-      this.add('FunctionThrottles', name, `${name} is throttled: the account's concurrency is used up`,
-        ofFunction(resource.ref, 'Throttles', 'Sum', MINUTES_5), 0, { of: 3, datapoints: 2 });
+      if (!ownAccount) this.ofFunction(name, name, (metric) => ofFunction(resource.ref, metric, 'Sum', MINUTES_5));
       // where a function takes jobs too, its duration says nothing about what WeChat waits for
       if (paths.some((path) => path.startsWith('/wechat/')) && queues.length === 0) {
         this.add('CallbackSlow', name, `One in a hundred callbacks takes ${name} more than two seconds; WeChat waits five`,
@@ -66,10 +57,20 @@ export class Alarms extends Construct {
       this.add('DeadLetters', name, `${name} holds messages that were given up`,
         ofQueue(resource.attrQueueName, 'ApproximateNumberOfMessagesVisible', 'Maximum', MINUTES_5), 0);
     }
-    for (const { id: name, resource, retention } of parts.queues) {
+    for (const { id: name, resource, retention, lateIn } of parts.queues) {
+      if (lateIn !== undefined) {
+        if (!this.all.some(({ node }) => node.id === lateIn)) throw new Error(`${name}: no alarm ${lateIn} tells that it is late`);
+        continue;
+      }
       this.add('QueueOld', name, `Messages wait in ${name} for too long`,
         ofQueue(resource.attrQueueName, 'ApproximateAgeOfOldestMessage', 'Maximum', MINUTES_5), Math.min(QUEUE_OLD, retention / 4), { of: 3, datapoints: 3 });
     }
+  }
+
+  private ofFunction(part: string, who: string, metric: (name: string) => IMetric): void {
+    const twiceIn15Minutes = { of: 3, datapoints: 2 };
+    this.add('FunctionErrors', part, `${who} fails: it crashes or runs out of time`, metric('Errors'), 0, twiceIn15Minutes);
+    this.add('FunctionThrottles', part, `${who} is throttled: the account's concurrency is used up`, metric('Throttles'), 0, twiceIn15Minutes);
   }
 
   private add(

@@ -38,6 +38,8 @@ export interface Config {
   /** Who is told of alarms and of the budget. */
   readonly email?: string;
   readonly alarms: boolean;
+  /** Nothing else runs on Lambda in this account and region: one alarm on errors and one on throttles do for all functions. */
+  readonly ownAccount: boolean;
   readonly dashboard: boolean;
   readonly domain?: Domain;
   readonly front?: Front;
@@ -56,7 +58,7 @@ export class ConfigError extends Error {
 export type Source = (name: string) => unknown;
 
 const OPTIONS = [
-  'stackName', 'account', 'region', 'code', 'parameters', 'email', 'alarms', 'dashboard',
+  'stackName', 'account', 'region', 'code', 'parameters', 'email', 'alarms', 'ownAccount', 'dashboard',
   'domainName', 'domainCertificateArn', 'front', 'frontRequestsPer5Minutes', 'frontWebAclArn', 'budget',
 ] as const;
 type Option = (typeof OPTIONS)[number];
@@ -121,6 +123,7 @@ export function load(from: Source): Config {
     parameters: parameters(get('parameters')),
     email: text('email', 'an e-mail address', /^[^@\s]+@[^@\s]+\.[^@\s]+$/),
     alarms: flag('alarms', true),
+    ownAccount: flag('ownAccount', true),
     dashboard: flag('dashboard', true),
     domain: domain(
       text('domainName', 'a host name, like hub.example.com', /^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/),

@@ -4,10 +4,10 @@
  */
 import { Aws, Duration } from 'aws-cdk-lib';
 import {
-  Alarm, AlarmStatusWidget, Dashboard, GraphWidget, IMetric, IWidget, LogQueryWidget, Metric, SingleValueWidget, TextWidget,
+  Alarm, AlarmStatusWidget, Dashboard, GraphWidget, IMetric, IWidget, LogQueryWidget, SingleValueWidget, TextWidget,
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { Construct } from 'constructs';
-import { ofApi, ofFunction, ofQueue, ofTable, own } from './metrics';
+import { ofAllFunctions, ofApi, ofFunction, ofQueue, ofTable, own } from './metrics';
 import { Parts } from './template';
 
 const MINUTE = Duration.minutes(1);
@@ -37,8 +37,7 @@ export function dashboard(scope: Construct, parts: Parts, alarms: Alarm[]): Dash
       title: 'Component ticket, seconds old (WeChat sends one every 600)', width: 6, height: 6, region: Aws.REGION, sparkline: true,
       metrics: [own('ComponentTicketAge', 'Maximum', MINUTE)],
     }),
-    graph('Token refreshes that failed, by who can mend it',
-      (['account', 'wechat', 'hub'] as const).map((cause) => own('RefreshFailures', 'Sum', MINUTES_5, cause)), 6),
+    graph('Token refreshes that failed', [own('RefreshFailures', 'Sum', MINUTES_5)], 6),
     graph('Accounts past their turn', [own('OverdueAccounts', 'Maximum', MINUTE)], 6),
     graph('Imports', [own('HaltedImports', 'Sum', MINUTES_5), own('StuckImports', 'Maximum', Duration.minutes(10))], 6),
   );
@@ -59,7 +58,7 @@ export function dashboard(scope: Construct, parts: Parts, alarms: Alarm[]): Dash
   board.addWidgets(
     graph('Functions: errors', functions.map((f) => ofFunction(f.resource.ref, 'Errors', 'Sum', MINUTES_5, f.id)), 8),
     graph('Functions of the whole account: at work at once (1,000 are allowed unless raised)',
-      [new Metric({ namespace: 'AWS/Lambda', metricName: 'ConcurrentExecutions', statistic: 'Maximum', period: MINUTES_5 })], 8),
+      [ofAllFunctions('ConcurrentExecutions', 'Maximum', MINUTES_5)], 8),
     graph('Tables: write units (left), throttled (right)',
       tables.map((t) => ofTable(t.resource.ref, 'ConsumedWriteCapacityUnits', MINUTES_5, t.id)), 8,
       tables.map((t) => ofTable(t.resource.ref, 'WriteThrottleEvents', MINUTES_5, `${t.id} throttled`))),

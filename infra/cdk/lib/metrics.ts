@@ -18,6 +18,11 @@ export function ofFunction(name: string, metricName: string, statistic: string, 
   return new Metric({ namespace: 'AWS/Lambda', metricName, statistic, period, dimensionsMap: { FunctionName: name }, label });
 }
 
+/** Of all functions of the account and region together, whatever stack they are of. */
+export function ofAllFunctions(metricName: string, statistic: string, period: Duration): Metric {
+  return new Metric({ namespace: 'AWS/Lambda', metricName, statistic, period });
+}
+
 export function ofQueue(name: string, metricName: string, statistic: string, period: Duration, label?: string): Metric {
   return new Metric({ namespace: 'AWS/SQS', metricName, statistic, period, dimensionsMap: { QueueName: name }, label });
 }

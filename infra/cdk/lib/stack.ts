@@ -57,11 +57,11 @@ export class OahubStack extends Stack {
     }
   }
 
-  private alarms({ email }: Config): Alarm[] {
+  private alarms({ email, ownAccount }: Config): Alarm[] {
     const topic = new Topic(this, 'Alerts', { enforceSSL: true });
     topic.grantPublish(new ServicePrincipal('cloudwatch.amazonaws.com'));
     if (email) topic.addSubscription(new EmailSubscription(email));
-    const alarms = new Alarms(this, 'Alarms', this.parts, topic).all;
+    const alarms = new Alarms(this, 'Alarms', this.parts, topic, ownAccount).all;
     for (const { resource } of this.parts.alarms) resource.alarmActions = [...(resource.alarmActions ?? []), topic.topicArn];
     new CfnOutput(this, 'AlertsTopic', { description: 'Alarms are told here', value: topic.topicArn });
     return alarms;

@@ -22,6 +22,8 @@ export interface QueuePart {
   readonly resource: CfnQueue;
   /** How long it keeps a message, seconds. */
   readonly retention: number;
+  /** The alarm that tells when its messages wait for too long, where the hub itself looks after what they are about. */
+  readonly lateIn?: string;
 }
 
 /** The template's parts. */
@@ -63,6 +65,7 @@ export function parts(template: CfnInclude): Parts {
   const queues = of(CfnQueue).map((queue) => ({
     ...queue,
     retention: Number(rendered(stack, queue.resource)['MessageRetentionPeriod'] ?? DEFAULT_RETENTION),
+    lateIn: queue.resource.cfnOptions.metadata?.['LateIn'] as string | undefined,
   }));
   const [api, ...more] = of(CfnHttpApi);
   if (!api || more.length > 0) throw new Error(`the template has ${more.length + (api ? 1 : 0)} HTTP APIs; one was expected`);

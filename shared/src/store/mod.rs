@@ -17,7 +17,7 @@ pub mod timeline;
 
 use std::sync::Arc;
 
-use crate::{clock::Clock, config::Resources};
+use crate::{clock::Clock, config::Config};
 
 /// The five tables.
 pub struct Store {
@@ -27,6 +27,8 @@ pub struct Store {
     pub(crate) customers: String,
     pub(crate) timeline: String,
     pub(crate) work: String,
+    /// How long an event is kept, seconds.
+    pub(crate) events_kept: i64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) account_cache: accounts::Cache,
     pub(crate) component_cache: credentials::ComponentCache,
@@ -34,9 +36,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Over `db`, with the table names of `resources`.
+    /// Over `db`, with the table names of `config`, and events kept as it says.
     #[must_use]
-    pub fn new(db: aws_sdk_dynamodb::Client, resources: &Resources, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(db: aws_sdk_dynamodb::Client, config: &Config, clock: Arc<dyn Clock>) -> Self {
+        let resources = &config.resources;
         Self {
             db,
             platform: resources.platform_table.clone(),
@@ -44,6 +47,7 @@ impl Store {
             customers: resources.customers_table.clone(),
             timeline: resources.timeline_table.clone(),
             work: resources.work_table.clone(),
+            events_kept: config.timeline_days * 24 * 3600,
             clock,
             account_cache: accounts::Cache::default(),
             component_cache: credentials::ComponentCache::default(),

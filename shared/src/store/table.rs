@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementRequest, KeysAndAttributes, Put, PutRequest, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update as TransactUpdate, WriteRequest,
+    ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem, Update as TransactUpdate, WriteRequest,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -449,6 +449,8 @@ impl Store {
             .table_name(query.table)
             .set_index_name(query.index.map(str::to_owned))
             .consistent_read(query.index.is_none() || query.consistent)
+            // a local index holds keys alone; DynamoDB reads the items of them with it
+            .set_select((query.index.is_some() && query.consistent).then_some(Select::AllAttributes))
             .key_condition_expression(query.condition)
             .scan_index_forward(!query.descending)
             .limit(query.limit)
@@ -468,7 +470,7 @@ impl Store {
 pub(super) struct Query<'a> {
     pub table: &'a str,
     pub index: Option<&'a str>,
-    /// Strongly consistent; a global index cannot be.
+    /// Strongly consistent, which of the indexes only a local one can be.
     pub consistent: bool,
     pub condition: &'a str,
     pub names: &'a [(&'a str, &'a str)],

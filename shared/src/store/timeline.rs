@@ -11,8 +11,6 @@ use super::{
 };
 use crate::{error::Error, ids};
 
-/// How long events are kept, seconds: two years.
-pub const KEPT_SECONDS: i64 = 2 * 365 * 24 * 3600;
 /// Items that one listing looks at per fan before it hands back a cursor.
 const LISTING_BOUND: usize = 2_000;
 
@@ -58,9 +56,10 @@ impl StoredEvent {
         format!("{:013}#{}", self.at.max(0), self.identity)
     }
 
-    fn item(&self, fan: FanId<'_>) -> Result<Attributes, Error> {
+    /// As stored, for so many seconds from when it happened.
+    fn item(&self, fan: FanId<'_>, kept: i64) -> Result<Attributes, Error> {
         let key = keys::event(fan.tenant, fan.app_id, fan.open_id, &self.identity);
-        let mut attributes = item(&key, self, Some(self.at.max(0) + KEPT_SECONDS))?;
+        let mut attributes = item(&key, self, Some(self.at.max(0) + kept))?;
         attributes.insert("at_key".into(), s(self.at_key()));
         Ok(attributes)
     }
@@ -81,7 +80,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`]: it may or may not be stored; storing it again is safe.
     pub async fn put_event(&self, fan: FanId<'_>, event: &StoredEvent) -> Result<Stored, Error> {
-        match self.put_new(&self.timeline, event.item(fan)?).await? {
+        match self.put_new(&self.timeline, event.item(fan, self.events_kept)?).await? {
             Written::Done(_) => Ok(Stored::New),
             Written::Refused(Some(before)) => Ok(Stored::Seen(Box::new(read(before)?))),
             Written::Refused(None) => Err(Error::Store("the event that exists was not answered".into())),
@@ -94,7 +93,7 @@ impl Store {
         fan: FanId<'_>,
         event: &StoredEvent,
     ) -> Result<(&str, Attributes), Error> {
-        Ok((&self.timeline, event.item(fan)?))
+        Ok((&self.timeline, event.item(fan, self.events_kept)?))
     }
 
     /// Events of `fans`, newest first, before `before` (an [`StoredEvent::at_key`]), of type `kind` if given.

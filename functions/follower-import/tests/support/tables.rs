@@ -28,7 +28,7 @@ pub async fn create(db: &Client) {
     let by_time = LocalSecondaryIndex::builder()
         .index_name("by_time")
         .set_key_schema(Some(schema("pk", "at_key")))
-        .projection(projection(ProjectionType::All))
+        .projection(projection(ProjectionType::KeysOnly))
         .build()
         .unwrap();
     let due = [("due", ScalarAttributeType::S), ("due_at", ScalarAttributeType::N)];

@@ -344,7 +344,7 @@ async fn create_tables(db: &aws_sdk_dynamodb::Client) {
                 LocalSecondaryIndex::builder()
                     .index_name("by_time")
                     .set_key_schema(Some(key("pk", "at_key")))
-                    .projection(projection(ProjectionType::All))
+                    .projection(projection(ProjectionType::KeysOnly))
                     .build()
                     .unwrap(),
             ),

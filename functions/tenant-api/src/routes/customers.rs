@@ -276,7 +276,8 @@ pub struct EventFilters {
 
 /// List a customer's events
 ///
-/// The timeline of all their follows, newest first. Kept for two years.
+/// The timeline of all their follows, newest first. An event is kept for a year, unless the operator of the hub
+/// chose otherwise.
 #[utoipa::path(get, path = "/v1/customers/{id}/timeline", tag = "Customers",
     params(("id" = String, Path, description = "The customer's id"), EventFilters),
     responses((status = 200, description = "A page of events", body = Page<Event>)))]
