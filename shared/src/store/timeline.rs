@@ -160,3 +160,32 @@ impl Store {
         Ok((found, bound))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::table::n;
+
+    #[test]
+    fn an_event_is_kept_from_when_it_happened_for_as_long_as_was_set() {
+        let event = |at| StoredEvent {
+            identity: "M1".into(),
+            kind: "message_received".into(),
+            at,
+            app_id: "wx1".into(),
+            open_id: "o1".into(),
+            detail: "{}".into(),
+            reply: None,
+            sends: None,
+        };
+        let fan = FanId { tenant: "ten_1", app_id: "wx1", open_id: "o1" };
+        for (at, days, ttl) in [
+            (1_735_689_600, 15, 1_736_985_600),
+            (1_735_689_600, 365, 1_767_225_600),
+            (-1, 365, 31_536_000), // a push that claims to be older than time
+        ] {
+            let item = event(at).item(fan, days * 24 * 3600).unwrap();
+            assert_eq!(item["ttl"], n(ttl), "{days} days from {at}");
+        }
+    }
+}
