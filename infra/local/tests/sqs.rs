@@ -194,6 +194,41 @@ async fn a_long_poll_wakes_up_for_a_message() {
 }
 
 #[tokio::test]
+async fn long_polls_miss_nothing_though_one_gathers_and_another_gives_up() {
+    let bench = Bench::start().await;
+    let url = bench.queue("many", &[]).await;
+    let poll = || {
+        bench.client.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(20).send()
+    };
+    let quitter = tokio::spawn(poll());
+    tokio::time::sleep(Duration::from_millis(100)).await; // so that it most likely waits, before the others
+    let mut pollers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        pollers.spawn(poll());
+    }
+    bench.send(&url, "0").send().await.unwrap();
+    quitter.abort();
+    let mut found = Vec::new();
+    for number in 1..50 {
+        bench.send(&url, number.to_string()).send().await.unwrap();
+    }
+    let all = async {
+        while let Some(answer) = pollers.join_next().await {
+            found.extend(answer.unwrap().unwrap().messages.unwrap_or_default());
+            if found.len() == 50 {
+                return;
+            }
+            pollers.spawn(poll());
+        }
+    };
+    // long before a long poll ends by itself; what a quitter was sent is hidden, as it is on SQS
+    let _ = tokio::time::timeout(Duration::from_secs(5), all).await;
+    let hidden = bench.attribute(&url, Name::ApproximateNumberOfMessagesNotVisible).await;
+    assert_eq!(hidden, "50", "every message was handed out");
+    assert_eq!(bench.attribute(&url, Name::ApproximateNumberOfMessages).await, "0", "none waits");
+}
+
+#[tokio::test]
 async fn a_message_received_too_often_is_a_dead_letter() {
     let bench = Bench::start().await;
     let (url, dead) = bench.dead_letters("jobs", 2).await;

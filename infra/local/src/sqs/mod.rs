@@ -150,11 +150,44 @@ impl Sqs {
             }
             let until = due.map_or(end, |ms| end.min(Instant::now() + Duration::from_millis(ms)));
             tokio::select! {
-                () = woken => tokio::time::sleep(if max > 1 { GATHER } else { Duration::ZERO }).await,
+                () = woken => if max > 1 { Gathering::begin(self, name)?.end().await },
                 () = tokio::time::sleep_until(until) => {}
                 _ = closing.changed() => {}
             }
         }
+    }
+}
+
+/// A long poll that was woken and lets more messages come: they wake nobody else.
+struct Gathering<'a> {
+    sqs: &'a Sqs,
+    queue: &'a str,
+}
+
+impl<'a> Gathering<'a> {
+    fn begin(sqs: &'a Sqs, queue: &'a str) -> Result<Self, Fault> {
+        sqs.with(|engine| {
+            engine.queue(queue)?.gathering = true;
+            Ok(())
+        })?;
+        Ok(Self { sqs, queue })
+    }
+
+    async fn end(self) {
+        tokio::time::sleep(GATHER).await;
+    }
+}
+
+impl Drop for Gathering<'_> {
+    /// Also of a receiver that is gone: what it was woken for wakes another.
+    fn drop(&mut self) {
+        let told = self.sqs.with(|engine| {
+            let queue = engine.queue(self.queue)?;
+            queue.gathering = false;
+            queue.tell();
+            Ok(())
+        });
+        drop(told); // a queue that is gone has nobody to tell
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Queue {
     /// Tells long polls to look again: one for each message that one may take ([`Self::tell`]), all where times
     /// have changed.
     pub wake: Arc<Notify>,
+    /// Whether somebody was woken and gathers: new messages wake nobody else ([`Self::tell_of_new`]).
+    pub gathering: bool,
     entries: BTreeMap<u64, Entry>,
     /// What a receive may take first: every visible message, or in a FIFO queue the first of each free group.
     offers: BTreeSet<u64>,
@@ -91,6 +93,7 @@ impl Queue {
             created: now,
             modified: now,
             wake: Arc::default(),
+            gathering: false,
             entries: BTreeMap::new(),
             offers: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -193,6 +196,13 @@ impl Queue {
     pub fn tell(&self) {
         if !self.offers.is_empty() {
             self.wake.notify_one();
+        }
+    }
+
+    /// The same for what has just come, unless a long poll is about to look.
+    pub fn tell_of_new(&self) {
+        if !self.gathering {
+            self.tell();
         }
     }
 

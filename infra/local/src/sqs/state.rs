@@ -200,7 +200,7 @@ impl Engine {
         if delay > 0 {
             queue.wake.notify_waiters(); // to sleep no longer than that
         }
-        queue.tell();
+        queue.tell_of_new();
         Ok(sent)
     }
 
@@ -263,7 +263,7 @@ impl Engine {
             _ => queue.remove(receipt.seq),
         };
         note(&mut self.log, &Record::Deleted { queue: name.into(), seq: receipt.seq });
-        queue.tell(); // the next of its group may be free
+        queue.tell_of_new(); // the next of its group may be free
         Ok(())
     }
 
