@@ -210,7 +210,7 @@ async fn long_polls_miss_nothing_though_one_gathers_and_another_gives_up() {
     quitter.abort();
     let mut found = Vec::new();
     for number in 1..50 {
-        bench.send(&url, number.to_string()).send().await.unwrap();
+        bench.send(&url, &number.to_string()).send().await.unwrap();
     }
     let all = async {
         while let Some(answer) = pollers.join_next().await {

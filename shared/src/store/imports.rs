@@ -87,7 +87,7 @@ pub struct Import {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ListedPage {
     /// Whom it holds; stored as one text, which is read much faster than ten thousand.
-    #[serde(with = "lines")]
+    #[serde(rename = "open_id_lines", alias = "open_ids", with = "lines")]
     pub open_ids: Vec<String>,
     /// WeChat's cursor of the next one; none on the last.
     pub next_cursor: Option<String>,
@@ -491,14 +491,15 @@ mod tests {
             ("two", &["o1", "o-_2"], json!("o1\no-_2")),
             ("as before", &["o1", "o2"], json!(["o1", "o2"])),
         ] {
-            let item = json!({"open_ids": stored, "total": 2});
+            let name = if stored.is_string() { "open_id_lines" } else { "open_ids" };
+            let item = json!({name: stored, "total": 2});
             assert_eq!(
                 serde_json::from_value::<ListedPage>(item).unwrap().open_ids,
                 page(open_ids).open_ids,
                 "{what}"
             );
             if stored.is_string() {
-                assert_eq!(serde_json::to_value(page(open_ids)).unwrap()["open_ids"], stored, "{what}");
+                assert_eq!(serde_json::to_value(page(open_ids)).unwrap()["open_id_lines"], stored, "{what}");
             }
         }
     }
