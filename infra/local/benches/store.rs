@@ -47,15 +47,15 @@ impl Bench {
             Addresses { gateway: nowhere, dynamodb: nowhere, sqs: nowhere, wechat: Some(nowhere) };
         let environment = settings::environment(WeChat::Simulated, &addresses, &template, |_| None);
         let config = Config::load(|name| environment.get(name).cloned());
-        let resources = config.expect("the settings are right").resources;
+        let config = config.expect("the settings are right");
         let runtime = Runtime::new().expect("a runtime");
         let database = Database::open(&directory).expect("a database");
         let clock = Arc::new(SystemClock);
         let sqs = Sqs::open(None, clock.clone(), Arc::new(Rand::from_system())).expect("queues");
-        let aws = Wire::new(&database, &sqs).clients(&resources);
+        let aws = Wire::new(&database, &sqs).clients(&config.resources);
         runtime.block_on(database::create_tables(&aws.dynamodb, &template.tables)).expect("tables");
         let _ = std::fs::remove_dir_all(&directory); // open files stay until we end
-        Self { runtime, store: Store::new(aws.dynamodb, &resources, clock), next: 0 }
+        Self { runtime, store: Store::new(aws.dynamodb, &config, clock), next: 0 }
     }
 
     fn number(&mut self) -> u64 {
