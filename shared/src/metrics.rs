@@ -173,6 +173,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
     /// What the specification demands of a document, with the limits of CloudWatch.
     fn check(document: &Value) {
         let text = document.to_string();

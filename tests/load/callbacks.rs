@@ -12,7 +12,7 @@ use crate::{
     stage::Play,
 };
 
-/// What half a callback's time at WeChat's five seconds would be far too much.
+/// WeChat waits five seconds; a callback that takes longer than this is taken for a slow one here.
 const P99: Duration = Duration::from_millis(100);
 /// One try of a rate.
 const TRY: Duration = Duration::from_secs(5);

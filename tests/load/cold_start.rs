@@ -19,6 +19,7 @@ use oahub_tests::{
         instance::{Instance, Launch},
         runtime_api::Outcome,
     },
+    process::peak_memory,
     run,
 };
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ async fn measure(launch: Launch, event: Value) -> Measured {
             warm.push(invoke(&instance, &event).await * 1e6);
         }
         warms.push(median(warm));
-        memories.push(peak_memory(instance.id()));
+        memories.push(peak_memory(instance.id()).unwrap() as f64 / 1024.0);
     }
     Measured {
         bytes: launch.binary.metadata().unwrap().len() as f64,
@@ -106,13 +107,6 @@ async fn invoke(instance: &Instance, event: &str) -> f64 {
     let took = begun.elapsed().as_secs_f64();
     assert!(matches!(outcome, Outcome::Response(_)), "{outcome:?}: {}", instance.log());
     took
-}
-
-/// kB, as Linux tells it.
-fn peak_memory(id: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Bytes by gzip, whose method a zip file uses too.

@@ -130,13 +130,13 @@ impl Process {
     /// Memory in use, bytes; of systems that tell.
     #[must_use]
     pub fn memory(&self) -> Option<u64> {
-        self.status("VmRSS:")
+        status(self.id(), "VmRSS:")
     }
 
     /// The most memory that was ever in use, bytes; of systems that tell.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
-        self.status("VmHWM:")
+        peak_memory(self.id())
     }
 
     /// Processor time used so far by all its threads, seconds; of systems that tell.
@@ -147,12 +147,18 @@ impl Process {
         let ticks: u64 = rest.split(' ').skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
         Some(ticks as f64 / 100.0) // USER_HZ of Linux
     }
+}
 
-    fn status(&self, name: &str) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
-    }
+/// The most memory that a process ever used, bytes; of systems that tell.
+#[must_use]
+pub fn peak_memory(id: u32) -> Option<u64> {
+    status(id, "VmHWM:")
+}
+
+fn status(id: u32, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 impl Drop for Process {

@@ -89,7 +89,9 @@ async fn without_listed(app: &App, import: &Import, mut fans: HashSet<String>) -
     let mut lists = stream::iter(0..import.pages_listed)
         .map(|page| app.store.listed_page(&import.id, page))
         .buffer_unordered(LISTS);
-    while let Some(list) = lists.try_next().await? {
+    while !fans.is_empty()
+        && let Some(list) = lists.try_next().await?
+    {
         for open_id in list.iter().flat_map(|list| &list.open_ids) {
             fans.remove(open_id);
         }

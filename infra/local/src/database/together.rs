@@ -2,6 +2,8 @@
 //! commit each, which is a third of its work. Where all of them succeed, together is the same; where one does not,
 //! nothing is written and they are taken one by one after all.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use dynoxide::{
     DynoxideError, Item, Result,
     actions::{
@@ -26,10 +28,16 @@ pub(super) fn statements(
     request: &BatchExecuteStatementRequest,
 ) -> Option<BatchExecuteStatementResponse> {
     let (mut puts, mut responses) = (Vec::new(), Vec::new());
+    let mut conditions = HashMap::new();
     for statement in &request.statements {
         let (table, item) = inserted(statement)?;
-        let hash_key = hash_key(storage, table)?;
-        puts.push(put(table, item, Some(format!("attribute_not_exists({hash_key})"))));
+        let is_new = match conditions.entry(table) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                unknown.insert(format!("attribute_not_exists({})", hash_key(storage, table)?))
+            }
+        };
+        puts.push(put(table, item, Some(is_new.clone())));
         let mut response = BatchStatementResponse::default();
         response.table_name = Some(table.to_owned());
         responses.push(response);
