@@ -5,7 +5,7 @@
 //! | [`engine`] | one thread that has the file, one request after the other |
 //! | [`upkeep`] | a second thread: moves what SQLite's log has gathered into the file, deletes what has expired |
 //! | [`operations`] | DynamoDB's requests and answers as JSON, without a socket |
-//! | [`together`] | batches in one transaction of SQLite |
+//! | [`together`], [`statement`] | batches in one transaction of SQLite |
 //! | [`server`] | HTTP |
 //! | [`tables`] | the template's tables |
 //!
@@ -16,6 +16,7 @@
 pub mod engine;
 pub mod operations;
 pub mod server;
+mod statement;
 pub mod tables;
 mod together;
 pub mod upkeep;

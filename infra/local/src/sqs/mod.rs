@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shared::{clock::Clock, random::Random};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use fault::{Code, Fault};
@@ -42,8 +42,8 @@ use journal::{Journal, Replay};
 use settings::Raw;
 use state::{Delivery, Engine};
 
-/// How long a long poll gathers more when the first message has come: batches would else have one message each, and
-/// each would cost as much as ten do.
+/// How long a long poll lets a batch come together, at most: batches would else have a message or two, and each costs
+/// as much as a full one.
 const GATHER: Duration = Duration::from_millis(10);
 
 /// All queues of this process. Clones are the same queues.
@@ -136,21 +136,39 @@ impl Sqs {
         }
         let end = Instant::now() + Duration::from_secs(secs);
         let mut closing = self.0.closing.subscribe();
+        let mut gathered = None;
         loop {
             // Listening starts before looking, so that no message slips in between.
             let wake = self.with(|engine| engine.wake(name))?;
             let woken = wake.notified();
-            let (found, due) = self.with(|engine| {
+            let last = Instant::now() >= end || *closing.borrow_and_update();
+            let look = self.with(|engine| {
+                let queue = engine.queue(name)?;
+                if gathered.is_none() && !last && (1..max).contains(&queue.offered()) {
+                    return Ok(queue.gather(max).map_or(Look::Theirs, Look::Few));
+                }
                 let found = engine.receive(name, max, hide)?;
                 engine.queue(name)?.tell();
-                Ok((found, engine.millis_to_due(name)?))
+                if found.is_empty() {
+                    Ok(Look::Nothing(engine.millis_to_due(name)?))
+                } else {
+                    Ok(Look::Found(found))
+                }
             })?;
-            if !found.is_empty() || Instant::now() >= end || *closing.borrow_and_update() {
-                return Ok(found);
-            }
-            let until = due.map_or(end, |ms| end.min(Instant::now() + Duration::from_millis(ms)));
+            drop(gathered.take());
+            let until = match look {
+                Look::Found(found) => return Ok(found),
+                Look::Few(full) => {
+                    gathered = Some(Gathering { sqs: self, queue: name });
+                    let _ = tokio::time::timeout(GATHER, full.notified()).await; // either is the end
+                    continue;
+                }
+                _ if last => return Ok(Vec::new()),
+                Look::Nothing(Some(ms)) => end.min(Instant::now() + Duration::from_millis(ms)),
+                Look::Nothing(None) | Look::Theirs => end,
+            };
             tokio::select! {
-                () = woken => if max > 1 { Gathering::begin(self, name)?.end().await },
+                () = woken => {}
                 () = tokio::time::sleep_until(until) => {}
                 _ = closing.changed() => {}
             }
@@ -158,32 +176,29 @@ impl Sqs {
     }
 }
 
-/// A long poll that was woken and lets more messages come: they wake nobody else.
+/// What a long poll sees.
+enum Look {
+    Found(Vec<Delivery>),
+    /// Less than a batch, which may come together; whether it has is told.
+    Few(Arc<Notify>),
+    /// The same, and another long poll gathers it.
+    Theirs,
+    /// Nothing, until time alone may bring something, milliseconds.
+    Nothing(Option<u64>),
+}
+
+/// A long poll's right to what comes, until it is dropped.
 struct Gathering<'a> {
     sqs: &'a Sqs,
     queue: &'a str,
 }
 
-impl<'a> Gathering<'a> {
-    fn begin(sqs: &'a Sqs, queue: &'a str) -> Result<Self, Fault> {
-        sqs.with(|engine| {
-            engine.queue(queue)?.gathering = true;
-            Ok(())
-        })?;
-        Ok(Self { sqs, queue })
-    }
-
-    async fn end(self) {
-        tokio::time::sleep(GATHER).await;
-    }
-}
-
 impl Drop for Gathering<'_> {
-    /// Also of a receiver that is gone: what it was woken for wakes another.
+    /// Also of a receiver that is gone: what came for it wakes another.
     fn drop(&mut self) {
         let told = self.sqs.with(|engine| {
             let queue = engine.queue(self.queue)?;
-            queue.gathering = false;
+            queue.gathering = None;
             queue.tell();
             Ok(())
         });

@@ -55,6 +55,12 @@ pub struct Counts {
     pub delayed: usize,
 }
 
+/// A long poll that lets a batch come together.
+pub struct Gathering {
+    enough: usize,
+    full: Arc<Notify>,
+}
+
 /// Messages, and the indexes over them.
 pub struct Queue {
     pub settings: Settings,
@@ -63,8 +69,8 @@ pub struct Queue {
     /// Tells long polls to look again: one for each message that one may take ([`Self::tell`]), all where times
     /// have changed.
     pub wake: Arc<Notify>,
-    /// Whether somebody was woken and gathers: new messages wake nobody else ([`Self::tell_of_new`]).
-    pub gathering: bool,
+    /// The long poll that gathers, while one does: what comes is for it, and wakes nobody else.
+    pub gathering: Option<Gathering>,
     entries: BTreeMap<u64, Entry>,
     /// What a receive may take first: every visible message, or in a FIFO queue the first of each free group.
     offers: BTreeSet<u64>,
@@ -93,7 +99,7 @@ impl Queue {
             created: now,
             modified: now,
             wake: Arc::default(),
-            gathering: false,
+            gathering: None,
             entries: BTreeMap::new(),
             offers: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -199,11 +205,29 @@ impl Queue {
         }
     }
 
-    /// The same for what has just come, unless a long poll is about to look.
+    /// The same for what has just come, unless a long poll gathers.
     pub fn tell_of_new(&self) {
-        if !self.gathering {
-            self.tell();
+        match &self.gathering {
+            None => self.tell(),
+            Some(gathering) if self.offered() >= gathering.enough => gathering.full.notify_one(),
+            Some(_) => {}
         }
+    }
+
+    /// Begins to gather a batch of `enough`, and answers what tells that it is there; none where another does.
+    pub fn gather(&mut self, enough: usize) -> Option<Arc<Notify>> {
+        if self.gathering.is_some() {
+            return None;
+        }
+        let full = Arc::default();
+        self.gathering = Some(Gathering { enough, full: Arc::clone(&full) });
+        Some(full)
+    }
+
+    /// How many a receive could begin with: messages, or free groups of a FIFO queue.
+    #[must_use]
+    pub fn offered(&self) -> usize {
+        self.offers.len()
     }
 
     /// Ends or prolongs the flight of a message.
