@@ -274,28 +274,30 @@ impl Store {
     /// Frees an unbound account for other tenants. Its fans and events stay this tenant's.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::Store`], also after losing [`RACES`] races.
     pub async fn delete_account(&self, tenant: &str, app_id: &str) -> Result<Deleted, Error> {
-        let Some(account) = self.account(tenant, app_id).await? else { return Ok(Deleted::NotFound) };
-        if account.status == AccountStatus::Bound {
-            return Ok(Deleted::StillBound);
+        for _ in 0..RACES {
+            let Some(account) = self.account(tenant, app_id).await? else { return Ok(Deleted::NotFound) };
+            if account.status == AccountStatus::Bound {
+                return Ok(Deleted::StillBound);
+            }
+            let update = Update::new()
+                .set("deleted", AttributeValue::Bool(true))
+                .add("revision", n(1))
+                .when("revision = :seen", &[(":seen", n(account.revision))])
+                .action(&self.platform, &keys::account(app_id))?;
+            let pointer = Delete::builder()
+                .table_name(&self.platform)
+                .set_key(Some(keys::tenant_account(tenant, app_id).attributes()))
+                .build()
+                .map_err(|e| Error::Store(e.to_string()))?;
+            let actions = vec![update, TransactWriteItem::builder().delete(pointer).build()];
+            if self.transact(actions).await? {
+                self.forget_account(app_id);
+                return Ok(Deleted::Yes);
+            }
         }
-        let update = Update::new()
-            .set("deleted", AttributeValue::Bool(true))
-            .add("revision", n(1))
-            .when(
-                "revision = :seen AND #status = :unbound",
-                &[(":seen", n(account.revision)), (":unbound", any(&AccountStatus::Unbound)?)],
-            )
-            .action(&self.platform, &keys::account(app_id))?;
-        let pointer = Delete::builder()
-            .table_name(&self.platform)
-            .set_key(Some(keys::tenant_account(tenant, app_id).attributes()))
-            .build()
-            .map_err(|e| Error::Store(e.to_string()))?;
-        let done = self.transact(vec![update, TransactWriteItem::builder().delete(pointer).build()]).await?;
-        self.forget_account(app_id);
-        Ok(if done { Deleted::Yes } else { Deleted::StillBound })
+        Err(Error::Store("an account is being changed by several at once".into()))
     }
 
     /// A tenant's reply rules for an account; empty ones where it set none.

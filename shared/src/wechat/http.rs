@@ -14,8 +14,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(4500);
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept. Short: a Lambda that was frozen wakes with dead ones.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Idle connections kept to the API host; one instance's batch rarely has more calls in flight.
-pub const IDLE_CONNECTIONS_MAX: usize = 16;
+/// Idle connections kept to the API host. One instance on Lambda has a batch of ten calls in flight; a machine that runs
+/// several batches at once would open and close the others for every call.
+pub const IDLE_CONNECTIONS_MAX: usize = 128;
 
 /// HTTP(S) with a pool of idle connections. Redirects are not followed: the query carries a token.
 ///
