@@ -18,7 +18,7 @@ use super::{
 /// The database's file in its directory.
 const FILE: &str = "dynamodb.sqlite";
 /// Pages of the file that SQLite keeps in memory, KiB: what many followers' indexes touch again and again.
-const CACHE_KIB: u32 = 24 * 1024;
+const CACHE_KIB: u32 = 8 * 1024;
 /// Statements that SQLite keeps compiled: some for each table and index.
 const STATEMENTS: usize = 128;
 
