@@ -11,7 +11,7 @@ export function domain(scope: Construct, { name, certificateArn }: Domain, { api
     domainNameConfigurations: [{ certificateArn, endpointType: 'REGIONAL', securityPolicy: 'TLS_1_2' }],
   });
   const mapping = new CfnApiMapping(scope, 'DomainMapping', { apiId: api.ref, domainName: domainName.ref, stage: '$default' });
-  mapping.addDependency(api); // the stage is made with the API
+  mapping.addResourceDependency(api); // the stage is made with the API
   new CfnOutput(scope, 'DomainTarget', {
     description: `A CNAME (or alias) record of ${name} points here`,
     value: domainName.attrRegionalDomainName,

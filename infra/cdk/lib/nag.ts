@@ -64,6 +64,21 @@ export const EXCEPTIONS: readonly Exception[] = [
     of: /^$/,
     reason: 'SecretsId is the name of a secret, not the secret.',
   },
+  {
+    rule: 'CloudFormation-Validate::W2506',
+    of: /^$/,
+    reason: 'NatImage is the name of an SSM parameter that holds the image, not the image.',
+  },
+  {
+    rule: 'CloudFormation-Validate::W1030',
+    of: /^Template\/NatServer$/,
+    reason: 'The image is what the SSM parameter NatImage holds when the stack is deployed.',
+  },
+  {
+    rule: 'CloudFormation-Validate::W1001',
+    of: /^$/,
+    reason: 'EgressAddresses names AddressB only where SecondZone makes it; the rule does not look at the If around it.',
+  },
 ];
 
 /** Notes the exceptions on the resources that they are for. */
