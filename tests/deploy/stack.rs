@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use local::template::{self, EventSpec};
-use oahub_tests::{hub, wait::until};
+use oahub_tests::{binary, hub, wait::until};
 use serde_json::{Value, json};
 
 use crate::emulator::Emulator;
@@ -40,14 +40,18 @@ pub async fn remove(emulator: &Emulator) {
     .await;
 }
 
-/// template.yaml, but for where the code, WeChat, DynamoDB and SQS are, and that this PublicUrl is not https.
+/// template.yaml, but for where the code, WeChat, DynamoDB and SQS are, that this PublicUrl is not https, and that a local
+/// index holds whole items: asked for them, ministack answers with what the index holds, where DynamoDB reads the table.
 fn changed(emulator: &str, wechat: &str) -> String {
     let mut text = String::new();
+    let mut in_local_index = false;
     for line in template::TEMPLATE.lines() {
         let line = match line.split_once("CodeUri: functions/") {
             Some((before, package)) => format!("{before}CodeUri: s3:/{BUCKET}/{package}.zip"),
+            None if in_local_index => line.replace("KEYS_ONLY", "ALL"),
             None => line.replace("\"https://.+\"", "\"http.+\""),
         };
+        in_local_index = line.ends_with("LocalSecondaryIndexes:") || (in_local_index && !line.is_empty());
         text.push_str(&line);
         text.push('\n');
         if line.starts_with("        OAHUB_PUBLIC_URL:") {
@@ -69,7 +73,7 @@ async fn upload(emulator: &Emulator, bootstraps: &Path) {
         let package = function.code_uri.trim_start_matches("functions/");
         let folder = emulator.directory.path().join(package);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::copy(bootstraps.join(format!("bootstrap-{package}")), folder.join("bootstrap")).unwrap();
+        std::fs::copy(binary::bootstrap(bootstraps, package), folder.join("bootstrap")).unwrap();
         let zip = Command::new(&python)
             .args(["-m", "zipfile", "-c", "code.zip", "bootstrap"])
             .current_dir(&folder)

@@ -73,9 +73,7 @@ pub fn deployed() -> &'static Path {
     &DEPLOYED
 }
 
-/// Where that is, built or not.
-#[must_use]
-pub fn deployed_directory() -> PathBuf {
+fn deployed_directory() -> PathBuf {
     tests_directory().parent().unwrap().join("functions/release")
 }
 
