@@ -24,7 +24,9 @@ fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() {
-                if !["target", ".git", "node_modules", "dist", "cdk.out", ".oahub"].contains(&name.as_str()) {
+                if !["target", ".git", "node_modules", "dist", "cdk.out", ".oahub", ".aws-sam"]
+                    .contains(&name.as_str())
+                {
                     walk(&path, found);
                 }
             } else {

@@ -15,10 +15,10 @@ use dynoxide::{
 
 /// Table and action; none for what is spelled otherwise. `keys` answers a table's key attributes, the partition key
 /// first.
-pub(super) fn action<'a>(
-    statement: &'a BatchStatementRequest,
+pub(super) fn action(
+    statement: &BatchStatementRequest,
     keys: impl FnOnce(&str) -> Option<Vec<String>>,
-) -> Option<(&'a str, TransactWriteItem)> {
+) -> Option<(&str, TransactWriteItem)> {
     let mut values = statement.parameters.iter().flatten().cloned();
     let text = statement.statement.as_str();
     let (table, write) = if let Some(rest) = text.strip_prefix("INSERT INTO \"") {
