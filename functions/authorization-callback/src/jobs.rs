@@ -55,16 +55,39 @@ async fn settle(app: &App, item: &Item<()>, done: Result<(), Error>) -> bool {
 async fn authorized(app: &App, app_id: &str, code: &Secret, pre_auth_code: &str) -> Result<(), Error> {
     let now = app.clock.now();
     let binding = app.store.binding_of_pre_auth_code(pre_auth_code).await?;
+    let page = binding.as_ref().map(|b| Page {
+        tenant: &b.tenant_id,
+        pending: (b.status_at(now) == BindingStatus::Pending).then_some(b.id.as_str()),
+    });
     let owner = app.store.any_account(app_id).await?.filter(|a| !a.deleted).map(|a| a.tenant_id);
-    let pending = binding.as_ref().filter(|b| b.status_at(now) == BindingStatus::Pending);
-    let Some(tenant) = pending.map(|b| b.tenant_id.clone()).or(owner) else {
-        tracing::warn!(app_id, "{app_id} was authorized, but through no page of ours");
+    let Some((tenant, pending)) = meant(page, owner.as_deref()) else {
+        tracing::warn!(app_id, "{app_id} was authorized, but for nobody here");
         return Ok(());
     };
-    match complete(app, &tenant, pending.map(|b| b.id.as_str()), code, Some(app_id)).await? {
+    match complete(app, tenant, pending, code, Some(app_id)).await? {
         Outcome::Bound { .. } | Outcome::Refused { .. } => Ok(()),
         // the browser's return was first, or the job came twice
         Outcome::BadCode => Ok(()),
+    }
+}
+
+/// The page that an administrator used.
+#[derive(Clone, Copy)]
+struct Page<'a> {
+    tenant: &'a str,
+    /// The binding's id, while it waits for its end.
+    pending: Option<&'a str>,
+}
+
+/// The tenant that an authorization is for, and the binding that it ends. A page of which the end is known says no more
+/// than that its own tenant's account is authorized again: consent to one tenant is none to another.
+fn meant<'a>(page: Option<Page<'a>>, owner: Option<&'a str>) -> Option<(&'a str, Option<&'a str>)> {
+    match page {
+        Some(Page { tenant, pending: Some(id) }) => Some((tenant, Some(id))),
+        Some(Page { tenant, pending: None }) => {
+            owner.filter(|owner| *owner == tenant).map(|owner| (owner, None))
+        }
+        None => owner.map(|owner| (owner, None)), // WeChat's own pages
     }
 }
 
@@ -83,5 +106,27 @@ async fn unauthorized(app: &App, app_id: &str, at: i64) -> Result<(), Error> {
             app.store.stop_refreshing(app_id).await
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authorization_is_for_the_tenant_whose_page_was_used() {
+        let page = |pending| Some(Page { tenant: "mine", pending });
+        for (what, page, owner, is) in [
+            ("a new account", page(Some("bnd")), None, Some(("mine", Some("bnd")))),
+            ("one's own once more", page(Some("bnd")), Some("mine"), Some(("mine", Some("bnd")))),
+            ("another's, to be refused", page(Some("bnd")), Some("other"), Some(("mine", Some("bnd")))),
+            ("another's, and refused already", page(None), Some("other"), None),
+            ("the browser was faster", page(None), Some("mine"), Some(("mine", None))),
+            ("deleted since", page(None), None, None),
+            ("changed at WeChat", None, Some("other"), Some(("other", None))),
+            ("no page of ours", None, None, None),
+        ] {
+            assert_eq!(meant(page, owner), is, "{what}");
+        }
     }
 }
