@@ -6,6 +6,7 @@ use shared::{
     app::App,
     error::{Error, Retry},
     function::SqsEvent,
+    model::account::AccountStatus,
     queue::{
         batch::{self, Item},
         jobs::AuthorizationJob,
@@ -59,8 +60,9 @@ async fn authorized(app: &App, app_id: &str, code: &Secret, pre_auth_code: &str)
         tenant: &b.tenant_id,
         pending: (b.status_at(now) == BindingStatus::Pending).then_some(b.id.as_str()),
     });
-    let owner = app.store.any_account(app_id).await?.filter(|a| !a.deleted).map(|a| a.tenant_id);
-    let Some((tenant, pending)) = meant(page, owner.as_deref()) else {
+    let account = app.store.any_account(app_id).await?.filter(|a| !a.deleted);
+    let owner = account.as_ref().map(|a| (a.tenant_id.as_str(), a.status == AccountStatus::Bound));
+    let Some((tenant, pending)) = meant(page, owner) else {
         tracing::warn!(app_id, "{app_id} was authorized, but for nobody here");
         return Ok(());
     };
@@ -79,15 +81,17 @@ struct Page<'a> {
     pending: Option<&'a str>,
 }
 
-/// The tenant that an authorization is for, and the binding that it ends. A page of which the end is known says no more
-/// than that its own tenant's account is authorized again: consent to one tenant is none to another.
-fn meant<'a>(page: Option<Page<'a>>, owner: Option<&'a str>) -> Option<(&'a str, Option<&'a str>)> {
-    match page {
-        Some(Page { tenant, pending: Some(id) }) => Some((tenant, Some(id))),
-        Some(Page { tenant, pending: None }) => {
-            owner.filter(|owner| *owner == tenant).map(|owner| (owner, None))
+/// The tenant that an authorization is for, and the binding that it ends. `owner` has the account, and whether it is
+/// bound. A page of which the end is known renews what is bound, for WeChat's old tokens are worth nothing now; but
+/// consent to one tenant binds for no other.
+fn meant<'a>(page: Option<Page<'a>>, owner: Option<(&'a str, bool)>) -> Option<(&'a str, Option<&'a str>)> {
+    match (page, owner) {
+        (Some(Page { tenant, pending: Some(id) }), _) => Some((tenant, Some(id))),
+        (Some(Page { tenant, pending: None }), Some((owner, bound))) if bound || owner == tenant => {
+            Some((owner, None))
         }
-        None => owner.map(|owner| (owner, None)), // WeChat's own pages
+        (Some(_), _) => None,
+        (None, owner) => owner.map(|(owner, _)| (owner, None)), // WeChat's own pages
     }
 }
 
@@ -118,12 +122,24 @@ mod tests {
         let page = |pending| Some(Page { tenant: "mine", pending });
         for (what, page, owner, is) in [
             ("a new account", page(Some("bnd")), None, Some(("mine", Some("bnd")))),
-            ("one's own once more", page(Some("bnd")), Some("mine"), Some(("mine", Some("bnd")))),
-            ("another's, to be refused", page(Some("bnd")), Some("other"), Some(("mine", Some("bnd")))),
-            ("another's, and refused already", page(None), Some("other"), None),
-            ("the browser was faster", page(None), Some("mine"), Some(("mine", None))),
+            ("one's own once more", page(Some("bnd")), Some(("mine", true)), Some(("mine", Some("bnd")))),
+            (
+                "another's, to be refused",
+                page(Some("bnd")),
+                Some(("other", true)),
+                Some(("mine", Some("bnd"))),
+            ),
+            ("another's, unbound, refused already", page(None), Some(("other", false)), None),
+            (
+                "another's, bound, too late for the page",
+                page(None),
+                Some(("other", true)),
+                Some(("other", None)),
+            ),
+            ("the browser was faster", page(None), Some(("mine", true)), Some(("mine", None))),
+            ("unbound since, too late for the page", page(None), Some(("mine", false)), Some(("mine", None))),
             ("deleted since", page(None), None, None),
-            ("changed at WeChat", None, Some("other"), Some(("other", None))),
+            ("changed at WeChat", None, Some(("other", true)), Some(("other", None))),
             ("no page of ours", None, None, None),
         ] {
             assert_eq!(meant(page, owner), is, "{what}");

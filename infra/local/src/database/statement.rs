@@ -69,7 +69,11 @@ fn update(
     };
     let mut set = Vec::new();
     for part in sets.split(" SET ") {
-        set.push(format!("{} = {}", named(plain(part.strip_suffix(" = ?")?)?), valued(values.next()?)));
+        let name = plain(part.strip_suffix(" = ?")?)?;
+        if keys.iter().any(|key| key == name) {
+            return None; // PartiQL refuses it, a transaction of the embedded database does not
+        }
+        set.push(format!("{} = {}", named(name), valued(values.next()?)));
     }
     // an update of a transaction would make the item
     let mut condition = vec![format!("attribute_exists({})", named(keys.first()?))];
@@ -79,10 +83,10 @@ fn update(
             continue;
         }
         let (name, value) = (plain(part.strip_suffix(" = ?")?)?, values.next()?);
-        if keys.iter().any(|key| key == name) {
-            key.insert(name.to_owned(), value);
-        } else {
+        if !keys.iter().any(|key| key == name) {
             condition.push(format!("{} = {}", named(name), valued(value)));
+        } else if key.insert(name.to_owned(), value).is_some() {
+            return None;
         }
     }
     let update = TransactUpdate {
@@ -129,6 +133,13 @@ mod tests {
             ("an update", r#"UPDATE "T" SET a = ? WHERE pk = ? AND sk = ?"#, 3, true),
             ("a part of the key", r#"UPDATE "T" SET a = ? WHERE pk = ?"#, 2, false),
             ("an update's parameter too many", r#"UPDATE "T" SET a = ? WHERE pk = ? AND sk = ?"#, 4, false),
+            ("a new key", r#"UPDATE "T" SET sk = ? WHERE pk = ? AND sk = ?"#, 3, false),
+            (
+                "a part of the key twice",
+                r#"UPDATE "T" SET a = ? WHERE pk = ? AND pk = ? AND sk = ?"#,
+                4,
+                false,
+            ),
             ("arithmetic", r#"UPDATE "T" SET a = a + ? WHERE pk = ? AND sk = ?"#, 3, false),
             ("another comparison", r#"UPDATE "T" SET a = ? WHERE pk = ? AND sk = ? AND b > ?"#, 4, false),
             ("alternatives", r#"UPDATE "T" SET a = ? WHERE pk = ? AND sk = ? OR b = ?"#, 4, false),

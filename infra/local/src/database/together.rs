@@ -22,12 +22,17 @@ use super::statement;
 
 /// Actions of one transaction.
 const MAX: usize = 100;
+/// Statements of a batch: more are refused, but not by a transaction.
+const MAX_STATEMENTS: usize = 25;
 
 /// The answer of a batch of statements that all succeeded; none where they have to be taken one by one.
 pub(super) fn statements(
     storage: &Storage,
     request: &BatchExecuteStatementRequest,
 ) -> Option<BatchExecuteStatementResponse> {
+    if request.statements.len() > MAX_STATEMENTS {
+        return None;
+    }
     let (mut actions, mut responses) = (Vec::new(), Vec::new());
     let mut known: HashMap<String, Vec<String>> = HashMap::new();
     for statement in &request.statements {

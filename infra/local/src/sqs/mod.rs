@@ -145,27 +145,30 @@ impl Sqs {
             let look = self.with(|engine| {
                 let queue = engine.queue(name)?;
                 if gathered.is_none() && !last && (1..max).contains(&queue.offered()) {
-                    return Ok(queue.gather(max).map_or(Look::Theirs, Look::Few));
+                    return match queue.gather(max) {
+                        Some(full) => Ok(Look::Few(full)),
+                        None => Ok(Look::Nothing(engine.millis_to_due(name)?)),
+                    };
                 }
                 let found = engine.receive(name, max, hide)?;
                 engine.queue(name)?.tell();
                 if found.is_empty() {
-                    Ok(Look::Nothing(engine.millis_to_due(name)?))
-                } else {
-                    Ok(Look::Found(found))
+                    return Ok(Look::Nothing(engine.millis_to_due(name)?));
                 }
+                Ok(Look::Found(found))
             })?;
             drop(gathered.take());
             let until = match look {
                 Look::Found(found) => return Ok(found),
                 Look::Few(full) => {
-                    gathered = Some(Gathering { sqs: self, queue: name });
-                    let _ = tokio::time::timeout(GATHER, full.notified()).await; // either is the end
+                    let gathering = gathered.insert(Gathering { sqs: self, queue: name, full });
+                    let _ = tokio::time::timeout(GATHER, gathering.full.notified()).await; // either is the end
                     continue;
                 }
-                _ if last => return Ok(Vec::new()),
-                Look::Nothing(Some(ms)) => end.min(Instant::now() + Duration::from_millis(ms)),
-                Look::Nothing(None) | Look::Theirs => end,
+                Look::Nothing(_) if last => return Ok(Vec::new()),
+                Look::Nothing(due) => {
+                    due.map_or(end, |ms| end.min(Instant::now() + Duration::from_millis(ms)))
+                }
             };
             tokio::select! {
                 () = woken => {}
@@ -181,9 +184,7 @@ enum Look {
     Found(Vec<Delivery>),
     /// Less than a batch, which may come together; whether it has is told.
     Few(Arc<Notify>),
-    /// The same, and another long poll gathers it.
-    Theirs,
-    /// Nothing, until time alone may bring something, milliseconds.
+    /// Nothing, or what another long poll gathers; until time alone may bring something, milliseconds.
     Nothing(Option<u64>),
 }
 
@@ -191,6 +192,7 @@ enum Look {
 struct Gathering<'a> {
     sqs: &'a Sqs,
     queue: &'a str,
+    full: Arc<Notify>,
 }
 
 impl Drop for Gathering<'_> {

@@ -1,7 +1,7 @@
 //! One queue's messages, indexed by what can happen to them next. No clock, no input or output.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
@@ -55,10 +55,10 @@ pub struct Counts {
     pub delayed: usize,
 }
 
-/// A long poll that lets a batch come together.
+/// A long poll that lets a batch come together. It may be gone.
 pub struct Gathering {
     enough: usize,
-    full: Arc<Notify>,
+    full: Weak<Notify>,
 }
 
 /// Messages, and the indexes over them.
@@ -69,7 +69,7 @@ pub struct Queue {
     /// Tells long polls to look again: one for each message that one may take ([`Self::tell`]), all where times
     /// have changed.
     pub wake: Arc<Notify>,
-    /// The long poll that gathers, while one does: what comes is for it, and wakes nobody else.
+    /// The long poll that gathers, while there is one: what comes is for it, and wakes nobody else.
     pub gathering: Option<Gathering>,
     entries: BTreeMap<u64, Entry>,
     /// What a receive may take first: every visible message, or in a FIFO queue the first of each free group.
@@ -207,21 +207,27 @@ impl Queue {
 
     /// The same for what has just come, unless a long poll gathers.
     pub fn tell_of_new(&self) {
-        match &self.gathering {
+        match self.gatherer() {
             None => self.tell(),
-            Some(gathering) if self.offered() >= gathering.enough => gathering.full.notify_one(),
+            Some((full, enough)) if self.offered() >= enough => full.notify_one(),
             Some(_) => {}
         }
     }
 
     /// Begins to gather a batch of `enough`, and answers what tells that it is there; none where another does.
+    /// Whoever drops it gathers no more.
     pub fn gather(&mut self, enough: usize) -> Option<Arc<Notify>> {
-        if self.gathering.is_some() {
+        if self.gatherer().is_some() {
             return None;
         }
         let full = Arc::default();
-        self.gathering = Some(Gathering { enough, full: Arc::clone(&full) });
+        self.gathering = Some(Gathering { enough, full: Arc::downgrade(&full) });
         Some(full)
+    }
+
+    fn gatherer(&self) -> Option<(Arc<Notify>, usize)> {
+        let gathering = self.gathering.as_ref()?;
+        Some((gathering.full.upgrade()?, gathering.enough))
     }
 
     /// How many a receive could begin with: messages, or free groups of a FIFO queue.
