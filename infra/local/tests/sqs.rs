@@ -229,6 +229,26 @@ async fn long_polls_miss_nothing_though_one_gathers_and_another_gives_up() {
 }
 
 #[tokio::test]
+async fn a_long_poll_gets_what_is_due_later_though_another_took_the_rest() {
+    let bench = Bench::start().await;
+    let url = bench.queue("later", &[]).await;
+    let poll = || {
+        bench.client.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(20).send()
+    };
+    let pollers = [tokio::spawn(poll()), tokio::spawn(poll())];
+    tokio::time::sleep(Duration::from_millis(100)).await; // so that both most likely wait
+    let entry = |id: &str| SendMessageBatchRequestEntry::builder().id(id).message_body(id);
+    let both = bench.client.send_message_batch().queue_url(&url).entries(entry("now").build().unwrap());
+    both.entries(entry("later").delay_seconds(1).build().unwrap()).send().await.unwrap();
+    let all = futures::future::join_all(pollers);
+    let answers = tokio::time::timeout(Duration::from_secs(10), all).await.expect("long before a poll ends");
+    let found = answers.into_iter().flat_map(|answer| answer.unwrap().unwrap().messages.unwrap_or_default());
+    let mut bodies: Vec<_> = found.filter_map(|message| message.body).collect();
+    bodies.sort();
+    assert_eq!(bodies, ["later", "now"]);
+}
+
+#[tokio::test]
 async fn a_message_received_too_often_is_a_dead_letter() {
     let bench = Bench::start().await;
     let (url, dead) = bench.dead_letters("jobs", 2).await;
