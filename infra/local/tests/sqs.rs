@@ -11,6 +11,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Region};
 use aws_sdk_sqs::error::ProvideErrorMetadata;
+use aws_sdk_sqs::operation::receive_message::builders::ReceiveMessageFluentBuilder;
 use aws_sdk_sqs::operation::send_message::builders::SendMessageFluentBuilder;
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{
@@ -64,6 +65,11 @@ impl Bench {
         let request = self.client.receive_message().queue_url(url).max_number_of_messages(max);
         let request = request.message_system_attribute_names(System::All).message_attribute_names("All");
         request.send().await.unwrap().messages.unwrap_or_default()
+    }
+
+    /// For a whole batch, as long as SQS waits at most.
+    fn long_poll(&self, url: &str) -> ReceiveMessageFluentBuilder {
+        self.client.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(20)
     }
 
     async fn delete(&self, url: &str, message: &Message) {
@@ -197,9 +203,7 @@ async fn a_long_poll_wakes_up_for_a_message() {
 async fn long_polls_miss_nothing_though_one_gathers_and_another_gives_up() {
     let bench = Bench::start().await;
     let url = bench.queue("many", &[]).await;
-    let poll = || {
-        bench.client.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(20).send()
-    };
+    let poll = || bench.long_poll(&url).send();
     let quitter = tokio::spawn(poll());
     tokio::time::sleep(Duration::from_millis(100)).await; // so that it most likely waits, before the others
     let mut pollers = tokio::task::JoinSet::new();
@@ -232,9 +236,7 @@ async fn long_polls_miss_nothing_though_one_gathers_and_another_gives_up() {
 async fn a_long_poll_gets_what_is_due_later_though_another_took_the_rest() {
     let bench = Bench::start().await;
     let url = bench.queue("later", &[]).await;
-    let poll = || {
-        bench.client.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(20).send()
-    };
+    let poll = || bench.long_poll(&url).send();
     let pollers = [tokio::spawn(poll()), tokio::spawn(poll())];
     tokio::time::sleep(Duration::from_millis(100)).await; // so that both most likely wait
     let entry = |id: &str| SendMessageBatchRequestEntry::builder().id(id).message_body(id);

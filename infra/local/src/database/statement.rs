@@ -44,9 +44,13 @@ fn insert(
             return None;
         }
     }
-    let condition_expression = Some(format!("attribute_not_exists({})", keys.first()?));
+    Some(put(table, item, Some(format!("attribute_not_exists({})", keys.first()?))))
+}
+
+/// A put as an action.
+pub(super) fn put(table: &str, item: Item, condition_expression: Option<String>) -> TransactWriteItem {
     let put = TransactPut { table_name: table.to_owned(), item, condition_expression, ..Default::default() };
-    Some(TransactWriteItem { put: Some(put), ..Default::default() })
+    TransactWriteItem { put: Some(put), ..Default::default() }
 }
 
 fn update(

@@ -2,7 +2,7 @@
 //! commit each, which is a third of its work. Where all of them succeed, together is the same; where one does not,
 //! nothing is written and they are taken one by one after all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use dynoxide::{
     DynoxideError, Result,
@@ -11,12 +11,12 @@ use dynoxide::{
             BatchExecuteStatementRequest, BatchExecuteStatementResponse, BatchStatementResponse,
         },
         batch_write_item::{BatchWriteItemRequest, BatchWriteItemResponse},
-        transact_write_items::{self, TransactPut, TransactWriteItem, TransactWriteItemsRequest},
+        transact_write_items::{self, TransactWriteItem, TransactWriteItemsRequest},
     },
     storage::Storage,
+    types::{KeySchemaElement, KeyType},
 };
 use futures::FutureExt;
-use serde_json::Value;
 
 use super::statement;
 
@@ -37,10 +37,11 @@ pub(super) fn statements(
     let mut known: HashMap<String, Vec<String>> = HashMap::new();
     for statement in &request.statements {
         let (table, action) = statement::action(statement, |table| {
-            if !known.contains_key(table) {
-                known.insert(table.to_owned(), keys(storage, table)?);
-            }
-            known.get(table).cloned()
+            let keys = match known.entry(table.to_owned()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(keys(storage, table)?),
+            };
+            Some(keys.clone())
         })?;
         actions.push(action);
         let mut response = BatchStatementResponse::default();
@@ -56,9 +57,7 @@ pub(super) fn puts(storage: &Storage, request: &BatchWriteItemRequest) -> Option
     let mut puts = Vec::new();
     for (table, requests) in &request.request_items {
         for request in requests {
-            let item = request.put_request.as_ref()?.item.clone();
-            let put = TransactPut { table_name: table.to_owned(), item, ..Default::default() };
-            puts.push(TransactWriteItem { put: Some(put), ..Default::default() });
+            puts.push(statement::put(table, request.put_request.as_ref()?.item.clone(), None));
         }
     }
     transact(storage, puts).ok()?;
@@ -78,11 +77,8 @@ fn transact(storage: &Storage, transact_items: Vec<TransactWriteItem>) -> Result
 
 /// A table's key attributes, the partition key first.
 fn keys(storage: &Storage, table: &str) -> Option<Vec<String>> {
-    let schema: Value = serde_json::from_str(&storage.get_table_metadata(table).ok()??.key_schema).ok()?;
-    let of = |kind| {
-        schema.as_array()?.iter().find(|part| part.get("KeyType").and_then(Value::as_str) == Some(kind))
-    };
-    let name = |part: &Value| Some(part.get("AttributeName")?.as_str()?.to_owned());
-    let hash = name(of("HASH")?)?;
-    Some(std::iter::once(hash).chain(of("RANGE").and_then(name)).collect())
+    let metadata = storage.get_table_metadata(table).ok()??;
+    let schema: Vec<KeySchemaElement> = serde_json::from_str(&metadata.key_schema).ok()?;
+    let of = |kind| schema.iter().find(|part| part.key_type == kind).map(|part| part.attribute_name.clone());
+    Some(std::iter::once(of(KeyType::HASH)?).chain(of(KeyType::RANGE)).collect())
 }

@@ -145,17 +145,17 @@ impl Sqs {
             let look = self.with(|engine| {
                 let queue = engine.queue(name)?;
                 if gathered.is_none() && !last && (1..max).contains(&queue.offered()) {
-                    return match queue.gather(max) {
-                        Some(full) => Ok(Look::Few(full)),
-                        None => Ok(Look::Nothing(engine.millis_to_due(name)?)),
-                    };
+                    if let Some(full) = queue.gather(max) {
+                        return Ok(Look::Few(full));
+                    }
+                } else {
+                    let found = engine.receive(name, max, hide)?;
+                    engine.queue(name)?.tell();
+                    if !found.is_empty() {
+                        return Ok(Look::Found(found));
+                    }
                 }
-                let found = engine.receive(name, max, hide)?;
-                engine.queue(name)?.tell();
-                if found.is_empty() {
-                    return Ok(Look::Nothing(engine.millis_to_due(name)?));
-                }
-                Ok(Look::Found(found))
+                Ok(Look::Nothing(engine.millis_to_due(name)?))
             })?;
             drop(gathered.take());
             let until = match look {
