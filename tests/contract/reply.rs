@@ -129,11 +129,15 @@ fn rules_that_are_wrong_are_refused_whole() {
         let right = json!({"on_subscribe": text("hi"), "keywords": [], "default": null});
         tenant.rules(&account.app_id, &right).await;
         for wrong in [
+            Value::Null,
             json!([]),
-            json!({"default": {"msgtype": "hologram"}}),
-            json!({"default": text("")}),
-            json!({"keywords": [{"keyword": "", "match": "exact", "reply": text("a")}]}),
-            json!({"keywords": [{"keyword": "a", "match": "regex", "reply": text("a")}]}),
+            json!({}),
+            json!({"on_subscribe": null, "keywords": []}),
+            json!({"on_subscribe": null, "keywords": null, "default": null}),
+            json!({"on_subscribe": null, "keywords": [], "default": {"msgtype": "hologram"}}),
+            json!({"on_subscribe": null, "keywords": [], "default": text("")}),
+            json!({"on_subscribe": null, "default": null, "keywords": [{"keyword": "", "match": "exact", "reply": text("a")}]}),
+            json!({"on_subscribe": null, "default": null, "keywords": [{"keyword": "a", "match": "regex", "reply": text("a")}]}),
         ] {
             tenant.api.put(&path, &wrong).await.expect_problem(422, "invalid_request");
             assert_eq!(tenant.api.get(&path).await.expect(200), right, "{wrong}");

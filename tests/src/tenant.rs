@@ -180,9 +180,13 @@ impl Tenant<'_> {
         }
     }
 
-    /// Sets an account's reply rules.
+    /// Sets an account's reply rules: `rules`, and none of the members that it leaves out.
     pub async fn rules(&self, app_id: &str, rules: &Value) {
-        let _ = self.api.put(&format!("/v1/accounts/{app_id}/reply-rules"), rules).await.expect(200);
+        let mut whole = json!({ "on_subscribe": null, "keywords": [], "default": null });
+        for (member, value) in rules.as_object().into_iter().flatten() {
+            whole[member] = value.clone();
+        }
+        let _ = self.api.put(&format!("/v1/accounts/{app_id}/reply-rules"), &whole).await.expect(200);
     }
 
     /// Sends a message, and what became of it in the end.

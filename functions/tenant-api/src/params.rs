@@ -46,14 +46,37 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // serde would read an array as a struct's members in order
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()).is_some_and(|b| b"[\"0123456789-tfn".contains(b)) {
+        return Err(Problem::invalid("body: must be a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." || path == "?" { "body".to_owned() } else { path };
-        Problem::invalid(format!("{path}: {}", error.into_inner()))
+        Problem::invalid(format!("{path}: {}", plain(&error.into_inner().to_string())))
     })?;
     json.end().map_err(|error| Problem::invalid(format!("body: {error}")))?;
     Ok(value)
+}
+
+/// serde's words without Rust's: who reads them writes JSON.
+fn plain(message: &str) -> String {
+    for (begin, instead) in [
+        ("invalid digit found in string", "must be a whole number"),
+        ("cannot parse integer from empty string", "must be a whole number"),
+        ("number too large to fit in target type", "must be a smaller number"),
+        ("number too small to fit in target type", "must be a larger number"),
+        ("provided string was not `true` or `false`", "must be `true` or `false`"),
+    ] {
+        if message.starts_with(begin) {
+            return instead.to_owned();
+        }
+    }
+    let Some((before, rest)) = message.split_once("expected struct ") else { return message.to_owned() };
+    // `expected struct Template with 4 elements at line 1 column 9`
+    let place = rest.find(" at line ").and_then(|at| rest.get(at..)).unwrap_or_default();
+    format!("{before}expected an object{place}")
 }
 
 /// A problem of a content or of rules, below the member `parent`.
@@ -86,8 +109,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = axum::extract::Query::try_from_uri(&parts.uri);
-        query.map(|axum::extract::Query(query)| Self(query)).map_err(|e| Problem::invalid(e.body_text()))
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(
+            |error| {
+                let text = error.body_text();
+                let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+                match text.split_once(": ") {
+                    Some((name, message)) => Problem::invalid(format!("{name}: {}", plain(message))),
+                    None => Problem::invalid(plain(text)),
+                }
+            },
+        )
     }
 }
 
@@ -158,6 +189,7 @@ pub struct Paging {
     #[param(default = 50, minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(min_length = 1)]
     pub cursor: Option<String>,
 }
 
@@ -200,7 +232,12 @@ mod tests {
             (r#"{"name":"a","list":[{"name":"b"}]}"#, "list[0]: missing field `list`"),
             (r#"{"name":"a","list":[]"#, "body: EOF"),
             (r#"{"name":"a","list":[]} x"#, "body: trailing"),
-            ("[", "body: "),
+            ("[", "body: must be a JSON object"),
+            (" 7", "body: must be a JSON object"),
+            (
+                r#"{"name":"a","list":["b"]}"#,
+                "list[0]: invalid type: string \"b\", expected an object at line",
+            ),
             ("\u{0}", "body: "),
         ] {
             let problem = parse::<Sample>(body.as_bytes()).unwrap_err();
@@ -216,6 +253,20 @@ mod tests {
         assert!(place::<After>(None).unwrap().is_none());
         for strange in ["", "?", "bm9uc2Vuc2U", &cursor(&After(String::new())), &"a".repeat(2000)] {
             assert!(place::<After>(Some(strange)).is_err(), "{strange}");
+        }
+        for (query, detail) in [
+            ("limit=abc", "limit: must be a whole number"),
+            ("limit=", "limit: must be a whole number"),
+            ("limit=-1", "limit: must be a whole number"),
+            ("limit=99999999999", "limit: must be a smaller number"),
+            ("limt=1", "limt: unknown field"),
+            ("limit=1&limit=2", "duplicate field `limit`"),
+        ] {
+            let request = http::Request::builder().uri(format!("/v1/x?{query}")).body(()).unwrap();
+            let (mut parts, ()) = request.into_parts();
+            let read = futures::executor::block_on(Query::<Paging>::from_request_parts(&mut parts, &()));
+            let refused = read.map(|_| ()).unwrap_err().detail;
+            assert!(refused.starts_with(detail), "{query}: {refused}");
         }
         assert!(limit(Some(0)).is_err() && limit(Some(201)).is_err() && limit(None).unwrap() == 50);
     }

@@ -131,8 +131,20 @@ async fn accounts_have_rules_and_imports() {
     let put = stage.call(Some(&cafe.key), "PUT", path, Some(&rules.to_string()), &[]).await;
     assert_eq!((put.status, &put.json), (200, &rules));
     assert_eq!(stage.call(Some(&cafe.key), "GET", path, None, &[]).await.json, rules);
-    let bad = stage.call(Some(&cafe.key), "PUT", path, Some(r#"{"default":{"msgtype":"x"}}"#), &[]).await;
+    let bad = stage
+        .call(
+            Some(&cafe.key),
+            "PUT",
+            path,
+            Some(r#"{"on_subscribe":null,"keywords":[],"default":{"msgtype":"x"}}"#),
+            &[],
+        )
+        .await;
     assert!(bad.json["detail"].as_str().unwrap().starts_with("default.msgtype: "), "{:?}", bad.json);
+
+    let none = stage.call(Some(&cafe.key), "PUT", path, None, &[]).await;
+    assert_eq!((none.status, none.code()), (422, "invalid_request"), "a body that got lost erases nothing");
+    assert_eq!(stage.call(Some(&cafe.key), "GET", path, None, &[]).await.json, rules);
 
     let path = "/v1/accounts/wx1/imports";
     let import = stage.call(Some(&cafe.key), "POST", path, None, &[("idempotency-key", "i1")]).await;

@@ -33,6 +33,7 @@ fn hot_path(criterion: &mut Criterion) {
     .expect("the key is right");
     let text = |content: &str| json!({"msgtype": "text", "text": {"content": content}});
     let rules = ReplyRules::parse(json!({
+        "on_subscribe": null,
         "keywords": [
             {"keyword": "price", "match": "contains", "reply": text("See our price list.")},
             {"keyword": "hours", "match": "contains", "reply": text("We are open from 9 to 18.")},

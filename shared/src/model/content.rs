@@ -109,12 +109,15 @@ impl TryFrom<Value> for Content {
 }
 
 impl Content {
-    /// Checks a message.
+    /// Checks a message that somebody just wrote: what is stored stays readable although rules are added here.
     ///
     /// # Errors
     /// The first member that is wrong.
     pub fn parse(value: Value) -> Result<Self, ContentError> {
-        Self::try_from(value)
+        let content = Self::try_from(value)?;
+        check_others(content.as_json())?;
+        check_link(content.as_json(), "/news/articles/0/url", "news.articles[0].url")?;
+        Ok(content)
     }
 
     /// A text, cut to what WeChat takes.
@@ -172,6 +175,30 @@ fn check(value: &Value) -> Result<(), ContentError> {
     match *name {
         "news" => check_news(object),
         "msgmenu" => check_menu(object),
+        _ => Ok(()),
+    }
+}
+
+/// Objects of other types than the message's have no effect; one that is none is a mistake that nobody would see.
+fn check_others(value: &Value) -> Result<(), ContentError> {
+    let wrong = |name: &&str| value.get(*name).is_some_and(|v| !v.is_object() && !v.is_null());
+    match TYPES.iter().map(|(name, _)| name).find(|name| wrong(name)) {
+        Some(name) => Err(ContentError::new(*name, "must be an object, or left out")),
+        None => Ok(()),
+    }
+}
+
+/// Whether `text` is a link that a follower can open.
+#[must_use]
+pub fn is_link(text: &str) -> bool {
+    ["http://", "https://"]
+        .iter()
+        .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
+}
+
+fn check_link(value: &Value, pointer: &str, path: &str) -> Result<(), ContentError> {
+    match value.pointer(pointer).and_then(Value::as_str) {
+        Some(url) if !is_link(url) => Err(ContentError::new(path, "must begin with http:// or https://")),
         _ => Ok(()),
     }
 }
@@ -252,6 +279,24 @@ impl TryFrom<Value> for Reply {
             }
             Some(_) => Err(ContentError::new("kf_account", "must be an agent's account, `name@account`")),
         }
+    }
+}
+
+impl Reply {
+    /// Checks a reply that somebody just wrote.
+    ///
+    /// # Errors
+    /// The first member that is wrong.
+    pub fn parse(value: Value) -> Result<Self, ContentError> {
+        if value.get("msgtype").and_then(Value::as_str) == Some(TRANSFER) {
+            return Self::try_from(value);
+        }
+        Content::parse(value).map(Self::Content).map_err(|mut error| {
+            if error.path == "msgtype" && error.message.starts_with("must be one of") {
+                error.message = format!("{}, {TRANSFER}", error.message);
+            }
+            error
+        })
     }
 }
 
@@ -378,6 +423,16 @@ mod tests {
                 "an article without a link",
                 json!({"msgtype": "news", "news": {"articles": [{"title": "a"}]}}),
                 "news.articles[0].url",
+            ),
+            (
+                "an article that links nowhere",
+                json!({"msgtype": "news", "news": {"articles": [{"title": "a", "url": "notaurl"}]}}),
+                "news.articles[0].url",
+            ),
+            (
+                "an object of another type that is none",
+                json!({"msgtype": "text", "text": {"content": "a"}, "wxcard": [null, null]}),
+                "wxcard",
             ),
             (
                 "a menu without choices",

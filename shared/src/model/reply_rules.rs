@@ -53,17 +53,44 @@ pub struct ReplyRules {
 impl TryFrom<Value> for ReplyRules {
     type Error = ContentError;
 
+    /// Reads stored rules. Members that are missing are empty.
     fn try_from(value: Value) -> Result<Self, ContentError> {
-        Self::parse(value)
+        Self::read(value, Reply::try_from)
     }
 }
 
 impl ReplyRules {
-    /// Checks an account's rules. Members that are missing are empty.
+    /// Checks rules that somebody just wrote: they replace all, so each member must be there.
     ///
     /// # Errors
     /// The first member that is wrong, with its path.
-    pub fn parse(mut value: Value) -> Result<Self, ContentError> {
+    pub fn parse(value: Value) -> Result<Self, ContentError> {
+        for name in ["on_subscribe", "keywords", "default"] {
+            if value.is_object() && value.get(name).is_none() {
+                let none = if name == "keywords" { "[]" } else { "null" };
+                let message = format!("must be there: these rules replace all others; {none} for none");
+                return Err(ContentError::new(name, message));
+            }
+        }
+        if value.get("keywords").is_some_and(Value::is_null) {
+            return Err(ContentError::new("keywords", "must be an array; [] for none"));
+        }
+        let rules = Self::read(value, Reply::parse)?;
+        for (index, keyword) in rules.keywords.iter().enumerate() {
+            let same =
+                |other: &Keyword| (other.matching, &other.folded) == (keyword.matching, &keyword.folded);
+            if let Some(first) = rules.keywords.iter().take(index).position(same) {
+                let message = format!("is the same as keywords[{first}]'s, which would always be taken");
+                return Err(ContentError::new(format!("keywords[{index}].keyword"), message));
+            }
+        }
+        Ok(rules)
+    }
+
+    fn read(
+        mut value: Value,
+        parse: impl Fn(Value) -> Result<Reply, ContentError>,
+    ) -> Result<Self, ContentError> {
         if !value.is_object() {
             return Err(ContentError::new("", "must be an object"));
         }
@@ -72,7 +99,7 @@ impl ReplyRules {
         }
         let mut reply = |name: &str| match value.get_mut(name).map(Value::take) {
             None | Some(Value::Null) => Ok(None),
-            Some(reply) => Reply::try_from(reply).map(Some).map_err(|error| error.under(name)),
+            Some(reply) => parse(reply).map(Some).map_err(|error| error.under(name)),
         };
         let (on_subscribe, default) = (reply("on_subscribe")?, reply("default")?);
         let keywords = match value.get_mut("keywords").map(Value::take) {
@@ -84,7 +111,7 @@ impl ReplyRules {
             }
         };
         let keywords = keywords.into_iter().enumerate().map(|(index, keyword)| {
-            Keyword::parse(keyword).map_err(|error| error.under(&format!("keywords[{index}]")))
+            Keyword::read(keyword, &parse).map_err(|error| error.under(&format!("keywords[{index}]")))
         });
         Ok(Self { on_subscribe, keywords: keywords.collect::<Result<_, _>>()?, default })
     }
@@ -115,7 +142,10 @@ impl ReplyRules {
 }
 
 impl Keyword {
-    fn parse(mut value: Value) -> Result<Self, ContentError> {
+    fn read(
+        mut value: Value,
+        parse: impl Fn(Value) -> Result<Reply, ContentError>,
+    ) -> Result<Self, ContentError> {
         let keyword = value.get("keyword").and_then(Value::as_str).unwrap_or_default().to_owned();
         let folded = fold(&keyword);
         if folded.is_empty() || keyword.chars().count() > MAX_KEYWORD_CHARS {
@@ -128,7 +158,7 @@ impl Keyword {
             _ => return Err(ContentError::new("match", "must be `exact` or `contains`")),
         };
         let reply = value.get_mut("reply").map(Value::take).unwrap_or_default();
-        let reply = Reply::try_from(reply).map_err(|error| error.under("reply"))?;
+        let reply = parse(reply).map_err(|error| error.under("reply"))?;
         Ok(Self { keyword, matching, reply, folded })
     }
 }
@@ -188,11 +218,35 @@ mod tests {
     #[test]
     fn wrong_rules_are_told_where() {
         let keyword = |keyword: &str| json!({"keyword": keyword, "match": "exact", "reply": text("a")});
+        let whole = |part: Value| {
+            let mut whole = json!({"on_subscribe": null, "keywords": [], "default": null});
+            for (name, value) in part.as_object().into_iter().flatten() {
+                whole[name] = value.clone();
+            }
+            whole
+        };
         for (what, rules, path) in [
             ("no object", json!([]), ""),
+            ("nothing at all", json!({}), "on_subscribe"),
+            ("no keywords", json!({"on_subscribe": null, "default": null}), "keywords"),
+            (
+                "keywords that are null",
+                json!({"on_subscribe": null, "keywords": null, "default": null}),
+                "keywords",
+            ),
+            ("no default", json!({"on_subscribe": null, "keywords": []}), "default"),
+        ] {
+            assert_eq!(ReplyRules::parse(rules).unwrap_err().path, path, "{what}");
+        }
+        for (what, rules, path) in [
             ("an empty welcome", json!({"on_subscribe": text("")}), "on_subscribe.text.content"),
             ("a default that is a string", json!({"default": "hi"}), "default"),
             ("keywords that are no list", json!({"keywords": {}}), "keywords"),
+            (
+                "the same keyword, spelled otherwise",
+                json!({"keywords": [keyword("menu"), keyword("b"), keyword("MENU ")]}),
+                "keywords[2].keyword",
+            ),
             ("201 keywords", json!({"keywords": vec![keyword("a"); 201]}), "keywords"),
             ("a blank keyword", json!({"keywords": [keyword("a"), keyword(" ")]}), "keywords[1].keyword"),
             (
@@ -208,9 +262,15 @@ mod tests {
             ("no reply", json!({"keywords": [{"keyword": "a", "match": "exact"}]}), "keywords[0].reply"),
             ("too much in all", json!({"x": "x".repeat(MAX_RULES_BYTES)}), ""),
         ] {
-            assert_eq!(ReplyRules::parse(rules).unwrap_err().path, path, "{what}");
+            assert_eq!(ReplyRules::parse(whole(rules)).unwrap_err().path, path, "{what}");
         }
-        assert!(ReplyRules::parse(json!({"keywords": vec![keyword(&"你".repeat(60)); 200]})).is_ok());
-        assert_eq!(ReplyRules::parse(json!({})).unwrap(), ReplyRules::default());
+        let longest = |n: u32| keyword(&format!("{n:03}{}", "你".repeat(57)));
+        assert!(
+            ReplyRules::parse(whole(json!({"keywords": (0..200).map(longest).collect::<Vec<_>>()}))).is_ok()
+        );
+        let both = json!([keyword("a"), {"keyword": "a", "match": "contains", "reply": text("b")}]);
+        assert!(ReplyRules::parse(whole(json!({"keywords": both}))).is_ok(), "once exact, once inside");
+        let stored: ReplyRules = serde_json::from_value(json!({})).unwrap();
+        assert_eq!(stored, ReplyRules::default());
     }
 }

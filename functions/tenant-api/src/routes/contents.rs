@@ -82,6 +82,7 @@ pub struct Transfer {
     /// `transfer_customer_service`
     msgtype: TransferType,
     /// One agent, `name@account`; anybody if left out.
+    #[schema(min_length = 1, max_length = 2048)]
     kf_account: Option<String>,
 }
 
@@ -103,11 +104,14 @@ pub enum TransferType {
     "default": {"msgtype": "transfer_customer_service"}
 }))]
 pub struct ReplyRules {
-    /// What a new follower is answered.
+    /// What a new follower is answered; null for nothing.
+    #[schema(required)]
     on_subscribe: Option<Reply>,
-    /// What a text is answered: the first that fits, exact ones before the others. At most 200.
+    /// What a text is answered: the first that fits, exact ones before the others. At most 200, none twice.
+    #[schema(max_items = 200)]
     keywords: Vec<Keyword>,
-    /// What every other message is answered.
+    /// What every other message is answered; null for nothing.
+    #[schema(required)]
     default: Option<Reply>,
 }
 

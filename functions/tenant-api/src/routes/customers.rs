@@ -121,6 +121,7 @@ pub struct Filters {
     #[param(default = 50, minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 
@@ -271,6 +272,7 @@ pub struct EventFilters {
     #[param(default = 50, minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 

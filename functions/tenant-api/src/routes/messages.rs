@@ -57,14 +57,14 @@ pub struct Template {
     /// WeChat's id of the template.
     #[schema(min_length = 1)]
     template_id: String,
-    /// What a tap opens.
+    /// What a tap opens: http:// or https://.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
     /// The Mini Program that a tap opens: `{"appid","pagepath"?}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     miniprogram: Option<Map<String, Value>>,
-    /// WeChat's data: `{"thing1":{"value":"…"}}`.
+    /// WeChat's data: `{"thing1":{"value":"…"}}`, each value a string or a number.
     #[schema(value_type = Object)]
     data: Map<String, Value>,
 }
@@ -192,6 +192,15 @@ fn checked(new: &NewMessage) -> Result<(Option<Value>, Option<Value>), Problem> 
     if template.miniprogram.as_ref().is_some_and(|m| !m.get("appid").is_some_and(Value::is_string)) {
         return Err(Problem::invalid("template.miniprogram.appid: must be a string"));
     }
+    if template.url.as_deref().is_some_and(|url| !url.is_empty() && !content::is_link(url)) {
+        return Err(Problem::invalid("template.url: must begin with http:// or https://"));
+    }
+    let wrong = |value: &Value| !value.get("value").is_some_and(|v| v.is_string() || v.is_number());
+    if let Some((name, _)) = template.data.iter().find(|(_, value)| wrong(value)) {
+        return Err(Problem::invalid(format!(
+            "template.data.{name}: must be an object with `value`, a string or a number"
+        )));
+    }
     let template = serde_json::to_value(template).map_err(|e| Problem::invalid(format!("template: {e}")))?;
     if template.to_string().len() > MAX_TEMPLATE {
         return Err(Problem::invalid(format!("template: must have at most {MAX_TEMPLATE} bytes of JSON")));
@@ -233,8 +242,20 @@ mod tests {
                 "template.miniprogram.appid",
             ),
             (
-                json!({"to": "o1", "template": {"template_id": "t", "data": {"a": "x".repeat(MAX_TEMPLATE)}}}),
+                json!({"to": "o1", "template": {"template_id": "t", "data": {"a": {"value": "x".repeat(MAX_TEMPLATE)}}}}),
                 "template",
+            ),
+            (
+                json!({"to": "o1", "template": {"template_id": "t", "data": {"thing1": "Table 7"}}}),
+                "template.data.thing1",
+            ),
+            (
+                json!({"to": "o1", "template": {"template_id": "t", "data": {"thing1": {"value": null}}}}),
+                "template.data.thing1",
+            ),
+            (
+                json!({"to": "o1", "template": {"template_id": "t", "data": {}, "url": "notaurl"}}),
+                "template.url",
             ),
         ] {
             let problem = checked(&serde_json::from_value(body).unwrap()).unwrap_err();

@@ -29,8 +29,8 @@ pub async fn get_reply_rules(
 
 /// Replace reply rules
 ///
-/// All rules at once; members left out become empty. They hold from a few seconds later on. What a passive
-/// reply cannot carry (`mpnews`, `mpnewsarticle`, `msgmenu`, `wxcard`, `miniprogrampage`) is sent as a
+/// All rules at once: each of the three members must be there, `null` or `[]` for none. They hold from a few
+/// seconds later on. What a passive reply cannot carry (`mpnews`, `mpnewsarticle`, `msgmenu`, `wxcard`, `miniprogrampage`) is sent as a
 /// customer-service message instead.
 #[utoipa::path(put, path = "/v1/accounts/{app_id}/reply-rules", tag = "Reply rules",
     params(("app_id" = String, Path, description = "WeChat's app id")),
