@@ -1,6 +1,9 @@
 //! What describes the API: `/openapi.json`, `/docs`, `/healthz`.
 
+mod schema;
 mod view;
+#[cfg(test)]
+pub mod vocabulary;
 
 use std::sync::OnceLock;
 

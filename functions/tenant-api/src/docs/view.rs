@@ -1,10 +1,10 @@
 //! The OpenAPI document in the order and the words that the page shows.
 
 use askama::Template;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-/// Deeper schemas than this are shown as `…`.
-const MAX_DEPTH: usize = 6;
+use super::schema::{example, members, param, schema, types};
+
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// The page.
@@ -15,6 +15,28 @@ pub struct Docs {
     version: String,
     intro: Vec<String>,
     groups: Vec<Group>,
+    types: Vec<Type>,
+    vocabulary: Vec<Words>,
+}
+
+/// A type that has a name.
+pub struct Type {
+    /// As the document spells it.
+    pub name: String,
+    /// What it is, as HTML.
+    pub about: String,
+    /// What it may be, where it has no members.
+    pub kind: String,
+    /// Its members.
+    pub members: Vec<Member>,
+}
+
+/// Words that programs branch on: error codes, types of events.
+struct Words {
+    name: String,
+    anchor: String,
+    about: String,
+    words: Vec<(String, String)>,
 }
 
 struct Group {
@@ -31,6 +53,7 @@ struct Operation {
     summary: String,
     about: Vec<String>,
     key: &'static str,
+    curl: String,
     params: Vec<Member>,
     members: Vec<Member>,
     request: Option<String>,
@@ -39,11 +62,16 @@ struct Operation {
     responses: Vec<(String, String)>,
 }
 
-struct Member {
-    name: String,
-    kind: String,
-    required: bool,
-    about: String,
+/// A member of a type, or a parameter.
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its type in words, as HTML.
+    pub kind: String,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it means, as HTML.
+    pub about: String,
 }
 
 impl Docs {
@@ -57,8 +85,31 @@ impl Docs {
             version: text(info, "version"),
             intro: paragraphs(info),
             groups: groups.collect(),
+            types: types(document),
+            vocabulary: document
+                .get("x-vocabulary")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .map(words)
+                .collect(),
         }
     }
+}
+
+fn words(of: &Value) -> Words {
+    let words = of.get("words").and_then(Value::as_array).into_iter().flatten();
+    let name = text(of, "name");
+    Words {
+        anchor: anchor(&name),
+        about: marked(&text(of, "description")),
+        words: words.map(|word| (text(word, "word"), marked(&text(word, "description")))).collect(),
+        name,
+    }
+}
+
+fn anchor(name: &str) -> String {
+    name.to_lowercase().replace(' ', "-")
 }
 
 fn group(document: &Value, tag: &Value) -> Group {
@@ -73,12 +124,7 @@ fn group(document: &Value, tag: &Value) -> Group {
             }
         }
     }
-    Group {
-        anchor: name.to_lowercase().replace(' ', "-"),
-        about: marked(&text(tag, "description")),
-        name,
-        operations,
-    }
+    Group { anchor: anchor(&name), about: marked(&text(tag, "description")), name, operations }
 }
 
 fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Operation {
@@ -92,7 +138,9 @@ fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Opera
         Some(one) if one.contains_key("operator_key") => "operator's key",
         Some(_) => "no key",
     };
+    let request = request_schema.map(|s| example(document, s, 0));
     Operation {
+        curl: curl(method, path, key != "no key", request.as_ref()),
         anchor: text(found, "operationId"),
         method: method.to_uppercase(),
         path: path.to_owned(),
@@ -101,7 +149,7 @@ fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Opera
         key,
         params: found.get("parameters").and_then(Value::as_array).into_iter().flatten().map(param).collect(),
         members: request_schema.map(|s| members(document, s)).unwrap_or_default(),
-        request: request_schema.map(|s| pretty(&example(document, s, 0))),
+        request: request.as_ref().map(pretty),
         answer: answer.map(|((status, _), s)| (status.clone(), pretty(&example(document, s, 0)))),
         answer_members: answer_schema.map(|s| members(document, s)).unwrap_or_default(),
         responses: responses
@@ -111,92 +159,28 @@ fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Opera
     }
 }
 
-/// The schema of a body.
-fn schema(body: &Value) -> Option<&Value> {
-    body.get("content")?.as_object()?.values().next()?.get("schema")
+/// A line for a shell that has `HUB` and `KEY`; ids are variables of their own.
+fn curl(method: &str, path: &str, with_key: bool, body: Option<&Value>) -> String {
+    let mut line = String::from("curl");
+    if method != "get" {
+        line += &format!(" -X {}", method.to_uppercase());
+    }
+    let path = path.split('/').map(|part| match part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) {
+        Some(name) => format!("${}", name.to_uppercase()),
+        None => part.to_owned(),
+    });
+    line += &format!(" \"$HUB{}\"", path.collect::<Vec<_>>().join("/"));
+    if with_key {
+        line += " -H \"Authorization: Bearer $KEY\"";
+    }
+    if let Some(body) = body {
+        line += &format!(" -d '{}'", body.to_string().replace('\'', "'\\''"));
+    }
+    line
 }
 
-fn resolve<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
-    let target = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
-    target.and_then(|pointer| document.pointer(pointer)).unwrap_or(schema)
-}
-
-/// The members of a schema; those of a list's entries for a list.
-fn members(document: &Value, schema: &Value) -> Vec<Member> {
-    let mut schema = resolve(document, schema);
-    if let Some(entry) = schema.pointer("/properties/data/items") {
-        schema = resolve(document, entry);
-    }
-    let required = schema.get("required").and_then(Value::as_array);
-    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
-    properties
-        .map(|(name, property)| Member {
-            name: name.clone(),
-            kind: kind(document, property),
-            required: required.is_some_and(|all| all.iter().any(|r| r == name.as_str())),
-            about: marked(&text(property, "description")),
-        })
-        .collect()
-}
-
-fn param(param: &Value) -> Member {
-    Member {
-        name: text(param, "name"),
-        kind: text(param, "in"),
-        required: param.get("required").and_then(Value::as_bool).unwrap_or_default(),
-        about: marked(&text(param, "description")),
-    }
-}
-
-/// A type in words: `string`, `list of Fan`, `queued | sent`, `string or null`.
-fn kind(document: &Value, schema: &Value) -> String {
-    if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
-        let kinds: Vec<_> = choices.iter().map(|choice| kind(document, choice)).collect();
-        return kinds.join(" or ");
-    }
-    let target = resolve(document, schema);
-    if let Some(words) = target.get("enum").and_then(Value::as_array) {
-        return words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" | ");
-    }
-    if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
-        return name.rsplit('/').next().unwrap_or_default().to_owned();
-    }
-    match target.get("type") {
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
-        Some(Value::String(one)) if one == "array" => {
-            format!("list of {}", target.get("items").map(|i| kind(document, i)).unwrap_or_default())
-        }
-        Some(Value::String(one)) => target.get("format").and_then(Value::as_str).unwrap_or(one).to_owned(),
-        _ => "any".to_owned(),
-    }
-}
-
-/// The example that a schema gives, or one made of its members'.
-fn example(document: &Value, schema: &Value, depth: usize) -> Value {
-    let schema = resolve(document, schema);
-    if let Some(example) = schema.get("example") {
-        return example.clone();
-    }
-    if depth >= MAX_DEPTH {
-        return json!("…");
-    }
-    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-        let examples = properties.iter().map(|(name, p)| (name.clone(), example(document, p, depth + 1)));
-        return Value::Object(examples.collect::<Map<_, _>>());
-    }
-    match schema.get("type") {
-        Some(Value::String(kind)) if kind == "array" => {
-            json!([schema.get("items").map(|items| example(document, items, depth + 1))])
-        }
-        Some(Value::Array(_)) => Value::Null,
-        Some(Value::String(kind)) if kind == "boolean" => json!(true),
-        Some(Value::String(kind)) if kind == "integer" => json!(0),
-        Some(Value::String(_)) => json!("…"),
-        _ => Value::Null,
-    }
-}
-
-fn text(value: &Value, name: &str) -> String {
+/// A text member; empty where there is none.
+pub fn text(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
@@ -205,7 +189,7 @@ fn paragraphs(value: &Value) -> Vec<String> {
 }
 
 /// A text of the document as HTML: escaped, with its `code` and **strong** parts marked.
-fn marked(text: &str) -> String {
+pub fn marked(text: &str) -> String {
     let mut html =
         text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     for (mark, tag) in [("`", "code"), ("**", "strong")] {
@@ -239,6 +223,30 @@ mod tests {
     }
 
     #[test]
+    fn a_curl_line_can_be_typed_as_it_stands() {
+        let body = serde_json::json!({"name": "Bob's"});
+        for (method, path, key, body, line) in [
+            ("get", "/healthz", false, None, r#"curl "$HUB/healthz""#),
+            (
+                "delete",
+                "/v1/accounts/{app_id}",
+                true,
+                None,
+                r#"curl -X DELETE "$HUB/v1/accounts/$APP_ID" -H "Authorization: Bearer $KEY""#,
+            ),
+            (
+                "post",
+                "/v1/tenants",
+                true,
+                Some(&body),
+                r#"curl -X POST "$HUB/v1/tenants" -H "Authorization: Bearer $KEY" -d '{"name":"Bob'\''s"}'"#,
+            ),
+        ] {
+            assert_eq!(curl(method, path, key, body), line);
+        }
+    }
+
+    #[test]
     fn the_page_shows_every_route_with_examples_and_needs_nothing_else() {
         let document = serde_json::from_str(crate::docs::DESCRIPTION).unwrap();
         let page = Docs::of(&document).render().unwrap();
@@ -250,6 +258,22 @@ mod tests {
                     "{path}"
                 );
             }
+        }
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            assert!(name.starts_with("Page_") || page.contains(&format!("id=\"type-{name}\"")), "{name}");
+            for member in schema["properties"].as_object().into_iter().flatten() {
+                assert!(page.contains(&format!("<code>{}</code>", member.0)), "{name}.{}", member.0);
+            }
+        }
+        for words in document["x-vocabulary"].as_array().unwrap() {
+            for word in words["words"].as_array().unwrap() {
+                let word = word["word"].as_str().unwrap();
+                assert!(page.contains(&format!("<code>{word}</code>")), "{word}");
+            }
+        }
+        let links = page.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap());
+        for link in links {
+            assert!(page.contains(&format!("id=\"{link}\"")), "#{link} leads nowhere");
         }
         assert!(page.contains("ngqIpbwh8bUfcSsECmogfXcV14J0tQlEpBO27izEYtY"), "the request's example");
         assert!(page.contains("capabilities"), "the answer's example");

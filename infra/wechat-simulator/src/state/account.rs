@@ -190,7 +190,7 @@ pub struct NewAccount {
     pub open_platform: Option<String>,
 }
 
-/// Two templates that every verified service account starts with.
+/// Three templates that every verified service account starts with.
 #[must_use]
 pub fn starting_templates() -> Vec<Template> {
     let template = |id: &str, title: &str, lines: &[(&str, &str, &str)]| Template {
@@ -200,6 +200,12 @@ pub fn starting_templates() -> Vec<Template> {
         example: lines.iter().map(|(label, _, value)| format!("{label}: {value}\n")).collect(),
     };
     vec![
+        // the id and the data of the API's example: what its description shows can be tried here
+        template(
+            "ngqIpbwh8bUfcSsECmogfXcV14J0tQlEpBO27izEYtY",
+            "Table ready",
+            &[("Table", "thing1", "Table 7"), ("Time", "time2", "2026-01-15 18:30")],
+        ),
         template(
             "TMsimulatedOrderReady000000000000000000000001",
             "Order ready",

@@ -1,0 +1,128 @@
+//! The types of the OpenAPI document in words, with their examples.
+
+use serde_json::{Map, Value, json};
+
+use super::view::{Member, Type, marked, text};
+
+/// Deeper schemas than this are shown as `…`.
+const MAX_DEPTH: usize = 6;
+
+/// The schema of a body.
+pub fn schema(body: &Value) -> Option<&Value> {
+    body.get("content")?.as_object()?.values().next()?.get("schema")
+}
+
+pub fn resolve<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
+    let target = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
+    target.and_then(|pointer| document.pointer(pointer)).unwrap_or(schema)
+}
+
+/// The members of a schema; those of a list's entries for a list.
+pub fn members(document: &Value, schema: &Value) -> Vec<Member> {
+    let mut schema = resolve(document, schema);
+    if let Some(entry) = schema.pointer("/properties/data/items") {
+        schema = resolve(document, entry);
+    }
+    let parts = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
+    parts.chain([schema]).flat_map(|part| own_members(document, part)).collect()
+}
+
+fn own_members(document: &Value, schema: &Value) -> Vec<Member> {
+    let required = schema.get("required").and_then(Value::as_array);
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    properties
+        .map(|(name, property)| Member {
+            name: name.clone(),
+            kind: kind(document, property),
+            required: required.is_some_and(|all| all.iter().any(|r| r == name.as_str())),
+            about: marked(&about(property)),
+        })
+        .collect()
+}
+
+/// What a property says of itself; one that may be null says it of its other choice.
+fn about(property: &Value) -> String {
+    let own = text(property, "description");
+    let choice = property.pointer("/oneOf/0").filter(|_| own.is_empty());
+    choice.map_or(own, |choice| text(choice, "description"))
+}
+
+/// Every type that has a name, in alphabetical order, down to its members. A page of a list is its entries' type.
+pub fn types(document: &Value) -> Vec<Type> {
+    let schemas = document.pointer("/components/schemas").and_then(Value::as_object).into_iter().flatten();
+    let mut types: Vec<Type> = schemas
+        .filter(|(name, _)| !name.starts_with("Page_"))
+        .map(|(name, schema)| Type {
+            name: name.clone(),
+            about: marked(&text(schema, "description").replace('\n', " ")),
+            kind: if schema.get("properties").is_some() { String::new() } else { shape(document, schema) },
+            members: members(document, schema),
+        })
+        .collect();
+    types.sort_by_key(|one| one.name.to_lowercase());
+    types
+}
+
+pub fn param(param: &Value) -> Member {
+    Member {
+        name: text(param, "name"),
+        kind: text(param, "in"),
+        required: param.get("required").and_then(Value::as_bool).unwrap_or_default(),
+        about: marked(&text(param, "description")),
+    }
+}
+
+/// A type in words, as HTML: `string`, `list of Fan`, `queued | sent`, `string or null`. A named one is a link.
+fn kind(document: &Value, schema: &Value) -> String {
+    let name = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.rsplit('/').next());
+    match name {
+        Some(name) if resolve(document, schema).get("enum").is_none() => {
+            format!("<a href=\"#type-{name}\">{name}</a>")
+        }
+        _ => shape(document, resolve(document, schema)),
+    }
+}
+
+/// The same, of what stands behind a name.
+fn shape(document: &Value, target: &Value) -> String {
+    if let Some(choices) = target.get("oneOf").and_then(Value::as_array) {
+        let kinds: Vec<_> = choices.iter().map(|choice| kind(document, choice)).collect();
+        return kinds.join(" or ");
+    }
+    if let Some(words) = target.get("enum").and_then(Value::as_array) {
+        return words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" | ");
+    }
+    match target.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+        Some(Value::String(one)) if one == "array" => {
+            format!("list of {}", target.get("items").map(|i| kind(document, i)).unwrap_or_default())
+        }
+        Some(Value::String(one)) => target.get("format").and_then(Value::as_str).unwrap_or(one).to_owned(),
+        _ => "any".to_owned(),
+    }
+}
+
+/// The example that a schema gives, or one made of its members'.
+pub fn example(document: &Value, schema: &Value, depth: usize) -> Value {
+    let schema = resolve(document, schema);
+    if let Some(example) = schema.get("example") {
+        return example.clone();
+    }
+    if depth >= MAX_DEPTH {
+        return json!("…");
+    }
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        let examples = properties.iter().map(|(name, p)| (name.clone(), example(document, p, depth + 1)));
+        return Value::Object(examples.collect::<Map<_, _>>());
+    }
+    match schema.get("type") {
+        Some(Value::String(kind)) if kind == "array" => {
+            json!([schema.get("items").map(|items| example(document, items, depth + 1))])
+        }
+        Some(Value::Array(_)) => Value::Null,
+        Some(Value::String(kind)) if kind == "boolean" => json!(true),
+        Some(Value::String(kind)) if kind == "integer" => json!(0),
+        Some(Value::String(_)) => json!("…"),
+        _ => Value::Null,
+    }
+}

@@ -1,0 +1,157 @@
+//! The words that programs branch on, as the description lists them. Only tests need it: the description is committed
+//! with them.
+
+use serde_json::{Value, json};
+
+/// `code` of a problem: the status, the word, what it means.
+const ERRORS: [(u16, &str, &str); 11] = [
+    (401, "unauthorized", "No key, or one that opens nothing. Send `Authorization: Bearer KEY`."),
+    (403, "forbidden", "The operator's key on a tenant's route, or the other way round."),
+    (404, "not_found", "It does not exist, or is another tenant's; the two look the same."),
+    (405, "method_not_allowed", "The `Allow` header names what the path takes."),
+    (409, "account_not_bound", "The account's authorization is gone: bind it again."),
+    (
+        409,
+        "account_still_bound",
+        "Only an unbound account can be deleted: its administrator cancels the authorization at mp.weixin.qq.com.",
+    ),
+    (409, "import_running", "One import runs already; the answer's `import_id` names it."),
+    (
+        409,
+        "request_in_progress",
+        "The first request with this `Idempotency-Key` is still under way. Repeat it in a moment.",
+    ),
+    (413, "body_too_large", "A body has at most 256 KiB."),
+    (
+        422,
+        "idempotency_key_reused",
+        "This `Idempotency-Key` came with another body within 24 hours. Take a new one.",
+    ),
+    (
+        422,
+        "invalid_request",
+        "A parameter or a member is not what it should be; `detail` begins with its path.",
+    ),
+];
+
+/// The problem that is the hub's own fault.
+const UNAVAILABLE: (u16, &str, &str) = (
+    503,
+    "temporarily_unavailable",
+    "The database or a queue did not answer. Repeat it, best with an `Idempotency-Key`.",
+);
+
+/// `error.code` of a message that failed.
+const MESSAGE_ERRORS: [(&str, &str); 10] = [
+    ("account_not_bound", "The account is not bound. Its administrator has to authorize it again."),
+    (
+        "capability_missing",
+        "The account's type, its verification or the permissions that it granted do not allow this kind of message.",
+    ),
+    (
+        "outcome_unknown",
+        "WeChat was asked and its answer was lost. It may have been delivered, and is not sent again for that.",
+    ),
+    ("outside_reply_window", "No reply window is open, or its sends are used up, and there is no template."),
+    ("quota_exceeded", "WeChat's quota was used up for 24 hours."),
+    ("recipient_unreachable", "No such follower, one who left, or one who wants no messages."),
+    ("system_failed", "WeChat took the template message and could not deliver it."),
+    ("user_blocked", "WeChat took the template message; the follower blocks the account."),
+    ("wechat_busy", "WeChat was not reached, or was busy, for 24 hours."),
+    ("wechat_error", "WeChat refused it; `errcode` is its number, `detail` its sentence."),
+];
+
+/// `type` of an event.
+const EVENTS: [(&str, &str); 16] = [
+    ("subscribed", "Began to follow. `EventKey` has the scene of the QR code, after `qrscene_`."),
+    ("unsubscribed", "Left. One that only an import noticed has no members of WeChat's."),
+    ("message_received", "Wrote something: text, picture, voice, video, place, link, file."),
+    ("message_sent", "Was sent something, with `channel` and what it was."),
+    ("menu_clicked", "Pressed a menu button; also those that scan, take pictures or pick a place."),
+    ("menu_viewed", "Opened a page or a Mini Program from the menu."),
+    ("qr_scanned", "Scanned a QR code of an account that they follow already."),
+    ("location_reported", "WeChat told where they are."),
+    ("template_delivered", "WeChat says what became of a template message: `Status`."),
+    ("broadcast_delivered", "WeChat says what became of a broadcast."),
+    ("coupon_received", "Took a coupon."),
+    ("coupon_redeemed", "Used a coupon."),
+    ("coupon_deleted", "Threw a coupon away."),
+    ("subscribe_msg_popup_event", "Answered a request for subscription notices."),
+    ("kf_create_session", "A session with an agent of WeChat's customer-service client began."),
+    ("user_enter_tempsession", "Entered a temporary session."),
+];
+
+/// What the description has as `x-vocabulary`.
+pub fn vocabulary() -> Value {
+    let errors = ERRORS.iter().chain([&UNAVAILABLE]);
+    let errors: Vec<Value> = errors
+        .map(|(status, word, about)| json!({ "word": word, "status": status, "description": format!("**{status}** {about}") }))
+        .collect();
+    let words = |words: &[(&str, &str)]| -> Vec<Value> {
+        words.iter().map(|(word, about)| json!({ "word": word, "description": about })).collect()
+    };
+    json!([
+        {
+            "name": "Error codes",
+            "description": "`code` of a problem. Branch on it and not on `title` or `detail`; new ones may come. What the \
+                gateway itself refuses (429, 404 outside of the API, 500, 503) is `{\"message\"}` and has none.",
+            "words": errors,
+        },
+        {
+            "name": "Reasons of failed messages",
+            "description": "`error.code` of a Message with `status` `failed`.",
+            "words": words(&MESSAGE_ERRORS),
+        },
+        {
+            "name": "Event types",
+            "description": "`type` of an Event. An event of WeChat's that is not listed has WeChat's own name in snake_case: \
+                `SomethingNew` is `something_new`. `detail` has the push's members under WeChat's names.",
+            "words": words(&EVENTS),
+        },
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    /// Codes that stand in the sources at `path`, next to what makes a problem.
+    fn codes(path: &Path, found: &mut BTreeSet<String>) {
+        if path.is_dir() {
+            for entry in fs::read_dir(path).unwrap() {
+                codes(&entry.unwrap().path(), found);
+            }
+            return;
+        }
+        let source = fs::read_to_string(path).unwrap();
+        for made in ["Problem::conflict(", "Problem::new(", "Self::new("] {
+            for call in source.split(made).skip(1) {
+                // the first text of the call: for `new` the status stands before it
+                let text = call.split('"').nth(1).unwrap_or_default();
+                if !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+                    found.insert(text.to_owned());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_of_a_problem_is_described() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut found = BTreeSet::new();
+        codes(&root.join("src"), &mut found);
+        codes(&root.join("../../shared/src/problem.rs"), &mut found);
+        let described: BTreeSet<String> =
+            ERRORS.iter().chain([&UNAVAILABLE]).map(|(_, word, _)| (*word).to_owned()).collect();
+        assert_eq!(found, described);
+    }
+
+    #[test]
+    fn words_are_in_order_and_stand_once() {
+        let sorted = |words: &[&str]| words.is_sorted();
+        assert!(ERRORS.iter().is_sorted_by_key(|(status, word, _)| (*status, *word)));
+        assert!(sorted(&MESSAGE_ERRORS.map(|(word, _)| word)));
+    }
+}
