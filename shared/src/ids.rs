@@ -10,6 +10,8 @@ use crate::{clock::Clock, random::Random};
 
 /// Crockford's base 32 in lower case: no i, l, o, u.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// Letters of an id after its prefix: 128 bits.
+const LETTERS: usize = 26;
 
 /// `prefix_` and 26 letters: 48 bits of milliseconds, 80 random bits.
 #[must_use]
@@ -23,6 +25,27 @@ pub fn fresh(prefix: &str, clock: &dyn Clock, random: &dyn Random) -> String {
 #[must_use]
 pub fn derived_at(prefix: &str, at: i64, parts: &[&str]) -> String {
     timed(prefix, at, first16(&digest(parts)))
+}
+
+/// The first id with `prefix` that can be made in the unix millisecond `at`.
+#[must_use]
+pub fn earliest(prefix: &str, at: i64) -> String {
+    timed(prefix, at, [0; 16])
+}
+
+/// When an id was made that begins with its time, unix milliseconds; [`None`] for what is none of our ids. Of a
+/// [`derived`] id it says nothing.
+#[must_use]
+pub fn millisecond_of(id: &str) -> Option<i64> {
+    let (_, letters) = id.rsplit_once('_')?;
+    if letters.len() != LETTERS {
+        return None;
+    }
+    let value = letters.bytes().try_fold(0_u128, |value, letter| {
+        let digit = ALPHABET.iter().position(|known| *known == letter)?;
+        Some((value << 5) | digit as u128)
+    })?;
+    i64::try_from(value >> 80).ok()
 }
 
 fn timed(prefix: &str, millisecond: i64, rest: [u8; 16]) -> String {
@@ -66,7 +89,7 @@ fn first16(hash: &[u8; 32]) -> [u8; 16] {
 }
 
 fn base32(mut value: u128) -> String {
-    let mut out = [b'0'; 26];
+    let mut out = [b'0'; LETTERS];
     for place in out.iter_mut().rev() {
         *place = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
         value >>= 5;
@@ -92,6 +115,14 @@ mod tests {
         assert_ne!(derived_then, derived_at("msg", 1_700_000_000_000, &["b"]));
         assert_eq!(derived("cus", &["a", "bc"]), derived("cus", &["a", "bc"]));
         assert_ne!(derived("cus", &["a", "bc"]), derived("cus", &["ab", "c"]));
+        assert_eq!(millisecond_of(&first), Some(1_700_000_000_000));
+        assert_eq!(millisecond_of(&derived_then), Some(1_700_000_000_000));
+        assert!(earliest("msg", 1_700_000_000_000) <= first && first < earliest("msg", 1_700_000_000_001));
+        for none in
+            ["", "msg", "msg_", "msg_u", "msg_01jd3v6m5s8qk2x9w4r7t0y1zal", "msg_01jd3v6m5s8qk2x9w4r7t0y1é"]
+        {
+            assert_eq!(millisecond_of(none), None, "{none}");
+        }
         assert!((0..1000).all(|n| shard(&n.to_string(), 16) < 16));
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
     app::App,
+    ids,
     model::{
         account::{AccountStatus, AccountType},
         reply_rules::ReplyRules,
@@ -15,6 +16,7 @@ use shared::{
     secret::Secret,
     store::{
         accounts::AccountRecord,
+        audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
         bindings::{Binding, BindingStatus},
         credentials::Token,
         fans::{Details, FanId, Touch},
@@ -192,6 +194,19 @@ async fn write(app: &App) {
     store.keep_messages(&[(sent, Some(event("Smsg_2"))), (failed, None)]).await.unwrap();
     store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint").await.unwrap();
     store.end_request(TENANT, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
+    store.audit(TENANT, &entry()).await.unwrap();
+    store.end_audit(TENANT, &entry(), SUCCEEDED).await.unwrap();
+}
+
+fn entry() -> AuditEntry {
+    AuditEntry {
+        id: ids::earliest("aud", DAY * 1000),
+        at: DAY * 1000,
+        actor: Actor::key("key_1"),
+        operation: "account.deleted".into(),
+        target: APP.into(),
+        outcome: STARTED.into(),
+    }
 }
 
 fn tenant() -> Tenant {
@@ -255,6 +270,12 @@ async fn read(app: &App) {
     assert!(store.running_import(APP).await.unwrap().is_none());
 }
 
+/// Reads what has come since the first release.
+async fn read_newer(app: &App) {
+    let audit = app.store.audit_entries(TENANT, AuditFilter::default(), 10, None).await.unwrap().0;
+    assert_eq!(audit, [AuditEntry { outcome: SUCCEEDED.into(), ..entry() }]);
+}
+
 /// Everything in the tables, as DynamoDB has it, in the order of tables and keys.
 fn dump(db: &Database) -> Value {
     let of = |table: &str| -> Value {
@@ -286,6 +307,7 @@ fn what_is_written_today_is_what_the_examples_say() {
         write(&app).await;
         compare("items", &dump(&world.base.db));
         read(&app).await;
+        read_newer(&app).await;
     });
 }
 

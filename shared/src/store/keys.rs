@@ -23,6 +23,7 @@
 //! | work | a page's receipts | `PAGES#<import>` | `DONE#<page>` | follower-import (TTL) |
 //! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
 //! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
+//! | work | who did what | `AUDIT#<tenant>#<month>` | entry's id | tenant-api (TTL) |
 //! | work | idempotency record | `IDEMPOTENCY#<sha256>` | `IDEMPOTENCY` | tenant-api (TTL) |
 //!
 //! Indexes: `credentials.due` (`due`, `due_at`); `customers.people` (`people`, `customer_id`): every fan and
@@ -160,6 +161,10 @@ pub(super) fn message(id: &str) -> Key {
 }
 pub(super) fn wechat_message(app_id: &str, msg_id: &str) -> Key {
     Key::new(format!("WECHAT#{app_id}#{msg_id}"), "MESSAGE")
+}
+/// An entry of a tenant's audit in `month` (`2026-11`).
+pub(super) fn audit(tenant: &str, month: &str, id: &str) -> Key {
+    Key::new(format!("AUDIT#{tenant}#{month}"), id)
 }
 pub(super) fn idempotency(tenant: &str, route: &str, key: &str) -> Key {
     Key::new(format!("IDEMPOTENCY#{}", ids::fingerprint(&[tenant, route, key])), "IDEMPOTENCY")

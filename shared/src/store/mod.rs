@@ -1,6 +1,7 @@
 //! DynamoDB. Only this room spells keys ([`keys`]); every tenant's thing is asked for with its tenant.
 
 pub mod accounts;
+pub mod audit;
 pub mod bindings;
 pub mod claims;
 pub mod credentials;

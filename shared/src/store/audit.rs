@@ -1,0 +1,232 @@
+//! Who did what: entries by tenant and month, which only get their outcome later and are deleted after 400 days.
+//!
+//! An entry is written *before* its operation, as [`STARTED`], and gets its outcome after it ([`Store::end_audit`]).
+//! So nothing is done that is not on record: where the entry cannot be written, the operation is not begun. One whose
+//! worker died in between stays `started`: it may have happened.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, keys,
+    table::{Query, Update, item, read, s},
+};
+use crate::{error::Error, ids};
+
+/// How long an entry is kept, days: a year can be compared with the year before it.
+pub const KEPT_DAYS: i64 = 400;
+/// Prefix of entries' ids.
+pub const PREFIX: &str = "aud";
+/// Outcome of an operation that has begun, and of which nobody wrote how it ended.
+pub const STARTED: &str = "started";
+/// Outcome of an operation that was done. Any other is the code of the problem that it ended with.
+pub const SUCCEEDED: &str = "succeeded";
+/// In a tenant's place: what the operator does that is no tenant's.
+pub const PLATFORM: &str = "platform";
+
+/// Entries that one listing looks at before it hands back a cursor.
+const LISTING_BOUND: usize = 1_000;
+
+/// What kind of actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// A program, by its API key.
+    Key,
+    /// A person: one of the console's, or an account's administrator at WeChat, of whom only the link is known.
+    Person,
+    /// Whoever has the operator's key.
+    Operator,
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Actor {
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: ActorKind,
+    /// The key's or person's id; a binding's for an administrator at WeChat; `operator` for the operator.
+    pub id: String,
+}
+
+impl Actor {
+    /// An API key.
+    #[must_use]
+    pub fn key(id: impl Into<String>) -> Self {
+        Self { kind: ActorKind::Key, id: id.into() }
+    }
+
+    /// A person.
+    #[must_use]
+    pub fn person(id: impl Into<String>) -> Self {
+        Self { kind: ActorKind::Person, id: id.into() }
+    }
+
+    /// The operator; `id` tells the key from the one before a rotation.
+    #[must_use]
+    pub fn operator(id: impl Into<String>) -> Self {
+        Self { kind: ActorKind::Operator, id: id.into() }
+    }
+}
+
+/// One thing that somebody did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// `aud_…`, made at `at`: entries sort by it. Writing the same id again changes nothing.
+    pub id: String,
+    /// When, unix milliseconds. It is part of the key: a second try says the same.
+    pub at: i64,
+    /// Who.
+    pub actor: Actor,
+    /// What, as `resource.done`: `reply_rules.replaced`.
+    pub operation: String,
+    /// On what: an id. Never a name, a content or a secret.
+    pub target: String,
+    /// [`STARTED`], [`SUCCEEDED`], or a problem's code.
+    pub outcome: String,
+}
+
+/// Which entries.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AuditFilter<'a> {
+    /// Not before, unix milliseconds.
+    pub from: Option<i64>,
+    /// Not after, unix milliseconds.
+    pub to: Option<i64>,
+    /// By whom: an [`Actor::id`].
+    pub actor: Option<&'a str>,
+    /// What.
+    pub operation: Option<&'a str>,
+}
+
+impl AuditFilter<'_> {
+    fn takes(&self, entry: &AuditEntry) -> bool {
+        self.actor.is_none_or(|actor| actor == entry.actor.id)
+            && self.operation.is_none_or(|operation| operation == entry.operation)
+    }
+}
+
+impl Store {
+    /// Writes an entry of a tenant's, or of [`PLATFORM`]; the same id again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: do not begin what it is about.
+    pub async fn audit(&self, tenant: &str, entry: &AuditEntry) -> Result<(), Error> {
+        let key = keys::audit(tenant, &month(entry.at), &entry.id);
+        let ttl = entry.at.div_euclid(1000) + KEPT_DAYS * 24 * 3600;
+        self.put_new(&self.work, item(&key, entry, Some(ttl))?).await.map(drop)
+    }
+
+    /// Writes how it ended.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn end_audit(&self, tenant: &str, entry: &AuditEntry, outcome: &str) -> Result<(), Error> {
+        let key = keys::audit(tenant, &month(entry.at), &entry.id);
+        let update = Update::new().set("outcome", s(outcome)).when("attribute_exists(pk)", &[]);
+        self.update(&self.work, &key, update).await.map(drop)
+    }
+
+    /// A tenant's entries, newest first, older than the entry `before`. Answers at most `limit`, and after which one
+    /// there may be more: a page may be short, since a listing looks at [`LISTING_BOUND`] entries at most.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn audit_entries(
+        &self,
+        tenant: &str,
+        filter: AuditFilter<'_>,
+        limit: usize,
+        before: Option<&str>,
+    ) -> Result<(Vec<AuditEntry>, Option<String>), Error> {
+        let now = self.clock.now().as_millisecond();
+        let oldest = now - KEPT_DAYS * 24 * 3600 * 1000;
+        let from = filter.from.unwrap_or(oldest).max(oldest);
+        let mut last = filter.to.unwrap_or(now).min(now);
+        let ours = |id: &&str| id.starts_with(PREFIX) && ids::millisecond_of(id).is_some_and(|at| at <= last);
+        let before = before.filter(ours);
+        if let Some(at) = before.and_then(ids::millisecond_of) {
+            last = at;
+        }
+        let (mut found, mut looked_at): (Vec<AuditEntry>, _) = (Vec::new(), 0);
+        while last >= from {
+            let (this, first) = (month(last), first_millisecond(last));
+            let upper = before.map_or_else(|| ids::earliest(PREFIX, last + 1), str::to_owned);
+            let mut start = None;
+            loop {
+                let page = self
+                    .query(Query {
+                        table: &self.work,
+                        index: None,
+                        consistent: true,
+                        condition: "pk = :pk AND sk BETWEEN :from AND :upper",
+                        names: &[],
+                        values: &[
+                            (":pk", s(keys::audit(tenant, &this, "").pk)),
+                            (":from", s(ids::earliest(PREFIX, from.max(first)))),
+                            (":upper", s(&upper)),
+                        ],
+                        descending: true,
+                        limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
+                        start,
+                    })
+                    .await?;
+                for entry in page.items {
+                    let entry: AuditEntry = read(entry)?;
+                    looked_at += 1;
+                    if before == Some(entry.id.as_str()) {
+                        continue;
+                    }
+                    let id = entry.id.clone();
+                    if filter.takes(&entry) {
+                        if found.len() == limit {
+                            let next = found.last().map(|entry| entry.id.clone());
+                            return Ok((found, next));
+                        }
+                        found.push(entry);
+                    }
+                    if looked_at >= LISTING_BOUND {
+                        return Ok((found, Some(id)));
+                    }
+                }
+                start = page.next;
+                if start.is_none() {
+                    break;
+                }
+            }
+            last = first - 1;
+        }
+        Ok((found, None))
+    }
+}
+
+/// `2026-11`, in UTC.
+fn month(millisecond: i64) -> String {
+    let at = Timestamp::from_millisecond(millisecond).unwrap_or_default().to_string();
+    at.get(..7).unwrap_or_default().to_owned()
+}
+
+/// The first of the month.
+fn first_millisecond(millisecond: i64) -> i64 {
+    let first = format!("{}-01T00:00:00Z", month(millisecond)).parse::<Timestamp>();
+    first.map_or(millisecond, Timestamp::as_millisecond)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_begin_and_follow_each_other() {
+        for (at, name, first) in [
+            ("2026-11-27T17:00:00Z", "2026-11", "2026-11-01T00:00:00Z"),
+            ("2026-11-01T00:00:00Z", "2026-11", "2026-11-01T00:00:00Z"),
+            ("2026-10-31T23:59:59.999Z", "2026-10", "2026-10-01T00:00:00Z"),
+            ("2027-01-01T00:00:00Z", "2027-01", "2027-01-01T00:00:00Z"),
+        ] {
+            let millisecond = |text: &str| text.parse::<Timestamp>().unwrap().as_millisecond();
+            assert_eq!(month(millisecond(at)), name, "{at}");
+            assert_eq!(first_millisecond(millisecond(at)), millisecond(first), "{at}");
+        }
+    }
+}
