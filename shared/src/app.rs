@@ -7,7 +7,7 @@ use aws_credential_types::Credentials;
 use crate::{
     aws::AwsClients,
     clock::{Clock, SystemClock},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Need},
     envelope::Envelope,
     metrics::Metrics,
     queue::Queues,
@@ -20,7 +20,7 @@ use crate::{
 pub struct App {
     /// Settings.
     pub config: Config,
-    /// Opens callbacks and seals replies.
+    /// Opens callbacks and seals replies; of a function that does not need the keys, refuses all.
     pub envelope: Envelope,
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -49,13 +49,14 @@ pub struct Parts {
 }
 
 impl App {
-    /// A function's own, from Lambda's environment. `transport` is how it reaches WeChat.
+    /// A function's own, from Lambda's environment, of which it reads what `needs` names. `transport` is how it
+    /// reaches WeChat.
     ///
     /// # Errors
-    /// The first setting that is missing or malformed.
+    /// Every setting that is missing or malformed.
     #[expect(clippy::disallowed_methods, reason = "Lambda's own credentials, not a setting of ours")]
-    pub fn from_env(transport: Arc<dyn Transport>) -> Result<Arc<Self>, ConfigError> {
-        let config = Config::from_env()?;
+    pub fn from_env(needs: &[Need], transport: Arc<dyn Transport>) -> Result<Arc<Self>, ConfigError> {
+        let config = Config::from_env(needs)?;
         let env = |name: &str| std::env::var(name).unwrap_or_default();
         let credentials = Credentials::new(
             env("AWS_ACCESS_KEY_ID"),

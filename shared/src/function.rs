@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::{
     app::App,
-    config::ConfigError,
+    config::{ConfigError, Need},
     telemetry,
     wechat::{
         http::HttpTransport,
@@ -130,22 +130,29 @@ impl Function {
     }
 }
 
-/// What a function's `main` does: reads the settings, and serves Lambda's Runtime API until the process ends.
-pub async fn serve(function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
-    serve_with(Arc::new(HttpTransport::new()), function).await
+/// What a function's `main` does: reads the settings that it needs, and serves Lambda's Runtime API until the process
+/// ends.
+pub async fn serve(needs: &[Need], function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
+    serve_with(needs, Arc::new(HttpTransport::new()), function).await
 }
 
 /// The same for a function that never calls WeChat: leaves the HTTP client for it out of the binary.
-pub async fn serve_without_wechat(function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
-    serve_with(Arc::new(Nowhere), function).await
+pub async fn serve_without_wechat(needs: &[Need], function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
+    serve_with(needs, Arc::new(Nowhere), function).await
 }
 
-async fn serve_with(transport: Arc<dyn Transport>, function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
+async fn serve_with(
+    needs: &[Need],
+    transport: Arc<dyn Transport>,
+    function: impl FnOnce(Arc<App>) -> Function,
+) -> ExitCode {
     telemetry::init_from_env();
-    let ended = match App::from_env(transport) {
+    let ended = match App::from_env(needs, transport) {
         Ok(app) => function(app).run().await,
         Err(error) => {
-            tracing::error!(%error, "the function did not start: {error}");
+            for fault in &error.0 {
+                tracing::error!(setting = fault.name, "the function did not start: {fault}");
+            }
             report_init_error(&error).await
         }
     };

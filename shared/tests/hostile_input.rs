@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use shared::config::Component;
 use shared::envelope::element::{Element, MAX_BODY_BYTES};
-use shared::envelope::{AesKey, CallbackQuery, Envelope, KeyUsed, Outer, Refusal, crypto};
+use shared::envelope::{AesKey, CallbackQuery, Envelope, Generation, KeyUsed, Outer, Refusal, crypto};
 use shared::model::component_event::ComponentEvent;
 use shared::model::push::Push;
 use shared::secret::Secret;
@@ -12,15 +12,18 @@ use shared::secret::Secret;
 const CURRENT: &str = "kQ3vXo7BzR2mN8sTfW1cYpE6uJ5hLdGa0iSxAeMnZbV";
 const PREVIOUS: &str = "Zz9yXx8wWv7uUt6sSr5qQp4oOn3mMl2kKj1iIh0gGfE";
 
-fn envelope_of(app_id: &str, token: &str, key: &str, previous: Option<&str>) -> Envelope {
-    Envelope::new(&Component {
-        app_id: app_id.to_owned(),
-        app_secret: Secret::default(),
+fn component(token: &str, key: &str, previous: Option<&str>) -> Component {
+    Component {
+        app_id: "wx00c0ffee00c0ffee".to_owned(),
         token: Secret::new(token),
         aes_key: Secret::new(key),
         aes_key_previous: previous.map(Secret::new),
-    })
-    .unwrap()
+        ..Component::default()
+    }
+}
+
+fn envelope_of(app_id: &str, token: &str, key: &str, previous: Option<&str>) -> Envelope {
+    Envelope::new(&Component { app_id: app_id.to_owned(), ..component(token, key, previous) }).unwrap()
 }
 
 fn envelope() -> Envelope {
@@ -92,10 +95,45 @@ fn a_forged_request_is_refused_with_the_status_of_its_fault() {
         let refusal = ours.open(&query, body.as_bytes()).expect_err(what);
         assert_eq!(refusal.status(), status, "{what}: {refusal}");
     }
-    assert_eq!(ours.open(&query, body.as_bytes()).unwrap().key, KeyUsed::Current);
-    let before = envelope_of("wx00c0ffee00c0ffee", "hubToken2025", PREVIOUS, None);
-    let (query, body) = pushed(&before, MESSAGE.as_bytes());
-    assert_eq!(ours.open(&query, body.as_bytes()).unwrap().key, KeyUsed::Previous);
+    let nobody =
+        Envelope::new(&Component { app_id: "wx00c0ffee00c0ffee".to_owned(), ..Component::default() });
+    refused("an envelope without keys", nobody.unwrap().open(&query, body.as_bytes()));
+}
+
+#[test]
+fn token_and_key_are_rotated_each_by_itself() {
+    use Generation::{Current, Previous};
+    let ours = Envelope::new(&Component {
+        token_previous: Some(Secret::new("tokenBefore")),
+        ..component("hubToken2025", CURRENT, Some(PREVIOUS))
+    });
+    let ours = ours.unwrap();
+    for (token, aes_key) in
+        [(Current, Current), (Current, Previous), (Previous, Current), (Previous, Previous)]
+    {
+        let signed_by = if token == Current { "hubToken2025" } else { "tokenBefore" };
+        let sealed_by = if aes_key == Current { CURRENT } else { PREVIOUS };
+        let theirs = Envelope::new(&component(signed_by, sealed_by, None)).unwrap();
+        let (query, body) = pushed(&theirs, MESSAGE.as_bytes());
+        let opened = ours.open(&query, body.as_bytes()).unwrap();
+        assert_eq!(opened.key, KeyUsed { token, aes_key });
+        let reply = ours.seal_reply(opened.key, "<xml/>", 1, "n0nce", [1; 16]);
+        assert_eq!(theirs.open_reply(reply.as_bytes()).unwrap(), b"<xml/>", "WeChat can read the reply");
+        let echo = theirs.seal_push(Outer::AppId(""), b"echo", 1, "n0nce", [1; 16]);
+        let encrypted = Element::parse(&echo.1).unwrap().text_of("Encrypt").unwrap().to_owned();
+        let query = CallbackQuery { echostr: Some(encrypted), signature: None, ..echo.0 };
+        assert_eq!(ours.echo(&query).unwrap(), "echo", "the URL is verified");
+    }
+    for token in ["tokenBeforeThat", "", "hubToken2025tokenBefore"] {
+        let theirs = Envelope::new(&component(token, CURRENT, None)).unwrap();
+        let (query, body) = pushed(&theirs, MESSAGE.as_bytes());
+        refused(token, ours.open(&query, body.as_bytes()));
+    }
+    // both signatures have to be of one token
+    let theirs =
+        |token| pushed(&Envelope::new(&component(token, CURRENT, None)).unwrap(), MESSAGE.as_bytes());
+    let ((query, body), (before, _)) = (theirs("hubToken2025"), theirs("tokenBefore"));
+    refused("mixed", ours.open(&CallbackQuery { signature: before.signature, ..query }, body.as_bytes()));
 }
 
 #[test]
@@ -220,7 +258,8 @@ proptest! {
 
     #[test]
     fn a_sealed_reply_opens(text in any::<String>(), time in any::<i64>(), previous in any::<bool>()) {
-        let key = if previous { KeyUsed::Previous } else { KeyUsed::Current };
+        let aes_key = if previous { Generation::Previous } else { Generation::Current };
+        let key = KeyUsed { token: Generation::Current, aes_key };
         let sealed = envelope().seal_reply(key, &text, time, "n0nce", [1; 16]);
         prop_assert_eq!(envelope().open_reply(sealed.as_bytes()).unwrap(), text.into_bytes());
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use shared::config::Component;
 use shared::envelope::element::Element;
-use shared::envelope::{AesKey, CallbackQuery, Envelope, KeyUsed, Refusal, crypto, signature};
+use shared::envelope::{AesKey, CallbackQuery, Envelope, Generation, Refusal, crypto, signature};
 use shared::model::component_event::{ComponentEvent, ComponentEventKind};
 use shared::model::content::{Content, Reply};
 use shared::model::push::{Push, PushKind};
@@ -39,10 +39,10 @@ fn samples(prefix: &str) -> Vec<(String, String)> {
 fn component(app_id: &str, token: &str, key: &str, previous: Option<&str>) -> Component {
     Component {
         app_id: app_id.to_owned(),
-        app_secret: Secret::default(),
         token: Secret::new(token),
         aes_key: Secret::new(key),
         aes_key_previous: previous.map(Secret::new),
+        ..Component::default()
     }
 }
 
@@ -139,8 +139,8 @@ impl Vector {
         let opened = envelope.open(&self.query(), self.body().as_bytes());
         if expected.is_empty() {
             let opened = opened.unwrap();
-            let used = if previous.is_some() { KeyUsed::Previous } else { KeyUsed::Current };
-            assert_eq!((opened.key, opened.plaintext.as_slice()), (used, plaintext), "{id}");
+            let used = if previous.is_some() { Generation::Previous } else { Generation::Current };
+            assert_eq!((opened.key.aes_key, opened.plaintext.as_slice()), (used, plaintext), "{id}");
         } else {
             assert_eq!(opened, Err(Refusal::Undecryptable), "{id}");
         }

@@ -217,7 +217,15 @@ fn logs_hold_no_secret() {
             "component_access",
             "authorizer_",
         ];
-        let set = [hub::SECRET, TOKEN, hub::AES_KEY, hub::AES_KEY_PREVIOUS, hub::ADMIN_KEY, key.as_str()];
+        let set = [
+            hub::SECRET,
+            TOKEN,
+            hub::TOKEN_PREVIOUS,
+            hub::AES_KEY,
+            hub::AES_KEY_PREVIOUS,
+            hub::ADMIN_KEY,
+            key.as_str(),
+        ];
         for secret in set.into_iter().chain(made) {
             let line = log.lines().find(|line| line.contains(secret));
             assert_eq!(line, None, "{secret} is logged");

@@ -45,7 +45,12 @@ fn a_setting_that_is_missing_or_malformed_is_named_without_its_value() {
             ("OAHUB_WECHAT_API_URL", Some("no-scheme.example")),
             ("OAHUB_PUBLIC_URL", None),
             ("OAHUB_PUBLIC_URL", Some("hub.example")),
+            ("OAHUB_PUBLIC_URL", Some("http://hub.example")),
+            ("OAHUB_PUBLIC_URL", Some("https://hub.example/x?y=1")),
+            ("OAHUB_COMPONENT_TOKEN_PREVIOUS", Some("tw")),
             ("OAHUB_ADMIN_KEY", None),
+            ("OAHUB_ADMIN_KEY", Some("simulated-admin-key")),
+            ("OAHUB_ADMIN_KEY_PREVIOUS", Some("a-short-key")),
             ("OAHUB_REJECT_STALE_CALLBACKS", Some("perhaps")),
         ] {
             let directory = Directory::new();
@@ -70,6 +75,33 @@ fn a_setting_that_is_missing_or_malformed_is_named_without_its_value() {
             let printed = value.is_some_and(|value| said.contains(value));
             assert!(!printed, "{name}: the value is printed: {said}");
         }
+    });
+}
+
+#[test]
+fn all_settings_that_are_missing_are_named_at_once() {
+    run(async {
+        let directory = Directory::new();
+        let data = directory.path().join("data").display().to_string();
+        let log = directory.path().join("log");
+        let arguments = ["--listen", "127.0.0.1:0", "--wechat", "live", "--data", &data];
+        let mut process = Process::spawn(&arguments, &[], &log);
+        assert_eq!(process.line().await, None, "it started without settings");
+        assert!(process.ended().await.code().is_some_and(|code| code != 0));
+        let said = std::fs::read_to_string(&log).unwrap();
+        for name in [
+            "COMPONENT_APP_ID",
+            "COMPONENT_APP_SECRET",
+            "COMPONENT_TOKEN",
+            "COMPONENT_AES_KEY",
+            "PUBLIC_URL",
+            "ADMIN_KEY",
+        ] {
+            let lines =
+                said.lines().filter(|line| line.contains(&format!("OAHUB_{name} is missing: it must be ")));
+            assert_eq!(lines.count(), 1, "{name}: {said}");
+        }
+        assert_eq!(said.matches("is missing").count(), 6, "{said}");
     });
 }
 

@@ -16,7 +16,8 @@ pub async fn deploy(emulator: &Emulator, bootstraps: &Path, wechat: &str) -> Str
     upload(emulator, bootstraps).await;
     let secret = json!({
         "component_app_id": hub::COMPONENT, "component_app_secret": hub::SECRET, "component_token": hub::TOKEN,
-        "component_aes_key": hub::AES_KEY, "component_aes_key_previous": "", "admin_key": hub::ADMIN_KEY,
+        "component_token_previous": "", "component_aes_key": hub::AES_KEY, "component_aes_key_previous": "",
+        "admin_key": hub::ADMIN_KEY, "admin_key_previous": "",
     });
     let secret = json!({"Name": "oahub", "SecretString": secret.to_string()});
     emulator.target("secretsmanager", "secretsmanager.CreateSecret", &secret).await;
@@ -49,12 +50,12 @@ fn changed(emulator: &str, wechat: &str) -> String {
         let line = match line.split_once("CodeUri: functions/") {
             Some((before, package)) => format!("{before}CodeUri: s3:/{BUCKET}/{package}.zip"),
             None if in_local_index => line.replace("KEYS_ONLY", "ALL"),
-            None => line.replace("\"https://.+\"", "\"http.+\""),
+            None => line.replace("\"https://[", "\"http[s]*://["),
         };
         in_local_index = line.ends_with("LocalSecondaryIndexes:") || (in_local_index && !line.is_empty());
         text.push_str(&line);
         text.push('\n');
-        if line.starts_with("        OAHUB_PUBLIC_URL:") {
+        if line.starts_with("        OAHUB_STACK:") {
             for name in ["API", "MP", "OPEN"] {
                 text.push_str(&format!("        OAHUB_WECHAT_{name}_URL: {wechat}\n"));
             }

@@ -39,6 +39,8 @@ fn a_setting_that_is_missing_or_malformed_is_reported_to_lambda_without_its_valu
             ("message-callback", "OAHUB_COMPONENT_TOKEN", Some("t!")),
             ("token-refresh", "OAHUB_COMPONENT_APP_SECRET", None),
             ("follower-import", "OAHUB_COMPONENT_APP_ID", Some("gh_3c884a361561")),
+            ("tenant-api", "OAHUB_ADMIN_KEY", Some("simulated-admin-key")),
+            ("message-callback", "OAHUB_SEND_QUEUE", None),
             ("message-send", "OAHUB_WECHAT_API_URL", Some("no-scheme.example")),
         ] {
             let mut launch = launch(package);

@@ -27,12 +27,14 @@ pub const COMPONENT: &str = "wx00c0ffee00c0ffee";
 pub const SECRET: &str = "componentsecret0123456789abcdef0";
 /// Its verification token.
 pub const TOKEN: &str = "verificationtoken";
+/// The one before it.
+pub const TOKEN_PREVIOUS: &str = "tokenbeforeit";
 /// Its key.
 pub const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
 /// The one before it.
 pub const AES_KEY_PREVIOUS: &str = "previousprevious0123456789previousPREVIOUS0";
 /// The operator's key.
-pub const ADMIN_KEY: &str = "operators-own-long-key";
+pub const ADMIN_KEY: &str = "operators-own-key-0123456789abcdefghij";
 
 /// Programs that run at the same time beside the shared one: machines are small.
 static ROOM: Semaphore = Semaphore::const_new(2);
@@ -52,6 +54,7 @@ pub fn component() -> Component {
         token: Secret::new(TOKEN),
         aes_key: Secret::new(AES_KEY),
         aes_key_previous: Some(Secret::new(AES_KEY_PREVIOUS)),
+        token_previous: Some(Secret::new(TOKEN_PREVIOUS)),
     }
 }
 
@@ -62,6 +65,7 @@ pub fn settings(wechat: &str, public: &str) -> Vec<(&'static str, String)> {
         ("OAHUB_COMPONENT_APP_ID", COMPONENT),
         ("OAHUB_COMPONENT_APP_SECRET", SECRET),
         ("OAHUB_COMPONENT_TOKEN", TOKEN),
+        ("OAHUB_COMPONENT_TOKEN_PREVIOUS", TOKEN_PREVIOUS),
         ("OAHUB_COMPONENT_AES_KEY", AES_KEY),
         ("OAHUB_COMPONENT_AES_KEY_PREVIOUS", AES_KEY_PREVIOUS),
         ("OAHUB_ADMIN_KEY", ADMIN_KEY),

@@ -16,7 +16,22 @@ use axum::{
     extract::DefaultBodyLimit,
     routing::{get, post},
 };
-use shared::{app::App, function::Function};
+use shared::{app::App, config::Need, function::Function};
+
+/// What it is told, and nothing else.
+pub const NEEDS: &[Need] = &[
+    Need::ComponentAppId,
+    Need::AppSecret,
+    Need::PushKeys,
+    Need::WeChatApi,
+    Need::WeChatPages,
+    Need::PublicUrl,
+    Need::PlatformTable,
+    Need::CredentialsTable,
+    Need::WorkTable,
+    Need::AuthorizationQueue,
+    Need::ImportQueue,
+];
 
 /// The function.
 #[must_use]

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::serve(authorization_callback::function).await
+    shared::function::serve(authorization_callback::NEEDS, authorization_callback::function).await
 }

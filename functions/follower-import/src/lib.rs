@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use shared::{
     app::App,
+    config::Need,
     error::Error,
     function::Function,
     queue::{
@@ -34,6 +35,20 @@ use job::{Delivery, Outbox, Outcome};
 
 /// Jobs of one batch at work together: a batch holds 5, and each mostly waits for WeChat or the store.
 const CONCURRENCY: usize = 5;
+
+/// What it is told, and nothing else.
+pub const NEEDS: &[Need] = &[
+    Need::ComponentAppId,
+    Need::AppSecret,
+    Need::WeChatApi,
+    Need::TimelineDays,
+    Need::PlatformTable,
+    Need::CredentialsTable,
+    Need::CustomersTable,
+    Need::TimelineTable,
+    Need::WorkTable,
+    Need::ImportQueue,
+];
 
 /// The function, over `app`.
 #[must_use]

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::serve(follower_import::function).await
+    shared::function::serve(follower_import::NEEDS, follower_import::function).await
 }

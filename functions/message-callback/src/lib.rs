@@ -19,6 +19,7 @@ use axum::{
 use http::{StatusCode, header};
 use shared::{
     app::App,
+    config::Need,
     envelope::{CallbackQuery, Refusal},
     function::Function,
     metrics::Metric,
@@ -45,6 +46,18 @@ enum Rejection {
     /// The store or a queue did not answer: WeChat pushes again.
     Unavailable(shared::error::Error),
 }
+
+/// What it is told, and nothing else.
+pub const NEEDS: &[Need] = &[
+    Need::ComponentAppId,
+    Need::PushKeys,
+    Need::TimelineDays,
+    Need::PlatformTable,
+    Need::CustomersTable,
+    Need::TimelineTable,
+    Need::ImportQueue,
+    Need::SendQueue,
+];
 
 /// The function.
 #[must_use]

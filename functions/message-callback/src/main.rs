@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::serve_without_wechat(message_callback::function).await
+    shared::function::serve_without_wechat(message_callback::NEEDS, message_callback::function).await
 }

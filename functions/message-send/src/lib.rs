@@ -15,7 +15,21 @@ mod template_result;
 
 use std::sync::Arc;
 
-use shared::{app::App, function::Function, queue::batch::items};
+use shared::{app::App, config::Need, function::Function, queue::batch::items};
+
+/// What it is told, and nothing else.
+pub const NEEDS: &[Need] = &[
+    Need::ComponentAppId,
+    Need::AppSecret,
+    Need::WeChatApi,
+    Need::TimelineDays,
+    Need::PlatformTable,
+    Need::CredentialsTable,
+    Need::CustomersTable,
+    Need::TimelineTable,
+    Need::WorkTable,
+    Need::SendQueue,
+];
 
 /// The function: takes `SendJob`s from its queue.
 #[must_use]

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::serve(message_send::function).await
+    shared::function::serve(message_send::NEEDS, message_send::function).await
 }

@@ -23,7 +23,21 @@ use axum::{
 };
 use http::{Method, StatusCode};
 use routes::{accounts, bindings, customers, imports, messages, platform, reply_rules};
-use shared::{app::App, function::Function, problem::Problem};
+use shared::{app::App, config::Need, function::Function, problem::Problem};
+
+/// What it is told, and nothing else.
+pub const NEEDS: &[Need] = &[
+    Need::ComponentAppId,
+    Need::PublicUrl,
+    Need::AdminKey,
+    Need::PlatformTable,
+    Need::CredentialsTable,
+    Need::CustomersTable,
+    Need::TimelineTable,
+    Need::WorkTable,
+    Need::ImportQueue,
+    Need::SendQueue,
+];
 
 /// `tenant-api`: HTTP alone.
 #[must_use]

@@ -14,7 +14,7 @@ use shared::{
     app::{App, Parts},
     aws::AwsClients,
     clock::ManualClock,
-    config::Config,
+    config::{Config, Surroundings},
     problem::Problem,
     random::Rand,
     wechat::transport::Nowhere,
@@ -201,13 +201,12 @@ async fn the_description_and_the_router_know_the_same_routes() {
 
 /// An app that reaches nothing: no handler of these tests runs.
 fn app() -> Arc<App> {
-    let config = Config::load(|name| {
+    let config = Config::load(crate::NEEDS, Surroundings::Simulated, |name| {
         let value = match name {
             "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
-            "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
             "OAHUB_PUBLIC_URL" => "https://hub.example.com",
-            "OAHUB_COMPONENT_APP_SECRET" | "OAHUB_COMPONENT_TOKEN" | "OAHUB_ADMIN_KEY" => "something",
             "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => "http://127.0.0.1:9",
+            name if name.starts_with("OAHUB_") && !name.ends_with("_URL") => "something",
             _ => return None,
         };
         Some(value.to_owned())

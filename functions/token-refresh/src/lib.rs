@@ -12,7 +12,18 @@ pub mod watch;
 
 use std::sync::Arc;
 
-use shared::{app::App, function::Function};
+use shared::{app::App, config::Need, function::Function};
+
+/// What it is told, and nothing else.
+pub const NEEDS: &[Need] = &[
+    Need::ComponentAppId,
+    Need::AppSecret,
+    Need::WeChatApi,
+    Need::PlatformTable,
+    Need::CredentialsTable,
+    Need::WorkTable,
+    Need::RefreshQueue,
+];
 
 /// The function.
 #[must_use]

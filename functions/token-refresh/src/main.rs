@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::serve(token_refresh::function).await
+    shared::function::serve(token_refresh::NEEDS, token_refresh::function).await
 }

@@ -16,7 +16,7 @@ use local::{
 };
 use shared::{
     clock::SystemClock,
-    config::Config,
+    config::{Config, Need, Surroundings},
     random::Rand,
     store::{
         Store,
@@ -46,7 +46,7 @@ impl Bench {
         let addresses =
             Addresses { gateway: nowhere, dynamodb: nowhere, sqs: nowhere, wechat: Some(nowhere) };
         let environment = settings::environment(WeChat::Simulated, &addresses, &template, |_| None);
-        let config = Config::load(|name| environment.get(name).cloned());
+        let config = Config::load(Need::ALL, Surroundings::Simulated, |name| environment.get(name).cloned());
         let config = config.expect("the settings are right");
         let runtime = Runtime::new().expect("a runtime");
         let database = Database::open(&directory).expect("a database");

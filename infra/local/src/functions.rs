@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use shared::{
     app::App,
+    config::Need,
     function::{Function, FunctionError},
 };
 
@@ -28,6 +29,20 @@ impl Code for Function {
 /// Finds the code of a function of the template: none where there is none. Takes what the functions see as
 /// their environment, and the same as an [`App`].
 pub type Find<'a> = dyn Fn(&FunctionSpec, &BTreeMap<String, String>, &Arc<App>) -> Option<Arc<dyn Code>> + 'a;
+
+/// What the function of a `CodeUri` is told, if this runner has it.
+#[must_use]
+pub fn needs(code_uri: &str) -> Option<&'static [Need]> {
+    Some(match code_uri {
+        "functions/authorization-callback" => authorization_callback::NEEDS,
+        "functions/follower-import" => follower_import::NEEDS,
+        "functions/message-callback" => message_callback::NEEDS,
+        "functions/message-send" => message_send::NEEDS,
+        "functions/tenant-api" => tenant_api::NEEDS,
+        "functions/token-refresh" => token_refresh::NEEDS,
+        _ => return None,
+    })
+}
 
 /// The function of a `CodeUri`, if this runner has it.
 #[must_use]

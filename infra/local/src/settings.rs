@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use shared::config::SETTINGS;
+use shared::config::{SETTINGS, SIMULATED_ADMIN_KEY};
 
-use crate::{options::WeChat, sqs::Sqs, template::Template};
+use crate::{
+    options::WeChat,
+    sqs::Sqs,
+    template::{FunctionSpec, Template},
+};
 
 /// The simulated platform's credentials and the operator's key there. Public, and good for nothing else.
 const SIMULATED: [(&str, &str); 5] = [
@@ -12,7 +16,7 @@ const SIMULATED: [(&str, &str); 5] = [
     ("OAHUB_COMPONENT_APP_SECRET", "0123456789abcdef0123456789abcdef"),
     ("OAHUB_COMPONENT_TOKEN", "simulated"),
     ("OAHUB_COMPONENT_AES_KEY", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
-    ("OAHUB_ADMIN_KEY", "simulated-admin-key"),
+    ("OAHUB_ADMIN_KEY", SIMULATED_ADMIN_KEY),
 ];
 
 /// Where things listen.
@@ -28,7 +32,18 @@ pub struct Addresses {
     pub wechat: Option<SocketAddr>,
 }
 
-/// What functions find in their environment. `get` is this process's.
+/// What a function of `environment` finds in its own: what template.yaml gives it, and where AWS's and WeChat's
+/// stand-ins are.
+#[must_use]
+pub fn of_function(spec: &FunctionSpec, environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let given = |name: &str| {
+        spec.variables.contains(name) || name.starts_with("AWS_") || name.starts_with("OAHUB_WECHAT_")
+    };
+    let given = environment.iter().filter(|(name, _)| given(name));
+    given.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What functions find in their environment, all of them together. `get` is this process's.
 pub fn environment(
     wechat: WeChat,
     addresses: &Addresses,

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use shared::{
     app::{App, Parts},
     clock::SystemClock,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Need, Surroundings},
     random::{Rand, Random},
     wechat::http::HttpTransport,
 };
@@ -118,7 +118,11 @@ impl System {
             wechat: simulated.as_ref().map(local_address).transpose()?,
         };
         let environment = settings::environment(options.wechat, &addresses, template, get);
-        let config = Config::load(|name| environment.get(name).cloned())?;
+        let surroundings = match options.wechat {
+            WeChat::Simulated => Surroundings::Simulated,
+            WeChat::Live => Surroundings::Live,
+        };
+        let config = Config::load(Need::ALL, surroundings, |name| environment.get(name).cloned())?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn({
@@ -143,15 +147,28 @@ impl System {
             Some(_) => Some(simulator(&config, gateway_address, options, random.clone())?),
             None => None,
         };
-        let admin_key = simulated.is_some().then(|| config.admin_key.expose().to_owned());
+        let admin_key =
+            config.admin_keys.first().filter(|_| simulated.is_some()).map(|key| key.expose().to_owned());
         let parts = Parts {
             clock: clock.clone(),
             random: random.clone(),
             transport: Arc::new(HttpTransport::new()),
             aws: aws.clone(),
         };
-        let find = |spec: &FunctionSpec, app: &Arc<App>| find(spec, &environment, app);
-        let routes = start_functions(template, &config, &parts, &find, options, &stopped, &mut tasks)?;
+        let load = |spec: &FunctionSpec| {
+            let environment = settings::of_function(spec, &environment);
+            let needs = functions::needs(&spec.code_uri).unwrap_or_default();
+            let config = Config::load(needs, surroundings, |name| environment.get(name).cloned())?;
+            Ok::<_, ConfigError>((environment, config))
+        };
+        let find = |spec: &FunctionSpec, parts: Parts| {
+            let (environment, config) = load(spec)?;
+            let code = find(spec, &environment, &App::new(config, parts)?);
+            code.ok_or_else(|| {
+                StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri))
+            })
+        };
+        let routes = start_functions(template, &parts, &find, options, &stopped, &mut tasks)?;
         let gateway = Gateway { routes, clock, random };
         serve_gateway(gateway, listener, &stopped, &mut tasks);
         if let (Some(listener), Some(simulator)) = (simulated, simulator) {
@@ -182,13 +199,12 @@ impl System {
     }
 }
 
-/// [`Find`] with this system's environment.
-type FindHere<'a> = dyn Fn(&FunctionSpec, &Arc<App>) -> Option<Arc<dyn Code>> + 'a;
+/// [`Find`] with this system's environment, of which each function sees its own part.
+type FindHere<'a> = dyn Fn(&FunctionSpec, Parts) -> Result<Arc<dyn Code>, StartError> + 'a;
 
 /// Starts what calls functions by itself; the routes are for the gateway.
 fn start_functions(
     template: &Template,
-    config: &Config,
     parts: &Parts,
     find: &FindHere<'_>,
     options: &Options,
@@ -201,18 +217,13 @@ fn start_functions(
     for spec in &template.functions {
         // each has a process, caches and rights of its own, as on AWS
         let aws = guard::clients(&spec.name, &spec.rights, &wire, &parts.aws);
-        let app = App::new(
-            config.clone(),
-            Parts {
-                clock: Arc::clone(&parts.clock),
-                random: Arc::clone(&parts.random),
-                transport: Arc::clone(&parts.transport),
-                aws: aws.clone(),
-            },
-        )?;
-        let code = find(spec, &app).ok_or_else(|| {
-            StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri))
-        })?;
+        let own = Parts {
+            clock: Arc::clone(&parts.clock),
+            random: Arc::clone(&parts.random),
+            transport: Arc::clone(&parts.transport),
+            aws: aws.clone(),
+        };
+        let code = find(spec, own)?;
         let target = Target { name: spec.name.clone(), code, timeout: spec.timeout };
         for event in &spec.events {
             match event {

@@ -32,7 +32,7 @@ pub struct Template {
     pub tables: Vec<TableSpec>,
     /// Queues, dead-letter queues first.
     pub queues: Vec<QueueSpec>,
-    /// Environment variables that name a table or queue: variable → logical id.
+    /// Environment variables of any function that name a table or queue: variable → logical id.
     pub variables: BTreeMap<String, String>,
 }
 
@@ -127,8 +127,7 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
     let resources = map(&root, "Resources").ok_or_else(|| wrong("no Resources"))?;
     let timeout = root.get("Globals").and_then(|g| g.get("Function")).and_then(|f| f.get("Timeout"));
     let default_timeout = timeout.and_then(Value::as_u64).unwrap_or(3);
-    let globals = root.get("Globals").and_then(|g| map(g, "Function"));
-    let common: BTreeSet<String> = globals.map(variables).unwrap_or_default();
+    let globals = root.get("Globals").and_then(|g| map(g, "Function")).cloned().unwrap_or_default();
     let mut template = Template {
         functions: Vec::new(),
         tables: Vec::new(),
@@ -141,7 +140,12 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
         match text_of(resource, "Type") {
             Some("AWS::Serverless::Function") => {
                 let mut function = function(name, &properties, resources, default_timeout)?;
-                function.variables.extend(common.iter().cloned());
+                for (variable, value) in variables(&globals).chain(variables(&properties)) {
+                    function.variables.insert(variable.to_owned());
+                    if let Some(target) = tagged(value, "Ref") {
+                        template.variables.insert(variable.to_owned(), target.to_owned());
+                    }
+                }
                 template.functions.push(function);
             }
             Some("AWS::DynamoDB::Table") => template.tables.push(table(name, &properties)?),
@@ -150,16 +154,6 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
         }
     }
     template.queues.sort_by_key(|q| q.attributes.contains_key("RedrivePolicy"));
-    let variables = root
-        .get("Globals")
-        .and_then(|g| g.get("Function"))
-        .and_then(|f| f.get("Environment"))
-        .and_then(|e| map(e, "Variables"));
-    for (name, value) in variables.into_iter().flatten() {
-        if let (Some(name), Some(target)) = (name.as_str(), tagged(value, "Ref")) {
-            template.variables.insert(name.to_owned(), target.to_owned());
-        }
-    }
     Ok(template)
 }
 
@@ -217,16 +211,16 @@ fn function(
         name: name.to_owned(),
         code_uri,
         timeout: Duration::from_secs(timeout),
-        variables: variables(properties),
+        variables: BTreeSet::new(),
         events,
         rights,
     })
 }
 
-/// Names of the environment variables that these properties set.
-fn variables(properties: &Mapping) -> BTreeSet<String> {
+/// The environment variables that these properties set.
+fn variables(properties: &Mapping) -> impl Iterator<Item = (&str, &Value)> {
     let variables = properties.get("Environment").and_then(|e| map(e, "Variables"));
-    variables.into_iter().flatten().filter_map(|(name, _)| name.as_str().map(str::to_owned)).collect()
+    variables.into_iter().flatten().filter_map(|(name, value)| Some((name.as_str()?, value)))
 }
 
 /// `rate(5 minutes)`.

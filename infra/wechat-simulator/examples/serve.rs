@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             app_secret: Secret::new("0123456789abcdef0123456789abcdef"),
             token: Secret::new("simulated"),
             aes_key: Secret::new("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
-            aes_key_previous: None,
+            ..Component::default()
         },
         hub_url,
         clock: Arc::new(SystemClock),

@@ -25,10 +25,9 @@ const MESSAGE: &str = "<xml><ToUserName><![CDATA[gh_7b1c9d2e4f60]]></ToUserName>
 fn hot_path(criterion: &mut Criterion) {
     let envelope = Envelope::new(&Component {
         app_id: "wx00c0ffee00c0ffee".to_owned(),
-        app_secret: Secret::default(),
         token: Secret::new("hubToken2025"),
         aes_key: Secret::new(AES_KEY),
-        aes_key_previous: None,
+        ..Component::default()
     })
     .expect("the key is right");
     let text = |content: &str| json!({"msgtype": "text", "text": {"content": content}});

@@ -11,10 +11,9 @@ use shared::secret::Secret;
 fuzz_target!(|body: &[u8]| {
     let envelope = Envelope::new(&Component {
         app_id: "wx00c0ffee00c0ffee".to_owned(),
-        app_secret: Secret::default(),
         token: Secret::new("hubToken2025"),
         aes_key: Secret::new("kQ3vXo7BzR2mN8sTfW1cYpE6uJ5hLdGa0iSxAeMnZbV"),
-        aes_key_previous: None,
+        ..Component::default()
     })
     .expect("the key is right");
     assert!(envelope.open(&CallbackQuery::default(), body).is_err());

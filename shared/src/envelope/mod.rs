@@ -17,7 +17,7 @@ pub use element::MAX_BODY_BYTES;
 pub use query::{CallbackQuery, STALE_AFTER_SECONDS, is_stale};
 pub use refusal::Refusal;
 
-use crate::config::{Component, ConfigError, SETTINGS};
+use crate::config::{Component, ConfigError};
 use crate::secret::Secret;
 use element::Element;
 
@@ -26,13 +26,23 @@ const MAX_ECHO_BYTES: usize = 4096;
 /// Bytes of a reply envelope around its ciphertext.
 const REPLY_FRAME_BYTES: usize = 256;
 
-/// Which key opened a request. The reply must be sealed with the same one (WeChat, technical plan).
+/// Which of a secret's two values: both are accepted while WeChat's console is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyUsed {
-    /// The key of the settings.
+pub enum Generation {
+    /// The one of the settings.
     Current,
-    /// The key before a rotation.
+    /// The one before a rotation.
     Previous,
+}
+
+/// What opened a request. The reply must be sealed with the same (WeChat, technical plan). Token and key are changed
+/// apart from each other in WeChat's console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyUsed {
+    /// Whose signature it was.
+    pub token: Generation,
+    /// What decrypted it.
+    pub aes_key: Generation,
 }
 
 /// A request that WeChat signed and encrypted for this platform.
@@ -53,13 +63,34 @@ pub enum Outer<'a> {
     AppId(&'a str),
 }
 
-/// The platform's token and keys: one set for the authorization events and for every bound account.
+/// A secret and the one before it.
+#[derive(Debug, Clone)]
+struct Generations<T> {
+    current: Option<T>,
+    previous: Option<T>,
+}
+
+impl<T> Generations<T> {
+    fn get(&self, generation: Generation) -> Option<&T> {
+        match generation {
+            Generation::Current => self.current.as_ref(),
+            Generation::Previous => self.previous.as_ref(),
+        }
+    }
+
+    /// Those that are there, the current one first.
+    fn each(&self) -> impl Iterator<Item = (Generation, &T)> {
+        [Generation::Current, Generation::Previous].into_iter().filter_map(|g| Some((g, self.get(g)?)))
+    }
+}
+
+/// The platform's token and keys: one set for the authorization events and for every bound account. Of a function that
+/// has none, it refuses all.
 #[derive(Debug, Clone)]
 pub struct Envelope {
     app_id: String,
-    token: Secret,
-    current: AesKey,
-    previous: Option<AesKey>,
+    tokens: Generations<Secret>,
+    keys: Generations<AesKey>,
 }
 
 impl Envelope {
@@ -68,18 +99,22 @@ impl Envelope {
     /// # Errors
     /// The setting whose key is no EncodingAESKey.
     pub fn new(component: &Component) -> Result<Self, ConfigError> {
-        let parse = |name: &'static str, key: &Secret| {
-            AesKey::parse(key.expose()).ok_or_else(|| ConfigError {
-                name,
-                expected: SETTINGS.iter().find(|setting| setting.name == name).map_or("", |s| s.expected),
-            })
+        let there = |secret: &Secret| (!secret.is_empty()).then(|| secret.clone());
+        let parse = |key: Option<Secret>, previous: bool| {
+            let parse =
+                |key: Secret| AesKey::parse(key.expose()).ok_or_else(|| ConfigError::aes_key(previous));
+            key.map(parse).transpose()
         };
-        let previous = component.aes_key_previous.as_ref();
         Ok(Self {
             app_id: component.app_id.clone(),
-            token: component.token.clone(),
-            current: parse("OAHUB_COMPONENT_AES_KEY", &component.aes_key)?,
-            previous: previous.map(|key| parse("OAHUB_COMPONENT_AES_KEY_PREVIOUS", key)).transpose()?,
+            tokens: Generations {
+                current: there(&component.token),
+                previous: component.token_previous.as_ref().and_then(there),
+            },
+            keys: Generations {
+                current: parse(there(&component.aes_key), false)?,
+                previous: parse(component.aes_key_previous.as_ref().and_then(there), true)?,
+            },
         })
     }
 
@@ -91,9 +126,9 @@ impl Envelope {
         let text = element::decode(body)?;
         let outer = Element::parse(&text)?;
         let encrypted = outer.text_of("Encrypt").ok_or(Refusal::Malformed)?;
-        self.verify(query, Some(encrypted))?;
-        let (key, plaintext) = self.decrypt(encrypted)?;
-        Ok(Opened { key, plaintext })
+        let token = self.verify(query, Some(encrypted))?;
+        let (aes_key, plaintext) = self.decrypt(encrypted)?;
+        Ok(Opened { key: KeyUsed { token, aes_key }, plaintext })
     }
 
     /// Answers a GET that verifies the URL: the `echostr` to send back, decrypted where it came encrypted.
@@ -116,7 +151,7 @@ impl Envelope {
         String::from_utf8(plaintext).map_err(|_| Refusal::Malformed)
     }
 
-    /// The envelope of a passive reply.
+    /// The envelope of a passive reply. Empty, which WeChat takes as no reply, where `key` is another envelope's.
     #[must_use]
     pub fn seal_reply(
         &self,
@@ -126,9 +161,12 @@ impl Envelope {
         nonce: &str,
         random: [u8; 16],
     ) -> String {
-        let encrypted = crypto::seal(self.key(key), random, xml.as_bytes(), &self.app_id);
+        let (Some(token), Some(key)) = (self.tokens.get(key.token), self.keys.get(key.aes_key)) else {
+            return String::new();
+        };
+        let encrypted = crypto::seal(key, random, xml.as_bytes(), &self.app_id);
         let time = timestamp.to_string();
-        let signature = signature::sign(&[self.token.expose(), &time, nonce, &encrypted]);
+        let signature = signature::sign(&[token.expose(), &time, nonce, &encrypted]);
         let mut out = xml::Writer::new(encrypted.len() + nonce.len() + REPLY_FRAME_BYTES);
         out.verbatim("Encrypt", &encrypted)
             .verbatim("MsgSignature", &signature)
@@ -138,7 +176,7 @@ impl Envelope {
     }
 
     /// What WeChat would send for `plaintext`: the other side of [`Envelope::open`], for the simulator and for
-    /// tests. The query has no `openid`; whoever needs one sets it.
+    /// tests. The query has no `openid`; whoever needs one sets it. Without a key the body is empty.
     #[must_use]
     pub fn seal_push(
         &self,
@@ -148,8 +186,11 @@ impl Envelope {
         nonce: &str,
         random: [u8; 16],
     ) -> (CallbackQuery, String) {
-        let encrypted = crypto::seal(&self.current, random, plaintext, &self.app_id);
-        let (token, time) = (self.token.expose(), timestamp.to_string());
+        let (Some(token), Some(key)) = (&self.tokens.current, &self.keys.current) else {
+            return (CallbackQuery::default(), String::new());
+        };
+        let encrypted = crypto::seal(key, random, plaintext, &self.app_id);
+        let (token, time) = (token.expose(), timestamp.to_string());
         let query = CallbackQuery {
             signature: Some(signature::sign(&[token, &time, nonce])),
             msg_signature: Some(signature::sign(&[token, &time, nonce, &encrypted])),
@@ -175,42 +216,44 @@ impl Envelope {
         let text = element::decode(body)?;
         let outer = Element::parse(&text)?;
         let member = |name| outer.text_of(name).unwrap_or_default();
-        let parts = [self.token.expose(), member("TimeStamp"), member("Nonce"), member("Encrypt")];
-        if !signature::matches(&parts, member("MsgSignature")) {
+        let (time, nonce, encrypted) = (member("TimeStamp"), member("Nonce"), member("Encrypt"));
+        let signed = |token: &Secret| {
+            signature::matches(&[token.expose(), time, nonce, encrypted], member("MsgSignature"))
+        };
+        if !self.tokens.each().any(|(_, token)| signed(token)) {
             return Err(Refusal::Signature);
         }
         Ok(self.decrypt(member("Encrypt"))?.1)
     }
 
-    /// `msg_signature` over the ciphertext is what counts; a `signature` beside it must not contradict.
-    fn verify(&self, query: &CallbackQuery, encrypted: Option<&str>) -> Result<(), Refusal> {
-        let token = self.token.expose();
+    /// `msg_signature` over the ciphertext is what counts; a `signature` beside it must not contradict. Answers whose
+    /// signatures they are.
+    fn verify(&self, query: &CallbackQuery, encrypted: Option<&str>) -> Result<Generation, Refusal> {
         let timestamp = query.timestamp.as_deref().unwrap_or_default();
         let nonce = query.nonce.as_deref().unwrap_or_default();
-        let message = encrypted.is_none_or(|encrypted| {
-            let given = query.msg_signature.as_deref().unwrap_or_default();
-            signature::matches(&[token, timestamp, nonce, encrypted], given)
-        });
-        let plain = match query.signature.as_deref() {
-            Some(given) => signature::matches(&[token, timestamp, nonce], given),
-            None => encrypted.is_some(),
+        let signed = |token: &str| {
+            let message = encrypted.is_none_or(|encrypted| {
+                let given = query.msg_signature.as_deref().unwrap_or_default();
+                signature::matches(&[token, timestamp, nonce, encrypted], given)
+            });
+            let plain = match query.signature.as_deref() {
+                Some(given) => signature::matches(&[token, timestamp, nonce], given),
+                None => encrypted.is_some(),
+            };
+            message && plain
         };
-        if message && plain { Ok(()) } else { Err(Refusal::Signature) }
+        let token = self.tokens.each().find(|(_, token)| signed(token.expose()));
+        token.map(|(generation, _)| generation).ok_or(Refusal::Signature)
     }
 
-    fn decrypt(&self, encrypted: &str) -> Result<(KeyUsed, Vec<u8>), Refusal> {
-        let refused = match crypto::open(&self.current, encrypted, &self.app_id) {
-            Ok(plaintext) => return Ok((KeyUsed::Current, plaintext)),
-            Err(refused) => refused,
-        };
-        let previous = self.previous.as_ref().ok_or(refused)?;
-        Ok((KeyUsed::Previous, crypto::open(previous, encrypted, &self.app_id)?))
-    }
-
-    fn key(&self, key: KeyUsed) -> &AesKey {
-        match key {
-            KeyUsed::Current => &self.current,
-            KeyUsed::Previous => self.previous.as_ref().unwrap_or(&self.current),
+    fn decrypt(&self, encrypted: &str) -> Result<(Generation, Vec<u8>), Refusal> {
+        let mut refused = Refusal::Undecryptable;
+        for (generation, key) in self.keys.each() {
+            match crypto::open(key, encrypted, &self.app_id) {
+                Ok(plaintext) => return Ok((generation, plaintext)),
+                Err(refusal) => refused = refusal,
+            }
         }
+        Err(refused)
     }
 }

@@ -67,15 +67,10 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A function gets what template.yaml gives it, and where the stand-ins for AWS and WeChat are.
 fn launch(functions: &Path, spec: &FunctionSpec, environment: &BTreeMap<String, String>) -> Launch {
-    let given = |name: &String| {
-        spec.variables.contains(name) || name.starts_with("AWS_") || name.starts_with("OAHUB_WECHAT_")
-    };
-    let environment = environment.iter().filter(|(name, _)| given(name));
     Launch {
         name: spec.name.clone(),
         binary: binary::bootstrap(functions, spec.code_uri.trim_start_matches("functions/")),
-        environment: environment.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        environment: environment.clone(),
     }
 }

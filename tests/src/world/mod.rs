@@ -35,6 +35,7 @@ use jiff::Timestamp;
 use local::{
     functions,
     routes::Routes,
+    settings,
     sqs::Sqs,
     template::{self, EventSpec, FunctionSpec, Template},
 };
@@ -42,7 +43,7 @@ use serde_json::{Value, json};
 use shared::{
     app::{App, Parts},
     clock::Clock,
-    config::Config,
+    config::{Config, Need, Surroundings},
     function::Function,
     random::Random,
 };
@@ -133,7 +134,7 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// WeChat's EncodingAESKey, to read what passes.
     pub key: AesKey,
-    config: Config,
+    environment: BTreeMap<String, String>,
     random: Arc<dyn Random>,
     template: Template,
     routes: Routes<String>,
@@ -155,7 +156,8 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(WorldClock(Instant::now()));
         let random: Arc<dyn Random> = Arc::new(Dice::new(seed ^ 1));
         let template = template::parse(template::TEMPLATE).unwrap();
-        let config = config(&template);
+        let environment = environment(&template);
+        let config = load(Need::ALL, &environment);
         let sqs = Sqs::open(None, Arc::clone(&clock), Arc::new(Dice::new(seed ^ 2))).unwrap();
         for queue in &template.queues {
             sqs.create_queue(&queue.name, queue.attributes.clone()).unwrap();
@@ -191,7 +193,7 @@ impl World {
             base,
             clock,
             key: AesKey::decode(AES_KEY).unwrap(),
-            config,
+            environment,
             random,
             template,
             routes,
@@ -258,22 +260,24 @@ impl World {
 
     /// The hands of nobody in particular, who may do all.
     pub fn app(&self) -> Arc<App> {
-        self.app_over(&Wire::new(&self.base, usage::OPERATOR))
+        self.app_over(&Wire::new(&self.base, usage::OPERATOR), load(Need::ALL, &self.environment))
     }
 
-    fn app_over(&self, wire: &Arc<Wire>) -> Arc<App> {
+    fn app_over(&self, wire: &Arc<Wire>, config: Config) -> Arc<App> {
         let parts = Parts {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             transport: Arc::<Wire>::clone(wire),
             aws: wire.clients(),
         };
-        App::new(self.config.clone(), parts).unwrap()
+        App::new(config, parts).unwrap()
     }
 
     fn start(&self, spec: &FunctionSpec) -> Instance {
         let wire = Wire::new(&self.base, &spec.name);
-        Instance { function: functions::of(&spec.code_uri, &self.app_over(&wire)).unwrap(), wire }
+        let environment = settings::of_function(spec, &self.environment);
+        let app = self.app_over(&wire, load(functions::needs(&spec.code_uri).unwrap(), &environment));
+        Instance { function: functions::of(&spec.code_uri, &app).unwrap(), wire }
     }
 
     /// Whether the account is bound now.
@@ -324,7 +328,7 @@ impl World {
     }
 }
 
-fn config(template: &Template) -> Config {
+fn environment(template: &Template) -> BTreeMap<String, String> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     for (variable, logical_id) in &template.variables {
         if let Some(queue) = template.queues.iter().find(|q| q.logical_id == *logical_id) {
@@ -346,5 +350,9 @@ fn config(template: &Template) -> Config {
     ] {
         given.insert(name.into(), value.into());
     }
-    Config::load(|name| given.get(name).cloned()).unwrap()
+    given
+}
+
+fn load(needs: &[Need], environment: &BTreeMap<String, String>) -> Config {
+    Config::load(needs, Surroundings::Simulated, |name| environment.get(name).cloned()).unwrap()
 }

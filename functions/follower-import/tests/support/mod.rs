@@ -12,7 +12,7 @@ use shared::{
     app::{App, Parts},
     aws::AwsClients,
     clock::{Clock, ManualClock},
-    config::Config,
+    config::{Config, Surroundings},
     model::{
         account::{AccountStatus, AccountType},
         token::Due,
@@ -49,14 +49,11 @@ impl World {
         let clock = ManualClock::at(START);
         let wechat = Arc::new(WeChat::new(clock.clone(), followers));
         let url = tables::serve().await;
-        let config = Config::load(|name| {
+        let config = Config::load(follower_import::NEEDS, Surroundings::Simulated, |name| {
             let value = match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef",
-                "OAHUB_COMPONENT_TOKEN" => "pamtest",
-                "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
-                "OAHUB_PUBLIC_URL" => "https://hub.example",
-                "OAHUB_ADMIN_KEY" => "an-operators-long-key",
+                "OAHUB_IMPORT_QUEUE" => "http://127.0.0.1:1/import",
                 "OAHUB_PLATFORM_TABLE" => "platform",
                 "OAHUB_CREDENTIALS_TABLE" => "credentials",
                 "OAHUB_CUSTOMERS_TABLE" => "customers",

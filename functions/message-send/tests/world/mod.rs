@@ -17,7 +17,7 @@ use shared::{
     app::{App, Parts},
     aws::AwsClients,
     clock::{Clock, ManualClock},
-    config::Config,
+    config::{Config, Surroundings},
     function::Function,
     model::{
         account::{AccountStatus, AccountType},
@@ -144,14 +144,10 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
-        let config = Config::load(|name| {
+        let config = Config::load(message_send::NEEDS, Surroundings::Simulated, |name| {
             Some(match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee".into(),
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef".into(),
-                "OAHUB_COMPONENT_TOKEN" => "pamtest".into(),
-                "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG".into(),
-                "OAHUB_PUBLIC_URL" => "https://hub.example".into(),
-                "OAHUB_ADMIN_KEY" => "an-operators-long-key".into(),
                 // There is no SQS: the database's endpoint refuses to postpone a job, which must not matter.
                 "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => url.clone(),
                 name if name.ends_with("_TABLE") || name.ends_with("_QUEUE") => name.to_owned(),

@@ -14,7 +14,7 @@ use shared::{
     app::{App, Parts},
     aws::AwsClients,
     clock::ManualClock,
-    config::Config,
+    config::{Config, Surroundings},
     function::Function,
     model::account::{AccountStatus, AccountType},
     random::Rand,
@@ -68,12 +68,9 @@ impl Stage {
         tokio::spawn(dynoxide::server::serve_on(listener, database));
         let (queued, failing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let sqs = queue(Arc::clone(&queued), Arc::clone(&failing)).await;
-        let config = Config::load(|name| {
+        let config = Config::load(tenant_api::NEEDS, Surroundings::Simulated, |name| {
             let value = match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
-                "OAHUB_COMPONENT_APP_SECRET" => "secret",
-                "OAHUB_COMPONENT_TOKEN" => "pamtest",
-                "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
                 "OAHUB_PUBLIC_URL" => "https://hub.example.com",
                 "OAHUB_ADMIN_KEY" => ADMIN,
                 "OAHUB_PLATFORM_TABLE" => "PlatformTable",

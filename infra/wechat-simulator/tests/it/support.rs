@@ -102,7 +102,7 @@ impl World {
                 app_secret: Secret::new(SECRET),
                 token: Secret::new(TOKEN),
                 aes_key: Secret::new(AES_KEY),
-                aes_key_previous: None,
+                ..Component::default()
             },
             hub_url: "http://hub.example/".into(),
             clock: Arc::new(clock.clone()),

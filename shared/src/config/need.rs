@@ -1,0 +1,96 @@
+//! What a function needs to be told. What it does not name is not given to it, and not read.
+
+use super::setting::{self, Setting};
+
+/// Something that a function is told in its environment. Each function says which (`NEEDS` beside its wiring), and
+/// `template.yaml` gives it those variables and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The third-party platform's app id.
+    ComponentAppId,
+    /// The platform's secret: for whoever calls WeChat for it.
+    AppSecret,
+    /// The platform's token and keys, and those before a rotation: for whoever takes pushes.
+    PushKeys,
+    /// Where WeChat's server API is.
+    WeChatApi,
+    /// Where WeChat's authorization page and OAuth pages are.
+    WeChatPages,
+    /// Where this deployment is.
+    PublicUrl,
+    /// The operator's key, and that before a rotation.
+    AdminKey,
+    /// How long an event is kept: for whoever stores some.
+    TimelineDays,
+    /// Tenants, accounts, bindings, rules.
+    PlatformTable,
+    /// Tickets and tokens.
+    CredentialsTable,
+    /// Fans, customers.
+    CustomersTable,
+    /// Events.
+    TimelineTable,
+    /// Imports, messages, idempotency records.
+    WorkTable,
+    /// `authorization-callback`'s jobs.
+    AuthorizationQueue,
+    /// `token-refresh`'s jobs.
+    RefreshQueue,
+    /// `follower-import`'s jobs.
+    ImportQueue,
+    /// `message-send`'s jobs.
+    SendQueue,
+}
+
+impl Need {
+    /// All there are: what the local program is told, and what tests take.
+    pub const ALL: &[Self] = &[
+        Self::ComponentAppId,
+        Self::AppSecret,
+        Self::PushKeys,
+        Self::WeChatApi,
+        Self::WeChatPages,
+        Self::PublicUrl,
+        Self::AdminKey,
+        Self::TimelineDays,
+        Self::PlatformTable,
+        Self::CredentialsTable,
+        Self::CustomersTable,
+        Self::TimelineTable,
+        Self::WorkTable,
+        Self::AuthorizationQueue,
+        Self::RefreshQueue,
+        Self::ImportQueue,
+        Self::SendQueue,
+    ];
+
+    /// The variables that tell it.
+    #[must_use]
+    pub const fn settings(self) -> &'static [&'static Setting] {
+        match self {
+            Self::ComponentAppId => &[&setting::COMPONENT_APP_ID],
+            Self::AppSecret => &[&setting::COMPONENT_APP_SECRET],
+            Self::PushKeys => &[
+                &setting::COMPONENT_TOKEN,
+                &setting::COMPONENT_TOKEN_PREVIOUS,
+                &setting::COMPONENT_AES_KEY,
+                &setting::COMPONENT_AES_KEY_PREVIOUS,
+                &setting::REJECT_STALE_CALLBACKS,
+            ],
+            Self::WeChatApi => &[&setting::WECHAT_API_URL],
+            Self::WeChatPages => &[&setting::WECHAT_MP_URL, &setting::WECHAT_OPEN_URL],
+            Self::PublicUrl => &[&setting::PUBLIC_URL],
+            Self::AdminKey => &[&setting::ADMIN_KEY, &setting::ADMIN_KEY_PREVIOUS],
+            Self::TimelineDays => &[&setting::TIMELINE_DAYS],
+            Self::PlatformTable => &[&setting::PLATFORM_TABLE],
+            Self::CredentialsTable => &[&setting::CREDENTIALS_TABLE],
+            Self::CustomersTable => &[&setting::CUSTOMERS_TABLE],
+            Self::TimelineTable => &[&setting::TIMELINE_TABLE],
+            Self::WorkTable => &[&setting::WORK_TABLE],
+            Self::AuthorizationQueue => &[&setting::AUTHORIZATION_QUEUE],
+            Self::RefreshQueue => &[&setting::REFRESH_QUEUE],
+            Self::ImportQueue => &[&setting::IMPORT_QUEUE],
+            Self::SendQueue => &[&setting::SEND_QUEUE],
+        }
+    }
+}

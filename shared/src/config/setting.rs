@@ -1,0 +1,221 @@
+//! Every setting there is: its name, what a right value looks like, and what holds without it.
+
+use std::{net::IpAddr, ops::RangeInclusive};
+
+use super::Surroundings;
+
+/// A setting: its name and what a right value looks like.
+pub struct Setting {
+    /// The environment variable.
+    pub name: &'static str,
+    /// What a right value looks like; reads well after "it must be".
+    pub expected: &'static str,
+    /// What holds where it is not given.
+    pub absent: Absent,
+    /// Whether a value is one.
+    pub(super) right: fn(&str, Surroundings) -> bool,
+}
+
+/// What holds where a setting is not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// The start stops.
+    Refused,
+    /// There is none.
+    Fine,
+    /// This.
+    Default(&'static str),
+}
+
+impl Setting {
+    /// What the README's table says of it.
+    #[must_use]
+    pub fn described(&self) -> String {
+        match self.absent {
+            Absent::Refused => self.expected.to_owned(),
+            Absent::Fine => format!("optional: {}", self.expected),
+            Absent::Default(value) => format!("{}; `{value}` if not set", self.expected),
+        }
+    }
+}
+
+/// Characters of an operator's key wherever real accounts are: 32 random letters are more than anybody can try.
+pub const ADMIN_KEY_LEAST: usize = 32;
+/// The operator's key of the simulated set-up: public, so that it opens nothing else.
+pub const SIMULATED_ADMIN_KEY: &str = "simulated-admin-key";
+
+/// Days that an event may be kept. A stored event is what tells that its push, or the job that writes it, was there
+/// before: no queue keeps a job for longer than 14 days. Ten years are more than anybody has asked for.
+pub const TIMELINE_DAYS_RANGE: RangeInclusive<i64> = 15..=3_650;
+/// Days that an event is kept unless the operator says otherwise: `infra/COST.md` has what more costs.
+pub const TIMELINE_DAYS_DEFAULT: i64 = 365;
+
+pub(super) const COMPONENT_APP_ID: Setting = Setting {
+    name: "OAHUB_COMPONENT_APP_ID",
+    expected: "the third-party platform's app id: `wx` and 16 letters or digits",
+    absent: Absent::Refused,
+    right: |v, _| v.starts_with("wx") && (10..=32).contains(&v.len()) && alphanumeric(v),
+};
+pub(super) const COMPONENT_APP_SECRET: Setting = Setting {
+    name: "OAHUB_COMPONENT_APP_SECRET",
+    expected: "the third-party platform's secret, as its console shows it once",
+    absent: Absent::Refused,
+    right: |v, _| one_word(v),
+};
+pub(super) const COMPONENT_TOKEN: Setting = Setting {
+    name: "OAHUB_COMPONENT_TOKEN",
+    expected: "the message verification token of the console: 3 to 32 letters or digits",
+    absent: Absent::Refused,
+    right: |v, _| is_token(v),
+};
+pub(super) const COMPONENT_TOKEN_PREVIOUS: Setting = Setting {
+    name: "OAHUB_COMPONENT_TOKEN_PREVIOUS",
+    expected: "the token before a rotation: 3 to 32 letters or digits",
+    absent: Absent::Fine,
+    right: |v, _| is_token(v),
+};
+pub(super) const COMPONENT_AES_KEY: Setting = Setting {
+    name: "OAHUB_COMPONENT_AES_KEY",
+    expected: "the EncodingAESKey of the console: 43 letters or digits",
+    absent: Absent::Refused,
+    right: |v, _| is_aes_key(v),
+};
+pub(super) const COMPONENT_AES_KEY_PREVIOUS: Setting = Setting {
+    name: "OAHUB_COMPONENT_AES_KEY_PREVIOUS",
+    expected: "the EncodingAESKey before a rotation: 43 letters or digits",
+    absent: Absent::Fine,
+    right: |v, _| is_aes_key(v),
+};
+pub(super) const WECHAT_API_URL: Setting = Setting {
+    name: "OAHUB_WECHAT_API_URL",
+    expected: "an https URL without user, query or fragment (http only for a loopback address)",
+    absent: Absent::Default("https://api.weixin.qq.com"),
+    right: is_base_url,
+};
+pub(super) const WECHAT_MP_URL: Setting = Setting {
+    name: "OAHUB_WECHAT_MP_URL",
+    absent: Absent::Default("https://mp.weixin.qq.com"),
+    ..WECHAT_API_URL
+};
+pub(super) const WECHAT_OPEN_URL: Setting = Setting {
+    name: "OAHUB_WECHAT_OPEN_URL",
+    absent: Absent::Default("https://open.weixin.qq.com"),
+    ..WECHAT_API_URL
+};
+pub(super) const PUBLIC_URL: Setting = Setting {
+    name: "OAHUB_PUBLIC_URL",
+    expected: "the https URL that browsers and WeChat reach this deployment at, without user, query or fragment \
+               (http only for a loopback address)",
+    absent: Absent::Refused,
+    right: is_base_url,
+};
+pub(super) const ADMIN_KEY: Setting = Setting {
+    name: "OAHUB_ADMIN_KEY",
+    expected: "the operator's own key: at least 32 random characters without blanks",
+    absent: Absent::Refused,
+    right: is_admin_key,
+};
+pub(super) const ADMIN_KEY_PREVIOUS: Setting = Setting {
+    name: "OAHUB_ADMIN_KEY_PREVIOUS",
+    expected: "the operator's key before a rotation: at least 32 characters without blanks",
+    absent: Absent::Fine,
+    right: is_admin_key,
+};
+pub(super) const REJECT_STALE_CALLBACKS: Setting = Setting {
+    name: "OAHUB_REJECT_STALE_CALLBACKS",
+    expected: "`true` or `false`",
+    absent: Absent::Default("false"),
+    right: |v, _| v == "true" || v == "false",
+};
+pub(super) const TIMELINE_DAYS: Setting = Setting {
+    name: "OAHUB_TIMELINE_DAYS",
+    expected: "how many days a customer's events are kept: 15 to 3650",
+    absent: Absent::Default("365"),
+    right: |v, _| v.parse().is_ok_and(|days| TIMELINE_DAYS_RANGE.contains(&days)),
+};
+
+/// Every setting that an operator gives, in the README's order.
+pub const SETTINGS: [&Setting; 14] = [
+    &COMPONENT_APP_ID,
+    &COMPONENT_APP_SECRET,
+    &COMPONENT_TOKEN,
+    &COMPONENT_TOKEN_PREVIOUS,
+    &COMPONENT_AES_KEY,
+    &COMPONENT_AES_KEY_PREVIOUS,
+    &WECHAT_API_URL,
+    &WECHAT_MP_URL,
+    &WECHAT_OPEN_URL,
+    &PUBLIC_URL,
+    &ADMIN_KEY,
+    &ADMIN_KEY_PREVIOUS,
+    &REJECT_STALE_CALLBACKS,
+    &TIMELINE_DAYS,
+];
+
+const fn table(name: &'static str) -> Setting {
+    Setting {
+        name,
+        expected: "the name of the table, as `template.yaml` gives it",
+        absent: Absent::Refused,
+        right: |v, _| one_word(v),
+    }
+}
+
+const fn queue(name: &'static str) -> Setting {
+    Setting {
+        name,
+        expected: "the URL of the queue, as `template.yaml` gives it",
+        absent: Absent::Refused,
+        right: |v, _| one_word(v),
+    }
+}
+
+pub(super) const PLATFORM_TABLE: Setting = table("OAHUB_PLATFORM_TABLE");
+pub(super) const CREDENTIALS_TABLE: Setting = table("OAHUB_CREDENTIALS_TABLE");
+pub(super) const CUSTOMERS_TABLE: Setting = table("OAHUB_CUSTOMERS_TABLE");
+pub(super) const TIMELINE_TABLE: Setting = table("OAHUB_TIMELINE_TABLE");
+pub(super) const WORK_TABLE: Setting = table("OAHUB_WORK_TABLE");
+pub(super) const AUTHORIZATION_QUEUE: Setting = queue("OAHUB_AUTHORIZATION_QUEUE");
+pub(super) const REFRESH_QUEUE: Setting = queue("OAHUB_REFRESH_QUEUE");
+pub(super) const IMPORT_QUEUE: Setting = queue("OAHUB_IMPORT_QUEUE");
+pub(super) const SEND_QUEUE: Setting = queue("OAHUB_SEND_QUEUE");
+
+fn alphanumeric(v: &str) -> bool {
+    v.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+fn one_word(v: &str) -> bool {
+    !v.contains(char::is_whitespace)
+}
+
+fn is_token(v: &str) -> bool {
+    (3..=32).contains(&v.len()) && alphanumeric(v)
+}
+
+fn is_aes_key(v: &str) -> bool {
+    v.len() == 43 && alphanumeric(v)
+}
+
+fn is_admin_key(v: &str, surroundings: Surroundings) -> bool {
+    let long = v.chars().count() >= ADMIN_KEY_LEAST && v != SIMULATED_ADMIN_KEY;
+    one_word(v) && (long || surroundings == Surroundings::Simulated)
+}
+
+/// A URL that paths are appended to: a query or a fragment would take them in, and user information would be shown.
+fn is_base_url(v: &str, surroundings: Surroundings) -> bool {
+    let Ok(uri) = v.parse::<http::Uri>() else { return false };
+    let authority = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let host = uri.host().unwrap_or_default();
+    let scheme = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => surroundings == Surroundings::Simulated || is_loopback(host),
+        _ => false,
+    };
+    // `Uri` drops a fragment without a word
+    scheme && authority && !host.is_empty() && uri.query().is_none() && !v.contains('#')
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
