@@ -15,7 +15,7 @@ use crate::error::Error;
 /// Index entries read at once.
 const INDEX_PAGE: i32 = 400;
 /// Index entries that one listing looks at before it hands back a cursor, even with few hits.
-const LISTING_BOUND: usize = 4_000;
+const LISTING_BOUND: usize = 1_000;
 /// A merge may point to a customer that was merged itself; longer chains than this are a defect.
 const MERGES: usize = 8;
 
