@@ -106,16 +106,21 @@ pub struct Fan {
 #[serde(deny_unknown_fields)]
 pub struct Filters {
     /// Only followers of this account, present or past.
+    #[param(min_length = 1, max_length = 200)]
     app_id: Option<String>,
     /// Only who has this openid; with `app_id` it is looked up directly.
+    #[param(min_length = 1, max_length = 200)]
     open_id: Option<String>,
     /// Only who has this union id.
+    #[param(min_length = 1, max_length = 200)]
     union_id: Option<String>,
     /// Only who has this id in another system, as `name:value`.
+    #[param(pattern = "^[^:]+:.+$")]
     external_id: Option<String>,
     /// Only who follows (`true`) or left (`false`).
     subscribed: Option<bool>,
     /// Only who has this tag of WeChat's.
+    #[param(minimum = 0)]
     tag_id: Option<i64>,
     /// How many at most: 1 to 200.
     #[param(default = 50, minimum = 1, maximum = 200)]
@@ -156,6 +161,9 @@ pub async fn list_customers(
     filter("app_id", filters.app_id.as_deref())?;
     filter("open_id", filters.open_id.as_deref())?;
     filter("union_id", filters.union_id.as_deref())?;
+    if filters.tag_id.is_some_and(|tag| tag < 0) {
+        return Err(Problem::invalid("tag_id: must be one of WeChat's tags, which count from 0"));
+    }
     let (found, next) = if let Some(external) = &filters.external_id {
         if external.split_once(':').is_none_or(|(name, value)| name.is_empty() || value.is_empty()) {
             return Err(Problem::invalid("external_id: must be `name:value`"));
