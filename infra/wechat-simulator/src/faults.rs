@@ -38,18 +38,22 @@ pub enum FaultKind {
     NullList,
     /// `user/get` answers the same `next_openid` that it was asked with.
     StuckCursor,
-    /// A push is never sent. Its paths are `push/component` and `push/message`.
+    /// A push is never sent. Its paths are `push/component`, `push/message`, and those of one kind alone:
+    /// `push/authorized`.
     DropPush,
     /// A push that was accepted is sent once more, as when the answer got lost.
     RepeatPush,
+    /// The owner closes the browser after the consent: nobody comes back to `redirect_uri`. Its path is
+    /// `page/return`.
+    DropReturn,
 }
 
 /// A kind of trouble, where and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The API's path, `push/component`, `push/message`, or `*`.
+    /// The API's path, `push/…`, `page/return`, or `*` for every API.
     pub path: String,
-    /// Only calls for this account.
+    /// Only calls for this account: by its token, or by what a call of the component names.
     #[serde(default)]
     pub app_id: Option<String>,
     /// Calls that pass before it starts.
@@ -93,10 +97,11 @@ impl Fault {
     }
 }
 
-/// The fault that strikes this call, if any; spends it.
-pub(crate) fn strike(faults: &mut Vec<Fault>, path: &str, app_id: Option<&str>) -> Option<FaultKind> {
+/// The fault that strikes this call, if any; spends it. `paths` are all names of the place.
+pub(crate) fn strike(faults: &mut Vec<Fault>, paths: &[&str], app_id: Option<&str>) -> Option<FaultKind> {
     let index = faults.iter_mut().position(|fault| {
-        let here = fault.path == path || (fault.path == "*" && !path.starts_with("push/"));
+        let here =
+            paths.iter().any(|path| fault.path == *path || (fault.path == "*" && path.starts_with('/')));
         if !here || fault.app_id.as_deref().is_some_and(|only| Some(only) != app_id) {
             return false;
         }
@@ -150,7 +155,7 @@ mod tests {
     #[test]
     fn a_fault_strikes_where_and_as_often_as_it_says() {
         let mut faults = vec![Fault::once("/a", FaultKind::Timeout).after(1).times(2).only("wx1")];
-        let mut struck = |path: &str, app: &str| strike(&mut faults, path, Some(app)).is_some();
+        let mut struck = |path: &str, app: &str| strike(&mut faults, &[path], Some(app)).is_some();
         for (what, path, app, expected) in [
             ("another path", "/b", "wx1", false),
             ("another account", "/a", "wx2", false),

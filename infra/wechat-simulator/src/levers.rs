@@ -1,7 +1,7 @@
 //! What tests do to the simulated world from inside: faults, quotas, tokens, and a look at the records.
 
 use crate::error::ApiError;
-use crate::faults::Fault;
+use crate::faults::{Fault, FaultKind};
 use crate::log::{Counter, Delivery};
 use crate::simulator::Simulator;
 use crate::state::account::Account;
@@ -20,6 +20,31 @@ impl Simulator {
     /// Nothing goes wrong any more.
     pub fn clear_faults(&self) {
         self.world().faults.clear();
+    }
+
+    /// Every refresh of an account's token answers this code at once, until [`Simulator::clear_faults`].
+    pub fn fail_refreshes(&self, app_id: &str, errcode: i64) {
+        let path = "/cgi-bin/component/api_authorizer_token";
+        self.fault(Fault::once(path, FaultKind::Error { errcode }).times(u32::MAX).only(app_id));
+    }
+
+    /// How long one API takes to answer, milliseconds, instead of [`Settings::latency_ms`](crate::Settings).
+    pub fn slow_down(&self, path: &str, ms: u64) {
+        self.configure(|settings| {
+            settings.latencies_ms.insert(path.to_owned(), ms);
+        });
+    }
+
+    /// An account's next `authorized` and its next `updateauthorized` event are not sent: only the browser comes back.
+    pub fn withhold_event(&self, app_id: &str) {
+        for kind in ["authorized", "updateauthorized"] {
+            self.fault(Fault::once(format!("push/{kind}"), FaultKind::DropPush).only(app_id));
+        }
+    }
+
+    /// The next consent of an account is told by the event alone: the browser is closed before it comes back.
+    pub fn withhold_return(&self, app_id: &str) {
+        self.fault(Fault::once("page/return", FaultKind::DropReturn).only(app_id));
     }
 
     /// Sets a daily limit; for every account with `*`.

@@ -20,6 +20,7 @@ mod control;
 pub mod crypto;
 pub mod error;
 pub mod faults;
+pub mod hosts;
 pub mod levers;
 pub mod log;
 mod pages;

@@ -1,13 +1,15 @@
 //! A snapshot file, so that a restarted platform still knows its tokens, grants and followers.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::simulator::Simulator;
 use crate::state::World;
 
 impl Simulator {
-    /// Writes everything to a file, whole or not at all.
+    /// Writes everything to a file that its owner alone can read, whole or not at all.
     ///
     /// # Errors
     /// What the file system says.
@@ -20,7 +22,8 @@ impl Simulator {
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
         let fresh = PathBuf::from(fresh);
-        std::fs::write(&fresh, bytes)?;
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+        file.write_all(&bytes)?;
         std::fs::rename(fresh, path)
     }
 

@@ -110,8 +110,10 @@ pub struct Push {
 impl Simulator {
     /// Sends a push now and waits until it is over.
     pub async fn deliver(&self, push: Push) -> Delivery {
-        let path = format!("push/{}", push.target.name());
-        let fault = strike(&mut self.world().faults, &path, push.app_id.as_deref());
+        let (target, kind) = (format!("push/{}", push.target.name()), format!("push/{}", push.kind));
+        let about = Document::parse(&push.plaintext).unwrap_or_default();
+        let app_id = push.app_id.as_deref().or_else(|| about.get("AuthorizerAppid"));
+        let fault = strike(&mut self.world().faults, &[&target, &kind], app_id);
         let mut delivery = self.started(&push);
         if matches!(fault, Some(FaultKind::DropPush)) {
             delivery.note = Some("a fault dropped it".into());

@@ -6,6 +6,7 @@ use std::io;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -13,6 +14,7 @@ use http::{StatusCode, header};
 use tokio::net::TcpListener;
 
 use crate::api::{Answer, NoAnswer};
+use crate::hosts::{Hosts, is_cross_site};
 use crate::simulator::Simulator;
 use crate::{control, pages};
 
@@ -21,10 +23,11 @@ const MAX_BODY: usize = 1 << 20;
 
 /// Everything that the simulator answers over HTTP.
 pub fn router(simulator: Simulator) -> Router {
-    Router::new().merge(pages::router()).merge(control::router()).fallback(api).with_state(simulator)
+    let people = Router::new().merge(pages::router()).merge(control::router());
+    people.layer(middleware::from_fn(own_pages)).fallback(api).with_state(simulator)
 }
 
-/// Answers on `listener` and pushes by itself until `shutdown`.
+/// Answers on `listener`, to its own names alone, and pushes by itself until `shutdown`.
 ///
 /// # Errors
 /// What the listener says.
@@ -34,9 +37,27 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let shutdown = shutdown.shared();
-    let server = axum::serve(listener, router(simulator.clone())).with_graceful_shutdown(shutdown.clone());
+    let hosts = Hosts::of(listener.local_addr()?);
+    let router = router(simulator.clone()).layer(middleware::from_fn_with_state(hosts, own_name));
+    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone());
     let (served, ()) = tokio::join!(server.into_future(), simulator.run(shutdown));
     served
+}
+
+async fn own_name(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    if hosts.know(request.headers()) {
+        next.run(request).await
+    } else {
+        (StatusCode::MISDIRECTED_REQUEST, "This server is not called so.\n").into_response()
+    }
+}
+
+/// The owner's hands and the tests' levers are for this server's own pages, and for programs.
+async fn own_pages(request: Request, next: Next) -> Response {
+    if is_cross_site(request.method(), request.headers()) {
+        return (StatusCode::FORBIDDEN, "Another site's page may not do this.\n").into_response();
+    }
+    next.run(request).await
 }
 
 async fn api(State(simulator): State<Simulator>, request: Request) -> Response {

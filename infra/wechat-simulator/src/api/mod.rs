@@ -201,12 +201,15 @@ impl Simulator {
         let query: BTreeMap<String, String> = reqwest::Url::parse(&format!("http://api/?{query}"))
             .map(|url| url.query_pairs().into_owned().collect())
             .unwrap_or_default();
-        let latency = self.settings().latency_ms;
+        let latency = {
+            let settings = &self.world().settings;
+            settings.latencies_ms.get(path).copied().unwrap_or(settings.latency_ms)
+        };
         if latency > 0 {
             tokio::time::sleep(Duration::from_millis(latency)).await;
         }
-        let app_id = self.caller(&query);
-        let fault = strike(&mut self.world().faults, path, app_id.as_deref());
+        let app_id = self.caller(&query, body);
+        let fault = strike(&mut self.world().faults, &[path], app_id.as_deref());
         let mut call = Call {
             at: self.now(),
             method: method.to_owned(),
@@ -263,12 +266,18 @@ impl Simulator {
         }
     }
 
-    /// The account whose token a call carries, valid or not, for faults and the log.
-    fn caller(&self, query: &BTreeMap<String, String>) -> Option<String> {
-        match self.world().tokens.check(query.get("access_token")?, i64::MIN) {
-            Ok(Owner::Authorizer(app_id)) => Some(app_id),
-            _ => None,
+    /// The account that a call is for, whether it is allowed or not, for faults and the log: whose token it carries, or
+    /// whom a call of the component names.
+    fn caller(&self, query: &BTreeMap<String, String>, body: &str) -> Option<String> {
+        let world = self.world();
+        let token = query.get("access_token").map(|token| world.tokens.check(token, i64::MIN));
+        if let Some(Ok(Owner::Authorizer(app_id))) = token {
+            return Some(app_id);
         }
+        let body: Value = serde_json::from_str(body).ok()?;
+        let member = |name: &str| body.get(name).and_then(Value::as_str);
+        let coded = || Some(world.auth_codes.get(member("authorization_code")?)?.app_id.clone());
+        member("authorizer_appid").map(str::to_owned).or_else(coded)
     }
 
     fn endpoint(

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{notice, page as render};
 use crate::authorize::{Grant, redirect};
+use crate::faults::{FaultKind, strike};
 use crate::simulator::Simulator;
 use crate::state::account::{Kind, PERMISSIONS};
 
@@ -137,7 +138,13 @@ pub(super) async fn consent(
         func_ids: Some(ids.collect()),
         without_event: false,
     };
-    match simulator.authorize(grant) {
+    let app_id = grant.app_id.clone();
+    let granted = simulator.authorize(grant);
+    let fault = strike(&mut simulator.world().faults, &["page/return"], Some(&app_id));
+    if granted.is_ok() && fault == Some(FaultKind::DropReturn) {
+        return notice(StatusCode::OK, "Authorized", "The browser was closed before it came back.");
+    }
+    match granted {
         Ok(granted) => Redirect::to(granted.redirect_url.as_deref().unwrap_or("/")).into_response(),
         Err(error) => {
             notice(StatusCode::BAD_REQUEST, "This did not work", &format!("WeChat says: {}.", error.errmsg))

@@ -40,6 +40,8 @@ pub struct Settings {
     pub ticket_lifetime: i64,
     /// Before each API answer, milliseconds.
     pub latency_ms: u64,
+    /// The same for single APIs, by their paths.
+    pub latencies_ms: BTreeMap<String, u64>,
     /// How long the hub has to answer a push, milliseconds.
     pub push_timeout_ms: u64,
     /// Between two attempts of one push, milliseconds.
@@ -64,6 +66,7 @@ impl Default for Settings {
             ticket_interval: 600,
             ticket_lifetime: 12 * 3600,
             latency_ms: 0,
+            latencies_ms: BTreeMap::new(),
             push_timeout_ms: 5000,
             push_pause_ms: 200,
             push_attempts: 3,

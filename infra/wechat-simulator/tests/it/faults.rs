@@ -61,3 +61,62 @@ async fn tokens_can_be_made_to_expire_or_to_be_unknown() {
     world.simulator.invalidate_tokens(Some(SERVICE));
     assert_eq!(errcode(&world.get(&target).await), 40001);
 }
+
+const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
+
+#[tokio::test]
+async fn one_accounts_refreshes_fail_and_its_neighbours_do_not() {
+    let world = World::new().await;
+    let (_, refresh) = world.bind(SERVICE).await;
+    let (_, neighbours) = world.bind(BIG).await;
+    world.simulator.fail_refreshes(SERVICE, 50002);
+    let body = |app: &str, token: &str| json!({"authorizer_appid": app, "authorizer_refresh_token": token});
+    for _ in 0..3 {
+        assert_eq!(errcode(&world.component("api_authorizer_token", body(SERVICE, &refresh)).await), 50002);
+        assert_eq!(errcode(&world.component("api_authorizer_token", body(BIG, &neighbours)).await), 0);
+    }
+    world.simulator.clear_faults();
+    assert_eq!(errcode(&world.component("api_authorizer_token", body(SERVICE, &refresh)).await), 0);
+}
+
+#[tokio::test]
+async fn an_exchange_of_one_accounts_code_can_fail() {
+    let world = World::new().await;
+    let path = "/cgi-bin/component/api_query_auth";
+    world.simulator.fault(Fault::once(path, FaultKind::Error { errcode: -1 }).only(SERVICE));
+    world.bind(BIG).await;
+    let code = |app: &str| {
+        let grant = wechat_simulator::Grant { app_id: app.into(), ..Default::default() };
+        world.simulator.authorize(grant).unwrap().auth_code
+    };
+    let asked = json!({"authorization_code": code(SERVICE)});
+    assert_eq!(errcode(&world.component("api_query_auth", asked.clone()).await), -1);
+    assert_eq!(errcode(&world.component("api_query_auth", asked).await), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_api_is_slower_than_the_others() {
+    let world = World::new().await;
+    let (_, refresh) = world.bind(SERVICE).await;
+    world.simulator.slow_down(REFRESH, 700);
+    let took = async |endpoint: &str, body| {
+        let start = tokio::time::Instant::now();
+        world.component(endpoint, body).await;
+        start.elapsed().as_millis()
+    };
+    let body = json!({"authorizer_appid": SERVICE, "authorizer_refresh_token": refresh});
+    assert_eq!(took("api_authorizer_token", body).await, 700);
+    assert_eq!(took("api_create_preauthcode", json!({})).await, 0);
+}
+
+#[tokio::test]
+async fn an_event_can_be_withheld_and_the_tickets_still_come() {
+    let world = World::new().await;
+    world.simulator.withhold_event(SERVICE);
+    world.bind(SERVICE).await;
+    world.bind(BIG).await;
+    let delivered = world.simulator.deliver_pending().await;
+    let sent: Vec<_> = delivered.iter().map(|d| (d.kind.as_str(), d.attempts.len())).collect();
+    assert_eq!(sent, [("authorized", 0), ("authorized", 1)]);
+    assert_eq!(world.simulator.push_ticket().await.attempts.len(), 1);
+}

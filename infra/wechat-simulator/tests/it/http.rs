@@ -115,3 +115,36 @@ async fn a_snapshot_brings_everything_back() {
     assert_eq!(said.outcome, Outcome::Accepted);
     assert_eq!(again.simulator.chat(SERVICE, &person.openid).len(), 2);
 }
+
+#[tokio::test]
+async fn it_answers_to_its_own_names_and_takes_nothing_from_other_sites_pages() {
+    let world = World::new().await;
+    let (url, _stop) = started(&world.simulator).await;
+    let host = url.trim_start_matches("http://").to_owned();
+    let ask = async |path: &str, headers: &[(&str, &str)]| {
+        let mut request = client().post(format!("{url}{path}")).body("{}");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    for path in ["/_sim/ticket", "/_sim/consent", "/_sim/faults"] {
+        assert_eq!(ask(path, &[("sec-fetch-site", "cross-site")]).await, 403, "{path}");
+        assert_eq!(ask(path, &[("origin", "http://evil.example")]).await, 403, "{path}");
+        assert_eq!(ask(path, &[("host", "evil.example")]).await, 421, "{path}");
+    }
+    assert_eq!(ask("/_sim/ticket", &[("sec-fetch-site", "same-origin"), ("origin", &url)]).await, 200);
+    assert_eq!(ask("/_sim/ticket", &[("host", &host.replace("127.0.0.1", "localhost"))]).await, 200);
+    assert_eq!(ask("/cgi-bin/component/api_component_token", &[("host", "evil.example")]).await, 421);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new().await;
+    let path = std::env::temp_dir().join(format!("wechat-simulator-private-{}.json", std::process::id()));
+    world.simulator.save(&path).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(mode & 0o777, 0o600);
+}

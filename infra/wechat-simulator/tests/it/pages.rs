@@ -97,3 +97,22 @@ async fn the_simulators_page_needs_nothing_from_elsewhere() {
         assert!(!body.contains("innerHTML") && !body.contains("@import"), "{part}");
     }
 }
+
+#[tokio::test]
+async fn a_browser_that_was_closed_does_not_come_back() {
+    let world = World::new().await;
+    world.simulator.withhold_return(SERVICE);
+    let consent = async |code: String| {
+        let form = format!(
+            "pre_auth_code={code}&redirect_uri=https://hub.example/&app_id={SERVICE}&func_ids=1&decision=grant"
+        );
+        let request = Request::post("/_sim/consent")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form))
+            .unwrap();
+        open(&world, request).await.1
+    };
+    assert_eq!(consent(pre_auth_code(&world).await).await, None);
+    assert!(world.simulator.account(SERVICE).unwrap().authorization.is_some(), "the consent stands");
+    assert!(consent(pre_auth_code(&world).await).await.is_some(), "the next one comes back");
+}
