@@ -101,6 +101,16 @@ impl Hub {
         Self::start(Some(ROOM.acquire().await.unwrap())).await
     }
 
+    /// One of a test's own, that has its first ticket, started with more flags: limits of AWS to meet
+    /// (`--aws-concurrency 10`, `--aws-in-flight 50`).
+    pub async fn under(flags: &[&str]) -> Self {
+        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
+        hub.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        hub.resume().await;
+        hub.push_ticket().await;
+        hub
+    }
+
     /// One of a test's own, to which WeChat has pushed no ticket: it drops them until its faults are cleared.
     pub async fn without_ticket() -> Self {
         let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;

@@ -1,7 +1,7 @@
 //! The HTTP API: a request becomes the event that API Gateway would send (payload 2.0), and the function's
 //! answer a response.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -14,21 +14,13 @@ use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 use shared::{clock::Clock, random::Random};
 
-use crate::{functions::Code, routes::Routes};
+use crate::{
+    lambda::{Failure, Target, chain::Chain},
+    routes::Routes,
+};
 
 /// API Gateway takes bodies of 10 MB, and Lambda payloads of 6 MB: what fits both.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
-
-/// A function behind a route.
-#[derive(Clone)]
-pub struct Target {
-    /// Logical id, for logs.
-    pub name: String,
-    /// Its code.
-    pub code: Arc<dyn Code>,
-    /// How long it may take.
-    pub timeout: Duration,
-}
 
 /// What the gateway needs.
 pub struct Gateway {
@@ -59,24 +51,17 @@ async fn handle(
     };
     let target = found.target.clone();
     let event = event(&gateway, &parts, &body, peer, &found.key, &found.parameters);
-    // a task of its own: neither a panic nor a caller that hangs up takes anything else down
-    let call = tokio::spawn(async move {
-        let answer = tokio::time::timeout(target.timeout, target.code.call(event)).await;
-        (target.name, answer)
-    });
-    match call.await {
-        Ok((_, Ok(Ok(answer)))) => response(&answer),
-        Ok((name, Ok(Err(error)))) => {
-            tracing::error!(function = name, %error, "{name} failed: {error}");
-            message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
-        }
-        Ok((name, Err(_))) => {
-            tracing::error!(function = name, "{name} timed out");
-            message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-        }
-        Err(error) => {
-            tracing::error!(%error, "a function panicked");
-            message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+    match target.invoke(event, &Chain::default()).await {
+        Ok(answer) => response(&answer),
+        Err(failure) => {
+            let name = &target.name;
+            tracing::error!(function = name, "{name} {failure}");
+            match failure {
+                Failure::Throttled => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+                Failure::TimedOut | Failure::Failed(_) => {
+                    message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+                }
+            }
         }
     }
 }

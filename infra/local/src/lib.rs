@@ -7,9 +7,10 @@
 //! | [`sqs`] | SQS |
 //! | [`wire`] | the network between functions and these two |
 //! | [`routes`], [`gateway`] | API Gateway |
+//! | [`lambda`] | Lambda around a function's code: concurrency, time, chains of invocations |
 //! | [`mapping`] | Lambda's event source mappings |
 //! | [`schedule`] | EventBridge Scheduler |
-//! | [`functions`] | Lambda: which package is behind which function |
+//! | [`functions`] | which package is behind which function |
 //! | [`rights`] | IAM |
 //! | [`options`], [`settings`] | the command line, and the environment that functions see |
 //! | [`system`] | all of it, started and stopped |
@@ -17,6 +18,7 @@
 pub mod database;
 pub mod functions;
 pub mod gateway;
+pub mod lambda;
 pub mod mapping;
 pub mod options;
 pub mod rights;

@@ -1,7 +1,14 @@
 //! Event source mappings: what Lambda does between a queue and a function. Receives batches, calls, deletes
 //! what is done, leaves what failed to its visibility timeout.
+//!
+//! # Source
+//! Lambda developer guide, "Using Lambda with Amazon SQS", "Handling errors for an SQS event source".
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_sqs::{
     Client,
@@ -10,12 +17,18 @@ use aws_sdk_sqs::{
 use serde_json::{Map, Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::gateway::Target;
+use crate::lambda::{Failure, Target, chain::Chain};
 
 /// SQS's own limit for a long poll, seconds.
 const LONG_POLL_SECONDS: i32 = 20;
 /// After a failed receive.
 const PAUSE: Duration = Duration::from_millis(500);
+/// After a throttled invocation; twice as long after each further one of the same batch, up to [`LONGEST_PAUSE`].
+const THROTTLED_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between two tries of a throttled invocation.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Lambda takes events of 6 MB. A batch that would be larger becomes several.
+const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
 /// One mapping.
 pub struct Mapping {
@@ -23,10 +36,14 @@ pub struct Mapping {
     pub sqs: Client,
     /// The queue.
     pub queue_url: String,
+    /// How long the queue hides what was received.
+    pub visibility: Duration,
     /// Messages in one invocation, at most.
     pub batch_size: i32,
     /// Invocations at once, at most.
     pub concurrency: usize,
+    /// `ReportBatchItemFailures`.
+    pub item_failures: bool,
     /// Whom it calls.
     pub target: Target,
 }
@@ -56,9 +73,9 @@ async fn poll(mapping: &Mapping, mut stop: watch::Receiver<bool>) {
         };
         match received {
             Ok(received) => {
-                let messages = received.messages.unwrap_or_default();
-                if !messages.is_empty() {
-                    invoke(mapping, messages).await;
+                let since = Instant::now();
+                for batch in batches(mapping, received.messages.unwrap_or_default()) {
+                    invoke(mapping, batch, since, &mut stop).await;
                 }
             }
             Err(error) => {
@@ -70,26 +87,105 @@ async fn poll(mapping: &Mapping, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn invoke(mapping: &Mapping, messages: Vec<Message>) {
-    let event = json!({"Records": messages.iter().map(|m| record(mapping, m)).collect::<Vec<_>>()});
-    let target = mapping.target.clone();
-    let name = target.name.clone();
-    // a task of its own: a panic fails this batch alone
-    let call =
-        tokio::spawn(async move { tokio::time::timeout(target.timeout, target.code.call(event)).await });
-    let answer = match call.await {
-        Ok(Ok(Ok(answer))) => answer,
-        Ok(Ok(Err(error))) => return tracing::error!(function = name, %error, "{name} failed: {error}"),
-        Ok(Err(_)) => return tracing::error!(function = name, "{name} timed out"),
-        Err(error) => return tracing::error!(function = name, %error, "{name} panicked"),
+/// Messages for one invocation.
+#[derive(Default)]
+struct Batch {
+    messages: Vec<Message>,
+    records: Vec<Value>,
+    bytes: usize,
+    chain: Chain,
+}
+
+/// What was received as events that Lambda takes. A message whose chain of invocations ends here is in none: it comes
+/// again until it was received too often. How much of its batch AWS leaves out with it is not documented.
+fn batches(mapping: &Mapping, messages: Vec<Message>) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    for message in messages {
+        let header = message.attributes().and_then(|a| a.get(&MessageSystemAttributeName::AwsTraceHeader));
+        let chain = header.map(|header| Chain::read(header)).unwrap_or_default();
+        let target = &mapping.target;
+        if target.ends(&chain) {
+            let (function, count) = (&target.name, chain.count(&target.name));
+            tracing::error!(
+                function,
+                "{function} was called {count} times in one chain, which ends here: template.yaml does not say `RecursiveLoop: Allow`"
+            );
+            continue;
+        }
+        let record = record(mapping, &message);
+        let bytes = record.to_string().len();
+        match batches.last_mut().filter(|batch| batch.bytes + bytes <= MAX_EVENT_BYTES) {
+            Some(batch) => batch.add(message, record, bytes, &chain),
+            None => {
+                let mut batch = Batch::default();
+                batch.add(message, record, bytes, &chain);
+                batches.push(batch);
+            }
+        }
+    }
+    batches
+}
+
+impl Batch {
+    fn add(&mut self, message: Message, record: Value, bytes: usize, chain: &Chain) {
+        self.messages.push(message);
+        self.records.push(record);
+        self.bytes += bytes;
+        self.chain = std::mem::take(&mut self.chain).with(chain);
+    }
+}
+
+/// Calls the function for as long as it is throttled and the messages are hidden; then they come again, and have been
+/// received once more.
+async fn invoke(mapping: &Mapping, batch: Batch, since: Instant, stop: &mut watch::Receiver<bool>) {
+    let Batch { messages, records, chain, .. } = batch;
+    let event = json!({"Records": records});
+    let (target, name) = (&mapping.target, &mapping.target.name);
+    let mut pause = THROTTLED_PAUSE;
+    let answer = loop {
+        match target.invoke(event.clone(), &chain).await {
+            Ok(answer) => break answer,
+            Err(Failure::Throttled) if since.elapsed() + pause < mapping.visibility => {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    _ = stop.changed() => return,
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(failure) => return tracing::error!(function = name, "{name} {failure}"),
+        }
     };
-    let failures = answer.get("batchItemFailures").and_then(Value::as_array).into_iter().flatten();
-    let failed: HashSet<&str> = failures.filter_map(|f| f.get("itemIdentifier")?.as_str()).collect();
+    let ids: Vec<&str> = messages.iter().map(|m| m.message_id().unwrap_or_default()).collect();
+    let failed = match mapping.item_failures {
+        true => failures(&answer, &ids),
+        false => Ok(HashSet::new()),
+    };
+    let failed = match failed {
+        Ok(failed) => failed,
+        Err(why) => {
+            return tracing::error!(function = name, "{name} answered {why}: its whole batch comes again");
+        }
+    };
     let done: Vec<_> =
         messages.iter().filter(|m| !failed.contains(m.message_id().unwrap_or_default())).collect();
     if let Err(error) = delete(mapping, &done).await {
         tracing::warn!(function = name, error, "done messages will come again: {error}");
     }
+}
+
+/// Which of the messages `ids` have failed: none where the answer names none. An answer that names one which was not
+/// in the batch, or that cannot be read, fails all of them.
+fn failures<'a>(answer: &'a Value, ids: &[&str]) -> Result<HashSet<&'a str>, String> {
+    let failures = match answer.get("batchItemFailures") {
+        None | Some(Value::Null) => return Ok(HashSet::new()),
+        Some(Value::Array(failures)) => failures,
+        Some(_) => return Err("batchItemFailures that are no list".into()),
+    };
+    let known = |failure: &'a Value| {
+        let id = failure.get("itemIdentifier").and_then(Value::as_str).unwrap_or_default();
+        if ids.contains(&id) { Ok(id) } else { Err(format!("a message that it was not given ({id:?})")) }
+    };
+    failures.iter().map(known).collect()
 }
 
 async fn delete(mapping: &Mapping, done: &[&Message]) -> Result<(), String> {
@@ -126,4 +222,33 @@ fn record(mapping: &Mapping, message: &Message) -> Value {
         "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{}", mapping.queue_url.rsplit('/').next().unwrap_or_default()),
         "awsRegion": "us-east-1",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_which_messages_come_again() {
+        let of = |ids: &[&str]| {
+            let failures: Vec<_> = ids.iter().map(|id| json!({"itemIdentifier": id})).collect();
+            json!({"batchItemFailures": failures})
+        };
+        for (what, answer, failed) in [
+            ("nothing at all", Value::Null, Some(&[][..])),
+            ("an empty object", json!({}), Some(&[])),
+            ("null", json!({"batchItemFailures": null}), Some(&[])),
+            ("an empty list", of(&[]), Some(&[])),
+            ("one of them", of(&["b"]), Some(&["b"])),
+            ("one of them twice", of(&["b", "b"]), Some(&["b"])),
+            ("one that was not in the batch", of(&["b", "x"]), None),
+            ("an empty id", of(&[""]), None),
+            ("an id that is null", json!({"batchItemFailures": [{"itemIdentifier": null}]}), None),
+            ("another name for it", json!({"batchItemFailures": [{"id": "b"}]}), None),
+            ("no list", json!({"batchItemFailures": "b"}), None),
+        ] {
+            let got = failures(&answer, &["a", "b"]).ok();
+            assert_eq!(got, failed.map(|ids| ids.iter().copied().collect()), "{what}");
+        }
+    }
 }

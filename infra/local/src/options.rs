@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 /// A hub for WeChat Official Accounts, all of it on this machine.
 #[derive(Debug, Clone, Parser)]
@@ -23,6 +23,20 @@ pub struct Options {
     /// How logs are written to standard error.
     #[arg(long, value_enum, default_value = "text")]
     pub log: Log,
+    /// What AWS is like; only tests say it.
+    #[command(flatten)]
+    pub aws: Aws,
+}
+
+/// Limits of an AWS account, for tests that want to meet them. None is shown in the help: the program's own are AWS's.
+#[derive(Debug, Clone, Args)]
+pub struct Aws {
+    /// Invocations at once of all functions together. New accounts have about 10.
+    #[arg(long = "aws-concurrency", value_name = "N", default_value = "1000", hide = true)]
+    pub concurrency: usize,
+    /// Messages in flight in one queue.
+    #[arg(long = "aws-in-flight", value_name = "N", default_value = "120000", hide = true)]
+    pub in_flight: usize,
 }
 
 /// Which WeChat.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::gateway::Target;
+use crate::lambda::{Target, chain::Chain};
 
 /// Starts a schedule; it ends when `stop` says so.
 pub fn start(
@@ -31,15 +31,9 @@ pub fn start(
 }
 
 async fn run(target: &Target, now: Timestamp) {
-    let (called, event) = (target.clone(), event(&target.name, now));
-    let call =
-        tokio::spawn(async move { tokio::time::timeout(called.timeout, called.code.call(event)).await });
     let name = &target.name;
-    match call.await {
-        Ok(Ok(Ok(_))) => {}
-        Ok(Ok(Err(error))) => tracing::error!(function = name, %error, "{name} failed: {error}"),
-        Ok(Err(_)) => tracing::error!(function = name, "{name} timed out"),
-        Err(error) => tracing::error!(function = name, %error, "{name} panicked"),
+    if let Err(failure) = target.invoke(event(name, now), &Chain::default()).await {
+        tracing::error!(function = name, "{name} {failure}");
     }
 }
 

@@ -16,7 +16,8 @@ use wechat_simulator::{HttpHub, Simulator};
 use crate::{
     database::{self, Database, DatabaseError},
     functions::{self, Code, Find},
-    gateway::{self, Gateway, Target},
+    gateway::{self, Gateway},
+    lambda::{Target, concurrency::Account},
     mapping::{self, Mapping},
     options::{Options, WeChat},
     rights::guard,
@@ -104,6 +105,7 @@ impl System {
         };
         let sqs = Sqs::open(Some(&options.data), clock.clone(), random.clone())
             .map_err(io(format!("queues in {}", options.data.display())))?;
+        sqs.limit_in_flight(options.aws.in_flight);
         for queue in &template.queues {
             sqs.create_queue(&queue.name, queue.attributes.clone())
                 .map_err(|e| StartError::Other(format!("{}: {e:?}", queue.name)))?;
@@ -212,6 +214,7 @@ fn start_functions(
     tasks: &mut JoinSet<()>,
 ) -> Result<Routes<Target>, StartError> {
     let mut routes = Routes::default();
+    let account = Account::new(options.aws.concurrency, &template.functions).map_err(StartError::Other)?;
     let wire = parts.aws.dynamodb.config().http_client();
     let wire = wire.ok_or_else(|| StartError::Other("clients that lead nowhere".into()))?;
     for spec in &template.functions {
@@ -224,7 +227,13 @@ fn start_functions(
             aws: aws.clone(),
         };
         let code = find(spec, own)?;
-        let target = Target { name: spec.name.clone(), code, timeout: spec.timeout };
+        let target = Target {
+            name: spec.name.clone(),
+            code,
+            timeout: spec.timeout,
+            recursive: spec.recursive,
+            room: account.room(&spec.name),
+        };
         for event in &spec.events {
             match event {
                 EventSpec::Http { method, path } => routes.add(method, path, target.clone()),
@@ -232,15 +241,17 @@ fn start_functions(
                     let every = options.tick.unwrap_or(*every);
                     schedule::start(target.clone(), every, Arc::clone(&parts.clock), stopped, tasks);
                 }
-                EventSpec::Sqs { queue, batch_size, concurrency } => {
+                EventSpec::Sqs { queue, batch_size, concurrency, item_failures } => {
                     let spec = template.queues.iter().find(|q| q.logical_id == *queue);
                     let queue =
                         spec.ok_or_else(|| StartError::Other(format!("no queue {queue} in template.yaml")))?;
                     let mapping = Mapping {
                         sqs: aws.sqs.clone(),
                         queue_url: Sqs::queue_url(&queue.name),
+                        visibility: queue.visibility(),
                         batch_size: *batch_size,
                         concurrency: *concurrency,
+                        item_failures: *item_failures,
                         target: target.clone(),
                     };
                     mapping::start(mapping, stopped, tasks);

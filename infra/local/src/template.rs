@@ -1,6 +1,8 @@
 //! Reads template.yaml: which functions there are, what calls them, and which tables and queues they use. What
 //! it does not say does not run here either.
 
+mod values;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -10,6 +12,7 @@ use serde_yaml_ng::{Mapping, Value};
 use thiserror::Error;
 
 use crate::rights::{Rights, policy};
+use values::Values;
 
 /// The template that the binary was built with.
 pub const TEMPLATE: &str = include_str!("../../../template.yaml");
@@ -34,6 +37,19 @@ pub struct Template {
     pub queues: Vec<QueueSpec>,
     /// Environment variables of any function that name a table or queue: variable → logical id.
     pub variables: BTreeMap<String, String>,
+    /// How much the HTTP API takes, by route key (`POST /wechat/component`).
+    pub throttles: BTreeMap<String, Throttle>,
+    /// The same of each route without limits of its own.
+    pub throttle: Option<Throttle>,
+}
+
+/// How much a route takes before it answers 429.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    /// Requests a second.
+    pub rate: u32,
+    /// Requests at once.
+    pub burst: u32,
 }
 
 /// A function.
@@ -45,6 +61,10 @@ pub struct FunctionSpec {
     pub code_uri: String,
     /// How long an invocation may take.
     pub timeout: Duration,
+    /// `RecursiveLoop: Allow`: chains of invocations through queues are meant, and never ended.
+    pub recursive: bool,
+    /// `ReservedConcurrentExecutions`: invocations at once, which nobody else can take away.
+    pub reserved: Option<usize>,
     /// The environment variables that it gets.
     pub variables: BTreeSet<String>,
     /// What calls it.
@@ -71,6 +91,8 @@ pub enum EventSpec {
         batch_size: i32,
         /// Invocations at once, at most.
         concurrency: usize,
+        /// `ReportBatchItemFailures`: what the function names comes again, and not the whole batch or nothing.
+        item_failures: bool,
     },
     /// A schedule.
     Schedule {
@@ -118,6 +140,15 @@ pub struct QueueSpec {
     pub attributes: BTreeMap<String, String>,
 }
 
+impl QueueSpec {
+    /// How long it hides what was received.
+    #[must_use]
+    pub fn visibility(&self) -> Duration {
+        let seconds = self.attributes.get("VisibilityTimeout").and_then(|text| text.parse().ok());
+        Duration::from_secs(seconds.unwrap_or(30))
+    }
+}
+
 /// Reads a template.
 ///
 /// # Errors
@@ -125,21 +156,24 @@ pub struct QueueSpec {
 pub fn parse(text: &str) -> Result<Template, TemplateError> {
     let root: Value = serde_yaml_ng::from_str(text).map_err(|e| wrong(e.to_string()))?;
     let resources = map(&root, "Resources").ok_or_else(|| wrong("no Resources"))?;
+    let values = Values::of(&root);
     let timeout = root.get("Globals").and_then(|g| g.get("Function")).and_then(|f| f.get("Timeout"));
-    let default_timeout = timeout.and_then(Value::as_u64).unwrap_or(3);
+    let default_timeout = values.number(timeout).unwrap_or(3);
     let globals = root.get("Globals").and_then(|g| map(g, "Function")).cloned().unwrap_or_default();
     let mut template = Template {
         functions: Vec::new(),
         tables: Vec::new(),
         queues: Vec::new(),
         variables: BTreeMap::new(),
+        throttles: BTreeMap::new(),
+        throttle: None,
     };
     for (name, resource) in resources {
         let name = name.as_str().unwrap_or_default();
         let properties = map(resource, "Properties").cloned().unwrap_or_default();
         match text_of(resource, "Type") {
             Some("AWS::Serverless::Function") => {
-                let mut function = function(name, &properties, resources, default_timeout)?;
+                let mut function = function(name, &properties, resources, &values, default_timeout)?;
                 for (variable, value) in variables(&globals).chain(variables(&properties)) {
                     function.variables.insert(variable.to_owned());
                     if let Some(target) = tagged(value, "Ref") {
@@ -150,6 +184,18 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
             }
             Some("AWS::DynamoDB::Table") => template.tables.push(table(name, &properties)?),
             Some("AWS::SQS::Queue") => template.queues.push(queue(name, &properties, resources)),
+            Some("AWS::Serverless::HttpApi") => {
+                template.throttle = properties.get("DefaultRouteSettings").and_then(|s| throttle(s, &values));
+                for (route, settings) in
+                    properties.get("RouteSettings").and_then(Value::as_mapping).into_iter().flatten()
+                {
+                    let route = route.as_str().unwrap_or_default().to_owned();
+                    let limits = throttle(settings, &values).ok_or_else(|| {
+                        wrong(format!("{name}: RouteSettings of {route} hold no ThrottlingRateLimit and ThrottlingBurstLimit"))
+                    })?;
+                    template.throttles.insert(route, limits);
+                }
+            }
             _ => {}
         }
     }
@@ -157,14 +203,20 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
     Ok(template)
 }
 
+fn throttle(settings: &Value, values: &Values) -> Option<Throttle> {
+    let number = |name: &str| u32::try_from(values.number(settings.get(name))?).ok();
+    Some(Throttle { rate: number("ThrottlingRateLimit")?, burst: number("ThrottlingBurstLimit")? })
+}
+
 fn function(
     name: &str,
     properties: &Mapping,
     resources: &Mapping,
+    values: &Values,
     default_timeout: u64,
 ) -> Result<FunctionSpec, TemplateError> {
     let code_uri = properties.get("CodeUri").and_then(Value::as_str);
-    let timeout = properties.get("Timeout").and_then(Value::as_u64).unwrap_or(default_timeout);
+    let timeout = values.number(properties.get("Timeout")).unwrap_or(default_timeout);
     let mut events = Vec::new();
     for (event_name, event) in properties.get("Events").and_then(Value::as_mapping).into_iter().flatten() {
         let event_name = format!("{name}.{}", event_name.as_str().unwrap_or_default());
@@ -182,15 +234,17 @@ fn function(
             Some("SQS") => {
                 let queue = properties.get("Queue").and_then(|q| tagged(q, "GetAtt"));
                 let queue = queue.and_then(|q| q.strip_suffix(".Arn"));
-                let number = |v: Option<&Value>| v.and_then(Value::as_u64);
                 let concurrency =
-                    number(properties.get("ScalingConfig").and_then(|s| s.get("MaximumConcurrency")));
+                    values.number(properties.get("ScalingConfig").and_then(|s| s.get("MaximumConcurrency")));
+                let mut types = sequence(properties, "FunctionResponseTypes");
                 EventSpec::Sqs {
                     queue: queue.ok_or_else(|| wrong(format!("{event_name} names no queue")))?.to_owned(),
-                    batch_size: number(properties.get("BatchSize"))
+                    batch_size: values
+                        .number(properties.get("BatchSize"))
                         .and_then(|n| i32::try_from(n).ok())
                         .unwrap_or(10),
                     concurrency: concurrency.and_then(|n| usize::try_from(n).ok()).unwrap_or(5),
+                    item_failures: types.any(|kind| kind == "ReportBatchItemFailures"),
                 }
             }
             Some("ScheduleV2") => EventSpec::Schedule { every: rate(&need("ScheduleExpression")?)? },
@@ -211,6 +265,10 @@ fn function(
         name: name.to_owned(),
         code_uri,
         timeout: Duration::from_secs(timeout),
+        recursive: values.text(properties.get("RecursiveLoop")) == Some("Allow"),
+        reserved: values
+            .number(properties.get("ReservedConcurrentExecutions"))
+            .and_then(|n| usize::try_from(n).ok()),
         variables: BTreeSet::new(),
         events,
         rights,
@@ -342,6 +400,56 @@ mod tests {
         let send = template.queues.iter().find(|q| q.logical_id == "SendQueue").unwrap();
         assert_eq!(send.name, "SendQueue.fifo");
         assert!(send.attributes["RedrivePolicy"].contains("SendDeadLetters.fifo"));
+    }
+
+    /// A template of one function with these properties.
+    fn with(properties: &str) -> Result<Template, TemplateError> {
+        parse(&format!(
+            r#"
+Parameters: {{ Reserved: {{ Type: Number, Default: 7 }} }}
+Conditions: {{ InChina: !Equals [!Ref "AWS::Partition", aws-cn] }}
+Resources:
+  Api: {{ Type: AWS::Serverless::HttpApi, Properties: {{ {properties} }} }}
+  Jobs: {{ Type: AWS::SQS::Queue }}
+  Role: {{ Type: AWS::IAM::Role, Properties: {{}} }}
+  F:
+    Type: AWS::Serverless::Function
+    Properties: {{ CodeUri: f, Role: !GetAtt Role.Arn, {properties} }}
+"#
+        ))
+    }
+
+    #[test]
+    fn what_a_function_may_do_at_once_and_in_a_chain_is_read() {
+        for (what, properties, recursive, reserved) in [
+            ("nothing said", "", false, None),
+            ("chains are meant", "RecursiveLoop: Allow", true, None),
+            ("the default, said", "RecursiveLoop: Terminate", false, None),
+            (
+                "only where the partition knows it",
+                r#"RecursiveLoop: !If [InChina, !Ref "AWS::NoValue", Allow]"#,
+                true,
+                None,
+            ),
+            ("a number", "ReservedConcurrentExecutions: 3", false, Some(3)),
+            ("a parameter", "ReservedConcurrentExecutions: !Ref Reserved", false, Some(7)),
+            ("none at all", "ReservedConcurrentExecutions: 0", false, Some(0)),
+        ] {
+            let template = with(properties).unwrap();
+            let function = &template.functions[0];
+            assert_eq!((function.recursive, function.reserved), (recursive, reserved), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_apis_limits_are_read() {
+        let settings = "DefaultRouteSettings: { ThrottlingBurstLimit: 20, ThrottlingRateLimit: !Ref Reserved }, \
+            RouteSettings: { 'GET /a': { ThrottlingBurstLimit: 2, ThrottlingRateLimit: 1 } }";
+        let template = with(settings).unwrap();
+        assert_eq!(template.throttle, Some(Throttle { rate: 7, burst: 20 }));
+        assert_eq!(template.throttles["GET /a"], Throttle { rate: 1, burst: 2 });
+        let half = with("RouteSettings: { 'GET /a': { ThrottlingRateLimit: 1 } }").unwrap_err();
+        assert!(half.to_string().contains("GET /a"), "{half}");
     }
 
     #[test]

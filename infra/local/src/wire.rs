@@ -14,6 +14,7 @@ use shared::{aws::AwsClients, config::Resources};
 
 use crate::{
     database::{Database, operations},
+    lambda::chain,
     sqs::{Sqs, protocol},
 };
 
@@ -81,7 +82,10 @@ impl Wire {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let body = request.body().bytes().unwrap_or_default();
         let (status, headers, body) = match target.split_once('.') {
-            Some(("AmazonSQS", _)) => protocol::handle(&self.sqs, target, body).await,
+            Some(("AmazonSQS", _)) => {
+                let trace = request.headers().get(chain::HEADER);
+                protocol::handle_traced(&self.sqs, target, trace, body).await
+            }
             Some((_, operation)) => {
                 let (status, json) = operations::call(&self.database, operation, body).await;
                 let headers = vec![("content-type", operations::CONTENT_TYPE.to_owned())];

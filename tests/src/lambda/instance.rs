@@ -11,6 +11,7 @@ use std::{
 };
 
 use axum::body::Bytes;
+use local::lambda::chain::Chain;
 use tokio::sync::watch;
 
 use super::runtime_api::{Outcome, RuntimeApi};
@@ -88,9 +89,14 @@ impl Instance {
 
     /// One invocation.
     pub async fn invoke(&self, event: impl Into<Bytes>, timeout: Duration) -> Outcome {
+        self.invoke_in(&Chain::default(), event, timeout).await
+    }
+
+    /// One invocation in a chain of them.
+    pub async fn invoke_in(&self, chain: &Chain, event: impl Into<Bytes>, timeout: Duration) -> Outcome {
         tokio::select! {
             biased; // an answer given in time counts, whatever became of the process since
-            outcome = self.api.invoke(event, timeout) => outcome,
+            outcome = self.api.invoke(event, chain.to_string(), timeout) => outcome,
             () = self.end() => Outcome::Died,
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use local::functions::Code;
+use local::{functions::Code, lambda::chain::Chain};
 use serde_json::Value;
 use shared::function::FunctionError;
 
@@ -45,7 +45,8 @@ impl Pool {
             Some(instance) => instance,
             None => Instance::start(launch, true).await,
         };
-        let outcome = instance.invoke(event.to_string(), *timeout).await;
+        let chain = Chain::current().unwrap_or_default();
+        let outcome = instance.invoke_in(&chain, event.to_string(), *timeout).await;
         if matches!(outcome, Outcome::Response(_) | Outcome::Error { .. }) {
             idle.lock().unwrap().push(instance);
         }

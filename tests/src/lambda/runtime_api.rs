@@ -50,6 +50,7 @@ pub enum Outcome {
 struct Invocation {
     id: String,
     event: Bytes,
+    trace: String,
     deadline_ms: i64,
 }
 
@@ -95,13 +96,13 @@ impl RuntimeApi {
     }
 
     /// Hands one event to the runtime when it asks for the next, and waits for what it says.
-    pub async fn invoke(&self, event: impl Into<Bytes>, timeout: Duration) -> Outcome {
+    pub async fn invoke(&self, event: impl Into<Bytes>, trace: String, timeout: Duration) -> Outcome {
         let (sender, receiver) = oneshot::channel();
         let id = shared::ids::fresh("", &SystemClock, &shared::random::Rand::from_system());
         lock(&self.shared.waiting).insert(id.clone(), sender);
         let timeout_ms = i64::try_from(timeout.as_millis()).unwrap();
         let deadline_ms = SystemClock.now().as_millisecond() + timeout_ms;
-        self.invocations.send(Invocation { id, event: event.into(), deadline_ms }).unwrap();
+        self.invocations.send(Invocation { id, event: event.into(), trace, deadline_ms }).unwrap();
         match tokio::time::timeout(timeout, receiver).await {
             Ok(outcome) => outcome.unwrap(),
             Err(_) => Outcome::TimedOut,
@@ -144,10 +145,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
             "lambda-runtime-invoked-function-arn",
             format!("arn:aws:lambda:us-east-1:000000000000:function:{}", shared.function),
         ),
-        (
-            "lambda-runtime-trace-id",
-            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1".to_owned(),
-        ),
+        ("lambda-runtime-trace-id", invocation.trace),
     ];
     (headers, invocation.event).into_response()
 }

@@ -34,6 +34,7 @@ use dynoxide::Database;
 use jiff::Timestamp;
 use local::{
     functions,
+    lambda::chain::Chain,
     routes::Routes,
     settings,
     sqs::Sqs,
@@ -232,6 +233,11 @@ impl World {
     /// Calls a function in an instance of its own: a warm one, or a new one. [`None`] where the process died or
     /// the function failed or took too long.
     pub async fn invoke(&self, name: &str, event: Value) -> Option<(Value, Seen)> {
+        self.invoke_in(&Chain::default(), name, event).await
+    }
+
+    /// The same in a chain of invocations, which Lambda ends unless the template says that it is meant.
+    pub async fn invoke_in(&self, chain: &Chain, name: &str, event: Value) -> Option<(Value, Seen)> {
         self.running.fetch_add(1, Ordering::SeqCst);
         let spec = self.template.functions.iter().find(|f| f.name == name).unwrap();
         let warm = self.warm.lock().unwrap().get_mut(name).and_then(Vec::pop);
@@ -240,7 +246,7 @@ impl World {
         let answer = tokio::select! {
             biased;
             () = instance.wire.death() => None,
-            answer = tokio::time::timeout(spec.timeout, instance.function.call(event)) => answer.ok(),
+            answer = tokio::time::timeout(spec.timeout, chain.enter(name).around(instance.function.call(event))) => answer.ok(),
         };
         let seen = instance.wire.seen();
         if answer.is_some() {

@@ -3,10 +3,14 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use local::{sqs::Sqs, template::EventSpec};
+use local::{
+    lambda::chain::{self, Chain},
+    sqs::Sqs,
+    template::EventSpec,
+};
 use serde_json::{Value, json};
 
-use super::{World, chaos::Fate};
+use super::{World, chaos::Fate, dynamo::word};
 
 /// How long the end may take, in rounds.
 const ROUNDS: u32 = 1_500;
@@ -18,6 +22,7 @@ struct Mapping {
     queue: String,
     batch: u32,
     function: String,
+    recursive: bool,
 }
 
 impl World {
@@ -31,6 +36,7 @@ impl World {
                         queue: spec.name.clone(),
                         batch: u32::try_from(*batch_size).unwrap(),
                         function: function.name.clone(),
+                        recursive: function.recursive,
                     });
                 }
             }
@@ -66,18 +72,25 @@ impl World {
         });
         let answer = self.sqs("ReceiveMessage", request).await;
         let Some(messages) = answer["Messages"].as_array().filter(|m| !m.is_empty()) else { return false };
+        let chains = messages.iter().map(|m| Chain::read(word(&m["Attributes"], "AWSTraceHeader").as_str()));
+        let chain = chains.fold(Chain::default(), |longest, chain| longest.with(&chain));
+        if !mapping.recursive && chain.count(&mapping.function) >= chain::MOST {
+            return true; // received once more, and not handed to the function
+        }
         let event = json!({"Records": messages.iter().map(record).collect::<Vec<_>>()});
         let (fate, fifo) = (chaos.queue(), mapping.queue.ends_with(".fifo"));
         if fate == Fate::Unanswered && !fifo {
             self.replays.lock().unwrap().push((mapping.function.clone(), event.clone()));
         }
         let answer = if fate == Fate::Odd && !fifo {
-            let twice =
-                (self.invoke(&mapping.function, event.clone()), self.invoke(&mapping.function, event));
+            let twice = (
+                self.invoke_in(&chain, &mapping.function, event.clone()),
+                self.invoke_in(&chain, &mapping.function, event),
+            );
             let (first, second) = futures::future::join(twice.0, twice.1).await;
             first.or(second)
         } else {
-            self.invoke(&mapping.function, event).await
+            self.invoke_in(&chain, &mapping.function, event).await
         };
         let Some((answer, _)) = answer else { return true };
         let failures = answer["batchItemFailures"].as_array().cloned().unwrap_or_default();

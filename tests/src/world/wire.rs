@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use futures::future::BoxFuture;
-use local::rights::guard;
+use local::{lambda::chain::Chain, rights::guard};
 use shared::{
     aws::AwsClients,
     wechat::transport::{Method, Request, Response, Transport, TransportError},
@@ -119,7 +119,12 @@ impl Wire {
         }
     }
 
-    async fn aws(&self, target: String, body: Vec<u8>) -> Result<HttpResponse, ConnectorError> {
+    async fn aws(
+        &self,
+        target: String,
+        trace: Option<String>,
+        body: Vec<u8>,
+    ) -> Result<HttpResponse, ConnectorError> {
         self.alive().await;
         if let Err(what) = self.base.usage.check(&self.function, &target, &body) {
             return guard::refusal(&target, &self.function, &what);
@@ -146,7 +151,8 @@ impl Wire {
             let (status, json) = self.base.dynamodb(operation, &body);
             (status, vec![("content-type", "application/x-amz-json-1.0".to_owned())], json.into_bytes())
         } else {
-            local::sqs::protocol::handle(&self.base.sqs, &target, body.as_bytes()).await
+            let trace = trace.as_deref();
+            local::sqs::protocol::handle_traced(&self.base.sqs, &target, trace, body.as_bytes()).await
         };
         match fate {
             Fate::Crash => self.die().await,
@@ -220,6 +226,7 @@ impl HttpConnector for Line {
         let wire = Arc::clone(&self.0);
         let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
         let body = request.body().bytes().unwrap_or_default().to_vec();
-        HttpConnectorFuture::new(async move { wire.aws(target, body).await })
+        let trace = Chain::current().map(|chain| chain.to_string());
+        HttpConnectorFuture::new(async move { wire.aws(target, trace, body).await })
     }
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use shared::aws::AwsClients;
 
 use super::Rights;
+use crate::lambda::chain::{self, Chain};
 
 /// The SDK's clients of one function, which refuse what its rights do not hold.
 #[must_use]
@@ -55,11 +56,18 @@ impl<T: HttpClient + Clone> HttpClient for Guard<T> {
 }
 
 impl HttpConnector for Guard<SharedHttpConnector> {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
         let (function, rights) = &*self.who;
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let target = target.as_str();
         match rights.check(target, request.body().bytes().unwrap_or_default()) {
-            Ok(_) => self.inner.call(request),
+            Ok(_) => {
+                // on Lambda the SDK itself reads the trace from its environment
+                if let Some(chain) = Chain::current().filter(|_| target.starts_with("AmazonSQS.Send")) {
+                    request.headers_mut().insert(chain::HEADER, chain.to_string());
+                }
+                self.inner.call(request)
+            }
             Err(what) => {
                 tracing::error!(function, what, "template.yaml does not allow {function}: {what}");
                 HttpConnectorFuture::ready(refusal(target, function, &what))

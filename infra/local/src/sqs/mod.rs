@@ -5,16 +5,17 @@
 //! |---|---|
 //! | [`state`] | all queues: send, receive, delete, redrive |
 //! | [`queue`] | one queue's messages and the indexes over them |
+//! | [`fair`] | whose messages wait behind others' on a standard queue with groups |
 //! | [`settings`], [`message`], [`receipt`], [`identity`] | attributes, checksums, handles, ids |
 //! | [`fault`] | refusals, under both of their names |
 //! | [`protocol`], [`wire`] | AWS JSON 1.0, without a socket |
 //! | [`journal`], [`replay`] | what outlives the process |
 //! | [`server`] | HTTP |
 //!
-//! Left out, for nothing here uses it: tags, permissions, deleting queues, `ReceiveRequestAttemptId`, the caps
-//! on messages in flight, the 12 hours' cap on all prolongations together, and lists of move tasks, which end
-//! before they are answered.
+//! Left out, for nothing here uses it: tags, permissions, deleting queues, `ReceiveRequestAttemptId`, and lists of
+//! move tasks, which end before they are answered.
 
+pub mod fair;
 pub mod fault;
 pub mod identity;
 pub mod journal;
@@ -90,6 +91,11 @@ impl Sqs {
     {
         let raw: Raw = attributes.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         self.with(|engine| engine.declare(name, raw))
+    }
+
+    /// Lets a queue have fewer messages in flight than on AWS.
+    pub fn limit_in_flight(&self, most: usize) {
+        self.0.room.lock().unwrap_or_else(PoisonError::into_inner).engine.limit_in_flight(most);
     }
 
     /// The URL by which requests name a queue. Only its last part counts.

@@ -23,8 +23,13 @@ pub type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
 /// Does what `target` (`AmazonSQS.SendMessage`) says with the JSON in `body`. Unless the request waits for
 /// messages, the future is ready at once and needs no runtime.
 pub async fn handle(sqs: &Sqs, target: &str, body: &[u8]) -> Answer {
+    handle_traced(sqs, target, None, body).await
+}
+
+/// The same of a request with the header `X-Amzn-Trace-Id`, which what is sent keeps.
+pub async fn handle_traced(sqs: &Sqs, target: &str, trace: Option<&str>, body: &[u8]) -> Answer {
     let kind = ("content-type", "application/x-amz-json-1.0".to_owned());
-    match dispatch(sqs, target, body).await {
+    match dispatch(sqs, target, trace, body).await {
         Ok(value) => (200, vec![kind], value.to_string().into_bytes()),
         Err(fault) => {
             let error = ("x-amzn-query-error", fault.query_error());
@@ -33,7 +38,7 @@ pub async fn handle(sqs: &Sqs, target: &str, body: &[u8]) -> Answer {
     }
 }
 
-async fn dispatch(sqs: &Sqs, target: &str, body: &[u8]) -> Result<Value, Fault> {
+async fn dispatch(sqs: &Sqs, target: &str, trace: Option<&str>, body: &[u8]) -> Result<Value, Fault> {
     match target.strip_prefix("AmazonSQS.").unwrap_or_default() {
         "CreateQueue" => {
             let QueueRequest { queue_name, attributes, .. } = parse(body)?;
@@ -66,9 +71,9 @@ async fn dispatch(sqs: &Sqs, target: &str, body: &[u8]) -> Result<Value, Fault> 
         "SendMessage" => {
             let mut request: SendRequest = parse(body)?;
             let name = queue(request.queue_url.take())?;
-            sqs.with(|engine| engine.send(&name, request.draft())).map(wire::sent)
+            sqs.with(|engine| engine.send(&name, request.draft(trace))).map(wire::sent)
         }
-        "SendMessageBatch" => send_batch(sqs, parse(body)?),
+        "SendMessageBatch" => send_batch(sqs, trace, parse(body)?),
         "ReceiveMessage" => receive(sqs, parse(body)?).await,
         "DeleteMessage" => {
             let mut request: ReceiptRequest = parse(body)?;
@@ -120,7 +125,7 @@ fn get_attributes(sqs: &Sqs, request: QueueRequest) -> Result<Value, Fault> {
     Ok(if all.is_empty() { json!({}) } else { json!({ "Attributes": all }) })
 }
 
-fn send_batch(sqs: &Sqs, request: BatchRequest<SendRequest>) -> Result<Value, Fault> {
+fn send_batch(sqs: &Sqs, trace: Option<&str>, request: BatchRequest<SendRequest>) -> Result<Value, Fault> {
     let bytes = |entry: &SendRequest| {
         let attributes = entry.message_attributes.iter().map(|(name, attribute)| {
             let value = [&attribute.string_value, &attribute.binary_value];
@@ -136,7 +141,7 @@ fn send_batch(sqs: &Sqs, request: BatchRequest<SendRequest>) -> Result<Value, Fa
             format!("Batch requests cannot be longer than {MAX_BYTES} bytes. You have sent {total} bytes.");
         return Err(Fault::new(Code::BatchRequestTooLong, message));
     }
-    batch(sqs, request, |engine, name, entry| engine.send(name, entry.draft()).map(wire::sent))
+    batch(sqs, request, |engine, name, entry| engine.send(name, entry.draft(trace)).map(wire::sent))
 }
 
 async fn receive(sqs: &Sqs, mut request: ReceiveRequest) -> Result<Value, Fault> {

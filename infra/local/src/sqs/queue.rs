@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
+use super::fair::Fairness;
 use super::message::Message;
 use super::settings::Settings;
 
@@ -24,6 +25,8 @@ struct Entry {
     place: Place,
     /// What the newest receipt handle carries; 0 before the first.
     receipt: u64,
+    /// When it was last received.
+    since: i64,
 }
 
 /// What was sent under a deduplication id.
@@ -43,8 +46,10 @@ pub enum Standing {
     Held,
     /// In flight by a newer receipt.
     HeldByOther,
-    /// Not in flight: the visibility timeout has ended.
+    /// Not in flight, and not received again since: the visibility timeout has ended.
     Lapsed,
+    /// Not in flight, and received again since.
+    Outdated,
 }
 
 /// Counts as `GetQueueAttributes` names them.
@@ -80,6 +85,9 @@ pub struct Queue {
     ages: BTreeSet<(i64, u64)>,
     in_flight: usize,
     groups: HashMap<String, Group>,
+    fairness: Fairness,
+    /// The time that came last.
+    now: i64,
     seen: HashMap<String, Seen>,
     seen_order: VecDeque<(i64, String)>,
 }
@@ -106,6 +114,8 @@ impl Queue {
             ages: BTreeSet::new(),
             in_flight: 0,
             groups: HashMap::new(),
+            fairness: Fairness::default(),
+            now,
             seen: HashMap::new(),
             seen_order: VecDeque::new(),
         }
@@ -119,6 +129,8 @@ impl Queue {
 
     /// Lets `now` come: delays and visibility timeouts end, old messages and deduplication ids go.
     pub fn settle(&mut self, now: i64) {
+        self.now = now;
+        self.fairness.settle(now);
         while let Some(&(due, seq)) = self.waiting.first().filter(|(due, _)| *due <= now) {
             self.waiting.remove(&(due, seq));
             self.put(seq, Place::Visible);
@@ -142,7 +154,7 @@ impl Queue {
         if let Some(group) = self.locks(&message) {
             self.groups.entry(group).or_default().order.insert(seq);
         }
-        self.entries.insert(seq, Entry { message, place: Place::Visible, receipt: 0 });
+        self.entries.insert(seq, Entry { message, place: Place::Visible, receipt: 0, since: 0 });
         self.put(seq, Place::Delayed(due));
     }
 
@@ -151,6 +163,9 @@ impl Queue {
         self.put(seq, Place::Visible);
         let message = self.entries.remove(&seq)?.message;
         self.offers.remove(&seq);
+        if let Some(group) = message.group.as_deref().filter(|_| !self.settings.fifo) {
+            self.fairness.hide(group, seq);
+        }
         self.ages.remove(&(message.since, seq));
         if let Some(name) = self.locks(&message) {
             if let Some(group) = self.groups.get_mut(&name) {
@@ -171,13 +186,21 @@ impl Queue {
         self.waiting.clear();
         self.ages.clear();
         self.groups.clear();
+        self.fairness.clear();
         self.in_flight = 0;
     }
 
-    /// What a receive may take next, in order: one message, or the visible start of one free group.
+    /// What a receive may take next, in order: one message, or the visible start of one free group. A FIFO queue looks
+    /// for free groups among its first `reach` messages alone.
     #[must_use]
-    pub fn next(&self, max: usize) -> Vec<u64> {
+    pub fn next(&self, max: usize, reach: usize) -> Vec<u64> {
         let Some(first) = self.offers.first() else { return Vec::new() };
+        if !self.settings.fifo {
+            return vec![self.fairness.first(self.in_flight).unwrap_or(*first)];
+        }
+        if self.entries.len() > reach && self.entries.range(..first).take(reach).count() == reach {
+            return Vec::new();
+        }
         let group = self.entries.get(first).and_then(|entry| self.locks(&entry.message));
         match group.and_then(|name| self.groups.get(&name)) {
             Some(group) => {
@@ -193,6 +216,7 @@ impl Queue {
         self.put(seq, Place::InFlight(until));
         let entry = self.entries.get_mut(&seq)?;
         entry.receipt = receipt;
+        entry.since = now;
         entry.message.received = entry.message.received.saturating_add(1);
         entry.message.first_received.get_or_insert(now);
         Some(&entry.message)
@@ -250,8 +274,16 @@ impl Queue {
                 Standing::Held
             }
             Some(Entry { place: Place::InFlight(_), .. }) => Standing::HeldByOther,
-            Some(_) => Standing::Lapsed,
+            // a restart forgets receipts, and nobody has received it since
+            Some(Entry { receipt: newest, .. }) if *newest == receipt || *newest == 0 => Standing::Lapsed,
+            Some(_) => Standing::Outdated,
         }
+    }
+
+    /// When a message was last received.
+    #[must_use]
+    pub fn received_at(&self, seq: u64) -> Option<i64> {
+        self.entries.get(&seq).map(|entry| entry.since)
     }
 
     /// A message here.
@@ -330,7 +362,8 @@ impl Queue {
     fn put(&mut self, seq: u64, place: Place) {
         let Some(entry) = self.entries.get_mut(&seq) else { return };
         let before = std::mem::replace(&mut entry.place, place);
-        let name = entry.message.group.clone().filter(|_| self.settings.fifo);
+        let name = entry.message.group.clone();
+        let flown = self.now.saturating_sub(entry.since);
         let (was_out, is_out) = (matches!(before, Place::InFlight(_)), matches!(place, Place::InFlight(_)));
         if let Place::Delayed(due) | Place::InFlight(due) = before {
             self.waiting.remove(&(due, seq));
@@ -340,7 +373,19 @@ impl Queue {
         }
         let count = |n: usize| (n + usize::from(is_out)).saturating_sub(usize::from(was_out));
         self.in_flight = count(self.in_flight);
-        match name {
+        if let Some(name) = name.as_deref().filter(|_| !self.settings.fifo) {
+            match (was_out, is_out) {
+                (false, true) => self.fairness.take_off(name),
+                (true, false) => self.fairness.land(name, flown),
+                _ => {}
+            }
+            if place == Place::Visible {
+                self.fairness.show(name, seq);
+            } else {
+                self.fairness.hide(name, seq);
+            }
+        }
+        match name.filter(|_| self.settings.fifo) {
             Some(name) => {
                 if let Some(group) = self.groups.get_mut(&name) {
                     group.in_flight = count(group.in_flight);

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use tokio::net::TcpListener;
 
 use super::{Sqs, protocol};
+use crate::lambda::chain;
 
 /// A batch of 1 MiB may be six times as long when JSON escapes it, and has attributes and ids around.
 const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
@@ -33,7 +34,8 @@ pub async fn serve(
 
 async fn answer(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (status, headers, bytes) = protocol::handle(&sqs, target, &body).await;
+    let trace = headers.get(chain::HEADER).and_then(|value| value.to_str().ok());
+    let (status, headers, bytes) = protocol::handle_traced(&sqs, target, trace, &body).await;
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(name, value);

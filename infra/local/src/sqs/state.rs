@@ -41,13 +41,26 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     log: Option<Vec<u8>>,
+    /// Messages in flight in one queue, at most; as many does a FIFO queue look through for free groups.
+    most_in_flight: usize,
 }
+
+/// "For most standard queues there can be a maximum of approximately 120,000 in flight messages"; of FIFO queues too.
+pub const MOST_IN_FLIGHT: usize = 120_000;
+/// Twelve hours: as long can a message be hidden by one receive, however often that is prolonged.
+const LONGEST_FLIGHT_MS: i64 = 43_200_000;
 
 impl Engine {
     /// No queues yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { queues: BTreeMap::new(), next: 1, clock, random, log: None }
+        let most_in_flight = MOST_IN_FLIGHT;
+        Self { queues: BTreeMap::new(), next: 1, clock, random, log: None, most_in_flight }
+    }
+
+    /// Lets a queue have fewer messages in flight than on AWS.
+    pub fn limit_in_flight(&mut self, most: usize) {
+        self.most_in_flight = most;
     }
 
     /// From now on, changes collect in the log.
@@ -204,11 +217,18 @@ impl Engine {
         Ok(sent)
     }
 
-    /// Hands out up to `max` messages; those received too often go to the dead-letter queue instead.
+    /// Hands out up to `max` messages; those received too often go to the dead-letter queue instead. With as many in
+    /// flight as may be, a standard queue says so, and a FIFO queue gives nothing.
     pub fn receive(&mut self, name: &str, max: usize, hide: Option<i64>) -> Result<Vec<Delivery>, Fault> {
         let now = self.now();
-        let Self { queues, next, random, log, .. } = self;
+        let Self { queues, next, random, log, most_in_flight, .. } = self;
         let queue = find(queues, name, now)?;
+        let room = most_in_flight.saturating_sub(queue.counts().in_flight);
+        if room == 0 && !queue.settings.fifo {
+            let reason = format!("Too many messages in flight: {most_in_flight} of queue {name}.");
+            return Err(Fault::new(Code::OverLimit, reason));
+        }
+        let max = max.min(room);
         let hide =
             hide.map_or_else(|| queue.settings.millis("VisibilityTimeout"), |s| s.saturating_mul(1000));
         let redrive = queue.settings.redrive.clone();
@@ -216,7 +236,7 @@ impl Engine {
         let mut out = Vec::new();
         let mut dead = Vec::new();
         while out.len() < max {
-            let run = queue.next(max - out.len());
+            let run = queue.next(max - out.len(), *most_in_flight);
             if run.is_empty() {
                 break;
             }
@@ -250,16 +270,18 @@ impl Engine {
         Ok(out)
     }
 
-    /// Deletes what a receipt handle stands for. Of a standard queue an older handle does too.
+    /// Deletes what a receipt handle stands for. Of a standard queue an older handle is taken too, and nothing is
+    /// deleted: on AWS the message "might not be deleted".
     pub fn delete(&mut self, name: &str, handle: &str) -> Result<(), Fault> {
         let now = self.now();
         let queue = find(&mut self.queues, name, now)?;
         let receipt = Receipt::parse(handle, name)?;
         match queue.standing(receipt.seq, receipt.stamp) {
             Standing::Gone => return Ok(()),
-            Standing::Lapsed | Standing::HeldByOther if queue.settings.fifo => {
+            Standing::Lapsed | Standing::HeldByOther | Standing::Outdated if queue.settings.fifo => {
                 return Err(Fault::value("ReceiptHandle", handle, "The receipt handle has expired."));
             }
+            Standing::HeldByOther | Standing::Outdated => return Ok(()),
             _ => queue.remove(receipt.seq),
         };
         note(&mut self.log, &Record::Deleted { queue: name.into(), seq: receipt.seq });
@@ -280,11 +302,20 @@ impl Engine {
             ));
         }
         match queue.standing(receipt.seq, receipt.stamp) {
-            Standing::Held => queue.hide(receipt.seq, now.saturating_add(secs.saturating_mul(1000)), now),
+            Standing::Held => {
+                let until = now.saturating_add(secs.saturating_mul(1000));
+                let latest = queue.received_at(receipt.seq).unwrap_or(now).saturating_add(LONGEST_FLIGHT_MS);
+                if until > latest {
+                    let reason =
+                        "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]";
+                    return Err(Fault::value("VisibilityTimeout", secs, reason));
+                }
+                queue.hide(receipt.seq, until, now);
+            }
             Standing::HeldByOther => {
                 return Err(Fault::value("ReceiptHandle", handle, "The receipt handle has expired."));
             }
-            Standing::Lapsed => {
+            Standing::Lapsed | Standing::Outdated => {
                 return Err(Fault::new(Code::MessageNotInflight, "The message is not in flight."));
             }
             Standing::Gone => {

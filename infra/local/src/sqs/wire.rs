@@ -35,13 +35,21 @@ pub struct SendRequest {
 }
 
 impl SendRequest {
-    /// The message in it.
+    /// The message in it. The request's own trace header is kept with it, unless the sender gave one.
     #[must_use]
-    pub fn draft(self) -> Draft {
+    pub fn draft(self, trace: Option<&str>) -> Draft {
+        let mut system = self.message_system_attributes;
+        if let Some(trace) = trace {
+            system.entry("AWSTraceHeader".to_owned()).or_insert_with(|| Attribute {
+                data_type: "String".to_owned(),
+                string_value: Some(trace.to_owned()),
+                binary_value: None,
+            });
+        }
         Draft {
             body: self.message_body.unwrap_or_default(),
             attributes: self.message_attributes,
-            trace: self.message_system_attributes,
+            trace: system,
             delay: self.delay_seconds,
             group: self.message_group_id,
             dedup: self.message_deduplication_id,

@@ -1,0 +1,113 @@
+//! How many invocations may run at once: of the account in all, and of a function that has some for itself.
+//!
+//! # Source
+//! Lambda developer guide, "Understanding Lambda function scaling", "Configuring reserved concurrency", quotas: 1,000 an
+//! account, new accounts have less (10 was seen); at least 100 stay for functions without a reservation, or all where
+//! there are fewer.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::template::FunctionSpec;
+
+/// What must be left for functions without a reservation.
+const UNRESERVED: usize = 100;
+
+/// A function's share. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// A share of its own.
+    #[must_use]
+    pub fn of(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Room for one invocation, until it is dropped; none where all is taken.
+    #[must_use]
+    pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
+    }
+}
+
+/// The shares of an account's functions.
+#[derive(Debug)]
+pub struct Account {
+    rest: Room,
+    reserved: BTreeMap<String, Room>,
+}
+
+impl Account {
+    /// Divides `most` invocations at once.
+    ///
+    /// # Errors
+    /// The reservations leave too little, for which AWS refuses a deployment.
+    pub fn new(most: usize, functions: &[FunctionSpec]) -> Result<Self, String> {
+        let sum: usize = functions.iter().filter_map(|function| function.reserved).sum();
+        let rest = most.checked_sub(sum).filter(|rest| sum == 0 || *rest >= most.min(UNRESERVED));
+        let rest = rest.ok_or_else(|| {
+            let least = most.min(UNRESERVED);
+            format!("template.yaml reserves {sum} invocations at once of an account's {most}, of which {least} must be left")
+        })?;
+        let reserved =
+            functions.iter().filter_map(|f| Some((f.name.clone(), Room::of(f.reserved?)))).collect();
+        Ok(Self { rest: Room::of(rest), reserved })
+    }
+
+    /// A function's share.
+    #[must_use]
+    pub fn room(&self, function: &str) -> Room {
+        self.reserved.get(function).unwrap_or(&self.rest).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn functions(reserved: &[(&str, Option<usize>)]) -> Vec<FunctionSpec> {
+        let spec = |(name, reserved): &(&str, Option<usize>)| FunctionSpec {
+            name: (*name).to_owned(),
+            code_uri: String::new(),
+            timeout: std::time::Duration::from_secs(1),
+            recursive: false,
+            reserved: *reserved,
+            variables: Default::default(),
+            events: Vec::new(),
+            rights: Default::default(),
+        };
+        reserved.iter().map(spec).collect()
+    }
+
+    fn fills(room: &Room) -> usize {
+        std::iter::from_fn(|| room.enter()).fuse().collect::<Vec<_>>().len()
+    }
+
+    #[test]
+    fn what_one_function_reserved_no_other_can_take() {
+        let account =
+            Account::new(1000, &functions(&[("Own", Some(7)), ("None", Some(0)), ("Rest", None)])).unwrap();
+        assert_eq!(fills(&account.room("Rest")), 993);
+        assert_eq!(fills(&account.room("Own")), 7);
+        assert_eq!(fills(&account.room("None")), 0, "a reservation of 0 throttles all");
+        let held = account.room("Own").enter();
+        assert_eq!(fills(&account.room("Own")), 6, "one is running");
+        drop(held);
+        assert_eq!(fills(&account.room("Own")), 7);
+    }
+
+    #[test]
+    fn reservations_must_leave_enough() {
+        for (what, most, reserved, fits) in [
+            ("none at all", 10, None, true),
+            ("of a new account", 10, Some(1), false),
+            ("all but a hundred", 1000, Some(900), true),
+            ("one more", 1000, Some(901), false),
+            ("more than there are", 1000, Some(1001), false),
+        ] {
+            assert_eq!(Account::new(most, &functions(&[("F", reserved)])).is_ok(), fits, "{what}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What Lambda does around a function's code, whoever calls it.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`concurrency`] | how many invocations may run at once |
+//! | [`chain`] | the trace that a chain of invocations carries, and where it ends |
+
+pub mod chain;
+pub mod concurrency;
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::functions::Code;
+use chain::Chain;
+use concurrency::Room;
+
+/// A function that can be called.
+#[derive(Clone)]
+pub struct Target {
+    /// Logical id, for logs.
+    pub name: String,
+    /// Its code.
+    pub code: Arc<dyn Code>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Whether chains of its invocations are meant.
+    pub recursive: bool,
+    /// How many invocations it may have at once.
+    pub room: Room,
+}
+
+/// Why an invocation has no answer.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// It did not begin: as many run as may.
+    #[error("throttled")]
+    Throttled,
+    /// Its time was over. What it had done stays done.
+    #[error("timed out")]
+    TimedOut,
+    /// It failed, or panicked.
+    #[error("failed: {0}")]
+    Failed(String),
+}
+
+impl Target {
+    /// One invocation, in a task of its own: neither a panic nor a caller that hangs up takes anything else down.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn invoke(&self, event: Value, chain: &Chain) -> Result<Value, Failure> {
+        let permit = self.room.enter().ok_or(Failure::Throttled)?;
+        let (code, timeout, chain) = (Arc::clone(&self.code), self.timeout, chain.enter(&self.name));
+        let call = tokio::spawn(async move {
+            let answer = tokio::time::timeout(timeout, chain.around(async { code.call(event).await })).await;
+            drop(permit);
+            answer
+        });
+        match call.await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(error))) => Err(Failure::Failed(error.to_string())),
+            Ok(Err(_)) => Err(Failure::TimedOut),
+            Err(panic) => Err(Failure::Failed(panic.to_string())),
+        }
+    }
+
+    /// Whether Lambda would end a chain before one more invocation of this function.
+    #[must_use]
+    pub fn ends(&self, chain: &Chain) -> bool {
+        !self.recursive && chain.count(&self.name) >= chain::MOST
+    }
+}

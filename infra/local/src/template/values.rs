@@ -1,0 +1,190 @@
+//! What a value of the template is in this deployment: partition `aws`, every parameter at its default. As
+//! CloudFormation reads it, `!If` chooses by a condition and `!Ref AWS::NoValue` is as if nothing stood there.
+
+use std::collections::BTreeMap;
+
+use serde_yaml_ng::{Mapping, Value};
+
+/// How deep conditions and choices may lead to others: CloudFormation's own templates need two or three.
+const DEPTH: u32 = 16;
+
+/// Functions that are understood here.
+const KNOWN: [&str; 8] = ["Ref", "If", "Equals", "Not", "And", "Or", "Condition", "Join"];
+
+/// Parameters and conditions.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    parameters: BTreeMap<String, Value>,
+    conditions: BTreeMap<String, Value>,
+}
+
+impl Values {
+    /// Those of a whole template.
+    pub(super) fn of(root: &Value) -> Self {
+        let pseudo = [
+            ("AWS::Partition", "aws"),
+            ("AWS::Region", "us-east-1"),
+            ("AWS::StackName", "local"),
+            ("AWS::AccountId", "000000000000"),
+            ("AWS::URLSuffix", "amazonaws.com"),
+        ];
+        let mut values = Self::default();
+        for (name, value) in pseudo {
+            values.parameters.insert(name.into(), value.into());
+        }
+        for (name, parameter) in members(root, "Parameters") {
+            if let Some(default) = parameter.get("Default") {
+                values.parameters.insert(name, default.clone());
+            }
+        }
+        values.conditions.extend(members(root, "Conditions"));
+        values
+    }
+
+    /// What `value` is, if it is anything: a text, number or boolean.
+    pub(super) fn of_value<'a>(&'a self, value: &'a Value) -> Option<&'a Value> {
+        self.resolve(value, DEPTH)
+    }
+
+    /// A whole number.
+    pub(super) fn number(&self, value: Option<&Value>) -> Option<u64> {
+        match self.of_value(value?)? {
+            Value::String(text) => text.trim().parse().ok(),
+            number => number.as_u64(),
+        }
+    }
+
+    /// A text.
+    pub(super) fn text<'a>(&'a self, value: Option<&'a Value>) -> Option<&'a str> {
+        self.of_value(value?)?.as_str()
+    }
+
+    fn resolve<'a>(&'a self, value: &'a Value, depth: u32) -> Option<&'a Value> {
+        let depth = depth.checked_sub(1)?;
+        let Some((function, argument)) = call(value) else { return Some(value) };
+        match function {
+            "Ref" => self.parameters.get(argument.as_str()?),
+            "If" => {
+                let [condition, yes, no] = argument.as_sequence()?.as_slice() else { return None };
+                let chosen = if self.holds(condition.as_str()?, depth)? { yes } else { no };
+                self.resolve(chosen, depth)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a named condition holds; none for one that is not understood.
+    fn holds(&self, name: &str, depth: u32) -> Option<bool> {
+        self.truth(self.conditions.get(name)?, depth)
+    }
+
+    fn truth(&self, condition: &Value, depth: u32) -> Option<bool> {
+        let depth = depth.checked_sub(1)?;
+        let (function, argument) = call(condition)?;
+        let mut parts = argument.as_sequence().into_iter().flatten();
+        match function {
+            "Condition" => self.holds(argument.as_str()?, depth),
+            "Equals" => {
+                let [left, right] = argument.as_sequence()?.as_slice() else { return None };
+                Some(self.spelled(left, depth)? == self.spelled(right, depth)?)
+            }
+            "Not" => Some(!self.truth(parts.next()?, depth)?),
+            "And" => parts.try_fold(true, |all, part| Some(self.truth(part, depth)? && all)),
+            "Or" => parts.try_fold(false, |any, part| Some(self.truth(part, depth)? || any)),
+            _ => None,
+        }
+    }
+
+    /// A value as CloudFormation compares it: `1` and `"1"` are equal.
+    fn spelled(&self, value: &Value, depth: u32) -> Option<String> {
+        if let Some(("Join", argument)) = call(value) {
+            let [glue, list] = argument.as_sequence()?.as_slice() else { return None };
+            let list = self.resolve(list, depth)?;
+            return match list {
+                Value::Sequence(parts) => {
+                    let parts: Option<Vec<_>> = parts.iter().map(|part| self.spelled(part, depth)).collect();
+                    Some(parts?.join(glue.as_str()?))
+                }
+                list => self.spelled(list, depth), // a CommaDelimitedList's default is one text
+            };
+        }
+        match self.resolve(value, depth)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(truth.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// The function that a value calls, and its argument: `!If […]`, `{Fn::If: […]}`, `!Ref X`, `{Ref: X}`.
+fn call(value: &Value) -> Option<(&str, &Value)> {
+    match value {
+        Value::Tagged(tagged) => {
+            let name = KNOWN.into_iter().find(|name| tagged.tag == *name);
+            Some((name.unwrap_or("another"), &tagged.value))
+        }
+        Value::Mapping(map) if map.len() == 1 => {
+            let (name, argument) = map.iter().next()?;
+            let name = name.as_str()?;
+            let known = name.strip_prefix("Fn::").or(matches!(name, "Ref" | "Condition").then_some(name))?;
+            Some((known, argument))
+        }
+        _ => None,
+    }
+}
+
+fn members(root: &Value, section: &str) -> Vec<(String, Value)> {
+    let section: Option<&Mapping> = root.get(section).and_then(Value::as_mapping);
+    let pairs = section.into_iter().flatten();
+    pairs.filter_map(|(name, value)| Some((name.as_str()?.to_owned(), value.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_what_cloudformation_would_make_of_it() {
+        let root: Value = serde_yaml_ng::from_str(
+            r#"
+Parameters:
+  Reserved: { Type: Number, Default: 5 }
+  Off: { Type: String, Default: "" }
+  Zones: { Type: CommaDelimitedList, Default: "" }
+  Needed: { Type: String }
+Conditions:
+  China: !Equals [!Ref "AWS::Partition", aws-cn]
+  Elsewhere: !Not [!Condition China]
+  Both: !And [!Condition Elsewhere, !Equals [!Ref Reserved, "5"]]
+  Either: !Or [!Condition China, !Equals [!Ref Off, on]]
+  NoZones: !Equals [!Join ["", !Ref Zones], ""]
+  Long: { "Fn::Equals": [{ Ref: Reserved }, 5] }
+  Asks: !Equals [!Ref Needed, x]
+  Circle: !Condition Circle
+"#,
+        )
+        .unwrap();
+        let values = Values::of(&root);
+        for (what, text, is) in [
+            ("itself", "Allow", Some("Allow")),
+            ("by the partition", "!If [China, !Ref 'AWS::NoValue', Allow]", Some("Allow")),
+            ("the other branch is nothing", "!If [Elsewhere, !Ref 'AWS::NoValue', Allow]", None),
+            ("the long spelling", r#"{ "Fn::If": [Long, a, b] }"#, Some("a")),
+            ("both conditions", "!If [Both, a, b]", Some("a")),
+            ("neither condition", "!If [Either, a, b]", Some("b")),
+            ("an empty list", "!If [NoZones, a, b]", Some("a")),
+            ("a choice in a choice", "!If [China, a, !If [Both, b, c]]", Some("b")),
+            ("a parameter without a default", "!Ref Needed", None),
+            ("a condition on one", "!If [Asks, a, b]", None),
+            ("a condition that nobody wrote", "!If [Nobody, a, b]", None),
+            ("a circle", "!If [Circle, a, b]", None),
+            ("a function that is not for values", "!GetAtt A.Arn", None),
+        ] {
+            let value: Value = serde_yaml_ng::from_str(text).unwrap();
+            assert_eq!(values.text(Some(&value)), is, "{what}");
+        }
+        let value: Value = serde_yaml_ng::from_str("!Ref Reserved").unwrap();
+        assert_eq!(values.number(Some(&value)), Some(5));
+    }
+}
