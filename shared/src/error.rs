@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::wechat::{ApiError, errcode::ErrcodeClass};
+
 /// A failure of the store, a queue or WeChat. Its text never holds a secret.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -16,9 +18,16 @@ pub enum Error {
     /// SQS refused or did not answer.
     #[error("queue: {0}")]
     Queue(String),
-    /// WeChat refused or did not answer.
+    /// WeChat refused or did not answer this very call: what it says is about the call.
     #[error("WeChat: {0}")]
-    WeChat(#[from] crate::wechat::ApiError),
+    WeChat(ApiError),
+    /// The platform's own chain of ticket, secret, address and component token does not hold: nothing is said of
+    /// the account or of the call that was wanted.
+    #[error("the platform's own token: {0}")]
+    Platform(ApiError),
+    /// The account's token could not be had: nothing is said of the call that was wanted.
+    #[error("the account's token: {0}")]
+    Account(ApiError),
     /// No component ticket has arrived yet, so no token can be had.
     #[error("no component_verify_ticket has arrived yet; WeChat pushes one every 10 minutes")]
     NoTicket,
@@ -28,6 +37,19 @@ pub enum Error {
     /// Another worker refreshes this token right now.
     #[error("the token is being refreshed by another worker")]
     RefreshRunning,
+}
+
+/// Whom an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This deployment: a table, a queue, a stored item.
+    Hub,
+    /// The platform's chain of ticket, secret, address and component token. Always again later.
+    Platform,
+    /// The account: its token, or its authorization.
+    Account,
+    /// This very call. Only its errcode decides about the code, the import, the message.
+    Call,
 }
 
 /// What the caller of a job may do next.
@@ -40,6 +62,26 @@ pub enum Retry {
 }
 
 impl Error {
+    /// Whom it is about.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::Store(_) | Self::Item(_) | Self::Queue(_) => Origin::Hub,
+            Self::Platform(_) | Self::NoTicket => Origin::Platform,
+            Self::Account(_) | Self::NotAuthorized(_) | Self::RefreshRunning => Origin::Account,
+            Self::WeChat(_) => Origin::Call,
+        }
+    }
+
+    /// WeChat's errcode, whomever it is about.
+    #[must_use]
+    pub fn errcode(&self) -> Option<i64> {
+        match self {
+            Self::WeChat(error) | Self::Platform(error) | Self::Account(error) => error.errcode(),
+            _ => None,
+        }
+    }
+
     /// Whether and when to try again.
     #[must_use]
     pub fn retry(&self) -> Retry {
@@ -47,9 +89,17 @@ impl Error {
             Self::Store(_) | Self::Queue(_) => Retry::After(Duration::from_secs(2)),
             Self::RefreshRunning => Retry::After(Duration::from_secs(1)),
             Self::NoTicket => Retry::After(Duration::from_secs(60)),
-            Self::WeChat(_) => Retry::After(Duration::from_secs(5)),
+            Self::Platform(_) => Retry::After(Duration::from_secs(30)),
+            Self::WeChat(_) | Self::Account(_) => Retry::After(Duration::from_secs(5)),
             Self::Item(_) | Self::NotAuthorized(_) => Retry::Never,
         }
+    }
+}
+
+impl From<ApiError> for Error {
+    /// An answer that is about the platform is so wherever it is met: addresses are checked on every call.
+    fn from(error: ApiError) -> Self {
+        if error.class() == ErrcodeClass::Platform { Self::Platform(error) } else { Self::WeChat(error) }
     }
 }
 
@@ -69,5 +119,32 @@ where
         SdkError::ResponseError(_) => "unreadable answer".into(),
         SdkError::ConstructionFailure(_) => "request could not be built".into(),
         _ => "unknown failure".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_whom_it_is_about() {
+        let refused = |errcode| ApiError::Refused { errcode, errmsg: "no".into(), rid: None };
+        for (what, error, origin) in [
+            ("a code that was used", refused(61009).into(), Origin::Call),
+            ("a quota of this call", refused(45009).into(), Origin::Call),
+            ("an address that is not listed", refused(40164).into(), Origin::Platform),
+            ("the same, of an account", refused(61004).into(), Origin::Platform),
+            ("a stale ticket", refused(61006).into(), Origin::Platform),
+            ("a secret that was rotated", refused(40125).into(), Origin::Platform),
+            ("no ticket", Error::NoTicket, Origin::Platform),
+            ("a refresh that was refused", Error::Account(refused(45009)), Origin::Account),
+            ("no authorization", Error::NotAuthorized("wx1".into()), Origin::Account),
+            ("no table", Error::Store("down".into()), Origin::Hub),
+        ] {
+            assert_eq!(error.origin(), origin, "{what}");
+            if origin == Origin::Platform {
+                assert!(matches!(error.retry(), Retry::After(_)), "{what} is no reason to give up");
+            }
+        }
     }
 }

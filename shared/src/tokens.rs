@@ -51,7 +51,8 @@ impl Why<'_> {
 /// The component token, refreshed if `why` asks for it.
 ///
 /// # Errors
-/// [`Error::NoTicket`] before the first ticket; [`Error::WeChat`]; [`Error::Store`].
+/// [`Error::NoTicket`] before the first ticket; [`Error::Platform`] for whatever WeChat says of ticket, secret or
+/// address; [`Error::Store`].
 pub async fn component(app: &App, why: Why<'_>) -> Result<Secret, Error> {
     if matches!(why, Why::Use) {
         let lately = app.store.component_lately().await?.token;
@@ -97,9 +98,10 @@ async fn refresh_component(
             errcode = error.errcode(),
             "the component ticket is stale; asking WeChat to push a new one"
         );
-        app.wechat.start_push_ticket(&component.app_id, &component.app_secret).await?;
+        let asked = app.wechat.start_push_ticket(&component.app_id, &component.app_secret).await;
+        asked.map_err(Error::Platform)?;
     }
-    let answer = answer?;
+    let answer = answer.map_err(Error::Platform)?;
     let token = Token { token: answer.token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
     // false: our lease ran out and another's token is the current one; that one is newer at WeChat too
     app.store.keep_component_token(owner, &token).await?.then_some(token.token).ok_or(Error::RefreshRunning)
@@ -108,7 +110,7 @@ async fn refresh_component(
 /// Calls a component API with the component token; one more time with a new one where WeChat refuses it.
 ///
 /// # Errors
-/// As [`component`], and whatever `call` ends with.
+/// As [`component`]; [`Error::WeChat`] where WeChat refuses the call itself.
 pub async fn with_component<T, F>(app: &App, call: impl Fn(Secret) -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, ApiError>>,
@@ -117,16 +119,21 @@ where
     match call(token.clone()).await {
         Err(error) if error.class() == ErrcodeClass::Token => {
             let token = component(app, Why::Refused(&token)).await?;
-            Ok(call(token).await?)
+            call(token).await
         }
-        other => Ok(other?),
+        other => other,
     }
+    .map_err(|error| match error.class() {
+        ErrcodeClass::Token => Error::Platform(error), // the new one too
+        _ => error.into(),
+    })
 }
 
 /// An account's token, refreshed if `why` asks for it.
 ///
 /// # Errors
-/// [`Error::NotAuthorized`] where the account has none any more; [`Error::WeChat`]; [`Error::Store`].
+/// [`Error::NotAuthorized`] where the account has none any more; [`Error::Account`] where WeChat does not give one;
+/// those of [`component`].
 pub async fn authorizer(app: &App, app_id: &str, why: Why<'_>) -> Result<Secret, Error> {
     for step in 0..WAIT_STEPS {
         let gone = || Error::NotAuthorized(app_id.to_owned());
@@ -167,13 +174,15 @@ async fn refresh_authorizer(
     };
     let answer = match ask(credentials.refresh_token.clone()).await {
         Err(Error::WeChat(error)) if error.errcode() == Some(61023) => {
-            let Some(found) = recover_refresh_token(app, app_id, &credentials.refresh_token).await? else {
-                return Err(Error::NotAuthorized(app_id.to_owned()));
-            };
-            ask(found).await?
+            let found = recover_refresh_token(app, app_id, &credentials.refresh_token).await;
+            match found.map_err(|error| of_account(error, app_id))? {
+                Some(found) => ask(found).await,
+                None => return Err(Error::NotAuthorized(app_id.to_owned())),
+            }
         }
-        other => other?,
-    };
+        other => other,
+    }
+    .map_err(|error| of_account(error, app_id))?;
     let token =
         Token { token: answer.access_token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
     let refresh_token = answer.refresh_token.unwrap_or_else(|| credentials.refresh_token.clone());
@@ -183,6 +192,20 @@ async fn refresh_authorizer(
     // false: our lease ran out, or the account was authorized anew: what is stored is newer than ours
     let kept = app.store.keep_authorizer_token(app_id, owner, &token, &refresh_token, due).await?;
     kept.then_some(token.token).ok_or(Error::RefreshRunning)
+}
+
+/// What the refusal of a refresh says to whoever wanted the token. The codes mean that only another authorization
+/// helps: it was withdrawn (61003), the refresh token is not valid (61023, 40030), the owner changed the password
+/// (42007).
+fn of_account(error: Error, app_id: &str) -> Error {
+    match error {
+        Error::WeChat(refused) if matches!(refused.errcode(), Some(61003 | 61023 | 40030 | 42007)) => {
+            tracing::warn!(app_id, %refused, "{app_id} has to be authorized again: {refused}");
+            Error::NotAuthorized(app_id.to_owned())
+        }
+        Error::WeChat(error) => Error::Account(error),
+        other => other,
+    }
 }
 
 /// When a token that was just given is due.
@@ -218,7 +241,7 @@ async fn recover_refresh_token(app: &App, app_id: &str, lost: &Secret) -> Result
 /// Calls an account's API with its token; one more time with a new one where WeChat refuses it.
 ///
 /// # Errors
-/// As [`authorizer`], and whatever `call` ends with.
+/// As [`authorizer`]; [`Error::WeChat`] where WeChat refuses the call itself.
 pub async fn with_authorizer<T, F>(app: &App, app_id: &str, call: impl Fn(Secret) -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, ApiError>>,
@@ -227,10 +250,14 @@ where
     match call(token.clone()).await {
         Err(error) if error.class() == ErrcodeClass::Token => {
             let token = authorizer(app, app_id, Why::Refused(&token)).await?;
-            Ok(call(token).await?)
+            call(token).await
         }
-        other => Ok(other?),
+        other => other,
     }
+    .map_err(|error| match error.class() {
+        ErrcodeClass::Token => Error::Account(error), // the new one too
+        _ => error.into(),
+    })
 }
 
 fn owner(app: &App) -> String {

@@ -65,10 +65,14 @@ pub(crate) fn decide(error: &Error, receives: u32, now: Timestamp) -> Decision {
             }
             ErrcodeClass::Permanent | ErrcodeClass::Caller => Decision::Fail(next_step(refused)),
             ErrcodeClass::Unknown if refused.errcode().is_some() => Decision::Fail(next_step(refused)),
-            ErrcodeClass::Ok | ErrcodeClass::Retry | ErrcodeClass::Token | ErrcodeClass::Unknown => {
-                again(error, receives, now)
-            }
+            ErrcodeClass::Ok
+            | ErrcodeClass::Retry
+            | ErrcodeClass::Token
+            | ErrcodeClass::Platform
+            | ErrcodeClass::Unknown => again(error, receives, now),
         },
+        // of nobody's import: it heals, or the operator mends it
+        Error::Platform(_) | Error::Account(_) => again(error, receives, now),
         Error::NotAuthorized(_) => Decision::Fail(
             "the account is not authorized any more; bind it again, which starts another import".into(),
         ),
@@ -104,9 +108,6 @@ fn next_step(refused: &ApiError) -> String {
         Some(61007) => "permission set 2 (followers) was not granted; authorize the account again with it",
         Some(48001 | 48004 | 50001 | 61016 | 61017) => {
             "this account may not list its followers; WeChat grants that to verified accounts"
-        }
-        Some(40164 | 61004) => {
-            "WeChat does not know this deployment's address; the operator adds it to the platform's IP list"
         }
         Some(50002 | 50007) => {
             "WeChat has restricted the account; its owner finds out why in WeChat's console"
@@ -185,7 +186,8 @@ mod tests {
     #[test]
     fn an_error_decides_what_becomes_of_the_import() {
         let now: Timestamp = "2026-03-01T15:30:00Z".parse().unwrap(); // half an hour before Beijing's midnight
-        let refused = |errcode| Error::WeChat(ApiError::Refused { errcode, errmsg: "no".into(), rid: None });
+        let api = |errcode| ApiError::Refused { errcode, errmsg: "no".into(), rid: None };
+        let refused = |errcode| Error::WeChat(api(errcode));
         let kind = |error: &Error, receives, now| match decide(error, receives, now) {
             Decision::Again(after) => format!("again in {}", after.as_secs()),
             Decision::Later(after) => format!("later in {}", after.as_secs()),
@@ -200,7 +202,10 @@ mod tests {
             ("busy", refused(-1), 1, "again in 5"),
             ("busy, again", refused(-1), 3, "again in 15"),
             ("busy for long", refused(-1), TRIES, "pause of 900"),
-            ("a token that is refused twice", refused(40001), 1, "again in 5"),
+            ("a token that is refused twice", Error::Account(api(40001)), 1, "again in 5"),
+            ("an address that is not listed", Error::Platform(api(40164)), 1, "again in 30"),
+            ("a stale ticket, for long", Error::Platform(api(61006)), TRIES, "pause of 900"),
+            ("the quota of refreshes", Error::Account(api(45009)), 1, "again in 5"),
             ("a store that fails", Error::Store("down".into()), 1, "again in 2"),
             ("no ticket yet", Error::NoTicket, 1, "again in 60"),
             ("an account that withdrew", Error::NotAuthorized("wx1".into()), 1, "fail"),

@@ -93,7 +93,7 @@ pub fn outcome(channel: Channel, error: &ApiError, template: bool) -> Outcome {
         (48001 | 61007, _) => Outcome::Fail(failed("capability_missing", said())),
         (43004 | 43019 | 48002 | 50005, _) => Outcome::Fail(failed("recipient_unreachable", said())),
         (61003, _) => Outcome::Fail(failed("account_not_bound", said())),
-        (_, ErrcodeClass::Retry) => busy(false),
+        (_, ErrcodeClass::Retry | ErrcodeClass::Platform) => busy(false),
         (_, ErrcodeClass::Token) => Outcome::Again {
             why: Wait::Busy(Duration::ZERO),
             may_have_happened: false,
@@ -110,14 +110,10 @@ pub fn outcome(channel: Channel, error: &ApiError, template: bool) -> Outcome {
 
 /// Reads why there is no token to send with: nothing went out.
 pub fn no_token(error: &Error) -> Outcome {
-    let errcode = match error {
-        Error::WeChat(error) => error.errcode(),
-        _ => None,
-    };
-    let failed = |code: &str| MessageError { code: code.into(), errcode, detail: error.to_string() };
+    let failed =
+        |code: &str| MessageError { code: code.into(), errcode: error.errcode(), detail: error.to_string() };
     match error {
         Error::NotAuthorized(_) => Outcome::Fail(failed("account_not_bound")),
-        Error::WeChat(_) if errcode == Some(61003) => Outcome::Fail(failed("account_not_bound")),
         _ => {
             let least = match error.retry() {
                 Retry::After(wait) => wait,
@@ -198,6 +194,7 @@ mod tests {
             ("no template", CustomerService, refused(45015), false, ("fail", "outside_reply_window")),
             ("no template either", CustomerService, refused(45047), false, ("fail", "outside_reply_window")),
             ("busy", CustomerService, refused(-1), true, ("again", "wechat_busy")),
+            ("our address is not listed", CustomerService, refused(61004), true, ("again", "wechat_busy")),
             ("busy with a template", Template, refused(-1), true, ("again", "wechat_busy")),
             ("no connection", CustomerService, unsent.clone(), true, ("again", "wechat_busy")),
             ("no connection for a template", Template, unsent, true, ("again", "wechat_busy")),
@@ -230,10 +227,11 @@ mod tests {
     fn without_a_token_a_message_waits_or_its_account_is_gone() {
         for (what, error, expected) in [
             ("revoked", Error::NotAuthorized("wx1".into()), ("fail", "account_not_bound")),
-            ("unbound", Error::WeChat(refused(61003)), ("fail", "account_not_bound")),
+            ("an address that is not listed", Error::Platform(refused(40164)), ("again", "wechat_busy")),
+            ("a secret that was rotated", Error::Platform(refused(40125)), ("again", "wechat_busy")),
             ("no ticket", Error::NoTicket, ("again", "wechat_busy")),
             ("another refreshes", Error::RefreshRunning, ("again", "wechat_busy")),
-            ("the refresh failed", Error::WeChat(refused(-1)), ("again", "wechat_busy")),
+            ("the refresh failed", Error::Account(refused(-1)), ("again", "wechat_busy")),
             ("no database", Error::Store("down".into()), ("again", "wechat_busy")),
         ] {
             assert_eq!(code(&no_token(&error)), (expected.0, expected.1.to_owned()), "{what}");

@@ -15,6 +15,9 @@ pub enum ErrcodeClass {
     Token,
     /// A quota is used up: again after [`wait_until`].
     Quota(QuotaWait),
+    /// The platform's own ticket, secret or address is not accepted, whoever it acts for: nothing is said of the
+    /// account, the code or the message. It heals by itself (ticket), or the operator mends it; again later.
+    Platform,
     /// This account or resource cannot: tell the tenant, do not repeat.
     Permanent,
     /// The request is wrong: never repeat it as it is.
@@ -46,17 +49,18 @@ const DAY_SECS: i64 = 24 * 3600;
 /// The class of an errcode.
 #[must_use]
 pub fn class(errcode: i64) -> ErrcodeClass {
-    use ErrcodeClass::{Caller, Ok, Permanent, Quota, Retry, Token, Unknown};
+    use ErrcodeClass::{Caller, Ok, Permanent, Platform, Quota, Retry, Token, Unknown};
     use QuotaWait::{NextBeijingMidnight, NextMinute, Other, Window};
     match errcode {
         0 | 45065 | 45081 => Ok,
-        -1 | 61005 | 61450 => Retry,
+        -1 | 61450 => Retry,
+        40091 | 40125 | 40164 | 61004..=61006 => Platform,
         40001 | 40014 | 42001 | 42006 => Token,
         45011 | 45066 => Quota(NextMinute),
         45009 => Quota(NextBeijingMidnight),
         45047 => Quota(Window),
         43100 | 45010 | 45028 | 45040 | 45061 | 45102 | 48006 | 61503 | 89501..=89507 => Quota(Other),
-        40030 | 40066 | 40091 | 40094 | 40099 | 40116 | 40125 | 40127 | 40163 | 40164 | 40243 => Permanent,
+        40030 | 40066 | 40094 | 40099 | 40116 | 40127 | 40163 | 40243 => Permanent,
         42002 | 42003 | 42007 | 43004 | 43005 | 43019 | 43101..=43106 => Permanent,
         45015 | 45026 | 45027 | 45029 | 45031 | 45033 | 45035 | 45060 | 45064 | 45080 | 45087 | 45094 => {
             Permanent
@@ -64,7 +68,7 @@ pub fn class(errcode: i64) -> ErrcodeClass {
         45103 | 45168 | 48001..=48005 | 48008 | 48010..=48015 | 50001 | 50002 | 50004 | 50005 | 50007 => {
             Permanent
         }
-        53404..=53406 | 53503..=53505 | 61003 | 61004 | 61006 | 61007 | 61016 | 61017 | 61023 => Permanent,
+        53404..=53406 | 53503..=53505 | 61003 | 61007 | 61016 | 61017 | 61023 => Permanent,
         61025 | 61028..=61030 | 65413..=65415 | 88000..=88011 | 89000..=89004 | 9_001_001..=9_001_036 => {
             Permanent
         }
@@ -112,7 +116,11 @@ mod tests {
             ("success", 0, Ok),
             ("a message that was accepted before", 45065, Ok),
             ("system busy", -1, Retry),
-            ("a ticket that expired", 61005, Retry),
+            ("a ticket that expired", 61005, Platform),
+            ("a ticket that is not the newest", 61006, Platform),
+            ("a ticket that is none", 40091, Platform),
+            ("the platform's secret, rotated", 40125, Platform),
+            ("an address that the platform has not listed", 61004, Platform),
             ("a token that is not the latest", 40001, Token),
             ("a malformed token", 40014, Token),
             ("an expired token", 42001, Token),
@@ -126,7 +134,7 @@ mod tests {
             ("an account that is unbound", 61003, Permanent),
             ("a permission set that was not granted", 61007, Permanent),
             ("a revoked refresh token", 61023, Permanent),
-            ("an address that is not on the list", 40164, Permanent),
+            ("an address that is not on the list", 40164, Platform),
             ("an openid of another account", 40003, Caller),
             ("an authorization code used before", 61009, Caller),
             ("no staff session", 65413, Permanent),
