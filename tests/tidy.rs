@@ -131,9 +131,17 @@ fn the_template_deploys_to_any_partition_and_holds_no_secret() {
 fn keys_are_spelled_in_one_file() {
     for (path, text) in shipped() {
         if path != "shared/src/store/keys.rs" {
-            for prefix in
-                ["\"FAN#", "\"TENANT#", "\"ACCOUNT#", "\"AUTHORIZER#", "\"MESSAGE#", "\"IMPORT#", "\"WHEEL#"]
-            {
+            for prefix in [
+                "\"FAN#",
+                "\"TENANT#",
+                "\"ACCOUNT#",
+                "\"AUTHORIZER#",
+                "\"MESSAGE#",
+                "\"IMPORT#",
+                "\"WHEEL#",
+                "\"TIMER#",
+                "\"QUOTA#",
+            ] {
                 assert!(!text.contains(prefix), "{path} spells a key: {prefix}");
             }
         }

@@ -8,6 +8,7 @@
 //! | [`wechat`] | the only HTTP to WeChat | tables, queues |
 //! | [`store`] | the only place that spells a table's key | HTTP |
 //! | [`queue`] | job types, SQS | tables |
+//! | [`tokens`], [`imports`], [`timers`], [`quota`] | what several functions do: tokens in use, starting an import, "at time T", what WeChat refuses until when | which function asks |
 //! | [`aws`], [`app`] | the SDK's clients, and all that a handler may reach | what a function does |
 //! | [`function`] | how a Lambda is wired: one trait for HTTP, SQS and schedules | what a function does |
 
@@ -24,9 +25,11 @@ pub mod metrics;
 pub mod model;
 pub mod problem;
 pub mod queue;
+pub mod quota;
 pub mod random;
 pub mod secret;
 pub mod store;
 pub mod telemetry;
+pub mod timers;
 pub mod tokens;
 pub mod wechat;

@@ -13,6 +13,8 @@ use shared::{
         reply_rules::ReplyRules,
         token::Due,
     },
+    queue::jobs::ImportJob,
+    quota::Api,
     secret::Secret,
     store::{
         accounts::AccountRecord,
@@ -23,9 +25,11 @@ use shared::{
         idempotency::Begun,
         imports::{Import, ImportStatus, ListedPage},
         messages::{Channel, Message, MessageError, MessageStatus},
+        quotas::QuotaRefusal,
         tenants::Tenant,
         timeline::{Stored, StoredEvent},
     },
+    timers,
     wechat::user::UserInfo,
 };
 
@@ -40,6 +44,9 @@ const TABLES: [&str; 5] =
     ["PlatformTable", "CredentialsTable", "CustomersTable", "TimelineTable", "WorkTable"];
 /// 2025-01-01, unix seconds.
 const DAY: i64 = 1_735_689_600;
+/// When a timer is due, unix seconds.
+const LATER: i64 = DAY + 7200;
+const REFUSAL: QuotaRefusal = QuotaRefusal { refused_until: DAY + 3600, refused_at: DAY, errcode: 45009 };
 
 /// Empty tables, and the store over them.
 pub async fn empty() -> (Arc<World>, Arc<App>) {
@@ -192,6 +199,11 @@ async fn write(app: &App) {
     let error = MessageError { code: "wechat_error".into(), errcode: Some(40003), detail: "no".into() };
     failed.error = Some(error);
     store.keep_messages(&[(sent, Some(event("Smsg_2"))), (failed, None)]).await.unwrap();
+    let resume =
+        ImportJob::ResumeV1 { import_id: "imp_1".into(), app_id: APP.into(), tenant_id: TENANT.into() };
+    timers::set(app, "imp_1", at(LATER), timers::Job::Import(&resume)).await.unwrap();
+    assert!(store.lease_timers(3, "swp_1").await.unwrap());
+    store.keep_quota_refusal(APP, Api::UserGet.name(), &REFUSAL).await.unwrap();
     store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint").await.unwrap();
     store.end_request(TENANT, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
     store.audit(TENANT, &entry()).await.unwrap();
@@ -274,6 +286,16 @@ async fn read(app: &App) {
 async fn read_newer(app: &App) {
     let audit = app.store.audit_entries(TENANT, AuditFilter::default(), 10, None).await.unwrap().0;
     assert_eq!(audit, [AuditEntry { outcome: SUCCEEDED.into(), ..entry() }]);
+    let store = &app.store;
+    let mut timers = Vec::new();
+    for shard in timers::shards() {
+        assert!(store.due_timers(shard, LATER * 1000 - 1, 10).await.unwrap().timers.is_empty());
+        timers.extend(store.due_timers(shard, LATER * 1000, 10).await.unwrap().timers);
+    }
+    let [timer] = timers.as_slice() else { panic!("{timers:?}") };
+    assert_eq!((timer.timer.queue.as_str(), timer.timer.group.as_str()), ("import", TENANT));
+    assert!(serde_json::from_str::<ImportJob>(&timer.timer.body).is_ok());
+    assert_eq!(store.quota_refusal(APP, Api::UserGet.name()).await.unwrap(), Some(REFUSAL));
 }
 
 /// Everything in the tables, as DynamoDB has it, in the order of tables and keys.
@@ -324,6 +346,9 @@ fn what_a_release_wrote_is_read() {
                 }
             }
             println!("items of {release}");
+            if release != "0.1" {
+                read_newer(&app).await;
+            }
             read(&app).await;
         });
     }

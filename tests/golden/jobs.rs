@@ -18,7 +18,10 @@ fn examples() -> Value {
             AuthorizationJob::AuthorizedV1 { app_id: a(), code: s("queryauthcode@@@1"), pre_auth_code: s("preauthcode@@@1") },
             AuthorizationJob::UnauthorizedV1 { app_id: a(), at: 1_735_689_600 },
         ],
-        "refresh": [RefreshJob::AuthorizersV1 { app_ids: vec![a(), s("wx5a1b2c3d4e5f6072")] }],
+        "refresh": [
+            RefreshJob::AuthorizersV1 { app_ids: vec![a(), s("wx5a1b2c3d4e5f6072")] },
+            RefreshJob::TimersV1 { shards: vec![0, 15] },
+        ],
         "import": [
             import(ImportJob::PageV1 { import_id: i(), app_id: a(), tenant_id: t(), page: 1, cursor: s("o9") }),
             import(ImportJob::ChunkV1 {

@@ -10,6 +10,7 @@ mod found;
 mod ops;
 mod rights;
 mod run;
+mod timers;
 #[path = "../src/world/mod.rs"]
 mod world;
 

@@ -35,9 +35,11 @@ fn item<T: DeserializeOwned>(message: SqsMessage) -> Item<T> {
             .inspect_err(|error| tracing::error!(%error, "a job could not be read: {error}"))
             .ok()
     });
+    // on a standard queue a group is only whose share a job takes
+    let fifo = message.attributes.contains_key("SequenceNumber");
     Item {
         job,
-        group: attribute("MessageGroupId"),
+        group: if fifo { attribute("MessageGroupId") } else { String::new() },
         receive_count: attribute("ApproximateReceiveCount").parse().unwrap_or(1),
         message_id: message.message_id.unwrap_or_default(),
         receipt_handle: message.receipt_handle.unwrap_or_default(),

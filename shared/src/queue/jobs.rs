@@ -34,6 +34,11 @@ pub enum RefreshJob {
         /// At most [`REFRESH_BATCH`].
         app_ids: Vec<String>,
     },
+    /// More timers are due in these shards than the tick hands over by itself.
+    TimersV1 {
+        /// The shards.
+        shards: Vec<u32>,
+    },
 }
 
 /// Accounts in one [`RefreshJob::AuthorizersV1`].
@@ -119,6 +124,21 @@ pub enum ImportJob {
         /// The push's `CreateTime`, unix seconds.
         at: i64,
     },
+}
+
+impl ImportJob {
+    /// Whose share of the queue it takes.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        match self {
+            Self::PageV1 { tenant_id, .. }
+            | Self::ChunkV1 { tenant_id, .. }
+            | Self::ReconcileV1 { tenant_id, .. }
+            | Self::FanOutV1 { tenant_id, .. }
+            | Self::ResumeV1 { tenant_id, .. }
+            | Self::FanV1 { tenant_id, .. } => tenant_id,
+        }
+    }
 }
 
 /// For `message-send`.

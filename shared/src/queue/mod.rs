@@ -3,7 +3,10 @@
 pub mod batch;
 pub mod jobs;
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use serde::Serialize;
@@ -18,6 +21,58 @@ use jobs::{AuthorizationJob, ImportJob, RefreshJob, SendJob};
 pub const BATCH: usize = 10;
 /// SQS delays a message by at most 15 minutes; longer waits are delayed again.
 pub const MAX_DELAY: Duration = Duration::from_mins(15);
+
+/// Where a job goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// `authorization-callback`.
+    Authorization,
+    /// `token-refresh`.
+    Refresh,
+    /// `follower-import`.
+    Import,
+    /// `message-send`: FIFO.
+    Send,
+}
+
+impl Target {
+    /// Every queue.
+    pub const ALL: [Self; 4] = [Self::Authorization, Self::Refresh, Self::Import, Self::Send];
+
+    /// Its name in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Authorization => "authorization",
+            Self::Refresh => "refresh",
+            Self::Import => "import",
+            Self::Send => "send",
+        }
+    }
+
+    /// By its name in the store.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|target| target.name() == name)
+    }
+
+    /// Whether order and single receipt are the queue's to keep. Such a queue delays no single message.
+    #[must_use]
+    pub fn is_fifo(self) -> bool {
+        self == Self::Send
+    }
+}
+
+/// A message as a queue takes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcel<'a> {
+    /// The job as JSON.
+    pub body: &'a str,
+    /// On a FIFO queue what stays in order; on a standard one whose share it takes, empty for nobody's.
+    pub group: &'a str,
+    /// By which a FIFO queue tells, for five minutes, that it came twice.
+    pub once: &'a str,
+}
 
 /// The four queues.
 #[derive(Clone)]
@@ -47,7 +102,7 @@ impl Queues {
     /// # Errors
     /// [`Error::Queue`]: the job may or may not be queued; sending it again is safe.
     pub async fn authorization(&self, job: &AuthorizationJob) -> Result<(), Error> {
-        self.standard(&self.authorization, &[body(job)?], Duration::ZERO).await
+        self.standard(Target::Authorization, std::slice::from_ref(job), |_| "", Duration::ZERO).await
     }
 
     /// To `token-refresh`.
@@ -55,17 +110,16 @@ impl Queues {
     /// # Errors
     /// As [`Queues::authorization`].
     pub async fn refresh(&self, jobs: &[RefreshJob]) -> Result<(), Error> {
-        let bodies = jobs.iter().map(body).collect::<Result<Vec<_>, _>>()?;
-        self.standard(&self.refresh, &bodies, Duration::ZERO).await
+        self.standard(Target::Refresh, jobs, |_| "", Duration::ZERO).await
     }
 
-    /// To `follower-import`, after `delay` (at most [`MAX_DELAY`]).
+    /// To `follower-import`, after `delay` (at most [`MAX_DELAY`]). Each tenant has a share of the queue: SQS takes
+    /// from the quiet ones first.
     ///
     /// # Errors
     /// As [`Queues::authorization`].
     pub async fn import(&self, jobs: &[ImportJob], delay: Duration) -> Result<(), Error> {
-        let bodies = jobs.iter().map(body).collect::<Result<Vec<_>, _>>()?;
-        self.standard(&self.import, &bodies, delay).await
+        self.standard(Target::Import, jobs, ImportJob::tenant, delay).await
     }
 
     /// To `message-send`: in order within `group` (one fan of one account), once within 5 minutes per `once`.
@@ -122,42 +176,123 @@ impl Queues {
             .map_err(|e| Error::Queue(sdk_error(&e)))
     }
 
-    async fn standard(&self, queue: &str, bodies: &[String], delay: Duration) -> Result<(), Error> {
-        let delay = i32::try_from(delay.min(MAX_DELAY).as_secs()).unwrap_or(0);
-        let batches = bodies.chunks(BATCH).map(|chunk| self.send_batch(queue, chunk, delay));
-        futures::future::try_join_all(batches).await.map(drop)
+    /// Puts `parcels` into a queue, those of one group in their order, and answers which of them it has, by their
+    /// place, and what stopped the others.
+    pub async fn hand_over(&self, target: Target, parcels: &[Parcel<'_>]) -> (Vec<usize>, Option<Error>) {
+        let (mut taken, mut stopped) = (Vec::with_capacity(parcels.len()), None);
+        let mut waiting: Vec<(usize, &Parcel<'_>)> = parcels.iter().enumerate().collect();
+        let mut broken: HashSet<&str> = HashSet::new();
+        while !waiting.is_empty() {
+            // of a FIFO group one a batch: the second must not be taken where the first was not
+            let (mut batch, mut rest, mut groups) = (Vec::new(), Vec::new(), HashSet::new());
+            for (place, parcel) in waiting {
+                let ordered = !target.is_fifo() || groups.insert(parcel.group);
+                if ordered && batch.len() < BATCH {
+                    batch.push((place, parcel))
+                } else {
+                    rest.push((place, parcel))
+                }
+            }
+            match self.send_batch(target, &batch, Duration::ZERO).await {
+                Ok(failed) => {
+                    for (place, parcel) in batch {
+                        match failed.get(&place) {
+                            None => taken.push(place),
+                            Some(why) => {
+                                stopped = Some(Error::Queue(why.clone()));
+                                broken.insert(parcel.group);
+                            }
+                        }
+                    }
+                }
+                Err(error) => return (taken, Some(error)),
+            }
+            if target.is_fifo() {
+                rest.retain(|(_, parcel)| !broken.contains(parcel.group));
+            }
+            waiting = rest;
+        }
+        (taken, stopped)
     }
 
-    async fn send_batch(&self, queue: &str, bodies: &[String], delay: i32) -> Result<(), Error> {
-        let entries = bodies
+    /// Puts one message into a standard queue, to be received after `delay` (at most [`MAX_DELAY`]).
+    ///
+    /// # Errors
+    /// [`Error::Queue`]: it may be there; again is safe.
+    pub async fn hand_over_later(
+        &self,
+        target: Target,
+        parcel: &Parcel<'_>,
+        delay: Duration,
+    ) -> Result<(), Error> {
+        all_taken(self.send_batch(target, &[(0, parcel)], delay).await)
+    }
+
+    async fn standard<T: Serialize>(
+        &self,
+        target: Target,
+        jobs: &[T],
+        group: impl Fn(&T) -> &str,
+        delay: Duration,
+    ) -> Result<(), Error> {
+        let bodies = jobs.iter().map(body).collect::<Result<Vec<_>, Error>>()?;
+        let parcel = |(body, job)| Parcel { body, group: group(job), once: "" };
+        let parcels: Vec<_> = bodies.iter().map(String::as_str).zip(jobs).map(parcel).collect();
+        let parcels: Vec<_> = parcels.iter().enumerate().collect();
+        let batches = parcels.chunks(BATCH).map(|chunk| self.send_batch(target, chunk, delay));
+        // all of them, whatever becomes of one: a request that is dropped half-way may have landed or not
+        futures::future::join_all(batches).await.into_iter().try_for_each(all_taken)
+    }
+
+    /// Sends one batch; answers those that were not taken, by their place, and why.
+    async fn send_batch(
+        &self,
+        target: Target,
+        batch: &[(usize, &Parcel<'_>)],
+        delay: Duration,
+    ) -> Result<HashMap<usize, String>, Error> {
+        let delay = i32::try_from(delay.min(MAX_DELAY).as_secs()).unwrap_or(0);
+        let entries = batch
             .iter()
-            .enumerate()
-            .map(|(n, body)| {
+            .map(|(place, parcel)| {
                 SendMessageBatchRequestEntry::builder()
-                    .id(n.to_string())
-                    .message_body(body)
+                    .id(place.to_string())
+                    .message_body(parcel.body)
+                    .set_message_group_id((!parcel.group.is_empty()).then(|| parcel.group.to_owned()))
+                    .set_message_deduplication_id((!parcel.once.is_empty()).then(|| parcel.once.to_owned()))
                     .set_delay_seconds((delay > 0).then_some(delay))
                     .build()
                     .map_err(|e| Error::Queue(e.to_string()))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let answer = self
-            .client
-            .send_message_batch()
-            .queue_url(queue)
-            .set_entries(Some(entries))
-            .send()
-            .await
-            .map_err(|e| Error::Queue(sdk_error(&e)))?;
-        match answer.failed().first() {
-            None => Ok(()),
-            Some(failed) => {
-                Err(Error::Queue(format!("{} of a batch: {}", answer.failed().len(), failed.code())))
-            }
+        let request = self.client.send_message_batch().queue_url(self.url(target)).set_entries(Some(entries));
+        let answer = request.send().await.map_err(|e| Error::Queue(sdk_error(&e)))?;
+        let failed = answer.failed().iter();
+        Ok(failed.filter_map(|entry| Some((entry.id().parse().ok()?, entry.code().to_owned()))).collect())
+    }
+
+    fn url(&self, target: Target) -> &str {
+        match target {
+            Target::Authorization => &self.authorization,
+            Target::Refresh => &self.refresh,
+            Target::Import => &self.import,
+            Target::Send => &self.send,
         }
     }
 }
 
-fn body<T: Serialize>(job: &T) -> Result<String, Error> {
+fn all_taken(sent: Result<HashMap<usize, String>, Error>) -> Result<(), Error> {
+    let failed = sent?;
+    match failed.values().next() {
+        None => Ok(()),
+        Some(code) => Err(Error::Queue(format!("{} of a batch: {code}", failed.len()))),
+    }
+}
+
+/// A job as a queue has it.
+///
+/// # Errors
+/// [`Error::Queue`] for what is no JSON.
+pub fn body<T: Serialize>(job: &T) -> Result<String, Error> {
     serde_json::to_string(job).map_err(|e| Error::Queue(e.to_string()))
 }

@@ -24,6 +24,9 @@
 //! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
 //! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
 //! | work | who did what | `AUDIT#<tenant>#<month>` | entry's id | tenant-api (TTL) |
+//! | work | timer | `TIMER#<00..15>` | `<due in ms, 13 digits>#<id>` | message-send, follower-import, token-refresh |
+//! | work | who sweeps a shard of timers | `TIMER#<00..15>` | `SWEEP` | token-refresh |
+//! | work | what WeChat has refused until when | `QUOTA#<app_id>#<api>` | `QUOTA` | message-send, follower-import (TTL) |
 //! | work | idempotency record | `IDEMPOTENCY#<sha256>` | `IDEMPOTENCY` | tenant-api (TTL) |
 //!
 //! Indexes: `credentials.due` (`due`, `due_at`); `customers.people` (`people`, `customer_id`): every fan and
@@ -63,6 +66,8 @@ impl Key {
 pub const PEOPLE_SHARDS: u32 = 16;
 /// Shards of the accounts whose lifetime is not the usual one.
 pub const DUE_SHARDS: u32 = 4;
+/// Shards of the timers: 16 partitions take 16,000 writes a second.
+pub const TIMER_SHARDS: u32 = 16;
 /// Sort-key prefix of a tenant's accounts.
 pub const TENANT_ACCOUNT: &str = "ACCOUNT#";
 /// Sort key of a page's receipts: prefix.
@@ -168,4 +173,21 @@ pub(super) fn audit(tenant: &str, month: &str, id: &str) -> Key {
 }
 pub(super) fn idempotency(tenant: &str, route: &str, key: &str) -> Key {
     Key::new(format!("IDEMPOTENCY#{}", ids::fingerprint(&[tenant, route, key])), "IDEMPOTENCY")
+}
+/// A timer of `line`, which names the shard, so that one line is swept in order.
+pub(super) fn timer(line: &str, due_ms: i64, id: &str) -> Key {
+    Key::new(timers(ids::shard(line, TIMER_SHARDS)), format!("{:013}#{id}", due_ms.max(0)))
+}
+/// The first and the last key that a timer of `shard` may have which is due at `now_ms`.
+pub(super) fn timers_until(shard: u32, now_ms: i64) -> (Key, Key) {
+    (Key::new(timers(shard), "0"), Key::new(timers(shard), format!("{:013}~", now_ms.max(0))))
+}
+pub(super) fn timer_sweep(shard: u32) -> Key {
+    Key::new(timers(shard), "SWEEP") // behind every digit
+}
+fn timers(shard: u32) -> String {
+    format!("TIMER#{shard:02}")
+}
+pub(super) fn quota(app_id: &str, api: &str) -> Key {
+    Key::new(format!("QUOTA#{app_id}#{api}"), "QUOTA")
 }

@@ -12,9 +12,11 @@ pub mod imports;
 pub mod keys;
 pub mod messages;
 pub mod open_imports;
+pub mod quotas;
 pub mod table;
 pub mod tenants;
 pub mod timeline;
+pub mod timers;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{
-    AttributeValue, BatchStatementRequest, KeysAndAttributes, Put, PutRequest, ReturnValue,
+    AttributeValue, BatchStatementRequest, DeleteRequest, KeysAndAttributes, Put, PutRequest, ReturnValue,
     ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem, Update as TransactUpdate, WriteRequest,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -382,21 +382,41 @@ impl Store {
                     .or_default()
                     .push(WriteRequest::builder().put_request(put).build());
             }
-            let mut rest = Some(request);
-            for _ in 0..BATCH_TRIES {
-                let Some(request) = rest.take().filter(|r| !r.is_empty()) else { break };
-                let answer = self
-                    .db
-                    .batch_write_item()
-                    .set_request_items(Some(request))
-                    .send()
-                    .await
-                    .map_err(|e| Error::Store(sdk_error(&e)))?;
-                rest = answer.unprocessed_items;
-            }
-            if rest.is_some_and(|r| !r.is_empty()) {
-                return Err(Error::Store("items stayed unprocessed".into()));
-            }
+            self.write_batch(request).await?;
+        }
+        Ok(())
+    }
+
+    /// One batch of at most [`BATCH_WRITE`] writes, until all are done.
+    async fn write_batch(&self, request: HashMap<String, Vec<WriteRequest>>) -> Result<(), Error> {
+        let mut rest = Some(request);
+        for _ in 0..BATCH_TRIES {
+            let Some(request) = rest.take().filter(|r| !r.is_empty()) else { break };
+            let answer = self
+                .db
+                .batch_write_item()
+                .set_request_items(Some(request))
+                .send()
+                .await
+                .map_err(|e| Error::Store(sdk_error(&e)))?;
+            rest = answer.unprocessed_items;
+        }
+        if rest.is_some_and(|r| !r.is_empty()) {
+            return Err(Error::Store("items stayed unprocessed".into()));
+        }
+        Ok(())
+    }
+
+    /// Deletes items of one table, without conditions.
+    pub(super) async fn delete_many(&self, table: &str, keys: &[Key]) -> Result<(), Error> {
+        let delete = |key: &Key| {
+            let delete = DeleteRequest::builder().set_key(Some(key.attributes())).build();
+            let delete = delete.map_err(|e| Error::Store(e.to_string()))?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        };
+        for chunk in keys.chunks(BATCH_WRITE) {
+            let writes = chunk.iter().map(delete).collect::<Result<Vec<_>, Error>>()?;
+            self.write_batch(HashMap::from([(table.to_owned(), writes)])).await?;
         }
         Ok(())
     }

@@ -1,0 +1,96 @@
+//! Quota memory: what WeChat has refused until when, for each account and API. Whoever is refused writes it, and
+//! whoever is about to call reads it first, so that a used-up quota costs one call and not one for each job that waits.
+
+use jiff::Timestamp;
+
+use crate::{
+    app::App,
+    error::Error,
+    store::quotas::QuotaRefusal,
+    wechat::{
+        ApiError,
+        errcode::{ErrcodeClass, QuotaWait, wait_until},
+    },
+};
+
+/// An API with a quota of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Api {
+    /// Customer-service messages.
+    CustomSend,
+    /// Template messages.
+    TemplateSend,
+    /// The list of followers.
+    UserGet,
+    /// Followers' details, by the hundred and one by one.
+    UserInfo,
+}
+
+impl Api {
+    /// Its name in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CustomSend => "custom_send",
+            Self::TemplateSend => "template_send",
+            Self::UserGet => "user_get",
+            Self::UserInfo => "user_info",
+        }
+    }
+}
+
+/// What `error` says of a quota at `now`; [`None`] where it says nothing, or where it is one fan's reply window, which
+/// only that fan brings back.
+#[must_use]
+pub fn refusal(error: &ApiError, now: Timestamp) -> Option<QuotaRefusal> {
+    match error.class() {
+        ErrcodeClass::Quota(QuotaWait::Window) => None,
+        ErrcodeClass::Quota(wait) => Some(QuotaRefusal {
+            refused_until: wait_until(wait, now).as_second(),
+            refused_at: now.as_second(),
+            errcode: error.errcode()?,
+        }),
+        _ => None,
+    }
+}
+
+/// Remembers what `error` says of the quota of an account's API, and answers it. Where it cannot be stored the next
+/// call is refused once more, which is all that is lost.
+pub async fn note(app: &App, app_id: &str, api: Api, error: &ApiError) -> Option<QuotaRefusal> {
+    let refusal = refusal(error, app.clock.now())?;
+    if let Err(error) = app.store.keep_quota_refusal(app_id, api.name(), &refusal).await {
+        tracing::warn!(app_id, api = api.name(), %error, "a used-up quota could not be noted: {error}");
+    }
+    Some(refusal)
+}
+
+/// Until when WeChat refuses an account's API; [`None`] where it may be asked.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn refused(app: &App, app_id: &str, api: Api) -> Result<Option<QuotaRefusal>, Error> {
+    let found = app.store.quota_refusal(app_id, api.name()).await?;
+    Ok(found.filter(|refusal| refusal.refused_until > app.clock.unix()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_lasts_until_the_quota_is_back() {
+        let now: Timestamp = "2026-03-01T10:00:30Z".parse().unwrap();
+        for (what, errcode, until) in [
+            ("the day's", 45009, Some("2026-03-01T16:00:00Z")),
+            ("the minute's", 45011, Some("2026-03-01T10:01:00Z")),
+            ("blocked for a while", 45102, Some("2026-03-01T11:00:30Z")),
+            ("one fan's window", 45047, None),
+            ("no quota", 40003, None),
+            ("busy", -1, None),
+        ] {
+            let error = ApiError::Refused { errcode, errmsg: "no".into(), rid: None };
+            let until = until.map(|t| t.parse::<Timestamp>().unwrap().as_second());
+            assert_eq!(refusal(&error, now).map(|r| r.refused_until), until, "{what}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What WeChat has refused until when, for each account and API.
+
+use serde::Deserialize;
+
+use super::{
+    Store, keys,
+    table::{Update, n},
+};
+use crate::error::Error;
+
+/// An account's API that WeChat refuses for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct QuotaRefusal {
+    /// Until when nothing is asked, unix seconds.
+    pub refused_until: i64,
+    /// When WeChat refused, unix seconds.
+    pub refused_at: i64,
+    /// By which errcode.
+    pub errcode: i64,
+}
+
+impl Store {
+    /// Remembers a refusal, unless a newer one is there.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_quota_refusal(
+        &self,
+        app_id: &str,
+        api: &str,
+        refusal: &QuotaRefusal,
+    ) -> Result<(), Error> {
+        let at = n(refusal.refused_at);
+        let update = Update::new()
+            .set("refused_until", n(refusal.refused_until))
+            .set("refused_at", at.clone())
+            .set("errcode", n(refusal.errcode))
+            .set("ttl", n(refusal.refused_until))
+            .when("attribute_not_exists(refused_at) OR refused_at <= :at", &[(":at", at)]);
+        self.update(&self.work, &keys::quota(app_id, api), update).await.map(drop)
+    }
+
+    /// The newest refusal of an account's API that is remembered; it may be past.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn quota_refusal(&self, app_id: &str, api: &str) -> Result<Option<QuotaRefusal>, Error> {
+        self.get(&self.work, &keys::quota(app_id, api)).await
+    }
+}

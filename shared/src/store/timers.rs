@@ -1,0 +1,126 @@
+//! Jobs for a later time, in [`keys::TIMER_SHARDS`] shards, each in the order of when they are due.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, keys,
+    keys::Key,
+    table::{Attributes, Query, Update, item, n, read, s},
+};
+use crate::error::Error;
+
+/// How long a sweeper has a shard, seconds: longer than the function's timeout, after which it is gone.
+pub const SWEEP_SECONDS: i64 = 35;
+
+/// A timer as stored: the message that its queue gets, word for word, so that whoever sweeps need not understand it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredTimer {
+    /// The queue's name, as [`crate::queue::Target`] has it.
+    pub queue: String,
+    /// The job as JSON.
+    pub body: String,
+    /// Whose, for a fair share; on a FIFO queue the group in which it stays in order.
+    pub group: String,
+    /// By which a FIFO queue tells that it came twice.
+    pub once: String,
+}
+
+/// A timer that is due.
+#[derive(Debug, Clone)]
+pub struct DueTimer {
+    /// Where it lies.
+    key: Key,
+    /// What is to be done.
+    pub timer: StoredTimer,
+}
+
+/// A page of them.
+#[derive(Debug, Default)]
+pub struct DuePage {
+    /// In the order of when they are due.
+    pub timers: Vec<DueTimer>,
+    /// There are more.
+    pub more: bool,
+}
+
+impl Store {
+    /// Puts a timer for the unix millisecond `due`. The same again is the same timer. Timers of one `line` that are
+    /// due at the same time go in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: it may be there; again is safe.
+    pub async fn put_timer(&self, line: &str, due: i64, id: &str, timer: &StoredTimer) -> Result<(), Error> {
+        self.put(&self.work, item(&keys::timer(line, due, id), timer, None)?).await
+    }
+
+    /// The timers of a shard that are due at the unix millisecond `now`, at most `limit`. A read that is eventually
+    /// consistent, so one that was put this second may be found a minute later.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn due_timers(&self, shard: u32, now: i64, limit: i32) -> Result<DuePage, Error> {
+        let (from, to) = keys::timers_until(shard, now);
+        let page = self
+            .query(Query {
+                table: &self.work,
+                index: None,
+                consistent: false,
+                condition: "pk = :pk AND sk BETWEEN :from AND :to",
+                names: &[],
+                values: &[(":pk", s(&from.pk)), (":from", s(&from.sk)), (":to", s(&to.sk))],
+                descending: false,
+                limit,
+                start: None,
+            })
+            .await?;
+        let more = page.next.is_some();
+        let timers = page.items.into_iter().filter_map(due).collect();
+        Ok(DuePage { timers, more })
+    }
+
+    /// Deletes timers whose jobs are in their queues.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: some may still be there, and come again.
+    pub async fn delete_timers<'a>(&self, done: impl IntoIterator<Item = &'a DueTimer>) -> Result<(), Error> {
+        let keys: Vec<Key> = done.into_iter().map(|due| due.key.clone()).collect();
+        self.delete_many(&self.work, &keys).await
+    }
+
+    /// Takes a shard to sweep it, unless somebody has it. Two at once would do no harm but hand jobs over twice.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn lease_timers(&self, shard: u32, owner: &str) -> Result<bool, Error> {
+        let now = self.clock.unix();
+        let update =
+            Update::new().set("lease_until", n(now + SWEEP_SECONDS)).set("lease_owner", s(owner)).when(
+                "attribute_not_exists(lease_until) OR lease_until <= :now OR lease_owner = :me",
+                &[(":now", n(now)), (":me", s(owner))],
+            );
+        Ok(self.update(&self.work, &keys::timer_sweep(shard), update).await?.done())
+    }
+
+    /// Gives a shard back.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: then it is free when the lease ends.
+    pub async fn release_timers(&self, shard: u32, owner: &str) -> Result<(), Error> {
+        let update = Update::new().remove("lease_until").when("lease_owner = :me", &[(":me", s(owner))]);
+        self.update(&self.work, &keys::timer_sweep(shard), update).await.map(drop)
+    }
+}
+
+/// One that cannot be read stays where it is: a later release wrote it, and it is nobody else's.
+fn due(found: Attributes) -> Option<DueTimer> {
+    let word = |name: &str| found.get(name).and_then(|v: &AttributeValue| v.as_s().ok()).cloned();
+    let key = Key { pk: word("pk")?, sk: word("sk")? };
+    match read(found) {
+        Ok(timer) => Some(DueTimer { key, timer }),
+        Err(error) => {
+            tracing::error!(%error, "a timer cannot be read: {error}");
+            None
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Timers come when they are due, whatever happens to the tick that hands them over.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use shared::{
+    queue::jobs::{ImportJob, SendJob},
+    timers::{self, Job},
+};
+
+use crate::{
+    on_paused_time,
+    world::{World, chaos::Fate},
+};
+
+const HOUR: i64 = 3600;
+
+async fn world() -> std::sync::Arc<World> {
+    let world = World::new(1);
+    world.create_tables().await;
+    world.has_ticked();
+    world
+}
+
+fn at(unix: i64) -> Timestamp {
+    Timestamp::from_second(unix).unwrap()
+}
+
+fn resume(import: &str) -> ImportJob {
+    ImportJob::ResumeV1 { import_id: import.into(), app_id: "wx1".into(), tenant_id: "ten_1".into() }
+}
+
+fn message(id: &str) -> SendJob {
+    SendJob::MessageV1 {
+        message_id: id.into(),
+        tenant_id: "ten_1".into(),
+        app_id: "wx1".into(),
+        to: "o1".into(),
+        content: None,
+        template: None,
+        created_at: 0,
+    }
+}
+
+async fn seconds(seconds: i64) {
+    tokio::time::sleep(std::time::Duration::from_secs(seconds.unsigned_abs())).await;
+}
+
+/// Takes everything that can be received from a queue, in its order.
+async fn received(world: &World, queue: &str) -> Vec<Value> {
+    let mut all = Vec::new();
+    loop {
+        let url = local::sqs::Sqs::queue_url(queue);
+        let call = async |action: &str, body: Value| -> Value {
+            let (sqs, target) = (&world.base.sqs, format!("AmazonSQS.{action}"));
+            let (_, _, answer) =
+                local::sqs::protocol::handle(sqs, &target, body.to_string().as_bytes()).await;
+            serde_json::from_slice(&answer).unwrap()
+        };
+        let got =
+            call("ReceiveMessage", json!({"QueueUrl": url, "WaitTimeSeconds": 0, "MaxNumberOfMessages": 10}))
+                .await;
+        let Some(messages) = got["Messages"].as_array().filter(|m| !m.is_empty()).cloned() else {
+            return all;
+        };
+        for message in messages {
+            let done = json!({"QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"]});
+            call("DeleteMessage", done).await;
+            all.push(serde_json::from_str(message["Body"].as_str().unwrap()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_timer_is_handed_over_at_its_minute_however_often_the_tick_dies() {
+    for (what, strikes, once) in [
+        ("nothing goes wrong", &[][..], true),
+        ("the hand-over is lost", &[("resume_v1", Fate::Lost)], true),
+        ("its answer is lost", &[("resume_v1", Fate::Unanswered)], false),
+        ("the tick dies at it", &[("resume_v1", Fate::Crash)], false),
+        ("the deletion is lost", &[("DeleteRequest", Fate::Lost)], false),
+        ("its answer is lost too", &[("DeleteRequest", Fate::Unanswered)], true),
+        ("the tick dies at it too", &[("DeleteRequest", Fate::Crash)], false),
+        ("nobody gets the shard", &[("lease_owner", Fate::Lost)], true),
+        ("the tick dies with the shard", &[("lease_owner", Fate::Crash)], true),
+    ] {
+        on_paused_time(async {
+            let world = world().await;
+            let due = at(world.now() + HOUR);
+            for _ in 0..2 {
+                timers::set(&world.app(), "imp_1", due, Job::Import(&resume("imp_1"))).await.unwrap();
+            }
+            seconds(HOUR - 60).await;
+            world.tick().await;
+            assert!(received(&world, "ImportQueue").await.is_empty(), "{what}: too early");
+            seconds(61).await;
+            for (text, fate) in strikes {
+                world.base.chaos.strike(text, *fate);
+            }
+            let mut came = Vec::new();
+            for _ in 0..3 {
+                world.tick().await;
+                came.extend(received(&world, "ImportQueue").await);
+                seconds(60).await;
+            }
+            assert!(!came.is_empty(), "{what}: it never comes");
+            assert!(came.iter().all(|job| job["import_id"] == "imp_1"), "{what}: {came:?}");
+            assert!(if once { came.len() == 1 } else { came.len() <= 2 }, "{what}: {came:?}");
+        });
+    }
+}
+
+#[test]
+fn two_ticks_at_once_and_a_late_one_hand_over_everything_in_order() {
+    on_paused_time(async {
+        let world = world().await;
+        let (app, due) = (world.app(), at(world.now() + HOUR));
+        // one fan's messages, more than a page of them, set in any order
+        for n in (0..250).rev() {
+            let id = format!("msg_{n:03}");
+            timers::set(&app, &id, due, Job::Send(&message(&id), "wx1#o1")).await.unwrap();
+        }
+        seconds(5 * HOUR).await; // no tick for four hours
+        futures::join!(world.tick(), world.tick());
+        world.tick().await;
+        let sweeps = received(&world, "RefreshQueue").await;
+        assert!(
+            sweeps.iter().any(|job| job["type"] == "timers_v1"),
+            "nobody is to sweep the rest: {sweeps:?}"
+        );
+        world.tick().await;
+        let came: Vec<_> = received(&world, "SendQueue.fifo").await;
+        let came: Vec<_> = came.iter().map(|job| job["message_id"].as_str().unwrap()).collect();
+        let all: Vec<_> = (0..250).map(|n| format!("msg_{n:03}")).collect();
+        assert_eq!(came, all);
+    });
+}
+
+#[test]
+fn a_short_wait_of_a_standard_queue_is_its_own_to_the_second() {
+    on_paused_time(async {
+        let world = world().await;
+        timers::set(&world.app(), "imp_1", at(world.now() + 900), Job::Import(&resume("imp_1")))
+            .await
+            .unwrap();
+        seconds(899).await;
+        assert!(received(&world, "ImportQueue").await.is_empty());
+        seconds(2).await;
+        assert_eq!(received(&world, "ImportQueue").await.len(), 1, "it takes no tick");
+    });
+}
