@@ -34,9 +34,10 @@ fn keys_open_what_they_are_for() {
         }
         stranger.post("/v1/tenants", &json!({"name": "x"})).await.expect_problem(401, "unauthorized");
         tenant.api.post("/v1/tenants", &json!({"name": "x"})).await.expect_problem(403, "forbidden");
-        for path in ["/healthz", "/openapi.json", "/docs"] {
+        for path in ["/healthz", "/openapi.json", "/docs", "/favicon.ico"] {
             assert_eq!(stranger.get(path).await.status, 200, "{path} is for everybody");
         }
+        assert_eq!(stranger.get("/").await.status, 307, "the bare address leads to the description");
     });
 }
 

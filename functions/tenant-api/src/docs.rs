@@ -1,4 +1,4 @@
-//! What describes the API: `/openapi.json`, `/docs`, `/healthz`.
+//! What describes the API: `/openapi.json`, `/docs`, `/healthz`; and what browsers ask for.
 
 mod schema;
 mod view;
@@ -8,7 +8,10 @@ pub mod vocabulary;
 use std::sync::OnceLock;
 
 use askama::Template;
-use axum::{Json, response::Html};
+use axum::{
+    Json,
+    response::{Html, Redirect},
+};
 use http::header;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -50,4 +53,15 @@ pub async fn docs_page() -> Html<String> {
         view::Docs::of(&document).render().unwrap_or_default()
     });
     Html(page.clone())
+}
+
+/// Who opens the bare address finds the description.
+pub async fn home() -> Redirect {
+    Redirect::temporary("/docs")
+}
+
+/// What browsers ask for by themselves: a ring of the pages' green, 16 and 32 pixels wide.
+pub async fn favicon() -> ([(header::HeaderName, &'static str); 2], &'static [u8]) {
+    let headers = [(header::CONTENT_TYPE, "image/x-icon"), (header::CACHE_CONTROL, "public, max-age=86400")];
+    (headers, include_bytes!("../assets/favicon.ico"))
 }

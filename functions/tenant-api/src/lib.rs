@@ -83,6 +83,11 @@ fn public() -> [Route; 3] {
     ]
 }
 
+/// For people and their browsers: no part of the API.
+fn browsers() -> [Route; 2] {
+    [("/", get(docs::home)), ("/favicon.ico", get(docs::favicon))]
+}
+
 fn routed(routes: impl IntoIterator<Item = Route>) -> Router<Arc<App>> {
     routes.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
 }
@@ -94,6 +99,7 @@ fn router(app: Arc<App>) -> Router {
     admin
         .merge(tenant)
         .merge(routed(public()))
+        .merge(routed(browsers()))
         .fallback(async || Problem::not_found("route"))
         .method_not_allowed_fallback(async |method: Method| {
             Problem::new(
