@@ -79,7 +79,12 @@ impl App {
     pub fn new(config: Config, parts: Parts) -> Result<Arc<Self>, ConfigError> {
         Ok(Arc::new(Self {
             envelope: Envelope::new(&config.component)?,
-            store: Store::new(parts.aws.dynamodb, &config, Arc::clone(&parts.clock)),
+            store: Store::new(
+                parts.aws.dynamodb,
+                &config,
+                Arc::clone(&parts.clock),
+                Arc::clone(&parts.random),
+            ),
             queues: Queues::new(parts.aws.sqs, &config.resources),
             wechat: wechat::Client::new(parts.transport, config.wechat_api_url.clone()),
             metrics: Metrics::new(config.resources.stack.clone()),

@@ -24,7 +24,7 @@ use shared::{
         fans::{Details, FanId, Touch},
         idempotency::Begun,
         imports::{Import, ImportStatus, ListedPage},
-        messages::{Channel, Message, MessageError, MessageStatus},
+        messages::{Channel, Ended, Message, MessageError, MessageStatus},
         quotas::QuotaRefusal,
         tenants::Tenant,
         timeline::{Stored, StoredEvent},
@@ -108,6 +108,7 @@ fn message(id: &str) -> Message {
         created_at: DAY * 1000,
         sent_at: None,
         claimed_at: None,
+        claimed_by: None,
         first_claimed_at: None,
     }
 }
@@ -190,15 +191,24 @@ async fn write(app: &App) {
     store.pause_import(APP, "imp_1", DAY + 600, "quota").await.unwrap();
 
     store.create_message(&message("msg_1")).await.unwrap();
-    let mut sent = message("msg_2");
+    let (mut sent, owner) = (message("msg_2"), store.owner());
+    store.create_message(&sent).await.unwrap();
+    store.create_message(&message("msg_3")).await.unwrap();
+    let claims = [("msg_2", Some(Channel::Template)), ("msg_3", None)];
+    store.claim_messages(owner, DAY, &claims, &[]).await.unwrap();
     (sent.status, sent.channel) = (MessageStatus::Sent, Some(Channel::Template));
-    (sent.wechat_msg_id, sent.sent_at, sent.claimed_at) =
-        (Some("200163836".into()), Some(DAY * 1000), Some(DAY));
+    (sent.wechat_msg_id, sent.sent_at) = (Some("200163836".into()), Some(DAY * 1000));
     let mut failed = message("msg_3");
     failed.status = MessageStatus::Failed;
     let error = MessageError { code: "wechat_error".into(), errcode: Some(40003), detail: "no".into() };
     failed.error = Some(error);
-    store.keep_messages(&[(sent, Some(event("Smsg_2"))), (failed, None)]).await.unwrap();
+    let ended = [
+        Ended { owner, message: sent, event: Some(event("Smsg_2")) },
+        Ended { owner, message: failed, event: None },
+    ];
+    for noted in store.keep_messages(&ended).await.unwrap() {
+        assert!(noted.unwrap());
+    }
     let resume =
         ImportJob::ResumeV1 { import_id: "imp_1".into(), app_id: APP.into(), tenant_id: TENANT.into() };
     timers::set(app, "imp_1", at(LATER), timers::Job::Import(&resume)).await.unwrap();
@@ -309,12 +319,16 @@ fn dump(db: &Database) -> Value {
     TABLES.iter().map(|table| ((*table).to_owned(), of(table))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// With members in the order of their names.
+/// With members in the order of their names, and without whoever wrote what, who are random.
 fn ordered(value: &Value) -> Value {
+    const WHO: [&str; 3] = ["authorized_by", "claimed_by", "written_by"];
     match value {
         Value::Object(members) => {
-            let members: BTreeMap<_, _> =
-                members.iter().map(|(name, v)| (name.clone(), ordered(v))).collect();
+            let shown = |(name, value): (&String, &Value)| match WHO.contains(&name.as_str()) {
+                true if value["S"] != "" => (name.clone(), json!({"S": "0123456789abcdef"})),
+                _ => (name.clone(), ordered(value)),
+            };
+            let members: BTreeMap<_, _> = members.iter().map(shown).collect();
             members.into_iter().collect::<serde_json::Map<_, _>>().into()
         }
         Value::Array(values) => values.iter().map(ordered).collect(),

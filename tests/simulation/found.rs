@@ -29,6 +29,7 @@ fn a_binding_that_died_before_the_first_job_begins_the_import_when_it_comes_agai
         run.world.base.chaos.strike("page_v1", Fate::Lost);
         run.world.bind(&run.keys[0], &run.apps[0], false, true).await;
         run.world.quiet().await;
+        assert!(run.world.base.chaos.has_struck(), "no first job was queued");
         check::imports(&run);
         check::fans_are_the_followers(&run, 0);
     });

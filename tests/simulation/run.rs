@@ -170,9 +170,11 @@ impl Run {
             }
             Op::Trouble(level) => {
                 let n = 12 * level;
-                let rates = Rates { aws: n, crash: n / 2, wechat: n, push: 5 * n, queue: 4 * n };
+                let rates =
+                    Rates { aws: n, again: 2 * n, crash: n / 2, wechat: n, push: 5 * n, queue: 4 * n };
                 self.worst = Rates {
                     aws: self.worst.aws.max(rates.aws),
+                    again: self.worst.again.max(rates.again),
                     crash: self.worst.crash.max(rates.crash),
                     wechat: self.worst.wechat.max(rates.wechat),
                     push: self.worst.push.max(rates.push),

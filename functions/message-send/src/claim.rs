@@ -8,9 +8,10 @@ use shared::{
     error::Error,
     model::window::WindowKind,
     store::{
-        claims::{Reclaim, WindowUse},
+        claims::{Claim, Reclaim, WindowUse},
         fans::FanId,
         messages::{Channel, Message, MessageStatus},
+        owner::Owner,
     },
 };
 
@@ -31,8 +32,8 @@ const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
 /// A message that is ours.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
-    /// Names the claim.
-    pub claimed_at: i64,
+    /// Who has it.
+    pub owner: Owner,
     /// How it goes out.
     pub way: Way,
     /// An earlier try may have reached the fan.
@@ -74,12 +75,12 @@ impl Way {
 }
 
 /// What the round's one request did for a message.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Claimed {
-    /// Names the claim.
-    pub at: i64,
-    /// It is ours.
-    pub ours: bool,
+    /// Whose it is, where it is ours.
+    pub owner: Owner,
+    /// What became of the claim.
+    pub claim: Claim,
     /// A send of the window is taken.
     pub used: bool,
 }
@@ -100,19 +101,19 @@ pub async fn first(app: &App, planned: &[(&Work, &Ground, Plan)]) -> Result<Vec<
             _ => None,
         })
         .collect();
-    let at = app.clock.unix();
-    let (ours, used) = match app.store.claim_messages(at, &claims, &uses).await {
-        Ok(held) => held,
+    let owner = app.store.owner();
+    let (claims, used) = match app.store.claim_messages(owner, app.clock.unix(), &claims, &uses).await {
+        Ok(answers) => answers,
         Err(error) => {
             // Some may be ours all the same, and nothing was sent.
-            join_all(planned.iter().map(|(work, ..)| give_back(app, work, at, false))).await;
+            join_all(planned.iter().map(|(work, ..)| give_back(app, work, owner, false))).await;
             return Err(error);
         }
     };
     let mut used = used.into_iter();
-    let claimed = planned.iter().zip(ours).map(|((.., plan), ours)| {
+    let claimed = planned.iter().zip(claims).map(|((.., plan), claim)| {
         let used = matches!(plan, Plan::CustomerService(Some(_))) && used.next().unwrap_or_default();
-        Claimed { at, ours, used }
+        Claimed { owner, claim, used }
     });
     Ok(claimed.collect())
 }
@@ -129,25 +130,34 @@ pub enum Again {
 }
 
 /// Takes a message that somebody took before, as far as the rule for crashes allows. `counted`: a send of the
-/// window is taken for it.
-pub async fn again(app: &App, work: &Work, ground: &Ground, counted: bool) -> Result<Again, Error> {
-    let message = match app.store.message(&work.tenant_id, &work.id).await? {
+/// window is taken for it. `seen`: the message as it is, where that is known.
+pub async fn again(
+    app: &App,
+    work: &Work,
+    ground: &Ground,
+    counted: bool,
+    seen: Option<Message>,
+) -> Result<Again, Error> {
+    let seen = match seen.filter(|message| message.tenant_id == work.tenant_id) {
+        Some(message) => Some(message),
+        None => app.store.message(&work.tenant_id, &work.id).await?,
+    };
+    let message = match seen {
         Some(message) => message,
         None => create(app, work).await?,
     };
     let now = app.clock.unix();
-    let (after, way, may_have_happened) = match found(&message, now) {
+    let (way, may_have_happened) = match found(&message, now) {
         Found::Ended => return Ok(Again::Ended),
         Found::Busy(wait) => return Ok(Again::Later(wait)),
-        Found::Free { after, counted: before } => {
-            (after, Way::from(ground.plan(work, counted || before, now)), false)
-        }
-        Found::Resend { after } => (after, Way::Send(Channel::Template), true),
-        Found::Unknown { after } => (after, Way::Unknown, true),
+        Found::Free { counted: before } => (Way::from(ground.plan(work, counted || before, now)), false),
+        Found::Resend => (Way::Send(Channel::Template), true),
+        Found::Unknown => (Way::Unknown, true),
     };
-    let claim = Reclaim { id: &work.id, at: now, channel: way.channel(), after, may_have_happened };
+    let owner = app.store.owner();
+    let claim = Reclaim { message: &message, owner, at: now, channel: way.channel(), may_have_happened };
     if app.store.reclaim_message(&claim).await? {
-        Ok(Again::Ours(Held { claimed_at: now, way, may_have_happened }))
+        Ok(Again::Ours(Held { owner, way, may_have_happened }))
     } else {
         Ok(Again::Later(Duration::from_secs(1)))
     }
@@ -171,9 +181,12 @@ async fn create(app: &App, work: &Work) -> Result<Message, Error> {
         created_at: work.created_at,
         sent_at: None,
         claimed_at: None,
+        claimed_by: None,
         first_claimed_at: None,
     };
-    Ok(app.store.create_message(&message).await?.unwrap_or(message))
+    // as it is stored: a claim names what it found
+    let fresh = Message { claimed_by: Some(String::new()), ..message.clone() };
+    Ok(app.store.create_message(&message).await?.unwrap_or(fresh))
 }
 
 /// Takes a send of the window; decides anew where it changed meanwhile.
@@ -181,13 +194,13 @@ pub async fn window(
     app: &App,
     work: &Work,
     ground: &Ground,
-    claimed_at: i64,
+    owner: Owner,
     mut known: Option<WindowKind>,
 ) -> Result<Way, Error> {
     let mut windows = ground.windows(&work.to);
     for _ in 0..RACES {
         if let Some(kind) = known.take()
-            && app.store.use_window(&WindowUse { fan: work.fan(), kind, windows }).await?
+            && app.store.use_window(app.store.owner(), &WindowUse { fan: work.fan(), kind, windows }).await?
         {
             return Ok(Way::Send(Channel::CustomerService));
         }
@@ -196,7 +209,7 @@ pub async fn window(
         match decide(ground.standing, work.carries(), &windows, false, app.clock.unix()) {
             Plan::CustomerService(kind) => known = kind,
             Plan::Template => {
-                return to_template(app, work, claimed_at).await.map(|()| Way::Send(Channel::Template));
+                return to_template(app, work, owner).await.map(|()| Way::Send(Channel::Template));
             }
             Plan::Fail(why) => return Ok(Way::Refuse(why)),
         }
@@ -205,8 +218,8 @@ pub async fn window(
 }
 
 /// Notes that a message of ours goes out as a template, before it does: the rule for crashes reads it.
-pub async fn to_template(app: &App, work: &Work, claimed_at: i64) -> Result<(), Error> {
-    if app.store.switch_channel(&work.id, claimed_at, Channel::Template).await? {
+pub async fn to_template(app: &App, work: &Work, owner: Owner) -> Result<(), Error> {
+    if app.store.switch_channel(&work.id, owner, Channel::Template).await? {
         Ok(())
     } else {
         Err(Error::Store("the message was taken by another worker".into()))
@@ -215,9 +228,9 @@ pub async fn to_template(app: &App, work: &Work, claimed_at: i64) -> Result<(), 
 
 /// Gives a message back, to be taken again; answers how often that happened by now. Where the database does not
 /// answer it stays taken, and the rule for crashes decides.
-pub async fn give_back(app: &App, work: &Work, claimed_at: i64, may_have_happened: bool) -> Option<u32> {
+pub async fn give_back(app: &App, work: &Work, owner: Owner, may_have_happened: bool) -> Option<u32> {
     for attempt in 1..=GIVE_BACK_TRIES {
-        match app.store.requeue_message(&work.id, claimed_at, may_have_happened).await {
+        match app.store.requeue_message(&work.id, owner, may_have_happened).await {
             Ok(tries) => return tries,
             Err(error) if attempt == GIVE_BACK_TRIES => {
                 tracing::error!(message_id = work.id, %error, "a message could not be given back: {error}");

@@ -24,21 +24,13 @@ pub enum Found {
     Busy(Duration),
     /// Nothing went out: decide anew.
     Free {
-        /// The claim of a worker that is gone.
-        after: Option<i64>,
         /// A send of the window was taken for it.
         counted: bool,
     },
     /// It may have gone out as a template message: again, under the same id.
-    Resend {
-        /// The claim of a worker that is gone.
-        after: Option<i64>,
-    },
+    Resend,
     /// It may have gone out, and another try might reach the fan twice.
-    Unknown {
-        /// The claim of a worker that is gone.
-        after: Option<i64>,
-    },
+    Unknown,
 }
 
 /// Reads what was found.
@@ -54,16 +46,16 @@ pub fn found(message: &Message, now: i64) -> Found {
     let sending = message.status == MessageStatus::Sending;
     let resend = message.first_claimed_at.is_some_and(|at| now - at < RESEND_SECONDS);
     match message.channel {
-        Some(Channel::CustomerService) if sending => Found::Unknown { after },
+        Some(Channel::CustomerService) if sending => Found::Unknown,
         // Given back with this time still there: an earlier try may have reached the fan.
         Some(Channel::Template) if sending || message.first_claimed_at.is_some() => {
             if resend {
-                Found::Resend { after }
+                Found::Resend
             } else {
-                Found::Unknown { after }
+                Found::Unknown
             }
         }
-        channel => Found::Free { after, counted: channel == Some(Channel::CustomerService) },
+        channel => Found::Free { counted: channel == Some(Channel::CustomerService) },
     }
 }
 
@@ -91,51 +83,23 @@ mod tests {
                 Some(NOW - 34),
                 Found::Busy(Duration::from_secs(1)),
             ),
-            (
-                "a crash with a customer-service message",
-                Sending,
-                service,
-                old,
-                old,
-                Found::Unknown { after: old },
-            ),
-            ("a crash with a template message", Sending, template, old, old, Found::Resend { after: old }),
+            ("a crash with a customer-service message", Sending, service, old, old, Found::Unknown),
+            ("a crash with a template message", Sending, template, old, old, Found::Resend),
             (
                 "the same, 9 minutes after the first try",
                 Sending,
                 template,
                 old,
                 Some(NOW - 540),
-                Found::Unknown { after: old },
+                Found::Unknown,
             ),
-            (
-                "the same, a second earlier",
-                Sending,
-                template,
-                old,
-                Some(NOW - 539),
-                Found::Resend { after: old },
-            ),
-            (
-                "a crash before anything would go out",
-                Sending,
-                None,
-                old,
-                old,
-                Found::Free { after: old, counted: false },
-            ),
-            ("never taken", Queued, None, None, None, Found::Free { after: None, counted: false }),
-            ("given back", Queued, service, old, None, Found::Free { after: None, counted: true }),
-            (
-                "a template given back",
-                Queued,
-                template,
-                old,
-                None,
-                Found::Free { after: None, counted: false },
-            ),
-            ("a template without an answer", Queued, template, old, old, Found::Resend { after: None }),
-            ("the same, long ago", Queued, template, old, Some(NOW - 3600), Found::Unknown { after: None }),
+            ("the same, a second earlier", Sending, template, old, Some(NOW - 539), Found::Resend),
+            ("a crash before anything would go out", Sending, None, old, old, Found::Free { counted: false }),
+            ("never taken", Queued, None, None, None, Found::Free { counted: false }),
+            ("given back", Queued, service, old, None, Found::Free { counted: true }),
+            ("a template given back", Queued, template, old, None, Found::Free { counted: false }),
+            ("a template without an answer", Queued, template, old, old, Found::Resend),
+            ("the same, long ago", Queued, template, old, Some(NOW - 3600), Found::Unknown),
         ] {
             let message = Message {
                 id: "msg_1".into(),
@@ -151,6 +115,7 @@ mod tests {
                 created_at: 0,
                 sent_at: None,
                 claimed_at: claimed,
+                claimed_by: None,
                 first_claimed_at: first,
             };
             assert_eq!(found(&message, NOW), expected, "{what}");

@@ -10,7 +10,8 @@ use shared::{
     metrics::Metric,
     secret::Secret,
     store::{
-        messages::{Channel, Message, MessageError, MessageStatus},
+        claims::Claim,
+        messages::{Channel, Ended, Message, MessageError, MessageStatus},
         timeline::StoredEvent,
     },
     tokens::{self, Why},
@@ -61,7 +62,7 @@ impl Work {
         Carries { content: self.content.is_some(), template: self.template.is_some() }
     }
 
-    fn message(&self, held: &Held, channel: Option<Channel>, status: MessageStatus) -> Message {
+    fn message(&self, channel: Option<Channel>, status: MessageStatus) -> Message {
         Message {
             id: self.id.clone(),
             tenant_id: self.tenant_id.clone(),
@@ -75,7 +76,8 @@ impl Work {
             error: None,
             created_at: self.created_at,
             sent_at: None,
-            claimed_at: Some(held.claimed_at),
+            claimed_at: None,
+            claimed_by: None,
             first_claimed_at: None,
         }
     }
@@ -97,10 +99,10 @@ impl Work {
             reply: None,
             sends: None,
         };
-        let mut message = self.message(held, Some(channel), MessageStatus::Sent);
+        let mut message = self.message(Some(channel), MessageStatus::Sent);
         message.wechat_msg_id = wechat_msg_id.filter(|id| !id.is_empty());
         message.sent_at = Some(now.as_millisecond());
-        End::Keep(Box::new((message, Some(event))))
+        End::Keep(Box::new(Ended { owner: held.owner, message, event: Some(event) }))
     }
 
     fn failed(&self, app: &App, held: &Held, channel: Option<Channel>, error: MessageError) -> End {
@@ -113,9 +115,9 @@ impl Work {
             "a message failed: {}",
             error.code
         );
-        let mut message = self.message(held, channel, MessageStatus::Failed);
+        let mut message = self.message(channel, MessageStatus::Failed);
         message.error = Some(error);
-        End::Keep(Box::new((message, None)))
+        End::Keep(Box::new(Ended { owner: held.owner, message, event: None }))
     }
 }
 
@@ -125,7 +127,7 @@ pub enum End {
     /// Nothing is left to be done.
     Done,
     /// To be recorded.
-    Keep(Box<(Message, Option<StoredEvent>)>),
+    Keep(Box<Ended>),
     /// Not done: its job comes again.
     Later(Duration),
 }
@@ -163,21 +165,26 @@ pub async fn round(app: &App, works: &[Work]) -> Vec<Option<Duration>> {
             }
         }
     }
-    let claims = claim::first(app, &fresh).await;
+    let mut claims = claim::first(app, &fresh).await.map(|all| all.into_iter().map(Some).collect::<Vec<_>>());
     if let Err(error) = &claims {
         tracing::warn!(%error, "messages could not be taken: {error}");
     }
     let each = works.iter().zip(places).map(|(work, place)| {
-        let (fresh, claims) = (&fresh, &claims);
-        async move {
-            let (ground, first) = match place {
-                Ok(found) => found,
-                Err(wait) => return End::Later(wait),
+        // the claim of each, where the round made one
+        let claimed = place.map(|(ground, first)| {
+            let claimed = match (first, &mut claims) {
+                (None, _) => Ok(None),
+                (Some(n), Ok(all)) => {
+                    Ok(all.get_mut(n).and_then(Option::take).zip(fresh.get(n).map(|f| f.2)))
+                }
+                (Some(_), Err(error)) => Err(later(error, work.receives)),
             };
-            let claimed = match (first, claims) {
-                (None, _) => None,
-                (Some(n), Ok(claims)) => claims.get(n).copied().zip(fresh.get(n).map(|f| f.2)),
-                (Some(_), Err(error)) => return End::Later(later(error, work.receives)),
+            (ground, claimed)
+        });
+        async move {
+            let (ground, claimed) = match claimed {
+                Ok((ground, Ok(claimed))) => (ground, claimed),
+                Ok((_, Err(wait))) | Err(wait) => return End::Later(wait),
             };
             one(app, work, ground, claimed).await.unwrap_or_else(|error| {
                 tracing::warn!(message_id = work.id, %error, "a message has to wait: {error}");
@@ -208,24 +215,35 @@ async fn one(
     ground: &Ground,
     claimed: Option<(Claimed, Plan)>,
 ) -> Result<End, Error> {
-    let mut held = match claimed {
-        Some((Claimed { at, ours: true, used }, plan)) => {
+    let is_first = claimed.is_some();
+    let (used, seen) = match claimed {
+        Some((Claimed { owner, claim: Claim::Ours, used }, plan)) => {
             let way = if used { Way::Send(Channel::CustomerService) } else { Way::from(plan) };
             // A window whose use was refused is decided anew below.
-            Held { claimed_at: at, way, may_have_happened: false }
+            (used, Ok(Held { owner, way, may_have_happened: false }))
         }
-        other => match claim::again(app, work, ground, other.is_some_and(|(c, _)| c.used)).await? {
+        Some((Claimed { owner, claim: Claim::Undone(error), .. }, _)) => {
+            // It may be ours all the same, and nothing was sent.
+            claim::give_back(app, work, owner, false).await;
+            return Err(error);
+        }
+        Some((Claimed { claim: Claim::Taken(seen), used, .. }, _)) => (used, Err(seen.map(|seen| *seen))),
+        None => (false, Err(None)),
+    };
+    let mut held = match seen {
+        Ok(held) => held,
+        Err(seen) => match claim::again(app, work, ground, used, seen).await? {
             Again::Ended => return Ok(End::Done),
             Again::Later(wait) => return Ok(End::Later(wait)),
             Again::Ours(held) => held,
         },
     };
     if let Way::Window(kind) = held.way {
-        let known = claimed.is_none().then_some(kind);
-        match claim::window(app, work, ground, held.claimed_at, known).await {
+        let known = (!is_first).then_some(kind);
+        match claim::window(app, work, ground, held.owner, known).await {
             Ok(way) => held.way = way,
             Err(error) => {
-                claim::give_back(app, work, held.claimed_at, false).await;
+                claim::give_back(app, work, held.owner, false).await;
                 return Err(error);
             }
         }
@@ -263,8 +281,8 @@ async fn deliver(
         match what {
             // Once at most: a template is asked for no window.
             Outcome::UseTemplate => {
-                if let Err(error) = claim::to_template(app, work, held.claimed_at).await {
-                    claim::give_back(app, work, held.claimed_at, false).await;
+                if let Err(error) = claim::to_template(app, work, held.owner).await {
+                    claim::give_back(app, work, held.owner, false).await;
                     return Err(error);
                 }
                 channel = Channel::Template;
@@ -272,7 +290,7 @@ async fn deliver(
             Outcome::Fail(error) => return Ok(work.failed(app, held, Some(channel), error)),
             Outcome::Again { why, may_have_happened, error } => {
                 let maybe = may_have_happened || held.may_have_happened;
-                let Some(tries) = claim::give_back(app, work, held.claimed_at, maybe).await else {
+                let Some(tries) = claim::give_back(app, work, held.owner, maybe).await else {
                     return Ok(End::Later(backoff(work.receives)));
                 };
                 let now = app.clock.now();
@@ -353,22 +371,38 @@ async fn record(app: &App, ends: Vec<End>) -> Vec<Option<Duration>> {
             }
         })
         .collect();
-    if done.is_empty() {
-        return waits.into_iter().map(|(_, wait)| wait).collect();
-    }
-    let mut kept = false;
+    let mut noted: Vec<Option<bool>> = vec![None; done.len()];
     for attempt in 1..=KEEP_TRIES {
+        if done.is_empty() {
+            break;
+        }
         match app.store.keep_messages(&done).await {
-            Ok(()) => {
-                kept = true;
-                break;
+            Ok(answers) => {
+                let mut open = Vec::new();
+                let places = noted.iter_mut().filter(|noted| noted.is_none());
+                for ((place, ended), answer) in places.zip(done).zip(answers) {
+                    match answer {
+                        Ok(ours) => *place = Some(ours),
+                        Err(error) => {
+                            tracing::error!(%error, attempt, "an outcome could not be stored: {error}");
+                            open.push(ended);
+                        }
+                    }
+                }
+                done = open;
             }
             Err(error) => {
                 tracing::error!(%error, attempt, "the outcome of messages could not be stored: {error}");
-                tokio::time::sleep(KEEP_PAUSE).await;
             }
         }
+        if !done.is_empty() && attempt < KEEP_TRIES {
+            tokio::time::sleep(KEEP_PAUSE).await;
+        }
     }
-    let again = |(kept_here, wait)| if kept_here && !kept { Some(backoff(1)) } else { wait };
+    let mut noted = noted.into_iter();
+    let again = |(keeps, wait)| match keeps {
+        true if noted.next().flatten() != Some(true) => Some(backoff(1)),
+        _ => wait,
+    };
     waits.into_iter().map(again).collect()
 }

@@ -124,8 +124,7 @@ async fn after_a_crash_nobody_is_reached_twice() {
         w.accept("msg_refused", "o3", true, false).await,
     ];
     let claims = [("msg_service", service), ("msg_template", template), ("msg_refused", None)];
-    let (ours, _) = w.app.store.claim_messages(w.clock.unix(), &claims, &[]).await.unwrap();
-    assert_eq!(ours, [true, true, true]);
+    assert_eq!(w.claim(&claims).await, 3);
     let all: Vec<_> = jobs.iter().collect();
     assert_eq!(w.deliver(&all, 2).await, [0, 1, 2], "somebody may be at it");
     w.clock.advance(35);
@@ -137,8 +136,7 @@ async fn after_a_crash_nobody_is_reached_twice() {
     assert_eq!(w.wechat.bodies(TEMPLATE)[0]["client_msg_id"], "msg_template");
 
     let late = w.accept("msg_late", "o4", false, true).await;
-    let (ours, _) = w.app.store.claim_messages(w.clock.unix(), &[("msg_late", template)], &[]).await.unwrap();
-    assert_eq!(ours, [true]);
+    assert_eq!(w.claim(&[("msg_late", template)]).await, 1);
     w.clock.advance(540);
     assert_eq!(w.deliver(&[&late], 2).await, [0usize; 0]);
     assert_eq!(w.code("msg_late").await, "outcome_unknown");

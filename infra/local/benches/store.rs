@@ -55,7 +55,11 @@ impl Bench {
         let aws = Wire::new(&database, &sqs).clients(&config.resources);
         runtime.block_on(database::create_tables(&aws.dynamodb, &template.tables)).expect("tables");
         let _ = std::fs::remove_dir_all(&directory); // open files stay until we end
-        Self { runtime, store: Store::new(aws.dynamodb, &config, clock), next: 0 }
+        Self {
+            runtime,
+            store: Store::new(aws.dynamodb, &config, clock, Arc::new(Rand::from_system())),
+            next: 0,
+        }
     }
 
     fn number(&mut self) -> u64 {

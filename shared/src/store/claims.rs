@@ -1,13 +1,19 @@
 //! Taking a message to send it, and giving it back. One worker has a message at a time: a claim names the
-//! state that it found, and what comes after names the claim.
+//! state that it found, and carries its worker's [`Owner`], whom all that comes after names. So a worker whose claim
+//! landed without an answer finds that the message is its own.
+//!
+//! `claimed_by` is `""` in a message that nobody took yet; messages of 0.1 do not have it, and are taken as those are
+//! that somebody took before.
 
 use serde::Deserialize;
 
 use super::{
     Store,
+    batches::{Answer, Statement},
     fans::FanId,
     keys,
-    messages::{Channel, MessageStatus},
+    messages::{Channel, Message, MessageStatus},
+    owner::Owner,
     table::{Update, Written, any, n, read, s},
 };
 use crate::{
@@ -17,6 +23,10 @@ use crate::{
 
 /// How long a claim stands, seconds: longer than the function's timeout, after which its worker is gone.
 pub const CLAIM_SECONDS: i64 = 35;
+/// Attribute of a message: who took it last.
+pub(super) const CLAIMED_BY: &str = "claimed_by";
+/// Attribute of a fan: who used a send of one of their windows last.
+const WINDOW_USED_BY: &str = "window_used_by";
 
 /// One fan's window to take a send from, as it was read.
 #[derive(Debug, Clone, Copy)]
@@ -29,68 +39,78 @@ pub struct WindowUse<'a> {
     pub windows: Windows,
 }
 
+/// What became of a claim on a message that nobody took before.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is ours.
+    Ours,
+    /// Somebody took it before, or it is gone: as it is.
+    Taken(Option<Box<Message>>),
+    /// It may be taken, or not.
+    Undone(Error),
+}
+
 /// Takes one message that was taken before.
 #[derive(Debug, Clone, Copy)]
 pub struct Reclaim<'a> {
-    /// The message.
-    pub id: &'a str,
-    /// Now, unix seconds: names the claim.
+    /// The message, as it was read.
+    pub message: &'a Message,
+    /// Who takes it.
+    pub owner: Owner,
+    /// Now, unix seconds.
     pub at: i64,
     /// How it goes out; none where it does not.
     pub channel: Option<Channel>,
-    /// The claim of a worker that is gone; none for a message that was given back.
-    pub after: Option<i64>,
     /// Whether an earlier try may have reached the fan, so that its time still counts.
     pub may_have_happened: bool,
 }
 
 impl Store {
-    /// Takes messages that nobody took before and uses a send of each window, in one request. `at` is now and
-    /// names the claims, unix seconds. Answers for each claim whether the message is ours, and for each use
-    /// whether the ledger still was as read.
+    /// Takes messages that nobody took before and uses a send of each window, in one request. `at` is now, unix
+    /// seconds. Answers for each claim what became of it, and for each use whether the ledger still was as read.
     ///
     /// # Errors
     /// [`Error::Store`]: some may be ours.
     pub async fn claim_messages(
         &self,
+        owner: Owner,
         at: i64,
         claims: &[(&str, Option<Channel>)],
         uses: &[WindowUse<'_>],
-    ) -> Result<(Vec<bool>, Vec<bool>), Error> {
-        let table = &self.work;
+    ) -> Result<(Vec<Claim>, Vec<bool>), Error> {
         let mut statements = Vec::with_capacity(claims.len() + uses.len());
         for (id, channel) in claims {
-            let key = keys::message(id);
-            let mut values = vec![any(&MessageStatus::Sending)?, n(at), n(at)];
-            let by = match channel {
-                Some(channel) => {
-                    values.push(any(channel)?);
-                    " SET \"channel\" = ?"
-                }
-                None => "",
-            };
-            values.extend([s(key.pk), s(key.sk), any(&MessageStatus::Queued)?]);
-            let text = format!(
-                "UPDATE \"{table}\" SET \"status\" = ? SET claimed_at = ? SET first_claimed_at = ?{by} \
-                 WHERE pk = ? AND sk = ? AND \"status\" = ? AND claimed_at IS MISSING"
-            );
-            statements.push((text, values));
+            let mut set = vec![
+                ("status", any(&MessageStatus::Sending)?),
+                ("claimed_at", n(at)),
+                ("first_claimed_at", n(at)),
+                (CLAIMED_BY, owner.value()),
+            ];
+            if let Some(channel) = channel {
+                set.push(("channel", any(channel)?));
+            }
+            let when = vec![("status", any(&MessageStatus::Queued)?), (CLAIMED_BY, s(""))];
+            statements.push(Statement::update(&self.work, keys::message(id), set, when));
         }
-        statements.extend(uses.iter().map(|one| self.use_statement(one)));
-        let mut held = self.statements(statements).await?;
-        let used = held.split_off(claims.len());
-        Ok((held, used))
+        statements.extend(uses.iter().map(|one| self.use_statement(owner, one)));
+        let mut answers = self.statements(&statements).await?;
+        let used = answers.split_off(claims.len());
+        let claims = answers.into_iter().map(|answer| claim(answer.or_own(CLAIMED_BY, owner)));
+        // a use that was left undone is decided anew, as one that was refused
+        let used = used.into_iter().map(|one| one.or_own(WINDOW_USED_BY, owner).done().unwrap_or(false));
+        Ok((claims.collect::<Result<_, _>>()?, used.collect()))
     }
 
     /// Uses a send of one window; `false` where the ledger is not as it was read.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn use_window(&self, one: &WindowUse<'_>) -> Result<bool, Error> {
-        Ok(self.statements(vec![self.use_statement(one)]).await? == [true])
+    pub async fn use_window(&self, owner: Owner, one: &WindowUse<'_>) -> Result<bool, Error> {
+        let mut answers = self.statements(&[self.use_statement(owner, one)]).await?;
+        answers.pop().map_or(Ok(false), |answer| answer.or_own(WINDOW_USED_BY, owner).done())
     }
 
-    fn use_statement(&self, one: &WindowUse<'_>) -> (String, Vec<aws_sdk_dynamodb::types::AttributeValue>) {
+    fn use_statement(&self, owner: Owner, one: &WindowUse<'_>) -> Statement {
         let windows = &one.windows;
         let (at_name, used_name, at, used) = match one.kind {
             WindowKind::Message => ("message_at", "message_used", windows.message_at, windows.message_used),
@@ -98,14 +118,12 @@ impl Store {
             WindowKind::Follow => ("follow_at", "follow_used", windows.follow_at, windows.follow_used),
         };
         let key = keys::fan(one.fan.tenant, one.fan.app_id, one.fan.open_id);
-        let text = format!(
-            "UPDATE \"{}\" SET {used_name} = ? WHERE pk = ? AND sk = ? AND {at_name} = ? AND {used_name} = ?",
-            self.customers
-        );
-        (text, vec![n(used + 1), s(key.pk), s(key.sk), n(at.unwrap_or(0)), n(used)])
+        let set = vec![(used_name, n(used + 1)), (WINDOW_USED_BY, owner.value())];
+        let when = vec![(at_name, n(at.unwrap_or(0))), (used_name, n(used))];
+        Statement::update(&self.customers, key, set, when)
     }
 
-    /// Takes a message that was taken before; `false` where it is not as `claim` says.
+    /// Takes a message that was taken before; `false` where it is not as it was read any more.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -114,42 +132,50 @@ impl Store {
         let update = Update::new()
             .set("status", any(&MessageStatus::Sending)?)
             .set("claimed_at", now.clone())
+            .set(CLAIMED_BY, claim.owner.value())
             .set_some("channel", claim.channel.as_ref().map(any).transpose()?);
         let update = if claim.may_have_happened {
             update.set_if_absent("first_claimed_at", now)
         } else {
             update.set("first_claimed_at", now)
         };
-        let update = match claim.after {
-            None => update.when("#status = :queued", &[(":queued", any(&MessageStatus::Queued)?)]),
-            Some(after) => update.when(
-                "#status = :sending AND claimed_at = :after",
-                &[(":sending", any(&MessageStatus::Sending)?), (":after", n(after))],
-            ),
-        };
-        Ok(self.update(&self.work, &keys::message(claim.id), update).await?.done())
+        let before = claim.message;
+        let mut condition = "#status = :status".to_owned();
+        let mut values = vec![(":status", any(&before.status)?)];
+        match &before.claimed_by {
+            Some(owner) => {
+                condition += " AND claimed_by = :before";
+                values.push((":before", s(owner)));
+            }
+            None => condition += " AND attribute_not_exists(claimed_by)",
+        }
+        if let Some(at) = before.claimed_at {
+            condition += " AND claimed_at = :at";
+            values.push((":at", n(at)));
+        }
+        let written =
+            self.update(&self.work, &keys::message(&before.id), update.when(&condition, &values)).await?;
+        Ok(written.or_own(CLAIMED_BY, claim.owner).done())
     }
 
-    /// Notes that a message which this worker has since `claimed_at` goes out another way.
+    /// Notes that a message which this worker has goes out another way.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn switch_channel(&self, id: &str, claimed_at: i64, channel: Channel) -> Result<bool, Error> {
-        let update = Update::new().set("channel", any(&channel)?);
-        let update = held_since(update, claimed_at)?;
+    pub async fn switch_channel(&self, id: &str, owner: Owner, channel: Channel) -> Result<bool, Error> {
+        let update = held_by(Update::new().set("channel", any(&channel)?), owner)?;
         Ok(self.update(&self.work, &keys::message(id), update).await?.done())
     }
 
-    /// Gives back a message which this worker has since `claimed_at`, to be taken again, and answers how often
-    /// it was given back by now; [`None`] where it was not ours. `may_have_happened` where it may have reached
-    /// the fan all the same.
+    /// Gives back a message which this worker has, to be taken again, and answers how often it was given back by
+    /// now; [`None`] where it was not ours. `may_have_happened` where it may have reached the fan all the same.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn requeue_message(
         &self,
         id: &str,
-        claimed_at: i64,
+        owner: Owner,
         may_have_happened: bool,
     ) -> Result<Option<u32>, Error> {
         #[derive(Deserialize)]
@@ -158,16 +184,28 @@ impl Store {
         }
         let update = Update::new().set("status", any(&MessageStatus::Queued)?).add("tries", n(1));
         let update = if may_have_happened { update } else { update.remove("first_claimed_at") };
-        match self.update(&self.work, &keys::message(id), held_since(update, claimed_at)?).await? {
+        let written = self.update(&self.work, &keys::message(id), held_by(update, owner)?).await?;
+        // whoever takes it puts another owner there: one that is queued and still ours was given back by us
+        let queued = any(&MessageStatus::Queued)?;
+        match written.or_if(|i| owner.wrote(i, CLAIMED_BY) && i.get("status") == Some(&queued)) {
             Written::Done(now) => Ok(Some(read::<Tries>(now)?.tries)),
             Written::Refused(_) => Ok(None),
         }
     }
 }
 
-fn held_since(update: Update, claimed_at: i64) -> Result<Update, Error> {
+fn claim(answer: Answer) -> Result<Claim, Error> {
+    Ok(match answer {
+        Answer::Written(Written::Done(_)) => Claim::Ours,
+        Answer::Written(Written::Refused(item)) => Claim::Taken(item.map(read).transpose()?.map(Box::new)),
+        Answer::Undone(why) => Claim::Undone(Error::Store(why)),
+    })
+}
+
+/// Under the condition that `owner` has the message.
+fn held_by(update: Update, owner: Owner) -> Result<Update, Error> {
     Ok(update.when(
-        "#status = :sending AND claimed_at = :claimed",
-        &[(":sending", any(&MessageStatus::Sending)?), (":claimed", n(claimed_at))],
+        "#status = :sending AND claimed_by = :owner",
+        &[(":sending", any(&MessageStatus::Sending)?), (":owner", owner.value())],
     ))
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     Store, keys,
-    table::{Query, Update, Written, n, read, s},
+    table::{Attributes, Query, Update, Written, n, read, s},
 };
 use crate::{error::Error, ids, model::token::Due, secret::Secret};
 
@@ -14,6 +14,8 @@ pub const LEASE_SECONDS: i64 = 20;
 /// How long an instance uses the component token that it read, seconds: a batch of 25 accounts reads it once.
 /// One that was replaced meanwhile is refused by WeChat, and then it is read anew.
 const COMPONENT_CACHE_SECONDS: i64 = 5;
+/// Attribute of an account's credentials: which call stored its last authorization.
+const AUTHORIZED_BY: &str = "authorized_by";
 /// Accounts looked up in one index page.
 const DUE_PAGE: i32 = 1_000;
 
@@ -167,7 +169,8 @@ impl Store {
     /// [`Error::Store`].
     pub async fn keep_component_token(&self, owner: &str, token: &Token) -> Result<bool, Error> {
         let update = successor(Update::new(), token).when("lease_owner = :me", &[(":me", s(owner))]);
-        let kept = self.update(&self.credentials, &keys::component(), update).await?.done();
+        let kept = self.update(&self.credentials, &keys::component(), update).await?;
+        let kept = kept.or_if(|item| holds(item, token)).done();
         *self.component_cache.lock().await = None;
         Ok(kept)
     }
@@ -190,7 +193,8 @@ impl Store {
             update = set_due(update, app_id, due);
         }
         let update = update.when("lease_owner = :me", &[(":me", s(owner))]);
-        Ok(self.update(&self.credentials, &keys::authorizer(app_id), update).await?.done())
+        let kept = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
+        Ok(kept.or_if(|item| holds(item, token)).done())
     }
 
     /// Gives a lease back after a failure.
@@ -220,7 +224,8 @@ impl Store {
     }
 
     /// Stores what an authorization gave. It outdates whatever was there: WeChat makes the older refresh token
-    /// invalid. A refresher at work loses its lease.
+    /// invalid. A refresher at work loses its lease. Sent once more by the SDK it changes nothing: a refresh may have
+    /// replaced the token since.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -232,15 +237,16 @@ impl Store {
         refresh_token: &Secret,
         due: Due,
     ) -> Result<(), Error> {
-        let update = Update::new()
-            .set("tenant_id", s(tenant))
-            .set("refresh_token", s(refresh_token.expose()))
-            .remove("lease_owner");
+        let update =
+            Update::new().set("tenant_id", s(tenant)).set("refresh_token", s(refresh_token.expose()));
         let update = match token {
             Some(token) => successor(update, token),
-            None => update.remove("lease_until"),
+            None => update.remove("lease_until").remove("lease_owner"),
         };
-        let update = set_due(update, app_id, due);
+        let owner = self.owner();
+        let update = set_due(update, app_id, due)
+            .set(AUTHORIZED_BY, owner.value())
+            .when("attribute_not_exists(authorized_by) OR authorized_by <> :me", &[(":me", owner.value())]);
         self.update(&self.credentials, &keys::authorizer(app_id), update).await.map(drop)
     }
 
@@ -257,7 +263,9 @@ impl Store {
         let update = Update::new()
             .set("refresh_token", s(found.expose()))
             .when("refresh_token = :lost", &[(":lost", s(lost.expose()))]);
-        Ok(self.update(&self.credentials, &keys::authorizer(app_id), update).await?.done())
+        let kept = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
+        let ours = |item: &Attributes| item.get("refresh_token").is_some_and(|now| *now == s(found.expose()));
+        Ok(kept.or_if(ours).done())
     }
 
     /// Takes an account out of the due index: its authorization is gone.
@@ -349,6 +357,12 @@ fn successor(update: Update, token: &Token) -> Update {
         .set("expires_in", n(token.expires_in))
         .add("version", n(1))
         .remove("lease_until")
+        .remove("lease_owner") // so that this, sent once more, is refused
+}
+
+/// Whether an item has this very token: then it was kept, were its lease another's by now.
+fn holds(item: &Attributes, token: &Token) -> bool {
+    item.get("token").is_some_and(|kept| *kept == s(token.token.expose()))
 }
 
 fn set_due(update: Update, app_id: &str, due: Due) -> Update {
@@ -368,7 +382,9 @@ fn leased<T: serde::de::DeserializeOwned>(
     written: Written,
     owner: String,
 ) -> Result<Option<Leased<T>>, Error> {
-    match written {
+    // a refusal by our own lease, whose answer was lost, would be waited for until it ends
+    let own = |item: &Attributes| item.get("lease_owner").is_some_and(|by| *by == s(&owner));
+    match written.or_if(own) {
         Written::Done(item) => Ok(Some(Leased { owner, credentials: read::<T>(item)? })),
         Written::Refused(_) => Ok(None),
     }
@@ -377,7 +393,6 @@ fn leased<T: serde::de::DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::table::Attributes;
 
     #[test]
     fn credentials_read_with_and_without_a_token() {

@@ -7,7 +7,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
+    Store,
+    batches::{Answer, BATCH_WRITE, Statement},
+    keys,
     table::{Attributes, Update, any, item, n, read, s},
 };
 use crate::{error::Error, ids, model::window::Windows, wechat::user::UserInfo};
@@ -173,7 +175,8 @@ pub struct Details<'a> {
 
 impl Store {
     /// Stores what a push of `at` says of its sender. What a newer push said stands; the same push again
-    /// changes nothing. `first` tells a push that is surely new, so that two in one second both count.
+    /// changes nothing. `first` tells a push that is surely new, so that two in one second both count. Answers whether
+    /// the fan is now as this push says.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -216,7 +219,17 @@ impl Store {
         let update = update
             .set(register, n(at))
             .when(&format!("attribute_not_exists(#{register}) OR #{register} {than} :at"), &[(":at", n(at))]);
-        Ok(self.update(&self.customers, &fan.key(), update).await?.done())
+        let follows = match touch {
+            Touch::Followed { .. } => Some(AttributeValue::Bool(true)),
+            Touch::Unfollowed => Some(AttributeValue::Bool(false)),
+            Touch::Message | Touch::Menu | Touch::Seen => None,
+        };
+        // refused where it says so already, be it of this very call
+        let says = |item: &Attributes| {
+            item.get(register) == Some(&n(at))
+                && follows.as_ref().is_none_or(|yes| item.get("subscribed") == Some(yes))
+        };
+        Ok(self.update(&self.customers, &fan.key(), update).await?.or_if(says).done())
     }
 
     /// One fan.
@@ -236,7 +249,8 @@ impl Store {
         self.get_many(&self.customers, &keys).await?.into_iter().map(read).collect()
     }
 
-    /// Stores fans that are new here, one write each; answers for each whether it was new.
+    /// Stores fans that are new here, one write each; answers for each whether it was new. One that this call stored
+    /// without an answer is taken for one who was here, whose details are then stored once more.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -252,11 +266,12 @@ impl Store {
             .map(|d| {
                 let id = FanId { tenant, app_id, open_id: &d.info.openid };
                 let fan = item(&id.key(), &from_info(id, d, now), None)?;
-                Ok(insert_statement(&self.customers, fan))
+                Ok(Statement::insert(&self.customers, fan))
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        let batches = statements.chunks(super::table::BATCH_WRITE).map(|c| self.statements(c.to_vec()));
-        Ok(futures::future::try_join_all(batches).await?.concat())
+        let batches = statements.chunks(BATCH_WRITE).map(|some| self.statements(some));
+        let answers = futures::future::try_join_all(batches).await?;
+        answers.into_iter().flatten().map(Answer::done).collect()
     }
 
     /// Stores details of a fan that is here already: the status only where no event of `as_of` or later spoke,
@@ -333,7 +348,9 @@ impl Store {
                  AND (attribute_not_exists(menu_at) OR menu_at < :started)",
                 &[(":yes", AttributeValue::Bool(true)), (":started", n(started_at))],
             );
-        Ok(self.update(&self.customers, &fan.key(), update).await?.done())
+        // refused where it happened and its answer was lost: the mark tells
+        let ours = |item: &Attributes| item.get("gone_import").is_some_and(|by| *by == s(import_id));
+        Ok(self.update(&self.customers, &fan.key(), update).await?.or_if(ours).done())
     }
 }
 
@@ -369,13 +386,4 @@ fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
         seen_import_at: details.import_id.map(|_| details.as_of),
         ..Fan::default()
     }
-}
-
-/// PartiQL that inserts an item and fails on one that exists.
-fn insert_statement(table: &str, item: Attributes) -> (String, Vec<AttributeValue>) {
-    let mut attributes: Vec<_> = item.into_iter().collect();
-    attributes.sort_by(|a, b| a.0.cmp(&b.0)); // one statement text for all, which DynamoDB can cache
-    let members: Vec<_> = attributes.iter().map(|(name, _)| format!("'{name}': ?")).collect();
-    let statement = format!("INSERT INTO \"{table}\" VALUE {{{}}}", members.join(", "));
-    (statement, attributes.into_iter().map(|(_, v)| v).collect())
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, keys,
+    owner::WRITTEN_BY,
     table::{Update, Written, item, n, read, s},
 };
 use crate::error::Error;
@@ -90,6 +91,7 @@ impl Store {
             }
         }
         // the first died in flight, or is forgotten: one of us takes over
+        let owner = self.owner();
         let update = Update::new()
             .set("in_flight_until", n(record.in_flight_until))
             .set("forgotten_at", n(record.forgotten_at))
@@ -98,11 +100,12 @@ impl Store {
             .set("begun_at", n(begun_at))
             .remove("status")
             .remove("answer")
+            .set(WRITTEN_BY, owner.value())
             .when(
                 "in_flight_until = :seen AND forgotten_at = :kept",
                 &[(":seen", n(before.in_flight_until)), (":kept", n(before.forgotten_at))],
             );
-        let ours = self.update(&self.work, &key, update).await?.done();
+        let ours = self.update(&self.work, &key, update).await?.or_own(WRITTEN_BY, owner).done();
         Ok(if ours { Begun::First { begun_at } } else { Begun::InProgress })
     }
 

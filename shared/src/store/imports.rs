@@ -367,7 +367,12 @@ impl Store {
             .set("paused_until", n(until))
             .set("error", s(why))
             .when("#status = :running", &[(":running", any(&ImportStatus::Running)?)]);
-        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.done())
+        // refused where it paused by this very call, whose answer was lost
+        let paused = any(&ImportStatus::Paused)?;
+        let ours = |item: &Attributes| {
+            item.get("status") == Some(&paused) && item.get("paused_until") == Some(&n(until))
+        };
+        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.or_if(ours).done())
     }
 
     /// Lets a paused import go on; `by` names who did, so that it may finish what it began after a crash. What

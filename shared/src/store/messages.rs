@@ -1,13 +1,18 @@
 //! Messages that go out, from accepted to delivered. Ten at a time where a batch allows it.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     Store,
+    batches::{Answer, Statement},
+    claims::CLAIMED_BY,
     fans::FanId,
     keys,
-    table::{Attributes, Update, Written, any, item, read},
+    owner::Owner,
+    table::{Attributes, Update, Written, any, item, n, read, s},
     timeline::StoredEvent,
 };
 use crate::error::Error;
@@ -81,6 +86,8 @@ pub struct Message {
     pub sent_at: Option<i64>,
     /// When a worker took it (last), unix seconds.
     pub claimed_at: Option<i64>,
+    /// Who did; empty where nobody has yet, none in messages of 0.1 and in those that WeChat has settled.
+    pub claimed_by: Option<String>,
     /// The earliest time since which a template message may have gone out, unix seconds: WeChat deduplicates
     /// for 10 minutes from there. Gone where surely nothing went out.
     pub first_claimed_at: Option<i64>,
@@ -107,26 +114,53 @@ impl Store {
         Ok(found.filter(|m| m.tenant_id == tenant))
     }
 
-    /// Puts messages that this worker holds, with the events that tell of them, in one request.
+    /// Notes what became of messages that `owner`s took, with the events that tell of them, in one request. Answers for
+    /// each whether it is noted; one that another worker took meanwhile, or that is gone, is not.
     ///
     /// # Errors
     /// [`Error::Store`]: some may be stored; storing them again is safe.
-    pub async fn keep_messages(&self, done: &[(Message, Option<StoredEvent>)]) -> Result<(), Error> {
-        let mut items = Vec::new();
-        for (message, event) in done {
-            items.push((self.work.as_str(), message_item(message)?));
+    pub async fn keep_messages(&self, done: &[Ended]) -> Result<Vec<Result<bool, Error>>, Error> {
+        let (mut statements, mut pointers) = (Vec::new(), HashMap::new());
+        let mut places: Vec<Vec<usize>> = Vec::with_capacity(done.len());
+        for Ended { owner, message, event } in done {
+            let mut place = vec![statements.len()];
+            let mut set = vec![("status", any(&message.status)?)];
+            if let Some(channel) = &message.channel {
+                set.push(("channel", any(channel)?));
+            }
+            if let Some(error) = &message.error {
+                set.push(("error", any(error)?));
+            }
+            if let Some(sent_at) = message.sent_at {
+                set.push(("sent_at", n(sent_at)));
+            }
+            if let Some(wechat) = &message.wechat_msg_id {
+                set.push(("wechat_msg_id", s(wechat)));
+            }
+            // what WeChat has settled since is nobody's any more: this, sent again, does not undo it
+            let when = vec![(CLAIMED_BY, owner.value())];
+            statements.push(Statement::update(&self.work, keys::message(&message.id), set, when));
             if let Some(event) = event {
                 let fan = FanId { tenant: &message.tenant_id, app_id: &message.app_id, open_id: &message.to };
-                items.push(self.event_item(fan, event)?);
+                let (table, item) = self.event_item(fan, event)?;
+                place.push(statements.len());
+                statements.push(Statement::insert(table, item));
             }
             if let (Some(Channel::Template), Some(wechat)) = (message.channel, &message.wechat_msg_id) {
                 let pointer = Pointer { message_id: message.id.clone() };
                 let ttl = message.created_at / 1000 + KEPT_SECONDS;
                 let key = keys::wechat_message(&message.app_id, wechat);
-                items.push((self.work.as_str(), item(&key, &pointer, Some(ttl))?));
+                let insert = Statement::insert(&self.work, item(&key, &pointer, Some(ttl))?);
+                // should WeChat give one id twice: DynamoDB takes no batch that names an item twice
+                place.push(*pointers.entry(key).or_insert_with(|| {
+                    statements.push(insert);
+                    statements.len() - 1
+                }));
             }
+            places.push(place);
         }
-        self.put_many(items).await
+        let answers = self.statements(&statements).await?;
+        Ok(places.iter().map(|place| noted(place.iter().filter_map(|n| answers.get(*n)))).collect())
     }
 
     /// The message that WeChat knows as `wechat_msg_id`.
@@ -155,12 +189,47 @@ impl Store {
         status: MessageStatus,
         error: Option<&MessageError>,
     ) -> Result<bool, Error> {
+        let to = any(&status)?;
         let update = Update::new()
-            .set("status", any(&status)?)
+            .set("status", to.clone())
             .set_some("error", error.map(any).transpose()?)
+            .remove(CLAIMED_BY)
             .when("#status = :sent", &[(":sent", any(&MessageStatus::Sent)?)]);
-        Ok(self.update(&self.work, &keys::message(id), update).await?.done())
+        let written = self.update(&self.work, &keys::message(id), update).await?;
+        Ok(written.or_if(|item| item.get("status") == Some(&to)).done())
     }
+}
+
+/// What became of a message that `owner` took.
+#[derive(Debug)]
+pub struct Ended {
+    /// Who took it.
+    pub owner: Owner,
+    /// As it is now.
+    pub message: Message,
+    /// The event that tells of it.
+    pub event: Option<StoredEvent>,
+}
+
+/// What the answers about one message say: whether its end is stored, by whomever.
+fn noted<'a>(mut answers: impl Iterator<Item = &'a Answer>) -> Result<bool, Error> {
+    let is_end = |item: &Attributes| {
+        let ends = [MessageStatus::Sent, MessageStatus::Delivered, MessageStatus::Failed];
+        ends.iter().any(|end| any(end).is_ok_and(|end| item.get("status") == Some(&end)))
+    };
+    let noted = match answers.next() {
+        Some(Answer::Written(Written::Done(_))) => true,
+        Some(Answer::Written(Written::Refused(item))) => item.as_ref().is_some_and(is_end),
+        Some(Answer::Undone(why)) => return Err(Error::Store(why.clone())),
+        None => return Err(Error::Store("answers are missing".into())),
+    };
+    // an event or a pointer that is refused was stored before
+    for answer in answers {
+        if let Answer::Undone(why) = answer {
+            return Err(Error::Store(why.clone()));
+        }
+    }
+    Ok(noted)
 }
 
 impl Message {
@@ -177,5 +246,8 @@ struct Pointer {
 }
 
 fn message_item(message: &Message) -> Result<Attributes, Error> {
-    item(&keys::message(&message.id), message, Some(message.created_at / 1000 + KEPT_SECONDS))
+    let ttl = message.created_at / 1000 + KEPT_SECONDS;
+    let mut item = item(&keys::message(&message.id), message, Some(ttl))?;
+    item.entry(CLAIMED_BY.to_owned()).or_insert_with(|| s("")); // a condition of PartiQL compares it
+    Ok(item)
 }

@@ -2,6 +2,8 @@
 
 pub mod accounts;
 pub mod audit;
+mod backoff;
+pub mod batches;
 pub mod bindings;
 pub mod claims;
 pub mod credentials;
@@ -12,7 +14,9 @@ pub mod imports;
 pub mod keys;
 pub mod messages;
 pub mod open_imports;
+pub mod owner;
 pub mod quotas;
+mod requests;
 pub mod table;
 pub mod tenants;
 pub mod timeline;
@@ -20,7 +24,7 @@ pub mod timers;
 
 use std::sync::Arc;
 
-use crate::{clock::Clock, config::Config};
+use crate::{clock::Clock, config::Config, random::Random};
 
 /// The five tables.
 pub struct Store {
@@ -33,6 +37,7 @@ pub struct Store {
     /// How long an event is kept, seconds.
     pub(crate) events_kept: i64,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
     pub(crate) account_cache: accounts::Cache,
     pub(crate) component_cache: credentials::ComponentCache,
     pub(crate) key_cache: tenants::Cache,
@@ -41,7 +46,12 @@ pub struct Store {
 impl Store {
     /// Over `db`, with the table names of `config`, and events kept as it says.
     #[must_use]
-    pub fn new(db: aws_sdk_dynamodb::Client, config: &Config, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        db: aws_sdk_dynamodb::Client,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
         let resources = &config.resources;
         Self {
             db,
@@ -52,6 +62,7 @@ impl Store {
             work: resources.work_table.clone(),
             events_kept: config.timeline_days * 24 * 3600,
             clock,
+            random,
             account_cache: accounts::Cache::default(),
             component_cache: credentials::ComponentCache::default(),
             key_cache: tenants::Cache::default(),

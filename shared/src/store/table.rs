@@ -1,15 +1,13 @@
-//! What every item family does with a table: get, put, update under a condition, query, batch.
+//! Items and their changes: values, what a conditional write answers, and updates under a condition. The requests are
+//! in `requests.rs` and `batches.rs`.
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{
-    AttributeValue, BatchStatementRequest, DeleteRequest, KeysAndAttributes, Put, PutRequest, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem, Update as TransactUpdate, WriteRequest,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update as TransactUpdate};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, keys::Key};
-use crate::error::{Error, sdk_error};
+use super::{keys::Key, owner::Owner};
+use crate::error::Error;
 
 /// An item as DynamoDB has it.
 pub type Attributes = HashMap<String, AttributeValue>;
@@ -17,12 +15,6 @@ pub type Attributes = HashMap<String, AttributeValue>;
 /// Layout version in the attribute `v`, so that a later release can tell what it reads. An item that an update made
 /// has none, which is layout 1.
 pub const ITEM_VERSION: u32 = 1;
-/// `BatchGetItem` takes at most this many keys.
-pub const BATCH_GET: usize = 100;
-/// `BatchWriteItem` and `BatchExecuteStatement` take at most this many.
-pub const BATCH_WRITE: usize = 25;
-/// How often what a batch left undone is tried again before it is an error.
-const BATCH_TRIES: usize = 5;
 
 /// What became of a conditional write.
 #[derive(Debug)]
@@ -39,10 +31,26 @@ impl Written {
     pub fn done(&self) -> bool {
         matches!(self, Self::Done(_))
     }
+
+    /// A refusal whose item carries `owner` in the attribute `name` is our own write, whose answer was lost: it
+    /// happened, and the item is as it is now.
+    #[must_use]
+    pub fn or_own(self, name: &str, owner: Owner) -> Self {
+        self.or_if(|item| owner.wrote(item, name))
+    }
+
+    /// The same, where the item tells otherwise that the write happened.
+    #[must_use]
+    pub fn or_if(self, own: impl FnOnce(&Attributes) -> bool) -> Self {
+        match self {
+            Self::Refused(Some(item)) if own(&item) => Self::Done(item),
+            other => other,
+        }
+    }
 }
 
 /// Expression, condition, names and values of an [`Update`].
-type Parts = (String, Option<String>, Option<HashMap<String, String>>, Option<Attributes>);
+pub(super) type Parts = (String, Option<String>, Option<HashMap<String, String>>, Option<Attributes>);
 
 /// One `UpdateItem`: assignments, removals and a condition, with names and values kept apart.
 #[derive(Debug, Default, Clone)]
@@ -167,7 +175,7 @@ impl Update {
             .to_owned()
     }
 
-    fn parts(self) -> Parts {
+    pub(super) fn parts(self) -> Parts {
         let expression = self.expression();
         (
             expression,
@@ -247,243 +255,6 @@ pub(super) fn put_action(
         .build()
         .map_err(|e| Error::Store(e.to_string()))?;
     Ok(TransactWriteItem::builder().put(put).build())
-}
-
-impl Store {
-    pub(super) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Attributes>, Error> {
-        let answer = self
-            .db
-            .get_item()
-            .table_name(table)
-            .set_key(Some(key.attributes()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|e| Error::Store(sdk_error(&e)))?;
-        Ok(answer.item)
-    }
-
-    pub(super) async fn get<T: DeserializeOwned>(&self, table: &str, key: &Key) -> Result<Option<T>, Error> {
-        self.get_item(table, key).await?.map(read).transpose()
-    }
-
-    pub(super) async fn put(&self, table: &str, item: Attributes) -> Result<(), Error> {
-        let request = self.db.put_item().table_name(table).set_item(Some(item));
-        request.send().await.map(drop).map_err(|e| Error::Store(sdk_error(&e)))
-    }
-
-    /// Puts an item that must not exist; answers the one that does.
-    pub(super) async fn put_new(&self, table: &str, item: Attributes) -> Result<Written, Error> {
-        let sent = self
-            .db
-            .put_item()
-            .table_name(table)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(Written::Done(Attributes::new())),
-            Err(error) => match error.as_service_error() {
-                Some(
-                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(e),
-                ) => Ok(Written::Refused(e.item.clone())),
-                _ => Err(Error::Store(sdk_error(&error))),
-            },
-        }
-    }
-
-    pub(super) async fn update(&self, table: &str, key: &Key, update: Update) -> Result<Written, Error> {
-        let (expression, condition, names, values) = update.parts();
-        let sent = self
-            .db
-            .update_item()
-            .table_name(table)
-            .set_key(Some(key.attributes()))
-            .update_expression(expression)
-            .set_condition_expression(condition)
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(values)
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match sent {
-            Ok(answer) => Ok(Written::Done(answer.attributes.unwrap_or_default())),
-            Err(error) => match error.as_service_error() {
-                Some(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
-                    e,
-                )) => Ok(Written::Refused(e.item.clone())),
-                _ => Err(Error::Store(sdk_error(&error))),
-            },
-        }
-    }
-
-    /// All or nothing; `false` where a condition did not hold.
-    pub(super) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<bool, Error> {
-        use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-        let sent = self.db.transact_write_items().set_transact_items(Some(actions)).send().await;
-        match sent {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(e))
-                    if e.cancellation_reasons()
-                        .iter()
-                        .any(|r| r.code() == Some("ConditionalCheckFailed")) =>
-                {
-                    Ok(false)
-                }
-                _ => Err(Error::Store(sdk_error(&error))),
-            },
-        }
-    }
-
-    /// Items of `keys`, in no order; those that do not exist are left out.
-    pub(super) async fn get_many(&self, table: &str, keys: &[Key]) -> Result<Vec<Attributes>, Error> {
-        let mut found = Vec::with_capacity(keys.len());
-        for chunk in keys.chunks(BATCH_GET) {
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(chunk.iter().map(Key::attributes).collect()))
-                .consistent_read(true)
-                .build()
-                .map_err(|e| Error::Store(e.to_string()))?;
-            let mut rest = Some(HashMap::from([(table.to_owned(), wanted)]));
-            for _ in 0..BATCH_TRIES {
-                let Some(request) = rest.take().filter(|r| !r.is_empty()) else { break };
-                let answer = self
-                    .db
-                    .batch_get_item()
-                    .set_request_items(Some(request))
-                    .send()
-                    .await
-                    .map_err(|e| Error::Store(sdk_error(&e)))?;
-                found.extend(answer.responses.unwrap_or_default().into_values().flatten());
-                rest = answer.unprocessed_keys;
-            }
-            if rest.is_some_and(|r| !r.is_empty()) {
-                return Err(Error::Store("keys stayed unprocessed".into()));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Puts items of any tables, without conditions.
-    pub(super) async fn put_many(&self, items: Vec<(&str, Attributes)>) -> Result<(), Error> {
-        for chunk in items.chunks(BATCH_WRITE) {
-            let mut request: HashMap<String, Vec<WriteRequest>> = HashMap::new();
-            for (table, item) in chunk {
-                let put = PutRequest::builder()
-                    .set_item(Some(item.clone()))
-                    .build()
-                    .map_err(|e| Error::Store(e.to_string()))?;
-                request
-                    .entry((*table).to_owned())
-                    .or_default()
-                    .push(WriteRequest::builder().put_request(put).build());
-            }
-            self.write_batch(request).await?;
-        }
-        Ok(())
-    }
-
-    /// One batch of at most [`BATCH_WRITE`] writes, until all are done.
-    async fn write_batch(&self, request: HashMap<String, Vec<WriteRequest>>) -> Result<(), Error> {
-        let mut rest = Some(request);
-        for _ in 0..BATCH_TRIES {
-            let Some(request) = rest.take().filter(|r| !r.is_empty()) else { break };
-            let answer = self
-                .db
-                .batch_write_item()
-                .set_request_items(Some(request))
-                .send()
-                .await
-                .map_err(|e| Error::Store(sdk_error(&e)))?;
-            rest = answer.unprocessed_items;
-        }
-        if rest.is_some_and(|r| !r.is_empty()) {
-            return Err(Error::Store("items stayed unprocessed".into()));
-        }
-        Ok(())
-    }
-
-    /// Deletes items of one table, without conditions.
-    pub(super) async fn delete_many(&self, table: &str, keys: &[Key]) -> Result<(), Error> {
-        let delete = |key: &Key| {
-            let delete = DeleteRequest::builder().set_key(Some(key.attributes())).build();
-            let delete = delete.map_err(|e| Error::Store(e.to_string()))?;
-            Ok(WriteRequest::builder().delete_request(delete).build())
-        };
-        for chunk in keys.chunks(BATCH_WRITE) {
-            let writes = chunk.iter().map(delete).collect::<Result<Vec<_>, Error>>()?;
-            self.write_batch(HashMap::from([(table.to_owned(), writes)])).await?;
-        }
-        Ok(())
-    }
-
-    /// PartiQL statements, each on its own: whether each one's condition held.
-    pub(super) async fn statements(
-        &self,
-        statements: Vec<(String, Vec<AttributeValue>)>,
-    ) -> Result<Vec<bool>, Error> {
-        let mut held = Vec::with_capacity(statements.len());
-        for chunk in statements.chunks(BATCH_WRITE) {
-            let requests = chunk
-                .iter()
-                .map(|(statement, parameters)| {
-                    BatchStatementRequest::builder()
-                        .statement(statement)
-                        .set_parameters(Some(parameters.clone()))
-                        .build()
-                        .map_err(|e| Error::Store(e.to_string()))
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let answer = self
-                .db
-                .batch_execute_statement()
-                .set_statements(Some(requests))
-                .send()
-                .await
-                .map_err(|e| Error::Store(sdk_error(&e)))?;
-            for response in answer.responses() {
-                use aws_sdk_dynamodb::types::BatchStatementErrorCodeEnum as Code;
-                match response.error().map(|e| (e.code(), e.message().unwrap_or(""))) {
-                    None => held.push(true),
-                    Some((Some(Code::ConditionalCheckFailed | Code::DuplicateItem), _)) => held.push(false),
-                    Some((code, message)) => return Err(Error::Store(format!("{code:?}: {message}"))),
-                }
-            }
-        }
-        if held.len() == statements.len() {
-            Ok(held)
-        } else {
-            Err(Error::Store("answers are missing".into()))
-        }
-    }
-
-    /// One page of a query by partition key and a sort-key prefix.
-    pub(super) async fn query(&self, query: Query<'_>) -> Result<Page, Error> {
-        let mut request = self
-            .db
-            .query()
-            .table_name(query.table)
-            .set_index_name(query.index.map(str::to_owned))
-            .consistent_read(query.index.is_none() || query.consistent)
-            // a local index holds keys alone; DynamoDB reads the items of them with it
-            .set_select((query.index.is_some() && query.consistent).then_some(Select::AllAttributes))
-            .key_condition_expression(query.condition)
-            .scan_index_forward(!query.descending)
-            .limit(query.limit)
-            .set_exclusive_start_key(query.start);
-        for (name, value) in query.values {
-            request = request.expression_attribute_values(*name, value.clone());
-        }
-        for (alias, name) in query.names {
-            request = request.expression_attribute_names(*alias, *name);
-        }
-        let answer = request.send().await.map_err(|e| Error::Store(sdk_error(&e)))?;
-        Ok(Page { items: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
-    }
 }
 
 /// A query.

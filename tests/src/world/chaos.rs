@@ -19,6 +19,10 @@ pub enum Fate {
     Crash,
     /// WeChat is busy (-1), or a push arrives twice at once.
     Odd,
+    /// Lands; the answer is lost, and the SDK sends it again by itself, up to three times in all.
+    Repeated,
+    /// DynamoDB refuses it for a moment, or a part of it: throttled, or in the way of a transaction.
+    Refused,
 }
 
 /// How often something goes wrong, in thousandths of requests.
@@ -26,6 +30,8 @@ pub enum Fate {
 pub struct Rates {
     /// Requests to DynamoDB and SQS that are lost; as many land unanswered.
     pub aws: u32,
+    /// Requests to either that land and are sent again by the SDK; as many are refused for a moment.
+    pub again: u32,
     /// Requests to either after which the function dies.
     pub crash: u32,
     /// Calls to WeChat that are lost; as many land unanswered, as many find it busy.
@@ -39,6 +45,8 @@ pub struct Rates {
 /// The dice.
 pub struct Chaos {
     dice: Mutex<ChaCha8Rng>,
+    /// Of their own for what passes within a request, so that a history without it stays the same.
+    passing: Mutex<ChaCha8Rng>,
     rates: Mutex<Rates>,
     strike: Mutex<Option<(&'static str, Fate)>>,
 }
@@ -48,6 +56,7 @@ impl Chaos {
     pub fn new(seed: u64) -> Self {
         Self {
             dice: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
+            passing: Mutex::new(ChaCha8Rng::seed_from_u64(seed ^ 1 << 32)),
             rates: Mutex::default(),
             strike: Mutex::default(),
         }
@@ -73,6 +82,16 @@ impl Chaos {
         *self.strike.lock().unwrap() = Some((text, fate));
     }
 
+    /// Whether the request that [`Chaos::strike`] waits for has come.
+    pub fn has_struck(&self) -> bool {
+        self.strike.lock().unwrap().is_none()
+    }
+
+    /// A number in `0..bound`, about what passes within a request.
+    pub fn pick(&self, bound: u32) -> u32 {
+        self.passing.lock().unwrap().random_range(0..bound.max(1))
+    }
+
     /// Of a request to DynamoDB or SQS.
     pub fn aws(&self, request: &str) -> Fate {
         if let Some((_, fate)) = self.strike.lock().unwrap().take_if(|(text, _)| request.contains(*text)) {
@@ -83,7 +102,12 @@ impl Chaos {
             n if n < rates.aws => Fate::Lost,
             n if n < 2 * rates.aws => Fate::Unanswered,
             n if n < 2 * rates.aws + rates.crash => Fate::Crash,
-            _ => Fate::Fine,
+            _ if rates.again == 0 => Fate::Fine,
+            _ => match self.pick(1000) {
+                n if n < rates.again => Fate::Repeated,
+                n if n < 2 * rates.again => Fate::Refused,
+                _ => Fate::Fine,
+            },
         }
     }
 

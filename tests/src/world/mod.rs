@@ -6,6 +6,7 @@
 //! | [`chaos`] | the dice: what goes wrong |
 //! | [`wire`] | how a function reaches DynamoDB, SQS and WeChat, with faults, counted |
 //! | [`dynamo`] | DynamoDB without a server |
+//! | [`refusals`] | what DynamoDB refuses for a moment |
 //! | [`hub`] | pushes on their way from WeChat to the hub, and what became of each |
 //! | [`queues`] | event source mappings: between a queue and a function |
 //! | [`api`] | a tenant's program |
@@ -18,6 +19,7 @@ pub mod dynamo;
 pub mod flights;
 pub mod hub;
 pub mod queues;
+pub mod refusals;
 pub mod usage;
 pub mod wire;
 

@@ -26,7 +26,14 @@ use shared::{
 };
 use tokio::sync::Notify;
 
-use super::{Base, chaos::Fate, dynamo};
+use super::{Base, chaos::Fate, dynamo, refusals};
+
+/// How often the SDK asks in all (`shared::aws`).
+const ATTEMPTS: u32 = 3;
+
+fn json_headers() -> Vec<(&'static str, String)> {
+    vec![("content-type", "application/x-amz-json-1.0".to_owned())]
+}
 
 /// Requests of one invocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,7 +68,8 @@ impl Wire {
         })
     }
 
-    /// The SDK's clients over it, without retries: faults reach our own code.
+    /// The SDK's clients over it, without retries of theirs: faults reach our own code, and where the SDK would ask
+    /// again without its noticing, the world does so in its place, by the seed.
     pub fn clients(self: &Arc<Self>) -> AwsClients {
         let dynamodb = aws_sdk_dynamodb::Config::builder()
             .behavior_version_latest()
@@ -147,23 +155,58 @@ impl Wire {
         if fate == Fate::Crash && chaos.roll(2) == 0 {
             self.die().await;
         }
-        let (status, headers, answer) = if dynamodb {
-            let (status, json) = self.base.dynamodb(operation, &body);
-            (status, vec![("content-type", "application/x-amz-json-1.0".to_owned())], json.into_bytes())
-        } else {
-            let trace = trace.as_deref();
-            local::sqs::protocol::handle_traced(&self.base.sqs, &target, trace, body.as_bytes()).await
+        let (status, headers, answer) = match fate {
+            Fate::Refused if dynamodb => {
+                let run = |body: &str| self.base.dynamodb(operation, body);
+                let (status, json) = refusals::answer(chaos, operation, &body, run);
+                (status, json_headers(), json.into_bytes())
+            }
+            Fate::Repeated => {
+                let mut attempt = 1;
+                loop {
+                    let answer = self.land(&target, trace.as_deref(), &body).await;
+                    // the first answer is lost for sure, the second one time in four, and there are three attempts
+                    if attempt > 1 && chaos.pick(4) > 0 {
+                        break answer;
+                    }
+                    if attempt == ATTEMPTS {
+                        return Err(ConnectorError::timeout("landed, never answered".into()));
+                    }
+                    attempt += 1;
+                    tokio::time::sleep(Duration::from_millis(u64::from(1 + chaos.pick(100)))).await;
+                    self.alive().await;
+                }
+            }
+            _ => self.land(&target, trace.as_deref(), &body).await,
         };
         match fate {
             Fate::Crash => self.die().await,
             Fate::Unanswered => return Err(ConnectorError::timeout("landed, not answered".into())),
-            Fate::Fine | Fate::Lost | Fate::Odd => {}
+            Fate::Fine | Fate::Lost | Fate::Odd | Fate::Repeated | Fate::Refused => {}
         }
         let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(answer));
         for (name, value) in headers {
             response.headers_mut().insert(name, value);
         }
         Ok(response)
+    }
+
+    /// The request arrives.
+    async fn land(
+        &self,
+        target: &str,
+        trace: Option<&str>,
+        body: &str,
+    ) -> (u16, Vec<(&'static str, String)>, Vec<u8>) {
+        match target.split_once('.').unwrap() {
+            ("AmazonSQS", _) => {
+                local::sqs::protocol::handle_traced(&self.base.sqs, target, trace, body.as_bytes()).await
+            }
+            (_, operation) => {
+                let (status, json) = self.base.dynamodb(operation, body);
+                (status, json_headers(), json.into_bytes())
+            }
+        }
     }
 
     async fn wechat(&self, request: Request) -> Result<Response, TransportError> {
@@ -189,7 +232,7 @@ impl Wire {
                 let busy = br#"{"errcode":-1,"errmsg":"system error"}"#.to_vec();
                 return Ok(Response { status: 200, body: busy });
             }
-            Fate::Fine | Fate::Unanswered | Fate::Crash => {}
+            Fate::Fine | Fate::Unanswered | Fate::Crash | Fate::Repeated | Fate::Refused => {}
         }
         let method = match request.method {
             Method::Get => "GET",

@@ -28,9 +28,10 @@ use shared::{
     secret::Secret,
     store::{
         accounts::AccountRecord,
+        claims::Claim,
         credentials::Token,
         fans::{FanId, Touch},
-        messages::{Message, MessageStatus},
+        messages::{Channel, Message, MessageStatus},
         timeline::StoredEvent,
     },
     wechat::transport::{Request, Response, Transport, TransportError},
@@ -242,6 +243,7 @@ impl World {
             created_at,
             sent_at: None,
             claimed_at: None,
+            claimed_by: None,
             first_claimed_at: None,
         };
         assert!(self.app.store.create_message(&message).await.unwrap().is_none());
@@ -265,6 +267,13 @@ impl World {
             failures.iter().map(|f| f["itemIdentifier"].as_str().unwrap().parse().unwrap()).collect();
         failed.sort_unstable();
         failed
+    }
+
+    /// Takes messages as a worker does that then dies; answers how many it got.
+    pub async fn claim(&self, claims: &[(&str, Option<Channel>)]) -> usize {
+        let store = &self.app.store;
+        let (claims, _) = store.claim_messages(store.owner(), self.clock.unix(), claims, &[]).await.unwrap();
+        claims.iter().filter(|claim| matches!(claim, Claim::Ours)).count()
     }
 
     pub async fn message(&self, id: &str) -> Message {

@@ -138,6 +138,7 @@ pub async fn send_message(
         created_at: app.clock.now().as_millisecond(),
         sent_at: None,
         claimed_at: None,
+        claimed_by: None,
         first_claimed_at: None,
     };
     let before = app.store.create_message(&message).await?; // of an earlier try with the same key

@@ -1,0 +1,228 @@
+//! Batches. DynamoDB takes their members one by one: some may be done while others are throttled, so what is left is
+//! asked for again, and each statement has an answer of its own.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse,
+    DeleteRequest, KeysAndAttributes, ReturnValuesOnConditionCheckFailure, WriteRequest,
+};
+
+use super::{
+    Store,
+    keys::Key,
+    owner::Owner,
+    table::{Attributes, Written},
+};
+use crate::error::{Error, sdk_error};
+
+/// `BatchGetItem` takes at most this many keys.
+pub const BATCH_GET: usize = 100;
+/// `BatchWriteItem` and `BatchExecuteStatement` take at most this many.
+pub const BATCH_WRITE: usize = 25;
+
+/// One PartiQL statement. Only what AWS documents with an example is used: `INSERT INTO … VALUE {…}`, and `UPDATE … SET
+/// a=… SET b=… WHERE …` with `=` and `AND`. "If the WHERE clause of the UPDATE statement does not evaluate to true for
+/// any item in the DynamoDB table, ConditionalCheckFailedException is returned"; an attribute that is not there equals
+/// nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Statement {
+    text: String,
+    values: Vec<AttributeValue>,
+    /// Whether a refusal answers the item.
+    tells: bool,
+}
+
+impl Statement {
+    /// Changes an item that is there and where every attribute of `when` has that value.
+    pub(super) fn update(
+        table: &str,
+        key: Key,
+        set: Vec<(&str, AttributeValue)>,
+        when: Vec<(&str, AttributeValue)>,
+    ) -> Self {
+        let sets: Vec<_> = set.iter().map(|(name, _)| format!("SET \"{name}\" = ?")).collect();
+        let wheres: String = when.iter().map(|(name, _)| format!(" AND \"{name}\" = ?")).collect();
+        let text = format!("UPDATE \"{table}\" {} WHERE pk = ? AND sk = ?{wheres}", sets.join(" "));
+        let values = set.into_iter().map(|(_, value)| value);
+        let values = values.chain([AttributeValue::S(key.pk), AttributeValue::S(key.sk)]);
+        Self { text, values: values.chain(when.into_iter().map(|(_, value)| value)).collect(), tells: true }
+    }
+
+    /// Puts an item that must not exist: else it is refused as a duplicate.
+    pub(super) fn insert(table: &str, item: Attributes) -> Self {
+        let mut attributes: Vec<_> = item.into_iter().collect();
+        attributes.sort_by(|a, b| a.0.cmp(&b.0)); // one statement text for all, which DynamoDB can cache
+        let members: Vec<_> = attributes.iter().map(|(name, _)| format!("'{name}': ?")).collect();
+        let text = format!("INSERT INTO \"{table}\" VALUE {{{}}}", members.join(", "));
+        Self { text, values: attributes.into_iter().map(|(_, v)| v).collect(), tells: false }
+    }
+
+    fn request(&self) -> Result<BatchStatementRequest, Error> {
+        BatchStatementRequest::builder()
+            .statement(&self.text)
+            .set_parameters(Some(self.values.clone()))
+            .set_return_values_on_condition_check_failure(
+                self.tells.then_some(ReturnValuesOnConditionCheckFailure::AllOld),
+            )
+            .build()
+            .map_err(|e| Error::Store(e.to_string()))
+    }
+}
+
+/// What became of one statement of a batch.
+#[derive(Debug)]
+pub enum Answer {
+    /// It happened, or it did not since its condition did not hold.
+    Written(Written),
+    /// It was not done, as far as one can tell: why.
+    Undone(String),
+}
+
+impl Answer {
+    /// As [`Written::or_own`].
+    #[must_use]
+    pub fn or_own(self, name: &str, owner: Owner) -> Self {
+        match self {
+            Self::Written(written) => Self::Written(written.or_own(name, owner)),
+            undone @ Self::Undone(_) => undone,
+        }
+    }
+
+    /// Whether it happened.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it was left undone.
+    pub fn done(self) -> Result<bool, Error> {
+        match self {
+            Self::Written(written) => Ok(written.done()),
+            Self::Undone(why) => Err(Error::Store(why)),
+        }
+    }
+
+    /// Answer, and whether asking again may help.
+    fn of(response: &BatchStatementResponse) -> (Self, bool) {
+        let Some(error) = response.error() else {
+            return (Self::Written(Written::Done(Attributes::new())), false);
+        };
+        match error.code() {
+            Some(Code::ConditionalCheckFailed | Code::DuplicateItem) => {
+                (Self::Written(Written::Refused(error.item.clone())), false)
+            }
+            code => {
+                let passes = matches!(
+                    code,
+                    Some(
+                        Code::ThrottlingError
+                            | Code::ProvisionedThroughputExceeded
+                            | Code::RequestLimitExceeded
+                            | Code::InternalServerError
+                            | Code::TransactionConflict
+                    )
+                );
+                (Self::Undone(code.map_or("error", Code::as_str).to_owned()), passes)
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Items of `keys`, in no order; those that do not exist are left out.
+    pub(super) async fn get_many(&self, table: &str, keys: &[Key]) -> Result<Vec<Attributes>, Error> {
+        let mut found = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(BATCH_GET) {
+            let wanted = KeysAndAttributes::builder()
+                .set_keys(Some(chunk.iter().map(Key::attributes).collect()))
+                .consistent_read(true)
+                .build()
+                .map_err(|e| Error::Store(e.to_string()))?;
+            let mut rest = HashMap::from([(table.to_owned(), wanted)]);
+            let mut failures = 0;
+            while !rest.is_empty() {
+                let answer = self
+                    .db
+                    .batch_get_item()
+                    .set_request_items(Some(rest))
+                    .send()
+                    .await
+                    .map_err(|e| Error::Store(sdk_error(&e)))?;
+                found.extend(answer.responses.unwrap_or_default().into_values().flatten());
+                rest = answer.unprocessed_keys.unwrap_or_default();
+                failures += 1;
+                if !rest.is_empty() && !self.may_retry(failures).await {
+                    return Err(Error::Store("keys stayed unprocessed".into()));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes items of one table, without conditions.
+    pub(super) async fn delete_many(&self, table: &str, keys: &[Key]) -> Result<(), Error> {
+        let delete = |key: &Key| {
+            let delete = DeleteRequest::builder().set_key(Some(key.attributes())).build();
+            let delete = delete.map_err(|e| Error::Store(e.to_string()))?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        };
+        for chunk in keys.chunks(BATCH_WRITE) {
+            let writes = chunk.iter().map(delete).collect::<Result<Vec<_>, Error>>()?;
+            let mut rest = HashMap::from([(table.to_owned(), writes)]);
+            let mut failures = 0;
+            while !rest.is_empty() {
+                let request = self.db.batch_write_item().set_request_items(Some(rest));
+                let answer = request.send().await.map_err(|e| Error::Store(sdk_error(&e)))?;
+                rest = answer.unprocessed_items.unwrap_or_default();
+                failures += 1;
+                if !rest.is_empty() && !self.may_retry(failures).await {
+                    return Err(Error::Store("items stayed unprocessed".into()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Statements of any tables, each on its own and about an item of its own. What is throttled is tried again; the
+    /// answers are in the order of `statements`.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where a request was not answered: some may have happened.
+    pub(super) async fn statements(&self, statements: &[Statement]) -> Result<Vec<Answer>, Error> {
+        let mut answers = Vec::with_capacity(statements.len());
+        for chunk in statements.chunks(BATCH_WRITE) {
+            answers.extend(self.batch(chunk).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, Error> {
+        let mut answers: Vec<Option<Answer>> = statements.iter().map(|_| None).collect();
+        let mut open: Vec<usize> = (0..statements.len()).collect();
+        let mut failures = 0;
+        loop {
+            let asked = open.iter().filter_map(|n| statements.get(*n)).map(Statement::request);
+            let sent = self
+                .db
+                .batch_execute_statement()
+                .set_statements(Some(asked.collect::<Result<_, _>>()?))
+                .send()
+                .await
+                .map_err(|e| Error::Store(sdk_error(&e)))?;
+            let mut again = Vec::new();
+            for (n, response) in open.iter().zip(sent.responses()) {
+                let (answer, passes) = Answer::of(response);
+                if passes {
+                    again.push(*n);
+                }
+                if let Some(place) = answers.get_mut(*n) {
+                    *place = Some(answer);
+                }
+            }
+            failures += 1;
+            open = again;
+            if open.is_empty() || !self.may_retry(failures).await {
+                let answers: Option<Vec<Answer>> = answers.into_iter().collect();
+                return answers.ok_or_else(|| Error::Store("answers are missing".into()));
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Requests about one item, transactions and queries. A write that meets a transaction of somebody else is made again a
+//! little later: DynamoDB answers that nothing happened, and the SDK does not repeat it.
+
+use aws_sdk_dynamodb::{
+    operation::{
+        put_item::PutItemError, transact_write_items::TransactWriteItemsError, update_item::UpdateItemError,
+    },
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem},
+};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use serde::de::DeserializeOwned;
+
+use super::{
+    Store,
+    keys::Key,
+    owner::WRITTEN_BY,
+    table::{Attributes, Page, Query, Update, Written, read},
+};
+use crate::error::{Error, sdk_error};
+
+/// A plain write that met a transaction: "Operation was rejected because there is an ongoing transaction for the item."
+const CONFLICT: &str = "TransactionConflictException";
+/// Why a transaction was cancelled. What the first of them says stands whatever becomes of the others.
+const REFUSED: &str = "ConditionalCheckFailed";
+/// These are over in a moment.
+const PASSING: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+
+impl Store {
+    pub(super) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Attributes>, Error> {
+        let answer = self
+            .db
+            .get_item()
+            .table_name(table)
+            .set_key(Some(key.attributes()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|e| Error::Store(sdk_error(&e)))?;
+        Ok(answer.item)
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, table: &str, key: &Key) -> Result<Option<T>, Error> {
+        self.get_item(table, key).await?.map(read).transpose()
+    }
+
+    /// Puts an item, whatever is there.
+    pub(super) async fn put(&self, table: &str, item: Attributes) -> Result<(), Error> {
+        let request = self.db.put_item().table_name(table).set_item(Some(item));
+        let sent = self.past_conflicts(|| request.clone().send()).await;
+        sent.map(drop).map_err(|e| Error::Store(sdk_error(&e)))
+    }
+
+    /// Puts an item that must not exist; answers the one that does. One that this very call put, whose answer was
+    /// lost, is no other one.
+    pub(super) async fn put_new(&self, table: &str, mut item: Attributes) -> Result<Written, Error> {
+        let owner = self.owner();
+        item.insert(WRITTEN_BY.into(), owner.value());
+        let request = self
+            .db
+            .put_item()
+            .table_name(table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match self.past_conflicts(|| request.clone().send()).await {
+            Ok(_) => Ok(Written::Done(Attributes::new())),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(e)) => {
+                    Ok(Written::Refused(e.item.clone()).or_own(WRITTEN_BY, owner))
+                }
+                _ => Err(Error::Store(sdk_error(&error))),
+            },
+        }
+    }
+
+    /// Changes an item. Where the change claims something, an [`Owner`](super::owner::Owner) belongs into it and into
+    /// [`Written::or_own`]: a refusal may be of our own making.
+    pub(super) async fn update(&self, table: &str, key: &Key, update: Update) -> Result<Written, Error> {
+        let (expression, condition, names, values) = update.parts();
+        let request = self
+            .db
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key.attributes()))
+            .update_expression(expression)
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match self.past_conflicts(|| request.clone().send()).await {
+            Ok(answer) => Ok(Written::Done(answer.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(e)) => {
+                    Ok(Written::Refused(e.item.clone()))
+                }
+                _ => Err(Error::Store(sdk_error(&error))),
+            },
+        }
+    }
+
+    /// Sends until nobody's transaction is in the way.
+    async fn past_conflicts<T, E, R, F>(&self, send: impl Fn() -> F) -> Result<T, SdkError<E, R>>
+    where
+        E: ProvideErrorMetadata,
+        F: Future<Output = Result<T, SdkError<E, R>>>,
+    {
+        let mut failures = 0;
+        loop {
+            let sent = send().await;
+            failures += 1;
+            match &sent {
+                Err(error) if error.code() == Some(CONFLICT) && self.may_retry(failures).await => {}
+                _ => return sent,
+            }
+        }
+    }
+
+    /// All or nothing; `false` where a condition did not hold. The SDK gives every call a token of its own and repeats
+    /// it with that: "multiple identical calls have the same effect as one single call", for ten minutes. A cancelled
+    /// transaction did nothing, so the next try is a call of its own.
+    pub(super) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<bool, Error> {
+        let mut failures = 0;
+        loop {
+            let request = self.db.transact_write_items().set_transact_items(Some(actions.clone()));
+            let Err(error) = request.send().await else { return Ok(true) };
+            failures += 1;
+            let reasons: Vec<&str> = match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(e)) => {
+                    e.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect()
+                }
+                _ => Vec::new(),
+            };
+            if reasons.contains(&REFUSED) {
+                return Ok(false);
+            }
+            let passes = reasons.iter().any(|code| PASSING.contains(code));
+            if !(passes && self.may_retry(failures).await) {
+                return Err(Error::Store(sdk_error(&error)));
+            }
+        }
+    }
+
+    /// One page of a query by partition key and a sort-key prefix.
+    pub(super) async fn query(&self, query: Query<'_>) -> Result<Page, Error> {
+        let mut request = self
+            .db
+            .query()
+            .table_name(query.table)
+            .set_index_name(query.index.map(str::to_owned))
+            .consistent_read(query.index.is_none() || query.consistent)
+            // a local index holds keys alone; DynamoDB reads the items of them with it
+            .set_select((query.index.is_some() && query.consistent).then_some(Select::AllAttributes))
+            .key_condition_expression(query.condition)
+            .scan_index_forward(!query.descending)
+            .limit(query.limit)
+            .set_exclusive_start_key(query.start);
+        for (name, value) in query.values {
+            request = request.expression_attribute_values(*name, value.clone());
+        }
+        for (alias, name) in query.names {
+            request = request.expression_attribute_names(*alias, *name);
+        }
+        let answer = request.send().await.map_err(|e| Error::Store(sdk_error(&e)))?;
+        Ok(Page { items: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
+    }
+}

@@ -1,0 +1,108 @@
+//! Faults that pass within one call of the store: nobody may notice them, neither by the answer nor by what is stored.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use dynoxide::Database;
+use serde_json::Value;
+
+use crate::{
+    on_paused_time, operations,
+    world::{World, chaos::Fate, dynamo},
+};
+
+const TABLES: [&str; 5] =
+    ["PlatformTable", "CredentialsTable", "CustomersTable", "TimelineTable", "WorkTable"];
+/// Attributes that are drawn anew in each try.
+const DRAWN: [&str; 4] = ["authorized_by", "claimed_by", "window_used_by", "written_by"];
+
+type Stored = BTreeMap<(String, String, String), Value>;
+
+fn stored(db: &Database) -> Stored {
+    let mut all = Stored::new();
+    for table in TABLES {
+        for ((pk, sk), mut item) in dynamo::scan(db, table) {
+            for name in DRAWN {
+                if item.get(name).is_some_and(|who| who != "") {
+                    item[name] = "somebody".into();
+                }
+            }
+            all.insert((table.to_owned(), pk, sk), item);
+        }
+    }
+    all
+}
+
+/// What an operation answers and leaves behind, where the request with `text` in it meets `fate`.
+fn run(what: &str, text: &'static str, seed: u64, fate: Option<Fate>) -> (String, Stored) {
+    on_paused_time(async {
+        let world = World::new(seed);
+        world.create_tables().await;
+        let app = world.app();
+        operations::prepare(&app.store).await;
+        if let Some(fate) = fate {
+            world.base.chaos.strike(text, fate);
+        }
+        let answer = operations::act(what, &app.store).await;
+        assert!(fate.is_none() || world.base.chaos.has_struck(), "{what}: no request has {text:?} in it");
+        (answer, stored(&world.base.db))
+    })
+}
+
+/// The write landed, its answer was lost, and the SDK sends it again, once or twice.
+#[test]
+fn an_answer_that_is_lost_changes_nothing() {
+    same(Fate::Repeated);
+}
+
+/// A transaction is in the way, or a partition is throttled.
+#[test]
+fn a_refusal_that_passes_changes_nothing() {
+    same(Fate::Refused);
+}
+
+fn same(fate: Fate) {
+    let mut wrong = Vec::new();
+    for (what, text) in operations::ALL {
+        for seed in 1..4 {
+            let (calm, troubled) = (run(what, text, seed, None), run(what, text, seed, Some(fate)));
+            if calm.0 != troubled.0 {
+                wrong.push(format!("seed {seed}: {what} answers {} in place of {}", troubled.0, calm.0));
+            }
+            for (key, item) in &troubled.1 {
+                let before = calm.1.get(key);
+                if before != Some(item) {
+                    wrong.push(format!("seed {seed}: {what} leaves {item} in place of {before:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A new write comes with a row of its own: whether it is safe is nothing that one sees by looking at it.
+#[test]
+fn every_write_of_the_store_is_tried() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/src/store");
+    let mut untried = Vec::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        for function in text.split("pub async fn ").skip(1) {
+            let name = function.split(['(', '<']).next().unwrap();
+            let body = function.split("\n    }\n").next().unwrap();
+            let writes = [
+                "self.put(",
+                ".put_new(",
+                "self.update(",
+                "self.statements(",
+                "self.transact(",
+                "self.updated_import(",
+                "self.delete_many(",
+            ];
+            let tried = operations::ALL.iter().any(|(what, _)| what.split(',').next() == Some(name));
+            if writes.iter().any(|call| body.contains(call)) && !tried {
+                untried.push(name.to_owned());
+            }
+        }
+    }
+    assert!(untried.is_empty(), "tests/store/operations.rs has no row for {untried:?}");
+}

@@ -1,0 +1,596 @@
+//! Every write of the store, by the name of its function, with what it needs to be there, and its answer as text.
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use serde_json::json;
+use shared::{
+    model::{
+        account::{AccountStatus, AccountType},
+        reply_rules::ReplyRules,
+        token::Due,
+        window::WindowKind,
+    },
+    secret::Secret,
+    store::{
+        Store,
+        accounts::AccountRecord,
+        audit::{self, Actor, AuditEntry, AuditFilter},
+        bindings::{Binding, BindingStatus},
+        claims::{Claim, Reclaim, WindowUse},
+        credentials::{LEASE_SECONDS, Token},
+        fans::{Details, FanId, Touch},
+        idempotency::Begun,
+        imports::{Import, ImportStatus, ListedPage, Started},
+        messages::{Channel, Ended, Message, MessageStatus},
+        quotas::QuotaRefusal,
+        tenants::Tenant,
+        timeline::{Stored, StoredEvent},
+        timers::StoredTimer,
+    },
+    timers,
+    wechat::user::UserInfo,
+};
+
+const APP: &str = "wx5a1b2c3d4e5f6071";
+const OTHER: &str = "wx5a1b2c3d4e5f6072";
+const TENANT: &str = "ten_1";
+/// 2025-01-01, unix seconds.
+const DAY: i64 = 1_735_689_600;
+
+/// Function, after a comma what is special in this row, and a text that only the request of the write has.
+pub const ALL: &[(&str, &str)] = &[
+    ("create_tenant", "TransactItems"),
+    ("bind_account", "TransactItems"),
+    ("bind_account, again", "TransactItems"),
+    ("unbind_account", "TransactItems"),
+    ("delete_account", "\"Delete\""),
+    ("put_reply_rules", "\"Item\""),
+    ("create_binding", "attribute_not_exists(pk)"),
+    ("note_authorization", "event_at"),
+    ("keep_pre_auth_code", "\"Item\""),
+    ("keep_pre_auth_code, its second write", "pre_auth_expires"),
+    ("end_binding, bound", "NOT #status = :bound"),
+    ("end_binding, refused", "NOT #status = :bound"),
+    ("keep_ticket", "ticket_at"),
+    ("lease_component", "lease_until"),
+    ("lease_authorizer", "lease_until"),
+    ("keep_component_token", "expires_in"),
+    ("keep_authorizer_token", "expires_in"),
+    ("release_component", "REMOVE #lease_until"),
+    ("release_authorizer", "REMOVE #lease_until"),
+    ("authorize", "authorized_by"),
+    ("recover_refresh_token", ":lost"),
+    ("stop_refreshing", "due_at"),
+    ("keep_refresh_tick", "minute"),
+    ("touch_fan, who follows", "follow_used"),
+    ("touch_fan, who writes", "message_used"),
+    ("touch_fan, a second time in one second", "<= :at"),
+    ("insert_fans", "INSERT"),
+    ("update_fan", "union_id"),
+    ("mark_gone", "gone_import"),
+    ("redirect_customer", "merged_into"),
+    ("put_event", "at_key"),
+    ("start_import", "TransactItems"),
+    ("keep_page", "open_id_lines"),
+    ("count_page", "followers_listed"),
+    ("keep_receipt", "chunk_0"),
+    ("finish_page", "pages_done"),
+    ("finish_shard", "shards_done"),
+    ("pause_import", "paused_until"),
+    ("resume_import", "resumed_by"),
+    ("end_import", "TransactItems"),
+    ("create_message", "attribute_not_exists(pk)"),
+    ("claim_messages", "first_claimed_at"),
+    ("claim_messages, with windows", "window_used_by"),
+    ("use_window", "window_used_by"),
+    ("reclaim_message", "claimed_by = :before"),
+    ("switch_channel", "SET #channel"),
+    ("requeue_message", "tries"),
+    ("keep_messages", "wechat_msg_id"),
+    ("keep_messages, that WeChat settled", "wechat_msg_id"),
+    ("settle_message", ":sent"),
+    ("begin_request", "attribute_not_exists(pk)"),
+    ("begin_request, whose first died", "in_flight_until = :seen"),
+    ("end_request", "answer"),
+    ("abandon_request", "SET #in_flight_until"),
+    ("put_timer", "\"Item\""),
+    ("delete_timers", "DeleteRequest"),
+    ("lease_timers", "lease_until"),
+    ("release_timers", "REMOVE #lease_until"),
+    ("keep_quota_refusal", "refused_until"),
+    ("audit", "attribute_not_exists(pk)"),
+    ("end_audit", "SET #outcome"),
+];
+
+/// What is there before every write.
+pub async fn prepare(store: &Store) {
+    store.bind_account(account(APP)).await.unwrap();
+    store.create_binding(&binding("bnd_0")).await.unwrap();
+    store.keep_pre_auth_code("bnd_0", "code@@@0", DAY + 600).await.unwrap();
+    store.keep_ticket(&Secret::new("ticket@@@1"), DAY).await.unwrap();
+    store
+        .authorize(TENANT, APP, Some(&token("t1")), &Secret::new("r1"), Due::Wheel { slot: 7 })
+        .await
+        .unwrap();
+    store.touch_fan(fan("o1"), &Touch::Message, DAY, false).await.unwrap();
+    store
+        .insert_fans(TENANT, APP, &[Details { info: &info("o2"), as_of: DAY, import_id: None }])
+        .await
+        .unwrap();
+    store.start_import(&import("imp_0")).await.unwrap();
+    for id in ["msg_0", "msg_1"] {
+        store.create_message(&message(id)).await.unwrap();
+    }
+}
+
+/// One write, and what is seen of it. In parts, since the whole would not fit a test's stack.
+pub async fn act(what: &str, store: &Store) -> String {
+    let name = what.split(',').next().unwrap();
+    let parts = [
+        accounts(name, what, store).boxed_local(),
+        credentials(name, store).boxed_local(),
+        followers(name, what, store).boxed_local(),
+        messages(name, what, store).boxed_local(),
+        others(name, what, store).boxed_local(),
+    ];
+    for part in parts {
+        if let Some(seen) = part.await {
+            return seen;
+        }
+    }
+    panic!("{what} is nothing that the store does")
+}
+
+fn new(done: bool) -> String {
+    if done { "done" } else { "refused" }.to_owned()
+}
+
+/// Tenants, accounts and bindings.
+async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
+    Some(match name {
+        "create_tenant" => {
+            let created_at = Timestamp::from_second(DAY).unwrap();
+            let tenant = Tenant { id: TENANT.into(), name: "Tea house".into(), created_at };
+            store.create_tenant(&tenant, &Secret::new("oak_1")).await.unwrap();
+            format!("{:?}", store.tenant_of_key(&Secret::new("oak_1")).await.unwrap())
+        }
+        "bind_account" => {
+            let app = if what.contains("again") { APP } else { OTHER };
+            let bound = store.bind_account(account(app)).await.unwrap();
+            format!("{bound:?}, {} bound", store.accounts_bound().await.unwrap())
+        }
+        "unbind_account" => {
+            let changed = store.unbind_account(APP, DAY + 10_000).await.unwrap();
+            format!("{changed}, {} bound", store.accounts_bound().await.unwrap())
+        }
+        "delete_account" => {
+            store.unbind_account(APP, DAY + 10_000).await.unwrap();
+            format!("{:?}", store.delete_account(TENANT, APP).await.unwrap())
+        }
+        "put_reply_rules" => {
+            let rules = json!({"on_subscribe": null, "keywords": [], "default": {"msgtype": "text", "text": {"content": "Hello"}}});
+            store.put_reply_rules(TENANT, APP, &ReplyRules::parse(rules).unwrap()).await.unwrap();
+            new(store.reply_rules(TENANT, APP).await.unwrap().default.is_some())
+        }
+        "create_binding" => {
+            store.create_binding(&binding("bnd_1")).await.unwrap();
+            new(store.binding(TENANT, "bnd_1").await.unwrap().is_some())
+        }
+        "note_authorization" => {
+            store.note_authorization("code@@@0").await.unwrap();
+            new(store.binding(TENANT, "bnd_0").await.unwrap().unwrap().event_at.is_some())
+        }
+        "keep_pre_auth_code" => {
+            store.keep_pre_auth_code("bnd_0", "code@@@1", DAY + 600).await.unwrap();
+            new(store.binding_of_pre_auth_code("code@@@1").await.unwrap().is_some())
+        }
+        "end_binding" => {
+            let to = if what.contains("bound") { BindingStatus::Bound } else { BindingStatus::Refused };
+            let ended = store.end_binding("bnd_0", to, Some(APP), None).await.unwrap();
+            format!("{:?}", ended.unwrap().status)
+        }
+        _ => return None,
+    })
+}
+
+/// Tickets and tokens.
+async fn credentials(name: &str, store: &Store) -> Option<String> {
+    Some(match name {
+        "keep_ticket" => {
+            store.keep_ticket(&Secret::new("ticket@@@2"), DAY + 600).await.unwrap();
+            store.component().await.unwrap().ticket.unwrap().expose().to_owned()
+        }
+        "lease_component" => new(store.lease_component(0, "lse_1".into()).await.unwrap().is_some()),
+        "lease_authorizer" => new(store.lease_authorizer(APP, 1, "lse_1".into()).await.unwrap().is_some()),
+        "keep_component_token" => {
+            store.lease_component(0, "lse_1".into()).await.unwrap().unwrap();
+            let kept = store.keep_component_token("lse_1", &token("c1")).await.unwrap();
+            format!("{kept}, version {}", store.component().await.unwrap().version)
+        }
+        "keep_authorizer_token" => {
+            store.lease_authorizer(APP, 1, "lse_1".into()).await.unwrap().unwrap();
+            let refresh = Secret::new("r2");
+            let kept = store.keep_authorizer_token(APP, "lse_1", &token("t2"), &refresh, None).await.unwrap();
+            format!("{kept}, version {}", store.authorizer(APP).await.unwrap().unwrap().version)
+        }
+        "release_component" => {
+            store.lease_component(0, "lse_1".into()).await.unwrap().unwrap();
+            store.release_component("lse_1").await.unwrap();
+            new(store.component().await.unwrap().lease_until == 0)
+        }
+        "release_authorizer" => {
+            store.lease_authorizer(APP, 1, "lse_1".into()).await.unwrap().unwrap();
+            store.release_authorizer(APP, "lse_1").await.unwrap();
+            new(store.authorizer(APP).await.unwrap().unwrap().lease_until == 0)
+        }
+        "authorize" => {
+            let due = Due::At { unix: DAY + 60 };
+            store.authorize(TENANT, APP, Some(&token("t3")), &Secret::new("r3"), due).await.unwrap();
+            let now = store.authorizer(APP).await.unwrap().unwrap();
+            format!("version {}, due {:?}", now.version, store.due_by(DAY + 60).await.unwrap())
+        }
+        "recover_refresh_token" => {
+            let (lost, found) = (Secret::new("r1"), Secret::new("r9"));
+            new(store.recover_refresh_token(APP, &lost, &found).await.unwrap())
+        }
+        "stop_refreshing" => {
+            store.stop_refreshing(APP).await.unwrap();
+            format!("{:?}", store.due_in_slot(7).await.unwrap())
+        }
+        "keep_refresh_tick" => {
+            store.keep_refresh_tick(DAY / 60).await.unwrap();
+            format!("{:?}", store.refresh_tick().await.unwrap())
+        }
+        _ => return None,
+    })
+}
+
+/// Fans, events and imports.
+async fn followers(name: &str, what: &str, store: &Store) -> Option<String> {
+    Some(match name {
+        "touch_fan" => {
+            let follow = Touch::Followed { scene: Some("shelf".into()) };
+            let done = match what.rsplit(", ").next().unwrap() {
+                "who follows" => store.touch_fan(fan("o3"), &follow, DAY, false).await.unwrap(),
+                "who writes" => store.touch_fan(fan("o1"), &Touch::Message, DAY + 1, false).await.unwrap(),
+                _ => {
+                    store.touch_fan(fan("o3"), &follow, DAY, false).await.unwrap();
+                    let left = store.touch_fan(fan("o3"), &Touch::Unfollowed, DAY, false).await.unwrap();
+                    assert!(!left, "two in one second count only for a push that is surely new");
+                    store.touch_fan(fan("o3"), &Touch::Unfollowed, DAY, true).await.unwrap()
+                }
+            };
+            let fan = store.fan(fan("o3")).await.unwrap().unwrap_or_default();
+            format!("{done}, {}, {:?}", fan.subscribed, fan.qr_scene_str)
+        }
+        "insert_fans" => {
+            let (known, fresh) = (info("o2"), [info("o7"), info("o8")]);
+            let all =
+                [&known, &fresh[0], &fresh[1]].map(|info| Details { info, as_of: DAY, import_id: None });
+            // who is new may be taken for one who was here, whom the import then updates: what is stored is the same
+            let new = store.insert_fans(TENANT, APP, &all).await.unwrap();
+            format!("{}, {}", new[0], store.fans(TENANT, APP, &["o2", "o7", "o8"]).await.unwrap().len())
+        }
+        "update_fan" => {
+            let before = store.fan(fan("o2")).await.unwrap().unwrap();
+            let mut info = info("o2");
+            info.unionid = "u2".into();
+            let details = Details { info: &info, as_of: DAY + 1, import_id: Some("imp_0") };
+            let left = store.update_fan(&before, &details).await.unwrap();
+            format!("{:?}", left == Some(before.customer_id))
+        }
+        "mark_gone" => {
+            let marked = store.mark_gone(fan("o2"), "imp_0", DAY + 10_000).await.unwrap();
+            format!("{marked}, {}", store.fan(fan("o2")).await.unwrap().unwrap().subscribed)
+        }
+        "redirect_customer" => {
+            let here = store.fan(fan("o2")).await.unwrap().unwrap().customer_id;
+            store.redirect_customer(TENANT, "cus_old", &here).await.unwrap();
+            format!("{}", store.customer(TENANT, "cus_old").await.unwrap().unwrap().fans.len())
+        }
+        "put_event" => {
+            let stored = store.put_event(fan("o1"), &event("M1")).await.unwrap();
+            let seen = store.put_event(fan("o1"), &event("M1")).await.unwrap();
+            let (events, _) = store.events(&[fan("o1")], None, 10, None).await.unwrap();
+            let (stored, seen) = (matches!(stored, Stored::New), matches!(seen, Stored::Seen(_)));
+            format!("{stored}, {seen}, {}", events.len())
+        }
+        "start_import" => {
+            store.end_import(APP, "imp_0", ImportStatus::Failed, None).await.unwrap();
+            new(matches!(store.start_import(&import("imp_1")).await.unwrap(), Started::New))
+        }
+        "keep_page" => {
+            let kept = store.keep_page(&import("imp_0"), 0, &page()).await.unwrap();
+            let other = ListedPage { open_ids: vec!["o9".into()], ..page() };
+            let again = store.keep_page(&import("imp_0"), 0, &other).await.unwrap();
+            format!("{:?}, {:?}", kept.open_ids, again.open_ids)
+        }
+        "count_page" => {
+            let counted = store.count_page(&import("imp_0"), 0, &page()).await.unwrap();
+            format!("{} listed on {} pages", counted.followers_listed, counted.pages_listed)
+        }
+        "keep_receipt" => format!("{:?}", store.keep_receipt("imp_0", 0, 0, 100).await.unwrap()),
+        "finish_page" => {
+            format!("{:?}", store.finish_page(APP, "imp_0", 0, 2).await.unwrap().pages_done)
+        }
+        "finish_shard" => format!("{:?}", store.finish_shard(APP, "imp_0", 3).await.unwrap().shards_done),
+        "pause_import" => new(store.pause_import(APP, "imp_0", DAY + 600, "quota").await.unwrap()),
+        "resume_import" => {
+            store.pause_import(APP, "imp_0", DAY + 600, "quota").await.unwrap();
+            new(store.resume_import(APP, "imp_0", "job").await.unwrap())
+        }
+        "end_import" => {
+            let ended = store.end_import(APP, "imp_0", ImportStatus::Completed, None).await.unwrap();
+            format!("{ended}, {}", store.running_import(APP).await.unwrap().is_none())
+        }
+        _ => return None,
+    })
+}
+
+/// Messages.
+async fn messages(name: &str, what: &str, store: &Store) -> Option<String> {
+    let template = Some(Channel::Template);
+    Some(match name {
+        "create_message" => new(store.create_message(&message("msg_9")).await.unwrap().is_none()),
+        "claim_messages" => {
+            let window = [window(0)];
+            let uses = if what.contains("windows") { &window[..] } else { &[] };
+            let (claims, used) = claim(store, &["msg_0", "msg_1", "msg_none"], uses).await;
+            let (again, _) = claim(store, &["msg_0"], &[]).await;
+            format!("{claims:?}, {used:?}, {again:?}")
+        }
+        "use_window" => {
+            let used = store.use_window(store.owner(), &window(0)).await.unwrap();
+            let again = store.use_window(store.owner(), &window(0)).await.unwrap();
+            format!("{used}, {again}, {}", store.fan(fan("o1")).await.unwrap().unwrap().message_used)
+        }
+        "reclaim_message" => {
+            let message = store.message(TENANT, "msg_0").await.unwrap().unwrap();
+            let mut taken = Vec::new();
+            for _ in 0..2 {
+                let owner = store.owner();
+                let claim = Reclaim {
+                    message: &message,
+                    owner,
+                    at: DAY,
+                    channel: template,
+                    may_have_happened: false,
+                };
+                taken.push(store.reclaim_message(&claim).await.unwrap());
+            }
+            format!("{taken:?}")
+        }
+        "switch_channel" => {
+            let owner = store.owner();
+            store.claim_messages(owner, DAY, &[("msg_0", None)], &[]).await.unwrap();
+            let ours = store.switch_channel("msg_0", owner, Channel::Template).await.unwrap();
+            let others =
+                store.switch_channel("msg_0", store.owner(), Channel::CustomerService).await.unwrap();
+            format!("{ours}, {others}")
+        }
+        "requeue_message" => {
+            let owner = store.owner();
+            store.claim_messages(owner, DAY, &[("msg_0", template)], &[]).await.unwrap();
+            let ours = store.requeue_message("msg_0", owner, false).await.unwrap();
+            let others = store.requeue_message("msg_0", store.owner(), false).await.unwrap();
+            // it is for those now who look at what was given back
+            let (first, _) = claim(store, &["msg_0"], &[]).await;
+            format!("{ours:?}, {others:?}, {first:?}")
+        }
+        "keep_messages" => {
+            let (owner, stranger) = (store.owner(), store.owner());
+            store.claim_messages(owner, DAY, &[("msg_0", template), ("msg_1", template)], &[]).await.unwrap();
+            let mut sent = message("msg_0");
+            (sent.status, sent.channel) = (MessageStatus::Sent, template);
+            (sent.wechat_msg_id, sent.sent_at) = (Some("200163836".into()), Some(DAY * 1000));
+            let ended = Ended { owner, message: sent.clone(), event: Some(event("Smsg_0")) };
+            if what.contains("settled") {
+                store.keep_messages(std::slice::from_ref(&ended)).await.unwrap();
+                store.settle_message("msg_0", MessageStatus::Delivered, None).await.unwrap();
+            }
+            let other =
+                Ended { owner: stranger, message: Message { id: "msg_1".into(), ..sent }, event: None };
+            let kept = store.keep_messages(&[ended, other]).await.unwrap();
+            let kept: Vec<_> = kept.into_iter().map(Result::unwrap).collect();
+            let status = |id| async move { store.message(TENANT, id).await.unwrap().unwrap().status };
+            let found = store.message_of_wechat(TENANT, APP, "200163836").await.unwrap().is_some();
+            format!("{kept:?}, {:?}, {:?}, {found}", status("msg_0").await, status("msg_1").await)
+        }
+        "settle_message" => {
+            let owner = store.owner();
+            store.claim_messages(owner, DAY, &[("msg_0", template)], &[]).await.unwrap();
+            let sent = Message { status: MessageStatus::Sent, channel: template, ..message("msg_0") };
+            store.keep_messages(&[Ended { owner, message: sent, event: None }]).await.unwrap();
+            new(store.settle_message("msg_0", MessageStatus::Delivered, None).await.unwrap())
+        }
+        _ => return None,
+    })
+}
+
+/// Requests, timers, quotas and audit.
+async fn others(name: &str, what: &str, store: &Store) -> Option<String> {
+    Some(match name {
+        "begin_request" => {
+            let begin = || store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint");
+            if what.contains("died") {
+                begin().await.unwrap();
+                store.abandon_request(TENANT, "POST /v1/bindings", "key-1").await.unwrap();
+            }
+            let (first, second) = (begin().await.unwrap(), begin().await.unwrap());
+            format!("{}, {}", begun(&first), begun(&second))
+        }
+        "end_request" => {
+            let (route, key) = ("POST /v1/bindings", "key-1");
+            store.begin_request(TENANT, route, key, "fingerprint").await.unwrap();
+            store.end_request(TENANT, route, key, 201, "{}").await.unwrap();
+            begun(&store.begin_request(TENANT, route, key, "fingerprint").await.unwrap()).to_owned()
+        }
+        "abandon_request" => {
+            let (route, key) = ("POST /v1/bindings", "key-1");
+            store.begin_request(TENANT, route, key, "fingerprint").await.unwrap();
+            store.abandon_request(TENANT, route, key).await.unwrap();
+            begun(&store.begin_request(TENANT, route, key, "fingerprint").await.unwrap()).to_owned()
+        }
+        "put_timer" | "delete_timers" => {
+            let timer = StoredTimer {
+                queue: "import".into(),
+                body: "{}".into(),
+                group: TENANT.into(),
+                once: "once".into(),
+            };
+            for id in ["one", "two", "three"] {
+                store.put_timer("line", DAY * 1000, id, &timer).await.unwrap();
+            }
+            let mut due = 0;
+            for shard in timers::shards() {
+                let page = store.due_timers(shard, DAY * 1000, 10).await.unwrap();
+                if what == "delete_timers" {
+                    store.delete_timers(&page.timers).await.unwrap();
+                }
+                due += store.due_timers(shard, DAY * 1000, 10).await.unwrap().timers.len();
+            }
+            format!("{due} due")
+        }
+        "lease_timers" => {
+            let ours = store.lease_timers(3, "swp_1").await.unwrap();
+            format!("{ours}, {}", store.lease_timers(3, "swp_2").await.unwrap())
+        }
+        "release_timers" => {
+            store.lease_timers(3, "swp_1").await.unwrap();
+            store.release_timers(3, "swp_1").await.unwrap();
+            new(store.lease_timers(3, "swp_2").await.unwrap())
+        }
+        "keep_quota_refusal" => {
+            let refusal = QuotaRefusal { refused_until: DAY + 3600, refused_at: DAY, errcode: 45009 };
+            store.keep_quota_refusal(APP, "user_get", &refusal).await.unwrap();
+            format!("{:?}", store.quota_refusal(APP, "user_get").await.unwrap())
+        }
+        "audit" | "end_audit" => {
+            let entry = AuditEntry {
+                id: shared::ids::derived_at(audit::PREFIX, DAY * 1000, &["1"]),
+                at: DAY * 1000,
+                actor: Actor::operator("operator"),
+                operation: "tenant.created".into(),
+                target: TENANT.into(),
+                outcome: audit::STARTED.into(),
+            };
+            store.audit(TENANT, &entry).await.unwrap();
+            if what == "end_audit" {
+                store.end_audit(TENANT, &entry, audit::SUCCEEDED).await.unwrap();
+            }
+            let (entries, _) = store.audit_entries(TENANT, AuditFilter::default(), 10, None).await.unwrap();
+            entries.into_iter().map(|entry| entry.outcome).collect()
+        }
+        _ => return None,
+    })
+}
+
+async fn claim(store: &Store, ids: &[&str], uses: &[WindowUse<'_>]) -> (Vec<&'static str>, Vec<bool>) {
+    let claims: Vec<_> = ids.iter().map(|id| (*id, Some(Channel::CustomerService))).collect();
+    let (claims, used) = store.claim_messages(store.owner(), DAY, &claims, uses).await.unwrap();
+    let word = |claim: Claim| match claim {
+        Claim::Ours => "ours",
+        Claim::Taken(Some(message)) if message.status == MessageStatus::Sending => "another's",
+        Claim::Taken(Some(_)) => "taken before",
+        Claim::Taken(None) => "gone",
+        Claim::Undone(error) => panic!("{error}"),
+    };
+    (claims.into_iter().map(word).collect(), used)
+}
+
+fn begun(begun: &Begun) -> &'static str {
+    match begun {
+        Begun::First { .. } => "first",
+        Begun::Answered { .. } => "answered",
+        Begun::InProgress => "in progress",
+        Begun::Reused => "reused",
+    }
+}
+
+fn fan(open_id: &str) -> FanId<'_> {
+    FanId { tenant: TENANT, app_id: APP, open_id }
+}
+
+fn window(used: u32) -> WindowUse<'static> {
+    let mut windows = shared::model::window::Windows::default();
+    (windows.message_at, windows.message_used) = (Some(DAY), used);
+    WindowUse { fan: fan("o1"), kind: WindowKind::Message, windows }
+}
+
+fn token(text: &str) -> Token {
+    Token { token: Secret::new(text), issued_at: DAY, expires_in: 7200 + LEASE_SECONDS }
+}
+
+fn account(app_id: &str) -> AccountRecord {
+    AccountRecord {
+        app_id: app_id.into(),
+        tenant_id: TENANT.into(),
+        original_id: "gh_3c884a361561".into(),
+        name: "Harbour Coffee".into(),
+        alias: "harbour".into(),
+        avatar_url: "https://avatar.example/1".into(),
+        qr_code_url: "https://qr.example/1".into(),
+        principal_name: "Harbour Ltd".into(),
+        account_type: AccountType::Service,
+        verified: true,
+        status: AccountStatus::Bound,
+        granted: vec![1, 15, 4, 7, 2, 3, 11, 8],
+        bound_at: DAY,
+        unbound_at: None,
+        deleted: false,
+        revision: 0,
+    }
+}
+
+fn binding(id: &str) -> Binding {
+    let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+    Binding {
+        id: id.into(),
+        tenant_id: TENANT.into(),
+        status: BindingStatus::Pending,
+        app_id: None,
+        reason: None,
+        return_url: None,
+        created_at: at(DAY),
+        expires_at: at(DAY + 3600),
+        pre_auth_code: None,
+        pre_auth_expires: None,
+        event_at: None,
+    }
+}
+
+fn import(id: &str) -> Import {
+    let import = json!({
+        "id": id, "app_id": APP, "tenant_id": TENANT, "status": "running", "started_at": DAY,
+    });
+    serde_json::from_value(import).unwrap()
+}
+
+fn page() -> ListedPage {
+    ListedPage { open_ids: vec!["o1".into(), "o2".into()], next_cursor: None, total: 2, cut: None }
+}
+
+fn message(id: &str) -> Message {
+    serde_json::from_value(json!({
+        "id": id, "tenant_id": TENANT, "app_id": APP, "to": "o1", "status": "queued",
+        "content": r#"{"msgtype":"text","text":{"content":"Hello"}}"#, "created_at": DAY * 1000,
+    }))
+    .unwrap()
+}
+
+fn event(identity: &str) -> StoredEvent {
+    serde_json::from_value(json!({
+        "sk": identity, "type": "message_received", "at": DAY, "app_id": APP, "open_id": "o1",
+        "detail": r#"{"MsgType":"text","Content":"menu"}"#,
+    }))
+    .unwrap()
+}
+
+fn info(open_id: &str) -> UserInfo {
+    serde_json::from_value(json!({
+        "subscribe": 1, "openid": open_id, "language": "zh_CN", "subscribe_time": DAY - 100,
+        "remark": "VIP", "groupid": 0, "tagid_list": [2, 128], "subscribe_scene": "ADD_SCENE_QR_CODE",
+        "qr_scene": 98765, "qr_scene_str": "",
+    }))
+    .unwrap()
+}
