@@ -93,6 +93,47 @@ fn every_queue_mapping_reports_item_failures_and_every_queue_has_dead_letters() 
 }
 
 #[test]
+fn who_queues_jobs_that_lead_back_to_it_says_so_and_nobody_else() {
+    let template = parse(TEMPLATE).unwrap();
+    let takes = |queue: &str| {
+        let takes =
+            |event: &EventSpec| matches!(event, EventSpec::Sqs { queue: taken, .. } if taken == queue);
+        template.functions.iter().position(|function| function.events.iter().any(takes))
+    };
+    let calls = |function: usize| {
+        let rights = template.functions[function].rights.0.iter();
+        rights.filter(|right| right.action == "sqs:SendMessage").filter_map(|right| takes(&right.resource))
+    };
+    for (number, function) in template.functions.iter().enumerate() {
+        let (mut reached, mut new) = (BTreeSet::new(), calls(number).collect::<Vec<_>>());
+        while let Some(next) = new.pop() {
+            if reached.insert(next) {
+                new.extend(calls(next));
+            }
+        }
+        let loops = reached.contains(&number);
+        assert_eq!(
+            function.recursive, loops,
+            "{}: RecursiveLoop, and whether its jobs lead back",
+            function.name
+        );
+    }
+}
+
+#[test]
+fn every_route_has_limits_of_its_own() {
+    let template = parse(TEMPLATE).unwrap();
+    let mut routes = BTreeSet::new();
+    for event in template.functions.iter().flat_map(|function| &function.events) {
+        if let EventSpec::Http { method, path } = event {
+            routes.insert(format!("{method} {path}"));
+        }
+    }
+    let limited: BTreeSet<_> = template.throttles.keys().cloned().collect();
+    assert_eq!(limited, routes, "template.yaml: RouteSettings, and the routes that there are");
+}
+
+#[test]
 fn the_template_deploys_to_any_partition_and_holds_no_secret() {
     let template = read("template.yaml");
     for line in template.lines() {
@@ -211,8 +252,8 @@ fn the_readme_lists_the_settings_as_the_code_reads_them() {
 
 #[test]
 fn each_function_is_told_what_it_needs_and_nothing_else() {
-    // read by no function of ours, and where WeChat is, which the template leaves as it is
-    let nobodys = ["OAHUB_STACK", "OAHUB_SECRETS_REVISION"];
+    // every function's, and read beside the settings or not at all; where WeChat is, the template leaves as it is
+    let nobodys = ["OAHUB_STACK", "OAHUB_SECRETS_REVISION", "RUST_LOG"];
     for function in parse(TEMPLATE).unwrap().functions {
         let needs = needs(&function.code_uri).unwrap().iter().flat_map(|need| need.settings());
         let needed = needs.map(|setting| setting.name).filter(|name| !name.starts_with("OAHUB_WECHAT_"));

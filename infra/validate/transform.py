@@ -1,8 +1,11 @@
 """Transforms template.yaml as AWS does at a deployment, and checks what only shows in the result."""
 
 import json
+import os
 import sys
 
+import rules
+from resolve import Deployment
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
@@ -18,6 +21,9 @@ EXPECTED = {
 }
 # The roles that SAM makes by itself: the schedule's, which may call its function and fill its dead letters.
 ROLES = {"TokenRefreshTickRole"}
+# As long as names can be: what infra/cdk takes as a stack's name, and PublicUrl's MaxLength.
+STACK = "s" * 41
+PUBLIC_URL = "https://" + "u" * 192
 
 
 class NoManagedPolicies:
@@ -27,9 +33,23 @@ class NoManagedPolicies:
         return {}
 
 
-def main(path):
-    with open(path, encoding="utf-8") as file:
-        template = yaml_parse(file.read())
+def pseudo(region):
+    """Parameters of a deployment to this region, with names of the greatest length."""
+    china = region.startswith("cn-")
+    return {
+        "AWS::Partition": "aws-cn" if china else "aws",
+        "AWS::Region": "cn-northwest-1" if china else "ap-southeast-1",
+        "AWS::URLSuffix": "amazonaws.com.cn" if china else "amazonaws.com",
+        "AWS::AccountId": "000000000000",
+        "AWS::StackName": STACK,
+        "PublicUrl": PUBLIC_URL,
+        "SecretsId": "oahub",
+    }
+
+
+def check(source, region):
+    """What is wrong with a template, and what was looked at."""
+    template = yaml_parse(source)
     functions = [r for r in template["Resources"].values() if r["Type"] == "AWS::Serverless::Function"]
     for function in functions:
         function["Properties"]["CodeUri"] = "s3://bucket/key"
@@ -43,10 +63,22 @@ def main(path):
     wrong += [f"{len(text)} bytes, more than CloudFormation takes"] if len(text) > 1_000_000 else []
     wrong += ["more than 500 resources"] if len(result["Resources"]) > 500 else []
     wrong += ["more than 200 outputs or parameters"] if max(len(result["Outputs"]), len(result["Parameters"])) > 200 else []
+    for concurrency in result["Parameters"]["Concurrency"]["AllowedValues"]:
+        for egress in result["Parameters"]["Egress"]["AllowedValues"]:
+            chosen = {"Concurrency": concurrency, "Egress": egress, "DomainName": "hub.example.com"}
+            here = Deployment(result, {**pseudo(region), **chosen})
+            wrong += [line for rule in rules.ALL for line in rule(here) if line not in wrong]
+    return wrong, f"{len(functions)} functions, {len(result['Resources'])} resources"
+
+
+def main(path):
+    with open(path, encoding="utf-8") as file:
+        wrong, seen = check(file.read(), os.environ["AWS_DEFAULT_REGION"])
     for line in wrong:
         print(f"{path}: {line}", file=sys.stderr)
-    print(f"{path}: {len(functions)} functions, {len(result['Resources'])} resources")
+    print(f"{path}: {seen}")
     return 1 if wrong else 0
 
 
-sys.exit(main(sys.argv[1]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

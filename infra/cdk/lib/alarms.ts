@@ -8,7 +8,7 @@ import { Alarm, ComparisonOperator, IMetric, TreatMissingData } from 'aws-cdk-li
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { ofAllFunctions, ofApi, ofFunction, ofQueue, own } from './metrics';
+import { ofAllFunctions, ofApi, ofFunction, ofQueue, own, stuck } from './metrics';
 import { Parts } from './template';
 
 const MINUTES_5 = Duration.minutes(5);
@@ -24,6 +24,8 @@ const QUEUE_OLD = 3_600;
 const REFRESH_FAILURES = 10;
 /** Answers 5xx in five minutes. */
 const API_FAILURES = 5;
+/** Answers 4xx in five minutes: programs make mistakes, and are told; a flood makes thousands of 404 and 429. */
+const API_REFUSALS = 1_000;
 /** Refused pushes in five minutes: a wrong key refuses all of them, a scanner a few. */
 const REFUSED_PUSHES = 20;
 
@@ -40,6 +42,8 @@ export class Alarms extends Construct {
     this.add('TokenRefreshLate', '', 'Accounts keep an old token five minutes after their turn',
       own('OverdueAccounts', 'Maximum', MINUTES_15), 0);
     this.add('ImportStuck', '', 'An import has neither moved nor ended for an hour', own('StuckImports', 'Maximum', MINUTES_15), 0);
+    this.add('ApiRefusing', '', 'Many requests are answered with 4xx: limits are reached, or somebody tries', ofApi(parts.api.ref, '4xx', 'Sum', MINUTES_5),
+      API_REFUSALS, { of: 3, datapoints: 2 });
     this.add('PushesRefused', '', 'Callbacks are refused: wrong key, or somebody tries',
       own('RefusedPushes', 'Sum', MINUTES_5), REFUSED_PUSHES, { of: 3, datapoints: 2 });
     this.add('ApiFailing', '', 'Requests are answered with 5xx', ofApi(parts.api.ref, '5xx', 'Sum', MINUTES_5), API_FAILURES, { of: 3, datapoints: 2 });
@@ -57,13 +61,21 @@ export class Alarms extends Construct {
       this.add('DeadLetters', name, `${name} holds messages that were given up`,
         ofQueue(resource.attrQueueName, 'ApproximateNumberOfMessagesVisible', 'Maximum', MINUTES_5), 0);
     }
-    for (const { id: name, resource, retention, lateIn } of parts.queues) {
+    for (const { id: name, resource, retention, fifo, lateIn } of parts.queues) {
       if (lateIn !== undefined) {
         if (!this.all.some(({ node }) => node.id === lateIn)) throw new Error(`${name}: no alarm ${lateIn} tells that it is late`);
         continue;
       }
-      this.add('QueueOld', name, `Messages wait in ${name} for too long`,
-        ofQueue(resource.attrQueueName, 'ApproximateAgeOfOldestMessage', 'Maximum', MINUTES_5), Math.min(QUEUE_OLD, retention / 4), { of: 3, datapoints: 3 });
+      const old = Math.min(QUEUE_OLD, retention / 4);
+      if (fifo) {
+        this.add('QueueOld', name, `Messages wait in ${name} for too long`,
+          ofQueue(resource.attrQueueName, 'ApproximateAgeOfOldestMessage', 'Maximum', MINUTES_5), old, { of: 3, datapoints: 3 });
+        continue;
+      }
+      // The age of a standard queue leaves out what was received three times: just the jobs that keep failing.
+      const periods = Math.max(1, Math.round(old / MINUTES_5.toSeconds()));
+      this.add('QueueStuck', name, `Messages wait in ${name}, and none of them gets done`, stuck(resource.attrQueueName), 0,
+        { of: periods, datapoints: periods });
     }
   }
 

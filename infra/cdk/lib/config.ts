@@ -27,6 +27,7 @@ export interface Budget {
 
 export interface Config {
   /** Name of the stack; functions, alarms and the dashboard carry it. */
+  // Lambda takes 64 letters of a function's name, and the longest adds 23
   readonly stackName: string;
   /** The account and region; without them the stack fits any, as CloudFormation's own variables. */
   readonly account?: string;
@@ -116,7 +117,7 @@ export function load(from: Source): Config {
 
   const region = text('region', 'a region, like eu-central-1', /^[a-z]{2}(-[a-z]+)+-\d$/);
   const config: Config = {
-    stackName: text('stackName', 'letters, digits and hyphens, beginning with a letter', /^[A-Za-z][A-Za-z0-9-]{0,50}$/) ?? 'oahub',
+    stackName: text('stackName', 'at most 41 letters, digits and hyphens, beginning with a letter', /^[A-Za-z][A-Za-z0-9-]{0,40}$/) ?? 'oahub',
     account: text('account', 'the 12 digits of an account', /^\d{12}$/),
     region,
     code: text('code', 'a folder, or `none`', /./) ?? '../../target/lambda',

@@ -1,6 +1,6 @@
 /** Metrics: the hub's own, whose list is `shared/src/metrics.rs` (a test compares), and AWS's of a function or queue. */
 import { Aws, Duration } from 'aws-cdk-lib';
-import { Metric } from 'aws-cdk-lib/aws-cloudwatch';
+import { MathExpression, Metric } from 'aws-cdk-lib/aws-cloudwatch';
 
 export const NAMESPACE = 'oahub';
 export type Cause = 'account' | 'wechat' | 'hub';
@@ -25,6 +25,21 @@ export function ofAllFunctions(metricName: string, statistic: string, period: Du
 
 export function ofQueue(name: string, metricName: string, statistic: string, period: Duration, label?: string): Metric {
   return new Metric({ namespace: 'AWS/SQS', metricName, statistic, period, dimensionsMap: { QueueName: name }, label });
+}
+
+/** 1 where a queue has messages and none was done with, else 0. */
+export function stuck(queue: string): MathExpression {
+  const period = Duration.minutes(5);
+  return new MathExpression({
+    label: 'stuck',
+    period,
+    expression: 'IF(FILL(waiting, 0) + FILL(taken, 0) > 0 AND FILL(done, 0) == 0, 1, 0)',
+    usingMetrics: {
+      waiting: ofQueue(queue, 'ApproximateNumberOfMessagesVisible', 'Maximum', period),
+      taken: ofQueue(queue, 'ApproximateNumberOfMessagesNotVisible', 'Maximum', period),
+      done: ofQueue(queue, 'NumberOfMessagesDeleted', 'Sum', period),
+    },
+  });
 }
 
 export function ofApi(id: string, metricName: string, statistic: string, period: Duration, label?: string): Metric {

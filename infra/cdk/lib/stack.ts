@@ -1,7 +1,7 @@
 /** template.yaml, which stays the one list of what is deployed, and around it what an operator chose. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { CfnOutput, Stack, StackProps } from 'aws-cdk-lib';
+import { Annotations, CfnOutput, Stack, StackProps } from 'aws-cdk-lib';
 import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { CfnInclude } from 'aws-cdk-lib/cloudformation-include';
 import { Asset } from 'aws-cdk-lib/aws-s3-assets';
@@ -13,7 +13,6 @@ import { Alarms } from './alarms';
 import { budget } from './budget';
 import { Config, ConfigError } from './config';
 import { dashboard } from './dashboard';
-import { domain } from './domain';
 import { front } from './front';
 import { values } from './parameters';
 import { tlsOnly } from './queues';
@@ -26,7 +25,11 @@ export class OahubStack extends Stack {
   /** `templateFile` is the repository's, or a test's copy. */
   constructor(scope: Construct, id: string, config: Config, templateFile: string, props: StackProps) {
     super(scope, id, props);
-    this.template = new CfnInclude(this, 'Template', { templateFile, parameters: values(config.parameters, templateFile) });
+    // without a front, the template puts the domain on its API itself
+    const domain: Record<string, string> = config.domain && !config.front
+      ? { DomainName: config.domain.name, DomainCertificateArn: config.domain.certificateArn }
+      : {};
+    this.template = new CfnInclude(this, 'Template', { templateFile, parameters: values({ ...config.parameters, ...domain }, templateFile) });
     this.parts = parts(this.template);
     this.code(config.code);
     tlsOnly(this, this.parts);
@@ -34,7 +37,15 @@ export class OahubStack extends Stack {
     const alarms: Alarm[] = config.alarms ? this.alarms(config) : [];
     if (config.dashboard) dashboard(this, this.parts, alarms);
     if (config.domain && config.front) front(this, config.domain, config.front, this.parts);
-    else if (config.domain) domain(this, config.domain, this.parts);
+    if (config.parameters['Concurrency'] === undefined) {
+      Annotations.of(this).addWarningV2('oahub:concurrency',
+        'parameter Concurrency is not given, so the account has to allow Lambda 1,000 invocations at once, of which 510 are reserved. '
+        + 'A new account may have 10: see `aws lambda get-account-settings`, and infra/RUNBOOK.md, step 1.');
+    } else if (config.parameters['Concurrency'] === 'small') {
+      Annotations.of(this).addWarningV2('oahub:concurrency',
+        'parameter Concurrency is small: nothing is reserved for pushes, so that a flood of requests or a large import makes WeChat give pushes up. '
+        + 'Have the quota raised before real accounts are bound: infra/RUNBOOK.md, step 1.');
+    }
     if (config.budget && config.email) budget(this, config.budget, config.email);
   }
 

@@ -22,6 +22,8 @@ export interface QueuePart {
   readonly resource: CfnQueue;
   /** How long it keeps a message, seconds. */
   readonly retention: number;
+  /** Whether it keeps the order of its messages. */
+  readonly fifo: boolean;
   /** The alarm that tells when its messages wait for too long, where the hub itself looks after what they are about. */
   readonly lateIn?: string;
 }
@@ -65,6 +67,7 @@ export function parts(template: CfnInclude): Parts {
   const queues = of(CfnQueue).map((queue) => ({
     ...queue,
     retention: Number(rendered(stack, queue.resource)['MessageRetentionPeriod'] ?? DEFAULT_RETENTION),
+    fifo: rendered(stack, queue.resource)['FifoQueue'] === true,
     lateIn: queue.resource.cfnOptions.metadata?.['LateIn'] as string | undefined,
   }));
   const [api, ...more] = of(CfnHttpApi);

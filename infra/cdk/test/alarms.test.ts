@@ -30,7 +30,8 @@ test('every queue is watched, as one with work or as one with dead letters', () 
   assert.ok(queues.length >= 8, `${queues.length} queues`);
   for (const id of queues) {
     const lateIn = new RegExp(`^  ${id}:\\n    Type: AWS::SQS::Queue\\n    Metadata: \\{ LateIn: (\\w+) \\}`, 'm').exec(text)?.[1];
-    const alarm = lateIn ?? `${id.endsWith('DeadLetters') ? 'DeadLetters' : 'QueueOld'}-${id}`;
+    const fifo = new RegExp(`^  ${id}:\\n(?:    .*\\n)*?      FifoQueue: true`, 'm').test(text);
+    const alarm = lateIn ?? `${id.endsWith('DeadLetters') ? 'DeadLetters' : fifo ? 'QueueOld' : 'QueueStuck'}-${id}`;
     assert.ok(names.has(alarm), `${id} has no ${alarm}`);
   }
   const file = withResources(`
@@ -68,9 +69,13 @@ test('a function and a queue that are added get their alarms by themselves', () 
       CodeUri: functions/worker
       Events:
         Jobs: { Type: SQS, Properties: { Queue: !GetAtt Work.Arn } }
+        More: { Type: SQS, Properties: { Queue: !GetAtt Ordered.Arn } }
+  Ordered:
+    Type: AWS::SQS::Queue
+    Properties: { FifoQueue: true, MessageRetentionPeriod: 600 }
   Work:
     Type: AWS::SQS::Queue
-    Properties: { MessageRetentionPeriod: 600, RedrivePolicy: { deadLetterTargetArn: !GetAtt Lost.Arn, maxReceiveCount: 3 } }
+    Properties: { MessageRetentionPeriod: 2400, RedrivePolicy: { deadLetterTargetArn: !GetAtt Lost.Arn, maxReceiveCount: 3 } }
   Lost:
     Type: AWS::SQS::Queue`);
   const found = alarmsOf(synth({ ownAccount: false }, file));
@@ -78,11 +83,27 @@ test('a function and a queue that are added get their alarms by themselves', () 
   const added = new Map(found.filter((alarm) => !before.has(alarm.name)).map((alarm) => [alarm.name, alarm.properties]));
   assert.deepEqual([...added.keys()].sort(), [
     'CallbackSlow-Added', 'DeadLetters-Lost', 'FunctionErrors-Added', 'FunctionErrors-Worker', 'FunctionThrottles-Added',
-    'FunctionThrottles-Worker', 'QueueOld-Work',
+    'FunctionThrottles-Worker', 'QueueOld-Ordered', 'QueueStuck-Work',
   ]);
-  assert.equal(added.get('QueueOld-Work')?.['Threshold'], 150, 'a quarter of what the queue keeps');
+  assert.equal(added.get('QueueOld-Ordered')?.['Threshold'], 150, 'a quarter of what the queue keeps');
+  assert.equal(added.get('QueueStuck-Work')?.['EvaluationPeriods'], 2, 'ten minutes: a quarter of what the queue keeps');
   assert.deepEqual(added.get('FunctionErrors-Added')?.Dimensions, [{ Name: 'FunctionName', Value: { Ref: 'Added' } }]);
-  assert.deepEqual(added.get('QueueOld-Work')?.Dimensions, [{ Name: 'QueueName', Value: { 'Fn::GetAtt': ['Work', 'QueueName'] } }]);
+  assert.deepEqual(added.get('QueueOld-Ordered')?.Dimensions, [{ Name: 'QueueName', Value: { 'Fn::GetAtt': ['Ordered', 'QueueName'] } }]);
+});
+
+test('no alarm looks at the age of a standard queue with dead letters, which leaves out the jobs that keep failing', () => {
+  const queues = template.findResources('AWS::SQS::Queue');
+  let looked = 0;
+  for (const alarm of alarms) {
+    for (const { name, dimensions } of metricsOf(alarm)) {
+      if (name !== 'ApproximateAgeOfOldestMessage') continue;
+      const [id] = (dimensions[0]?.Value as { 'Fn::GetAtt': string[] })['Fn::GetAtt'];
+      const { FifoQueue: fifo, RedrivePolicy: redrive } = queues[id as string]?.Properties ?? {};
+      assert.ok(fifo === true || redrive === undefined, `${alarm.name} on ${id}`);
+      looked += 1;
+    }
+  }
+  assert.ok(looked > 0, 'no alarm on an age at all');
 });
 
 test('alarms ring where the issue says', () => {
@@ -97,7 +118,9 @@ test('alarms ring where the issue says', () => {
   assert.deepEqual([slow['Threshold'], slow['ExtendedStatistic']], [2000, 'p99']);
   assert.deepEqual([of('DeadLetters-SendDeadLetters')['Threshold'], of('DeadLetters-SendDeadLetters')['TreatMissingData']], [0, 'notBreaching']);
   assert.equal(of('QueueOld-SendQueue')['Threshold'], 3600);
-  for (const name of ['TokenRefreshFailing', 'TokenRefreshLate', 'ImportStuck', 'PushesRefused', 'ApiFailing']) of(name);
+  const stuck = of('QueueStuck-AuthorizationQueue');
+  assert.deepEqual([stuck['EvaluationPeriods'], stuck['DatapointsToAlarm'], stuck['Threshold']], [12, 12, 0], 'an hour without one job done');
+  for (const name of ['ApiRefusing', 'TokenRefreshFailing', 'TokenRefreshLate', 'ImportStuck', 'PushesRefused', 'ApiFailing']) of(name);
 });
 
 test('every alarm tells its topic when it begins and when it ends', () => {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Match } from 'aws-cdk-lib/assertions';
+import { Annotations, Match } from 'aws-cdk-lib/assertions';
 import { load, source } from '../lib/config';
 import { program } from '../lib/template';
 import { Options, ROOT, alarmsOf, folder, stackOf, synth } from './support';
@@ -19,7 +19,7 @@ test('alarms and the dashboard are there unless they are switched off; the rest 
   const usual = synth();
   usual.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
   usual.resourceCountIs('AWS::SNS::Subscription', 0);
-  for (const type of ['AWS::Budgets::Budget', 'AWS::CloudFront::Distribution', 'AWS::WAFv2::WebACL', 'AWS::ApiGatewayV2::DomainName']) {
+  for (const type of ['AWS::Budgets::Budget', 'AWS::CloudFront::Distribution', 'AWS::WAFv2::WebACL']) {
     usual.resourceCountIs(type, 0);
   }
   const bare = synth({ alarms: 'false', dashboard: false });
@@ -42,12 +42,25 @@ test('an e-mail address hears of alarms and of the budget', () => {
 
 test('a domain is mapped to the whole API and says where DNS has to point', () => {
   const template = synth({ ...HERE, domainName: 'hub.example.com', domainCertificateArn: CERTIFICATE });
+  const made = template.toJSON();
+  assert.deepEqual(made.Conditions.OwnDomain, { 'Fn::Not': [{ 'Fn::Equals': ['hub.example.com', ''] }] });
   template.hasResourceProperties('AWS::ApiGatewayV2::DomainName', {
     DomainName: 'hub.example.com',
     DomainNameConfigurations: [{ CertificateArn: CERTIFICATE, EndpointType: 'REGIONAL', SecurityPolicy: 'TLS_1_2' }],
   });
-  template.hasResource('AWS::ApiGatewayV2::ApiMapping', { Properties: { ApiId: { Ref: 'HttpApi' }, Stage: '$default' }, DependsOn: ['HttpApi'] });
+  template.hasResourceProperties('AWS::ApiGatewayV2::ApiMapping', { ApiId: { Ref: 'HttpApi' }, Stage: { 'Fn::Sub': '${HttpApi.Stage}' } });
+  template.hasResourceProperties('AWS::Serverless::HttpApi', { DisableExecuteApiEndpoint: { 'Fn::If': ['OwnDomain', true, false] } });
   template.hasOutput('DomainTarget', {});
+});
+
+test('who has not said what the account allows is warned, and so is whoever said that it is little', () => {
+  const warnings = (parameters: Record<string, string>) => {
+    const stack = stackOf({ parameters });
+    return Annotations.fromStack(stack).findWarning('*', Match.stringLikeRegexp('Concurrency')).map((found) => found.entry.data as string);
+  };
+  assert.match(warnings({})[0] ?? '', /get-account-settings/);
+  assert.match(warnings({ Concurrency: 'small' })[0] ?? '', /nothing is reserved/);
+  assert.deepEqual(warnings({ Concurrency: 'standard' }), []);
 });
 
 test('the front changes nothing that WeChat signs or the API reads, and spares WeChat the limit', () => {
@@ -66,15 +79,24 @@ test('the front changes nothing that WeChat signs or the API reads, and spares W
   });
   template.hasResourceProperties('AWS::WAFv2::WebACL', {
     Scope: 'CLOUDFRONT',
-    Rules: [Match.objectLike({
-      Statement: { RateBasedStatement: {
-        Limit: 300,
-        AggregateKeyType: 'IP',
-        ScopeDownStatement: { NotStatement: { Statement: { ByteMatchStatement: { SearchString: '/wechat/', PositionalConstraint: 'STARTS_WITH' } } } },
-      } },
-    })],
+    Rules: [
+      Match.objectLike({
+        Statement: { RateBasedStatement: {
+          Limit: 300,
+          AggregateKeyType: 'IP',
+          ScopeDownStatement: { NotStatement: { Statement: { ByteMatchStatement: { SearchString: '/wechat/', PositionalConstraint: 'STARTS_WITH' } } } },
+        } },
+      }),
+      Match.objectLike({
+        Statement: { RateBasedStatement: {
+          Limit: 600_000,
+          AggregateKeyType: 'IP',
+          ScopeDownStatement: { ByteMatchStatement: { SearchString: '/wechat/', PositionalConstraint: 'STARTS_WITH' } },
+        } },
+      }),
+    ],
   });
-  template.resourceCountIs('AWS::ApiGatewayV2::DomainName', 0);
+  assert.deepEqual(template.toJSON().Parameters.DomainName.Default, '', 'the API keeps its own address, which the front calls');
   const elsewhere = synth({ ...HERE, ...ON_EDGE, front: true, frontWebAclArn: ACL });
   elsewhere.resourceCountIs('AWS::WAFv2::WebACL', 0);
   elsewhere.hasResourceProperties('AWS::CloudFront::Distribution', { DistributionConfig: { WebACLId: ACL } });
@@ -109,10 +131,12 @@ test("the template's parameters can be given here, and are asked for where they 
   assert.ok(asked.PublicUrl && asked.SecretsId);
   const given = synth({ parameters: '{"PublicUrl":"https://hub.example.com","SecretsId":"oahub"}' }).toJSON();
   assert.ok(!given.Parameters.PublicUrl && given.Parameters.Architecture);
-  assert.equal(given.Globals.Function.Environment.Variables.OAHUB_PUBLIC_URL, 'https://hub.example.com');
+  assert.equal(given.Resources.TenantApi.Properties.Environment.Variables.OAHUB_PUBLIC_URL, 'https://hub.example.com');
   assert.throws(() => stackOf({ parameters: { NoSuchThing: '1' } }), /option parameters: the template has no NoSuchThing.*PublicUrl/);
   assert.throws(() => stackOf({ parameters: { Architecture: 'sparc' } }), /option parameters: Architecture is sparc.*one of arm64, x86_64/);
-  assert.throws(() => stackOf({ parameters: { PublicUrl: 'http://hub.example.com' } }), /option parameters: PublicUrl is http:/);
+  for (const url of ['http://hub.example.com', 'https://hub.example.com/?a=1', 'https://me@hub.example.com', 'https://hub.example.com/#a']) {
+    assert.throws(() => stackOf({ parameters: { PublicUrl: url } }), /option parameters: PublicUrl is http/, url);
+  }
 });
 
 test('the app writes its stacks and no others, and none where an option is wrong', () => {
@@ -137,6 +161,7 @@ test('the app writes its stacks and no others, and none where an option is wrong
 test('a wrong option is named, with what a right value looks like', () => {
   const rows: [string, Options, RegExp][] = [
     ['a stack name with a blank', { stackName: 'my hub' }, /^option stackName: .*letters, digits and hyphens/],
+    ['a stack name of 42 letters', { stackName: 'h'.repeat(42) }, /^option stackName: .*at most 41 letters/],
     ['an account of eleven digits', { account: '12345678901' }, /^option account: .*12 digits/],
     ['a region that is none', { region: 'frankfurt' }, /^option region: .*eu-central-1/],
     ['an e-mail address without a domain', { email: 'ops' }, /^option email: /],
