@@ -2,7 +2,7 @@
 //!
 //! | room | what it is | must not know |
 //! |---|---|---|
-//! | [`config`], [`clock`], [`random`], [`ids`], [`secret`], [`error`], [`problem`], [`telemetry`], [`metrics`] | the ground floor: used by all | any other room |
+//! | [`config`], [`clock`], [`deadline`], [`random`], [`ids`], [`secret`], [`error`], [`problem`], [`telemetry`], [`metrics`] | the ground floor: used by all | any other room |
 //! | [`envelope`] | bytes from WeChat to values, and back | clock, tables, `async` |
 //! | [`model`] | values and the hub's decisions | clock, tables, `async` |
 //! | [`wechat`] | the only HTTP to WeChat | tables, queues |
@@ -16,6 +16,7 @@ pub mod app;
 pub mod aws;
 pub mod clock;
 pub mod config;
+pub mod deadline;
 pub mod envelope;
 pub mod error;
 pub mod function;

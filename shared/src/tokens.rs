@@ -3,25 +3,30 @@
 //!
 //! One refresher at a time by lease; whoever waits reads what the winner stored. A caller whose token WeChat
 //! refused names it, and it is refreshed only if it is still the current one. What WeChat returns is stored
-//! before it is used.
+//! before it is used. No call begins that could outlive the lease or the caller's own time.
+
+mod component;
 
 use std::time::Duration;
 
+pub use component::{ask_for_ticket, component, with_component};
+
+use component::of_component;
+
 use crate::{
     app::App,
+    deadline::Deadline,
     error::Error,
     model::token::{self, Due},
     secret::Secret,
-    store::credentials::{AuthorizerCredentials, ComponentCredentials, LEASE_SECONDS, Token},
-    wechat::{ApiError, errcode::ErrcodeClass},
+    store::credentials::{AuthorizerCredentials, LEASE_SECONDS, Leased, Token},
+    wechat::{ApiError, component::AuthorizerTokens, errcode::ErrcodeClass, transport::CALL_LIMIT},
 };
 
 /// How often a waiter looks whether the winner has stored the token.
 const WAIT_STEP: Duration = Duration::from_millis(100);
-/// How often it looks, at most: as long as a lease lasts.
-const WAIT_STEPS: u32 = (LEASE_SECONDS * 10) as u32;
-/// Pages of api_get_authorizer_list looked through for a lost refresh token (500 accounts each).
-const RECOVERY_PAGES: u32 = 400;
+/// How long a caller that says nothing else waits for a token: half of what a function has.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// WeChat's page size of api_get_authorizer_list.
 const RECOVERY_PAGE: u32 = 500;
 
@@ -48,150 +53,157 @@ impl Why<'_> {
     }
 }
 
-/// The component token, refreshed if `why` asks for it.
-///
-/// # Errors
-/// [`Error::NoTicket`] before the first ticket; [`Error::Platform`] for whatever WeChat says of ticket, secret or
-/// address; [`Error::Store`].
-pub async fn component(app: &App, why: Why<'_>) -> Result<Secret, Error> {
-    if matches!(why, Why::Use) {
-        let lately = app.store.component_lately().await?.token;
-        if let Some(token) = lately.filter(|t| !why.wants(Some(t), app.clock.unix())) {
-            return Ok(token.token);
-        }
-    }
-    for step in 0..WAIT_STEPS {
-        let current = app.store.component().await?;
-        if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), app.clock.unix())) {
-            return Ok(token.token.clone());
-        }
-        if current.ticket.is_none() {
-            return Err(Error::NoTicket);
-        }
-        match app.store.lease_component(current.version, owner(app)).await? {
-            Some(lease) => {
-                let refreshed = refresh_component(app, &lease.credentials, &lease.owner).await;
-                if refreshed.is_err() {
-                    app.store.release_component(&lease.owner).await?;
-                }
-                return refreshed;
-            }
-            None if step + 1 < WAIT_STEPS => tokio::time::sleep(WAIT_STEP).await,
-            None => break,
-        }
-    }
-    Err(Error::RefreshRunning)
-}
-
-async fn refresh_component(
-    app: &App,
-    credentials: &ComponentCredentials,
-    owner: &str,
-) -> Result<Secret, Error> {
-    let component = &app.config.component;
-    let ticket = credentials.ticket.as_ref().ok_or(Error::NoTicket)?;
-    let answer = app.wechat.component_token(&component.app_id, &component.app_secret, ticket).await;
-    if let Err(error) = &answer
-        && matches!(error.errcode(), Some(61005 | 61006 | 40091))
-    {
-        tracing::warn!(
-            errcode = error.errcode(),
-            "the component ticket is stale; asking WeChat to push a new one"
-        );
-        let asked = app.wechat.start_push_ticket(&component.app_id, &component.app_secret).await;
-        asked.map_err(Error::Platform)?;
-    }
-    let answer = answer.map_err(Error::Platform)?;
-    let token = Token { token: answer.token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
-    // false: our lease ran out and another's token is the current one; that one is newer at WeChat too
-    app.store.keep_component_token(owner, &token).await?.then_some(token.token).ok_or(Error::RefreshRunning)
-}
-
-/// Calls a component API with the component token; one more time with a new one where WeChat refuses it.
-///
-/// # Errors
-/// As [`component`]; [`Error::WeChat`] where WeChat refuses the call itself.
-pub async fn with_component<T, F>(app: &App, call: impl Fn(Secret) -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, ApiError>>,
-{
-    let token = component(app, Why::Use).await?;
-    match call(token.clone()).await {
-        Err(error) if error.class() == ErrcodeClass::Token => {
-            let token = component(app, Why::Refused(&token)).await?;
-            call(token).await
-        }
-        other => other,
-    }
-    .map_err(|error| match error.class() {
-        ErrcodeClass::Token => Error::Platform(error), // the new one too
-        _ => error.into(),
-    })
+/// On whose behalf an account's token is asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum For<'a> {
+    /// A tenant's: the account has to be its.
+    Tenant(&'a str),
+    /// The platform's own, whoever has the account: the schedule, and WeChat's check before a release.
+    Platform,
 }
 
 /// An account's token, refreshed if `why` asks for it.
 ///
 /// # Errors
-/// [`Error::NotAuthorized`] where the account has none any more; [`Error::Account`] where WeChat does not give one;
-/// those of [`component`].
-pub async fn authorizer(app: &App, app_id: &str, why: Why<'_>) -> Result<Secret, Error> {
-    for step in 0..WAIT_STEPS {
-        let gone = || Error::NotAuthorized(app_id.to_owned());
+/// [`Error::NotAuthorized`] where the account has none any more, or is not that tenant's; [`Error::Account`] where
+/// WeChat does not give one; [`Error::RefreshRunning`] where there is no time left to get one; those of
+/// [`component`].
+pub async fn authorizer(
+    app: &App,
+    whose: For<'_>,
+    app_id: &str,
+    why: Why<'_>,
+    until: Deadline,
+) -> Result<Secret, Error> {
+    let gone = || Error::NotAuthorized(app_id.to_owned());
+    loop {
         let current = app.store.authorizer(app_id).await?.ok_or_else(gone)?;
+        let theirs = match whose {
+            For::Tenant(tenant) => current.tenant_id == tenant,
+            For::Platform => true,
+        };
+        if !theirs || current.gone_at.is_some() || current.refresh_token.is_empty() {
+            return Err(gone());
+        }
         if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), app.clock.unix())) {
             return Ok(token.token.clone());
         }
-        if current.refresh_token.is_empty() {
-            return Err(gone());
+        // before the lease, which is for one call
+        let component = component(app, Why::Use, until).await?;
+        if !until.allows(&*app.clock, CALL_LIMIT) {
+            return Err(Error::RefreshRunning);
         }
+        let lease_ends = Deadline::after(&*app.clock, Duration::from_secs(LEASE_SECONDS.unsigned_abs()));
         match app.store.lease_authorizer(app_id, current.version, owner(app)).await? {
             Some(lease) => {
-                let refreshed = refresh_authorizer(app, app_id, &lease.credentials, &lease.owner).await;
-                if refreshed.is_err() {
-                    app.store.release_authorizer(app_id, &lease.owner).await?;
+                let mut refresh = Refresh { app, app_id, component, until: lease_ends.min(until) };
+                let refreshed = refresh.run(&lease).await;
+                if let Err(error) = &refreshed {
+                    let gone = matches!(error, Error::NotAuthorized(_));
+                    app.store.release_authorizer(app_id, &lease.owner, gone).await?;
                 }
                 return refreshed;
             }
-            None if step + 1 < WAIT_STEPS => tokio::time::sleep(WAIT_STEP).await,
-            None => break,
+            None => tokio::time::sleep(WAIT_STEP).await,
         }
     }
-    Err(Error::RefreshRunning)
 }
 
-async fn refresh_authorizer(
-    app: &App,
-    app_id: &str,
-    credentials: &AuthorizerCredentials,
-    owner: &str,
-) -> Result<Secret, Error> {
-    let component_app_id = &app.config.component.app_id;
-    let ask = |refresh_token: Secret| {
-        with_component(app, move |token| {
-            let refresh_token = refresh_token.clone();
-            async move { app.wechat.authorizer_token(&token, component_app_id, app_id, &refresh_token).await }
+/// A refresh of an account's token, under its lease.
+struct Refresh<'a> {
+    app: &'a App,
+    app_id: &'a str,
+    component: Secret,
+    /// The sooner of the lease's end and the caller's.
+    until: Deadline,
+}
+
+impl Refresh<'_> {
+    async fn run(&mut self, lease: &Leased<AuthorizerCredentials>) -> Result<Secret, Error> {
+        let (app, app_id, credentials) = (self.app, self.app_id, &lease.credentials);
+        let mut refresh_token = credentials.refresh_token.clone();
+        let answer = match self.ask(&refresh_token).await {
+            Err(Error::WeChat(error)) if error.errcode() == Some(61023) => {
+                let found = self.recover(&refresh_token).await.map_err(|error| of_account(error, app_id))?;
+                let found = found.ok_or_else(|| Error::NotAuthorized(app_id.to_owned()))?;
+                if !app.store.recover_refresh_token(app_id, &refresh_token, &found).await? {
+                    return Err(Error::RefreshRunning); // the account was authorized anew meanwhile
+                }
+                refresh_token = found;
+                self.ask(&refresh_token).await
+            }
+            other => other,
+        };
+        let answer = answer.map_err(|error| of_account(error, app_id))?;
+        let token =
+            Token { token: answer.access_token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
+        let refresh_token = answer.refresh_token.unwrap_or(refresh_token);
+        let slot = credentials.wheel_slot();
+        let stays = slot.is_some_and(|slot| token::keeps_slot(slot, token.issued_at, token.expires_in));
+        let due = (!stays).then(|| due(app, &token));
+        // false: our lease ran out, or the account was authorized anew: what is stored is newer than ours
+        let kept = app.store.keep_authorizer_token(app_id, &lease.owner, &token, &refresh_token, due).await?;
+        kept.then_some(token.token).ok_or(Error::RefreshRunning)
+    }
+
+    async fn ask(&mut self, refresh_token: &Secret) -> Result<AuthorizerTokens, Error> {
+        let (app, app_id, platform) = (self.app, self.app_id, &self.app.config.component.app_id);
+        self.call(|token| async move {
+            app.wechat.authorizer_token(&token, platform, app_id, refresh_token).await
         })
-    };
-    let answer = match ask(credentials.refresh_token.clone()).await {
-        Err(Error::WeChat(error)) if error.errcode() == Some(61023) => {
-            let found = recover_refresh_token(app, app_id, &credentials.refresh_token).await;
-            match found.map_err(|error| of_account(error, app_id))? {
-                Some(found) => ask(found).await,
-                None => return Err(Error::NotAuthorized(app_id.to_owned())),
+        .await
+    }
+
+    /// Asks WeChat for the account's refresh token; [`None`] where it has no other than the lost one. The account's
+    /// details have it; where they do not, the list of all accounts, as far as the time lasts.
+    async fn recover(&mut self, lost: &Secret) -> Result<Option<Secret>, Error> {
+        let (app, app_id, platform) = (self.app, self.app_id, &self.app.config.component.app_id);
+        tracing::warn!(app_id, "the refresh token of {app_id} is refused; asking WeChat for another");
+        let info = self
+            .call(|token| async move { app.wechat.get_authorizer_info(&token, platform, app_id).await })
+            .await?;
+        if let Some(found) = info.refresh_token.filter(|found| !found.is_empty()) {
+            return Ok(Some(found).filter(|other| other != lost));
+        }
+        for page in 0.. {
+            let list = self
+                .call(|token| async move {
+                    app.wechat
+                        .get_authorizer_list(&token, platform, page * RECOVERY_PAGE, RECOVERY_PAGE)
+                        .await
+                })
+                .await?;
+            if let Some(found) = list.list.iter().find(|a| a.app_id == app_id) {
+                return Ok(found.refresh_token.clone().filter(|other| other != lost));
+            }
+            if list.list.len() < RECOVERY_PAGE as usize {
+                break;
             }
         }
-        other => other,
+        Ok(None)
     }
-    .map_err(|error| of_account(error, app_id))?;
-    let token =
-        Token { token: answer.access_token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
-    let refresh_token = answer.refresh_token.unwrap_or_else(|| credentials.refresh_token.clone());
-    let slot = credentials.wheel_slot();
-    let stays = slot.is_some_and(|slot| token::keeps_slot(slot, token.issued_at, token.expires_in));
-    let due = (!stays).then(|| due(app, &token));
-    // false: our lease ran out, or the account was authorized anew: what is stored is newer than ours
-    let kept = app.store.keep_authorizer_token(app_id, owner, &token, &refresh_token, due).await?;
-    kept.then_some(token.token).ok_or(Error::RefreshRunning)
+
+    /// One call of a component API, and one more with a new component token where WeChat refuses it; none that could
+    /// end too late.
+    async fn call<T, F>(&mut self, call: impl Fn(Secret) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
+        self.in_time()?;
+        match call(self.component.clone()).await {
+            Err(error) if error.class() == ErrcodeClass::Token => {
+                self.component = component(self.app, Why::Refused(&self.component), self.until).await?;
+                self.in_time()?;
+                call(self.component.clone()).await
+            }
+            other => other,
+        }
+        .map_err(of_component)
+    }
+
+    fn in_time(&self) -> Result<(), Error> {
+        self.until.allows(&*self.app.clock, CALL_LIMIT).then_some(()).ok_or(Error::RefreshRunning)
+    }
 }
 
 /// What the refusal of a refresh says to whoever wanted the token. The codes mean that only another authorization
@@ -214,42 +226,35 @@ pub fn due(app: &App, token: &Token) -> Due {
     token::plan(token.issued_at, token.expires_in, app.random.below(u64::MAX))
 }
 
-/// Looks a lost refresh token up in api_get_authorizer_list; [`None`] where WeChat has no other.
-async fn recover_refresh_token(app: &App, app_id: &str, lost: &Secret) -> Result<Option<Secret>, Error> {
-    tracing::warn!(
-        app_id,
-        "the refresh token of {app_id} is refused; looking for another in the authorizer list"
-    );
-    let component_app_id = &app.config.component.app_id;
-    for page in 0..RECOVERY_PAGES {
-        let list = with_component(app, |token| async move {
-            app.wechat
-                .get_authorizer_list(&token, component_app_id, page * RECOVERY_PAGE, RECOVERY_PAGE)
-                .await
-        })
-        .await?;
-        if let Some(found) = list.list.iter().find(|a| a.app_id == app_id) {
-            return Ok(found.refresh_token.clone().filter(|other| other != lost));
-        }
-        if list.list.len() < RECOVERY_PAGE as usize {
-            break;
-        }
-    }
-    Ok(None)
+/// Asks WeChat for an account's refresh token; [`None`] where it has no other than the lost one.
+///
+/// # Errors
+/// As [`component`]; [`Error::WeChat`] where WeChat does not tell.
+pub async fn recover_refresh_token(app: &App, app_id: &str, lost: &Secret) -> Result<Option<Secret>, Error> {
+    let until = Deadline::after(&*app.clock, PATIENCE);
+    let component = component(app, Why::Use, until).await?;
+    Refresh { app, app_id, component, until }.recover(lost).await
 }
 
 /// Calls an account's API with its token; one more time with a new one where WeChat refuses it.
 ///
 /// # Errors
 /// As [`authorizer`]; [`Error::WeChat`] where WeChat refuses the call itself.
-pub async fn with_authorizer<T, F>(app: &App, app_id: &str, call: impl Fn(Secret) -> F) -> Result<T, Error>
+pub async fn with_authorizer<T, F>(
+    app: &App,
+    tenant: &str,
+    app_id: &str,
+    call: impl Fn(Secret) -> F,
+) -> Result<T, Error>
 where
     F: Future<Output = Result<T, ApiError>>,
 {
-    let token = authorizer(app, app_id, Why::Use).await?;
+    let (whose, until) = (For::Tenant(tenant), Deadline::after(&*app.clock, PATIENCE));
+    let token = authorizer(app, whose, app_id, Why::Use, until).await?;
     match call(token.clone()).await {
         Err(error) if error.class() == ErrcodeClass::Token => {
-            let token = authorizer(app, app_id, Why::Refused(&token)).await?;
+            let until = Deadline::after(&*app.clock, PATIENCE);
+            let token = authorizer(app, whose, app_id, Why::Refused(&token), until).await?;
             call(token).await
         }
         other => other,

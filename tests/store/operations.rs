@@ -215,12 +215,12 @@ async fn credentials(name: &str, store: &Store) -> Option<String> {
         }
         "release_component" => {
             store.lease_component(0, "lse_1".into()).await.unwrap().unwrap();
-            store.release_component("lse_1").await.unwrap();
+            store.release_component("lse_1", None).await.unwrap();
             new(store.component().await.unwrap().lease_until == 0)
         }
         "release_authorizer" => {
             store.lease_authorizer(APP, 1, "lse_1".into()).await.unwrap().unwrap();
-            store.release_authorizer(APP, "lse_1").await.unwrap();
+            store.release_authorizer(APP, "lse_1", false).await.unwrap();
             new(store.authorizer(APP).await.unwrap().unwrap().lease_until == 0)
         }
         "authorize" => {

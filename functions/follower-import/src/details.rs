@@ -24,7 +24,7 @@ const UPDATES: usize = 25;
 
 /// One [`UserInfo`] for each of `open_ids`.
 pub(crate) async fn fetch(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Result<Vec<UserInfo>, Error> {
-    let asked = tokens::with_authorizer(app, ids.app, |token| async move {
+    let asked = tokens::with_authorizer(app, ids.tenant, ids.app, |token| async move {
         app.wechat.user_info_batch(&token, open_ids).await
     })
     .await;
@@ -59,13 +59,10 @@ async fn single(app: &App, ids: Ids<'_>, open_id: &str) -> Result<UserInfo, Erro
 
 /// What WeChat tells about one fan.
 pub(crate) async fn one(app: &App, ids: Ids<'_>, open_id: &str) -> Result<UserInfo, Error> {
-    let info =
-        tokens::with_authorizer(
-            app,
-            ids.app,
-            |token| async move { app.wechat.user_info(&token, open_id).await },
-        )
-        .await?;
+    let info = tokens::with_authorizer(app, ids.tenant, ids.app, |token| async move {
+        app.wechat.user_info(&token, open_id).await
+    })
+    .await?;
     Ok(UserInfo { openid: open_id.to_owned(), ..info })
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn page_job(ids: Ids<'_>, page: u32, cursor: String) -> ImportJob {
 }
 
 async fn fetch(app: &App, import: &Import, page: u32, cursor: &str) -> Result<ListedPage, Error> {
-    let answer = tokens::with_authorizer(app, &import.app_id, |token| async move {
+    let answer = tokens::with_authorizer(app, &import.tenant_id, &import.app_id, |token| async move {
         app.wechat.followers(&token, cursor).await
     })
     .await?;

@@ -8,12 +8,12 @@ use shared::{
     error::Error,
     model::window::Windows,
     secret::Secret,
-    tokens::{self, Why},
+    tokens::{self, For, Why},
 };
 
 use crate::{
     decide::{Plan, Standing, decide},
-    send::Work,
+    send::{Work, until},
 };
 
 /// Of one account of one tenant.
@@ -61,7 +61,7 @@ async fn one(app: &App, (tenant, app_id): Key<'_>, works: &[&Work]) -> Result<Gr
     let now = app.clock.unix();
     let sends = |w: &&Work| w.receives > 1 || !matches!(ground.plan(w, false, now), Plan::Fail(_));
     if standing.bound && works.iter().any(sends) {
-        ground.token = Some(tokens::authorizer(app, app_id, Why::Use).await);
+        ground.token = Some(tokens::authorizer(app, For::Tenant(tenant), app_id, Why::Use, until(app)).await);
     }
     Ok(ground)
 }

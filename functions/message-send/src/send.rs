@@ -6,6 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
     metrics::Metric,
     secret::Secret,
@@ -14,7 +15,7 @@ use shared::{
         messages::{Channel, Ended, Message, MessageError, MessageStatus},
         timeline::StoredEvent,
     },
-    tokens::{self, Why},
+    tokens::{self, For, Why},
     wechat::{ApiError, errcode::ErrcodeClass},
 };
 
@@ -29,6 +30,9 @@ use crate::{
 const KEEP_TRIES: u32 = 5;
 /// Between two such tries.
 const KEEP_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a token is waited for.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A message to be sent, as its job carries it.
 #[derive(Debug)]
@@ -339,7 +343,13 @@ async fn ask(app: &App, work: &Work, ground: &Ground, channel: Channel) -> Resul
 }
 
 async fn new_token(app: &App, work: &Work, why: Why<'_>) -> Result<Secret, Problem> {
-    tokens::authorizer(app, &work.app_id, why).await.map_err(|error| Problem::Token(no_token(&error)))
+    let token = tokens::authorizer(app, For::Tenant(&work.tenant_id), &work.app_id, why, until(app)).await;
+    token.map_err(|error| Problem::Token(no_token(&error)))
+}
+
+/// Until when a token is waited for.
+pub fn until(app: &App) -> Deadline {
+    Deadline::after(&*app.clock, TOKEN_PATIENCE)
 }
 
 async fn call(app: &App, work: &Work, channel: Channel, token: &Secret) -> Result<Option<String>, ApiError> {

@@ -31,13 +31,12 @@ pub const NEEDS: &[Need] = &[
 #[must_use]
 pub fn function(app: Arc<App>) -> Function {
     let ticking = Arc::clone(&app);
-    let state = Arc::new(tick::State::default());
     Function::new()
         .schedule(move || {
-            let (app, state) = (Arc::clone(&ticking), Arc::clone(&state));
+            let app = Arc::clone(&ticking);
             async move {
                 // each for itself: what stops one must not stop the others
-                let ticked = tick::run(&app, &state).await;
+                let ticked = tick::run(&app).await;
                 sweep::tick(&app).await;
                 watch::run(&app).await;
                 ticked

@@ -1,6 +1,8 @@
 //! Timers that are due: the tick hands over a page of each shard, and where there are more, jobs hand over the rest at
 //! the same time. They ride the queue of the refreshes, of which they never take more than a part.
 
+use std::time::Duration;
+
 use shared::{
     app::App,
     queue::jobs::RefreshJob,
@@ -21,7 +23,7 @@ pub async fn tick(app: &App) {
     let jobs: Vec<_> =
         swept.more.chunks(share).map(|shards| RefreshJob::TimersV1 { shards: shards.to_vec() }).collect();
     if !jobs.is_empty()
-        && let Err(error) = app.queues.refresh(&jobs).await
+        && let Err(error) = app.queues.refresh(&jobs, Duration::ZERO).await
     {
         tracing::warn!(%error, "many timers are due, and wait for the next tick: {error}");
     }

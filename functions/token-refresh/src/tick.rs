@@ -1,9 +1,10 @@
 //! The schedule: what is due by now.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
     function::FunctionError,
     metrics::Metric,
@@ -14,24 +15,20 @@ use shared::{
 
 /// WeChat pushes a ticket every 10 minutes; after three that did not come we ask for one, seconds.
 const TICKET_LATE_SECONDS: i64 = 30 * 60;
-/// How often we ask, at most, seconds.
-const ASK_EVERY_SECONDS: i64 = 10 * 60;
-
-/// What an instance remembers.
-#[derive(Default)]
-pub struct State {
-    /// When it asked for a ticket, unix seconds.
-    asked_at: AtomicI64,
-}
+/// How long the tick waits for the component token; it has more to do in its 30 s.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// One tick.
 ///
 /// # Errors
 /// The store or the queue did not answer: the next tick looks at the same minutes again.
-pub async fn run(app: &App, state: &State) -> Result<(), FunctionError> {
+pub async fn run(app: &App) -> Result<(), FunctionError> {
     let now = app.clock.unix();
-    ask_for_ticket(app, state, now).await?;
-    match tokens::component(app, Why::Due).await {
+    let component = app.store.component().await?;
+    if component.ticket.is_none() || component.ticket_at < now - TICKET_LATE_SECONDS {
+        tokens::ask_for_ticket(app).await?;
+    }
+    match tokens::component(app, Why::Due, Deadline::after(&*app.clock, PATIENCE)).await {
         Ok(_) | Err(Error::NoTicket | Error::RefreshRunning) => {}
         // the accounts' tokens may still be good without a new one: go on
         Err(error) => {
@@ -47,30 +44,13 @@ pub async fn run(app: &App, state: &State) -> Result<(), FunctionError> {
     }
     let jobs: Vec<_> =
         due.chunks(REFRESH_BATCH).map(|ids| RefreshJob::AuthorizersV1 { app_ids: ids.to_vec() }).collect();
-    app.queues.refresh(&jobs).await?;
+    app.queues.refresh(&jobs, Duration::ZERO).await?;
     // after the jobs: a crash in between queues them again, which costs a read each
     if minute > last {
         app.store.keep_refresh_tick(minute).await?;
     }
     if !due.is_empty() {
         tracing::info!(accounts = due.len(), "tokens of {} accounts are due", due.len());
-    }
-    Ok(())
-}
-
-async fn ask_for_ticket(app: &App, state: &State, now: i64) -> Result<(), FunctionError> {
-    let component = app.store.component().await?;
-    let late = component.ticket.is_none() || component.ticket_at < now - TICKET_LATE_SECONDS;
-    if !late || state.asked_at.load(Ordering::Relaxed) > now - ASK_EVERY_SECONDS {
-        return Ok(());
-    }
-    state.asked_at.store(now, Ordering::Relaxed);
-    let settings = &app.config.component;
-    match app.wechat.start_push_ticket(&settings.app_id, &settings.app_secret).await {
-        Ok(()) => tracing::warn!("no fresh component ticket; asked WeChat to push one"),
-        Err(error) => {
-            tracing::error!(%error, "no fresh component ticket, and WeChat would not push one: {error}")
-        }
     }
     Ok(())
 }

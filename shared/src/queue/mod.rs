@@ -105,12 +105,12 @@ impl Queues {
         self.standard(Target::Authorization, std::slice::from_ref(job), |_| "", Duration::ZERO).await
     }
 
-    /// To `token-refresh`.
+    /// To `token-refresh`, after `delay` (at most [`MAX_DELAY`]).
     ///
     /// # Errors
     /// As [`Queues::authorization`].
-    pub async fn refresh(&self, jobs: &[RefreshJob]) -> Result<(), Error> {
-        self.standard(Target::Refresh, jobs, |_| "", Duration::ZERO).await
+    pub async fn refresh(&self, jobs: &[RefreshJob], delay: Duration) -> Result<(), Error> {
+        self.standard(Target::Refresh, jobs, |_| "", delay).await
     }
 
     /// To `follower-import`, after `delay` (at most [`MAX_DELAY`]). Each tenant has a share of the queue: SQS takes

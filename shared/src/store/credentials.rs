@@ -7,10 +7,17 @@ use super::{
     Store, keys,
     table::{Attributes, Query, Update, Written, n, read, s},
 };
-use crate::{error::Error, ids, model::token::Due, secret::Secret};
+use crate::{
+    error::Error,
+    ids,
+    model::token::Due,
+    secret::Secret,
+    wechat::{ApiError, transport::TransportError},
+};
 
-/// How long a refresher may take before another takes over, seconds. Longer than WeChat's call may last.
-pub const LEASE_SECONDS: i64 = 20;
+/// How long a refresher may take before another takes over, seconds: as long as a function runs. No call begins under
+/// it that could outlive it.
+pub const LEASE_SECONDS: i64 = 30;
 /// How long an instance uses the component token that it read, seconds: a batch of 25 accounts reads it once.
 /// One that was replaced meanwhile is refused by WeChat, and then it is read anew.
 const COMPONENT_CACHE_SECONDS: i64 = 5;
@@ -50,6 +57,42 @@ pub struct ComponentCredentials {
     /// Until when somebody refreshes, unix seconds.
     #[serde(default)]
     pub lease_until: i64,
+    /// Until when nobody asks again, because WeChat refused, unix seconds.
+    #[serde(default)]
+    pub refused_until: i64,
+    /// How long that pause is, seconds: the next is twice as long.
+    #[serde(default)]
+    pub refused_wait: i64,
+    /// By which errcode; none where it did not answer.
+    pub refused_errcode: Option<i64>,
+}
+
+impl ComponentCredentials {
+    /// What WeChat said a moment ago, where nobody asks again yet.
+    #[must_use]
+    pub fn refused(&self, now: i64) -> Option<ApiError> {
+        if now >= self.refused_until {
+            return None;
+        }
+        Some(match self.refused_errcode {
+            Some(errcode) => {
+                let left = self.refused_until - now;
+                ApiError::Refused { errcode, errmsg: format!("lately; asked again in {left} s"), rid: None }
+            }
+            None => TransportError::NotSent("not a moment ago either".into()).into(),
+        })
+    }
+}
+
+/// A refusal of the component token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Until when nobody asks again, unix seconds.
+    pub until: i64,
+    /// How long that is, seconds.
+    pub wait: i64,
+    /// By which errcode; none where WeChat did not answer.
+    pub errcode: Option<i64>,
 }
 
 /// An account's.
@@ -70,6 +113,8 @@ pub struct AuthorizerCredentials {
     pub lease_until: i64,
     /// Where the due index has it.
     pub due: Option<String>,
+    /// WeChat refuses the refresh token for good, unix seconds since when: only another authorization helps.
+    pub gone_at: Option<i64>,
 }
 
 impl AuthorizerCredentials {
@@ -122,8 +167,23 @@ impl Store {
         let update = Update::new()
             .set("ticket", s(ticket.expose()))
             .set("ticket_at", n(at))
+            .remove("refused_until")
+            .remove("refused_wait")
             .when("attribute_not_exists(ticket_at) OR ticket_at <= :at", &[(":at", n(at))]);
         self.update(&self.credentials, &keys::component(), update).await.map(drop)
+    }
+
+    /// Whether to ask WeChat for a ticket now: nobody did within the last `every` seconds. Who is told so is noted.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn claim_ticket_push(&self, every: i64) -> Result<bool, Error> {
+        let now = self.clock.unix();
+        let update = Update::new().set("push_asked_at", n(now)).when(
+            "attribute_not_exists(push_asked_at) OR push_asked_at <= :before",
+            &[(":before", n(now - every))],
+        );
+        Ok(self.update(&self.credentials, &keys::component(), update).await?.done())
     }
 
     /// Takes the lease on the component token, if nobody has it and the token is still `version`.
@@ -197,21 +257,38 @@ impl Store {
         Ok(kept.or_if(|item| holds(item, token)).done())
     }
 
-    /// Gives a lease back after a failure.
+    /// Gives a lease back after a failure, and remembers a refusal.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn release_component(&self, owner: &str) -> Result<(), Error> {
-        let update = Update::new().remove("lease_until").when("lease_owner = :me", &[(":me", s(owner))]);
+    pub async fn release_component(&self, owner: &str, refusal: Option<Refusal>) -> Result<(), Error> {
+        let update = Update::new().remove("lease_until");
+        let update = match refusal {
+            Some(Refusal { until, wait, errcode }) => {
+                let update = update.set("refused_until", n(until)).set("refused_wait", n(wait));
+                match errcode {
+                    Some(errcode) => update.set("refused_errcode", n(errcode)),
+                    None => update.remove("refused_errcode"),
+                }
+            }
+            None => update,
+        };
+        let update = update.when("lease_owner = :me", &[(":me", s(owner))]);
         self.update(&self.credentials, &keys::component(), update).await.map(drop)
     }
 
-    /// Gives a lease back after a failure.
+    /// Gives a lease back after a failure. Where the authorization is `gone`, nobody asks WeChat again, and the next
+    /// tick unbinds the account.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn release_authorizer(&self, app_id: &str, owner: &str) -> Result<(), Error> {
-        let update = Update::new().remove("lease_until").when("lease_owner = :me", &[(":me", s(owner))]);
+    pub async fn release_authorizer(&self, app_id: &str, owner: &str, gone: bool) -> Result<(), Error> {
+        let mut update = Update::new().remove("lease_until");
+        if gone {
+            let now = self.clock.unix();
+            update = set_due(update.set("gone_at", n(now)), app_id, Due::At { unix: now });
+        }
+        let update = update.when("lease_owner = :me", &[(":me", s(owner))]);
         self.update(&self.credentials, &keys::authorizer(app_id), update).await.map(drop)
     }
 
@@ -237,8 +314,10 @@ impl Store {
         refresh_token: &Secret,
         due: Due,
     ) -> Result<(), Error> {
-        let update =
-            Update::new().set("tenant_id", s(tenant)).set("refresh_token", s(refresh_token.expose()));
+        let update = Update::new()
+            .set("tenant_id", s(tenant))
+            .set("refresh_token", s(refresh_token.expose()))
+            .remove("gone_at");
         let update = match token {
             Some(token) => successor(update, token),
             None => update.remove("lease_until").remove("lease_owner"),
@@ -358,6 +437,8 @@ fn successor(update: Update, token: &Token) -> Update {
         .add("version", n(1))
         .remove("lease_until")
         .remove("lease_owner") // so that this, sent once more, is refused
+        .remove("refused_until")
+        .remove("refused_wait")
 }
 
 /// Whether an item has this very token: then it was kept, were its lease another's by now.

@@ -1,6 +1,6 @@
 //! What the client needs of HTTP: one request, one answer. Tests and the simulation put their own in.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use futures::future::BoxFuture;
 use thiserror::Error;
@@ -8,6 +8,9 @@ use thiserror::Error;
 /// The longest answer that is read, in bytes. A page of 10,000 openids is about 320 KB; the rest is room for
 /// lists of articles. Media is not fetched through here.
 pub const RESPONSE_BODY_MAX: usize = 8 * 1024 * 1024;
+
+/// The longest that one call takes, with something to spare: none begins where less time is left.
+pub const CALL_LIMIT: Duration = Duration::from_millis(10_500);
 
 /// Sends requests to WeChat.
 pub trait Transport: Send + Sync {

@@ -1,0 +1,54 @@
+//! Until when an invocation may go on. It is passed down, so that nothing begins which cannot end in time: what Lambda
+//! kills has had its effect and tells nobody.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// A moment, unix milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(i64);
+
+impl Deadline {
+    /// At the unix millisecond `at`.
+    #[must_use]
+    pub fn at(at: i64) -> Self {
+        Self(at)
+    }
+
+    /// So long from now.
+    #[must_use]
+    pub fn after(clock: &dyn Clock, wait: Duration) -> Self {
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        Self(clock.now().as_millisecond().saturating_add(wait))
+    }
+
+    /// So much earlier, for what has to follow.
+    #[must_use]
+    pub fn less(self, what_follows: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(what_follows.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// Whether there is time for something that takes up to `longest`.
+    #[must_use]
+    pub fn allows(self, clock: &dyn Clock, longest: Duration) -> bool {
+        Self::after(clock, longest) <= self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn nothing_begins_that_cannot_end_in_time() {
+        let clock = ManualClock::at(1_700_000_000);
+        let until = Deadline::after(&clock, Duration::from_secs(30));
+        assert!(until.allows(&clock, Duration::from_secs(30)));
+        clock.advance(20);
+        assert!(until.allows(&clock, Duration::from_secs(10)));
+        assert!(!until.allows(&clock, Duration::from_secs(11)));
+        assert!(!until.less(Duration::from_secs(1)).allows(&clock, Duration::from_secs(10)));
+    }
+}
