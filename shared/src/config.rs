@@ -88,6 +88,15 @@ pub struct Component {
     pub aes_key_previous: Option<Secret>,
 }
 
+/// Requests a second that one tenant may make; [`None`] for any number.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TenantRates {
+    /// GET.
+    pub read: Option<u32>,
+    /// What sends or changes.
+    pub write: Option<u32>,
+}
+
 /// Table names and queue URLs, given by `template.yaml` to each function; empty where the function does not need it.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
@@ -137,6 +146,8 @@ pub struct Config {
     /// The operator's keys: the current one, then the one before a rotation. Where there is none, nobody is the
     /// operator.
     pub admin_keys: Vec<Secret>,
+    /// How many requests a tenant may make.
+    pub tenant_rates: TenantRates,
     /// Refuse callbacks whose timestamp is further than 10 minutes away.
     pub reject_stale_callbacks: bool,
     /// How many days an event is kept; those that are stored already keep their own.
@@ -187,6 +198,7 @@ impl Config {
             None
         };
         let mut text = |setting| read(setting).unwrap_or_default();
+        let rate = |value: Option<String>| value?.parse().ok().filter(|rate| *rate > 0);
         let url = |value: String| value.trim_end_matches('/').to_owned();
         let component = Component {
             app_id: text(&setting::COMPONENT_APP_ID),
@@ -222,6 +234,10 @@ impl Config {
                 .flatten()
                 .map(Secret::new)
                 .collect(),
+            tenant_rates: TenantRates {
+                read: rate(read(&setting::TENANT_READ_RATE)),
+                write: rate(read(&setting::TENANT_WRITE_RATE)),
+            },
             reject_stale_callbacks: read(&setting::REJECT_STALE_CALLBACKS).is_some_and(|v| v == "true"),
             timeline_days: read(&setting::TIMELINE_DAYS)
                 .and_then(|days| days.parse().ok())

@@ -60,11 +60,13 @@ pub enum Metric {
     FailedMessages(Cause),
     /// Callbacks that did not prove to be WeChat's, or could not be read.
     RefusedPushes,
+    /// Requests to the API with a key that opens nothing. Somebody may be trying keys.
+    AuthenticationFailures,
 }
 
 impl Metric {
     /// Every series there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ComponentTicketAge,
         Self::OverdueAccounts,
         Self::RefreshFailures,
@@ -74,6 +76,7 @@ impl Metric {
         Self::FailedMessages(Cause::WeChat),
         Self::FailedMessages(Cause::Hub),
         Self::RefusedPushes,
+        Self::AuthenticationFailures,
     ];
 
     /// CloudWatch's name of it.
@@ -87,6 +90,7 @@ impl Metric {
             Self::HaltedImports => "HaltedImports",
             Self::FailedMessages(_) => "FailedMessages",
             Self::RefusedPushes => "RefusedPushes",
+            Self::AuthenticationFailures => "AuthenticationFailures",
         }
     }
 
@@ -100,7 +104,8 @@ impl Metric {
             | Self::RefreshFailures
             | Self::StuckImports
             | Self::HaltedImports
-            | Self::RefusedPushes => None,
+            | Self::RefusedPushes
+            | Self::AuthenticationFailures => None,
         }
     }
 
@@ -114,7 +119,8 @@ impl Metric {
             | Self::StuckImports
             | Self::HaltedImports
             | Self::FailedMessages(_)
-            | Self::RefusedPushes => "Count",
+            | Self::RefusedPushes
+            | Self::AuthenticationFailures => "Count",
         }
     }
 }

@@ -5,6 +5,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+/// The member that says after how many seconds to repeat a request; the header says it too.
+const RETRY_AFTER: &str = "retry_after";
+
 /// An `application/problem+json` answer.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Problem {
@@ -53,6 +56,14 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
+    /// 429: repeat it after so many seconds.
+    #[must_use]
+    pub fn rate_limited(seconds: i64) -> Self {
+        let detail =
+            "There were more requests than this hub takes at once. Repeat it when `Retry-After` says.";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with(RETRY_AFTER, seconds.max(1))
+    }
+
     /// 503: a store or queue did not answer; the request may be repeated.
     #[must_use]
     pub fn unavailable() -> Self {
@@ -80,6 +91,9 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             // RFC 9110, 15.5.2: a 401 names the scheme
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.extra.get(RETRY_AFTER).and_then(Value::as_i64) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

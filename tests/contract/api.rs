@@ -226,7 +226,12 @@ fn the_description_lists_the_routes() {
             description["openapi"]
         );
         for (path, methods) in [
-            ("/v1/tenants", vec!["post"]),
+            ("/v1/tenants", vec!["get", "post"]),
+            ("/v1/tenants/{id}", vec!["get", "patch"]),
+            ("/v1/tenants/{id}/keys", vec!["post"]),
+            ("/v1/keys", vec!["get", "post"]),
+            ("/v1/keys/{id}", vec!["delete"]),
+            ("/v1/audit", vec!["get"]),
             ("/v1/platform", vec!["get"]),
             ("/v1/bindings", vec!["post"]),
             ("/v1/bindings/{id}", vec!["get"]),

@@ -11,6 +11,7 @@ use shared::{
     model::{
         account::{AccountStatus, AccountType},
         reply_rules::ReplyRules,
+        scope::Scope,
         token::Due,
     },
     queue::jobs::ImportJob,
@@ -18,6 +19,7 @@ use shared::{
     secret::Secret,
     store::{
         accounts::AccountRecord,
+        api_keys::{ApiKey, KeyRevoked},
         audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
         bindings::{Binding, BindingStatus},
         credentials::Token,
@@ -26,7 +28,7 @@ use shared::{
         imports::{Import, ImportStatus, ListedPage},
         messages::{Channel, Ended, Message, MessageError, MessageStatus},
         quotas::QuotaRefusal,
-        tenants::Tenant,
+        tenants::{Tenant, TenantStatus},
         timeline::{Stored, StoredEvent},
     },
     timers,
@@ -128,8 +130,8 @@ fn event(identity: &str) -> StoredEvent {
 
 /// Writes one item of every family, through the store.
 async fn write(app: &App) {
-    let (store, key) = (&app.store, Secret::new("oak_1"));
-    store.create_tenant(&tenant(), &key).await.unwrap();
+    let store = &app.store;
+    store.create_tenant(&tenant(), &key(), &Secret::new("oak_1")).await.unwrap();
     store.bind_account(account(APP)).await.unwrap();
     let rules = json!({
         "on_subscribe": {"msgtype": "text", "text": {"content": "Welcome"}},
@@ -214,10 +216,15 @@ async fn write(app: &App) {
     timers::set(app, "imp_1", at(LATER), timers::Job::Import(&resume)).await.unwrap();
     assert!(store.lease_timers(3, "swp_1").await.unwrap());
     store.keep_quota_refusal(APP, Api::UserGet.name(), &REFUSAL).await.unwrap();
-    store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint").await.unwrap();
+    store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
     store.end_request(TENANT, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
+    store.count_requests(TENANT, "read", (DAY / 5, 5), 10).await.unwrap();
     store.audit(TENANT, &entry()).await.unwrap();
     store.end_audit(TENANT, &entry(), SUCCEEDED).await.unwrap();
+}
+
+fn salt() -> Secret {
+    Secret::new("salt-1")
 }
 
 fn entry() -> AuditEntry {
@@ -232,14 +239,43 @@ fn entry() -> AuditEntry {
 }
 
 fn tenant() -> Tenant {
-    Tenant { id: TENANT.into(), name: "Tea house".into(), created_at: Timestamp::from_second(DAY).unwrap() }
+    Tenant {
+        id: TENANT.into(),
+        name: "Tea house".into(),
+        time_zone: "Asia/Shanghai".into(),
+        status: TenantStatus::Active,
+        created_at: Timestamp::from_second(DAY).unwrap(),
+        revision: 0,
+    }
+}
+
+fn key() -> ApiKey {
+    ApiKey {
+        id: "key_1".into(),
+        tenant_id: TENANT.into(),
+        name: "First key".into(),
+        prefix: "oak_1".into(),
+        scopes: Scope::ALL.map(|scope| scope.name().to_owned()).into(),
+        created_at: DAY,
+        expires_at: None,
+        last_used_at: Some(DAY),
+    }
 }
 
 /// Reads one item of every family, through the store.
 async fn read(app: &App) {
     let store = &app.store;
-    assert_eq!(store.tenant(TENANT).await.unwrap().unwrap().name, "Tea house");
-    assert_eq!(store.tenant_of_key(&Secret::new("oak_1")).await.unwrap().as_deref(), Some(TENANT));
+    assert_eq!(store.tenant(TENANT).await.unwrap().unwrap(), tenant());
+    let known = store.known_key(&Secret::new("oak_1")).await.unwrap().unwrap();
+    assert!(known.tenant.id == TENANT && Scope::ALL.into_iter().all(|scope| known.key.grants(scope)));
+    let keys = store.keys(TENANT).await.unwrap();
+    assert_eq!(
+        keys.as_slice(),
+        std::slice::from_ref(&known.key),
+        "a key is listed, whatever release made it"
+    );
+    assert_eq!(store.revoke_key(TENANT, &keys[0].id).await.unwrap(), KeyRevoked::LastKey);
+    assert_eq!(store.tenants(10, None).await.unwrap().0, [tenant()]);
     let bound = store.account(TENANT, APP).await.unwrap().unwrap();
     assert_eq!((bound.status, bound.verified, bound.granted.len()), (AccountStatus::Bound, true, 8));
     assert_eq!(store.accounts(TENANT, 10, None).await.unwrap().0.len(), 1);
@@ -284,7 +320,8 @@ async fn read(app: &App) {
     assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::Template)));
     let failed = store.message(TENANT, "msg_3").await.unwrap().unwrap();
     assert_eq!(failed.error.unwrap().errcode, Some(40003));
-    let begun = store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint").await.unwrap();
+    let begun =
+        store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
     assert!(matches!(begun, Begun::Answered { status: 201, .. }), "a repetition is taken for new");
 
     // and what was begun is ended
@@ -294,6 +331,7 @@ async fn read(app: &App) {
 
 /// Reads what has come since the first release.
 async fn read_newer(app: &App) {
+    assert_eq!(app.store.count_requests(TENANT, "read", (DAY / 5, 5), 5).await.unwrap(), 15);
     let audit = app.store.audit_entries(TENANT, AuditFilter::default(), 10, None).await.unwrap().0;
     assert_eq!(audit, [AuditEntry { outcome: SUCCEEDED.into(), ..entry() }]);
     let store = &app.store;

@@ -7,6 +7,7 @@ use shared::{
     model::{
         account::{AccountStatus, AccountType},
         reply_rules::ReplyRules,
+        scope::Scope,
         token::Due,
         window::WindowKind,
     },
@@ -14,6 +15,7 @@ use shared::{
     store::{
         Store,
         accounts::AccountRecord,
+        api_keys::ApiKey,
         audit::{self, Actor, AuditEntry, AuditFilter},
         bindings::{Binding, BindingStatus},
         claims::{Claim, Reclaim, WindowUse},
@@ -23,7 +25,7 @@ use shared::{
         imports::{Import, ImportStatus, ListedPage, Started},
         messages::{Channel, Ended, Message, MessageStatus},
         quotas::QuotaRefusal,
-        tenants::Tenant,
+        tenants::{Tenant, TenantChange, TenantDeleted, TenantStatus},
         timeline::{Stored, StoredEvent},
         timers::StoredTimer,
     },
@@ -40,6 +42,11 @@ const DAY: i64 = 1_735_689_600;
 /// Function, after a comma what is special in this row, and a text that only the request of the write has.
 pub const ALL: &[(&str, &str)] = &[
     ("create_tenant", "TransactItems"),
+    ("create_key", "KEY#key_2"),
+    ("known_key", "last_used_at"),
+    ("revoke_key", "revoked_at"),
+    ("change_tenant", ":deleted"),
+    ("delete_tenant", "revision = :seen"),
     ("bind_account", "TransactItems"),
     ("bind_account, again", "TransactItems"),
     ("unbind_account", "TransactItems"),
@@ -98,6 +105,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("lease_timers", "lease_until"),
     ("release_timers", "REMOVE #lease_until"),
     ("keep_quota_refusal", "refused_until"),
+    ("count_requests", "requests"),
     ("audit", "attribute_not_exists(pk)"),
     ("end_audit", "SET #outcome"),
 ];
@@ -128,6 +136,7 @@ pub async fn act(what: &str, store: &Store) -> String {
     let name = what.split(',').next().unwrap();
     let parts = [
         accounts(name, what, store).boxed_local(),
+        keys(name, store).boxed_local(),
         credentials(name, store).boxed_local(),
         followers(name, what, store).boxed_local(),
         messages(name, what, store).boxed_local(),
@@ -145,14 +154,67 @@ fn new(done: bool) -> String {
     if done { "done" } else { "refused" }.to_owned()
 }
 
+fn salt() -> Secret {
+    Secret::new("salt")
+}
+
+fn tenant(created_at: Timestamp) -> Tenant {
+    let (id, name, time_zone) = (TENANT.into(), "Tea house".into(), "Asia/Shanghai".into());
+    Tenant { id, name, time_zone, status: TenantStatus::Active, created_at, revision: 0 }
+}
+
+fn api_key(id: &str) -> ApiKey {
+    let scopes = Scope::ALL.map(|scope| scope.name().to_owned()).into();
+    ApiKey { id: id.into(), tenant_id: TENANT.into(), scopes, created_at: DAY, ..ApiKey::default() }
+}
+
+/// Keys, and where their tenant stands.
+async fn keys(name: &str, store: &Store) -> Option<String> {
+    if !["create_key", "known_key", "revoke_key", "change_tenant", "delete_tenant"].contains(&name) {
+        return None;
+    }
+    let at = Timestamp::from_second(DAY).unwrap();
+    store.create_tenant(&tenant(at), &api_key("key_1"), &Secret::new("oak_1")).await.unwrap();
+    let suspended = TenantChange { status: Some(TenantStatus::Suspended), ..TenantChange::default() };
+    let second = Secret::new("oak_2");
+    let seen = match name {
+        "create_key" => format!("{:?}", store.create_key(&api_key("key_2"), &second).await.unwrap()),
+        "known_key" => {
+            let known = store.known_key(&Secret::new("oak_1")).await.unwrap().unwrap();
+            format!("{}, {}", known.key.id, known.key.last_used_at.is_some())
+        }
+        "revoke_key" => {
+            store.create_key(&api_key("key_2"), &second).await.unwrap();
+            let revoked = store.revoke_key(TENANT, "key_2").await.unwrap();
+            format!("{revoked:?}, {:?}", store.revoke_key(TENANT, "key_1").await.unwrap())
+        }
+        "change_tenant" => {
+            format!("{:?}", store.change_tenant(TENANT, &suspended).await.unwrap().unwrap().status)
+        }
+        _ => {
+            store.unbind_account(APP, DAY + 10_000).await.unwrap();
+            store.change_tenant(TENANT, &suspended).await.unwrap();
+            let TenantDeleted::Yes(gone) = store.delete_tenant(TENANT).await.unwrap() else {
+                panic!("it stays")
+            };
+            format!("{:?}", gone.status)
+        }
+    };
+    let ids: Vec<_> = store.keys(TENANT).await.unwrap().into_iter().map(|key| key.id).collect();
+    Some(format!("{seen}, then {ids:?}"))
+}
+
 /// Tenants, accounts and bindings.
 async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
     Some(match name {
         "create_tenant" => {
             let created_at = Timestamp::from_second(DAY).unwrap();
-            let tenant = Tenant { id: TENANT.into(), name: "Tea house".into(), created_at };
-            store.create_tenant(&tenant, &Secret::new("oak_1")).await.unwrap();
-            format!("{:?}", store.tenant_of_key(&Secret::new("oak_1")).await.unwrap())
+            let tenant = tenant(created_at);
+            store.create_tenant(&tenant, &api_key("key_1"), &Secret::new("oak_1")).await.unwrap();
+            format!(
+                "{:?}",
+                store.known_key(&Secret::new("oak_1")).await.unwrap().map(|known| known.key.id.clone())
+            )
         }
         "bind_account" => {
             let app = if what.contains("again") { APP } else { OTHER };
@@ -411,7 +473,8 @@ async fn messages(name: &str, what: &str, store: &Store) -> Option<String> {
 async fn others(name: &str, what: &str, store: &Store) -> Option<String> {
     Some(match name {
         "begin_request" => {
-            let begin = || store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint");
+            let salt = salt();
+            let begin = || store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint", &salt);
             if what.contains("died") {
                 begin().await.unwrap();
                 store.abandon_request(TENANT, "POST /v1/bindings", "key-1").await.unwrap();
@@ -421,15 +484,19 @@ async fn others(name: &str, what: &str, store: &Store) -> Option<String> {
         }
         "end_request" => {
             let (route, key) = ("POST /v1/bindings", "key-1");
-            store.begin_request(TENANT, route, key, "fingerprint").await.unwrap();
+            store.begin_request(TENANT, route, key, "fingerprint", &salt()).await.unwrap();
             store.end_request(TENANT, route, key, 201, "{}").await.unwrap();
-            begun(&store.begin_request(TENANT, route, key, "fingerprint").await.unwrap()).to_owned()
+            begun(&store.begin_request(TENANT, route, key, "fingerprint", &salt()).await.unwrap()).to_owned()
         }
         "abandon_request" => {
             let (route, key) = ("POST /v1/bindings", "key-1");
-            store.begin_request(TENANT, route, key, "fingerprint").await.unwrap();
+            store.begin_request(TENANT, route, key, "fingerprint", &salt()).await.unwrap();
             store.abandon_request(TENANT, route, key).await.unwrap();
-            begun(&store.begin_request(TENANT, route, key, "fingerprint").await.unwrap()).to_owned()
+            begun(&store.begin_request(TENANT, route, key, "fingerprint", &salt()).await.unwrap()).to_owned()
+        }
+        "count_requests" => {
+            store.count_requests(TENANT, "read", (DAY / 5, 5), 10).await.unwrap();
+            "counted".to_owned() // a lost answer may count twice, which is a little of one window
         }
         "put_timer" | "delete_timers" => {
             let timer = StoredTimer {

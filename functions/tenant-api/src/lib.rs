@@ -2,34 +2,51 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `guard` | who calls, and `Idempotency-Key` |
+//! | `access` | which key opens a route, and what it must grant |
+//! | `guard` | who calls, and whether they may |
+//! | `caller` | who calls, as handlers see them, and the ids that their request makes |
+//! | `attempts` | keys that open nothing: counted, and looked up at a bounded rate |
+//! | `rates` | how many requests a tenant makes |
+//! | `once` | `Idempotency-Key` |
+//! | `audit` | what is changed is on record |
 //! | `params` | paths, queries, bodies and cursors, refused as problems |
+//! | `names` | names that people read |
 //! | `routes` | one file a resource |
 //! | `docs` | the description, as JSON and as a page |
 //! | `openapi` | makes the description from the same types, and holds it and the routes together: tests alone need it |
 
+mod access;
+mod attempts;
+mod audit;
+mod caller;
 mod docs;
 mod guard;
+mod names;
+mod once;
 #[cfg(test)]
 mod openapi;
 mod params;
+mod rates;
 mod routes;
 
 use std::sync::Arc;
 
+use access::Rule;
 use axum::{
     Router, middleware,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, patch, post, put},
 };
+use guard::Gate;
 use http::{Method, StatusCode};
-use routes::{accounts, bindings, customers, imports, messages, platform, reply_rules};
-use shared::{app::App, config::Need, function::Function, problem::Problem};
+use routes::{accounts, bindings, customers, imports, keys, messages, platform, reply_rules, tenants};
+use shared::{app::App, config::Need, function::Function, model::scope::Scope, problem::Problem};
 
 /// What it is told, and nothing else.
 pub const NEEDS: &[Need] = &[
     Need::ComponentAppId,
     Need::PublicUrl,
     Need::AdminKey,
+    Need::TenantRates,
     Need::PlatformTable,
     Need::CredentialsTable,
     Need::CustomersTable,
@@ -45,37 +62,73 @@ pub fn function(app: Arc<App>) -> Function {
     Function::new().http(router(app))
 }
 
-/// A path and what answers there.
-type Route = (&'static str, MethodRouter<Arc<App>>);
+/// What answers to one method of one path.
+type Handler = MethodRouter<Arc<App>>;
+/// A path, and for each method that it takes whom it is for and what answers.
+type Route = (&'static str, Vec<(Rule, Handler)>);
 
-/// Opened by the operator's key.
-fn admin() -> [Route; 2] {
-    [("/v1/tenants", post(platform::create_tenant)), ("/v1/platform", get(platform::get_platform))]
-}
-
-/// Opened by a tenant's key.
-fn tenant() -> [Route; 12] {
-    [
-        ("/v1/bindings", post(bindings::create_binding)),
-        ("/v1/bindings/{id}", get(bindings::get_binding)),
-        ("/v1/accounts", get(accounts::list_accounts)),
-        ("/v1/accounts/{app_id}", get(accounts::get_account).delete(accounts::delete_account)),
-        ("/v1/accounts/{app_id}/imports", get(imports::list_imports).post(imports::start_import)),
-        ("/v1/accounts/{app_id}/imports/{id}", get(imports::get_import)),
+/// What takes a key: everything below `/v1`.
+fn keyed() -> Vec<Route> {
+    let needs = Rule::needs;
+    let operator = Rule::operator;
+    vec![
+        (
+            "/v1/tenants",
+            vec![
+                (operator().shows("api_key"), post(tenants::create_tenant)),
+                (operator(), get(tenants::list_tenants)),
+            ],
+        ),
+        (
+            "/v1/tenants/{id}",
+            vec![(operator(), get(tenants::get_tenant)), (operator(), patch(tenants::change_tenant))],
+        ),
+        ("/v1/tenants/{id}/keys", vec![(operator().shows("key"), post(tenants::create_tenant_key))]),
+        ("/v1/platform", vec![(operator(), get(platform::get_platform))]),
+        (
+            "/v1/keys",
+            vec![
+                (needs(Scope::Keys), get(keys::list_keys)),
+                (needs(Scope::Keys).shows("key"), post(keys::create_key)),
+            ],
+        ),
+        ("/v1/keys/{id}", vec![(needs(Scope::Keys), delete(keys::revoke_key))]),
+        ("/v1/audit", vec![(Rule::both(Scope::Keys), get(routes::audit::list_audit))]),
+        ("/v1/bindings", vec![(needs(Scope::Bind), post(bindings::create_binding))]),
+        ("/v1/bindings/{id}", vec![(needs(Scope::Read), get(bindings::get_binding))]),
+        ("/v1/accounts", vec![(needs(Scope::Read), get(accounts::list_accounts))]),
+        (
+            "/v1/accounts/{app_id}",
+            vec![
+                (needs(Scope::Read), get(accounts::get_account)),
+                (needs(Scope::Bind), delete(accounts::delete_account)),
+            ],
+        ),
+        (
+            "/v1/accounts/{app_id}/imports",
+            vec![
+                (needs(Scope::Read), get(imports::list_imports)),
+                (needs(Scope::Configure), post(imports::start_import)),
+            ],
+        ),
+        ("/v1/accounts/{app_id}/imports/{id}", vec![(needs(Scope::Read), get(imports::get_import))]),
         (
             "/v1/accounts/{app_id}/reply-rules",
-            get(reply_rules::get_reply_rules).put(reply_rules::put_reply_rules),
+            vec![
+                (needs(Scope::Read), get(reply_rules::get_reply_rules)),
+                (needs(Scope::Configure), put(reply_rules::put_reply_rules)),
+            ],
         ),
-        ("/v1/accounts/{app_id}/messages", post(messages::send_message)),
-        ("/v1/messages/{id}", get(messages::get_message)),
-        ("/v1/customers", get(customers::list_customers)),
-        ("/v1/customers/{id}", get(customers::get_customer)),
-        ("/v1/customers/{id}/timeline", get(customers::list_events)),
+        ("/v1/accounts/{app_id}/messages", vec![(needs(Scope::Send), post(messages::send_message))]),
+        ("/v1/messages/{id}", vec![(needs(Scope::Read), get(messages::get_message))]),
+        ("/v1/customers", vec![(needs(Scope::Read), get(customers::list_customers))]),
+        ("/v1/customers/{id}", vec![(needs(Scope::Read), get(customers::get_customer))]),
+        ("/v1/customers/{id}/timeline", vec![(needs(Scope::Read), get(customers::list_events))]),
     ]
 }
 
 /// Open to everybody.
-fn public() -> [Route; 3] {
+fn public() -> [(&'static str, Handler); 3] {
     [
         ("/healthz", get(docs::healthz)),
         ("/openapi.json", get(docs::openapi_json)),
@@ -84,22 +137,24 @@ fn public() -> [Route; 3] {
 }
 
 /// For people and their browsers: no part of the API.
-fn browsers() -> [Route; 2] {
+fn browsers() -> [(&'static str, Handler); 2] {
     [("/", get(docs::home)), ("/favicon.ico", get(docs::favicon))]
 }
 
-fn routed(routes: impl IntoIterator<Item = Route>) -> Router<Arc<App>> {
-    routes.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
-}
-
 fn router(app: Arc<App>) -> Router {
-    let admin = routed(admin()).route_layer(middleware::from_fn_with_state(Arc::clone(&app), guard::admin));
-    let tenant =
-        routed(tenant()).route_layer(middleware::from_fn_with_state(Arc::clone(&app), guard::tenant));
-    admin
-        .merge(tenant)
-        .merge(routed(public()))
-        .merge(routed(browsers()))
+    let gate = Arc::new(Gate::new(Arc::clone(&app)));
+    let guarded = |(rule, handler): (Rule, Handler)| {
+        handler.route_layer(middleware::from_fn_with_state((Arc::clone(&gate), rule), guard::guard))
+    };
+    let mut router = Router::new();
+    for (path, handlers) in keyed() {
+        let methods = handlers.into_iter().map(guarded).fold(MethodRouter::new(), MethodRouter::merge);
+        router = router.route(path, methods);
+    }
+    for (path, handler) in public().into_iter().chain(browsers()) {
+        router = router.route(path, handler);
+    }
+    router
         .fallback(async || Problem::not_found("route"))
         .method_not_allowed_fallback(async |method: Method| {
             Problem::new(

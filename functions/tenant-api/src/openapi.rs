@@ -29,7 +29,7 @@ use utoipa::{
     },
 };
 
-use crate::{docs, routes};
+use crate::{access::Rule, docs, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,7 +38,10 @@ use crate::{docs, routes};
         description = "One API for all WeChat Official Accounts of your company: bind them, know their \
             followers, answer and write to them.\n\n\
             **By hand.** The lines below run in a shell where `HUB` is this hub's address and `KEY` your key.\n\n\
-            **Keys.** Send `Authorization: Bearer KEY` with your tenant's key.\n\n\
+            **Keys.** Send `Authorization: Bearer KEY` with a key of your tenant's. A key has scopes: `read`, `send`, \
+            `configure`, `bind`, `people`, `keys`; each route names the one that it needs. Give each program a key of \
+            its own with the scopes that it needs.\n\n\
+            **Rates.** Above your tenant's rate the answer is 429 `rate_limited`; go on when `Retry-After` says.\n\n\
             **Errors** are RFC 9457 problems; branch on `code`, show `detail`.\n\n\
             **Lists** answer `data` and `next_cursor`; pass it as `cursor` until it is null.\n\n\
             **Repeating.** Every POST takes an `Idempotency-Key`: the same key with the same body is done once \
@@ -52,11 +55,21 @@ use crate::{docs, routes};
         (name = "Reply rules", description = "What an account answers by itself."),
         (name = "Messages", description = "Writing to followers."),
         (name = "Customers", description = "The people behind the followers, and what they did."),
-        (name = "Platform", description = "For the operator of this hub."),
+        (name = "Keys", description = "Your API keys, and who did what with them."),
+        (name = "Tenants", description = "For the operator of this hub: the companies that use it."),
+        (name = "Platform", description = "For the operator of this hub: how it stands."),
         (name = "Description", description = "What you are reading, and whether the hub answers."),
     ),
     paths(
-        routes::platform::create_tenant,
+        routes::keys::list_keys,
+        routes::keys::create_key,
+        routes::keys::revoke_key,
+        routes::audit::list_audit,
+        routes::tenants::create_tenant,
+        routes::tenants::list_tenants,
+        routes::tenants::get_tenant,
+        routes::tenants::change_tenant,
+        routes::tenants::create_tenant_key,
         routes::platform::get_platform,
         routes::bindings::create_binding,
         routes::bindings::get_binding,
@@ -82,8 +95,33 @@ use crate::{docs, routes};
 struct Frame;
 
 /// The description, as the types give it.
-fn generated() -> utoipa::openapi::OpenApi {
-    complete(base())
+async fn generated() -> utoipa::openapi::OpenApi {
+    complete(base(), &rules().await)
+}
+
+/// What holds for each method of each path that takes a key.
+type Rules = BTreeMap<(String, String), Rule>;
+
+async fn rules() -> Rules {
+    let app = app();
+    let mut rules = Rules::new();
+    for (path, handlers) in crate::keyed() {
+        for (rule, handler) in handlers {
+            let methods = methods(&app, handler).await;
+            rules.extend(methods.into_iter().map(|method| ((path.to_owned(), method), rule)));
+        }
+    }
+    rules
+}
+
+/// What a handler takes, as its `Allow` header says it.
+async fn methods(app: &Arc<App>, handler: crate::Handler) -> BTreeSet<String> {
+    let request = Request::builder().method("TRACE").body(Body::empty()).unwrap();
+    let answer = handler.with_state(Arc::clone(app)).oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let allowed = answer.headers()[header::ALLOW].to_str().unwrap();
+    // axum answers HEAD wherever it answers GET
+    allowed.split(',').filter(|method| *method != "HEAD").map(str::to_lowercase).collect()
 }
 
 /// The description without what is the same for every route.
@@ -98,25 +136,35 @@ fn base() -> utoipa::openapi::OpenApi {
     components.add_security_scheme("tenant_key", key("A tenant's API key."));
     components.add_security_scheme("operator_key", key("The operator's key, `OAHUB_ADMIN_KEY`."));
     api.servers = Some(vec![ServerBuilder::new().url("/").description(Some("This hub")).build()]);
-    api.security = Some(vec![SecurityRequirement::new("tenant_key", Vec::<String>::new())]);
     api
 }
 
-/// Adds what is the same for every route: `Idempotency-Key` and the problems.
-fn complete(mut api: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+/// Which keys open an operation; a tenant's with the role, as OpenAPI calls it, that is its scope.
+fn security(rule: Rule) -> Vec<SecurityRequirement> {
+    let tenant = rule.scope().map(|scope| SecurityRequirement::new("tenant_key", [scope.name()]));
+    let operator =
+        rule.takes_operator().then(|| SecurityRequirement::new("operator_key", Vec::<String>::new()));
+    tenant.into_iter().chain(operator).collect()
+}
+
+/// Adds what is the same for every route: whom it is for, `Idempotency-Key` and the problems.
+fn complete(mut api: utoipa::openapi::OpenApi, rules: &Rules) -> utoipa::openapi::OpenApi {
     for (path, item) in &mut api.paths.paths {
-        if !path.starts_with("/v1/") {
-            continue;
-        }
-        let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-        for (index, operation) in methods.into_iter().enumerate() {
-            if let Some(operation) = operation {
-                let is_post = index == 2;
-                if is_post {
-                    operation.parameters.get_or_insert_default().push(idempotency_key().into());
-                }
-                add_problems(operation, is_post, path.contains('{'));
+        for (method, operation) in [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("delete", &mut item.delete),
+            ("patch", &mut item.patch),
+        ] {
+            let Some(operation) = operation else { continue };
+            let Some(rule) = rules.get(&(path.clone(), method.to_owned())) else { continue };
+            operation.security = Some(security(*rule));
+            let is_post = method == "post";
+            if is_post {
+                operation.parameters.get_or_insert_default().push(idempotency_key().into());
             }
+            add_problems(operation, *rule, is_post, path.contains('{'));
         }
     }
     api
@@ -136,18 +184,25 @@ fn idempotency_key() -> Parameter {
         .build()
 }
 
-fn add_problems(operation: &mut Operation, is_post: bool, has_id: bool) {
+fn add_problems(operation: &mut Operation, rule: Rule, is_post: bool, has_id: bool) {
     let in_query = |p: &RefOr<Parameter>| matches!(p, RefOr::T(p) if p.parameter_in == ParameterIn::Query);
     let checked = is_post
         || operation.request_body.is_some()
         || operation.parameters.as_ref().is_some_and(|all| all.iter().any(in_query));
     let problems = [
         (true, "401", "`unauthorized`: no key, or a wrong one"),
-        (true, "403", "`forbidden`: the operator's key on a tenant's route, or the other way round"),
+        (
+            rule.scope().is_some(),
+            "403",
+            "`scope_missing`: the key does not grant what this needs; `tenant_suspended`; `forbidden`: the operator's \
+             key on a tenant's route",
+        ),
+        (rule.scope().is_none(), "403", "`forbidden`: a tenant's key on the operator's route"),
         (has_id, "404", "`not_found`: it does not exist, or is another tenant's"),
         (is_post, "409", "`request_in_progress`, or what the description says"),
         (operation.request_body.is_some(), "413", "`body_too_large`: more than 256 KiB"),
         (checked, "422", "`invalid_request`: `detail` names the member; `idempotency_key_reused`"),
+        (true, "429", "`rate_limited`: go on when `Retry-After` says"),
         (true, "503", "`temporarily_unavailable`: repeat it"),
     ];
     for (applies, status, about) in problems {
@@ -163,11 +218,11 @@ fn add_problems(operation: &mut Operation, is_post: bool, has_id: bool) {
 }
 
 /// The description is compared with the copy that reviews see and the function serves; `UPDATE_GOLDEN=1` writes it anew.
-#[test]
+#[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "a switch of this test, not a setting")]
-fn the_description_is_the_one_that_was_reviewed() {
+async fn the_description_is_the_one_that_was_reviewed() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-    let mut now = serde_json::to_value(generated()).unwrap();
+    let mut now = serde_json::to_value(generated().await).unwrap();
     now["x-vocabulary"] = crate::docs::vocabulary::vocabulary();
     let now = serde_json::to_string_pretty(&now).unwrap() + "\n";
     if std::env::var("UPDATE_GOLDEN").is_ok() {
@@ -181,15 +236,12 @@ fn the_description_is_the_one_that_was_reviewed() {
 #[tokio::test]
 async fn the_description_and_the_router_know_the_same_routes() {
     let app = app();
-    let mut routed = BTreeMap::new();
-    for (path, methods) in crate::admin().into_iter().chain(crate::tenant()).chain(crate::public()) {
-        let request = Request::builder().method("TRACE").body(Body::empty()).unwrap();
-        let answer = methods.with_state(Arc::clone(&app)).oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
-        let allowed = answer.headers()[header::ALLOW].to_str().unwrap();
-        // axum answers HEAD wherever it answers GET
-        let methods = allowed.split(',').filter(|method| *method != "HEAD").map(str::to_lowercase);
-        routed.insert(path.to_owned(), methods.collect::<BTreeSet<_>>());
+    let mut routed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, method) in rules().await.into_keys() {
+        routed.entry(path).or_default().insert(method);
+    }
+    for (path, handler) in crate::public() {
+        routed.entry(path.to_owned()).or_default().extend(methods(&app, handler).await);
     }
     let document: Value = serde_json::from_str(crate::docs::DESCRIPTION).unwrap();
     let described = document["paths"].as_object().unwrap().iter().map(|(path, item)| {
@@ -206,7 +258,9 @@ fn app() -> Arc<App> {
             "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
             "OAHUB_PUBLIC_URL" => "https://hub.example.com",
             "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => "http://127.0.0.1:9",
-            name if name.starts_with("OAHUB_") && !name.ends_with("_URL") => "something",
+            name if name.starts_with("OAHUB_") && !name.ends_with("_URL") && !name.ends_with("_RATE") => {
+                "something"
+            }
             _ => return None,
         };
         Some(value.to_owned())

@@ -2,7 +2,11 @@
 //! `template.yaml` and a queue that only remembers.
 
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod tenants;
 
 use serde_json::json;
 use stage::{ADMIN, Stage};

@@ -28,6 +28,8 @@ const API_FAILURES = 5;
 const API_REFUSALS = 1_000;
 /** Refused pushes in five minutes: a wrong key refuses all of them, a scanner a few. */
 const REFUSED_PUSHES = 20;
+/** Wrong keys in five minutes: a program with a revoked key makes a few hundred, somebody who tries keys thousands. */
+const WRONG_KEYS = 1_000;
 
 export class Alarms extends Construct {
   readonly all: Alarm[] = [];
@@ -46,6 +48,8 @@ export class Alarms extends Construct {
       API_REFUSALS, { of: 3, datapoints: 2 });
     this.add('PushesRefused', '', 'Callbacks are refused: wrong key, or somebody tries',
       own('RefusedPushes', 'Sum', MINUTES_5), REFUSED_PUSHES, { of: 3, datapoints: 2 });
+    this.add('KeysTried', '', 'Requests come with keys that open nothing: somebody tries',
+      own('AuthenticationFailures', 'Sum', MINUTES_5), WRONG_KEYS, { of: 3, datapoints: 2 });
     this.add('ApiFailing', '', 'Requests are answered with 5xx', ofApi(parts.api.ref, '5xx', 'Sum', MINUTES_5), API_FAILURES, { of: 3, datapoints: 2 });
 
     if (ownAccount) this.ofFunction('', 'A function', (metric) => ofAllFunctions(metric, 'Sum', MINUTES_5));

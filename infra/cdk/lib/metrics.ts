@@ -5,7 +5,8 @@ import { MathExpression, Metric } from 'aws-cdk-lib/aws-cloudwatch';
 export const NAMESPACE = 'oahub';
 export type Cause = 'account' | 'wechat' | 'hub';
 export type OwnMetric =
-  | 'ComponentTicketAge' | 'OverdueAccounts' | 'RefreshFailures' | 'StuckImports' | 'HaltedImports' | 'FailedMessages' | 'RefusedPushes';
+  | 'ComponentTicketAge' | 'OverdueAccounts' | 'RefreshFailures' | 'StuckImports' | 'HaltedImports' | 'FailedMessages' | 'RefusedPushes'
+  | 'AuthenticationFailures';
 
 /** One of the hub's own. */
 export function own(metricName: OwnMetric, statistic: string, period: Duration, cause?: Cause): Metric {

@@ -20,6 +20,8 @@ pub enum Need {
     PublicUrl,
     /// The operator's key, and that before a rotation.
     AdminKey,
+    /// How many requests a tenant may make.
+    TenantRates,
     /// How long an event is kept: for whoever stores some.
     TimelineDays,
     /// Tenants, accounts, bindings, rules.
@@ -52,6 +54,7 @@ impl Need {
         Self::WeChatPages,
         Self::PublicUrl,
         Self::AdminKey,
+        Self::TenantRates,
         Self::TimelineDays,
         Self::PlatformTable,
         Self::CredentialsTable,
@@ -81,6 +84,7 @@ impl Need {
             Self::WeChatPages => &[&setting::WECHAT_MP_URL, &setting::WECHAT_OPEN_URL],
             Self::PublicUrl => &[&setting::PUBLIC_URL],
             Self::AdminKey => &[&setting::ADMIN_KEY, &setting::ADMIN_KEY_PREVIOUS],
+            Self::TenantRates => &[&setting::TENANT_READ_RATE, &setting::TENANT_WRITE_RATE],
             Self::TimelineDays => &[&setting::TIMELINE_DAYS],
             Self::PlatformTable => &[&setting::PLATFORM_TABLE],
             Self::CredentialsTable => &[&setting::CREDENTIALS_TABLE],

@@ -44,6 +44,9 @@ pub const ADMIN_KEY_LEAST: usize = 32;
 /// The operator's key of the simulated set-up: public, so that it opens nothing else.
 pub const SIMULATED_ADMIN_KEY: &str = "simulated-admin-key";
 
+/// Requests a second of one tenant at most: more than an HTTP API of AWS takes from all.
+const TENANT_RATE_MOST: u32 = 100_000;
+
 /// Days that an event may be kept. A stored event is what tells that its push, or the job that writes it, was there
 /// before: no queue keeps a job for longer than 14 days. Ten years are more than anybody has asked for.
 pub const TIMELINE_DAYS_RANGE: RangeInclusive<i64> = 15..=3_650;
@@ -121,6 +124,18 @@ pub(super) const ADMIN_KEY_PREVIOUS: Setting = Setting {
     absent: Absent::Fine,
     right: is_admin_key,
 };
+pub(super) const TENANT_READ_RATE: Setting = Setting {
+    name: "OAHUB_TENANT_READ_RATE",
+    expected: "how many GET requests a second one tenant may make: 1 to 100000, or 0 for any number",
+    absent: Absent::Default("0"),
+    right: |v, _| v.parse().is_ok_and(|rate: u32| rate <= TENANT_RATE_MOST),
+};
+pub(super) const TENANT_WRITE_RATE: Setting = Setting {
+    name: "OAHUB_TENANT_WRITE_RATE",
+    expected: "how many other requests a second, messages among them, one tenant may make: 1 to 100000, or 0 for any \
+               number",
+    ..TENANT_READ_RATE
+};
 pub(super) const REJECT_STALE_CALLBACKS: Setting = Setting {
     name: "OAHUB_REJECT_STALE_CALLBACKS",
     expected: "`true` or `false`",
@@ -135,7 +150,7 @@ pub(super) const TIMELINE_DAYS: Setting = Setting {
 };
 
 /// Every setting that an operator gives, in the README's order.
-pub const SETTINGS: [&Setting; 14] = [
+pub const SETTINGS: [&Setting; 16] = [
     &COMPONENT_APP_ID,
     &COMPONENT_APP_SECRET,
     &COMPONENT_TOKEN,
@@ -148,6 +163,8 @@ pub const SETTINGS: [&Setting; 14] = [
     &PUBLIC_URL,
     &ADMIN_KEY,
     &ADMIN_KEY_PREVIOUS,
+    &TENANT_READ_RATE,
+    &TENANT_WRITE_RATE,
     &REJECT_STALE_CALLBACKS,
     &TIMELINE_DAYS,
 ];

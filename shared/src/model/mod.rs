@@ -8,5 +8,6 @@ pub mod push;
 pub mod push_kind;
 pub mod release_check;
 pub mod reply_rules;
+pub mod scope;
 pub mod token;
 pub mod window;

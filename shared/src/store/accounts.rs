@@ -27,6 +27,8 @@ pub const CACHE_SECONDS: i64 = 5;
 const CACHE_SIZE: usize = 10_000;
 /// How often a write that lost a race is decided anew.
 const RACES: usize = 4;
+/// Accounts of a tenant looked at in one request.
+const ACCOUNTS_PAGE: u32 = 100;
 
 /// Accounts lately read: (what, until).
 pub type Cache = Mutex<HashMap<String, (Arc<Entry>, i64)>>;
@@ -204,6 +206,24 @@ impl Store {
         found.retain(|a| a.tenant_id == tenant && !a.deleted);
         found.sort_by(|a, b| a.app_id.cmp(&b.app_id));
         Ok((found, next))
+    }
+
+    /// Whether any of a tenant's accounts is bound.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn has_bound_account(&self, tenant: &str) -> Result<bool, Error> {
+        let mut after = None;
+        loop {
+            let (page, next) = self.accounts(tenant, ACCOUNTS_PAGE, after.as_deref()).await?;
+            if page.iter().any(|account| account.status == AccountStatus::Bound) {
+                return Ok(true);
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(false);
+            }
+        }
     }
 
     /// Binds an account to `account.tenant_id`, unless another tenant has it. What was bound before is renewed.

@@ -3,6 +3,8 @@
 //! | table | item | `pk` | `sk` | written by |
 //! |---|---|---|---|---|
 //! | platform | tenant | `TENANT#<tenant>` | `TENANT` | tenant-api |
+//! | platform | a tenant on the list of all | `TENANTS` | tenant | tenant-api |
+//! | platform | a key of a tenant | `TENANT#<tenant>` | `KEY#<key id>` | tenant-api |
 //! | platform | an account of a tenant | `TENANT#<tenant>` | `ACCOUNT#<app_id>` | authorization-callback, tenant-api |
 //! | platform | API key | `APIKEY#<sha256>` | `APIKEY` | tenant-api |
 //! | platform | account | `ACCOUNT#<app_id>` | `ACCOUNT` | authorization-callback, tenant-api |
@@ -27,6 +29,7 @@
 //! | work | timer | `TIMER#<00..15>` | `<due in ms, 13 digits>#<id>` | message-send, follower-import, token-refresh |
 //! | work | who sweeps a shard of timers | `TIMER#<00..15>` | `SWEEP` | token-refresh |
 //! | work | what WeChat has refused until when | `QUOTA#<app_id>#<api>` | `QUOTA` | message-send, follower-import (TTL) |
+//! | work | requests of a tenant in a window | `RATE#<tenant>#<class>` | number of the window | tenant-api (TTL) |
 //! | work | idempotency record | `IDEMPOTENCY#<sha256>` | `IDEMPOTENCY` | tenant-api (TTL) |
 //!
 //! Indexes: `credentials.due` (`due`, `due_at`); `customers.people` (`people`, `customer_id`): every fan and
@@ -70,6 +73,8 @@ pub const DUE_SHARDS: u32 = 4;
 pub const TIMER_SHARDS: u32 = 16;
 /// Sort-key prefix of a tenant's accounts.
 pub const TENANT_ACCOUNT: &str = "ACCOUNT#";
+/// Sort-key prefix of a tenant's keys.
+pub const TENANT_KEY: &str = "KEY#";
 /// Sort key of a page's receipts: prefix.
 pub const PAGE_DONE: &str = "DONE#";
 /// Index of tokens by when they are due.
@@ -81,6 +86,12 @@ pub const TIME_INDEX: &str = "by_time";
 
 pub(super) fn tenant(id: &str) -> Key {
     Key::new(format!("TENANT#{id}"), "TENANT")
+}
+pub(super) fn listed_tenant(id: &str) -> Key {
+    Key::new("TENANTS", id)
+}
+pub(super) fn tenant_key(tenant: &str, key_id: &str) -> Key {
+    Key::new(format!("TENANT#{tenant}"), format!("{TENANT_KEY}{key_id}"))
 }
 pub(super) fn tenant_account(tenant: &str, app_id: &str) -> Key {
     Key::new(format!("TENANT#{tenant}"), format!("{TENANT_ACCOUNT}{app_id}"))
@@ -166,6 +177,9 @@ pub(super) fn message(id: &str) -> Key {
 }
 pub(super) fn wechat_message(app_id: &str, msg_id: &str) -> Key {
     Key::new(format!("WECHAT#{app_id}#{msg_id}"), "MESSAGE")
+}
+pub(super) fn requests(tenant: &str, class: &str, window: i64) -> Key {
+    Key::new(format!("RATE#{tenant}#{class}"), format!("{window:012}"))
 }
 /// An entry of a tenant's audit in `month` (`2026-11`).
 pub(super) fn audit(tenant: &str, month: &str, id: &str) -> Key {

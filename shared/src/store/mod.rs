@@ -1,6 +1,7 @@
 //! DynamoDB. Only this room spells keys ([`keys`]); every tenant's thing is asked for with its tenant.
 
 pub mod accounts;
+pub mod api_keys;
 pub mod audit;
 mod backoff;
 pub mod batches;
@@ -16,6 +17,7 @@ pub mod messages;
 pub mod open_imports;
 pub mod owner;
 pub mod quotas;
+pub mod rates;
 mod requests;
 pub mod table;
 pub mod tenants;
@@ -40,7 +42,7 @@ pub struct Store {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) account_cache: accounts::Cache,
     pub(crate) component_cache: credentials::ComponentCache,
-    pub(crate) key_cache: tenants::Cache,
+    pub(crate) key_cache: api_keys::Cache,
 }
 
 impl Store {
@@ -65,7 +67,7 @@ impl Store {
             random,
             account_cache: accounts::Cache::default(),
             component_cache: credentials::ComponentCache::default(),
-            key_cache: tenants::Cache::default(),
+            key_cache: api_keys::Cache::default(),
         }
     }
 }

@@ -1,26 +1,34 @@
-//! Tenants and their API keys. A key is stored as its hash alone.
+//! Tenants: the companies that use the hub, and where each stands.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
-
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
-    table::{item, put_action},
+    Store,
+    api_keys::ApiKey,
+    keys,
+    table::{Attributes, Query, Update, any, item, n, put_action, read, s},
 };
-use crate::{error::Error, ids, secret::Secret};
+use crate::{error::Error, secret::Secret};
 
-/// How long a key that was found is trusted without asking again, seconds.
-const KEY_CACHE_SECONDS: i64 = 30;
-/// Keys remembered at most.
-const KEY_CACHE_SIZE: usize = 1_000;
+/// A tenant's time zone unless it has set another (contract 6.32).
+pub const DEFAULT_ZONE: &str = "Asia/Shanghai";
+/// How often a change that lost a race is decided anew.
+const RACES: usize = 4;
 
-/// Hashes of keys lately seen: (tenant, until).
-pub type Cache = Mutex<HashMap<String, (String, i64)>>;
+/// Where a tenant stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantStatus {
+    /// Its keys open the API, and its messages go out.
+    #[default]
+    Active,
+    /// Its keys open nothing and nothing is sent for it; what is pushed to its accounts is stored.
+    Suspended,
+    /// It is being erased.
+    Deleted,
+}
 
 /// A company that uses the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,38 +37,65 @@ pub struct Tenant {
     pub id: String,
     /// What it calls itself.
     pub name: String,
+    /// IANA name of where it is.
+    #[serde(default = "default_zone")]
+    pub time_zone: String,
+    /// Where it stands.
+    #[serde(default)]
+    pub status: TenantStatus,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Counts what must not happen at once: changes of status, and revocations of keys.
+    #[serde(default)]
+    pub revision: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct ApiKey {
-    tenant_id: String,
+fn default_zone() -> String {
+    DEFAULT_ZONE.to_owned()
 }
 
-/// What is stored of an API key.
-#[must_use]
-pub fn key_hash(key: &Secret) -> String {
-    ids::fingerprint(&["api key", key.expose()])
+/// What of a tenant is to be changed.
+#[derive(Debug, Clone, Default)]
+pub struct TenantChange {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its time zone.
+    pub time_zone: Option<String>,
+    /// [`TenantStatus::Active`] or [`TenantStatus::Suspended`].
+    pub status: Option<TenantStatus>,
+}
+
+/// What became of a tenant's deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TenantDeleted {
+    /// It is `deleted`, now or before, and is to be erased.
+    Yes(Tenant),
+    /// It is not suspended, or has a bound account.
+    Active,
+    /// There is none.
+    NotFound,
 }
 
 impl Store {
-    /// Stores a tenant with its first key. A second call with the same ids changes nothing.
+    /// Stores a tenant with its first key. A second call with the same tenant changes nothing.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn create_tenant(&self, tenant: &Tenant, key: &Secret) -> Result<(), Error> {
-        let hash = key_hash(key);
-        let key = ApiKey { tenant_id: tenant.id.clone() };
-        self.transact(vec![
-            put_action(&self.platform, item(&keys::tenant(&tenant.id), tenant, None)?, None)?,
-            put_action(&self.platform, item(&keys::api_key(&hash), &key, None)?, None)?,
-        ])
-        .await
-        .map(drop)
+    pub async fn create_tenant(&self, tenant: &Tenant, key: &ApiKey, secret: &Secret) -> Result<(), Error> {
+        let new = Some(("attribute_not_exists(pk)", Attributes::new()));
+        let mut actions =
+            vec![put_action(&self.platform, item(&keys::tenant(&tenant.id), tenant, None)?, new)?];
+        actions.push(self.list_tenant(&tenant.id)?);
+        actions.extend(self.key_actions(key, secret)?);
+        self.transact(actions).await.map(drop) // refused: an earlier try made it
     }
 
-    /// A tenant by its id.
+    /// Puts a tenant on the list of all.
+    pub(super) fn list_tenant(&self, id: &str) -> Result<TransactWriteItem, Error> {
+        put_action(&self.platform, item(&keys::listed_tenant(id), &Listed { id: id.to_owned() }, None)?, None)
+    }
+
+    /// A tenant by its id, deleted or not; [`None`] for one that is erased.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -68,26 +103,100 @@ impl Store {
         self.get(&self.platform, &keys::tenant(id)).await
     }
 
-    /// The tenant that `key` belongs to.
+    /// A page of tenants in the order in which they were made, after `after`; and after which one there are more.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn tenant_of_key(&self, key: &Secret) -> Result<Option<String>, Error> {
-        let (hash, now) = (key_hash(key), self.clock.unix());
-        let cached = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
-        if let Some((tenant, until)) = cached
-            && now < until
-        {
-            return Ok(Some(tenant));
-        }
-        let Some(found) = self.get::<ApiKey>(&self.platform, &keys::api_key(&hash)).await? else {
-            return Ok(None);
-        };
-        let mut cache = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= KEY_CACHE_SIZE {
-            cache.clear();
-        }
-        cache.insert(hash, (found.tenant_id.clone(), now + KEY_CACHE_SECONDS));
-        Ok(Some(found.tenant_id))
+    pub async fn tenants(
+        &self,
+        limit: u32,
+        after: Option<&str>,
+    ) -> Result<(Vec<Tenant>, Option<String>), Error> {
+        let page = self
+            .query(Query {
+                table: &self.platform,
+                index: None,
+                consistent: true,
+                condition: "pk = :pk AND sk > :after",
+                names: &[],
+                values: &[
+                    (":pk", s(keys::listed_tenant("").pk)),
+                    (":after", s(after.filter(|id| !id.is_empty()).unwrap_or(" "))),
+                ],
+                descending: false,
+                limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
+                start: None,
+            })
+            .await?;
+        let mut listed = page.items.into_iter().map(read::<Listed>).collect::<Result<Vec<_>, _>>()?;
+        let more = listed.len() > limit as usize;
+        listed.truncate(limit as usize);
+        let next = listed.last().filter(|_| more).map(|last| last.id.clone());
+        let wanted: Vec<_> = listed.iter().map(|one| keys::tenant(&one.id)).collect();
+        let found = self.get_many(&self.platform, &wanted).await?;
+        let mut found = found.into_iter().map(read::<Tenant>).collect::<Result<Vec<_>, _>>()?;
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok((found, next))
     }
+
+    /// Changes a tenant; [`None`] where there is none, or it is being deleted.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn change_tenant(&self, id: &str, change: &TenantChange) -> Result<Option<Tenant>, Error> {
+        let mut update = Update::new()
+            .set_some("name", change.name.clone().map(s))
+            .set_some("time_zone", change.time_zone.clone().map(s))
+            .set_some("status", change.status.as_ref().map(any).transpose()?);
+        if update.is_empty() {
+            return Ok(self.tenant(id).await?.filter(|tenant| tenant.status != TenantStatus::Deleted));
+        }
+        if change.status.is_some() {
+            update = update.add("revision", n(1));
+        }
+        let update = update.when(
+            "attribute_exists(pk) AND (attribute_not_exists(#status) OR #status <> :deleted)",
+            &[(":deleted", any(&TenantStatus::Deleted)?)],
+        );
+        // by its token a transaction is known again where its answer is lost, so that the revision counts it once
+        let changed = self.transact(vec![update.action(&self.platform, &keys::tenant(id))?]).await?;
+        self.forget_keys();
+        if changed { self.tenant(id).await } else { Ok(None) }
+    }
+
+    /// Marks a tenant as deleted: from then on nothing is bound to it, and it is to be erased. A second call answers
+    /// the same.
+    ///
+    /// # Errors
+    /// [`Error::Store`], also after losing [`RACES`] races.
+    pub async fn delete_tenant(&self, id: &str) -> Result<TenantDeleted, Error> {
+        for _ in 0..RACES {
+            let Some(mut tenant) = self.tenant(id).await? else { return Ok(TenantDeleted::NotFound) };
+            match tenant.status {
+                TenantStatus::Deleted => return Ok(TenantDeleted::Yes(tenant)),
+                TenantStatus::Active => return Ok(TenantDeleted::Active),
+                TenantStatus::Suspended => {}
+            }
+            if self.has_bound_account(id).await? {
+                return Ok(TenantDeleted::Active);
+            }
+            // the revision says that it was suspended since it was read, so that nothing was bound meanwhile
+            let update = Update::new()
+                .set("status", any(&TenantStatus::Deleted)?)
+                .add("revision", n(1))
+                .when("revision = :seen", &[(":seen", n(tenant.revision))]);
+            if self.update(&self.platform, &keys::tenant(id), update).await?.done() {
+                self.forget_keys();
+                tenant.status = TenantStatus::Deleted;
+                return Ok(TenantDeleted::Yes(tenant));
+            }
+        }
+        Err(Error::Store("a tenant is being changed by several at once".into()))
+    }
+}
+
+/// An entry of the list of tenants.
+#[derive(Serialize, Deserialize)]
+struct Listed {
+    id: String,
 }

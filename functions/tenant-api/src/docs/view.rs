@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::schema::{example, members, param, schema, types};
 
+/// Of an operation that is open to everybody.
+const NO_KEY: &str = "no key";
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// The page.
@@ -52,7 +54,7 @@ struct Operation {
     path: String,
     summary: String,
     about: Vec<String>,
-    key: &'static str,
+    key: String,
     curl: String,
     params: Vec<Member>,
     members: Vec<Member>,
@@ -133,14 +135,10 @@ fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Opera
     let answer_schema = good.and_then(|(_, response)| schema(response));
     let request_schema = found.get("requestBody").and_then(schema);
     let answer = good.zip(answer_schema);
-    let key = match found.get("security").and_then(|s| s.get(0)).and_then(Value::as_object) {
-        None => "tenant's key",
-        Some(one) if one.contains_key("operator_key") => "operator's key",
-        Some(_) => "no key",
-    };
+    let key = key(found);
     let request = request_schema.map(|s| example(document, s, 0));
     Operation {
-        curl: curl(method, path, key != "no key", request.as_ref()),
+        curl: curl(method, path, key != NO_KEY, request.as_ref()),
         anchor: text(found, "operationId"),
         method: method.to_uppercase(),
         path: path.to_owned(),
@@ -157,6 +155,18 @@ fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Opera
             .map(|(status, r)| (status.clone(), marked(&text(r, "description"))))
             .collect(),
     }
+}
+
+/// Which key opens it, and what a tenant's has to grant.
+fn key(operation: &Value) -> String {
+    let ways = operation.get("security").and_then(Value::as_array).into_iter().flatten();
+    let named = ways.filter_map(Value::as_object).flatten().map(|(scheme, scopes)| {
+        let scope = scopes.get(0).and_then(Value::as_str).map(|scope| format!(": {scope}"));
+        let whose = if scheme == "operator_key" { "operator's key" } else { "tenant's key" };
+        format!("{whose}{}", scope.unwrap_or_default())
+    });
+    let named: Vec<_> = named.collect();
+    if named.is_empty() { NO_KEY.to_owned() } else { named.join(" or ") }
 }
 
 /// A line for a shell that has `HUB` and `KEY`; ids are variables of their own.

@@ -4,9 +4,11 @@
 use serde_json::{Value, json};
 
 /// `code` of a problem: the status, the word, what it means.
-const ERRORS: [(u16, &str, &str); 11] = [
+const ERRORS: [(u16, &str, &str); 16] = [
     (401, "unauthorized", "No key, or one that opens nothing. Send `Authorization: Bearer KEY`."),
     (403, "forbidden", "The operator's key on a tenant's route, or the other way round."),
+    (403, "scope_missing", "The key does not grant what the route needs; the answer's `scope` names it."),
+    (403, "tenant_suspended", "The operator has suspended this tenant."),
     (404, "not_found", "It does not exist, or is another tenant's; the two look the same."),
     (405, "method_not_allowed", "The `Allow` header names what the path takes."),
     (409, "account_not_bound", "The account's authorization is gone: bind it again."),
@@ -16,11 +18,13 @@ const ERRORS: [(u16, &str, &str); 11] = [
         "Only an unbound account can be deleted: its administrator cancels the authorization at mp.weixin.qq.com.",
     ),
     (409, "import_running", "One import runs already; the answer's `import_id` names it."),
+    (409, "last_key", "The last key with the scope `keys` cannot be revoked: make another first."),
     (
         409,
         "request_in_progress",
         "The first request with this `Idempotency-Key` is still under way. Repeat it in a moment.",
     ),
+    (409, "too_many_keys", "A tenant has at most 100 keys."),
     (413, "body_too_large", "A body has at most 256 KiB."),
     (
         422,
@@ -31,6 +35,12 @@ const ERRORS: [(u16, &str, &str); 11] = [
         422,
         "invalid_request",
         "A parameter or a member is not what it should be; `detail` begins with its path.",
+    ),
+    (
+        429,
+        "rate_limited",
+        "More requests than a tenant may make at once. `Retry-After`, and `retry_after` in the body, say in how many \
+         seconds to go on.",
     ),
 ];
 

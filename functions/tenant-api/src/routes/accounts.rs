@@ -13,7 +13,8 @@ use shared::{
 
 use super::account_of;
 use crate::{
-    guard::Caller,
+    audit::audited,
+    caller::Caller,
     params::{After, Page, Paging, Path, Query, cursor, limit, place, time},
 };
 
@@ -64,14 +65,17 @@ pub async fn delete_account(
     caller: Caller,
     Path(app_id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    match app.store.delete_account(&caller.tenant, &app_id).await? {
-        Deleted::Yes => Ok(StatusCode::NO_CONTENT),
-        Deleted::StillBound => Err(Problem::conflict(
-            "account_still_bound",
-            "The account's authorization still stands. Its administrator ends it on mp.weixin.qq.com.",
-        )),
-        Deleted::NotFound => Err(Problem::not_found("account")),
-    }
+    audited(&app, &caller, &caller.tenant, "account.deleted", &app_id, async {
+        match app.store.delete_account(&caller.tenant, &app_id).await? {
+            Deleted::Yes => Ok(StatusCode::NO_CONTENT),
+            Deleted::StillBound => Err(Problem::conflict(
+                "account_still_bound",
+                "The account's authorization still stands. Its administrator ends it on mp.weixin.qq.com.",
+            )),
+            Deleted::NotFound => Err(Problem::not_found("account")),
+        }
+    })
+    .await
 }
 
 fn shown(record: AccountRecord) -> Account {

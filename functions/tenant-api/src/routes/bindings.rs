@@ -14,7 +14,8 @@ use shared::{
 use utoipa::ToSchema;
 
 use crate::{
-    guard::Caller,
+    audit::audited,
+    caller::Caller,
     params::{Body, Path, time},
 };
 
@@ -87,7 +88,7 @@ pub async fn create_binding(
     let now = time(app.clock.unix());
     let binding = Binding {
         id: caller.new_id(&app, "bnd"),
-        tenant_id: caller.tenant,
+        tenant_id: caller.tenant.clone(),
         status: BindingStatus::Pending,
         app_id: None,
         reason: None,
@@ -98,7 +99,10 @@ pub async fn create_binding(
         pre_auth_expires: None,
         event_at: None,
     };
-    app.store.create_binding(&binding).await?;
+    audited(&app, &caller, &caller.tenant, "binding.created", &binding.id, async {
+        Ok(app.store.create_binding(&binding).await?)
+    })
+    .await?;
     let url = format!("{}/bind/{}", app.config.public_url, binding.id);
     Ok((StatusCode::CREATED, Json(CreatedBinding { id: binding.id, url, expires_at: binding.expires_at })))
 }

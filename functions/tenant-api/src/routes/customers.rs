@@ -18,7 +18,7 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    guard::Caller,
+    caller::Caller,
     params::{After, Page, Path, Query, cursor, filter, limit, place, time},
 };
 

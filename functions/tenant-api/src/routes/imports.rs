@@ -19,7 +19,8 @@ use utoipa::ToSchema;
 
 use super::account_of;
 use crate::{
-    guard::Caller,
+    audit::audited,
+    caller::Caller,
     params::{After, Body, Page, Paging, Path, Query, cursor, limit, place, time},
 };
 
@@ -89,13 +90,16 @@ pub async fn start_import(
         ));
     }
     let id = caller.new_id(&app, "imp");
-    let import_id = match imports::start(&app, &caller.tenant, &app_id, id.clone()).await? {
-        Started::New => id,
-        Started::Running(other) => {
-            go_on(&app, &other).await?;
-            other.id
+    let import_id = audited(&app, &caller, &caller.tenant, "import.started", &app_id, async {
+        match imports::start(&app, &caller.tenant, &app_id, id.clone()).await? {
+            Started::New => Ok(id),
+            Started::Running(other) => {
+                go_on(&app, &other).await?;
+                Ok(other.id)
+            }
         }
-    };
+    })
+    .await?;
     let import = import_of(&app, &caller.tenant, &app_id, &import_id).await?;
     Ok((StatusCode::ACCEPTED, Json(state(&app, import).await?)))
 }

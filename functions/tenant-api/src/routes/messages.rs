@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 use super::{account_of, contents::Content};
 use crate::{
-    guard::Caller,
+    caller::Caller,
     params::{Body, Path, content_problem, time_ms},
 };
 

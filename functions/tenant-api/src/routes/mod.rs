@@ -1,13 +1,16 @@
 //! Handlers, one file a resource. Doc comments of what is shown become the API's description.
 
 pub mod accounts;
+pub mod audit;
 pub mod bindings;
 pub mod contents;
 pub mod customers;
 pub mod imports;
+pub mod keys;
 pub mod messages;
 pub mod platform;
 pub mod reply_rules;
+pub mod tenants;
 
 use shared::{app::App, problem::Problem, store::accounts::AccountRecord};
 

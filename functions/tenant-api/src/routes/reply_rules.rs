@@ -8,7 +8,8 @@ use shared::{app::App, model::reply_rules, problem::Problem};
 
 use super::{account_of, contents::ReplyRules};
 use crate::{
-    guard::Caller,
+    audit::audited,
+    caller::Caller,
     params::{Body, Path, content_problem},
 };
 
@@ -45,7 +46,10 @@ pub async fn put_reply_rules(
     account_of(&app, &caller.tenant, &app_id).await?;
     refuse_unknown(&body)?;
     let rules = reply_rules::ReplyRules::parse(body).map_err(|error| content_problem(error, ""))?;
-    app.store.put_reply_rules(&caller.tenant, &app_id, &rules).await?;
+    audited(&app, &caller, &caller.tenant, "reply_rules.replaced", &app_id, async {
+        Ok(app.store.put_reply_rules(&caller.tenant, &app_id, &rules).await?)
+    })
+    .await?;
     Ok(Json(rules))
 }
 

@@ -36,9 +36,11 @@ pub struct Tenant {
 }
 
 /// What was answered.
+#[derive(Debug)]
 pub struct Answer {
     pub status: u64,
     pub kind: String,
+    pub retry_after: Option<u64>,
     pub json: Value,
 }
 
@@ -52,6 +54,8 @@ impl Answer {
 pub struct Stage {
     pub app: Arc<App>,
     pub clock: ManualClock,
+    /// The tables.
+    pub database: Database,
     function: Function,
     queued: Arc<Mutex<Vec<Value>>>,
     failing: Arc<AtomicBool>,
@@ -59,16 +63,24 @@ pub struct Stage {
 
 impl Stage {
     pub async fn new() -> Self {
+        Self::told(&[]).await
+    }
+
+    /// With these settings.
+    pub async fn told(settings: &[(&str, &str)]) -> Self {
         let database = Database::memory().unwrap();
         for table in tables() {
             database.create_table(serde_json::from_value(table).unwrap()).unwrap();
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dynamodb = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(dynoxide::server::serve_on(listener, database));
+        tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
         let (queued, failing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let sqs = queue(Arc::clone(&queued), Arc::clone(&failing)).await;
         let config = Config::load(tenant_api::NEEDS, Surroundings::Simulated, |name| {
+            if let Some((_, value)) = settings.iter().find(|(given, _)| *given == name) {
+                return Some((*value).to_owned());
+            }
             let value = match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
                 "OAHUB_PUBLIC_URL" => "https://hub.example.com",
@@ -86,15 +98,37 @@ impl Stage {
             Some(value.to_owned())
         })
         .unwrap();
-        let clock = ManualClock::at(1_700_000_000);
+        Self::over(config, ManualClock::at(1_700_000_000), 7, database, queued, failing)
+    }
+
+    /// Another instance of the function.
+    pub fn another(&self) -> Self {
+        let (queued, failing) = (Arc::clone(&self.queued), Arc::clone(&self.failing));
+        Self::over(self.app.config.clone(), self.clock.clone(), 8, self.database.clone(), queued, failing)
+    }
+
+    fn over(
+        config: Config,
+        clock: ManualClock,
+        seed: u64,
+        database: Database,
+        queued: Arc<Mutex<Vec<Value>>>,
+        failing: Arc<AtomicBool>,
+    ) -> Self {
         let parts = Parts {
             clock: Arc::new(clock.clone()),
-            random: Arc::new(Rand::seeded(7)),
+            random: Arc::new(Rand::seeded(seed)),
             transport: Arc::new(HttpTransport::new()),
             aws: AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test")),
         };
         let app = App::new(config, parts).unwrap();
-        Self { function: tenant_api::function(Arc::clone(&app)), app, clock, queued, failing }
+        Self { function: tenant_api::function(Arc::clone(&app)), app, clock, database, queued, failing }
+    }
+
+    /// All items of a table, as text.
+    pub fn items(&self, table: &str) -> String {
+        let asked = serde_json::from_value(json!({ "TableName": table })).unwrap();
+        serde_json::to_string(&self.database.scan(asked).unwrap()).unwrap()
     }
 
     pub async fn call(
@@ -124,9 +158,23 @@ impl Stage {
         let body = answer["body"].as_str().unwrap_or_default();
         Answer {
             status: answer["statusCode"].as_u64().unwrap(),
+            retry_after: answer["headers"]["retry-after"].as_str().map(|seconds| seconds.parse().unwrap()),
             kind: answer["headers"]["content-type"].as_str().unwrap_or_default().to_owned(),
             json: serde_json::from_str(body).unwrap_or_default(),
         }
+    }
+
+    /// A call with a JSON body, and without one where it is null.
+    pub async fn json(&self, key: &str, method: &str, path: &str, body: Value) -> Answer {
+        let body = Some(body).filter(|body| !body.is_null()).map(|body| body.to_string());
+        self.call(Some(key), method, path, body.as_deref(), &[]).await
+    }
+
+    /// A new key of a tenant with these scopes.
+    pub async fn key(&self, tenant: &Tenant, scopes: &[&str]) -> String {
+        let made = self.json(&tenant.key, "POST", "/v1/keys", json!({"name": "Key", "scopes": scopes})).await;
+        assert_eq!(made.status, 201, "{:?}", made.json);
+        made.json["key"].as_str().unwrap().to_owned()
     }
 
     pub async fn tenant(&self, name: &str) -> Tenant {

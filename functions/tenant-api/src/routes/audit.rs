@@ -1,0 +1,111 @@
+//! Who did what.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::{
+    app::App,
+    ids,
+    problem::Problem,
+    store::audit::{self, Actor, AuditFilter, PREFIX},
+};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    caller::Caller,
+    params::{After, Page, Query, cursor, filter, limit, place, time_ms},
+};
+
+/// Which entries.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Not before: RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Not after: RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<Timestamp>,
+    /// By whom: an actor's id.
+    #[param(min_length = 1)]
+    actor: Option<String>,
+    /// What was done: `key.created` for one.
+    #[param(min_length = 1)]
+    operation: Option<String>,
+    /// How many at most: 1 to 200.
+    #[param(default = 50, minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(min_length = 1)]
+    cursor: Option<String>,
+}
+
+/// One thing that somebody did.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry, example = json!({
+    "id": "aud_01jd3v6m5s8qk2x9w4r7t0y1za", "at": "2026-01-15T08:30:00.120Z",
+    "actor": {"type": "key", "id": "key_01jd3v6m5s8qk2x9w4r7t0y1za"}, "operation": "reply_rules.replaced",
+    "target": "wx5a1b2c3d4e5f6071", "outcome": "succeeded"
+}))]
+pub struct Entry {
+    /// `aud_…`
+    id: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// Who.
+    actor: Actor,
+    /// What: `account.deleted`, `binding.created`, `import.started`, `key.created`, `key.revoked`,
+    /// `reply_rules.replaced`, `tenant.activated`, `tenant.changed`, `tenant.created`, `tenant.deleted`,
+    /// `tenant.suspended`; more may come.
+    operation: String,
+    /// On what: an id.
+    target: String,
+    /// `succeeded`, or the code of the problem that was answered. `started` where nobody could write how it ended: it
+    /// may have happened.
+    outcome: String,
+}
+
+/// List what was done
+///
+/// Who changed what, newest first, for 400 days: your keys, and what the operator did to this tenant. Reading is not in
+/// it, nor is sending, of which each message keeps its own record. With the operator's key: what the operator did. A
+/// page may be short, even empty, although there is more.
+#[utoipa::path(get, path = "/v1/audit", tag = "Keys", params(Asked),
+    responses((status = 200, description = "A page of entries", body = Page<Entry>)))]
+pub async fn list_audit(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Page<Entry>>, Problem> {
+    let wanted = AuditFilter {
+        from: asked.from.map(Timestamp::as_millisecond),
+        to: asked.to.map(Timestamp::as_millisecond),
+        actor: filter("actor", asked.actor.as_deref())?,
+        operation: filter("operation", asked.operation.as_deref())?,
+    };
+    let before = place::<After>(asked.cursor.as_deref())?.map(|before| before.0);
+    if before.as_ref().is_some_and(|id| !id.starts_with(PREFIX) || ids::millisecond_of(id).is_none()) {
+        return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
+    }
+    let limit = limit(asked.limit)? as usize;
+    let (found, next) = app.store.audit_entries(&caller.tenant, wanted, limit, before.as_deref()).await?;
+    Ok(Json(Page {
+        data: found.into_iter().map(shown).collect(),
+        next_cursor: next.map(|next| cursor(&After(next))),
+    }))
+}
+
+fn shown(entry: audit::AuditEntry) -> Entry {
+    Entry {
+        id: entry.id,
+        at: time_ms(entry.at),
+        actor: entry.actor,
+        operation: entry.operation,
+        target: entry.target,
+        outcome: entry.outcome,
+    }
+}

@@ -1,0 +1,230 @@
+//! A tenant's API keys.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::{
+    app::App,
+    model::scope::Scope,
+    problem::Problem,
+    secret::Secret,
+    store::api_keys::{self, KeyCreated, KeyRevoked, MAX_KEYS},
+};
+use utoipa::ToSchema;
+
+use crate::{
+    audit::audited,
+    caller::Caller,
+    guard::missing,
+    names::{MAX_NAME, name},
+    params::{After, Body, Page, Paging, Path, Query, cursor, limit, place, time},
+};
+
+/// Letters of a key that are shown to tell it by: 24 of its 256 random bits.
+const PREFIX: usize = "oak_".len() + 6;
+
+/// A key to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Shop", "scopes": ["read", "send"], "expires_at": "2027-01-15T08:30:00Z"}))]
+pub struct NewKey {
+    /// What you call it: 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    /// What it may do: at most what the key has that makes it. All of that if left out.
+    #[schema(min_items = 1)]
+    scopes: Option<Vec<Scope>>,
+    /// When it ends; never if left out.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// An API key, without the key itself.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ApiKey, example = json!({
+    "id": "key_01jd3v6m5s8qk2x9w4r7t0y1za", "name": "Shop", "prefix": "oak_5f0c7f", "scopes": ["read", "send"],
+    "created_at": "2026-01-15T08:30:00Z", "expires_at": "2027-01-15T08:30:00Z",
+    "last_used_at": "2026-01-15T09:00:12Z"
+}))]
+pub struct KeyState {
+    /// `key_…`
+    id: String,
+    /// As given.
+    name: String,
+    /// How it begins.
+    prefix: String,
+    /// What it may do.
+    scopes: Vec<Scope>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it ends; null for never. One that has ended stays on the list until it is revoked.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// When it was last used, to the hour; null before the first time.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
+}
+
+/// A key that was just made.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "key_01jd3v6m5s8qk2x9w4r7t0y1za", "name": "Shop", "prefix": "oak_5f0c7f", "scopes": ["read", "send"],
+    "created_at": "2026-01-15T08:30:00Z", "expires_at": null, "last_used_at": null, "key": "oak_5f0c7f1e…"
+}))]
+pub struct CreatedKey {
+    #[serde(flatten)]
+    state: KeyState,
+    /// The key. It is shown in this answer alone: only its hash is stored.
+    key: String,
+}
+
+/// List API keys
+///
+/// In the order in which they were made, without the keys themselves.
+#[utoipa::path(get, path = "/v1/keys", tag = "Keys", params(Paging),
+    responses((status = 200, description = "A page of keys", body = Page<KeyState>)))]
+pub async fn list_keys(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<KeyState>>, Problem> {
+    let limit = limit(paging.limit)? as usize;
+    let after = place::<After>(paging.cursor.as_deref())?.map(|after| after.0);
+    let mut found = app.store.keys(&caller.tenant).await?;
+    if let Some(after) = after {
+        let at = found.iter().position(|key| key.id == after).map_or(found.len(), |at| at + 1);
+        found.drain(..at);
+    }
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next_cursor = found.last().filter(|_| more).map(|last| cursor(&After(last.id.clone())));
+    Ok(Json(Page { data: found.into_iter().map(shown).collect(), next_cursor }))
+}
+
+/// Create an API key
+///
+/// The key is shown this once. It can do at most what the key can that makes it: for a scope that this one lacks the
+/// answer is 403 `scope_missing`. A tenant has at most 100 keys.
+#[utoipa::path(post, path = "/v1/keys", tag = "Keys", request_body = NewKey,
+    responses(
+        (status = 201, description = "The key", body = CreatedKey),
+        (status = 409, description = "`too_many_keys`, `request_in_progress`", body = Problem,
+            content_type = "application/problem+json")))]
+pub async fn create_key(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewKey>,
+) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
+    let tenant = caller.tenant.clone();
+    make(&app, &caller, &tenant, new).await
+}
+
+/// Revoke an API key
+///
+/// It is refused within 30 seconds. The last key with the scope `keys` stays: 409 `last_key`.
+#[utoipa::path(delete, path = "/v1/keys/{id}", tag = "Keys",
+    params(("id" = String, Path, description = "The key's id")),
+    responses(
+        (status = 204, description = "It is revoked"),
+        (status = 409, description = "`last_key`", body = Problem, content_type = "application/problem+json")))]
+pub async fn revoke_key(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    audited(&app, &caller, &caller.tenant, "key.revoked", &id, async {
+        match app.store.revoke_key(&caller.tenant, &id).await? {
+            KeyRevoked::Yes => Ok(StatusCode::NO_CONTENT),
+            KeyRevoked::NotFound => Err(Problem::not_found("key")),
+            KeyRevoked::LastKey => Err(Problem::conflict(
+                "last_key",
+                "No other key could make new ones. Make another with the scope `keys` first.",
+            )),
+        }
+    })
+    .await
+}
+
+/// Makes a key for `tenant`, whoever calls.
+pub async fn make(
+    app: &App,
+    caller: &Caller,
+    tenant: &str,
+    new: NewKey,
+) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
+    let now = app.clock.unix();
+    let called = name(&new.name).ok_or_else(|| wrong_name("name"))?;
+    let mut scopes = new.scopes.unwrap_or_else(|| caller.scopes.clone());
+    scopes.sort_unstable();
+    scopes.dedup();
+    if scopes.is_empty() {
+        return Err(Problem::invalid("scopes: must name one at least"));
+    }
+    if let Some(lacking) = scopes.iter().find(|scope| !caller.scopes.contains(scope)) {
+        return Err(missing(*lacking));
+    }
+    let expires_at = new.expires_at.map(Timestamp::as_second);
+    if expires_at.is_some_and(|end| end <= now) {
+        return Err(Problem::invalid("expires_at: must be in the future"));
+    }
+    let secret = caller.new_api_key(app);
+    let key = api_keys::ApiKey {
+        expires_at,
+        ..fresh(caller.new_id(app, "key"), tenant, called, &scopes, now, &secret)
+    };
+    audited(app, caller, tenant, "key.created", &key.id, async {
+        match app.store.create_key(&key, &secret).await? {
+            KeyCreated::Yes => Ok(()),
+            KeyCreated::NoTenant => Err(Problem::not_found("tenant")),
+            KeyCreated::TooMany => Err(Problem::conflict(
+                "too_many_keys",
+                format!("A tenant has at most {MAX_KEYS} keys. Revoke one first."),
+            )),
+        }
+    })
+    .await?;
+    let created = CreatedKey { state: shown(key), key: secret.expose().to_owned() };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// A key's record, without an end.
+pub fn fresh(
+    id: String,
+    tenant: &str,
+    called: String,
+    scopes: &[Scope],
+    now: i64,
+    secret: &Secret,
+) -> api_keys::ApiKey {
+    api_keys::ApiKey {
+        id,
+        tenant_id: tenant.to_owned(),
+        name: called,
+        prefix: secret.expose().chars().take(PREFIX).collect(),
+        scopes: scopes.iter().map(|scope| scope.name().to_owned()).collect(),
+        created_at: now,
+        expires_at: None,
+        last_used_at: None,
+    }
+}
+
+/// 422 for a name that is none.
+pub fn wrong_name(member: &str) -> Problem {
+    Problem::invalid(format!("{member}: must have 1 to {MAX_NAME} characters, each of which can be seen"))
+}
+
+fn shown(key: api_keys::ApiKey) -> KeyState {
+    KeyState {
+        scopes: key.scopes.iter().filter_map(|scope| Scope::of(scope)).collect(),
+        created_at: time(key.created_at),
+        expires_at: key.expires_at.map(time),
+        last_used_at: key.last_used_at.map(time),
+        id: key.id,
+        name: key.name,
+        prefix: key.prefix,
+    }
+}

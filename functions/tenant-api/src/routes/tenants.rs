@@ -1,0 +1,232 @@
+//! Tenants: the operator makes, changes, suspends and deletes them.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::{
+    app::App,
+    model::scope::Scope,
+    problem::Problem,
+    store::tenants::{self, DEFAULT_ZONE, TenantChange, TenantStatus},
+};
+use utoipa::ToSchema;
+
+use super::keys::{self, CreatedKey, NewKey, wrong_name};
+use crate::{
+    audit::audited,
+    caller::Caller,
+    names::{is_time_zone, name},
+    params::{After, Body, Page, Paging, Path, Query, cursor, limit, place},
+};
+
+/// A tenant to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Invented Cafe Ltd.", "time_zone": "Europe/Berlin"}))]
+pub struct NewTenant {
+    /// What the company calls itself, as administrators read it when they bind: 1 to 100 characters that can be seen.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    /// IANA name of its time zone; `Asia/Shanghai` if left out.
+    time_zone: Option<String>,
+}
+
+/// What of a tenant is to be changed; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"status": "suspended"}))]
+pub struct TenantPatch {
+    /// What the company calls itself: 1 to 100 characters that can be seen.
+    #[schema(min_length = 1, max_length = 100)]
+    name: Option<String>,
+    /// IANA name of its time zone.
+    time_zone: Option<String>,
+    /// Whether its keys open the API and its messages go out.
+    status: Option<PatchedStatus>,
+}
+
+/// What a tenant's status can be changed to.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PatchedStatus {
+    /// Its keys open the API, and its messages go out.
+    Active,
+    /// Its keys open nothing and nothing is sent for it; what is pushed to its accounts is stored.
+    Suspended,
+}
+
+/// A tenant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tenant, example = json!({
+    "id": "ten_01jd3v6m5s8qk2x9w4r7t0y1za", "name": "Invented Cafe Ltd.", "time_zone": "Europe/Berlin",
+    "status": "active", "created_at": "2026-01-15T08:30:00Z"
+}))]
+pub struct TenantState {
+    /// `ten_…`
+    id: String,
+    /// What the company calls itself.
+    name: String,
+    /// IANA name of its time zone.
+    time_zone: String,
+    /// Where it stands.
+    status: TenantStatus,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+/// A tenant that was just made.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "ten_01jd3v6m5s8qk2x9w4r7t0y1za", "name": "Invented Cafe Ltd.", "time_zone": "Europe/Berlin",
+    "status": "active", "created_at": "2026-01-15T08:30:00Z", "api_key": "oak_5f0c7f1e…"
+}))]
+pub struct CreatedTenant {
+    #[serde(flatten)]
+    state: TenantState,
+    /// The tenant's first key, with all scopes. It is shown in this answer alone: only its hash is stored.
+    api_key: String,
+}
+
+/// Create a tenant
+///
+/// Makes a company that uses this hub, and its first API key. Takes the operator's key. A repetition with the
+/// same `Idempotency-Key` and body shows the same tenant and the same key.
+#[utoipa::path(post, path = "/v1/tenants", tag = "Tenants", request_body = NewTenant,
+    responses((status = 201, description = "The tenant and its key", body = CreatedTenant)))]
+pub async fn create_tenant(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewTenant>,
+) -> Result<(StatusCode, Json<CreatedTenant>), Problem> {
+    let called = name(&new.name).ok_or_else(|| wrong_name("name"))?;
+    let time_zone = checked_zone(new.time_zone)?.unwrap_or_else(|| DEFAULT_ZONE.to_owned());
+    let id = caller.new_id(&app, "ten");
+    let secret = caller.new_api_key(&app);
+    let now = app.clock.now();
+    let (all, key_id) = (Scope::ALL, caller.new_id(&app, "key"));
+    let key = keys::fresh(key_id, &id, "First key".to_owned(), &all, now.as_second(), &secret);
+    let status = TenantStatus::Active;
+    let new = tenants::Tenant { id, name: called, time_zone, status, created_at: now, revision: 0 };
+    let tenant = audited(&app, &caller, &new.id, "tenant.created", &new.id, async {
+        app.store.create_tenant(&new, &key, &secret).await?;
+        // one that an earlier try made stands as it was made
+        app.store.tenant(&new.id).await?.ok_or_else(Problem::unavailable)
+    })
+    .await?;
+    let created = CreatedTenant { state: shown(tenant), api_key: secret.expose().to_owned() };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// List tenants
+///
+/// In the order in which they were made. Takes the operator's key.
+#[utoipa::path(get, path = "/v1/tenants", tag = "Tenants", params(Paging),
+    responses((status = 200, description = "A page of tenants", body = Page<TenantState>)))]
+pub async fn list_tenants(
+    State(app): State<Arc<App>>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<TenantState>>, Problem> {
+    let after = place::<After>(paging.cursor.as_deref())?.map(|after| after.0);
+    let (found, next) = app.store.tenants(limit(paging.limit)?, after.as_deref()).await?;
+    Ok(Json(Page {
+        data: found.into_iter().map(shown).collect(),
+        next_cursor: next.map(|next| cursor(&After(next))),
+    }))
+}
+
+/// Get a tenant
+///
+/// Takes the operator's key.
+#[utoipa::path(get, path = "/v1/tenants/{id}", tag = "Tenants",
+    params(("id" = String, Path, description = "The tenant's id")),
+    responses((status = 200, description = "The tenant", body = TenantState)))]
+pub async fn get_tenant(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Json<TenantState>, Problem> {
+    app.store.tenant(&id).await?.map(|tenant| Json(shown(tenant))).ok_or_else(missing)
+}
+
+/// Change a tenant
+///
+/// While it is suspended its keys answer 403 `tenant_suspended` (within 30 seconds) and nothing is sent for it; what is
+/// pushed to its accounts is stored. Takes the operator's key.
+#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "Tenants", request_body = TenantPatch,
+    params(("id" = String, Path, description = "The tenant's id")),
+    responses((status = 200, description = "The tenant as it is now", body = TenantState)))]
+pub async fn change_tenant(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(patch): Body<TenantPatch>,
+) -> Result<Json<TenantState>, Problem> {
+    let called = patch.name.map(|text| name(&text).ok_or_else(|| wrong_name("name"))).transpose()?;
+    let operation = match patch.status {
+        Some(PatchedStatus::Active) => "tenant.activated",
+        Some(PatchedStatus::Suspended) => "tenant.suspended",
+        None => "tenant.changed",
+    };
+    let change = TenantChange {
+        name: called,
+        time_zone: checked_zone(patch.time_zone)?,
+        status: patch.status.map(|status| match status {
+            PatchedStatus::Active => TenantStatus::Active,
+            PatchedStatus::Suspended => TenantStatus::Suspended,
+        }),
+    };
+    audited(&app, &caller, log_of(&app, &id).await?.as_str(), operation, &id, async {
+        app.store.change_tenant(&id, &change).await?.map(|now| Json(shown(now))).ok_or_else(missing)
+    })
+    .await
+}
+
+/// Create a key for a tenant
+///
+/// The way back for a tenant without a key. Takes the operator's key.
+#[utoipa::path(post, path = "/v1/tenants/{id}/keys", tag = "Tenants", request_body = NewKey,
+    params(("id" = String, Path, description = "The tenant's id")),
+    responses(
+        (status = 201, description = "The key", body = CreatedKey),
+        (status = 409, description = "`too_many_keys`, `request_in_progress`", body = Problem,
+            content_type = "application/problem+json")))]
+pub async fn create_tenant_key(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(new): Body<NewKey>,
+) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
+    log_of(&app, &id).await?;
+    keys::make(&app, &caller, &id, new).await
+}
+
+/// The log of a tenant that is there: an id that somebody invented gets none.
+async fn log_of(app: &App, id: &str) -> Result<String, Problem> {
+    app.store.tenant(id).await?.map(|tenant| tenant.id).ok_or_else(missing)
+}
+
+fn missing() -> Problem {
+    Problem::not_found("tenant")
+}
+
+fn checked_zone(zone: Option<String>) -> Result<Option<String>, Problem> {
+    match zone {
+        Some(zone) if !is_time_zone(&zone) => {
+            Err(Problem::invalid("time_zone: must be an IANA time zone, as `Asia/Shanghai`"))
+        }
+        zone => Ok(zone),
+    }
+}
+
+fn shown(tenant: tenants::Tenant) -> TenantState {
+    TenantState {
+        id: tenant.id,
+        name: tenant.name,
+        time_zone: tenant.time_zone,
+        status: tenant.status,
+        created_at: tenant.created_at,
+    }
+}

@@ -1,0 +1,293 @@
+//! Keys: what they open, how they are made and revoked, and what stays of them.
+
+use serde_json::{Value, json};
+use shared::{ids, model::scope::Scope};
+
+use crate::stage::{ADMIN, Stage};
+
+/// Every route that takes a tenant's key, and what it needs of it.
+const ROUTES: [(&str, &str, &str); 19] = [
+    ("GET", "/v1/keys", "keys"),
+    ("POST", "/v1/keys", "keys"),
+    ("DELETE", "/v1/keys/key_1", "keys"),
+    ("GET", "/v1/audit", "keys"),
+    ("POST", "/v1/bindings", "bind"),
+    ("GET", "/v1/bindings/bnd_1", "read"),
+    ("GET", "/v1/accounts", "read"),
+    ("GET", "/v1/accounts/wx1", "read"),
+    ("DELETE", "/v1/accounts/wx1", "bind"),
+    ("GET", "/v1/accounts/wx1/imports", "read"),
+    ("POST", "/v1/accounts/wx1/imports", "configure"),
+    ("GET", "/v1/accounts/wx1/imports/imp_1", "read"),
+    ("GET", "/v1/accounts/wx1/reply-rules", "read"),
+    ("PUT", "/v1/accounts/wx1/reply-rules", "configure"),
+    ("POST", "/v1/accounts/wx1/messages", "send"),
+    ("GET", "/v1/messages/msg_1", "read"),
+    ("GET", "/v1/customers", "read"),
+    ("GET", "/v1/customers/cus_1", "read"),
+    ("GET", "/v1/customers/cus_1/timeline", "read"),
+];
+
+#[tokio::test]
+async fn a_key_opens_what_it_has_the_scope_for() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    for scope in Scope::ALL.map(Scope::name) {
+        let key = stage.key(&tenant, &[scope]).await;
+        for (method, path, needed) in ROUTES {
+            let answer = stage.call(Some(&key), method, path, None, &[]).await;
+            let refused = (answer.status, answer.code()) == (403, "scope_missing");
+            assert_eq!(refused, scope != needed, "{method} {path} with {scope}: {answer:?}");
+            if refused {
+                assert_eq!(answer.json["scope"], needed, "{method} {path}");
+            }
+        }
+    }
+    let described: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
+    let paths = described["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap());
+    let of_tenants = paths.filter(|(_, operation)| operation["security"][0]["tenant_key"].is_array()).count();
+    assert_eq!(of_tenants, ROUTES.len(), "a route is missing here");
+}
+
+#[tokio::test]
+async fn a_key_grants_at_most_what_it_has() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    let maker = stage.key(&tenant, &["keys", "read"]).await;
+    let make = async |body: Value| stage.json(&maker, "POST", "/v1/keys", body).await;
+    let refused = make(json!({"name": "Shop", "scopes": ["read", "send"]})).await;
+    assert_eq!(
+        (refused.status, refused.code(), &refused.json["scope"]),
+        (403, "scope_missing", &json!("send"))
+    );
+    let all = make(json!({"name": "Shop"})).await;
+    assert_eq!((all.status, &all.json["scopes"]), (201, &json!(["read", "keys"])), "all that its maker has");
+    let reader = make(json!({"name": " Shop ", "scopes": ["read", "read"]})).await;
+    assert_eq!((reader.status, &reader.json["scopes"]), (201, &json!(["read"])));
+    assert_eq!(reader.json["name"], "Shop");
+    let key = reader.json["key"].as_str().unwrap();
+    assert!(key.starts_with(reader.json["prefix"].as_str().unwrap()) && key.len() == 68, "{key}");
+    for (what, body) in [
+        ("no name", json!({})),
+        ("an empty one", json!({"name": " "})),
+        ("a name that nobody sees", json!({"name": "Shop\u{202e}"})),
+        ("no scope at all", json!({"name": "Shop", "scopes": []})),
+        ("an unknown scope", json!({"name": "Shop", "scopes": ["everything"]})),
+        ("an end in the past", json!({"name": "Shop", "expires_at": "2023-11-14T22:13:20Z"})),
+        ("an end that is no time", json!({"name": "Shop", "expires_at": "tomorrow"})),
+    ] {
+        let answer = make(body).await;
+        assert_eq!((answer.status, answer.code()), (422, "invalid_request"), "{what}: {answer:?}");
+    }
+    let list = stage.json(&maker, "GET", "/v1/keys", Value::Null).await;
+    assert_eq!(list.json["data"].as_array().unwrap().len(), 4, "the first, the maker and two");
+    assert!(!list.json.to_string().contains(key) && !stage.items("PlatformTable").contains(key));
+}
+
+#[tokio::test]
+async fn a_key_ends_when_it_said() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    let body = json!({"name": "Trial", "scopes": ["read"], "expires_at": "2023-11-14T22:13:30Z"});
+    let made = stage.json(&tenant.key, "POST", "/v1/keys", body).await;
+    assert_eq!(made.json["expires_at"], "2023-11-14T22:13:30Z");
+    let key = made.json["key"].as_str().unwrap();
+    assert_eq!(stage.json(key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+    stage.clock.advance(10);
+    let ended = stage.json(key, "GET", "/v1/accounts", Value::Null).await;
+    assert_eq!((ended.status, ended.code()), (401, "unauthorized"), "though this instance remembers it");
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_within_thirty_seconds() {
+    let stage = Stage::new().await;
+    let (tenant, other) = (stage.tenant("Cafe").await, stage.another());
+    let made =
+        stage.json(&tenant.key, "POST", "/v1/keys", json!({"name": "Leaked", "scopes": ["read"]})).await;
+    let (key, id) = (made.json["key"].as_str().unwrap(), made.json["id"].as_str().unwrap());
+    for instance in [&stage, &other] {
+        assert_eq!(instance.json(key, "GET", "/v1/accounts", Value::Null).await.status, 200, "at once");
+    }
+    let stranger = stage.tenant("Tea").await;
+    let path = format!("/v1/keys/{id}");
+    assert_eq!(stage.json(&stranger.key, "DELETE", &path, Value::Null).await.status, 404, "another tenant's");
+    assert_eq!(stage.json(&tenant.key, "DELETE", &path, Value::Null).await.status, 204);
+    assert_eq!(stage.json(&tenant.key, "DELETE", &path, Value::Null).await.status, 404, "it is gone");
+    assert_eq!(stage.json(key, "GET", "/v1/accounts", Value::Null).await.status, 401, "here at once");
+    stage.clock.advance(30);
+    assert_eq!(other.json(key, "GET", "/v1/accounts", Value::Null).await.status, 401, "everywhere by now");
+}
+
+#[tokio::test]
+async fn the_last_key_that_makes_others_stays() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    let ids = async || -> Vec<String> {
+        let list = stage.json(&tenant.key, "GET", "/v1/keys", Value::Null).await;
+        let data = list.json["data"].as_array().unwrap();
+        data.iter().map(|key| key["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = ids().await.remove(0);
+    stage.key(&tenant, &["read"]).await;
+    let soon = json!({"name": "Soon", "expires_at": "2023-11-14T22:13:21Z"});
+    assert_eq!(stage.json(&tenant.key, "POST", "/v1/keys", soon).await.status, 201);
+    stage.clock.advance(1);
+    let refused = stage.json(&tenant.key, "DELETE", &format!("/v1/keys/{first}"), Value::Null).await;
+    assert_eq!((refused.status, refused.code()), (409, "last_key"), "one cannot make others, one has ended");
+    for round in 0..5 {
+        // each of the two revokes the other; both find two keys at first
+        stage.clock.advance(1); // keys are listed by the second in which they were made
+        let other = stage.key(&tenant, &["keys"]).await;
+        let second = ids().await.pop().unwrap();
+        let (a, b) = (format!("/v1/keys/{first}"), format!("/v1/keys/{second}"));
+        let instance = stage.another();
+        let (one, two) = tokio::join!(
+            instance.json(&other, "DELETE", &a, Value::Null),
+            stage.json(&tenant.key, "DELETE", &b, Value::Null)
+        );
+        let outcomes = [(one.status, one.code()), (two.status, two.code())];
+        let gone = outcomes.iter().filter(|outcome| **outcome == (204, "")).count();
+        assert_eq!(gone, 1, "round {round}: {outcomes:?}");
+        assert!(outcomes.contains(&(409, "last_key")), "round {round}: {outcomes:?}");
+        if one.status == 204 {
+            return; // the tenant's own is gone: the next round would have no hand
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repetition_shows_the_same_key_and_nothing_makes_it_again_later() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    let post = async |path: &str, key: &str, body: &str, once: &str| {
+        stage.call(Some(key), "POST", path, Some(body), &[("idempotency-key", once)]).await
+    };
+    let (body, once) = (r#"{"name":"Shop","scopes":["read"]}"#, "order-1");
+    let first = post("/v1/keys", &tenant.key, body, once).await;
+    assert_eq!(first.status, 201);
+    let again = post("/v1/keys", &tenant.key, body, once).await;
+    assert_eq!((again.status, &again.json), (201, &first.json));
+    assert_eq!(again.json.to_string(), first.json.to_string(), "down to the order of its members");
+    let made = post("/v1/tenants", ADMIN, r#"{"name":"Tea"}"#, "tenant-tea").await;
+    let (key, tea) = (first.json["key"].as_str().unwrap(), made.json["api_key"].as_str().unwrap());
+    for table in ["WorkTable", "PlatformTable"] {
+        let items = stage.items(table);
+        assert!(!items.contains(key) && !items.contains(tea), "{table} holds a key");
+    }
+    let id = made.json["id"].as_str().unwrap();
+    for guessed in [
+        ids::fingerprint(&["api key of", ADMIN, "tenant-tea", id]),
+        ids::fingerprint(&["api key of", "", "POST /v1/tenants", "tenant-tea"]),
+    ] {
+        assert_ne!(tea, format!("oak_{guessed}"), "whoever has the operator's key can make it");
+    }
+    let at = ids::millisecond_of(id).unwrap();
+    let guessed = ids::derived_at("ten", at, &["ten", "platform", "POST /v1/tenants", "tenant-tea"]);
+    assert_ne!(id, guessed, "an id follows from what is public");
+
+    let path = format!("/v1/keys/{}", first.json["id"].as_str().unwrap());
+    assert_eq!(stage.json(&tenant.key, "DELETE", &path, Value::Null).await.status, 204);
+    let late = post("/v1/keys", &tenant.key, body, once).await;
+    assert_eq!((late.status, &late.json), (201, &first.json));
+    stage.clock.advance(30);
+    assert_eq!(stage.json(key, "GET", "/v1/accounts", Value::Null).await.status, 401, "it stays revoked");
+    stage.clock.advance(24 * 3600);
+    let fresh = post("/v1/keys", &tenant.key, body, once).await;
+    assert_ne!(fresh.json["key"], first.json["key"], "after a day it is another request");
+}
+
+#[tokio::test]
+async fn the_last_use_is_known_to_the_hour() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    stage.clock.advance(1);
+    let key = stage.key(&tenant, &["read"]).await;
+    let used = async || {
+        let list = stage.json(&tenant.key, "GET", "/v1/keys", Value::Null).await;
+        list.json["data"][1]["last_used_at"].clone()
+    };
+    assert_eq!(used().await, Value::Null);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(stage.json(&key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+        seen.push(used().await);
+        stage.clock.advance(1800);
+    }
+    assert_eq!(seen[0], "2023-11-14T22:13:21Z");
+    assert_eq!(seen[1], seen[0], "half an hour later");
+    assert_eq!(seen[2], "2023-11-14T23:13:21Z");
+}
+
+#[tokio::test]
+async fn keys_are_paged() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    for _ in 0..4 {
+        stage.key(&tenant, &["read"]).await;
+        stage.clock.advance(1);
+    }
+    let (mut seen, mut path) = (Vec::new(), "/v1/keys?limit=2".to_owned());
+    for _ in 0..3 {
+        let page = stage.json(&tenant.key, "GET", &path, Value::Null).await;
+        let data = page.json["data"].as_array().unwrap();
+        assert!(data.len() <= 2);
+        seen.extend(data.iter().map(|key| key["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page.json["next_cursor"].as_str() else { break };
+        path = format!("/v1/keys?limit=2&cursor={next}");
+    }
+    assert_eq!((seen.len(), seen.is_sorted()), (5, true), "{seen:?}");
+}
+
+#[tokio::test]
+async fn invented_keys_cost_a_bounded_number_of_reads() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    assert_eq!(stage.json(&tenant.key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+    let mut answers = Vec::new();
+    for n in 0..110 {
+        let key = format!("oak_{n:064x}");
+        answers.push(stage.json(&key, "GET", "/v1/accounts", Value::Null).await);
+    }
+    let looked_up = answers.iter().filter(|answer| answer.status == 401).count();
+    // the tenant's own first request was one, and the operator's are none
+    assert_eq!(looked_up, 99);
+    let last = answers.pop().unwrap();
+    assert_eq!((last.status, last.code(), last.retry_after), (429, "rate_limited", Some(1)));
+    assert_eq!(stage.json(&tenant.key, "GET", "/v1/accounts", Value::Null).await.status, 200, "a known one");
+    assert_eq!(stage.json("no-key-of-ours", "GET", "/v1/accounts", Value::Null).await.status, 401);
+    stage.clock.advance(1);
+    let other = stage.tenant("Tea").await;
+    assert_eq!(stage.json(&other.key, "GET", "/v1/accounts", Value::Null).await.status, 200, "a new one");
+}
+
+#[tokio::test]
+async fn a_tenant_has_its_rate_and_no_other_tenants() {
+    let stage = Stage::told(&[("OAHUB_TENANT_READ_RATE", "20"), ("OAHUB_TENANT_WRITE_RATE", "2")]).await;
+    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    let other = stage.another();
+    let get = async |stage: &Stage, key: &str| stage.json(key, "GET", "/v1/accounts", Value::Null).await;
+    let mut passed = 0;
+    let refused = loop {
+        let answer = get(if passed % 3 == 0 { &other } else { &stage }, &cafe.key).await;
+        match answer.status {
+            200 => passed += 1,
+            _ => break answer,
+        }
+        assert!(passed < 200, "there is no limit");
+    };
+    assert_eq!((refused.status, refused.code()), (429, "rate_limited"), "{refused:?}");
+    // the window is one of five seconds: 1,700,000,000 begins one
+    assert_eq!((refused.retry_after, &refused.json["retry_after"]), (Some(5), &json!(5)));
+    assert!((96..=104).contains(&passed), "{passed} instead of five seconds' worth, over two instances");
+    assert_eq!(get(&stage, &tea.key).await.status, 200, "another tenant");
+    assert_eq!(stage.json(&cafe.key, "POST", "/v1/bindings", json!({})).await.status, 201, "another class");
+    let mut made = 1;
+    while stage.json(&cafe.key, "POST", "/v1/bindings", json!({})).await.status == 201 {
+        made += 1;
+    }
+    assert_eq!(made, 10);
+    stage.clock.advance(5);
+    for instance in [&stage, &other] {
+        assert_eq!(get(instance, &cafe.key).await.status, 200, "the next window");
+    }
+}

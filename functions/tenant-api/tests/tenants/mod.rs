@@ -1,0 +1,147 @@
+//! What the operator does with tenants, and what of it is on record.
+
+use serde_json::{Value, json};
+
+use crate::stage::{ADMIN, Stage};
+
+#[tokio::test]
+async fn a_tenant_is_listed_changed_and_suspended() {
+    let stage = Stage::new().await;
+    let mut ids = Vec::new();
+    for name in ["Cafe", "Tea", "Bar"] {
+        ids.push(stage.tenant(name).await);
+        stage.clock.advance(1);
+    }
+    let operator = async |method: &str, path: &str, body: Value| stage.json(ADMIN, method, path, body).await;
+    let page = operator("GET", "/v1/tenants?limit=2", Value::Null).await;
+    let names = |page: &Value| -> Vec<String> {
+        page["data"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&page.json), ["Cafe", "Tea"]);
+    let next = format!("/v1/tenants?limit=2&cursor={}", page.json["next_cursor"].as_str().unwrap());
+    let page = operator("GET", &next, Value::Null).await;
+    assert_eq!((names(&page.json), &page.json["next_cursor"]), (vec!["Bar".to_owned()], &Value::Null));
+
+    let (cafe, path) = (&ids[0], format!("/v1/tenants/{}", ids[0].id));
+    let one = operator("GET", &path, Value::Null).await;
+    let expected = json!({
+        "id": cafe.id, "name": "Cafe", "time_zone": "Asia/Shanghai", "status": "active",
+        "created_at": "2023-11-14T22:13:20Z",
+    });
+    assert_eq!(one.json, expected);
+    let changed =
+        operator("PATCH", &path, json!({"name": "Cafe\u{301}", "time_zone": "Europe/Berlin"})).await;
+    assert_eq!(
+        (&changed.json["name"], &changed.json["time_zone"]),
+        (&json!("Café"), &json!("Europe/Berlin"))
+    );
+    assert_eq!(operator("PATCH", &path, json!({})).await.json, changed.json, "nothing to change");
+    for (what, body) in [
+        ("a name turned around", json!({"name": "Tea\u{202e}"})),
+        ("no time zone", json!({"time_zone": "Shanghai"})),
+        ("a status that only a deletion gives", json!({"status": "deleted"})),
+        ("another member", json!({"id": "ten_1"})),
+    ] {
+        assert_eq!(operator("PATCH", &path, body).await.status, 422, "{what}");
+    }
+    for (method, path) in
+        [("GET", "/v1/tenants/ten_1"), ("PATCH", "/v1/tenants/ten_1"), ("POST", "/v1/tenants/ten_1/keys")]
+    {
+        let body = if method == "POST" { json!({"name": "Key"}) } else { Value::Null };
+        assert_eq!(operator(method, path, body).await.status, 404, "{method} {path}");
+    }
+
+    let other = stage.another();
+    assert_eq!(other.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+    assert_eq!(operator("PATCH", &path, json!({"status": "suspended"})).await.json["status"], "suspended");
+    let refused = stage.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await;
+    assert_eq!((refused.status, refused.code()), (403, "tenant_suspended"));
+    stage.clock.advance(30);
+    assert_eq!(other.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 403, "everywhere");
+    assert_eq!(stage.json(&ids[1].key, "GET", "/v1/accounts", Value::Null).await.status, 200, "another's");
+    operator("PATCH", &path, json!({"status": "active"})).await;
+    assert_eq!(stage.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_operator_makes_keys_for_a_tenant_without_one() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    let path = format!("/v1/tenants/{}/keys", tenant.id);
+    stage.clock.advance(1);
+    let made = stage.json(ADMIN, "POST", &path, json!({"name": "Way back"})).await;
+    assert_eq!(made.status, 201);
+    assert_eq!(made.json["scopes"], json!(["read", "send", "configure", "bind", "people", "keys"]));
+    let key = made.json["key"].as_str().unwrap();
+    let list = stage.json(key, "GET", "/v1/keys", Value::Null).await;
+    assert_eq!(list.json["data"][1]["name"], "Way back", "{list:?}");
+    assert_eq!(stage.json(&tenant.key, "POST", &path, json!({"name": "x"})).await.status, 403);
+}
+
+#[tokio::test]
+async fn what_is_changed_is_on_record() {
+    let stage = Stage::new().await;
+    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    stage.bind(&cafe, "wx1").await;
+    stage.clock.advance(1);
+    let rules = json!({"on_subscribe": null, "keywords": [], "default": null});
+    assert_eq!(stage.json(&cafe.key, "PUT", "/v1/accounts/wx1/reply-rules", rules).await.status, 200);
+    stage.clock.advance(1);
+    assert_eq!(stage.json(&cafe.key, "DELETE", "/v1/accounts/wx1", Value::Null).await.status, 409);
+    stage.clock.advance(1);
+    let path = format!("/v1/tenants/{}", cafe.id);
+    stage.json(ADMIN, "PATCH", &path, json!({"name": "Café"})).await;
+    stage.clock.advance(1);
+
+    let entries = async |key: &str, query: &str| -> Vec<(String, String, String)> {
+        let page = stage.json(key, "GET", &format!("/v1/audit{query}"), Value::Null).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+        let data = page.json["data"].as_array().unwrap().clone();
+        data.iter().map(|e| (text(&e["actor"], "type"), text(e, "operation"), text(e, "outcome"))).collect()
+    };
+    let row = |actor: &str, operation: &str, outcome: &str| {
+        (actor.to_owned(), operation.to_owned(), outcome.to_owned())
+    };
+    let all = [
+        row("operator", "tenant.changed", "succeeded"),
+        row("key", "account.deleted", "account_still_bound"),
+        row("key", "reply_rules.replaced", "succeeded"),
+        row("operator", "tenant.created", "succeeded"),
+    ];
+    assert_eq!(entries(&cafe.key, "").await, all);
+    let at = "2023-11-14T22:13:2";
+    for (query, wanted) in [
+        ("?operation=account.deleted".to_owned(), &all[1..2]),
+        ("?actor=operator&operation=tenant.created".to_owned(), &all[3..]),
+        (format!("?from={at}1Z&to={at}2Z"), &all[1..3]),
+        (format!("?to={at}0Z"), &all[3..]),
+        ("?operation=nothing".to_owned(), &[]),
+    ] {
+        assert_eq!(entries(&cafe.key, &query).await, wanted, "{query}");
+    }
+    let (mut paged, mut path) = (Vec::new(), "/v1/audit?limit=1".to_owned());
+    for _ in 0..5 {
+        let page = stage.json(&cafe.key, "GET", &path, Value::Null).await;
+        paged.extend(page.json["data"].as_array().unwrap().iter().map(|entry| entry["target"].clone()));
+        let Some(next) = page.json["next_cursor"].as_str() else { break };
+        path = format!("/v1/audit?limit=1&cursor={next}");
+    }
+    assert_eq!(paged, [json!(cafe.id), json!("wx1"), json!("wx1"), json!(cafe.id)]);
+    assert_eq!(entries(&tea.key, "").await, all[3..], "another tenant's log");
+    assert_eq!(entries(ADMIN, "?operation=tenant.changed").await, all[..1], "the operator's own");
+    assert_eq!(entries(ADMIN, "?operation=tenant.created").await.len(), 2);
+    let wrong = stage.json(&cafe.key, "GET", "/v1/audit?cursor=IngxIg", Value::Null).await;
+    assert_eq!(wrong.status, 422, "a cursor of another list");
+}
+
+#[tokio::test]
+async fn what_cannot_be_put_on_record_is_not_done() {
+    let stage = Stage::new().await;
+    let cafe = stage.tenant("Cafe").await;
+    stage.database.delete_table(serde_json::from_value(json!({"TableName": "WorkTable"})).unwrap()).unwrap();
+    let made = stage.json(&cafe.key, "POST", "/v1/keys", json!({"name": "Shop"})).await;
+    assert_eq!((made.status, made.code()), (503, "temporarily_unavailable"));
+    let list = stage.json(&cafe.key, "GET", "/v1/keys", Value::Null).await;
+    assert_eq!(list.json["data"].as_array().unwrap().len(), 1, "the first key alone");
+}

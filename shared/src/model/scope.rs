@@ -1,0 +1,62 @@
+//! What an API key may do (contract, section 5).
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that a key may do. Each route of the API names the one that it needs.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Read whatever is the tenant's, but for keys.
+    Read,
+    /// Send messages.
+    Send,
+    /// Change rules, and what accounts have at WeChat; start imports.
+    Configure,
+    /// Begin bindings, delete accounts.
+    Bind,
+    /// Change, merge, export and erase customers.
+    People,
+    /// List, make and revoke keys; read the audit.
+    Keys,
+}
+
+impl Scope {
+    /// Every scope: what a tenant's first key has.
+    pub const ALL: [Self; 6] =
+        [Self::Read, Self::Send, Self::Configure, Self::Bind, Self::People, Self::Keys];
+
+    /// As the API spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Send => "send",
+            Self::Configure => "configure",
+            Self::Bind => "bind",
+            Self::People => "people",
+            Self::Keys => "keys",
+        }
+    }
+
+    /// The scope of this name; [`None`] for one of another release.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_spelled_as_they_are_read() {
+        for scope in Scope::ALL {
+            assert_eq!(Scope::of(scope.name()), Some(scope));
+            assert_eq!(serde_json::to_value(scope).unwrap(), scope.name());
+        }
+        assert_eq!(Scope::of("everything"), None);
+    }
+}

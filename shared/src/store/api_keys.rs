@@ -1,0 +1,337 @@
+//! API keys. A key's record lies under the hash of the key, which alone is stored of it; a tenant's pointers lead to
+//! the records of its keys.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, keys,
+    keys::Key,
+    table::{Attributes, Query, Update, any, item, n, put_action, read, s},
+    tenants::{Tenant, TenantStatus},
+};
+use crate::{error::Error, ids, model::scope::Scope, secret::Secret};
+
+/// How long a key that was found is trusted without asking again, seconds: a revoked one is refused within this
+/// (contract, section 5).
+const CACHE_SECONDS: i64 = 30;
+/// Keys remembered at most by one instance.
+const CACHE_SIZE: usize = 1_000;
+/// How exact a key's last use is, seconds: one write an hour, however often it is used.
+const USED_EVERY_SECONDS: i64 = 3_600;
+/// Keys of one tenant at most: all of them are read when one is revoked.
+pub const MAX_KEYS: usize = 100;
+/// Pointers to keys in one request.
+const POINTERS_PAGE: i32 = 200;
+/// How long it is known of a key that it was revoked, seconds: longer than an `Idempotency-Key` is remembered.
+const REVOKED_KEPT_SECONDS: i64 = 48 * 3_600;
+/// How often a change that lost a race is decided anew.
+const RACES: usize = 4;
+
+/// What of a key is stored. [`ApiKey::legacy`] tells a key of 0.1, of which only the tenant was.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ApiKey {
+    /// `key_…`
+    pub id: String,
+    /// Whose.
+    pub tenant_id: String,
+    /// What its maker calls it.
+    pub name: String,
+    /// How it begins, to tell it by.
+    pub prefix: String,
+    /// What it may do; names of another release's scopes are kept and grant nothing here.
+    pub scopes: Vec<String>,
+    /// When it was made, unix seconds.
+    pub created_at: i64,
+    /// When it ends, unix seconds.
+    pub expires_at: Option<i64>,
+    /// When it was last used, to the hour, unix seconds.
+    pub last_used_at: Option<i64>,
+}
+
+impl ApiKey {
+    fn legacy(&self) -> bool {
+        self.id.is_empty()
+    }
+
+    /// Whether it grants `scope`.
+    #[must_use]
+    pub fn grants(&self, scope: Scope) -> bool {
+        self.scopes.iter().any(|name| name == scope.name())
+    }
+
+    /// Whether it opens anything at `now`, unix seconds.
+    #[must_use]
+    pub fn lives_at(&self, now: i64) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// A key that opens something, and whose it is.
+#[derive(Debug)]
+pub struct KnownKey {
+    /// The key.
+    pub key: ApiKey,
+    /// Its tenant.
+    pub tenant: Tenant,
+}
+
+/// Keys lately seen, by hash: (what, until).
+pub type Cache = Mutex<HashMap<String, (Arc<KnownKey>, i64)>>;
+
+/// What became of a new key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum KeyCreated {
+    /// It is there, from this try or an earlier one.
+    Yes,
+    /// The tenant has [`MAX_KEYS`].
+    TooMany,
+    /// There is no such tenant, or it is being deleted.
+    NoTenant,
+}
+
+/// What became of a revocation.
+#[derive(Debug, PartialEq, Eq)]
+pub enum KeyRevoked {
+    /// It is gone.
+    Yes,
+    /// The tenant has no such key.
+    NotFound,
+    /// No other key of the tenant could make a new one.
+    LastKey,
+}
+
+/// What is stored of an API key.
+#[must_use]
+pub fn key_hash(key: &Secret) -> String {
+    ids::fingerprint(&["api key", key.expose()])
+}
+
+/// A tenant's pointer to a key's record. That of a revoked key stays for two days, so that a late repetition of the
+/// request that made it does not make it again.
+#[derive(Serialize, Deserialize)]
+struct Pointer {
+    id: String,
+    hash: String,
+    revoked_at: Option<i64>,
+}
+
+impl Store {
+    /// The key and its tenant, as they were at most 30 s ago; [`None`] for a key that is not there. What is not there
+    /// is asked for again each time, so that a new key works at once. Notes that the key is used.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn known_key(&self, secret: &Secret) -> Result<Option<Arc<KnownKey>>, Error> {
+        let hash = key_hash(secret);
+        if let Some(known) = self.cached_key(&hash) {
+            return Ok(Some(known));
+        }
+        let Some(mut key) = self.get::<ApiKey>(&self.platform, &keys::api_key(&hash)).await? else {
+            return Ok(None);
+        };
+        let Some(tenant) = self.tenant(&key.tenant_id).await? else { return Ok(None) };
+        self.note_use(&mut key, &hash, &tenant).await?;
+        let known = Arc::new(KnownKey { key, tenant });
+        let until = self.clock.unix() + CACHE_SECONDS;
+        let mut cache = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= CACHE_SIZE {
+            cache.clear();
+        }
+        cache.insert(hash, (Arc::clone(&known), until));
+        Ok(Some(known))
+    }
+
+    /// The same, if this instance remembers it.
+    pub fn remembered_key(&self, secret: &Secret) -> Option<Arc<KnownKey>> {
+        self.cached_key(&key_hash(secret))
+    }
+
+    fn cached_key(&self, hash: &str) -> Option<Arc<KnownKey>> {
+        let cached = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();
+        cached.filter(|(_, until)| self.clock.unix() < *until).map(|(known, _)| known)
+    }
+
+    pub(super) fn forget_keys(&self) {
+        self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// At most one write an hour. A key that is revoked meanwhile does not come back by it.
+    async fn note_use(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
+        let now = self.clock.unix();
+        if key.legacy() {
+            return self.adopt(key, hash, tenant).await;
+        }
+        if !key.lives_at(now) || key.last_used_at.is_some_and(|at| now - at < USED_EVERY_SECONDS) {
+            return Ok(());
+        }
+        let update = Update::new().set("last_used_at", n(now)).when("attribute_exists(pk)", &[]);
+        self.update(&self.platform, &keys::api_key(hash), update).await?;
+        key.last_used_at = Some(now);
+        Ok(())
+    }
+
+    /// Makes a record of a key that 0.1 made, so that it can be listed and revoked like any other.
+    async fn adopt(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
+        let now = self.clock.unix();
+        *key = ApiKey {
+            id: ids::derived("key", &[hash]),
+            tenant_id: tenant.id.clone(),
+            name: "First key".to_owned(),
+            prefix: "oak_".to_owned(),
+            scopes: Scope::ALL.map(|scope| scope.name().to_owned()).into(),
+            created_at: tenant.created_at.as_second(),
+            expires_at: None,
+            last_used_at: Some(now),
+        };
+        let pointer = Pointer { id: key.id.clone(), hash: hash.to_owned(), revoked_at: None };
+        let there = Some(("attribute_exists(pk)", Attributes::new()));
+        self.transact(vec![
+            put_action(&self.platform, item(&keys::api_key(hash), key, None)?, there)?,
+            put_action(&self.platform, item(&keys::tenant_key(&tenant.id, &key.id), &pointer, None)?, None)?,
+            self.list_tenant(&tenant.id)?,
+        ])
+        .await
+        .map(drop)
+    }
+
+    /// The writes of a new key.
+    pub(super) fn key_actions(&self, key: &ApiKey, secret: &Secret) -> Result<[TransactWriteItem; 2], Error> {
+        let hash = key_hash(secret);
+        let new = || Some(("attribute_not_exists(pk)", Attributes::new()));
+        let pointer = item(
+            &keys::tenant_key(&key.tenant_id, &key.id),
+            &Pointer { id: key.id.clone(), hash: hash.clone(), revoked_at: None },
+            None,
+        )?;
+        Ok([
+            put_action(&self.platform, item(&keys::api_key(&hash), key, None)?, new())?,
+            put_action(&self.platform, pointer, new())?,
+        ])
+    }
+
+    /// Stores a key. A second call with the same key changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn create_key(&self, key: &ApiKey, secret: &Secret) -> Result<KeyCreated, Error> {
+        let before = self.pointers(&key.tenant_id).await?;
+        if before.iter().any(|pointer| pointer.id == key.id) {
+            return Ok(KeyCreated::Yes);
+        }
+        if before.iter().filter(|pointer| pointer.revoked_at.is_none()).count() >= MAX_KEYS {
+            return Ok(KeyCreated::TooMany);
+        }
+        let stands = Update::new().add("revision", n(1)).when(
+            "attribute_exists(pk) AND (attribute_not_exists(#status) OR #status <> :deleted)",
+            &[(":deleted", any(&TenantStatus::Deleted)?)],
+        );
+        let mut actions = vec![stands.action(&self.platform, &keys::tenant(&key.tenant_id))?];
+        actions.extend(self.key_actions(key, secret)?);
+        if self.transact(actions).await? {
+            return Ok(KeyCreated::Yes);
+        }
+        // the same request a moment ago, or no tenant
+        let made = self.pointers(&key.tenant_id).await?.iter().any(|pointer| pointer.id == key.id);
+        Ok(if made { KeyCreated::Yes } else { KeyCreated::NoTenant })
+    }
+
+    /// A tenant's keys, in the order in which they were made; those that ended too.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keys(&self, tenant: &str) -> Result<Vec<ApiKey>, Error> {
+        let pointers = self.pointers(tenant).await?;
+        let live = pointers.iter().filter(|pointer| pointer.revoked_at.is_none());
+        let wanted: Vec<_> = live.map(|pointer| keys::api_key(&pointer.hash)).collect();
+        let found = self.get_many(&self.platform, &wanted).await?;
+        let mut found = found.into_iter().map(read::<ApiKey>).collect::<Result<Vec<_>, _>>()?;
+        found.retain(|key| key.tenant_id == tenant && !key.legacy());
+        found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(found)
+    }
+
+    /// Revokes a tenant's key: other instances refuse it within 30 s. The last one that lives and may make others
+    /// stays: of two that are revoked at once, one does.
+    ///
+    /// # Errors
+    /// [`Error::Store`], also after losing [`RACES`] races.
+    pub async fn revoke_key(&self, tenant: &str, id: &str) -> Result<KeyRevoked, Error> {
+        for _ in 0..RACES {
+            let Some(stands) = self.tenant(tenant).await? else { return Ok(KeyRevoked::NotFound) };
+            let pointer: Option<Pointer> = self.get(&self.platform, &keys::tenant_key(tenant, id)).await?;
+            let Some(pointer) = pointer.filter(|pointer| pointer.revoked_at.is_none()) else {
+                return Ok(KeyRevoked::NotFound);
+            };
+            let now = self.clock.unix();
+            let makes_others = |key: &ApiKey| key.grants(Scope::Keys) && key.lives_at(now);
+            let (this, others): (Vec<_>, Vec<_>) =
+                self.keys(tenant).await?.into_iter().partition(|key| key.id == id);
+            if this.iter().any(makes_others) && !others.iter().any(makes_others) {
+                return Ok(KeyRevoked::LastKey);
+            }
+            // the tenant's revision says that no other key was revoked since it was read
+            let unchanged = match stands.revision {
+                0 => ("attribute_not_exists(revision) OR revision = :seen", n(0)),
+                seen => ("revision = :seen", n(seen)),
+            };
+            let (condition, seen) = unchanged;
+            let counted = Update::new().add("revision", n(1)).when(condition, &[(":seen", seen)]);
+            let actions = vec![
+                counted.action(&self.platform, &keys::tenant(tenant))?,
+                delete(&self.platform, &keys::api_key(&pointer.hash))?,
+                Update::new()
+                    .set("revoked_at", n(now))
+                    .set("ttl", n(now + REVOKED_KEPT_SECONDS))
+                    .action(&self.platform, &keys::tenant_key(tenant, id))?,
+            ];
+            if self.transact(actions).await? {
+                self.forget_keys();
+                return Ok(KeyRevoked::Yes);
+            }
+        }
+        Err(Error::Store("a tenant's keys are being changed by several at once".into()))
+    }
+
+    /// All pointers of a tenant. There are few: [`MAX_KEYS`], and those of keys revoked in two days.
+    async fn pointers(&self, tenant: &str) -> Result<Vec<Pointer>, Error> {
+        let (mut found, mut start) = (Vec::new(), None);
+        loop {
+            let page = self
+                .query(Query {
+                    table: &self.platform,
+                    index: None,
+                    consistent: true,
+                    condition: "pk = :pk AND begins_with(sk, :prefix)",
+                    names: &[],
+                    values: &[(":pk", s(keys::tenant(tenant).pk)), (":prefix", s(keys::TENANT_KEY))],
+                    descending: false,
+                    limit: POINTERS_PAGE,
+                    start,
+                })
+                .await?;
+            for pointer in page.items {
+                found.push(read(pointer)?);
+            }
+            start = page.next;
+            if start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+fn delete(table: &str, key: &Key) -> Result<TransactWriteItem, Error> {
+    let delete = Delete::builder()
+        .table_name(table)
+        .set_key(Some(key.attributes()))
+        .build()
+        .map_err(|e| Error::Store(e.to_string()))?;
+    Ok(TransactWriteItem::builder().delete(delete).build())
+}

@@ -1,0 +1,47 @@
+//! How many requests a tenant made, counted over all instances.
+
+use serde::Deserialize;
+
+use super::{
+    Store, keys,
+    owner::WRITTEN_BY,
+    table::{Update, Written, n, read},
+};
+use crate::error::Error;
+
+/// How long a count is kept after its window, seconds: DynamoDB deletes in its own time.
+const KEPT_SECONDS: i64 = 3_600;
+
+#[derive(Deserialize)]
+struct Count {
+    requests: u64,
+}
+
+impl Store {
+    /// Adds requests of a tenant to a window of `seconds`, the `window`th since 1970, and answers how many all
+    /// instances have added by now. Where an answer is
+    /// lost and another instance adds meanwhile, some may count twice, which costs the tenant a little of one window.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn count_requests(
+        &self,
+        tenant: &str,
+        class: &str,
+        (window, seconds): (i64, i64),
+        requests: u64,
+    ) -> Result<u64, Error> {
+        let forgotten = (window + 1).saturating_mul(seconds).saturating_add(KEPT_SECONDS);
+        let owner = self.owner();
+        let update = Update::new()
+            .add("requests", n(requests))
+            .set("ttl", n(forgotten))
+            .set(WRITTEN_BY, owner.value())
+            .when("attribute_not_exists(written_by) OR written_by <> :me", &[(":me", owner.value())]);
+        let key = keys::requests(tenant, class, window);
+        match self.update(&self.work, &key, update).await?.or_own(WRITTEN_BY, owner) {
+            Written::Done(now) => Ok(read::<Count>(now)?.requests),
+            Written::Refused(_) => Err(Error::Store("a count was refused".into())),
+        }
+    }
+}
