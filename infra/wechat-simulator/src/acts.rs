@@ -10,7 +10,7 @@ use crate::simulator::Simulator;
 use crate::state::account::Account;
 use crate::state::chat::{Side, Trigger};
 use crate::state::follower::Follower;
-use crate::xml::{Document, Xml};
+use crate::xml::{Xml, head};
 
 /// One thing a follower does.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -152,10 +152,13 @@ impl Simulator {
 
     /// Pushes any plaintext to one of the hub's URLs, whatever the simulated world thinks of it.
     pub async fn push_raw(&self, target: Target, app_id: Option<&str>, plaintext: String) -> Delivery {
-        let read = Document::parse(&plaintext).unwrap_or_default();
-        let kind =
-            read.get("Event").or(read.get("InfoType")).or(read.get("MsgType")).unwrap_or("raw").to_owned();
-        let openid = read.get("FromUserName").map(str::to_owned).filter(|_| target == Target::Message);
+        let read = |name| head(&plaintext, name);
+        let kind = read("InfoType").or_else(|| match read("MsgType") {
+            Some("event") => read("Event"),
+            kind => kind,
+        });
+        let kind = kind.unwrap_or("raw").to_owned();
+        let openid = read("FromUserName").map(str::to_owned).filter(|_| target == Target::Message);
         let app_id = app_id.map(str::to_owned);
         self.deliver(Push { target, kind, app_id, openid, plaintext, delay_ms: 0 }).await
     }
@@ -259,28 +262,28 @@ fn effect(act: &Act, follower: &Follower, media: &str, ticket: &str) -> Result<E
     }
     let xml = Xml::default;
     let subscribe = |scene: &str| {
-        let body = xml().text("EventKey", &format!("qrscene_{scene}")).text("Ticket", ticket);
+        let body = xml().typed("EventKey", &format!("qrscene_{scene}")).text("Ticket", ticket);
         event("subscribe", format!("followed by scanning {scene}"), Some(Trigger::Action), body)
     };
     Ok(match act {
         Act::Follow { scene: Some(scene) } => subscribe(scene),
         Act::Follow { scene: None } => {
-            event("subscribe", "followed".into(), Some(Trigger::Action), xml().text("EventKey", ""))
+            event("subscribe", "followed".into(), Some(Trigger::Action), xml().typed("EventKey", ""))
         }
         Act::Scan { scene } if !follower.subscribed => subscribe(scene),
         Act::Scan { scene } => {
-            let body = xml().text("EventKey", scene).text("Ticket", ticket);
+            let body = xml().typed("EventKey", scene).text("Ticket", ticket);
             event("SCAN", format!("scanned {scene}"), Some(Trigger::Action), body)
         }
-        Act::Unfollow => event("unsubscribe", "unfollowed".into(), None, xml().text("EventKey", "")),
+        Act::Unfollow => event("unsubscribe", "unfollowed".into(), None, xml().typed("EventKey", "")),
         Act::Click { key } => {
-            event("CLICK", format!("tapped {key}"), Some(Trigger::Action), xml().text("EventKey", key))
+            event("CLICK", format!("tapped {key}"), Some(Trigger::Action), xml().typed("EventKey", key))
         }
         Act::View { url } => event(
             "VIEW",
             format!("opened {url}"),
             None,
-            xml().text("EventKey", url).number("MenuId", 510_203_041),
+            xml().typed("EventKey", url).number("MenuId", 510_203_041),
         ),
         Act::ReportLocation { latitude, longitude } => {
             let body = xml().number("Latitude", latitude).number("Longitude", longitude);
@@ -292,7 +295,7 @@ fn effect(act: &Act, follower: &Follower, media: &str, ticket: &str) -> Result<E
             )
         }
         Act::Text { content, bizmsgmenuid } => {
-            let body = xml().text("Content", content);
+            let body = xml().typed("Content", content);
             let body = match bizmsgmenuid {
                 Some(id) => body.text("bizmsgmenuid", id),
                 None => body,
@@ -312,10 +315,10 @@ fn effect(act: &Act, follower: &Follower, media: &str, ticket: &str) -> Result<E
             let body =
                 xml().number("Location_X", latitude).number("Location_Y", longitude).number("Scale", 16);
             let shown = if label.is_empty() { format!("{latitude}, {longitude}") } else { label.clone() };
-            message("location", shown, body.text("Label", label))
+            message("location", shown, body.typed("Label", label))
         }
         Act::Link { title, description, url } => {
-            let body = xml().text("Title", title).text("Description", description).text("Url", url);
+            let body = xml().typed("Title", title).typed("Description", description).typed("Url", url);
             message("link", title.clone(), body)
         }
     })

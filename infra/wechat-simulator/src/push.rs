@@ -14,7 +14,7 @@ use crate::faults::{FaultKind, strike};
 use crate::log::{Attempt, Delivery, Outcome};
 use crate::simulator::Simulator;
 use crate::state::chat::Side;
-use crate::xml::{Document, Xml};
+use crate::xml::{Document, Xml, head};
 
 /// What a hub answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,14 +191,12 @@ impl Simulator {
         let query = format!(
             "signature={plain}&timestamp={timestamp}&nonce={nonce}{openid}&encrypt_type=aes&msg_signature={whole}"
         );
-        let recipient = Document::parse(&push.plaintext)
-            .and_then(|d| d.get("ToUserName").map(str::to_owned))
-            .unwrap_or_default();
+        let recipient = head(&push.plaintext, "ToUserName").unwrap_or_default();
         let (url, body) = match push.target {
             Target::Component => (self.component_url(), Xml::default().text("AppId", &component.app_id)),
             Target::Message => (
                 self.message_url(push.app_id.as_deref().unwrap_or_default()),
-                Xml::default().text("ToUserName", &recipient),
+                Xml::default().text("ToUserName", recipient),
             ),
         };
         (format!("{url}?{query}"), body.text("Encrypt", &encrypted).build())
@@ -221,7 +219,7 @@ impl Simulator {
                 }
             };
         let (Some(app_id), Some(openid)) = (&delivery.app_id, &delivery.openid) else { return };
-        let asked = Document::parse(&delivery.plaintext).unwrap_or_default();
+        let asked = delivery.plaintext.clone();
         match delivery.outcome {
             Outcome::Replied => {
                 let reply = delivery.reply.clone().unwrap_or_default();
@@ -240,7 +238,7 @@ impl Simulator {
         }
         // WeChat shows it for messages; an event that went nowhere stays silent.
         if matches!(delivery.outcome, Outcome::Failed | Outcome::Malformed)
-            && asked.get("MsgType") != Some("event")
+            && head(&asked, "MsgType") != Some("event")
         {
             let words = "该公众号提供的服务出现故障，请稍后再试";
             self.show(
@@ -275,10 +273,10 @@ fn read_reply(body: &str, component: &str, token: &str, key: &AesKey) -> Result<
 }
 
 /// What a phone shows of a passive reply, or nothing.
-fn passive(reply: &str, asked: &Document) -> Result<Option<(String, String)>, String> {
+fn passive(reply: &str, asked: &str) -> Result<Option<(String, String)>, String> {
     let read = Document::parse(reply).ok_or("the decrypted reply is not XML")?;
-    if read.get("ToUserName") != asked.get("FromUserName")
-        || read.get("FromUserName") != asked.get("ToUserName")
+    if read.get("ToUserName") != head(asked, "FromUserName")
+        || read.get("FromUserName") != head(asked, "ToUserName")
     {
         return Err("the reply's ToUserName and FromUserName are not those of the message, swapped".into());
     }
@@ -334,9 +332,7 @@ mod tests {
 
     #[test]
     fn passive_replies_swap_names_and_carry_one_article() {
-        let asked =
-            Document::parse("<xml><FromUserName>o1</FromUserName><ToUserName>gh_1</ToUserName></xml>")
-                .unwrap();
+        let asked = "<xml><FromUserName>o1</FromUserName><ToUserName>gh_1</ToUserName></xml>";
         let reply = |rest: &str| {
             format!(
                 "<xml><ToUserName>o1</ToUserName><FromUserName>gh_1</FromUserName><CreateTime>1</CreateTime>{rest}</xml>"
@@ -367,7 +363,7 @@ mod tests {
                 Err(()),
             ),
         ] {
-            let got = passive(&xml, &asked).map(|s| s.map(|(_, text)| text)).map_err(|_| ());
+            let got = passive(&xml, asked).map(|s| s.map(|(_, text)| text)).map_err(|_| ());
             assert_eq!(got, shown.map(|s| s.map(str::to_owned)), "{what}");
         }
     }

@@ -23,6 +23,14 @@ impl Xml {
         self
     }
 
+    /// `<name><![CDATA[value]]></name>` as WeChat writes what a follower, or whoever made a code, chose: it escapes
+    /// nothing, so that a `]]>` inside ends the section.
+    #[must_use]
+    pub fn typed(mut self, name: &str, value: &str) -> Self {
+        let _ = write!(self.0, "<{name}><![CDATA[{value}]]></{name}>");
+        self
+    }
+
     /// `<name>value</name>`, as WeChat writes numbers.
     #[must_use]
     pub fn number(mut self, name: &str, value: impl std::fmt::Display) -> Self {
@@ -120,6 +128,19 @@ impl Document {
     }
 }
 
+/// The first member of that name in a push: one that WeChat writes before all that a follower chose, whatever
+/// comes after it.
+#[must_use]
+pub fn head<'a>(push: &'a str, name: &str) -> Option<&'a str> {
+    let (_, value) = push.split_once(&format!("<{name}>"))?;
+    let value = value.trim_start();
+    let (value, _) = match value.strip_prefix("<![CDATA[") {
+        Some(inside) => inside.split_once("]]>")?,
+        None => value.split_once('<')?,
+    };
+    Some(value.trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +151,15 @@ mod tests {
         let read = Document::parse(&xml).unwrap();
         assert_eq!(read.get("Content"), Some("a ]]> b & <c>"));
         assert_eq!(read.get("CreateTime"), Some("7"));
+    }
+
+    #[test]
+    fn what_a_follower_chose_is_not_escaped_and_hides_nothing_before_it() {
+        let xml = Xml::default().text("MsgType", "text").number("CreateTime", 7);
+        let xml = xml.typed("Content", "a]]></Content><MsgType>event</MsgType>").build();
+        assert!(xml.ends_with("<Content><![CDATA[a]]></Content><MsgType>event</MsgType>]]></Content></xml>"));
+        assert_eq!((head(&xml, "MsgType"), head(&xml, "CreateTime")), (Some("text"), Some("7")));
+        assert_eq!(head(&xml, "Event"), None);
     }
 
     #[test]

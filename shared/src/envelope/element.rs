@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Refusal, flat, xml};
+use super::{Refusal, flat, unescaped, xml};
 
 /// Levels of elements. Real pushes have 5 at most (`MASSSENDJOBFINISH`).
 pub const MAX_DEPTH: usize = 16;
@@ -12,6 +12,25 @@ pub const MAX_DEPTH: usize = 16;
 pub const MAX_ELEMENTS: usize = 2_000;
 /// Bytes of one body. A text of 2,048 bytes encrypted is below 4 KiB.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Members that have members. What else stands in them is stray; markup in any other member is its text.
+pub(super) const BRANCHES: [&str; 15] = [
+    "ScanCodeInfo",
+    "SendPicsInfo",
+    "PicList",
+    "SendLocationInfo",
+    "CopyrightCheckResult",
+    "ArticleUrlResult",
+    "ResultList",
+    "item",
+    "PublishEventInfo",
+    "article_detail",
+    "SubscribeMsgPopupEvent",
+    "SubscribeMsgChangeEvent",
+    "SubscribeMsgSentEvent",
+    "List",
+    "GuideScanEvent",
+];
 
 /// An element: a leaf with a text, or a branch with children. Never both.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,6 +72,19 @@ impl<'a> Element<'a> {
             Some(root) => Ok(root),
             None if text.trim_start().starts_with('{') => Self::from_json(text),
             None => xml::parse(text),
+        }
+    }
+
+    /// [`Element::parse`] for a push, whose texts WeChat does not escape.
+    ///
+    /// # Errors
+    /// As [`Element::parse`].
+    pub fn parse_push(text: &'a str) -> Result<Self, Refusal> {
+        let text = text.trim_start_matches('\u{feff}');
+        match flat::parse(text) {
+            Some(root) => Ok(root),
+            None if text.trim_start().starts_with('{') => Self::from_json(text),
+            None => unescaped::parse(text),
         }
     }
 

@@ -10,6 +10,7 @@ mod flat;
 mod query;
 mod refusal;
 pub mod signature;
+mod unescaped;
 pub mod xml;
 
 pub use aes_key::AesKey;

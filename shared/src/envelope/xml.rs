@@ -7,7 +7,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
 
 use super::Refusal;
-use super::element::{Element, MAX_DEPTH, MAX_ELEMENTS};
+use super::element::{BRANCHES, Element, MAX_DEPTH, MAX_ELEMENTS};
 
 pub(super) const CDATA_START: &str = "<![CDATA[";
 pub(super) const CDATA_END: &str = "]]>";
@@ -21,24 +21,40 @@ struct Open<'a> {
     children: Vec<Element<'a>>,
     /// Where its content starts in the source.
     content: usize,
+    /// Where its last CDATA section ended; 0 before the first one.
+    section: usize,
+}
+
+/// A document, and what is remarkable about how it was written.
+pub(super) struct Read<'a> {
+    pub(super) root: Element<'a>,
+    /// The name of every element, in order.
+    pub(super) names: Vec<&'a str>,
+    /// Something was there that WeChat never writes: a comment, an attribute, a section beside a text.
+    pub(super) odd: bool,
 }
 
 /// Reads one document.
 ///
 /// Takes what WeChat really sends: CDATA or bare text, blanks around values, bare `&`, control characters inside
-/// values, unknown elements, and markup inside a text (kept as the text that it is). Attributes, comments and
-/// processing instructions are skipped. Nothing is ever expanded: a document type is refused, and an entity that
-/// is not one of XML's five stays as it is written.
+/// values, unknown elements, stray text between members, and markup inside a text (kept as the text that it is).
+/// Attributes, comments and processing instructions are skipped. Nothing is ever expanded: a document type is
+/// refused, and an entity that is not one of XML's five stays as it is written.
 ///
 /// # Errors
 /// [`Refusal::Malformed`]; [`Refusal::TooLarge`] beyond [`MAX_DEPTH`] or [`MAX_ELEMENTS`].
 pub fn parse(source: &str) -> Result<Element<'_>, Refusal> {
+    read(source).map(|read| read.root)
+}
+
+/// [`parse`], and how the document was written.
+pub(super) fn read(source: &str) -> Result<Read<'_>, Refusal> {
     let mut reader = Reader::from_str(source);
     reader.config_mut().allow_dangling_amp = true;
     let mut open: Vec<Open<'_>> = Vec::with_capacity(4);
+    let mut names = Vec::with_capacity(USUAL_MEMBERS);
     let mut root = None;
-    let mut elements = 0;
-    let mut before = 0;
+    let (mut before, mut odd) = (0, false);
     loop {
         let event = reader.read_event();
         let after = usize::try_from(reader.buffer_position()).map_err(|_| Refusal::TooLarge)?;
@@ -46,29 +62,60 @@ pub fn parse(source: &str) -> Result<Element<'_>, Refusal> {
         match event {
             Ok(Event::Start(tag)) => {
                 let name = name_at(source, before, tag.name().0.len())?;
-                begin(name, after, &mut open, root.is_some(), &mut elements)?;
+                odd |= after - before != "<>".len() + name.len();
+                begin(name, after, &mut open, root.is_some(), &mut names)?;
             }
             Ok(Event::Empty(tag)) => {
                 let name = name_at(source, before, tag.name().0.len())?;
-                begin(name, after, &mut open, root.is_some(), &mut elements)?;
+                odd |= after - before != "</>".len() + name.len();
+                begin(name, after, &mut open, root.is_some(), &mut names)?;
                 close("", &mut open, &mut root)?;
             }
             Ok(Event::End(_)) => {
                 close(source.get(content_of(&open)..before).unwrap_or_default(), &mut open, &mut root)?;
             }
-            Ok(Event::Text(_)) => append(&mut open, source.get(before..after).unwrap_or_default())?,
+            Ok(Event::Text(_)) => {
+                let piece = source.get(before..after).unwrap_or_default();
+                odd |= piece.contains(CDATA_END) || (beside_section(&open) && !piece.trim().is_empty());
+                append(&mut open, piece)?;
+            }
             Ok(Event::CData(_)) => {
                 let inside = before + CDATA_START.len()..after - CDATA_END.len();
-                append(&mut open, source.get(inside).unwrap_or_default())?;
+                let piece = source.get(inside).unwrap_or_default();
+                odd |= !alone(&open, before, piece);
+                append(&mut open, piece)?;
+                if let Some(element) = open.last_mut() {
+                    element.section = after;
+                }
             }
-            Ok(Event::GeneralRef(entity)) => append_owned(&mut open, resolve(entity))?,
+            Ok(Event::GeneralRef(entity)) => {
+                odd |= beside_section(&open);
+                append_owned(&mut open, resolve(entity))?;
+            }
             Ok(Event::DocType(_)) | Err(_) => return Err(Refusal::Malformed),
-            Ok(Event::Comment(_) | Event::Decl(_) | Event::PI(_)) => {}
+            Ok(Event::Decl(_)) if names.is_empty() => {}
+            Ok(Event::Comment(_) | Event::Decl(_) | Event::PI(_)) => odd = true,
             Ok(Event::Eof) => break,
         }
         before = after;
     }
-    if open.is_empty() { root.ok_or(Refusal::Malformed) } else { Err(Refusal::Malformed) }
+    match root {
+        Some(root) if open.is_empty() => Ok(Read { root, names, odd }),
+        _ => Err(Refusal::Malformed),
+    }
+}
+
+fn beside_section(open: &[Open<'_>]) -> bool {
+    open.last().is_some_and(|element| element.section > 0)
+}
+
+/// Whether a section that begins at `start` is all of its element's value so far, or goes on with a `]]>` that a
+/// writer split over two.
+fn alone(open: &[Open<'_>], start: usize, piece: &str) -> bool {
+    open.last().is_some_and(|element| {
+        let first = element.section == 0 && element.text.is_empty() && element.children.is_empty();
+        first || (element.section == start && element.text.ends_with("]]") && piece.starts_with('>'))
+    })
 }
 
 /// A tag's name as a part of the source: quick-xml lends it only as long as the event lives.
@@ -96,17 +143,17 @@ fn begin<'a>(
     content: usize,
     open: &mut Vec<Open<'a>>,
     after_root: bool,
-    elements: &mut usize,
+    names: &mut Vec<&'a str>,
 ) -> Result<(), Refusal> {
-    *elements += 1;
-    if open.len() >= MAX_DEPTH || *elements > MAX_ELEMENTS {
+    names.push(name);
+    if open.len() >= MAX_DEPTH || names.len() > MAX_ELEMENTS {
         return Err(Refusal::TooLarge);
     }
     if open.is_empty() && after_root {
         return Err(Refusal::Malformed);
     }
     let children = if open.is_empty() { Vec::with_capacity(USUAL_MEMBERS) } else { Vec::new() };
-    open.push(Open { name, text: Cow::Borrowed(""), children, content });
+    open.push(Open { name, text: Cow::Borrowed(""), children, content, section: 0 });
     Ok(())
 }
 
@@ -180,9 +227,14 @@ fn close<'a>(
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     };
     if !text.is_empty() && !children.is_empty() {
-        // Markup that a follower typed and that came without CDATA: a text, not members.
-        text = Cow::Borrowed(inside.trim());
-        children = Vec::new();
+        if open.is_empty() || BRANCHES.contains(&name) {
+            // Stray text between members, which real pushes of cards have.
+            text = Cow::Borrowed("");
+        } else {
+            // Markup that a follower typed and that came without CDATA: a text, not members.
+            text = Cow::Borrowed(inside.trim());
+            children = Vec::new();
+        }
     }
     let element = Element { name: Cow::Borrowed(name), text, children };
     match open.last_mut() {
@@ -294,6 +346,7 @@ mod tests {
             ("two CDATA sections", "<![CDATA[a]]]]><![CDATA[>b]]>", "a]]>b"),
             ("control characters and NUL", "<![CDATA[a\u{1}\u{0}\u{8}b]]>", "a\u{1}\u{0}\u{8}b"),
             ("an emoji", "<![CDATA[😀]]>", "😀"),
+            ("stray text after a member of the root", "1</V> // or 2 \n<W/>]<V>", "1"),
         ] {
             let source = format!("<xml><ToUserName>gh</ToUserName><V>{inside}</V></xml>");
             let root = parse(&source).unwrap();

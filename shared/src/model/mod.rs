@@ -3,6 +3,7 @@
 pub mod account;
 pub mod component_event;
 pub mod content;
+pub mod detail;
 pub mod member;
 pub mod push;
 pub mod push_kind;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::detail;
 pub use super::push_kind::PushKind;
 use super::window::WindowKind;
 use crate::envelope::Refusal;
@@ -15,10 +16,19 @@ use crate::envelope::signature::hex;
 const SIDES: [&str; 2] = ["ToUserName", "FromUserName"];
 /// The last second of the year 9999, beyond which no time is written.
 const LAST_SECOND: i64 = 253_402_300_799;
+/// Bytes of the name of a side, of which table keys are made; real ones have 28. As many as an id has in the API's
+/// paths, so that whoever is stored can be asked for.
+const MAX_SIDE: usize = 200;
 /// Letters of a timeline type that is WeChat's own event name.
 const MAX_TYPE_LEN: usize = 64;
 /// Digits of the greatest `MsgId`.
 const MAX_ID_DIGITS: usize = 20;
+/// Bytes of a scene; WeChat takes 64 characters.
+const MAX_SCENE: usize = 256;
+/// The sender of what WeChat tells an account's administrator, where it is no openid.
+const HELPER: &str = "mphelper";
+/// How original ids begin.
+const ORIGINAL_ID: &str = "gh_";
 /// What WeChat puts before the scene of a QR code that led to a follow.
 const SCENE_PREFIX: &str = "qrscene_";
 
@@ -48,7 +58,11 @@ impl Push {
     /// [`Refusal::Malformed`] or [`Refusal::TooLarge`]. Members that only some types have may be missing.
     pub fn parse(plaintext: &[u8]) -> Result<Self, Refusal> {
         let text = element::decode(plaintext)?;
-        let root = Element::parse(&text)?;
+        let root = Element::parse_push(&text)?;
+        let side = |name| {
+            let side = root.text_of(name).ok_or(Refusal::Malformed)?;
+            if side.len() > MAX_SIDE { Err(Refusal::TooLarge) } else { Ok(side.to_owned()) }
+        };
         let need = |name| root.text_of(name).ok_or(Refusal::Malformed);
         let create_time = need("CreateTime")?.parse().map_err(|_| Refusal::Malformed)?;
         if !(0..=LAST_SECOND).contains(&create_time) {
@@ -63,8 +77,8 @@ impl Push {
         };
         let msg_id = if is_event { None } else { root.text_of("MsgId").and_then(|id| id.parse().ok()) };
         Ok(Self {
-            to_user_name: need("ToUserName")?.to_owned(),
-            from_user_name: need("FromUserName")?.to_owned(),
+            to_user_name: side("ToUserName")?,
+            from_user_name: side("FromUserName")?,
             create_time,
             msg_type: msg_type.to_owned(),
             event: event.map(str::to_owned),
@@ -73,11 +87,17 @@ impl Push {
         })
     }
 
+    /// [`Push::fields`] as JSON text that a table holds: see [`detail`].
+    #[must_use]
+    pub fn detail(plaintext: &[u8]) -> String {
+        detail::bounded(&Self::fields(plaintext))
+    }
+
     /// All members under WeChat's names, but for those that name the two sides. Read again from the plaintext:
     /// what only answers a push does not pay for a JSON object.
     #[must_use]
     pub fn fields(plaintext: &[u8]) -> Map<String, Value> {
-        let members = |text: &str| Element::parse(text).map(|root| own_members(&root));
+        let members = |text: &str| Element::parse_push(text).map(|root| own_members(&root));
         // What made a push reads again; what did not has no members.
         element::decode(plaintext).and_then(|text| members(&text)).unwrap_or_default()
     }
@@ -140,6 +160,32 @@ impl Push {
         }
     }
 
+    /// Whether it is about the account itself: results of broadcasts and publications, reviews, verification. Its
+    /// sender, an openid or WeChat's own helper, did nothing and is nobody's customer for it.
+    #[must_use]
+    pub fn is_of_account(&self) -> bool {
+        match &self.kind {
+            PushKind::BroadcastFinished { .. }
+            | PushKind::PublishFinished { .. }
+            | PushKind::QualificationVerified { .. }
+            | PushKind::QualificationFailed { .. }
+            | PushKind::NamingVerified { .. }
+            | PushKind::NamingFailed { .. }
+            | PushKind::AnnualRenew { .. }
+            | PushKind::VerifyExpired { .. }
+            | PushKind::CardPassed { .. }
+            | PushKind::CardRefused { .. }
+            | PushKind::CardStockLow { .. }
+            | PushKind::CardOrder { .. }
+            | PushKind::CardMerchantChecked { .. }
+            | PushKind::PoiChecked { .. } => true,
+            _ => {
+                let sender = self.from_user_name.as_str();
+                self.event.is_some() && (sender == HELPER || sender.starts_with(ORIGINAL_ID))
+            }
+        }
+    }
+
     /// Whether it is a message of a follower, not an event.
     #[must_use]
     pub fn is_message(&self) -> bool {
@@ -154,7 +200,7 @@ impl Push {
             PushKind::Scan { event_key, .. } => Some(event_key.as_str()),
             _ => None,
         }
-        .filter(|scene| !scene.is_empty())
+        .filter(|scene| (1..=MAX_SCENE).contains(&scene.len()))
     }
 }
 
@@ -234,12 +280,51 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_to_the_account_is_nobodys_doing() {
+        for (name, of_account) in [
+            ("MASSSENDJOBFINISH", true),
+            ("PUBLISHJOBFINISH", true),
+            ("FREEPUBLISHJOBFINISH", true),
+            ("qualification_verify_success", true),
+            ("qualification_verify_fail", true),
+            ("naming_verify_success", true),
+            ("naming_verify_fail", true),
+            ("annual_renew", true),
+            ("verify_expired", true),
+            ("card_pass_check", true),
+            ("card_not_pass_check", true),
+            ("card_sku_remind", true),
+            ("card_pay_order", true),
+            ("card_merchant_check_result", true),
+            ("poi_check_notify", true),
+            ("TEMPLATESENDJOBFINISH", false),
+            ("user_get_card", false),
+            ("user_info_modified", false),
+            ("kf_create_session", false),
+            ("merchant_order", false),
+            ("subscribe", false),
+            ("brand_new", false),
+        ] {
+            assert_eq!(event(name, "").is_of_account(), of_account, "{name}");
+        }
+        for (sender, of_account) in [("mphelper", true), ("gh_1", true), ("oFan", false)] {
+            let mut new = event("brand_new", "");
+            new.from_user_name = sender.into();
+            assert_eq!(new.is_of_account(), of_account, "{sender}");
+        }
+        let mut text = push("<MsgType>text</MsgType><Content>hi</Content><MsgId>9</MsgId>").unwrap();
+        text.from_user_name = "gh_1".into();
+        assert!(!text.is_of_account(), "who writes is somebody");
+    }
+
+    #[test]
     fn a_scene_is_what_the_code_was_made_with() {
         for (what, name, key, scene) in [
             ("a follow through a code", "subscribe", "qrscene_shelf7", Some("shelf7")),
             ("a code whose scene looks like a prefix", "subscribe", "qrscene_qrscene_1", Some("qrscene_1")),
             ("a plain follow", "subscribe", "", None),
             ("a follow after a payment", "subscribe", "last_trade_no_1", None),
+            ("longer than any scene", "SCAN", &"s".repeat(257), None),
             ("a scan", "SCAN", "123", Some("123")),
             ("a click", "CLICK", "qrscene_1", None),
         ] {
@@ -272,6 +357,18 @@ mod tests {
         let whole = "<ToUserName>gh</ToUserName><FromUserName>o</FromUserName><CreateTime>1</CreateTime>\
                      <MsgType>text</MsgType>";
         assert!(Push::parse(format!("<xml>{whole}</xml>").as_bytes()).is_ok());
+        for (name, value) in [("ToUserName", "gh"), ("FromUserName", "o")] {
+            for (bytes, refusal) in [
+                (MAX_SIDE, None),
+                (MAX_SIDE + 1, Some(Refusal::TooLarge)),
+                (100_000, Some(Refusal::TooLarge)),
+            ] {
+                let long = format!("<{name}>{}</{name}>", "o".repeat(bytes));
+                let body = whole.replace(&format!("<{name}>{value}</{name}>"), &long);
+                let read = Push::parse(format!("<xml>{body}</xml>").as_bytes());
+                assert_eq!(read.err(), refusal, "{name} of {bytes} bytes");
+            }
+        }
         for (what, from, to) in [
             ("no account", "<ToUserName>gh</ToUserName>", ""),
             ("an empty sender", "<FromUserName>o</FromUserName>", "<FromUserName></FromUserName>"),

@@ -1,0 +1,328 @@
+//! Pushes as WeChat really writes them: what a follower wrote is put into a CDATA section as it is, so that a text
+//! with `]]>` ends its own section, and what comes after looks like members.
+//!
+//! The rule. WeChat's own members stand before and behind what others chose, and never hold markup. So a push is
+//! read from both ends as long as its members are WeChat's own, or numbers; what is left begins and ends with a
+//! member that somebody else chose, and a value there goes up to the *last* end that its name has. Nobody can write
+//! behind WeChat's end of their value, so that end is the last one, whatever the value looks like. Two kinds of
+//! push have several such members side by side ([`SEVERAL`]); of those a value ends where the next begins, and
+//! no other member is read between them. Hence what can be forged is nothing: the worst that a text can do is to
+//! move the border between two texts of the same sender.
+//!
+//! A push that the general reader reads, and in which nobody got out of their value ([`is_sure`]), is taken as it
+//! reads it: that knows members which are not listed here.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::Refusal;
+use super::element::{BRANCHES, Element, MAX_DEPTH, MAX_ELEMENTS};
+use super::xml::{self, CDATA_END, CDATA_START, Read, trim};
+
+/// Members that WeChat fills in itself: they hold no markup.
+const WECHATS: [&str; 36] = [
+    "ToUserName",
+    "FromUserName",
+    "CreateTime",
+    "MsgType",
+    "Event",
+    "MsgId",
+    "MsgID",
+    "MsgDataId",
+    "Idx",
+    "bizmsgmenuid",
+    "MediaId",
+    "MediaId16K",
+    "ThumbMediaId",
+    "PicUrl",
+    "Format",
+    "FileKey",
+    "FileMd5",
+    "FileTotalLen",
+    "Location_X",
+    "Location_Y",
+    "Scale",
+    "Latitude",
+    "Longitude",
+    "Precision",
+    "Ticket",
+    "MenuId",
+    "Status",
+    "ScanType",
+    "CardId",
+    "UserCardCode",
+    "OldUserCardCode",
+    "FriendUserName",
+    "UnionId",
+    "StaffOpenId",
+    "ConsumeSource",
+    "TransId",
+];
+/// Of these, the ones that say what a push is.
+const HEAD: [&str; 5] = ["ToUserName", "FromUserName", "CreateTime", "MsgType", "Event"];
+/// Members of events that somebody else chose: whoever made a code, a link or a menu, or who picked a place. They
+/// come once in a push.
+const CHOSEN_OF_EVENTS: [&str; 7] =
+    ["EventKey", "ScanResult", "Label", "Poiname", "OuterStr", "SessionFrom", "qrcode_info"];
+/// Where several members side by side are chosen by somebody else: the `MsgType`, or the member that holds them.
+const SEVERAL: [(&str, &[&str]); 4] = [
+    ("link", &["Title", "Description", "Url"]),
+    ("file", &["Title", "Description"]),
+    ("miniprogrampage", &["Title", "AppId", "PagePath", "ThumbUrl", "ThumbMediaId"]),
+    ("SendLocationInfo", &["Label", "Poiname"]),
+];
+/// `]]>` by a writer that escapes: split over two sections.
+const SPLIT: &str = "]]]]><![CDATA[>";
+/// Tags that are looked at between the members of both ends; real pushes have a handful.
+const MAX_TRIES: usize = 64;
+/// Bytes of a name, and of the attributes of a tag, which real pushes do not have.
+const MAX_TAG: usize = 256;
+
+/// Reads a push, whatever its texts hold.
+///
+/// # Errors
+/// [`Refusal::Malformed`] where it does not begin with `<xml>` and end with `</xml>`, [`Refusal::TooLarge`] beyond
+/// the bounds of any document.
+pub(super) fn parse(source: &str) -> Result<Element<'_>, Refusal> {
+    match xml::read(source) {
+        Ok(read) if is_sure(&read, is_event(&read.root.children)) => Ok(read.root),
+        _ => recover(source),
+    }
+}
+
+/// Whether nobody got out of their value. Whoever does has to open a member of the same name again, anywhere before
+/// WeChat's own end of it, or to hide that end in what WeChat never writes. Members of messages have names of
+/// their own each; those of events may repeat where nobody else chose them.
+fn is_sure(read: &Read<'_>, is_event: bool) -> bool {
+    let mut seen = HashSet::with_capacity(read.names.len());
+    let once = |name: &str| HEAD.contains(&name) || CHOSEN_OF_EVENTS.contains(&name);
+    let counts = |name: &&str| !is_event || once(name);
+    !read.odd && read.names.iter().filter(|name| counts(name)).all(|name| seen.insert(*name))
+}
+
+fn is_event(members: &[Element<'_>]) -> bool {
+    text_of(members, "MsgType").is_some_and(|kind| kind.eq_ignore_ascii_case("event"))
+}
+
+fn text_of<'t>(members: &'t [Element<'_>], name: &str) -> Option<&'t str> {
+    members.iter().find(|member| member.name.eq_ignore_ascii_case(name)).map(|member| member.text.as_ref())
+}
+
+fn recover(source: &str) -> Result<Element<'_>, Refusal> {
+    let nothing = |c: char| c.is_whitespace() || c.is_control();
+    let source = source.trim_matches(nothing);
+    let source = match source.strip_prefix("<?xml ") {
+        Some(declared) => declared.split_once("?>").map_or("", |(_, rest)| rest.trim_start_matches(nothing)),
+        None => source,
+    };
+    let inside = source.strip_prefix("<xml>").and_then(|rest| rest.strip_suffix("</xml>"));
+    let children = members(inside.ok_or(Refusal::Malformed)?, None, 1)?;
+    Ok(Element { name: Cow::Borrowed("xml"), text: Cow::Borrowed(""), children })
+}
+
+/// The members of `inside`, which is the member `of`, or the whole push.
+fn members<'a>(inside: &'a str, of: Option<&str>, depth: usize) -> Result<Vec<Element<'a>>, Refusal> {
+    let (mut rest, mut found, mut last) = (inside, Vec::new(), Vec::new());
+    while let Some((member, after)) = first(rest) {
+        rest = after;
+        found.push(member);
+        if found.len() > MAX_ELEMENTS {
+            return Err(Refusal::TooLarge);
+        }
+    }
+    while let Some((member, before)) = at_end(rest) {
+        rest = before;
+        last.push(member);
+        if last.len() > MAX_ELEMENTS {
+            return Err(Refusal::TooLarge);
+        }
+    }
+    let kind = || text_of(&found, "MsgType").or_else(|| text_of(&last, "MsgType"));
+    let what = of.or_else(kind).unwrap_or_default();
+    let list = SEVERAL.iter().find(|(kind, _)| *kind == what).map(|(_, list)| *list);
+    let holds = BRANCHES.iter().any(|name| rest.trim_end().ends_with(&format!("</{name}>")));
+    for _ in 0..MAX_TRIES {
+        let Some(start) = rest.find('<') else { break };
+        let (here, beyond) =
+            (rest.get(start..).unwrap_or_default(), rest.get(start + 1..).unwrap_or_default());
+        let free = |name: &str| {
+            let taken = |member: &Element<'_>| member.name.eq_ignore_ascii_case(name);
+            list.is_none_or(|list| list.contains(&name)) && !found.iter().chain(&last).any(taken)
+        };
+        let next = match list {
+            Some(_) => Next::OneOf(&free),
+            None if holds => Next::Branch,
+            None => Next::Nothing,
+        };
+        let read = match tag(here) {
+            Some(tag) if free(tag.name) => chosen(&tag, here, next, depth)?,
+            _ => None,
+        };
+        match read {
+            Some((member, after)) => {
+                rest = after;
+                found.push(member);
+            }
+            None => rest = beyond, // stray text
+        }
+    }
+    found.extend(last.into_iter().rev());
+    Ok(found)
+}
+
+/// A start tag at the start of a text.
+struct Tag<'a> {
+    name: &'a str,
+    /// It has no content, `<Name/>`.
+    empty: bool,
+    after: &'a str,
+}
+
+fn tag(source: &str) -> Option<Tag<'_>> {
+    let inside = source.strip_prefix('<')?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
+    let length = inside.bytes().take(MAX_TAG).take_while(|byte| plain(*byte)).count();
+    let name = inside.get(..length).filter(|name| !name.is_empty())?;
+    let rest = inside.get(length..)?;
+    if let Some(after) = rest.strip_prefix('>') {
+        return Some(Tag { name, empty: false, after });
+    }
+    let end = rest.bytes().take(MAX_TAG).position(|byte| matches!(byte, b'<' | b'>'))?;
+    let (attributes, after) = (rest.get(..end)?, rest.get(end..)?.strip_prefix('>')?);
+    let empty = attributes.ends_with('/');
+    let right = attributes == "/" || attributes.starts_with(|c: char| c.is_whitespace());
+    right.then_some(Tag { name, empty, after })
+}
+
+/// `source` without the end tag that it begins with.
+fn after_end<'a>(source: &'a str, name: &str) -> Option<&'a str> {
+    source.strip_prefix("</")?.strip_prefix(name)?.strip_prefix('>')
+}
+
+fn leaf<'a>(name: &'a str, text: &'a str) -> Element<'a> {
+    Element { name: Cow::Borrowed(name), text: Cow::Borrowed(trim(text)), children: Vec::new() }
+}
+
+/// Whether a value without a section is WeChat's own.
+fn is_own(name: &str, value: &str) -> bool {
+    let number = value.trim().bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
+    number || (WECHATS.contains(&name) && !value.contains('&'))
+}
+
+/// The first member, if it is WeChat's own or empty, and what follows it. Text before it is stray.
+fn first(source: &str) -> Option<(Element<'_>, &str)> {
+    let mut rest = source.get(source.find('<')?..)?;
+    while let Some(comment) = rest.strip_prefix("<!--") {
+        let (_, after) = comment.split_once("-->")?;
+        rest = after.get(after.find('<')?..)?;
+    }
+    let tag = tag(rest)?;
+    if tag.empty {
+        return Some((leaf(tag.name, ""), tag.after));
+    }
+    if let Some(inside) = tag.after.trim_start().strip_prefix(CDATA_START) {
+        let (value, after) = inside.split_once(CDATA_END)?;
+        let after = after_end(after.trim_start(), tag.name)?;
+        let own = WECHATS.contains(&tag.name) && !value.contains('<');
+        return own.then(|| (leaf(tag.name, value), after));
+    }
+    let value = tag.after.get(..tag.after.find('<')?)?;
+    let after = after_end(tag.after.get(value.len()..)?, tag.name)?;
+    is_own(tag.name, value).then(|| (leaf(tag.name, value), after))
+}
+
+/// The last member, if it is WeChat's own or empty, and what is before it.
+fn at_end(source: &str) -> Option<(Element<'_>, &str)> {
+    let open = source.trim_end().strip_suffix('>')?;
+    if let Some(open) = open.strip_suffix('/') {
+        let (before, name) = open.rsplit_once('<')?;
+        return is_name(name).then(|| (leaf(name, ""), before));
+    }
+    let (value, name) = open.rsplit_once("</")?;
+    if !is_name(name) {
+        return None;
+    }
+    let start =
+        |before: &'_ str| Some(before.strip_suffix('>')?.strip_suffix(name)?.strip_suffix('<')?.len());
+    if let Some(value) = value.trim_end().strip_suffix(CDATA_END) {
+        let at = value.rfind('<')?;
+        let before = source.get(..start(value.get(..at)?.trim_end())?)?;
+        let value = value.get(at..)?.strip_prefix(CDATA_START)?;
+        return WECHATS.contains(&name).then(|| (leaf(name, value), before));
+    }
+    let (tag, value) = value.split_at(value.rfind('>')? + 1);
+    let before = source.get(..start(tag)?)?;
+    is_own(name, value).then(|| (leaf(name, value), before))
+}
+
+fn is_name(name: &str) -> bool {
+    tag(&format!("<{name}>")).is_some_and(|tag| tag.name == name)
+}
+
+/// What comes after a value that somebody else chose.
+#[derive(Clone, Copy)]
+enum Next<'a> {
+    /// No more of them: nobody wrote behind it.
+    Nothing,
+    /// Another one, if it may have that name.
+    OneOf(&'a dyn Fn(&str) -> bool),
+    /// One that holds a chosen value inside. What is before it is the account's own choice, a button's key.
+    Branch,
+}
+
+/// A member that somebody else chose, and what follows it.
+fn chosen<'a>(
+    tag: &Tag<'a>,
+    here: &'a str,
+    next: Next<'_>,
+    depth: usize,
+) -> Result<Option<(Element<'a>, &'a str)>, Refusal> {
+    if tag.empty {
+        return Ok(Some((leaf(tag.name, ""), tag.after)));
+    }
+    if let Some(inside) = tag.after.trim_start().strip_prefix(CDATA_START) {
+        let Some((value, after)) = section(inside, tag.name, next) else { return Ok(None) };
+        let mut member = leaf(tag.name, value);
+        // as the general reader has it where nobody got out of their value
+        if value.contains(SPLIT) && !value.replace(SPLIT, "").contains(CDATA_END) {
+            member.text = Cow::Owned(value.replace(SPLIT, CDATA_END).trim().to_owned());
+        }
+        return Ok(Some((member, after)));
+    }
+    let close = format!("</{}>", tag.name);
+    let Some(end) = tag.after.rfind(&close) else { return Ok(None) };
+    let (inside, after) = tag.after.split_at(end);
+    let after = after.get(close.len()..).unwrap_or_default();
+    let whole = here.get(..here.len() - after.len()).unwrap_or_default();
+    let mut member = leaf(tag.name, inside);
+    match xml::read(whole) {
+        Err(Refusal::TooLarge) if !BRANCHES.contains(&tag.name) => return Err(Refusal::TooLarge),
+        Ok(read) if is_sure(&read, BRANCHES.contains(&tag.name)) => member = read.root,
+        _ if BRANCHES.contains(&tag.name) && depth < MAX_DEPTH => {
+            member.children = members(inside, Some(tag.name), depth + 1)?;
+            member.text = Cow::Borrowed("");
+        }
+        _ => {}
+    }
+    Ok(Some((member, after)))
+}
+
+/// A section's value and what follows its member, by the rule at the head of this file: up to the last end; where
+/// others stand beside it, up to the last end that one of them follows; before one that holds members, up to the
+/// first end that such a one follows.
+fn section<'a>(inside: &'a str, name: &str, next: Next<'_>) -> Option<(&'a str, &'a str)> {
+    let close = format!("</{name}>");
+    let (mut last, mut fitting) = (None, None);
+    for (at, _) in inside.rmatch_indices(&close) {
+        let (value, after) = (inside.get(..at)?, inside.get(at + close.len()..)?);
+        let Some(value) = value.trim_end().strip_suffix(CDATA_END) else { continue };
+        last = last.or(Some((value, after)));
+        let follows = tag(after.trim_start()).filter(|tag| tag.name != name);
+        match (next, follows) {
+            (Next::OneOf(free), Some(tag)) if free(tag.name) => return Some((value, after)),
+            (Next::Branch, Some(tag)) if BRANCHES.contains(&tag.name) => fitting = Some((value, after)),
+            _ => {}
+        }
+    }
+    fitting.or(last)
+}

@@ -1,0 +1,137 @@
+//! What is kept of a push's members: all of it, unless it is far longer than anything that WeChat sends. Then long
+//! texts are cut, with a mark: a push that is too large for a table would be lost, and a page of a timeline has to
+//! fit into one answer.
+
+use serde_json::{Map, Value};
+
+/// Bytes of a detail's JSON. 200 of them, a page of a timeline, fit into the 6 MB of an answer of Lambda's; the
+/// largest real push, the result of a broadcast of eight articles, has 8 KB. A text of WeChat's 2,048 bytes fits
+/// even if all of them are control characters, which JSON writes as six bytes each.
+pub const MAX_BYTES: usize = 24 * 1024;
+/// What a text that was cut ends with.
+pub const CUT: &str = "… [cut]";
+/// The name of the member that stands for members that were left out; its value is [`CUT`].
+pub const LEFT_OUT: &str = "…";
+/// Bytes of JSON that a text may have at first, and at last, where there are many.
+const TEXT_BYTES: [usize; 2] = [16 * 1024, 64];
+
+/// The members as JSON text of at most [`MAX_BYTES`].
+#[must_use]
+pub fn bounded(members: &Map<String, Value>) -> String {
+    let written = |members: &Map<String, Value>| Value::Object(members.clone()).to_string();
+    let whole = serde_json::to_string(members).unwrap_or_default();
+    if whole.len() <= MAX_BYTES {
+        return whole;
+    }
+    let [mut most, least] = TEXT_BYTES;
+    let mut short = members.clone();
+    while most >= least {
+        short.values_mut().for_each(|value| cut(value, most));
+        let text = written(&short);
+        if text.len() <= MAX_BYTES {
+            return text;
+        }
+        most /= 2;
+    }
+    let mut kept = Map::new();
+    let mut left = MAX_BYTES - r#"{"…":"… [cut]"}"#.len();
+    for (name, value) in short {
+        let bytes = escaped(&name) + value.to_string().len() + r#""":,"#.len();
+        if let Some(rest) = left.checked_sub(bytes) {
+            left = rest;
+            kept.insert(name, value);
+        }
+    }
+    kept.insert(LEFT_OUT.to_owned(), CUT.into());
+    written(&kept)
+}
+
+/// Cuts every text in `value` to `most` bytes of JSON, the mark among them.
+fn cut(value: &mut Value, most: usize) {
+    match value {
+        Value::String(text) if escaped(text) > most => {
+            let mut left = most.saturating_sub(CUT.len());
+            let fits = |c: &char| left.checked_sub(escaped_char(*c)).inspect(|rest| left = *rest).is_some();
+            let mut short: String = text.trim_end_matches(CUT).chars().take_while(fits).collect();
+            short.push_str(CUT);
+            *text = short;
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| cut(value, most)),
+        Value::Object(members) => members.values_mut().for_each(|value| cut(value, most)),
+        _ => {}
+    }
+}
+
+fn escaped(text: &str) -> usize {
+    text.chars().map(escaped_char).sum()
+}
+
+/// Bytes of a character inside a JSON text.
+fn escaped_char(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        other => other.len_utf8(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: &Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_with_a_mark_and_the_rest_is_kept() {
+        let many = |count: usize, text: &str| -> Value {
+            (0..count).map(|n| (format!("M{n}"), text.into())).collect::<Map<_, _>>().into()
+        };
+        for (what, members, kept, cut) in [
+            ("a usual text", json!({"Content": "hi", "MsgId": "1"}), "\"Content\":\"hi\"", false),
+            (
+                "the longest text",
+                json!({"Content": "\u{1}".repeat(2048), "MsgId": "1"}),
+                "\"MsgId\":\"1\"",
+                false,
+            ),
+            (
+                "control characters",
+                json!({"Content": "\u{1}".repeat(100_000), "MsgId": "1"}),
+                "\"MsgId\":\"1\"",
+                true,
+            ),
+            ("letters", json!({"Content": "你".repeat(60_000), "MsgId": "1"}), "\"MsgId\":\"1\"", true),
+            ("quotation marks", json!({"Content": "\"".repeat(190_000)}), "\\\"", true),
+            (
+                "a text deep inside",
+                json!({"A": {"B": [{"C": "x".repeat(30_000)}]}, "D": "1"}),
+                "\"D\":\"1\"",
+                true,
+            ),
+            (
+                "two texts",
+                json!({"Title": "t".repeat(30_000), "Url": "u".repeat(30_000)}),
+                "\"Url\":\"uuu",
+                true,
+            ),
+            ("many members", many(2_000, "a value"), "\"M0\":\"a value\"", true),
+            ("many long members", many(500, &"v".repeat(300)), "\"M0\":\"vvv", true),
+            (
+                "a name that does not fit",
+                json!({"N".repeat(30_000): "1", "MsgId": "1"}),
+                "\"MsgId\":\"1\"",
+                true,
+            ),
+        ] {
+            let text = bounded(&object(&members));
+            assert!(text.len() <= MAX_BYTES, "{what}: {} bytes", text.len());
+            assert!(text.contains(kept), "{what}: {text}");
+            assert_eq!(text.contains(CUT), cut, "{what}");
+            assert!(serde_json::from_str::<Map<String, Value>>(&text).is_ok(), "{what}");
+            assert!(!text.contains("[cut]… [cut]"), "{what}: cut twice");
+        }
+    }
+}
