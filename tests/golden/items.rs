@@ -29,7 +29,7 @@ use shared::{
         messages::{Channel, Ended, Message, MessageError, MessageStatus},
         quotas::QuotaRefusal,
         tenants::{Tenant, TenantStatus},
-        timeline::{Stored, StoredEvent},
+        timeline::{Owner, Stored, StoredEvent},
     },
     timers,
     wechat::user::UserInfo,
@@ -128,6 +128,20 @@ fn event(identity: &str) -> StoredEvent {
     }
 }
 
+/// What happened to the account itself.
+const ACCOUNT: Owner<'_> = Owner::Account { tenant: TENANT, app_id: APP };
+
+fn report() -> StoredEvent {
+    StoredEvent {
+        kind: "broadcast_delivered".into(),
+        open_id: String::new(),
+        detail: r#"{"MsgType":"event","Event":"MASSSENDJOBFINISH","Status":"send success"}"#.into(),
+        reply: None,
+        sends: None,
+        ..event("E0123")
+    }
+}
+
 /// Writes one item of every family, through the store.
 async fn write(app: &App) {
     let store = &app.store;
@@ -180,6 +194,7 @@ async fn write(app: &App) {
         .await
         .unwrap();
     assert!(matches!(store.put_event(fan("o1"), &event("M1")).await.unwrap(), Stored::New));
+    assert!(matches!(store.put_event(ACCOUNT, &report()).await.unwrap(), Stored::New));
 
     store.start_import(&import("imp_1", APP, DAY)).await.unwrap();
     let page =
@@ -307,7 +322,13 @@ async fn read(app: &App) {
         panic!("an event that was stored is taken for new")
     };
     assert_eq!(*seen, event("M1"));
-    assert_eq!(store.events(&[fan("o1")], None, 10, None).await.unwrap().0.len(), 2);
+    let timeline = store.events(&[fan("o1")], None, 10, None).await.unwrap().0;
+    let kinds: Vec<_> = timeline.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(
+        kinds,
+        ["message_sent", "message_received", "message_sent", "message_received"],
+        "with replies"
+    );
 
     let paused = store.running_import(APP).await.unwrap().unwrap();
     assert_eq!((paused.status, paused.paused_until), (ImportStatus::Paused, Some(DAY + 600)));
@@ -334,6 +355,7 @@ async fn read_newer(app: &App) {
     assert_eq!(app.store.count_requests(TENANT, "read", (DAY / 5, 5), 5).await.unwrap(), 15);
     let audit = app.store.audit_entries(TENANT, AuditFilter::default(), 10, None).await.unwrap().0;
     assert_eq!(audit, [AuditEntry { outcome: SUCCEEDED.into(), ..entry() }]);
+    assert_eq!(app.store.events(&[ACCOUNT], None, 10, None).await.unwrap().0, [report()]);
     let store = &app.store;
     let mut timers = Vec::new();
     for shard in timers::shards() {

@@ -38,7 +38,7 @@ use axum::{
 };
 use guard::Gate;
 use http::{Method, StatusCode};
-use routes::{accounts, bindings, customers, imports, keys, messages, platform, reply_rules, tenants};
+use routes::{accounts, bindings, customers, events, imports, keys, messages, platform, reply_rules, tenants};
 use shared::{app::App, config::Need, function::Function, model::scope::Scope, problem::Problem};
 
 /// What it is told, and nothing else.
@@ -104,6 +104,7 @@ fn keyed() -> Vec<Route> {
                 (needs(Scope::Bind), delete(accounts::delete_account)),
             ],
         ),
+        ("/v1/accounts/{app_id}/events", vec![(needs(Scope::Read), get(events::list_account_events))]),
         (
             "/v1/accounts/{app_id}/imports",
             vec![
@@ -123,7 +124,7 @@ fn keyed() -> Vec<Route> {
         ("/v1/messages/{id}", vec![(needs(Scope::Read), get(messages::get_message))]),
         ("/v1/customers", vec![(needs(Scope::Read), get(customers::list_customers))]),
         ("/v1/customers/{id}", vec![(needs(Scope::Read), get(customers::get_customer))]),
-        ("/v1/customers/{id}/timeline", vec![(needs(Scope::Read), get(customers::list_events))]),
+        ("/v1/customers/{id}/timeline", vec![(needs(Scope::Read), get(events::list_customer_events))]),
     ]
 }
 

@@ -1,14 +1,11 @@
 //! What an account says: WeChat's customer-service message JSON without `touser`, checked before it is stored.
 //!
 //! # Source
-//! WeChat "Send customer-service message" for the members, "Passive reply" for the XML; lengths from the error
-//! codes 45002 and 45008.
+//! WeChat "Send customer-service message" for the members; lengths from the error codes 45002 and 45008.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
-
-use crate::envelope::xml::Writer;
 
 /// Bytes of a text.
 pub const MAX_TEXT_BYTES: usize = 2048;
@@ -144,7 +141,7 @@ impl Content {
     }
 }
 
-fn string<'v>(of: Option<&'v Value>, name: &str) -> &'v str {
+pub(super) fn string<'v>(of: Option<&'v Value>, name: &str) -> &'v str {
     of.and_then(|value| value.get(name)).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -250,7 +247,7 @@ fn check_menu(menu: &Value) -> Result<(), ContentError> {
 }
 
 /// The `msgtype` that hands the follower's message to WeChat's own customer-service client.
-const TRANSFER: &str = "transfer_customer_service";
+pub(super) const TRANSFER: &str = "transfer_customer_service";
 
 /// What a reply rule says: a content, or a transfer to customer service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -310,80 +307,6 @@ impl From<Reply> for Value {
             }
         }
     }
-}
-
-impl Reply {
-    /// The XML of a passive reply, in clear; `None` for what a passive reply cannot carry, which goes as a
-    /// customer-service message instead.
-    #[must_use]
-    pub fn passive_xml(&self, to_open_id: &str, from_original_id: &str, create_time: i64) -> Option<String> {
-        let mut xml = Writer::new(512);
-        xml.text("ToUserName", to_open_id)
-            .text("FromUserName", from_original_id)
-            .number("CreateTime", create_time);
-        let content = match self {
-            Self::Content(content) => content,
-            Self::Transfer { kf_account } => {
-                xml.text("MsgType", TRANSFER);
-                if let Some(name) = kf_account {
-                    xml.open("TransInfo").text("KfAccount", name).close("TransInfo");
-                }
-                return Some(xml.finish());
-            }
-        };
-        let msg_type = content.msg_type();
-        let object = content.as_json().get(msg_type);
-        xml.text("MsgType", msg_type);
-        match msg_type {
-            "text" => {
-                xml.text("Content", string(object, "content"));
-            }
-            "image" => branch(&mut xml, "Image", object, &[("MediaId", "media_id")]),
-            "voice" => branch(&mut xml, "Voice", object, &[("MediaId", "media_id")]),
-            "video" => branch(
-                &mut xml,
-                "Video",
-                object,
-                &[("MediaId", "media_id"), ("Title", "title"), ("Description", "description")],
-            ),
-            "music" => branch(
-                &mut xml,
-                "Music",
-                object,
-                &[
-                    ("Title", "title"),
-                    ("Description", "description"),
-                    ("MusicUrl", "musicurl"),
-                    ("HQMusicUrl", "hqmusicurl"),
-                    ("ThumbMediaId", "thumb_media_id"),
-                ],
-            ),
-            "news" => {
-                let article = content.as_json().pointer("/news/articles/0");
-                xml.number("ArticleCount", 1).open("Articles").open("item");
-                for (name, member) in
-                    [("Title", "title"), ("Description", "description"), ("PicUrl", "picurl"), ("Url", "url")]
-                {
-                    xml.text(name, string(article, member));
-                }
-                xml.close("item").close("Articles");
-            }
-            _ => return None,
-        }
-        Some(xml.finish())
-    }
-}
-
-/// Members that the content lacks are left out.
-fn branch(xml: &mut Writer, name: &str, object: Option<&Value>, members: &[(&str, &str)]) {
-    xml.open(name);
-    for (tag, member) in members {
-        let value = string(object, member);
-        if !value.is_empty() {
-            xml.text(tag, value);
-        }
-    }
-    xml.close(name);
 }
 
 #[cfg(test)]
@@ -468,19 +391,5 @@ mod tests {
         }
         assert!(serde_json::from_value::<Reply>(json!({"msgtype": TRANSFER, "kf_account": 1})).is_err());
         assert_eq!(string(Content::text(&"你".repeat(1000)).as_json().get("text"), "content").len(), 2046);
-    }
-
-    #[test]
-    fn what_a_passive_reply_cannot_carry_has_no_xml() {
-        for (value, carried) in [
-            (json!({"msgtype": "text", "text": {"content": "a]]>b"}}), true),
-            (json!({"msgtype": "mpnews", "mpnews": {"media_id": "m"}}), false),
-            (json!({"msgtype": "mpnewsarticle", "mpnewsarticle": {"article_id": "m"}}), false),
-            (json!({"msgtype": "msgmenu", "msgmenu": {"list": [{"id": "1", "content": "a"}]}}), false),
-            (json!({"msgtype": "wxcard", "wxcard": {"card_id": "c"}}), false),
-        ] {
-            let reply = Reply::try_from(value.clone()).unwrap();
-            assert_eq!(reply.passive_xml("o1", "gh_1", 1).is_some(), carried, "{value}");
-        }
     }
 }

@@ -5,6 +5,7 @@ pub mod component_event;
 pub mod content;
 pub mod detail;
 pub mod member;
+pub mod passive;
 pub mod push;
 pub mod push_kind;
 pub mod release_check;

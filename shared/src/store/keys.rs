@@ -18,6 +18,7 @@
 //! | customers | fan | `FAN#<tenant>#<app_id>#<open_id>` | `FAN` | message-callback, follower-import, message-send |
 //! | customers | person | `CUSTOMER#<tenant>#<customer>` | `CUSTOMER` | tenant-api, follower-import |
 //! | timeline | event | `FAN#<tenant>#<app_id>#<open_id>` | push identity | message-callback, message-send, follower-import |
+//! | timeline | event of an account itself | `ACCOUNT#<tenant>#<app_id>` | push identity | message-callback |
 //! | work | import | `IMPORT#<app_id>` | import id | tenant-api, follower-import |
 //! | work | the import that runs | `IMPORT#<app_id>` | `RUNNING` | tenant-api, follower-import |
 //! | work | an import that has not ended | `IMPORTS` | import id | authorization-callback, tenant-api, follower-import |
@@ -81,7 +82,7 @@ pub const PAGE_DONE: &str = "DONE#";
 pub const DUE_INDEX: &str = "due";
 /// Index of a tenant's fans and persons.
 pub const PEOPLE_INDEX: &str = "people";
-/// Local index of a fan's events by time.
+/// Local index of an owner's events by time.
 pub const TIME_INDEX: &str = "by_time";
 
 pub(super) fn tenant(id: &str) -> Key {
@@ -104,6 +105,9 @@ pub(super) fn account(app_id: &str) -> Key {
 }
 pub(super) fn reply_rules(app_id: &str) -> Key {
     Key::new(format!("ACCOUNT#{app_id}"), "REPLY_RULES")
+}
+pub(super) fn consent(app_id: &str) -> Key {
+    Key::new(format!("ACCOUNT#{app_id}"), "CONSENT")
 }
 pub(super) fn binding(id: &str) -> Key {
     Key::new(format!("BINDING#{id}"), "BINDING")
@@ -155,6 +159,10 @@ pub(super) fn people(tenant: &str, shard: u32) -> String {
 }
 pub(super) fn event(tenant: &str, app_id: &str, open_id: &str, identity: &str) -> Key {
     Key::new(fan(tenant, app_id, open_id).pk, identity)
+}
+/// An event of an account itself.
+pub(super) fn account_event(tenant: &str, app_id: &str, identity: &str) -> Key {
+    Key::new(format!("ACCOUNT#{tenant}#{app_id}"), identity)
 }
 pub(super) fn import(app_id: &str, import_id: &str) -> Key {
     Key::new(format!("IMPORT#{app_id}"), import_id)

@@ -1,7 +1,8 @@
-//! The timeline: what a fan said, did and was sent. Storing a push's event *is* its deduplication.
+//! The timeline: what a fan said, did and was sent, and what happened to an account itself. Storing a push's event *is*
+//! its deduplication.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     Store,
@@ -9,10 +10,44 @@ use super::{
     keys,
     table::{Attributes, Query, Written, item, read, s},
 };
-use crate::{error::Error, ids};
+use crate::{error::Error, ids, model::passive};
 
-/// Items that one listing looks at per fan before it hands back a cursor.
+/// Items that one listing looks at per owner before it hands back a cursor.
 const LISTING_BOUND: usize = 2_000;
+/// How far ahead of ours a clock of WeChat's is believed, seconds.
+pub const CLOCK_SKEW: i64 = 600;
+/// What follows an event's identity in that of the reply to it. It sorts before every letter and digit, so that no
+/// other identity comes between the two.
+const REPLY: &str = "+reply";
+
+/// Whose an event is.
+#[derive(Debug, Clone, Copy)]
+pub enum Owner<'a> {
+    /// A follower's.
+    Fan(FanId<'a>),
+    /// Nobody's: about the account itself.
+    Account {
+        /// The tenant that asks.
+        tenant: &'a str,
+        /// The account.
+        app_id: &'a str,
+    },
+}
+
+impl<'a> From<FanId<'a>> for Owner<'a> {
+    fn from(fan: FanId<'a>) -> Self {
+        Self::Fan(fan)
+    }
+}
+
+impl Owner<'_> {
+    fn key(self, identity: &str) -> keys::Key {
+        match self {
+            Self::Fan(fan) => keys::event(fan.tenant, fan.app_id, fan.open_id, identity),
+            Self::Account { tenant, app_id } => keys::account_event(tenant, app_id, identity),
+        }
+    }
+}
 
 /// An event as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,13 +62,13 @@ pub struct StoredEvent {
     pub at: i64,
     /// The account.
     pub app_id: String,
-    /// The follower.
+    /// The follower; empty where it is the account's own event.
     pub open_id: String,
     /// JSON text of the push's members.
     pub detail: String,
     /// The passive reply that was given, as XML: a retry gets the same one.
     pub reply: Option<String>,
-    /// Whether a message has to go out besides the reply: the id it has.
+    /// The customer-service message that has to go out besides the answer, as JSON.
     pub sends: Option<String>,
 }
 
@@ -56,13 +91,34 @@ impl StoredEvent {
         format!("{:013}#{}", self.at.max(0), self.identity)
     }
 
-    /// As stored, for so many seconds from when it happened.
-    fn item(&self, fan: FanId<'_>, kept: i64) -> Result<Attributes, Error> {
-        let key = keys::event(fan.tenant, fan.app_id, fan.open_id, &self.identity);
-        let mut attributes = item(&key, self, Some(self.at.max(0) + kept))?;
+    /// The passive reply as an event of its own, which comes right after the one that it answers. It is stored with
+    /// that one: a write of its own would cost the five seconds another one.
+    fn answered(&self) -> Option<Self> {
+        let content = passive::content(self.reply.as_deref()?)?;
+        Some(Self {
+            identity: format!("{}{REPLY}", self.identity),
+            kind: "message_sent".into(),
+            detail: json!({ "channel": "passive", "content": content }).to_string(),
+            reply: None,
+            sends: None,
+            ..self.clone()
+        })
+    }
+
+    /// As stored at `now`, for `kept` seconds.
+    fn item(&self, owner: Owner<'_>, kept: i64, now: i64) -> Result<Attributes, Error> {
+        let mut attributes = item(&owner.key(&self.identity), self, Some(expiry(self.at, kept, now)))?;
         attributes.insert("at_key".into(), s(self.at_key()));
         Ok(attributes)
     }
+}
+
+/// When an event of `at` may be deleted: `kept` seconds later. One that claims to be older than that is new to us all the
+/// same, and one of the far future is of now: an event stands long enough to be known again when its push comes
+/// again, and no longer than the others. DynamoDB never deletes what expired more than five years ago.
+fn expiry(at: i64, kept: i64, now: i64) -> i64 {
+    let from = if at + kept <= now { now } else { at.min(now + CLOCK_SKEW) };
+    from + kept
 }
 
 /// What became of storing an event.
@@ -79,8 +135,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`]: it may or may not be stored; storing it again is safe.
-    pub async fn put_event(&self, fan: FanId<'_>, event: &StoredEvent) -> Result<Stored, Error> {
-        match self.put_new(&self.timeline, event.item(fan, self.events_kept)?).await? {
+    pub async fn put_event<'a>(
+        &self,
+        owner: impl Into<Owner<'a>>,
+        event: &StoredEvent,
+    ) -> Result<Stored, Error> {
+        let item = event.item(owner.into(), self.events_kept, self.clock.unix())?;
+        match self.put_new(&self.timeline, item).await? {
             Written::Done(_) => Ok(Stored::New),
             Written::Refused(Some(before)) => Ok(Stored::Seen(Box::new(read(before)?))),
             Written::Refused(None) => Err(Error::Store("the event that exists was not answered".into())),
@@ -88,29 +149,38 @@ impl Store {
     }
 
     /// The item of an event, to be written with others.
-    pub(super) fn event_item(
+    pub(super) fn event_item<'a>(
         &self,
-        fan: FanId<'_>,
+        owner: impl Into<Owner<'a>>,
         event: &StoredEvent,
     ) -> Result<(&str, Attributes), Error> {
-        Ok((&self.timeline, event.item(fan, self.events_kept)?))
+        Ok((&self.timeline, event.item(owner.into(), self.events_kept, self.clock.unix())?))
     }
 
-    /// Events of `fans`, newest first, before `before` (an [`StoredEvent::at_key`]), of type `kind` if given.
-    /// Answers at most `limit` and where to go on.
+    /// Whether an event of `at`, told from outside, may be stored: not one older than events are kept, which would be
+    /// gone at once or stay for ever, nor one of the future.
+    #[must_use]
+    pub fn may_have_happened(&self, at: i64) -> bool {
+        let now = self.clock.unix();
+        (now - self.events_kept < at) && at <= now + CLOCK_SKEW
+    }
+
+    /// Events of `owners`, newest first, before `before` (an [`StoredEvent::at_key`]), of type `kind` if given; what
+    /// was answered passively is an event too. Answers at most `limit` and where to go on.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn events(
+    pub async fn events<'a>(
         &self,
-        fans: &[FanId<'_>],
+        owners: &[impl Into<Owner<'a>> + Copy],
         kind: Option<&str>,
         limit: usize,
         before: Option<&str>,
     ) -> Result<(Vec<StoredEvent>, Option<String>), Error> {
         let mut found: Vec<StoredEvent> = Vec::new();
-        let mut bound = None; // older than this, not every fan was looked at
-        for fan in fans {
+        let mut bound = None; // older than this, not every owner was looked at
+        for owner in owners {
+            let pk = (*owner).into().key("").pk;
             let mut upper = before.unwrap_or("~").to_owned();
             let (mut kept, mut looked_at) = (0, 0);
             loop {
@@ -121,10 +191,7 @@ impl Store {
                         consistent: true,
                         condition: "pk = :pk AND at_key < :upper",
                         names: &[],
-                        values: &[
-                            (":pk", s(keys::fan(fan.tenant, fan.app_id, fan.open_id).pk)),
-                            (":upper", s(upper.clone())),
-                        ],
+                        values: &[(":pk", s(&pk)), (":upper", s(upper.clone()))],
                         descending: true,
                         limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
                         start: None,
@@ -134,7 +201,11 @@ impl Store {
                 for event in page.items {
                     let event: StoredEvent = read(event)?;
                     upper = event.at_key();
-                    if kind.is_none_or(|k| k == event.kind) {
+                    let of_kind = |event: &StoredEvent| kind.is_none_or(|kind| kind == event.kind);
+                    // a page may have ended between an event and its reply
+                    let asked = |reply: &StoredEvent| before.is_none_or(|before| *reply.at_key() < *before);
+                    let reply = event.answered().filter(asked);
+                    for event in reply.into_iter().chain([event]).filter(of_kind) {
                         kept += 1;
                         found.push(event);
                     }
@@ -164,12 +235,15 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::table::n;
+    use crate::{model::content::Reply, store::table::n};
 
-    #[test]
-    fn an_event_is_kept_from_when_it_happened_for_as_long_as_was_set() {
-        let event = |at| StoredEvent {
-            identity: "M1".into(),
+    const DAY: i64 = 24 * 3600;
+    /// 2025-01-01, unix seconds.
+    const NEW_YEAR: i64 = 1_735_689_600;
+
+    fn event(identity: &str, at: i64) -> StoredEvent {
+        StoredEvent {
+            identity: identity.into(),
             kind: "message_received".into(),
             at,
             app_id: "wx1".into(),
@@ -177,15 +251,51 @@ mod tests {
             detail: "{}".into(),
             reply: None,
             sends: None,
-        };
-        let fan = FanId { tenant: "ten_1", app_id: "wx1", open_id: "o1" };
-        for (at, days, ttl) in [
-            (1_735_689_600, 15, 1_736_985_600),
-            (1_735_689_600, 365, 1_767_225_600),
-            (-1, 365, 31_536_000), // a push that claims to be older than time
-        ] {
-            let item = event(at).item(fan, days * 24 * 3600).unwrap();
-            assert_eq!(item["ttl"], n(ttl), "{days} days from {at}");
         }
+    }
+
+    #[test]
+    fn an_event_is_kept_from_when_it_happened_for_as_long_as_was_set() {
+        let fan = FanId { tenant: "ten_1", app_id: "wx1", open_id: "o1" };
+        for (what, at, days, kept_from) in [
+            ("of now", NEW_YEAR, 15, NEW_YEAR),
+            ("of now, for a year", NEW_YEAR, 365, NEW_YEAR),
+            ("late by three days", NEW_YEAR - 3 * DAY, 15, NEW_YEAR - 3 * DAY),
+            ("by a clock that is ahead of ours", NEW_YEAR + 5, 15, NEW_YEAR + 5),
+            ("late by more than events are kept", NEW_YEAR - 16 * DAY, 15, NEW_YEAR),
+            ("of 1970", 0, 365, NEW_YEAR),
+            ("older than time", -1, 365, NEW_YEAR),
+            ("of the year 9999", 253_402_300_799, 365, NEW_YEAR + CLOCK_SKEW),
+        ] {
+            let item = event("M1", at).item(fan.into(), days * DAY, NEW_YEAR).unwrap();
+            assert_eq!(item["ttl"], n(kept_from + days * DAY), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_reply_is_an_event_right_after_what_it_answers() {
+        let reply: Reply =
+            serde_json::from_value(json!({"msgtype": "text", "text": {"content": "a ]]> b"}})).unwrap();
+        let mut first = event("M12", NEW_YEAR);
+        first.reply = reply.passive_xml("o1", "gh_1", NEW_YEAR);
+        let answer = first.answered().unwrap();
+        assert_eq!(
+            (answer.kind.as_str(), answer.at, answer.open_id.as_str()),
+            ("message_sent", NEW_YEAR, "o1")
+        );
+        let detail =
+            json!({"channel": "passive", "content": {"msgtype": "text", "text": {"content": "a ]]> b"}}});
+        assert_eq!(Value::Object(answer.detail()), detail);
+        assert_ne!(answer.id(), first.id());
+        assert_eq!(answer.answered(), None);
+        for other in ["M1", "M120", "M13", "E00", "Smsg_1", "Rimp_1", "e#o1"] {
+            let other = event(other, NEW_YEAR).at_key();
+            let between = first.at_key() < other && other < answer.at_key();
+            assert!(first.at_key() < answer.at_key() && !between, "{other}");
+        }
+        let transfer: Reply =
+            serde_json::from_value(json!({"msgtype": "transfer_customer_service"})).unwrap();
+        first.reply = transfer.passive_xml("o1", "gh_1", NEW_YEAR);
+        assert_eq!(first.answered(), None, "an agent answers, not the account");
     }
 }

@@ -1,4 +1,4 @@
-//! Customers and their timelines.
+//! Customers.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,14 +12,13 @@ use shared::{
     store::{
         customers::{PeopleCursor, Person},
         fans::{self, FanId, union_customer},
-        timeline::StoredEvent,
     },
 };
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     caller::Caller,
-    params::{After, Page, Path, Query, cursor, filter, limit, place, time},
+    params::{Page, Path, Query, cursor, filter, limit, place, time},
 };
 
 /// A person: all follows and identities that are known to be the same human being.
@@ -239,87 +238,5 @@ fn shown_fan(fan: fans::Fan) -> Fan {
         language: fan.language,
         remark: fan.remark,
         tag_ids: fan.tag_ids,
-    }
-}
-
-/// Something that a customer said, did or was sent.
-#[derive(Serialize, ToSchema)]
-#[schema(example = json!({
-    "id": "evt_01jd3v6m5s8qk2x9w4r7t0y1za", "type": "message_received", "at": "2026-01-15T08:29:51Z",
-    "app_id": "wx5a1b2c3d4e5f6071", "open_id": "oLVPpjqs9BhvzwPj5A-vTYAX3GLc", "visitor_id": null,
-    "detail": {"MsgType": "text", "Content": "Is there a table?", "MsgId": "23456789012345678"}
-}))]
-pub struct Event {
-    /// `evt_…`
-    id: String,
-    /// `subscribed`, `unsubscribed`, `message_received`, `message_sent`, `menu_clicked`, `menu_viewed`,
-    /// `qr_scanned`, `location_reported`, `template_delivered`, …, or WeChat's own event name in snake_case.
-    r#type: String,
-    /// When it happened.
-    #[schema(value_type = String, format = DateTime)]
-    at: Timestamp,
-    /// The account.
-    app_id: Option<String>,
-    /// The follower.
-    open_id: Option<String>,
-    /// The web site's visitor.
-    visitor_id: Option<String>,
-    /// The members of WeChat's push under WeChat's names.
-    #[schema(value_type = Object)]
-    detail: Map<String, Value>,
-}
-
-/// Which events.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct EventFilters {
-    /// Only events of this type.
-    r#type: Option<String>,
-    /// How many at most: 1 to 200.
-    #[param(default = 50, minimum = 1, maximum = 200)]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    #[param(min_length = 1)]
-    cursor: Option<String>,
-}
-
-/// List a customer's events
-///
-/// The timeline of all their follows, newest first. An event is kept for a year, unless the operator of the hub
-/// chose otherwise.
-#[utoipa::path(get, path = "/v1/customers/{id}/timeline", tag = "Customers",
-    params(("id" = String, Path, description = "The customer's id"), EventFilters),
-    responses((status = 200, description = "A page of events", body = Page<Event>)))]
-pub async fn list_events(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Query(filters): Query<EventFilters>,
-) -> Result<Json<Page<Event>>, Problem> {
-    let limit = limit(filters.limit)?;
-    let before = place::<After>(filters.cursor.as_deref())?.map(|before| before.0);
-    let person = app.store.customer(&caller.tenant, &id).await?;
-    let person = person.ok_or_else(|| Problem::not_found("customer"))?;
-    let fans: Vec<_> = person
-        .fans
-        .iter()
-        .map(|fan| FanId { tenant: &caller.tenant, app_id: &fan.app_id, open_id: &fan.open_id })
-        .collect();
-    let (events, next) =
-        app.store.events(&fans, filters.r#type.as_deref(), limit as usize, before.as_deref()).await?;
-    let next_cursor = next.map(|next| cursor(&After(next)));
-    Ok(Json(Page { data: events.into_iter().map(shown_event).collect(), next_cursor }))
-}
-
-fn shown_event(event: StoredEvent) -> Event {
-    Event {
-        id: event.id(),
-        detail: event.detail(),
-        r#type: event.kind,
-        at: time(event.at),
-        app_id: Some(event.app_id),
-        open_id: Some(event.open_id),
-        visitor_id: None,
     }
 }

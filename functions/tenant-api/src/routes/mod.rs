@@ -5,6 +5,7 @@ pub mod audit;
 pub mod bindings;
 pub mod contents;
 pub mod customers;
+pub mod events;
 pub mod imports;
 pub mod keys;
 pub mod messages;

@@ -1,0 +1,124 @@
+//! What happened: to a customer, to an account.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use shared::{
+    app::App,
+    problem::Problem,
+    store::{
+        fans::FanId,
+        timeline::{Owner, StoredEvent},
+    },
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::account_of;
+use crate::{
+    caller::Caller,
+    params::{After, Page, Path, Query, cursor, limit, place, time},
+};
+
+/// Something that a customer said, did or was sent, or that happened to an account.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "evt_01jd3v6m5s8qk2x9w4r7t0y1za", "type": "message_received", "at": "2026-01-15T08:29:51Z",
+    "app_id": "wx5a1b2c3d4e5f6071", "open_id": "oLVPpjqs9BhvzwPj5A-vTYAX3GLc", "visitor_id": null,
+    "detail": {"MsgType": "text", "Content": "Is there a table?", "MsgId": "23456789012345678"}
+}))]
+pub struct Event {
+    /// `evt_…`
+    id: String,
+    /// `subscribed`, `unsubscribed`, `message_received`, `message_sent`, `menu_clicked`, `menu_viewed`,
+    /// `qr_scanned`, `location_reported`, `template_delivered`, …, or WeChat's own event name in snake_case.
+    r#type: String,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// The account.
+    app_id: Option<String>,
+    /// The follower; null where it happened to the account itself.
+    open_id: Option<String>,
+    /// The web site's visitor.
+    visitor_id: Option<String>,
+    /// The members of WeChat's push under WeChat's names; of what was sent, its `channel` and what it was. Of a push
+    /// that is longer than any of WeChat's, texts are cut and end in `… [cut]`.
+    #[schema(value_type = Object)]
+    detail: Map<String, Value>,
+}
+
+/// Which events.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct EventFilters {
+    /// Only events of this type.
+    r#type: Option<String>,
+    /// How many at most: 1 to 200.
+    #[param(default = 50, minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(min_length = 1)]
+    cursor: Option<String>,
+}
+
+/// List a customer's events
+///
+/// The timeline of all their follows, newest first. An event is kept for a year, unless the operator of the hub
+/// chose otherwise.
+#[utoipa::path(get, path = "/v1/customers/{id}/timeline", tag = "Customers",
+    params(("id" = String, Path, description = "The customer's id"), EventFilters),
+    responses((status = 200, description = "A page of events", body = Page<Event>)))]
+pub async fn list_customer_events(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(filters): Query<EventFilters>,
+) -> Result<Json<Page<Event>>, Problem> {
+    let person = app.store.customer(&caller.tenant, &id).await?;
+    let person = person.ok_or_else(|| Problem::not_found("customer"))?;
+    let fan = |app_id, open_id| Owner::Fan(FanId { tenant: &caller.tenant, app_id, open_id });
+    let fans: Vec<_> = person.fans.iter().map(|f| fan(&f.app_id, &f.open_id)).collect();
+    list(&app, &fans, &filters).await
+}
+
+/// List an account's own events
+///
+/// What happened to the account itself, newest first: results of broadcasts and publications, reviews of coupons and
+/// stores, verification. They are nobody's, and on no customer's timeline.
+#[utoipa::path(get, path = "/v1/accounts/{app_id}/events", tag = "Accounts",
+    params(("app_id" = String, Path, description = "WeChat's app id"), EventFilters),
+    responses((status = 200, description = "A page of events", body = Page<Event>)))]
+pub async fn list_account_events(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(app_id): Path<String>,
+    Query(filters): Query<EventFilters>,
+) -> Result<Json<Page<Event>>, Problem> {
+    account_of(&app, &caller.tenant, &app_id).await?;
+    list(&app, &[Owner::Account { tenant: &caller.tenant, app_id: &app_id }], &filters).await
+}
+
+async fn list(app: &App, owners: &[Owner<'_>], filters: &EventFilters) -> Result<Json<Page<Event>>, Problem> {
+    let limit = limit(filters.limit)? as usize;
+    let before = place::<After>(filters.cursor.as_deref())?.map(|before| before.0);
+    let (events, next) =
+        app.store.events(owners, filters.r#type.as_deref(), limit, before.as_deref()).await?;
+    let next_cursor = next.map(|next| cursor(&After(next)));
+    Ok(Json(Page { data: events.into_iter().map(shown).collect(), next_cursor }))
+}
+
+fn shown(event: StoredEvent) -> Event {
+    Event {
+        id: event.id(),
+        detail: event.detail(),
+        r#type: event.kind,
+        at: time(event.at),
+        app_id: Some(event.app_id),
+        open_id: Some(event.open_id).filter(|open_id| !open_id.is_empty()),
+        visitor_id: None,
+    }
+}
