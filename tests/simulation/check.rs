@@ -36,10 +36,15 @@ pub fn acknowledged_is_stored(run: &Run) {
     let landed = run.world.landed.lock().unwrap().clone();
     for push in landed.iter().filter(|p| p.stored) {
         let account = run.apps.iter().position(|a| *a == push.app_id).unwrap();
-        let pk = fan_key(run, account, &push.open_id);
+        let of_account = Push::parse(push.plaintext.as_bytes()).unwrap().is_of_account();
+        let pk = match of_account {
+            true => format!("ACCOUNT#{}#{}", run.tenants[tenant_of(account)], push.app_id),
+            false => fan_key(run, account, &push.open_id),
+        };
         let event = timeline.get(&(pk.clone(), identity(&push.plaintext)));
         let event = event.unwrap_or_else(|| panic!("promise 1: an acknowledged push is lost: {push:?}"));
-        assert!(fans.contains_key(&(pk, "FAN".into())), "promise 1: no fan after {push:?}");
+        let fan = (fan_key(run, account, &push.open_id), "FAN".into());
+        assert_eq!(fans.contains_key(&fan), !of_account, "promise 1: whose is {push:?}");
         if event["sends"].is_string() {
             let id = shared::ids::derived(
                 "msg",
@@ -49,6 +54,14 @@ pub fn acknowledged_is_stored(run: &Run) {
             let message = message.unwrap_or_else(|| panic!("promise 1: a rule's message is lost: {push:?}"));
             assert!(ended(message), "promise 1: a rule's message never ended: {message}");
         }
+    }
+    for typed in &run.typed {
+        let Some(push) = landed.iter().find(|p| p.stored && p.plaintext == typed.plaintext) else { continue };
+        let pk = fan_key(run, typed.account, &push.open_id);
+        let event = &timeline[&(pk, identity(&push.plaintext))];
+        let detail: Value = serde_json::from_str(event["detail"].as_str().unwrap()).unwrap();
+        assert_eq!(detail["Content"], typed.text, "promise 1: another text than was typed: {event}");
+        assert_eq!(event["type"], "message_received", "promise 1: a text is something else: {event}");
     }
     for account in 0..run.apps.len() {
         for open_id in &run.fans[account] {

@@ -8,6 +8,18 @@ pub const ACCOUNTS: usize = 3;
 /// Fans of an account who do something: half of them followed before.
 pub const FANS: usize = 4;
 
+/// Texts that would be something else if they were read as what they look like. Where `more` is in them, a rule
+/// answers it as it does [`What::AskForMore`].
+const PASTES: [&str; 6] = [
+    "<a><![CDATA[b]]></a>",
+    "x]]> <br> y",
+    "if (a[b[0]]>1) stop",
+    "more]]></Content><MsgId>1</MsgId><Content><![CDATA[of it",
+    "]]></Content><MsgType><![CDATA[event]]></MsgType><Event><![CDATA[unsubscribe]]></Event><Content><![CDATA[",
+    "<xml><ToUserName><![CDATA[gh_1]]></ToUserName><FromUserName><![CDATA[oOther]]></FromUserName><CreateTime>1\
+     </CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[more]]></Content><MsgId>1</MsgId></xml>",
+];
+
 /// What a fan does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
@@ -20,6 +32,8 @@ pub enum What {
     AskForMore,
     /// Writes anything.
     Chat,
+    /// Writes what ends its own CDATA section, which WeChat does not escape.
+    Paste(&'static str),
     Click,
     Scan,
 }
@@ -66,6 +80,10 @@ pub enum Op {
         times: usize,
     },
     Import {
+        account: usize,
+    },
+    /// WeChat tells the account what became of a broadcast.
+    Report {
         account: usize,
     },
     /// Rules with another text.
@@ -128,7 +146,7 @@ pub fn history(seed: u64) -> History {
 }
 
 fn deed(rng: &mut ChaCha8Rng) -> Deed {
-    const WHATS: [What; 10] = [
+    const WHATS: [What; 11] = [
         What::Follow,
         What::FollowByCode,
         What::Unfollow,
@@ -137,10 +155,16 @@ fn deed(rng: &mut ChaCha8Rng) -> Deed {
         What::AskForMore,
         What::AskForMore,
         What::Chat,
+        What::Paste(""),
         What::Click,
         What::Scan,
     ];
-    Deed { account: account(rng), fan: rng.random_range(0..FANS), what: *WHATS.choose(rng).unwrap() }
+    let (account, fan) = (account(rng), rng.random_range(0..FANS));
+    let what = match *WHATS.choose(rng).unwrap() {
+        What::Paste(_) => What::Paste(PASTES.choose(rng).unwrap()),
+        what => what,
+    };
+    Deed { account, fan, what }
 }
 
 /// The first account has most of the traffic, so that things meet.
@@ -169,7 +193,8 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
                 times: *[1, 1, 2].choose(rng).unwrap(),
             }
         }
-        52..56 => Op::Import { account },
+        52..55 => Op::Import { account },
+        55..56 => Op::Report { account },
         56..60 => Op::Rules { account, version: rng.random_range(0..1000) },
         60..74 => Op::Work { batches: rng.random_range(1..4) },
         74..77 => Op::Replay,

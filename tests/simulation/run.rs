@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use wechat_simulator::{Act, Fault, FaultKind, Grant, NewAccount, Stamp};
+use wechat_simulator::{Act, Fault, FaultKind, Grant, NewAccount, Stamp, Target, xml::head};
 
 use crate::{
     ops::{ACCOUNTS, Deed, FANS, History, Op, What},
@@ -18,6 +18,14 @@ pub struct Status {
     pub open_id: String,
     pub at: i64,
     pub subscribed: bool,
+    pub plaintext: String,
+}
+
+/// A text that a fan typed.
+#[derive(Debug, Clone)]
+pub struct Typed {
+    pub account: usize,
+    pub text: &'static str,
     pub plaintext: String,
 }
 
@@ -44,6 +52,7 @@ pub struct Run {
     pub tenants: [String; 2],
     pub fans: Vec<Vec<String>>,
     pub statuses: Vec<Status>,
+    pub typed: Vec<Typed>,
     pub sent: Vec<Sent>,
     pub unfollows: usize,
     pub acts_that_open_windows: usize,
@@ -96,8 +105,6 @@ impl Run {
         for (n, app) in apps.iter().enumerate().filter(|(n, _)| history.bound[*n]) {
             assert_eq!(world.bind(&keys[tenant_of(n)], app, true, true).await, Some(200), "{app}");
         }
-        // nobody's cache remembers that they were not
-        tokio::time::sleep(std::time::Duration::from_secs(61)).await;
         Self {
             world,
             apps,
@@ -105,6 +112,7 @@ impl Run {
             tenants: tenants.try_into().unwrap(),
             fans,
             statuses: Vec::new(),
+            typed: Vec::new(),
             sent: Vec::new(),
             unfollows: 0,
             acts_that_open_windows: 0,
@@ -142,6 +150,16 @@ impl Run {
             Op::Burst(deeds) => self.deeds(deeds).await,
             Op::Send { account, fan, content, template, keyed, times } => {
                 self.send(*account, *fan, (*content, *template), *keyed, *times).await;
+            }
+            Op::Report { account } => {
+                let (app, now) = (&self.apps[*account], world.now());
+                let to = sim.account(app).unwrap().original_id;
+                let report = format!(
+                    "<xml><ToUserName><![CDATA[{to}]]></ToUserName><FromUserName><![CDATA[oNobody]]></FromUserName>\
+                     <CreateTime>{now}</CreateTime><MsgType><![CDATA[event]]></MsgType><Event>\
+                     <![CDATA[MASSSENDJOBFINISH]]></Event><MsgID>1</MsgID></xml>"
+                );
+                sim.push_raw(Target::Message, Some(app), report).await;
             }
             Op::Import { account } => {
                 let path = format!("/v1/accounts/{}/imports", self.apps[*account]);
@@ -196,7 +214,11 @@ impl Run {
         for (deed, delivery) in deeds.iter().zip(done) {
             let Ok(delivery) = delivery else { continue };
             self.unfollows += usize::from(deed.what == What::Unfollow);
-            self.acts_that_open_windows += usize::from(delivery.plaintext.contains("<Event>"));
+            self.acts_that_open_windows += usize::from(head(&delivery.plaintext, "MsgType") == Some("event"));
+            if let What::Paste(text) = deed.what {
+                let plaintext = delivery.plaintext.clone();
+                self.typed.push(Typed { account: deed.account, text, plaintext });
+            }
             if !matches!(delivery.kind.as_str(), "subscribe" | "unsubscribe") {
                 continue;
             }
@@ -246,6 +268,7 @@ fn act(what: What) -> Act {
         What::Ask => text("ask"),
         What::AskForMore => text("more"),
         What::Chat => text("anything"),
+        What::Paste(content) => text(content),
         What::Click => Act::Click { key: "menu".into() },
         What::Scan => Act::Scan { scene: "shop".into() },
     }

@@ -64,16 +64,25 @@ pub fn event(name: &str, rest: &str) -> String {
 /// A sealed push, as WeChat would send it now.
 #[must_use]
 pub fn seal(envelope: &Envelope, plaintext: &str) -> (CallbackQuery, String) {
+    seal_bytes(envelope, plaintext.as_bytes())
+}
+
+fn seal_bytes(envelope: &Envelope, plaintext: &[u8]) -> (CallbackQuery, String) {
     let number = fresh_number();
     let mut random = [7; 16];
     random[..8].copy_from_slice(&number.to_be_bytes());
-    envelope.seal_push(Outer::ToUserName("gh_0"), plaintext.as_bytes(), now(), &number.to_string(), random)
+    envelope.seal_push(Outer::ToUserName("gh_0"), plaintext, now(), &number.to_string(), random)
 }
 
 impl Hub {
     /// Seals and pushes to an account's URL.
     pub async fn push(&self, app_id: &str, plaintext: &str) -> Answer {
-        let (query, body) = seal(&ENVELOPE, plaintext);
+        self.push_bytes(app_id, plaintext.as_bytes()).await
+    }
+
+    /// Seals and pushes what may be no text.
+    pub async fn push_bytes(&self, app_id: &str, plaintext: &[u8]) -> Answer {
+        let (query, body) = seal_bytes(&ENVELOPE, plaintext);
         self.push_sealed(&format!("/wechat/accounts/{app_id}"), &query, body).await
     }
 

@@ -2,7 +2,7 @@
 //!
 //! In: one encrypted push. Out: an encrypted passive reply, or `success`, within WeChat's five seconds.
 //! Reads: the account with its rules, at most every few seconds. Writes, at the same time: one timeline event,
-//! one fan. Calls WeChat: never; what needs a call goes to a queue.
+//! one fan; of what happens to the account itself the event alone. Calls WeChat: never; what needs a call goes to a queue.
 //! Same push again: same reply, no second effect.
 
 mod push;
@@ -39,8 +39,10 @@ enum Answer {
 enum Rejection {
     /// It does not prove to be WeChat's, or cannot be read.
     Refused(Refusal),
-    /// The path's account was never bound here.
+    /// The path names no account that there can be.
     UnknownAccount,
+    /// The account is being bound at this moment: WeChat pushes again, and finds it bound.
+    BeingBound,
     /// The body is for another account.
     WrongAccount,
     /// The store or a queue did not answer: WeChat pushes again.
@@ -110,6 +112,10 @@ impl IntoResponse for Rejection {
                 text(status, refusal.to_string())
             }
             Self::UnknownAccount => text(StatusCode::NOT_FOUND, "no such account".into()),
+            Self::BeingBound => {
+                tracing::info!("a push came while its account is being bound");
+                text(StatusCode::SERVICE_UNAVAILABLE, "the account is being bound; push again".into())
+            }
             Self::WrongAccount => text(StatusCode::BAD_REQUEST, "the body is for another account".into()),
             Self::Unavailable(error) => {
                 tracing::error!(%error, "a push could not be stored: {error}");

@@ -5,8 +5,8 @@ use shared::{
     envelope::{CallbackQuery, Opened, Refusal, is_stale},
     error::Error,
     ids,
+    metrics::Metric,
     model::{
-        account::AccountStatus,
         content::Reply,
         push::{Push, PushKind},
         release_check::{self, ReleaseCheck},
@@ -14,13 +14,24 @@ use shared::{
     },
     queue::jobs::{ImportJob, SendJob},
     store::{
+        account_cache::Addressee,
+        accounts::AccountRecord,
         fans::{FanId, Touch},
-        timeline::{Stored, StoredEvent},
+        timeline::{CLOCK_SKEW, Owner, Stored, StoredEvent},
     },
 };
 use std::time::Duration;
 
 use super::{Answer, Rejection};
+
+/// Bytes of an app id, of which table keys are made; real ones have 18.
+const MAX_APP_ID: usize = 64;
+/// Characters of a group of SQS.
+const MAX_GROUP: usize = 128;
+/// Bytes of WeChat's id of a message, of which table keys are made; real ones have 20 digits at most.
+const MAX_MESSAGE_ID: usize = 64;
+/// Bytes of what WeChat says of a template message's delivery that are looked at.
+const MAX_STATUS: usize = 256;
 
 pub(super) async fn receive(
     app: &App,
@@ -34,29 +45,59 @@ pub(super) async fn receive(
     }
     let opened = app.envelope.open(query, body).map_err(Rejection::Refused)?;
     let push = Push::parse(&opened.plaintext).map_err(Rejection::Refused)?;
+    if app_id.len() > MAX_APP_ID {
+        return Err(Rejection::UnknownAccount);
+    }
     if let Some(check) = release_check::check(app_id, &push) {
         return answer_check(app, app_id, &opened, &push, check).await;
     }
-    let Some(entry) = app.store.account_entry(app_id).await.map_err(Rejection::Unavailable)? else {
-        return if release_check::is_test_account(app_id) {
-            Ok(Answer::Success)
-        } else {
-            Err(Rejection::UnknownAccount)
-        };
+    let entry = match app.store.addressee(app_id).await.map_err(Rejection::Unavailable)? {
+        Addressee::Bound(entry) => entry,
+        Addressee::BeingBound(account) => {
+            for_this_account(account.as_deref(), &push)?;
+            return Err(Rejection::BeingBound);
+        }
+        Addressee::Nobody { account, first } => {
+            for_this_account(account.as_deref(), &push)?;
+            if !release_check::is_test_account(app_id) {
+                of_nobody(app, app_id, first);
+            }
+            return Ok(Answer::Success);
+        }
     };
-    if entry.account.original_id != push.to_user_name {
-        return Err(Rejection::WrongAccount);
-    }
-    if entry.account.status == AccountStatus::Unbound {
-        return Ok(Answer::Success);
-    }
-    let fan = FanId { tenant: &entry.account.tenant_id, app_id, open_id: &push.from_user_name };
+    for_this_account(Some(&entry.account), &push)?;
+    let tenant = entry.account.tenant_id.as_str();
+    let fan = FanId { tenant, app_id, open_id: &push.from_user_name };
     let event = event(fan, &push, &opened.plaintext, entry.rules.choose(&push), now);
-    let event = store(app, fan, &push, event).await.map_err(Rejection::Unavailable)?;
-    Ok(match event.reply {
+    let stored = if push.is_of_account() {
+        store_of_account(app, Owner::Account { tenant, app_id }, event).await
+    } else {
+        store(app, fan, &push, event, now).await
+    };
+    Ok(match stored.map_err(Rejection::Unavailable)?.reply {
         Some(xml) => Answer::Reply(seal(app, &opened, &xml)),
         None => Answer::Success,
     })
+}
+
+fn for_this_account(account: Option<&AccountRecord>, push: &Push) -> Result<(), Rejection> {
+    match account {
+        Some(account) if account.original_id != push.to_user_name => Err(Rejection::WrongAccount),
+        _ => Ok(()),
+    }
+}
+
+/// A push of an account that is not bound. Its followers would be shown a fault of the account by any other answer
+/// than `success` (contract 18), and WeChat goes on pushing until its administrator cancels the authorization.
+fn of_nobody(app: &App, app_id: &str, first: bool) {
+    app.metrics.count(Metric::UnboundPushes, app.clock.now());
+    if first {
+        tracing::warn!(
+            app_id,
+            "followers of {app_id} write to an account that is not bound here: nothing is stored until it is bound, or \
+             its administrator cancels the authorization at mp.weixin.qq.com"
+        );
+    }
 }
 
 /// What goes to the timeline: the push, and what it is answered with.
@@ -67,33 +108,51 @@ fn event(fan: FanId<'_>, push: &Push, plaintext: &[u8], reply: Option<&Reply>, n
         (None, Some(Reply::Content(content))) => serde_json::to_string(content.as_json()).ok(),
         _ => None,
     };
+    let open_id = if push.is_of_account() { "" } else { fan.open_id };
     StoredEvent {
         identity: push.identity(plaintext),
         kind: push.event_type(),
         at: push.create_time,
         app_id: fan.app_id.into(),
-        open_id: fan.open_id.into(),
-        detail: serde_json::to_string(&Push::fields(plaintext)).unwrap_or_default(),
+        open_id: open_id.into(),
+        detail: Push::detail(plaintext),
         reply: passive,
         sends,
     }
 }
 
+/// Stores what happened to the account itself. It is nobody's doing, so there is no fan, and nothing follows.
+async fn store_of_account(app: &App, account: Owner<'_>, event: StoredEvent) -> Result<StoredEvent, Error> {
+    Ok(match app.store.put_event(account, &event).await? {
+        Stored::Seen(before) => *before,
+        Stored::New => event,
+    })
+}
+
 /// Stores the event and the fan at the same time, and queues what has to follow. Answers the event as it was
-/// stored the first time.
-async fn store(app: &App, fan: FanId<'_>, push: &Push, event: StoredEvent) -> Result<StoredEvent, Error> {
+/// stored the first time. All three are seen to their end, so that a failure of one loses nothing of the others.
+async fn store(
+    app: &App,
+    fan: FanId<'_>,
+    push: &Push,
+    event: StoredEvent,
+    now: i64,
+) -> Result<StoredEvent, Error> {
     let touch = touch(push);
-    let (stored, touched, _) = futures::try_join!(
+    // a time of the far future would hide all that the fan does until then
+    let at = push.create_time.min(now + CLOCK_SKEW);
+    let (stored, touched, queued) = futures::join!(
         app.store.put_event(fan, &event),
-        app.store.touch_fan(fan, &touch, push.create_time, false),
+        app.store.touch_fan(fan, &touch, at, false),
         queue_jobs(app, fan, push, &event.identity),
-    )?;
+    );
+    let (stored, touched, ()) = (stored?, touched?, queued?);
     let event = match stored {
         Stored::Seen(before) => *before,
         Stored::New => {
             // a follow and an unfollow within one second are two: the later to arrive stands
             if !touched && matches!(touch, Touch::Followed { .. } | Touch::Unfollowed) {
-                app.store.touch_fan(fan, &touch, push.create_time, true).await?;
+                app.store.touch_fan(fan, &touch, at, true).await?;
             }
             event
         }
@@ -127,14 +186,20 @@ async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push, identity: &str) -> R
             };
             app.queues.import(&[job], Duration::ZERO).await
         }
-        PushKind::TemplateFinished { msg_id, status } => {
+        PushKind::TemplateFinished { msg_id, status } if (1..=MAX_MESSAGE_ID).contains(&msg_id.len()) => {
             let job = SendJob::TemplateResultV1 {
                 tenant_id: fan.tenant.into(),
                 app_id: fan.app_id.into(),
                 wechat_msg_id: msg_id.clone(),
-                status: status.clone(),
+                status: status.get(..status.floor_char_boundary(MAX_STATUS)).unwrap_or_default().into(),
             };
-            app.queues.send(&job, &group(fan), &ids::fingerprint(&[fan.app_id, fan.open_id, identity])).await
+            app.queues
+                .send(
+                    &job,
+                    &group(fan.app_id, fan.open_id),
+                    &ids::fingerprint(&[fan.app_id, fan.open_id, identity]),
+                )
+                .await
         }
         _ => Ok(()),
     }
@@ -153,11 +218,14 @@ async fn send_reply(app: &App, fan: FanId<'_>, event: &StoredEvent, content: &st
         template: None,
         created_at: app.clock.now().as_millisecond(),
     };
-    app.queues.send(&job, &group(fan), &message_id).await
+    app.queues.send(&job, &group(fan.app_id, fan.open_id), &message_id).await
 }
 
-fn group(fan: FanId<'_>) -> String {
-    format!("{}#{}", fan.app_id, fan.open_id)
+/// The group in which a follower's jobs keep their order. SQS takes visible ASCII alone, which every real openid is.
+fn group(app_id: &str, open_id: &str) -> String {
+    let group = format!("{app_id}#{open_id}");
+    let right = group.len() <= MAX_GROUP && group.bytes().all(|byte| byte.is_ascii_graphic());
+    if right { group } else { ids::fingerprint(&[app_id, open_id]) }
 }
 
 fn seal(app: &App, opened: &Opened, xml: &str) -> String {
@@ -178,7 +246,7 @@ async fn answer_check(
     match check {
         ReleaseCheck::Reply(xml) => Ok(Answer::Reply(seal(app, opened, &xml))),
         ReleaseCheck::QueryAuthCode { code, open_id } => {
-            let group = format!("{app_id}#{open_id}");
+            let group = group(app_id, &open_id);
             let once = ids::fingerprint(&[app_id, &push.identity(&opened.plaintext)]);
             let job = SendJob::ReleaseCheckV1 { app_id: app_id.into(), code: code.expose().into(), open_id };
             app.queues.send(&job, &group, &once).await.map_err(Rejection::Unavailable)?;

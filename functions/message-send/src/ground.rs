@@ -12,7 +12,7 @@ use shared::{
 };
 
 use crate::{
-    decide::{Plan, Standing, decide},
+    decide::{Plan, Refusal, Standing, decide},
     send::{Work, until},
 };
 
@@ -59,8 +59,17 @@ async fn one(app: &App, (tenant, app_id): Key<'_>, works: &[&Work]) -> Result<Gr
     let windows = fans.into_iter().map(|fan| (fan.open_id.clone(), fan.windows())).collect();
     let mut ground = Ground { standing, windows, token: None };
     let now = app.clock.unix();
+    let by_account = |w: &Work| {
+        let plan = ground.plan(w, false, now);
+        matches!(plan, Plan::Fail(Refusal::AccountNotBound | Refusal::CapabilityMissing))
+    };
+    if works.iter().any(|w| by_account(w)) {
+        // what fails for good fails by what stands in the database, not by what was remembered
+        let entry = app.store.account_entry_now(app_id).await?;
+        ground.standing = Standing::of(entry.as_deref().map(|e| &e.account), tenant);
+    }
     let sends = |w: &&Work| w.receives > 1 || !matches!(ground.plan(w, false, now), Plan::Fail(_));
-    if standing.bound && works.iter().any(sends) {
+    if ground.standing.bound && works.iter().any(sends) {
         ground.token = Some(tokens::authorizer(app, For::Tenant(tenant), app_id, Why::Use, until(app)).await);
     }
     Ok(ground)

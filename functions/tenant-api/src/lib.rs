@@ -38,7 +38,9 @@ use axum::{
 };
 use guard::Gate;
 use http::{Method, StatusCode};
-use routes::{accounts, bindings, customers, events, imports, keys, messages, platform, reply_rules, tenants};
+use routes::{
+    accounts, bindings, customers, events, imports, keys, messages, platform, reply_rules, tenants,
+};
 use shared::{app::App, config::Need, function::Function, model::scope::Scope, problem::Problem};
 
 /// What it is told, and nothing else.

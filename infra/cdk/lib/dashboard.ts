@@ -44,8 +44,9 @@ export function dashboard(scope: Construct, parts: Parts, alarms: Alarm[]): Dash
   board.addWidgets(
     graph('Callbacks: slowest in a hundred, milliseconds (WeChat waits 5,000)',
       callbacks.map((f) => ofFunction(f.resource.ref, 'Duration', 'p99', MINUTES_5, f.id)), 12),
-    graph('HTTP API: answers and refused pushes',
-      [...['Count', '4xx', '5xx'].map((name) => ofApi(api.ref, name, 'Sum', MINUTES_5, name)), own('RefusedPushes', 'Sum', MINUTES_5)], 12),
+    graph('HTTP API: answers, refused pushes, and those of accounts that are not bound',
+      [...['Count', '4xx', '5xx'].map((name) => ofApi(api.ref, name, 'Sum', MINUTES_5, name)),
+        own('RefusedPushes', 'Sum', MINUTES_5), own('UnboundPushes', 'Sum', MINUTES_5)], 12),
   );
   board.addWidgets(
     graph('Messages that failed, by who can mend it',

@@ -1,10 +1,5 @@
 //! Bound accounts and their reply rules. One account belongs to one tenant, by conditional write.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
-
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
@@ -20,26 +15,10 @@ use crate::{
     },
 };
 
-/// How long an instance answers from what it read of an account, seconds: a change of rules reaches every
-/// instance within this.
-pub const CACHE_SECONDS: i64 = 5;
-/// Accounts remembered at most by one instance.
-const CACHE_SIZE: usize = 10_000;
 /// How often a write that lost a race is decided anew.
 const RACES: usize = 4;
 /// Accounts of a tenant looked at in one request.
 const ACCOUNTS_PAGE: u32 = 100;
-
-/// Accounts lately read: (what, until).
-pub type Cache = Mutex<HashMap<String, (Arc<Entry>, i64)>>;
-
-/// What a callback needs to know of an account.
-pub struct Entry {
-    /// The account.
-    pub account: AccountRecord,
-    /// Its reply rules.
-    pub rules: ReplyRules,
-}
 
 /// An account as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,56 +82,6 @@ pub enum Deleted {
 }
 
 impl Store {
-    /// What a callback needs, at most [`CACHE_SECONDS`] old: one read on a cold or stale cache.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn account_entry(&self, app_id: &str) -> Result<Option<Arc<Entry>>, Error> {
-        let now = self.clock.unix();
-        let cached = self.account_cache.lock().unwrap_or_else(PoisonError::into_inner).get(app_id).cloned();
-        if let Some((entry, until)) = cached
-            && now < until
-        {
-            return Ok(Some(entry));
-        }
-        let key = keys::account(app_id);
-        let page = self
-            .query(Query {
-                table: &self.platform,
-                index: None,
-                consistent: true,
-                condition: "pk = :pk",
-                names: &[],
-                values: &[(":pk", s(&key.pk))],
-                descending: false,
-                limit: 10,
-                start: None,
-            })
-            .await?;
-        let (mut account, mut rules) = (None, None);
-        for found in page.items {
-            let sk = found.get("sk").and_then(|v| v.as_s().ok()).cloned().unwrap_or_default();
-            if sk == key.sk {
-                account = Some(read::<AccountRecord>(found)?);
-            } else if sk == keys::reply_rules(app_id).sk {
-                rules = Some(read::<StoredRules>(found)?);
-            }
-        }
-        let Some(account) = account.filter(|a| !a.deleted) else { return Ok(None) };
-        let rules = StoredRules::of(rules, &account.tenant_id)?;
-        let entry = Arc::new(Entry { account, rules });
-        let mut cache = self.account_cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= CACHE_SIZE {
-            cache.clear();
-        }
-        cache.insert(app_id.to_owned(), (Arc::clone(&entry), now + CACHE_SECONDS));
-        Ok(Some(entry))
-    }
-
-    fn forget_account(&self, app_id: &str) {
-        self.account_cache.lock().unwrap_or_else(PoisonError::into_inner).remove(app_id);
-    }
-
     /// A tenant's account.
     ///
     /// # Errors
@@ -362,15 +291,20 @@ struct Counters {
 
 /// Rules are kept as JSON text: a member of WeChat's that we do not know keeps its place and its type.
 #[derive(Serialize, Deserialize)]
-struct StoredRules {
+pub(super) struct StoredRules {
     /// Whose: an account that was deleted may become another tenant's.
     tenant_id: String,
     rules: String,
 }
 
 impl StoredRules {
+    /// Of the rules as JSON.
+    pub(super) fn bytes(&self) -> usize {
+        self.rules.len()
+    }
+
     /// The rules of `tenant` alone.
-    fn of(stored: Option<Self>, tenant: &str) -> Result<ReplyRules, Error> {
+    pub(super) fn of(stored: Option<Self>, tenant: &str) -> Result<ReplyRules, Error> {
         match stored.filter(|s| s.tenant_id == tenant) {
             Some(stored) => serde_json::from_str(&stored.rules).map_err(|e| Error::Item(e.to_string())),
             None => Ok(ReplyRules::default()),

@@ -1,5 +1,6 @@
 //! DynamoDB. Only this room spells keys ([`keys`]); every tenant's thing is asked for with its tenant.
 
+pub mod account_cache;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
@@ -40,7 +41,7 @@ pub struct Store {
     pub(crate) events_kept: i64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-    pub(crate) account_cache: accounts::Cache,
+    pub(crate) account_cache: account_cache::Cache,
     pub(crate) component_cache: credentials::ComponentCache,
     pub(crate) key_cache: api_keys::Cache,
 }
@@ -65,7 +66,7 @@ impl Store {
             events_kept: config.timeline_days * 24 * 3600,
             clock,
             random,
-            account_cache: accounts::Cache::default(),
+            account_cache: account_cache::Cache::default(),
             component_cache: credentials::ComponentCache::default(),
             key_cache: api_keys::Cache::default(),
         }

@@ -4,12 +4,12 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use serde_json::{Value, json};
-use wechat_simulator::{HubAnswer, HubFuture, HubTransport, xml::Document};
+use wechat_simulator::{
+    HubAnswer, HubFuture, HubTransport,
+    xml::{Document, head},
+};
 
 use super::{World, chaos::Fate};
-
-/// An instance that answers from its cache may not know for this long that an account was bound or unbound.
-const CACHED: i64 = 60;
 
 /// A push that the hub answered with 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,7 @@ impl World {
         let (path, query) = url.strip_prefix("http://hub").unwrap().split_once('?').unwrap();
         let name = self.route("POST", path);
         let app_id = path.rsplit('/').next().unwrap().to_owned();
+        let came_at = self.now();
         let answer = self.invoke(&name, http_event("POST", path, query, &[], Some(body), self.now())).await;
         let Some((answer, seen)) = answer else { return Err("the function died".into()) };
         let status = u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap();
@@ -82,12 +83,12 @@ impl World {
         }
         if name == "MessageCallback" {
             // a follow and an unfollow within one second cost a third write
-            let status_event = self.opened(body).contains("subscribe]]>");
-            if seen.writes > 2 + u32::from(status_event) || seen.reads > 1 {
+            let event = head(&self.opened(body), "Event").unwrap_or_default().to_owned();
+            if seen.writes > 2 + u32::from(event.ends_with("subscribe")) || seen.reads > 1 {
                 complain(format!("{} writes and {} reads for one push", seen.writes, seen.reads));
             }
             if status == 200 {
-                self.note(app_id, body, &text);
+                self.note(app_id, body, &text, came_at);
             }
         }
         Ok(HubAnswer { status, body: text })
@@ -99,13 +100,12 @@ impl World {
         self.key.open(sealed.get("Encrypt").unwrap()).unwrap().0
     }
 
-    fn note(&self, app_id: String, body: &str, answer: &str) {
+    fn note(&self, app_id: String, body: &str, answer: &str, came_at: i64) {
         let plaintext = self.opened(body);
-        let inside = Document::parse(&plaintext).unwrap();
         self.landed.lock().unwrap().push(Landed {
-            open_id: inside.get("FromUserName").unwrap().to_owned(),
+            open_id: head(&plaintext, "FromUserName").unwrap().to_owned(),
             reply: (!answer.is_empty() && answer != "success").then(|| self.opened(answer)),
-            stored: self.bound_for(&app_id, CACHED),
+            stored: self.bound_since_before(&app_id, came_at),
             plaintext,
             app_id,
         });

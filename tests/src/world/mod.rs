@@ -293,10 +293,10 @@ impl World {
         self.base.bound(app_id)
     }
 
-    /// Whether the account was bound for the last `seconds`.
-    pub fn bound_for(&self, app_id: &str, seconds: i64) -> bool {
+    /// Whether the account is bound, and was all the time from before `second` on.
+    pub fn bound_since_before(&self, app_id: &str, second: i64) -> bool {
         let changed = self.base.changed_at.lock().unwrap().get(app_id).copied().unwrap_or(0);
-        self.bound(app_id) && changed + seconds < self.now()
+        self.bound(app_id) && changed < second
     }
 
     /// A tick of the schedule.
