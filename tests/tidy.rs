@@ -281,6 +281,18 @@ fn the_template_takes_the_days_that_the_setting_takes() {
 }
 
 #[test]
+fn functions_leave_nothing_running_and_nothing_on_the_disk() {
+    for (path, text) in shipped() {
+        if path.starts_with("shared/src/") || path.starts_with("functions/") {
+            // Lambda freezes a function between its answers, and the next invocation finds what the last one left
+            for word in ["tokio::spawn", "task::spawn", "JoinSet", "thread::spawn", "\"/tmp", "temp_dir()"] {
+                assert!(!text.contains(word), "{path} holds {word}");
+            }
+        }
+    }
+}
+
+#[test]
 fn files_stay_rooms() {
     for (path, text) in shipped() {
         let lines = text.lines().count();

@@ -6,6 +6,7 @@
 
 mod items;
 mod jobs;
+mod tables;
 mod watch;
 #[path = "../src/world/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "a quiet world, of which only the tables are used")]

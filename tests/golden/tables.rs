@@ -1,0 +1,88 @@
+//! What CloudFormation would do to the tables of the last release: one whose keys or local indexes change is made anew,
+//! empty, beside the one that is kept; of global indexes it makes or deletes one in an update.
+
+use std::collections::BTreeMap;
+
+use local::template::{self, IndexSpec, TableSpec};
+use serde_json::{Value, json};
+
+use crate::{UNRELEASED, compare, releases};
+
+/// Tables that the next release makes anew, of which CHANGELOG.md tells. None is added without a word there.
+const MADE_ANEW: [&str; 1] = ["TimelineTable"];
+
+/// What an update from `before` to `after` does: tables made anew, and what CloudFormation refuses.
+fn update(before: &Value, after: &Value) -> (Vec<String>, Vec<String>) {
+    let (mut anew, mut refused) = (Vec::new(), Vec::new());
+    for (name, old) in before.as_object().unwrap() {
+        let new = &after[name];
+        if new.is_null() {
+            refused.push(format!("{name} is gone, and with it what it holds"));
+        } else if old["key"] != new["key"] || old["local"] != new["local"] {
+            anew.push(name.clone());
+        } else {
+            let [old, new] = [old, new].map(|table| table["global"].as_object().unwrap());
+            let gone = old.iter().filter(|(index, shape)| new.get(*index) != Some(shape)).count();
+            let made = new.iter().filter(|(index, shape)| old.get(*index) != Some(shape)).count();
+            if gone + made > 1 {
+                refused.push(format!("{name} gets or loses {} global indexes in one update", gone + made));
+            }
+        }
+    }
+    (anew, refused)
+}
+
+fn shape(table: &TableSpec) -> Value {
+    let keys = |keys: &[(String, String)]| -> String {
+        let each = keys.iter().map(|(name, kind)| format!("{name} {} {kind}", table.attributes[name]));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let indexes = |global: bool| -> BTreeMap<&str, String> {
+        let each = table.indexes.iter().filter(|index| index.global == global);
+        each.map(|index: &IndexSpec| (&*index.name, format!("{}, {}", keys(&index.key), index.projection)))
+            .collect()
+    };
+    json!({"key": keys(&table.key), "local": indexes(false), "global": indexes(true)})
+}
+
+#[test]
+fn an_update_keeps_every_table_but_those_that_the_changelog_names() {
+    let tables = template::parse(template::TEMPLATE).unwrap().tables;
+    let now: BTreeMap<_, _> = tables.iter().map(|table| (table.name.clone(), shape(table))).collect();
+    compare("tables", &json!(now));
+    let (release, before) = releases("tables").into_iter().rfind(|(name, _)| name != UNRELEASED).unwrap();
+    let (anew, refused) = update(&before, &json!(now));
+    assert_eq!(anew, MADE_ANEW, "made anew and empty by an update from {release}");
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+#[test]
+fn what_an_update_does_is_seen() {
+    let table =
+        |key: &str, local: Value, global: Value| json!({"T": {"key": key, "local": local, "global": global}});
+    let before = table("pk S HASH", json!({}), json!({"a": "x S HASH, ALL"}));
+    for (what, after, anew, refused) in [
+        ("nothing", before.clone(), 0, 0),
+        ("another key", table("id S HASH", json!({}), json!({"a": "x S HASH, ALL"})), 1, 0),
+        ("another type of it", table("pk N HASH", json!({}), json!({"a": "x S HASH, ALL"})), 1, 0),
+        (
+            "a local index",
+            table("pk S HASH", json!({"l": "pk S HASH, ALL"}), json!({"a": "x S HASH, ALL"})),
+            1,
+            0,
+        ),
+        (
+            "one global index more",
+            table("pk S HASH", json!({}), json!({"a": "x S HASH, ALL", "b": "y"})),
+            0,
+            0,
+        ),
+        ("none any more", table("pk S HASH", json!({}), json!({})), 0, 0),
+        ("another in its place", table("pk S HASH", json!({}), json!({"b": "y S HASH, ALL"})), 0, 1),
+        ("the same changed", table("pk S HASH", json!({}), json!({"a": "x S HASH, KEYS_ONLY"})), 0, 1),
+        ("no table", json!({}), 0, 1),
+    ] {
+        let (made, wrong) = update(&before, &after);
+        assert_eq!((made.len(), wrong.len()), (anew, refused), "{what}: {made:?} {wrong:?}");
+    }
+}
