@@ -179,6 +179,7 @@ async fn report_init_error(error: &ConfigError) -> Result<(), lambda_runtime::Er
 
 async fn answer(router: axum::Router, mut event: Value) -> Result<Value, FunctionError> {
     normalise_host(&mut event);
+    encode_path(&mut event);
     let request: LambdaRequest =
         serde_json::from_value(event).map_err(|e| FunctionError(format!("HTTP event: {e}")))?;
     let service =
@@ -187,7 +188,27 @@ async fn answer(router: axum::Router, mut event: Value) -> Result<Value, Functio
         .oneshot(LambdaEvent::new(request, lambda_runtime::Context::default()))
         .await
         .map_err(|e| FunctionError(e.to_string()))?;
-    serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))
+    let answer = serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))?;
+    // JSON's escapes make of a byte six at most, and base64 four of three: only what could be too large is measured
+    let body = answer.get("body").and_then(Value::as_str).map_or(0, str::len);
+    if body > MAX_ANSWER_BYTES / 8 && answer.to_string().len() > MAX_ANSWER_BYTES {
+        return Err(FunctionError(format!("an answer of {body} bytes is more than Lambda takes as JSON")));
+    }
+    Ok(answer)
+}
+
+/// API Gateway decodes paths; a router wants them encoded. A `%2F` has become a `/`, which nothing brings back.
+///
+/// # Source
+/// Observed: middleapi/standard-server#93, honojs/hono#2156.
+fn encode_path(event: &mut Value) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
+    if let Some(path) = event.get_mut("rawPath")
+        && let Some(text) = path.as_str().filter(|text| !text.bytes().all(plain))
+    {
+        let encode = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+        *path = Value::String(text.bytes().map(encode).collect());
+    }
 }
 
 /// The whole answer: text as text, anything else as base64, as API Gateway wants it.
@@ -217,6 +238,45 @@ fn normalise_host(event: &mut Value) {
             && host.as_str().is_none_or(|h| odd(h) || h.ends_with(|c: char| c.is_ascii_digit()))
         {
             *host = Value::String("localhost".into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, extract::Path, routing::get};
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(path: &str) -> Value {
+        json!({
+            "version": "2.0", "routeKey": "GET /{id}", "rawPath": path, "rawQueryString": "", "headers": {},
+            "requestContext": {
+                "stage": "$default", "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "1.1.1.1"},
+            },
+            "isBase64Encoded": false,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_path_that_was_decoded_on_its_way_is_read_as_it_was_meant() {
+        let router = Router::new().route("/{id}", get(async |Path(id): Path<String>| id));
+        for id in ["plain", "a b", "100%", "%41", "你好", "a#b", "a+b", "<\"^`{|}\\>", "\u{7f}\u{1}"] {
+            let answer = answer(router.clone(), event(&format!("/{id}"))).await.unwrap();
+            assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(200), &json!(id)), "{id:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_measured_as_lambda_measures_it() {
+        for (what, text, fits) in [
+            ("five million letters", "x".repeat(5 << 20), true),
+            ("seven", "x".repeat(7 << 20), false),
+            ("four million line feeds, which are eight in JSON", "\n".repeat(4 << 20), false),
+        ] {
+            let router = Router::new().route("/{id}", get(async move || text));
+            assert_eq!(answer(router, event("/x")).await.is_ok(), fits, "{what}");
         }
     }
 }

@@ -1,0 +1,59 @@
+//! Token buckets, by which AWS limits rates.
+
+/// So much a second, and so much at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    left: f64,
+    at_ms: i64,
+}
+
+impl Bucket {
+    /// A full one.
+    #[must_use]
+    pub fn full(burst: u32, now_ms: i64) -> Self {
+        Self { left: f64::from(burst), at_ms: now_ms }
+    }
+
+    /// Takes `amount` if there is as much, or if it is full: what is larger than the bucket empties it.
+    pub fn take(&mut self, amount: u32, rate: u32, burst: u32, now_ms: i64) -> bool {
+        let (amount, rate, burst) = (f64::from(amount), f64::from(rate), f64::from(burst));
+        let passed = i32::try_from(now_ms.saturating_sub(self.at_ms).max(0)).unwrap_or(i32::MAX);
+        self.at_ms = self.at_ms.max(now_ms);
+        self.left = (self.left + f64::from(passed) * rate / 1000.0).min(burst);
+        let enough = self.left >= amount.min(burst);
+        if enough {
+            self.left = (self.left - amount).max(0.0);
+        }
+        enough
+    }
+
+    /// Whether nothing has been taken for as long as it takes to fill it.
+    #[must_use]
+    pub fn is_full(&self, rate: u32, burst: u32, now_ms: i64) -> bool {
+        let mut bucket = *self;
+        bucket.take(burst, rate, burst, now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let mut bucket = Bucket::full(3, 0);
+        let mut take = |amount: u32, now: i64| bucket.take(amount, 2, 3, now);
+        for (what, amount, now, given) in [
+            ("the burst", 3, 0, true),
+            ("no more at once", 1, 0, false),
+            ("half a second later one", 1, 500, true),
+            ("and no second", 1, 500, false),
+            ("never more than the burst", 4, 60_000, true),
+            ("which is gone then", 1, 60_000, false),
+            ("a clock that goes back gives nothing", 1, 0, false),
+        ] {
+            assert_eq!(take(amount, now), given, "{what}");
+        }
+        assert!(!bucket.is_full(2, 3, 60_100) && bucket.is_full(2, 3, 62_000));
+    }
+}

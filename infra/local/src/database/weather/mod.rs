@@ -1,0 +1,265 @@
+//! What DynamoDB does under load and at a distance, which an embedded one never does: a partition that throttles, an
+//! index that is behind, transactions that meet. Tests ask for it; without it nothing here is in a request's way.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`parts`] | the items that a request is about |
+//! | here | what becomes of them |
+//!
+//! # Source
+//! DynamoDB developer guide: "Burst and adaptive capacity" (1,000 write and 3,000 read units a second and partition),
+//! "Error handling with DynamoDB" (unprocessed items and keys), "Managing complex workflows with DynamoDB transactions"
+//! (TransactionConflict), "Running batch operations with PartiQL" (errors by statement), "Using Global Secondary
+//! Indexes" (eventual consistency).
+
+mod parts;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::{Value, json};
+use shared::{clock::Clock, random::Random};
+
+use super::{Database, operations};
+use crate::{bucket::Bucket, template::TableSpec};
+use parts::{Part, Schema};
+
+/// What a request's items meet that is remembered, at most, before what is over is forgotten.
+const MEMORY: usize = 10_000;
+
+/// What a test wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Habits {
+    /// Write units a second that a partition takes: 1,000 on AWS. A partition is a partition key here, which is the
+    /// smallest that it can be.
+    pub writes: Option<u32>,
+    /// Read units a second that a partition gives: 3,000 on AWS.
+    pub reads: Option<u32>,
+    /// How long a new item may be missing from a global index, milliseconds, by the dice. An item that changes keeps
+    /// its old values there on AWS; here it shows the new ones.
+    pub index_lag_ms: u32,
+    /// How long a transaction, and what it meets, takes, milliseconds: what touches the same item meanwhile conflicts.
+    pub conflict_ms: u32,
+}
+
+/// The habits of one database.
+pub struct Weather {
+    habits: Habits,
+    tables: BTreeMap<String, Schema>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// What partitions have left: writes (`true`) and reads, by table and partition key.
+    buckets: BTreeMap<(bool, String), Bucket>,
+    /// When an item was touched last, and whether by a transaction.
+    touched: BTreeMap<String, (i64, bool)>,
+    /// New items, and when indexes show them.
+    hidden: BTreeMap<String, i64>,
+}
+
+/// Indexes of parts.
+type Indexes = BTreeSet<usize>;
+
+/// Why a part of a request does not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Throttled,
+    Conflict,
+}
+
+impl Refusal {
+    /// As an error of its own, and as a reason of a batch or a transaction.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Throttled => ("ProvisionedThroughputExceededException", "ProvisionedThroughputExceeded"),
+            Self::Conflict => ("TransactionConflictException", "TransactionConflict"),
+        }
+    }
+
+    fn answer(self) -> (u16, String) {
+        let name = self.names().0;
+        let kind = format!("com.amazonaws.dynamodb.v20120810#{name}");
+        (400, json!({"__type": kind, "message": format!("{name}, by the test's habits")}).to_string())
+    }
+}
+
+impl Weather {
+    /// For a database with these tables.
+    #[must_use]
+    pub fn new(habits: Habits, tables: &[TableSpec], clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        let tables = tables.iter().map(|table| (table.name.clone(), Schema::of(table))).collect();
+        Self { habits, tables, clock, random, seen: Mutex::default() }
+    }
+
+    /// Answers a request, or what the weather answers instead.
+    pub(super) async fn call(&self, database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
+        let Ok(mut request) = serde_json::from_slice::<Value>(body) else {
+            return operations::plain(database, operation, body).await;
+        };
+        let parts = parts::of(operation, &request, &self.tables);
+        let newcomers = self.newcomers(database, &parts).await;
+        let refused = self.refuse(&parts, operation == "TransactWriteItems");
+        let answer = match operation {
+            _ if refused.is_empty() => self.plain(database, operation, &request).await,
+            "BatchGetItem" | "BatchWriteItem" => {
+                let kind = if operation == "BatchGetItem" { "UnprocessedKeys" } else { "UnprocessedItems" };
+                let rest = parts::take_out(operation, &mut request, &refused.keys().copied().collect());
+                if refused.len() == parts.len() {
+                    return Refusal::Throttled.answer();
+                }
+                let (status, mut answer) = self.plain(database, operation, &request).await;
+                if let (200, Some(answer)) = (status, answer.as_object_mut()) {
+                    answer.insert(kind.into(), rest); // the embedded database leaves none
+                }
+                (status, answer)
+            }
+            "BatchExecuteStatement" => self.statements(database, &mut request, &refused).await,
+            "TransactWriteItems" => (400, cancelled(parts.len(), &refused)),
+            _ => return refused.values().next().copied().unwrap_or(Refusal::Throttled).answer(),
+        };
+        let (status, mut answer) = answer;
+        if status == 200 {
+            self.hide(&newcomers);
+            self.thin_out(operation, &request, &mut answer);
+        }
+        (status, answer.to_string())
+    }
+
+    async fn plain(&self, database: &Database, operation: &str, request: &Value) -> (u16, Value) {
+        let (status, answer) = operations::plain(database, operation, request.to_string().as_bytes()).await;
+        (status, serde_json::from_str(&answer).unwrap_or_default())
+    }
+
+    /// Each statement is answered for itself, in the order of the request.
+    async fn statements(
+        &self,
+        database: &Database,
+        request: &mut Value,
+        refused: &BTreeMap<usize, Refusal>,
+    ) -> (u16, Value) {
+        parts::take_out("BatchExecuteStatement", request, &refused.keys().copied().collect());
+        let left = request.get("Statements").and_then(Value::as_array).map_or(0, Vec::len);
+        let (status, answer) = match left {
+            0 => (200, json!({"Responses": []})),
+            _ => self.plain(database, "BatchExecuteStatement", request).await,
+        };
+        let Some(mut responses) = answer.get("Responses").and_then(Value::as_array).cloned() else {
+            return (status, answer);
+        };
+        for (index, refusal) in refused {
+            let code = refusal.names().1;
+            let response =
+                json!({"Error": {"Code": code, "Message": format!("{code}, by the test's habits")}});
+            responses.insert((*index).min(responses.len()), response);
+        }
+        (status, json!({"Responses": responses}))
+    }
+
+    /// Which parts do not happen. A transaction is refused whole, and touches nothing then.
+    fn refuse(&self, parts: &[Part], transaction: bool) -> BTreeMap<usize, Refusal> {
+        let (now, conflict) = (self.clock.now().as_millisecond(), i64::from(self.habits.conflict_ms));
+        let mut seen = self.seen();
+        if seen.touched.len() > MEMORY {
+            seen.touched.retain(|_, (at, _)| *at + conflict > now);
+        }
+        let mut refused = BTreeMap::new();
+        for (index, part) in parts.iter().enumerate() {
+            let rate = if part.writes { self.habits.writes } else { self.habits.reads };
+            if let Some(rate) = rate {
+                let bucket = seen.buckets.entry((part.writes, part.partition.clone()));
+                let bucket = bucket.or_insert_with(|| Bucket::full(rate, now));
+                if !bucket.take(part.units, rate, rate, now) {
+                    refused.insert(index, Refusal::Throttled);
+                    continue;
+                }
+            }
+            let met = part.item.as_ref().and_then(|item| seen.touched.get(item));
+            let meets = met
+                .is_some_and(|(at, by_transaction)| at + conflict > now && (transaction || *by_transaction));
+            if conflict > 0 && part.writes && meets {
+                refused.insert(index, Refusal::Conflict);
+            }
+        }
+        if conflict > 0 && (refused.is_empty() || !transaction) {
+            for (index, part) in parts.iter().enumerate() {
+                if let (true, false, Some(item)) = (part.writes, refused.contains_key(&index), &part.item) {
+                    seen.touched.insert(item.clone(), (now, transaction));
+                }
+            }
+        }
+        refused
+    }
+
+    /// The items that a request would bring into being, of tables with global indexes.
+    async fn newcomers(&self, database: &Database, parts: &[Part]) -> Vec<String> {
+        let mut newcomers = Vec::new();
+        for part in parts.iter().filter(|part| self.habits.index_lag_ms > 0 && part.may_create) {
+            let (Some(key), Some(item)) = (&part.key, &part.item) else { continue };
+            if !self.tables.get(&part.table).is_some_and(Schema::has_global_indexes) {
+                continue;
+            }
+            let asked = json!({"TableName": part.table, "Key": key, "ConsistentRead": true});
+            let (_, answer) = self.plain(database, "GetItem", &asked).await;
+            if answer.get("Item").is_none() {
+                newcomers.push(item.clone());
+            }
+        }
+        newcomers
+    }
+
+    fn hide(&self, newcomers: &[String]) {
+        let now = self.clock.now().as_millisecond();
+        let mut seen = self.seen();
+        if seen.hidden.len() > MEMORY {
+            seen.hidden.retain(|_, until| *until > now);
+        }
+        for item in newcomers {
+            let lag = self.random.below(u64::from(self.habits.index_lag_ms) + 1);
+            seen.hidden.insert(item.clone(), now.saturating_add_unsigned(lag));
+        }
+    }
+
+    /// Takes out of an index's answer what the index does not know yet.
+    fn thin_out(&self, operation: &str, request: &Value, answer: &mut Value) {
+        let table = request.get("TableName").and_then(Value::as_str).and_then(|name| self.tables.get(name));
+        let index = request.get("IndexName").and_then(Value::as_str);
+        let (Some(table), Some(index), "Query" | "Scan") = (table, index, operation) else { return };
+        if self.habits.index_lag_ms == 0 || !table.is_global(index) {
+            return;
+        }
+        let (now, seen) = (self.clock.now().as_millisecond(), self.seen());
+        let Some(items) = answer.get_mut("Items").and_then(Value::as_array_mut) else { return };
+        items.retain(|item| {
+            let known = table.item(item).and_then(|item| seen.hidden.get(&item).copied());
+            known.is_none_or(|until| until <= now)
+        });
+        let count = items.len();
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert("Count".into(), count.into());
+        }
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cancelled(parts: usize, refused: &BTreeMap<usize, Refusal>) -> Value {
+    let codes: Vec<&str> =
+        (0..parts).map(|index| refused.get(&index).map_or("None", |refusal| refusal.names().1)).collect();
+    let reasons: Vec<Value> = codes.iter().map(|code| json!({"Code": code})).collect();
+    json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": format!(
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+            codes.join(", ")
+        ),
+        "CancellationReasons": reasons,
+    })
+}

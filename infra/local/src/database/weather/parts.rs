@@ -1,0 +1,245 @@
+//! The items that a request is about, in the order in which it names them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::Indexes;
+use crate::template::TableSpec;
+
+/// A write unit, bytes. A read unit is four of them, and half of one where yesterday's answer will do: that is not
+/// counted.
+const UNIT: usize = 1024;
+
+/// How a table's items are told apart.
+#[derive(Debug)]
+pub(super) struct Schema {
+    table: String,
+    /// Key attributes, the partition key first.
+    keys: Vec<String>,
+    global: BTreeSet<String>,
+}
+
+impl Schema {
+    pub(super) fn of(table: &TableSpec) -> Self {
+        let mut keys = table.key.clone();
+        keys.sort_by_key(|(_, kind)| kind != "HASH");
+        Self {
+            table: table.name.clone(),
+            keys: keys.into_iter().map(|(name, _)| name).collect(),
+            global: table.indexes.iter().filter(|i| i.global).map(|i| i.name.clone()).collect(),
+        }
+    }
+
+    pub(super) fn has_global_indexes(&self) -> bool {
+        !self.global.is_empty()
+    }
+
+    pub(super) fn is_global(&self, index: &str) -> bool {
+        self.global.contains(index)
+    }
+
+    /// An item's name: its table and its key.
+    pub(super) fn item(&self, of: &Value) -> Option<String> {
+        Some(format!("{} {}", self.table, Value::Object(self.key(of)?)))
+    }
+
+    fn key(&self, of: &Value) -> Option<Map<String, Value>> {
+        self.keys.iter().map(|name| Some((name.clone(), of.get(name)?.clone()))).collect()
+    }
+
+    /// A part about the item that has this key among its members.
+    fn part(&self, of: &Value, writes: bool, may_create: bool, bytes: usize) -> Part {
+        let first = self.keys.first().and_then(|name| of.get(name));
+        Part {
+            table: self.table.clone(),
+            partition: format!("{} {}", self.table, first.unwrap_or(&Value::Null)),
+            item: self.item(of),
+            key: self.key(of),
+            writes,
+            may_create,
+            units: u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1),
+        }
+    }
+}
+
+/// A part of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub table: String,
+    pub partition: String,
+    /// Which item, where it is one.
+    pub item: Option<String>,
+    pub key: Option<Map<String, Value>>,
+    pub writes: bool,
+    /// Whether the item may not have been there before.
+    pub may_create: bool,
+    pub units: u32,
+}
+
+/// The parts of a request; none of one that is not understood, which nothing happens to.
+pub(super) fn of(operation: &str, request: &Value, tables: &BTreeMap<String, Schema>) -> Vec<Part> {
+    let table = |of: &Value| tables.get(of.get("TableName")?.as_str()?);
+    let bytes = |of: &Value| of.to_string().len();
+    match operation {
+        "PutItem" => member(request, "Item", table).map(|(t, item)| t.part(item, true, true, bytes(item))),
+        "UpdateItem" => {
+            member(request, "Key", table).map(|(t, key)| t.part(key, true, true, bytes(request) / 2))
+        }
+        "DeleteItem" => member(request, "Key", table).map(|(t, key)| t.part(key, true, false, 1)),
+        "GetItem" => member(request, "Key", table).map(|(t, key)| t.part(key, false, false, 1)),
+        "Query" => table(request).map(|t| {
+            let value = queried(request).unwrap_or(Value::Null);
+            let key = t.keys.first().map(|name| json!({name.as_str(): value})).unwrap_or_default();
+            let mut part = t.part(&key, false, false, 1);
+            if let Some(index) = request.get("IndexName").and_then(Value::as_str) {
+                part.partition = format!("{} {}", index, part.partition);
+            }
+            part
+        }),
+        "BatchGetItem" | "BatchWriteItem" => return batch(operation, request, tables),
+        "TransactWriteItems" => return transaction(request, table),
+        "BatchExecuteStatement" => return statements(request, tables),
+        _ => None,
+    }
+    .into_iter()
+    .collect()
+}
+
+fn member<'r, 't>(
+    of: &'r Value,
+    name: &str,
+    table: impl Fn(&Value) -> Option<&'t Schema>,
+) -> Option<(&'t Schema, &'r Value)> {
+    Some((table(of)?, of.get(name)?))
+}
+
+/// The partition key that a query asks for: the value of the first comparison of its key condition.
+fn queried(request: &Value) -> Option<Value> {
+    let condition = request.get("KeyConditionExpression")?.as_str()?;
+    let (_, value) = condition.split_once('=')?;
+    let name = value.trim().split([' ', ')']).next()?;
+    request.get("ExpressionAttributeValues")?.get(name).cloned()
+}
+
+fn batch(operation: &str, request: &Value, tables: &BTreeMap<String, Schema>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (name, entries) in request.get("RequestItems").and_then(Value::as_object).into_iter().flatten() {
+        let Some(table) = tables.get(name) else { continue };
+        if operation == "BatchGetItem" {
+            let keys = entries.get("Keys").and_then(Value::as_array).into_iter().flatten();
+            parts.extend(keys.map(|key| table.part(key, false, false, 1)));
+            continue;
+        }
+        for entry in entries.as_array().into_iter().flatten() {
+            let item = entry.pointer("/PutRequest/Item");
+            let of = item.or_else(|| entry.pointer("/DeleteRequest/Key")).unwrap_or(&Value::Null);
+            parts.push(table.part(of, true, item.is_some(), of.to_string().len()));
+        }
+    }
+    parts
+}
+
+fn transaction<'t>(request: &Value, table: impl Fn(&Value) -> Option<&'t Schema>) -> Vec<Part> {
+    let actions = request.get("TransactItems").and_then(Value::as_array).into_iter().flatten();
+    actions
+        .filter_map(|action| {
+            let (kind, action) = action.as_object()?.iter().next()?;
+            let of = action.get("Item").or_else(|| action.get("Key"))?;
+            let part = table(action)?.part(
+                of,
+                true,
+                matches!(kind.as_str(), "Put" | "Update"),
+                of.to_string().len(),
+            );
+            // twice: once to prepare, once to write
+            Some(Part { units: part.units.saturating_mul(2), ..part })
+        })
+        .collect()
+}
+
+fn statements(request: &Value, tables: &BTreeMap<String, Schema>) -> Vec<Part> {
+    let statements = request.get("Statements").and_then(Value::as_array).into_iter().flatten();
+    statements
+        .filter_map(|statement| {
+            let text = statement.get("Statement")?.as_str()?;
+            let table = tables.get(text.split('"').nth(1)?)?;
+            let verb = text.split(' ').next()?;
+            let parameters = statement.get("Parameters").and_then(Value::as_array).into_iter().flatten();
+            let key = parameters_by_name(text, parameters, verb != "INSERT");
+            Some(table.part(&key, verb != "SELECT", verb == "INSERT", statement.to_string().len() / 2))
+        })
+        .collect()
+}
+
+/// The parameters of a statement by the attribute before each `?`; of an update, those of its condition alone.
+fn parameters_by_name<'p>(
+    text: &str,
+    mut parameters: impl Iterator<Item = &'p Value>,
+    conditions: bool,
+) -> Value {
+    let start = if conditions { text.find(" WHERE ").unwrap_or(text.len()) } else { 0 };
+    let mut named = Map::new();
+    let mut from = 0;
+    for (at, _) in text.match_indices('?') {
+        let Some(value) = parameters.next() else { break };
+        let before = text.get(from..at).unwrap_or_default();
+        from = at + 1;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = before.split(|c| !plain(c)).rfind(|word| !word.is_empty());
+        if let Some(name) = name.filter(|_| at >= start) {
+            named.insert(name.to_owned(), value.clone());
+        }
+    }
+    Value::Object(named)
+}
+
+/// Takes parts out of a batch, and answers them as they stood there.
+pub(super) fn take_out(operation: &str, request: &mut Value, parts: &Indexes) -> Value {
+    let mut next = 0..;
+    let mut goes = || next.next().is_some_and(|index| parts.contains(&index));
+    if operation == "BatchExecuteStatement" {
+        if let Some(statements) = request.get_mut("Statements").and_then(Value::as_array_mut) {
+            statements.retain(|_| !goes());
+        }
+        return Value::Null;
+    }
+    let mut out = Map::new();
+    let Some(tables) = request.get_mut("RequestItems").and_then(Value::as_object_mut) else {
+        return Value::Null;
+    };
+    for (name, entries) in tables.iter_mut() {
+        let mut taken = Vec::new();
+        let list = match operation {
+            "BatchGetItem" => entries.get_mut("Keys").and_then(Value::as_array_mut),
+            _ => entries.as_array_mut(),
+        };
+        if let Some(list) = list {
+            list.retain(|entry| {
+                let goes = goes();
+                if goes {
+                    taken.push(entry.clone());
+                }
+                !goes
+            });
+        }
+        if !taken.is_empty() {
+            let rest = match operation {
+                "BatchGetItem" => {
+                    let mut rest = entries.clone();
+                    if let Some(rest) = rest.as_object_mut() {
+                        rest.insert("Keys".into(), Value::Array(taken));
+                    }
+                    rest
+                }
+                _ => Value::Array(taken),
+            };
+            out.insert(name.clone(), rest);
+        }
+    }
+    tables.retain(|_, entries| {
+        let list = if operation == "BatchGetItem" { entries.get("Keys") } else { Some(&*entries) };
+        list.and_then(Value::as_array).is_some_and(|list| !list.is_empty())
+    });
+    Value::Object(out)
+}

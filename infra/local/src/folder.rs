@@ -1,0 +1,247 @@
+//! The folder of `--data`: whose it is. Only its owner can read what is in it, and it remembers which WeChat and which
+//! platform it was made for: opened for another, tokens would be refreshed at a WeChat that does not know them, and
+//! accounts be unbound.
+
+use std::{
+    fs::{DirBuilder, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::options::WeChat;
+
+/// What remembers.
+const STAMP: &str = "oahub.json";
+/// The simulated WeChat's file: folders of 0.1 have no stamp, and this tells theirs apart.
+pub const WECHAT: &str = "wechat.json";
+/// All that stands in the folder.
+const FILES: [&str; 7] = [
+    STAMP,
+    WECHAT,
+    "dynamodb.sqlite",
+    "dynamodb.sqlite-wal",
+    "dynamodb.sqlite-shm",
+    "sqs.journal",
+    "sqs.lock",
+];
+/// Readable by nobody else.
+const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
+
+/// Why a folder cannot be used.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    /// It was made for something else.
+    #[error(
+        "{folder} was made for --wechat {made} and the platform {platform}: start it so, or choose another folder with --data"
+    )]
+    Another {
+        /// Which.
+        folder: PathBuf,
+        /// `simulated` or `live`.
+        made: String,
+        /// The component's app id.
+        platform: String,
+    },
+    /// What the system says.
+    #[error("data folder {folder}: {error}")]
+    Io {
+        /// Which.
+        folder: PathBuf,
+        /// What.
+        error: io::Error,
+    },
+}
+
+/// A folder that fits.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    made_now: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    wechat: String,
+    component_app_id: String,
+}
+
+impl Folder {
+    /// Opens one for a WeChat and a platform, or makes it.
+    ///
+    /// # Errors
+    /// It was made for another, or cannot be used.
+    pub fn open(path: &Path, wechat: WeChat, component_app_id: &str) -> Result<Self, FolderError> {
+        let io = |error| FolderError::Io { folder: path.to_owned(), error };
+        let ours = Stamp { wechat: wechat.word().to_owned(), component_app_id: component_app_id.to_owned() };
+        let made_now = !path.exists();
+        if made_now {
+            DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path).map_err(io)?;
+        }
+        let folder = Self { path: path.to_owned(), made_now };
+        match folder.stamp().map_err(io)? {
+            Some(stamp) if stamp == ours => {}
+            // of 0.1, which did not write down the platform
+            Some(stamp) if stamp.component_app_id.is_empty() && stamp.wechat == ours.wechat => {}
+            Some(Stamp { wechat: made, component_app_id }) => {
+                let unknown = || "that it was first started with".to_owned();
+                let platform = Some(component_app_id).filter(|id| !id.is_empty()).unwrap_or_else(unknown);
+                return Err(FolderError::Another { folder: path.to_owned(), made, platform });
+            }
+            None => {}
+        }
+        folder.close_to_others().map_err(io)?;
+        folder.write_stamp(&ours).map_err(io)?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// After a start that failed: nothing stays of a folder that was made for it.
+    pub fn undo(self) {
+        if self.made_now
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(%error, "{} stays behind: {error}", self.path.display());
+        }
+    }
+
+    fn stamp(&self) -> io::Result<Option<Stamp>> {
+        match std::fs::read(self.path.join(STAMP)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let wechat = if self.path.join(WECHAT).exists() { WeChat::Simulated } else { WeChat::Live };
+                let old = self.path.join("dynamodb.sqlite").exists();
+                Ok(old.then(|| Stamp { wechat: wechat.word().to_owned(), component_app_id: String::new() }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Files that come later are made like these: SQLite's log takes over the rights of its database, which is made here,
+    /// empty. A folder with other things in it keeps its own rights.
+    fn close_to_others(&self) -> io::Result<()> {
+        let mut names = std::fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
+        let only_ours = names.try_fold(true, |all, name: io::Result<_>| {
+            let name = name?;
+            io::Result::Ok(all && FILES.iter().any(|file| name.to_string_lossy().starts_with(file)))
+        })?;
+        if only_ours {
+            std::fs::set_permissions(&self.path, Permissions::from_mode(FOLDER_MODE))?;
+        }
+        private(&self.path.join("dynamodb.sqlite"))?;
+        for file in FILES {
+            let path = self.path.join(file);
+            if path.exists() {
+                std::fs::set_permissions(&path, Permissions::from_mode(FILE_MODE))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_stamp(&self, stamp: &Stamp) -> io::Result<()> {
+        let fresh = self.path.join("oahub.json.new");
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(&fresh)?;
+        file.write_all(&serde_json::to_vec(stamp).map_err(io::Error::other)?)?;
+        std::fs::rename(fresh, self.path.join(STAMP))
+    }
+}
+
+/// Makes a file, if there is none, that only its owner can read.
+fn private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().create_new(true).write(true).mode(FILE_MODE).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("oahub-folder-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path); // there may be none
+        path
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_folder_is_for_one_wechat_and_one_platform() {
+        let path = place("one");
+        Folder::open(&path, WeChat::Live, "wx1").unwrap();
+        for (what, wechat, platform, fits) in [
+            ("the same", WeChat::Live, "wx1", true),
+            ("another platform", WeChat::Live, "wx2", false),
+            ("the simulated WeChat", WeChat::Simulated, "wx1", false),
+            ("the same again", WeChat::Live, "wx1", true),
+        ] {
+            let opened = Folder::open(&path, wechat, platform).map(drop).map_err(|error| error.to_string());
+            assert_eq!(opened.is_ok(), fits, "{what}: {opened:?}");
+            let said = opened.err().unwrap_or_default();
+            assert!(fits || (said.contains("--wechat live") && said.contains("wx1")), "{what}: {said}");
+        }
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_the_release_before_is_told_by_what_is_in_it() {
+        for (what, files, made) in [
+            ("simulated", &["dynamodb.sqlite", WECHAT][..], WeChat::Simulated),
+            ("live", &["dynamodb.sqlite"], WeChat::Live),
+        ] {
+            let path = place("before");
+            std::fs::create_dir_all(&path).unwrap();
+            files.iter().for_each(|file| std::fs::write(path.join(file), "").unwrap());
+            let other = if made == WeChat::Live { WeChat::Simulated } else { WeChat::Live };
+            assert!(Folder::open(&path, other, "wx1").is_err(), "{what}");
+            Folder::open(&path, made, "wx1").unwrap();
+            assert!(Folder::open(&path, made, "wx2").is_err(), "{what}: it remembers from now on");
+            std::fs::remove_dir_all(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn nobody_else_can_read_it() {
+        let path = place("private");
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("dynamodb.sqlite-wal"), "").unwrap();
+        std::fs::set_permissions(path.join("dynamodb.sqlite-wal"), Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        Folder::open(&path, WeChat::Live, "wx1").unwrap();
+        for file in ["", STAMP, "dynamodb.sqlite", "dynamodb.sqlite-wal"] {
+            assert_eq!(mode(&path.join(file)) & 0o077, 0, "{file:?}");
+        }
+        std::fs::remove_dir_all(&path).unwrap();
+
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("holiday.jpg"), "").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        Folder::open(&path, WeChat::Live, "wx1").unwrap();
+        assert_eq!(mode(&path), 0o755, "a folder with other things in it keeps its rights");
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_start_that_failed_leaves_no_folder_of_its_own() {
+        let path = place("undo");
+        Folder::open(&path, WeChat::Live, "wx1").unwrap().undo();
+        assert!(!path.exists());
+        std::fs::create_dir_all(&path).unwrap();
+        Folder::open(&path, WeChat::Live, "wx1").unwrap().undo();
+        assert!(path.exists(), "one that was there stays");
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}

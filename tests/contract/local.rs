@@ -1,0 +1,223 @@
+//! The local program as its operator meets it: whom it answers, what it leaves behind, what it says.
+
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+use oahub_tests::{
+    hub::{ADMIN_KEY, settings},
+    process::{Directory, Process},
+    run,
+};
+use reqwest::StatusCode;
+
+const ELSEWHERE: &str = "http://127.0.0.1:9";
+const PUBLIC: &str = "https://hub.example";
+
+/// A program that was asked to start.
+struct Start {
+    directory: Directory,
+    process: Process,
+}
+
+impl Start {
+    fn live(arguments: &[&str]) -> Self {
+        let settings = settings(ELSEWHERE, PUBLIC);
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Self::with(&[&["--wechat", "live"], arguments].concat(), &settings)
+    }
+
+    fn with(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        Self::within(Directory::new(), arguments, settings)
+    }
+
+    /// Another start with the data of the one before.
+    fn within(directory: Directory, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let data = directory.path().join("data").display().to_string();
+        let arguments = [&["--data", &data][..], arguments].concat();
+        let process = Process::spawn(&arguments, settings, &directory.path().join("log"));
+        Self { directory, process }
+    }
+
+    async fn url(&mut self) -> String {
+        let line = self.process.line().await;
+        let line = line.unwrap_or_else(|| panic!("it did not start: {}", log(&self.directory)));
+        line.strip_prefix("oahub ready on ").unwrap().to_owned()
+    }
+
+    /// What it said instead of starting.
+    async fn refusal(mut self) -> (Directory, String) {
+        assert_eq!(self.process.line().await, None, "it started");
+        let code = self.process.ended().await.code();
+        assert!(code.is_some_and(|code| code != 0), "{code:?}");
+        let said = log(&self.directory);
+        (self.directory, said)
+    }
+}
+
+fn log(directory: &Directory) -> String {
+    std::fs::read_to_string(directory.path().join("log")).unwrap()
+}
+
+/// Ports that a process listens on; of systems that tell.
+fn listening(id: u32) -> Option<Vec<u16>> {
+    let inode = |link: std::io::Result<std::fs::DirEntry>| {
+        let link = std::fs::read_link(link.ok()?.path()).ok()?;
+        Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned())
+    };
+    let own: Vec<String> = std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.filter_map(inode).collect();
+    let table = std::fs::read_to_string(format!("/proc/{id}/net/tcp")).ok()?;
+    let port = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let listens =
+            fields.get(3) == Some(&"0A") && own.iter().any(|inode| fields.get(9) == Some(&inode.as_str()));
+        listens.then(|| u16::from_str_radix(fields[1].split(':').nth(1)?, 16).ok())?
+    };
+    Some(table.lines().skip(1).filter_map(port).collect())
+}
+
+#[test]
+fn it_listens_where_it_says_and_nowhere_else() {
+    run(async {
+        let mut start = Start::live(&["--listen", "127.0.0.1:0"]);
+        let url = start.url().await;
+        let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+        if let Some(ports) = listening(start.process.id()) {
+            assert_eq!(ports, [port], "a database or a queue without a lock");
+        }
+        assert!(start.process.terminate().await.success());
+
+        let mut start = Start::with(&["--listen", "127.0.0.1:0"], &[]);
+        let url = start.url().await;
+        let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+        if let Some(mut ports) = listening(start.process.id()) {
+            ports.sort_unstable();
+            assert_eq!(ports, [port, port + 1], "the gateway, and the simulated WeChat on the next port");
+        }
+    });
+}
+
+#[test]
+fn it_answers_to_its_own_names_alone() {
+    run(async {
+        let mut start = Start::live(&["--listen", "127.0.0.1:0"]);
+        let url = start.url().await;
+        let port = url.rsplit(':').next().unwrap().to_owned();
+        for (what, host, status) in [
+            ("the public name", "hub.example".to_owned(), StatusCode::OK),
+            ("loopback's name", format!("localhost:{port}"), StatusCode::OK),
+            ("the address", format!("127.0.0.1:{port}"), StatusCode::OK),
+            ("a name that leads here", format!("evil.example:{port}"), StatusCode::MISDIRECTED_REQUEST),
+        ] {
+            let answer =
+                oahub_tests::api::client().get(format!("{url}/healthz")).header("host", &host).send();
+            assert_eq!(answer.await.unwrap().status(), status, "{what}");
+        }
+    });
+}
+
+#[test]
+fn its_folder_is_its_owners_and_remembers_what_it_was_made_for() {
+    run(async {
+        let mut start = Start::live(&["--listen", "127.0.0.1:0"]);
+        start.url().await;
+        let folder = start.directory.path().join("data");
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+        let Start { directory, process } = start;
+        assert!(process.terminate().await.success());
+        let log = std::fs::metadata(folder.join("dynamodb.sqlite-wal")).map(|log| log.len()).unwrap_or(0);
+        assert_eq!(log, 0, "a stop leaves the database in its file, and no log beside it");
+
+        let (directory, said) = Start::within(directory, &["--listen", "127.0.0.1:0"], &[]).refusal().await;
+        assert!(said.contains("--wechat live") && said.contains("--data"), "{said}");
+        let mut other = settings(ELSEWHERE, PUBLIC);
+        other.retain(|(name, _)| *name != "OAHUB_COMPONENT_APP_ID");
+        other.push(("OAHUB_COMPONENT_APP_ID", "wx0123456789abcdef".into()));
+        let other: Vec<_> = other.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let arguments = ["--listen", "127.0.0.1:0", "--wechat", "live"];
+        let (directory, said) = Start::within(directory, &arguments, &other).refusal().await;
+        assert!(said.contains(oahub_tests::hub::COMPONENT), "{said}");
+        let right = settings(ELSEWHERE, PUBLIC);
+        let right: Vec<_> = right.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Start::within(directory, &arguments, &right).url().await;
+    });
+}
+
+#[test]
+fn a_start_that_cannot_be_says_why_and_leaves_nothing() {
+    run(async {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
+        let before = format!("127.0.0.1:{}", taken.1.port() - 1);
+        let address = taken.1.to_string();
+        for (what, arguments, says) in [
+            ("a port that is taken", &["--wechat", "live", "--listen", &address][..], &address[..]),
+            ("the simulated WeChat's port taken", &["--listen", &before], &address),
+            ("no port after it", &["--listen", "127.0.0.1:65535"], "65535"),
+            ("open to others with everybody's key", &["--listen", "0.0.0.0:0"], "OAHUB_ADMIN_KEY"),
+            ("a port alone", &["--listen", "3000"], "127.0.0.1:3000"),
+        ] {
+            let given = match arguments.contains(&"live") {
+                true => settings(ELSEWHERE, PUBLIC),
+                false => Vec::new(),
+            };
+            let given: Vec<_> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let (directory, said) = Start::with(arguments, &given).refusal().await;
+            assert!(said.contains(says), "{what}: {said}");
+            assert!(!directory.path().join("data").exists(), "{what}: a folder stays");
+        }
+    });
+}
+
+#[test]
+fn an_operators_own_key_is_never_printed() {
+    run(async {
+        let mut start = Start::with(&["--listen", "127.0.0.1:0"], &[("OAHUB_ADMIN_KEY", ADMIN_KEY)]);
+        start.url().await;
+        let Start { directory, process } = start;
+        assert!(process.terminate().await.success());
+        assert!(!log(&directory).contains(ADMIN_KEY), "{}", log(&directory));
+
+        let mut start = Start::live(&["--listen", "127.0.0.1:0"]);
+        start.url().await;
+        let Start { directory, process } = start;
+        assert!(process.terminate().await.success());
+        let said = log(&directory);
+        assert!(!said.contains(ADMIN_KEY), "{said}");
+        for url in ["https://hub.example/wechat/component", "https://hub.example/wechat/accounts/$APPID$"] {
+            assert!(said.contains(url), "what to enter at WeChat: {url}: {said}");
+        }
+    });
+}
+
+#[test]
+fn with_log_json_every_line_is_json_and_no_log_in_a_file_has_colours() {
+    run(async {
+        let json = ["--log", "json", "--listen"];
+        let mut start = Start::live(&[&json[..], &["127.0.0.1:0"]].concat());
+        start.url().await;
+        let Start { directory, process } = start;
+        assert!(process.terminate().await.success());
+        let mut said = vec![log(&directory)];
+        for arguments in [["127.0.0.1:65535"], ["3000"]] {
+            said.push(Start::with(&[&json[..], &arguments].concat(), &[]).refusal().await.1);
+        }
+        for said in said {
+            assert!(!said.is_empty());
+            for line in said.lines() {
+                assert!(
+                    serde_json::from_str::<serde_json::Value>(line).is_ok_and(|l| l.is_object()),
+                    "{line}"
+                );
+            }
+        }
+        let mut start = Start::live(&["--listen", "127.0.0.1:0"]);
+        start.url().await;
+        let Start { directory, process } = start;
+        assert!(process.terminate().await.success());
+        assert!(!log(&directory).contains('\u{1b}'), "{}", log(&directory));
+    });
+}
