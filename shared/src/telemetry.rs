@@ -1,6 +1,8 @@
 //! Logs: JSON lines to standard error, `info` unless `RUST_LOG` says else. Never a secret, token, ticket, key,
 //! and no openid at `info`.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -14,7 +16,9 @@ pub fn init(json: bool, filter: Option<&str>) {
     let filter = filter.and_then(|filter| filter.parse().ok());
     let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let registry = tracing_subscriber::registry().with(filter);
+    // a file keeps no colours, and `NO_COLOR` is for who wants none (the layer asks for that itself)
     let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     let started = if json {
         registry.with(lines.json().flatten_event(true)).try_init()
     } else {

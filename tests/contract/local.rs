@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use oahub_tests::{
-    hub::{ADMIN_KEY, settings},
+    hub::{ADMIN_KEY, Hub, settings},
     process::{Directory, Process},
     run,
 };
@@ -219,5 +219,24 @@ fn with_log_json_every_line_is_json_and_no_log_in_a_file_has_colours() {
         let Start { directory, process } = start;
         assert!(process.terminate().await.success());
         assert!(!log(&directory).contains('\u{1b}'), "{}", log(&directory));
+    });
+}
+
+#[test]
+fn a_new_aws_account_is_enough_to_begin_with() {
+    run(async {
+        let hub = Hub::under(&["--aws-concurrency", "10", "--aws-throttles", "true"]).await;
+        let account = hub.service_account(3);
+        let tenant = hub.tenant().await;
+        tenant.bind(&account).await;
+        let open_id = hub.follower(&account).openid;
+        hub.say(&account, &open_id, "hello").await;
+        let mut refused = 0;
+        for _ in 0..200 {
+            let answer = oahub_tests::api::client().get(format!("{}/docs", hub.url)).send().await.unwrap();
+            refused += u32::from(answer.status() == StatusCode::TOO_MANY_REQUESTS);
+        }
+        assert!(refused > 0, "a flood of one route is refused");
+        hub.say(&account, &open_id, "still here").await;
     });
 }

@@ -4,6 +4,7 @@ mod api;
 mod bind;
 mod hostile;
 mod import;
+mod local;
 mod push;
 mod refresh;
 mod release;

@@ -205,6 +205,9 @@ impl Hub {
         let tick = self.tick.map(|seconds| seconds.to_string());
         arguments.extend(tick.iter().flat_map(|seconds| ["--tick", seconds]));
         arguments.extend(self.arguments.iter().map(String::as_str));
+        if !arguments.contains(&"--aws-throttles") {
+            arguments.extend(["--aws-throttles", "false"]); // many tests at once are more than one deployment takes
+        }
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut process = Process::spawn_program(&self.program, &arguments, &settings, &self.log_file());
         let ready = process.line().await;

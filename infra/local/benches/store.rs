@@ -43,8 +43,7 @@ impl Bench {
         std::fs::create_dir_all(&directory).expect("a directory");
         let template = template::parse(template::TEMPLATE).expect("the template is right");
         let nowhere = ([127, 0, 0, 1], 1).into();
-        let addresses =
-            Addresses { gateway: nowhere, dynamodb: nowhere, sqs: nowhere, wechat: Some(nowhere) };
+        let addresses = Addresses { gateway: nowhere, aws: None, wechat: Some(nowhere) };
         let environment = settings::environment(WeChat::Simulated, &addresses, &template, |_| None);
         let config = Config::load(Need::ALL, Surroundings::Simulated, |name| environment.get(name).cloned());
         let config = config.expect("the settings are right");

@@ -19,7 +19,10 @@ const LOG_FILTER: &str = "info,dynoxide=error";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return not_understood(&error),
+    };
     let env = |name: &str| {
         #[expect(
             clippy::disallowed_methods,
@@ -32,10 +35,29 @@ async fn main() -> ExitCode {
     match run(&options, env).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("oahub did not start: {error}");
+            match options.log {
+                Log::Text => eprintln!("oahub did not start: {error}"),
+                Log::Json => tracing::error!("oahub did not start: {error}"),
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// A command line that is wrong, or asks for help: said as logs would be written, as far as it says how.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let json = arguments.iter().any(|argument| argument == "--log=json")
+        || arguments.windows(2).any(|two| two == ["--log", "json"]);
+    if error.use_stderr() && json {
+        shared::telemetry::init(true, None);
+        let text = error.to_string();
+        let text = text.trim();
+        tracing::error!("oahub did not start: {text}");
+    } else if let Err(error) = error.print() {
+        tracing::error!(%error, "the help could not be written: {error}");
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 async fn run(
@@ -45,12 +67,11 @@ async fn run(
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let system = System::start(options, env).await?;
     println!("oahub ready on http://{}", system.gateway);
-    eprintln!("  API            http://{}/docs", system.gateway);
-    if let Some(wechat) = system.wechat {
-        eprintln!("  Simulated WeChat: owners, followers, a phone   http://{wechat}/");
-    }
-    if let Some(key) = &system.admin_key {
-        eprintln!("  Admin key      {key}");
+    for (what, value) in addresses(&system) {
+        match options.log {
+            Log::Text => eprintln!("  {what:<34} {value}"),
+            Log::Json => tracing::info!(what, value, "{what}: {value}"),
+        }
     }
     tokio::select! {
         _ = terminate.recv() => {}
@@ -59,4 +80,19 @@ async fn run(
     tracing::info!("stopping: finishing what is in flight");
     system.stop().await;
     Ok(())
+}
+
+/// What somebody who has just started it opens or enters next.
+fn addresses(system: &System) -> Vec<(&'static str, String)> {
+    let mut all = vec![("API", format!("http://{}/docs", system.gateway))];
+    match system.wechat {
+        Some(wechat) => all.push(("Simulated WeChat, with a phone", format!("http://{wechat}/"))),
+        None => {
+            let url = system.public_url.trim_end_matches('/');
+            all.push(("For WeChat: authorization events", format!("{url}/wechat/component")));
+            all.push(("For WeChat: messages and events", format!("{url}/wechat/accounts/$APPID$")));
+        }
+    }
+    all.extend(system.admin_key.clone().map(|key| ("Operator's key, known to everybody", key)));
+    all
 }

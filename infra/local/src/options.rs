@@ -2,19 +2,23 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, ValueEnum};
+
+use crate::{database::weather, schedule};
 
 /// A hub for WeChat Official Accounts, all of it on this machine.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "oahub", version)]
 pub struct Options {
     /// Where WeChat's callbacks, the API and the pages are answered.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    /// The simulated WeChat listens on the next port.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = address)]
     pub listen: SocketAddr,
     /// Which WeChat to work with: a simulated one that is started too, or the one that the settings name.
     #[arg(long, value_enum, default_value = "simulated")]
     pub wechat: WeChat,
-    /// Where the database keeps its file.
+    /// Where the database, the queues and the simulated WeChat keep their files. A folder is for one WeChat and one
+    /// platform.
     #[arg(long, value_name = "DIR", default_value = ".oahub")]
     pub data: PathBuf,
     /// Runs every schedule this often instead of as template.yaml says.
@@ -37,6 +41,34 @@ pub struct Aws {
     /// Messages in flight in one queue.
     #[arg(long = "aws-in-flight", value_name = "N", default_value = "120000", hide = true)]
     pub in_flight: usize,
+    /// Whether routes take no more than template.yaml says; many tests at once are more than that.
+    #[arg(long = "aws-throttles", value_name = "BOOL", default_value = "true", hide = true, action = ArgAction::Set)]
+    pub throttles: bool,
+    /// How late a tick of a schedule may come.
+    #[arg(long = "aws-tick-jitter", value_name = "SECONDS", default_value = "0", hide = true)]
+    pub tick_jitter: u64,
+    /// Ticks of a thousand that never come.
+    #[arg(long = "aws-ticks-lost", value_name = "N", default_value = "0", hide = true)]
+    pub ticks_lost: u32,
+    /// Ticks of a thousand that come twice.
+    #[arg(long = "aws-ticks-doubled", value_name = "N", default_value = "0", hide = true)]
+    pub ticks_doubled: u32,
+    /// Write units a second that a partition key takes: 1,000 on AWS, without a limit here.
+    #[arg(long = "aws-partition-writes", value_name = "N", hide = true)]
+    pub partition_writes: Option<u32>,
+    /// Read units a second that a partition key gives: 3,000 on AWS, without a limit here.
+    #[arg(long = "aws-partition-reads", value_name = "N", hide = true)]
+    pub partition_reads: Option<u32>,
+    /// How long a new item may be missing from a global index.
+    #[arg(long = "aws-index-lag", value_name = "MS", default_value = "0", hide = true)]
+    pub index_lag_ms: u32,
+    /// How long a transaction conflicts with what touches its items.
+    #[arg(long = "aws-conflicts", value_name = "MS", default_value = "0", hide = true)]
+    pub conflict_ms: u32,
+    /// Answers DynamoDB's and SQS's requests on ports of loopback, for functions that are processes. Nobody is asked who
+    /// they are there.
+    #[arg(long = "aws-endpoints", hide = true)]
+    pub endpoints: bool,
 }
 
 /// Which WeChat.
@@ -55,6 +87,41 @@ pub enum Log {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl Aws {
+    /// What DynamoDB does under load and at a distance; none where no test asks.
+    #[must_use]
+    pub fn weather(&self) -> Option<weather::Habits> {
+        let Self { partition_writes: writes, partition_reads: reads, index_lag_ms, conflict_ms, .. } = *self;
+        let habits = weather::Habits { writes, reads, index_lag_ms, conflict_ms };
+        (habits != weather::Habits::default()).then_some(habits)
+    }
+
+    /// What becomes of ticks.
+    #[must_use]
+    pub fn habits(&self) -> schedule::Habits {
+        let Self { tick_jitter, ticks_lost: lost, ticks_doubled: doubled, .. } = *self;
+        schedule::Habits { jitter: Duration::from_secs(tick_jitter), lost, doubled }
+    }
+}
+
+impl WeChat {
+    /// As the command line has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Live => "live",
+        }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| match text.trim_start_matches(':').parse::<u16>() {
+        Ok(port) => format!("an address and a port, as in 127.0.0.1:{port}"),
+        Err(_) => "an address and a port, as in 127.0.0.1:3000".into(),
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -22,7 +22,7 @@ pub struct Found<'a, T> {
     pub target: &'a T,
     /// `METHOD /path` as the template has it.
     pub key: String,
-    /// Values of the path's parameters, percent-decoding left to the function.
+    /// Values of the path's parameters, as they stand in the path that was asked for.
     pub parameters: BTreeMap<String, String>,
 }
 

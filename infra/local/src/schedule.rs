@@ -1,19 +1,42 @@
-//! Schedules: calls a function every so often, once at the start, and never twice at once.
+//! Schedules: calls a function every so often, once at the start, and never twice at once, unless a test wants what
+//! EventBridge Scheduler may do: up to a minute late, at least once, and now and then not at all.
+//!
+//! # Source
+//! EventBridge Scheduler user guide, "Schedule types" (60 seconds of precision, at least once); Lambda developer guide,
+//! "Invoking a Lambda function asynchronously": what is throttled is tried again until the event is too old.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shared::clock::Clock;
+use shared::{clock::Clock, random::Random};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::lambda::{Target, chain::Chain};
+use crate::lambda::{Failure, Target, chain::Chain};
+
+/// How old a tick may be when it begins: the template's `MaximumEventAgeInSeconds`.
+const OLDEST: Duration = Duration::from_secs(60);
+/// Between two tries of a throttled tick.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What becomes of ticks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Habits {
+    /// A tick comes so late at most, by the dice.
+    pub jitter: Duration,
+    /// Of a thousand ticks, those that never come.
+    pub lost: u32,
+    /// Of a thousand ticks, those that come twice at once.
+    pub doubled: u32,
+}
 
 /// Starts a schedule; it ends when `stop` says so.
 pub fn start(
     target: Target,
     every: Duration,
+    habits: Habits,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
     stop: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) {
@@ -21,20 +44,37 @@ pub fn start(
     tasks.spawn(async move {
         let mut tick = tokio::time::interval(every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => run(&target, clock.now()).await,
-                _ = stop.changed() => return,
+        let ticks = async {
+            loop {
+                tick.tick().await;
+                let jitter = u64::try_from(habits.jitter.as_millis()).unwrap_or(0);
+                tokio::time::sleep(Duration::from_millis(random.below(jitter.saturating_add(1)))).await;
+                let times = match random.below(1000) {
+                    n if n < u64::from(habits.lost) => 0,
+                    n if n < u64::from(habits.lost.saturating_add(habits.doubled)) => 2,
+                    _ => 1,
+                };
+                futures::future::join_all((0..times).map(|_| run(&target, clock.now()))).await;
             }
+        };
+        tokio::select! {
+            () = ticks => {}
+            _ = stop.changed() => {}
         }
     });
 }
 
 async fn run(target: &Target, now: Timestamp) {
     let name = &target.name;
-    if let Err(failure) = target.invoke(event(name, now), &Chain::default()).await {
-        tracing::error!(function = name, "{name} {failure}");
+    let tries = u32::try_from(OLDEST.as_secs() / PAUSE.as_secs()).unwrap_or(1);
+    for _ in 0..tries {
+        match target.invoke(event(name, now), &Chain::default()).await {
+            Ok(_) => return,
+            Err(Failure::Throttled) => tokio::time::sleep(PAUSE).await,
+            Err(failure) => return tracing::error!(function = name, "{name} {failure}"),
+        }
     }
+    tracing::error!(function = name, "{name} was throttled for a minute: this tick is dropped");
 }
 
 /// What EventBridge Scheduler sends when a schedule names no input of its own.
@@ -50,4 +90,78 @@ fn event(name: &str, now: Timestamp) -> Value {
         "resources": [format!("arn:aws:scheduler:us-east-1:000000000000:schedule/default/{name}")],
         "detail": "{}",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::future::BoxFuture;
+    use shared::{clock::ManualClock, function::FunctionError, random::Rand};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{functions::Code, lambda::concurrency::Room};
+
+    /// Notes when it was called.
+    #[derive(Clone, Default)]
+    struct Calls(Arc<Mutex<Vec<Instant>>>);
+
+    impl Code for Calls {
+        fn call(&self, _: Value) -> BoxFuture<'static, Result<Value, FunctionError>> {
+            self.0.lock().unwrap().push(Instant::now());
+            Box::pin(async { Ok(Value::Null) })
+        }
+    }
+
+    /// Seconds after the start of each call in an hour of ticks a minute.
+    async fn hour(habits: Habits, room: &Room) -> Vec<u64> {
+        let (calls, began) = (Calls::default(), Instant::now());
+        let target = Target {
+            name: "Tick".into(),
+            code: Arc::new(calls.clone()),
+            timeout: Duration::from_secs(1),
+            recursive: false,
+            room: room.clone(),
+        };
+        let (stop, mut tasks) = (watch::Sender::new(false), JoinSet::new());
+        let (clock, random) = (Arc::new(ManualClock::at(1)), Arc::new(Rand::seeded(7)));
+        start(target, Duration::from_secs(60), habits, clock, random, &stop.subscribe(), &mut tasks);
+        tokio::time::sleep(Duration::from_secs(3599)).await;
+        stop.send_replace(true);
+        tasks.join_next().await;
+        let calls = calls.0.lock().unwrap();
+        calls.iter().map(|at| at.duration_since(began).as_secs()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ticks_are_late_lost_and_doubled_as_a_test_wants_them() {
+        let room = Room::of(9);
+        let exact = hour(Habits::default(), &room).await;
+        assert_eq!(exact, (0..60).map(|n| n * 60).collect::<Vec<_>>(), "by itself: each at its second");
+        let late = hour(Habits { jitter: Duration::from_secs(59), ..Habits::default() }, &room).await;
+        assert!(late.iter().enumerate().all(|(n, at)| at / 60 == n as u64), "within its minute: {late:?}");
+        assert!(late.iter().any(|at| at % 60 > 30) && late.iter().any(|at| at % 60 < 30), "{late:?}");
+        let lost = hour(Habits { lost: 500, ..Habits::default() }, &room).await;
+        assert!((10..50).contains(&lost.len()), "{}", lost.len());
+        let doubled = hour(Habits { doubled: 500, ..Habits::default() }, &room).await;
+        assert!(doubled.len() > 70 && doubled.windows(2).any(|two| two[0] == two[1]), "{doubled:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_tick_waits_for_a_minute_at_most() {
+        let room = Room::of(1);
+        let other = room.enter().unwrap();
+        let freed = async {
+            tokio::time::sleep(Duration::from_secs(90)).await;
+            drop(other);
+        };
+        let (calls, ()) = futures::future::join(hour(Habits::default(), &room), freed).await;
+        assert_eq!(
+            calls.first().map(|at| at / 10),
+            Some(9),
+            "the second tick, once there is room: {calls:?}"
+        );
+        assert_eq!(calls.len(), 59);
+    }
 }

@@ -24,10 +24,8 @@ const SIMULATED: [(&str, &str); 5] = [
 pub struct Addresses {
     /// The gateway.
     pub gateway: SocketAddr,
-    /// DynamoDB.
-    pub dynamodb: SocketAddr,
-    /// SQS.
-    pub sqs: SocketAddr,
+    /// DynamoDB and SQS, where they have ports.
+    pub aws: Option<(SocketAddr, SocketAddr)>,
     /// The simulated WeChat.
     pub wechat: Option<SocketAddr>,
 }
@@ -58,8 +56,10 @@ pub fn environment(
             given.insert(variable.clone(), logical_id.clone());
         }
     }
-    given.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), format!("http://{}", addresses.dynamodb));
-    given.insert("AWS_ENDPOINT_URL_SQS".into(), format!("http://{}", addresses.sqs));
+    if let Some((dynamodb, sqs)) = addresses.aws {
+        given.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), format!("http://{dynamodb}"));
+        given.insert("AWS_ENDPOINT_URL_SQS".into(), format!("http://{sqs}"));
+    }
     given.insert("AWS_REGION".into(), "us-east-1".into());
     if wechat == WeChat::Simulated {
         given.extend(SIMULATED.map(|(name, value)| (name.to_owned(), value.to_owned())));

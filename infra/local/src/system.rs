@@ -1,23 +1,25 @@
 //! The whole system, started and stopped.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use shared::{
     app::{App, Parts},
     clock::SystemClock,
-    config::{Config, ConfigError, Need, Surroundings},
+    config::{Config, ConfigError, Need, SIMULATED_ADMIN_KEY, Surroundings},
     random::{Rand, Random},
     wechat::http::HttpTransport,
 };
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use wechat_simulator::{HttpHub, Simulator};
+use wechat_simulator::{HttpHub, Simulator, hosts::Hosts};
 
 use crate::{
-    database::{self, Database, DatabaseError},
+    database::{self, Database, DatabaseError, weather::Weather},
+    folder::{self, Folder, FolderError},
     functions::{self, Code, Find},
-    gateway::{self, Gateway},
+    gateway::{self, Gateway, Throttles},
     lambda::{Target, concurrency::Account},
+    listen::{self, ListenError},
     mapping::{self, Mapping},
     options::{Options, WeChat},
     rights::guard,
@@ -41,10 +43,16 @@ pub enum StartError {
     /// The template.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// An address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// An address or a file.
+    /// A file or a port.
     #[error("{what}: {error}")]
     Io {
         /// What was tried.
@@ -63,11 +71,16 @@ pub struct System {
     pub gateway: SocketAddr,
     /// Where the simulated WeChat listens.
     pub wechat: Option<SocketAddr>,
-    /// The operator's key of the simulated set-up; none with real settings.
+    /// Where browsers and WeChat reach it.
+    pub public_url: String,
+    /// The operator's key of the simulated set-up, which is no secret; none where the operator has one of their own.
     pub admin_key: Option<String>,
     sqs: Sqs,
+    database: Database,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    /// DynamoDB's and SQS's ports, which serve until the end: what is in flight deletes its messages there.
+    services: JoinSet<()>,
 }
 
 impl System {
@@ -76,14 +89,15 @@ impl System {
     /// # Errors
     /// What could not be started, and why.
     pub async fn start(options: &Options, get: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
-        let template = template::parse(template::TEMPLATE)?;
+        let template = template::of_account(options.aws.concurrency)?;
         Self::start_with(options, get, &template, &|spec, _, app| {
             functions::of(&spec.code_uri, app).map(|function| Arc::new(function) as Arc<dyn Code>)
         })
         .await
     }
 
-    /// The same with another template, or with the functions' code elsewhere.
+    /// The same with another template, or with the functions' code elsewhere. Nothing is left of a folder that was made for
+    /// a start that failed.
     ///
     /// # Errors
     /// What could not be started, and why.
@@ -93,31 +107,20 @@ impl System {
         template: &Template,
         find: &Find<'_>,
     ) -> Result<Self, StartError> {
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()));
-        let io = |what: String| move |error| StartError::Io { what, error };
-        std::fs::create_dir_all(&options.data)
-            .map_err(io(format!("data directory {}", options.data.display())))?;
-        let listener = listen(options.listen).await?;
-        let gateway_address = local_address(&listener)?;
-        let simulated = match options.wechat {
-            WeChat::Simulated => Some(listen_beside(gateway_address).await?),
-            WeChat::Live => None,
+        let own_key = get("OAHUB_ADMIN_KEY").is_some_and(|key| !key.is_empty() && key != SIMULATED_ADMIN_KEY);
+        listen::check(options.listen, options.wechat, own_key)?;
+        let (gateway, wechat) = listen::listen(options.listen, options.wechat).await?;
+        let aws = match options.aws.endpoints {
+            true => Some((loopback().await?, loopback().await?)),
+            false => None,
         };
-        let sqs = Sqs::open(Some(&options.data), clock.clone(), random.clone())
-            .map_err(io(format!("queues in {}", options.data.display())))?;
-        sqs.limit_in_flight(options.aws.in_flight);
-        for queue in &template.queues {
-            sqs.create_queue(&queue.name, queue.attributes.clone())
-                .map_err(|e| StartError::Other(format!("{}: {e:?}", queue.name)))?;
-        }
-        let database = Database::open(&options.data)?;
-        let sqs_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let dynamodb_listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let addresses = Addresses {
-            gateway: gateway_address,
-            dynamodb: local_address(&dynamodb_listener)?,
-            sqs: local_address(&sqs_listener)?,
-            wechat: simulated.as_ref().map(local_address).transpose()?,
+            gateway: local_address(&gateway)?,
+            aws: match &aws {
+                Some((dynamodb, sqs)) => Some((local_address(dynamodb)?, local_address(sqs)?)),
+                None => None,
+            },
+            wechat: wechat.as_ref().map(local_address).transpose()?,
         };
         let environment = settings::environment(options.wechat, &addresses, template, get);
         let surroundings = match options.wechat {
@@ -125,32 +128,87 @@ impl System {
             WeChat::Live => Surroundings::Live,
         };
         let config = Config::load(Need::ALL, surroundings, |name| environment.get(name).cloned())?;
+        let start = Start {
+            options,
+            template,
+            addresses,
+            surroundings,
+            admin_key: config
+                .admin_keys
+                .first()
+                .filter(|_| wechat.is_some() && !own_key)
+                .map(|key| key.expose().to_owned()),
+            config,
+            environment,
+        };
+        let folder = Folder::open(&options.data, options.wechat, &start.config.component.app_id)?;
+        match start.run(folder.path(), Listeners { gateway, wechat, aws }, find).await {
+            Ok(system) => Ok(system),
+            Err(error) => {
+                folder.undo();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes nothing new, lets what is in flight end, and stops.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        self.sqs.stop_waiting();
+        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} });
+        if drained.await.is_err() {
+            tracing::warn!("some work was still in flight; its messages come again at the next start");
+        }
+        self.tasks.shutdown().await;
+        self.services.shutdown().await;
+        self.database.settle().await;
+    }
+}
+
+/// What listens.
+struct Listeners {
+    gateway: TcpListener,
+    wechat: Option<TcpListener>,
+    aws: Option<(TcpListener, TcpListener)>,
+}
+
+/// What a start knows once its settings are right.
+struct Start<'a> {
+    options: &'a Options,
+    template: &'a Template,
+    addresses: Addresses,
+    surroundings: Surroundings,
+    admin_key: Option<String>,
+    config: Config,
+    environment: BTreeMap<String, String>,
+}
+
+impl Start<'_> {
+    async fn run(self, folder: &Path, listeners: Listeners, find: &Find<'_>) -> Result<System, StartError> {
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()));
+        let Self { options, template, addresses, surroundings, admin_key, config, environment } = self;
+        let sqs = Sqs::open(Some(folder), clock.clone(), random.clone())
+            .map_err(|error| StartError::Io { what: format!("queues in {}", folder.display()), error })?;
+        sqs.limit_in_flight(options.aws.in_flight);
+        for queue in &template.queues {
+            sqs.create_queue(&queue.name, queue.attributes.clone())
+                .map_err(|e| StartError::Other(format!("{}: {e:?}", queue.name)))?;
+        }
+        let database = Database::open(folder)?;
+        if let Some(habits) = options.aws.weather() {
+            database.meet(Weather::new(habits, &template.tables, clock.clone(), random.clone()));
+        }
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        tasks.spawn({
-            let (sqs, until) = (sqs.clone(), forever());
-            async move {
-                if let Err(error) = sqs::server::serve(sqs_listener, sqs, until).await {
-                    tracing::error!(%error, "SQS ended: {error}");
-                }
-            }
-        });
-        tasks.spawn({
-            let (database, until) = (database.clone(), forever());
-            async move {
-                if let Err(error) = database::server::serve(dynamodb_listener, database, until).await {
-                    tracing::error!(%error, "DynamoDB ended: {error}");
-                }
-            }
-        });
+        let (mut tasks, mut services) = (JoinSet::new(), JoinSet::new());
+        if let Some((dynamodb, queues)) = listeners.aws {
+            serve_aws(dynamodb, &database, queues, &sqs, &mut services);
+        }
         let aws = Wire::new(&database, &sqs).clients(&config.resources);
         database::create_tables(&aws.dynamodb, &template.tables).await?;
-        let simulator = match &simulated {
-            Some(_) => Some(simulator(&config, gateway_address, options, random.clone())?),
+        let simulator = match &listeners.wechat {
+            Some(_) => Some(simulator(&config, addresses.gateway, folder, random.clone())?),
             None => None,
         };
-        let admin_key =
-            config.admin_keys.first().filter(|_| simulated.is_some()).map(|key| key.expose().to_owned());
         let parts = Parts {
             clock: clock.clone(),
             random: random.clone(),
@@ -171,9 +229,19 @@ impl System {
             })
         };
         let routes = start_functions(template, &parts, &find, options, &stopped, &mut tasks)?;
-        let gateway = Gateway { routes, clock, random };
-        serve_gateway(gateway, listener, &stopped, &mut tasks);
-        if let (Some(listener), Some(simulator)) = (simulated, simulator) {
+        let public = config.public_url.parse::<http::Uri>().ok();
+        let hosts = Hosts::of(addresses.gateway);
+        let hosts = match public.as_ref().and_then(http::Uri::host) {
+            Some(host) => hosts.and(host),
+            None => hosts,
+        };
+        let throttles = match options.aws.throttles {
+            true => Throttles::new(&template.throttles, template.throttle),
+            false => Throttles::default(),
+        };
+        let gateway = Gateway { routes, throttles, hosts, clock, random };
+        serve_gateway(gateway, listeners.gateway, &stopped, &mut tasks);
+        if let (Some(listener), Some(simulator)) = (listeners.wechat, simulator) {
             let until = wait(stopped.clone());
             tasks.spawn(async move {
                 if let Err(error) = wechat_simulator::serve(listener, simulator, until).await {
@@ -181,24 +249,39 @@ impl System {
                 }
             });
         }
-        Ok(Self { gateway: gateway_address, wechat: addresses.wechat, admin_key, sqs, stop, tasks })
+        Ok(System {
+            gateway: addresses.gateway,
+            wechat: addresses.wechat,
+            public_url: config.public_url,
+            admin_key,
+            sqs,
+            database,
+            stop,
+            tasks,
+            services,
+        })
     }
+}
 
-    /// Takes nothing new, lets what is in flight end, and stops.
-    pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        self.sqs.stop_waiting();
-        let drained = tokio::time::timeout(DRAIN, async {
-            // both services serve until the end: what is in flight deletes its messages there
-            while self.tasks.len() > 2 {
-                self.tasks.join_next().await;
-            }
-        });
-        if drained.await.is_err() {
-            tracing::warn!("some work was still in flight; its messages come again at the next start");
+/// Both services over HTTP, until they are given up.
+fn serve_aws(
+    dynamodb: TcpListener,
+    database: &Database,
+    queues: TcpListener,
+    sqs: &Sqs,
+    services: &mut JoinSet<()>,
+) {
+    let (database, sqs) = (database.clone(), sqs.clone());
+    services.spawn(async move {
+        if let Err(error) = sqs::server::serve(queues, sqs, std::future::pending()).await {
+            tracing::error!(%error, "SQS ended: {error}");
         }
-        self.tasks.shutdown().await;
-    }
+    });
+    services.spawn(async move {
+        if let Err(error) = database::server::serve(dynamodb, database, std::future::pending()).await {
+            tracing::error!(%error, "DynamoDB ended: {error}");
+        }
+    });
 }
 
 /// [`Find`] with this system's environment, of which each function sees its own part.
@@ -239,7 +322,16 @@ fn start_functions(
                 EventSpec::Http { method, path } => routes.add(method, path, target.clone()),
                 EventSpec::Schedule { every } => {
                     let every = options.tick.unwrap_or(*every);
-                    schedule::start(target.clone(), every, Arc::clone(&parts.clock), stopped, tasks);
+                    let (clock, random) = (Arc::clone(&parts.clock), Arc::clone(&parts.random));
+                    schedule::start(
+                        target.clone(),
+                        every,
+                        options.aws.habits(),
+                        clock,
+                        random,
+                        stopped,
+                        tasks,
+                    );
                 }
                 EventSpec::Sqs { queue, batch_size, concurrency, item_failures } => {
                     let spec = template.queues.iter().find(|q| q.logical_id == *queue);
@@ -280,7 +372,7 @@ fn serve_gateway(
 fn simulator(
     config: &Config,
     gateway: SocketAddr,
-    options: &Options,
+    folder: &Path,
     random: Arc<dyn Random>,
 ) -> Result<Simulator, StartError> {
     let other = |error: String| StartError::Other(format!("simulated WeChat: {error}"));
@@ -292,25 +384,14 @@ fn simulator(
         hub: Arc::new(HttpHub::new().map_err(|e| other(e.to_string()))?),
     })
     .map_err(|e| other(e.to_string()))?;
-    simulator.keep_in(options.data.join("wechat.json")).map_err(|e| other(e.to_string()))?;
+    simulator.keep_in(folder.join(folder::WECHAT)).map_err(|e| other(e.to_string()))?;
     Ok(simulator)
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Io { what: format!("address {address}"), error })
-}
-
-/// The port after the gateway's, so that it is easy to find; any other where that is taken.
-async fn listen_beside(gateway: SocketAddr) -> Result<TcpListener, StartError> {
-    match gateway.port().checked_add(1) {
-        Some(port) => match listen(SocketAddr::new(gateway.ip(), port)).await {
-            Ok(listener) => Ok(listener),
-            Err(_) => listen(SocketAddr::new(gateway.ip(), 0)).await,
-        },
-        None => listen(SocketAddr::new(gateway.ip(), 0)).await,
-    }
+async fn loopback() -> Result<TcpListener, StartError> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let refuse = |error| StartError::Io { what: "a port of 127.0.0.1".into(), error };
+    TcpListener::bind(address).await.map_err(refuse)
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
@@ -323,8 +404,4 @@ async fn wait(mut stopped: watch::Receiver<bool>) {
             return;
         }
     }
-}
-
-fn forever() -> impl Future<Output = ()> {
-    std::future::pending()
 }

@@ -17,6 +17,9 @@ use values::Values;
 /// The template that the binary was built with.
 pub const TEMPLATE: &str = include_str!("../../../template.yaml");
 
+/// Invocations at once of which the template's `Concurrency` says `standard`.
+const STANDARD: usize = 700;
+
 /// The template does not say what the local runner needs.
 #[derive(Debug, Error)]
 #[error("template.yaml: {0}")]
@@ -149,14 +152,31 @@ impl QueueSpec {
     }
 }
 
-/// Reads a template.
+/// Reads a template, every parameter at its default.
 ///
 /// # Errors
 /// What is missing or not understood.
 pub fn parse(text: &str) -> Result<Template, TemplateError> {
+    parse_with(text, &[])
+}
+
+/// The project's own, as somebody deploys it whose AWS account may have so many invocations at once.
+///
+/// # Errors
+/// As [`parse`].
+pub fn of_account(concurrency: usize) -> Result<Template, TemplateError> {
+    let size = if concurrency < STANDARD { "small" } else { "standard" };
+    parse_with(TEMPLATE, &[("Concurrency", size)])
+}
+
+/// Reads a template with some parameters set.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(text: &str, parameters: &[(&str, &str)]) -> Result<Template, TemplateError> {
     let root: Value = serde_yaml_ng::from_str(text).map_err(|e| wrong(e.to_string()))?;
     let resources = map(&root, "Resources").ok_or_else(|| wrong("no Resources"))?;
-    let values = Values::of(&root);
+    let values = Values::of(&root, parameters);
     let timeout = root.get("Globals").and_then(|g| g.get("Function")).and_then(|f| f.get("Timeout"));
     let default_timeout = values.number(timeout).unwrap_or(3);
     let globals = root.get("Globals").and_then(|g| map(g, "Function")).cloned().unwrap_or_default();
@@ -450,6 +470,20 @@ Resources:
         assert_eq!(template.throttles["GET /a"], Throttle { rate: 1, burst: 2 });
         let half = with("RouteSettings: { 'GET /a': { ThrottlingRateLimit: 1 } }").unwrap_err();
         assert!(half.to_string().contains("GET /a"), "{half}");
+    }
+
+    #[test]
+    fn the_template_fits_a_usual_account_and_a_new_one() {
+        for concurrency in [1000, 700, 699, 10] {
+            let template = of_account(concurrency).unwrap();
+            let account = crate::lambda::concurrency::Account::new(concurrency, &template.functions);
+            assert!(account.is_ok(), "{concurrency}: {account:?}");
+            let push = "POST /wechat/accounts/{app_id}";
+            assert!(template.throttles.contains_key(push) && template.throttle.is_some(), "{concurrency}");
+        }
+        let chains =
+            |name: &str| of_account(10).unwrap().functions.iter().any(|f| f.name == name && f.recursive);
+        assert!(chains("FollowerImport"), "an import is a chain that is meant");
     }
 
     #[test]

@@ -34,7 +34,8 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    arguments.options.aws.endpoints = true; // processes reach DynamoDB and SQS over HTTP
     shared::telemetry::init(arguments.options.log == Log::Json, Some("info,dynoxide=error"));
     match run(&arguments).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,7 +48,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut template = template::parse(template::TEMPLATE)?;
+    let mut template = template::of_account(arguments.options.aws.concurrency)?;
     if let Some(seconds) = arguments.visibility {
         for queue in &mut template.queues {
             queue.attributes.insert("VisibilityTimeout".into(), seconds.to_string());

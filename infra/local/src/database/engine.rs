@@ -4,7 +4,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::mpsc,
+    sync::{Arc, OnceLock, mpsc},
 };
 
 use dynoxide::{DynoxideError, storage::Storage};
@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     DatabaseError, failed,
     upkeep::{self, Upkeep},
+    weather::Weather,
 };
 
 /// The database's file in its directory.
@@ -26,7 +27,10 @@ type Job = Box<dyn FnOnce(&Storage) + Send>;
 
 /// The embedded database. Clones are the same one.
 #[derive(Clone)]
-pub struct Database(mpsc::Sender<Job>);
+pub struct Database {
+    jobs: mpsc::Sender<Job>,
+    weather: Arc<OnceLock<Weather>>,
+}
 
 impl Database {
     /// Opens the database in `dir`, which is there. It is closed when nobody has it any more.
@@ -40,7 +44,24 @@ impl Database {
         let (jobs, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new().name("dynamodb".into());
         thread.spawn(move || work(&storage, &waiting, &upkeep)).map_err(failed)?;
-        Ok(Self(jobs))
+        Ok(Self { jobs, weather: Arc::default() })
+    }
+
+    /// From now on, requests meet this weather. A second one is not taken.
+    pub fn meet(&self, weather: Weather) {
+        let _ = self.weather.set(weather);
+    }
+
+    pub(super) fn weather(&self) -> Option<&Weather> {
+        self.weather.get()
+    }
+
+    /// After all that was asked for before, moves SQLite's log into the file: a folder that rests holds nothing twice.
+    pub async fn settle(&self) {
+        let cut = self.with(|storage| Ok(upkeep::cut_log(storage))).await;
+        if !cut.unwrap_or(false) {
+            tracing::warn!("the database's log stays beside its file; the next start takes it in");
+        }
     }
 
     /// Does something with the storage, after what others asked for before.
@@ -56,7 +77,7 @@ impl Database {
         let job: Job = Box::new(move |storage| {
             let _ = answer.send(act(storage)); // whoever asked may be gone
         });
-        self.0.send(job).map_err(|_| gone())?;
+        self.jobs.send(job).map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 }

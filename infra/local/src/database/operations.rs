@@ -13,6 +13,14 @@ pub const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 /// Answers one request: HTTP status and body. `operation` is without its prefix: `PutItem`.
 pub async fn call(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
     tracing::debug!(operation, "request");
+    match database.weather() {
+        Some(weather) => weather.call(database, operation, body).await,
+        None => plain(database, operation, body).await,
+    }
+}
+
+/// The same in good weather.
+pub(super) async fn plain(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
     match dispatch(database, operation, body).await {
         Ok(json) => (200, json),
         Err(error) => (error.status_code(), error.to_json()),

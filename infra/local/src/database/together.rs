@@ -76,7 +76,7 @@ fn transact(storage: &Storage, transact_items: Vec<TransactWriteItem>) -> Result
 }
 
 /// A table's key attributes, the partition key first.
-fn keys(storage: &Storage, table: &str) -> Option<Vec<String>> {
+pub(super) fn keys(storage: &Storage, table: &str) -> Option<Vec<String>> {
     let metadata = storage.get_table_metadata(table).ok()??;
     let schema: Vec<KeySchemaElement> = serde_json::from_str(&metadata.key_schema).ok()?;
     let of = |kind| schema.iter().find(|part| part.key_type == kind).map(|part| part.attribute_name.clone());

@@ -2,7 +2,8 @@
 //!
 //! SQLite appends what is written to a log (`-wal`) and has to move it into the file at some time (a checkpoint),
 //! which waits for the disk. Done here it holds nobody up. A log begins anew once all of it is moved; under a load that
-//! never stops something is always left, which the thread of the requests then moves itself between two of them.
+//! never stops something is always left, which the thread of the requests then moves itself between two of them. The
+//! log's file stays as long as it ever was: it is cut where nobody has asked anything for a while, and at the end.
 
 use std::{
     fs::File,
@@ -15,19 +16,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dynoxide::{storage::Storage, ttl::sweep_expired_items};
-use futures::FutureExt;
+use dynoxide::storage::Storage;
+use shared::{
+    clock::{Clock, SystemClock},
+    random::{Rand, Random},
+};
 
-use super::{DatabaseError, engine::connect, failed};
+use super::{DatabaseError, engine::connect, expiry, failed};
 
 /// Between two looks.
 const STEP: Duration = Duration::from_millis(500);
-/// Pages of the log, 4 KiB each, at which it has to begin anew: 256 MB.
-const LONG: i64 = 64 * 1024;
+/// Pages of the log, 4 KiB each, at which it has to begin anew: 32 MB.
+const LONG: i64 = 8 * 1024;
 /// Pages that this thread keeps in memory, KiB.
 const CACHE_KIB: u32 = 2 * 1024;
-/// How often expired items are deleted. It reads every item that may expire; DynamoDB itself takes days, and what
-/// must be exact compares times.
+/// How often expired items are deleted. It reads every item of tables that have some; DynamoDB itself takes days, and
+/// what must be exact compares times.
 const SWEEP: Duration = Duration::from_hours(1);
 
 /// Tells the thread what happens; without it, it ends.
@@ -68,19 +72,21 @@ pub(super) fn start(path: &Path) -> Result<Upkeep, DatabaseError> {
 }
 
 fn run(storage: &Storage, file: &File, signs: &Signs) {
-    let mut swept = Instant::now();
+    let (mut swept, mut written) = (Instant::now(), false);
+    let random = Rand::from_system();
     while !signs.over.load(Ordering::Relaxed) {
         sleep(STEP);
         if signs.busy.swap(false, Ordering::Relaxed) {
             empty_log(storage, file, signs);
+            written = true;
+        } else if written {
+            written = !cut_log(storage);
         }
         if swept.elapsed() >= SWEEP {
             swept = Instant::now();
-            // the storage never waits: it is done at the first poll
-            match sweep_expired_items(storage).now_or_never() {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => tracing::warn!(%error, "expired items stay for now: {error}"),
-                None => tracing::warn!("expired items stay for now"),
+            let late = i64::try_from(random.below(expiry::LATEST.unsigned_abs())).unwrap_or(0);
+            if let Err(error) = expiry::sweep(storage, SystemClock.unix(), late) {
+                tracing::warn!(%error, "expired items stay for now: {error}");
             }
         }
     }
@@ -95,6 +101,19 @@ fn empty_log(storage: &Storage, file: &File, signs: &Signs) {
             tracing::warn!(%error, "the database's file was not written: {error}");
         }
         signs.long.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Moves all of the log into the file, and cuts it to nothing; whether it did. Whoever asks meanwhile waits for the disk.
+pub(super) fn cut_log(storage: &Storage) -> bool {
+    let busy: Result<i64, _> =
+        storage.conn().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    match busy {
+        Ok(busy) => busy == 0,
+        Err(error) => {
+            tracing::warn!(%error, "the database's log was not cut: {error}");
+            true // and is tried again after the next request
+        }
     }
 }
 

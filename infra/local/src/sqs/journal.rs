@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,9 @@ use super::settings::Raw;
 /// The journal's name in its directory.
 pub const FILE: &str = "sqs.journal";
 /// It is rewritten when it has grown beyond this and to twice of what was alive at the last time.
-const COMPACT_BYTES: u64 = 64 * 1024 * 1024;
+const COMPACT_BYTES: u64 = 16 * 1024 * 1024;
+/// Messages are their owner's alone.
+const MODE: u32 = 0o600;
 
 /// One change. Visibility is not among them: who had received died with the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +108,12 @@ impl Journal {
     /// Reads the journal in `dir` into `state` record by record, then rewrites it with what is left alive.
     pub fn open(dir: &Path, state: &mut dyn Replay) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("sqs.lock"))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(MODE)
+            .open(dir.join("sqs.lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => {
                 io::Error::new(io::ErrorKind::WouldBlock, "another process has the queues' directory open")
@@ -165,7 +173,7 @@ fn limit(len: u64) -> u64 {
 /// Writes beside and renames: at every moment there is one whole journal.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let beside = path.with_extension("journal.new");
-    let mut file = File::create(&beside)?;
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?; // rare enough, and what stood in the old one must not be lost with the power
     drop(file);

@@ -19,8 +19,8 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Those of a whole template.
-    pub(super) fn of(root: &Value) -> Self {
+    /// Those of a whole template, where `given` are the parameters that a deployment sets.
+    pub(super) fn of(root: &Value, given: &[(&str, &str)]) -> Self {
         let pseudo = [
             ("AWS::Partition", "aws"),
             ("AWS::Region", "us-east-1"),
@@ -36,6 +36,9 @@ impl Values {
             if let Some(default) = parameter.get("Default") {
                 values.parameters.insert(name, default.clone());
             }
+        }
+        for (name, value) in given {
+            values.parameters.insert((*name).to_owned(), (*value).into());
         }
         values.conditions.extend(members(root, "Conditions"));
         values
@@ -153,6 +156,7 @@ Parameters:
   Off: { Type: String, Default: "" }
   Zones: { Type: CommaDelimitedList, Default: "" }
   Needed: { Type: String }
+  Given: { Type: String, Default: "off" }
 Conditions:
   China: !Equals [!Ref "AWS::Partition", aws-cn]
   Elsewhere: !Not [!Condition China]
@@ -162,10 +166,11 @@ Conditions:
   Long: { "Fn::Equals": [{ Ref: Reserved }, 5] }
   Asks: !Equals [!Ref Needed, x]
   Circle: !Condition Circle
+  IsGiven: !Equals [!Ref Given, "on"]
 "#,
         )
         .unwrap();
-        let values = Values::of(&root);
+        let values = Values::of(&root, &[("Given", "on")]);
         for (what, text, is) in [
             ("itself", "Allow", Some("Allow")),
             ("by the partition", "!If [China, !Ref 'AWS::NoValue', Allow]", Some("Allow")),
@@ -178,6 +183,7 @@ Conditions:
             ("a parameter without a default", "!Ref Needed", None),
             ("a condition on one", "!If [Asks, a, b]", None),
             ("a condition that nobody wrote", "!If [Nobody, a, b]", None),
+            ("a parameter that the deployment sets", "!If [IsGiven, a, b]", Some("a")),
             ("a circle", "!If [Circle, a, b]", None),
             ("a function that is not for values", "!GetAtt A.Arn", None),
         ] {
