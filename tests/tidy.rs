@@ -11,7 +11,10 @@ use local::{
     functions::needs,
     template::{EventSpec, QueueSpec, TEMPLATE, parse},
 };
-use shared::config::{SETTINGS, TIMELINE_DAYS_DEFAULT, TIMELINE_DAYS_RANGE};
+use shared::{
+    config::{SETTINGS, TIMELINE_DAYS_DEFAULT, TIMELINE_DAYS_RANGE},
+    metrics::Metric,
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -278,6 +281,23 @@ fn the_template_takes_the_days_that_the_setting_takes() {
     };
     assert_eq!(member("MinValue:")..=member("MaxValue:"), TIMELINE_DAYS_RANGE);
     assert_eq!(member("Default:"), TIMELINE_DAYS_DEFAULT);
+}
+
+#[test]
+fn the_cost_of_metrics_and_mappings_is_that_of_those_there_are() {
+    let functions = parse(TEMPLATE).unwrap().functions;
+    let events = functions.iter().flat_map(|function| &function.events);
+    let mappings = events.filter(|event| matches!(event, EventSpec::Sqs { .. })).count();
+    let row = format!("| queues that nobody fills | {mappings} mappings × ");
+    assert!(read("infra/COST.md").contains(&row), "infra/COST.md has no row {row}");
+    let series = u32::try_from(Metric::ALL.len()).unwrap();
+    let cents = series.saturating_sub(10) * 30;
+    let row = format!(
+        "| metrics of the hub's own | {series}, of which 10 are free | {}.{:02} |",
+        cents / 100,
+        cents % 100
+    );
+    assert!(read("infra/COST.md").contains(&row), "infra/COST.md has no row {row}");
 }
 
 #[test]

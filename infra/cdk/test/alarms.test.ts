@@ -180,6 +180,8 @@ function dashboardMetrics(): { namespace: string; name: string; dimensions: { Na
 test('the dashboard has few enough metrics to be free', () => {
   const count = dashboardMetrics().length;
   assert.ok(count > 30 && count <= 50, `${count} metrics: above 50 a dashboard costs 3 USD a month`);
+  const cost = readFileSync(join(ROOT, 'infra/COST.md'), 'utf8');
+  assert.equal(/^\| dashboard \| (\d+) metrics \|/m.exec(cost)?.[1], String(count), 'infra/COST.md');
 });
 
 test('the runbook has a section for each alarm and no other', () => {
