@@ -15,6 +15,7 @@ use wechat_simulator::{Account, Act, Fault, FaultKind};
 
 const LIST: &str = "/cgi-bin/user/get";
 const DETAILS: &str = "/cgi-bin/user/info/batchget";
+const ONES_DETAILS: &str = "/cgi-bin/user/info";
 /// A crash leaves jobs with a worker that is gone; they come again when their time is up.
 const AFTER_A_CRASH: Duration = Duration::from_secs(120);
 
@@ -236,6 +237,80 @@ fn what_wechat_answers_wrongly_neither_ends_nor_falsifies_an_import() {
             tenant.bind(&account).await;
             assert_eq!(counts(&tenant.import(&account.app_id).await.unwrap())[1..], [120; 2], "{what}");
             compare(&tenant, &account).await;
+        }
+    });
+}
+
+/// WeChat does not escape what people type: one follower's details that are no JSON would hide those of a hundred.
+#[test]
+fn one_followers_details_that_are_no_json_do_not_stop_an_import() {
+    run(async {
+        let hub = hub::shared().await;
+        let tenant = hub.tenant().await;
+        for (what, typed) in [
+            ("a quotation mark", r#"a"b"#),
+            ("a backslash at the end", "a\\"),
+            ("half a pair of surrogates", r"\ud83d"),
+            ("an escaped apostrophe", r"it\'s"),
+        ] {
+            let account = hub.service_account(101);
+            let spoiled = hub.follower(&account).openid;
+            hub.wechat
+                .change_account(&account.app_id, |a| {
+                    a.followers.update(&spoiled, |f| f.unescaped = typed.into())
+                })
+                .unwrap();
+            tenant.bind(&account).await;
+            assert_eq!(counts(&tenant.import(&account.app_id).await.unwrap()), [101; 3], "{what}");
+            let customers = tenant.api.all(&format!("/v1/customers?app_id={}", account.app_id)).await;
+            assert_eq!(customers.len(), 101, "{what}");
+            for fan in customers.iter().map(|customer| &customer["fans"][0]) {
+                assert_eq!(fan["subscribed"], true, "{what}: {fan}");
+                // as listed: that they follow, and nothing else
+                assert_eq!(
+                    fan["subscribed_at"].is_null(),
+                    fan["open_id"] == spoiled.as_str(),
+                    "{what}: {fan}"
+                );
+            }
+        }
+        let account = hub.service_account(101);
+        for path in [LIST, DETAILS, ONES_DETAILS] {
+            hub.wechat.fault(strike(path, &account, FaultKind::ByteOrderMark, u32::MAX));
+        }
+        tenant.bind(&account).await;
+        compare(&tenant, &account).await;
+    });
+}
+
+#[test]
+fn a_fan_shows_the_scene_of_the_last_follow_as_user_info_has_it() {
+    run(async {
+        let hub = hub::shared().await;
+        let tenant = hub.tenant().await;
+        let account = hub.service_account(1);
+        tenant.bind(&account).await;
+        let open_id = hub.wechat.add_person(&account.app_id, None, None, None).unwrap().openid;
+        for (what, scene, shown) in [
+            ("a number", Some("12"), json!([12, null])),
+            ("then a text", Some("shelf7"), json!([null, "shelf7"])),
+            ("then a number", Some("12"), json!([12, null])),
+            ("then a search", None, json!([null, null])),
+            ("digits after zeros", Some("00123"), json!([null, "00123"])),
+            ("a telephone number", Some("+8613800000000"), json!([null, "+8613800000000"])),
+            ("a negative number", Some("-5"), json!([null, "-5"])),
+        ] {
+            hub.act(&account, &open_id, Act::Follow { scene: scene.map(str::to_owned) }).await;
+            let fan = until(format!("user/info after {what}"), async || {
+                let fan = tenant.customer(&account.app_id, &open_id).await?["fans"][0].clone();
+                fan["subscribe_scene"].is_string().then_some(fan)
+            })
+            .await;
+            assert_eq!(json!([fan["qr_scene"], fan["qr_scene_str"]]), shown, "{what}");
+            hub.act(&account, &open_id, Act::Unfollow).await;
+            // the hub keeps time in seconds
+            let left = now();
+            until("the next second", async || (now() > left).then_some(())).await;
         }
     });
 }

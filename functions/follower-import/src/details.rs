@@ -1,5 +1,6 @@
-//! Details of followers: asked for by the hundred, one by one where that is refused, and stored with one write
-//! each. Everybody who was asked for is answered: whom WeChat tells nothing about is stored as listed.
+//! Details of followers: asked for by the hundred, one by one where that is refused or cannot be read, and stored with
+//! one write each. Everybody who was asked for is answered: whom WeChat tells nothing about, or nothing that is JSON,
+//! is stored as listed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,6 +25,9 @@ const UPDATES: usize = 25;
 
 /// One [`UserInfo`] for each of `open_ids`.
 pub(crate) async fn fetch(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Result<Vec<UserInfo>, Error> {
+    if let [open_id] = open_ids {
+        return Ok(vec![single(app, ids, open_id).await?]);
+    }
     let asked = tokens::with_authorizer(app, ids.tenant, ids.app, |token| async move {
         app.wechat.user_info_batch(&token, open_ids).await
     })
@@ -57,12 +61,12 @@ async fn single(app: &App, ids: Ids<'_>, open_id: &str) -> Result<UserInfo, Erro
     }
 }
 
-/// What WeChat tells about one fan.
-pub(crate) async fn one(app: &App, ids: Ids<'_>, open_id: &str) -> Result<UserInfo, Error> {
-    let info = tokens::with_authorizer(app, ids.tenant, ids.app, |token| async move {
-        app.wechat.user_info(&token, open_id).await
-    })
-    .await?;
+async fn one(app: &App, ids: Ids<'_>, open_id: &str) -> Result<UserInfo, Error> {
+    let info =
+        tokens::with_authorizer(app, ids.tenant, ids.app,
+            |token| async move { app.wechat.user_info(&token, open_id).await },
+        )
+        .await?;
     Ok(UserInfo { openid: open_id.to_owned(), ..info })
 }
 

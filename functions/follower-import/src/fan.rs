@@ -11,8 +11,8 @@ use crate::{
 pub(crate) async fn run(app: &App, ids: Ids<'_>, open_id: &str, at: i64) -> Result<Next, Error> {
     let account = app.store.account(ids.tenant, ids.app).await?;
     if account.is_some_and(|a| a.status == AccountStatus::Bound) {
-        let info = details::one(app, ids, open_id).await?;
-        details::store(app, ids, &[info], at, None).await?;
+        let infos = details::fetch(app, ids, &[open_id.to_owned()]).await?;
+        details::store(app, ids, &infos, at, None).await?;
     }
     Ok(Next::none())
 }

@@ -128,6 +128,9 @@ pub(crate) enum NoDetails {
 
 /// Whether followers must do without details after `refused`; [`None`] where the job cannot go on.
 pub(crate) fn no_details(refused: &ApiError) -> Option<NoDetails> {
+    if matches!(refused, ApiError::Malformed(_)) {
+        return Some(NoDetails::OfThese); // what somebody typed was not escaped, and hides the others
+    }
     match (refused.errcode()?, refused.class()) {
         (45103 | 48001 | 48004 | 50001 | 61007 | 61016 | 61017, _) => Some(NoDetails::OfAnybody),
         (_, ErrcodeClass::Caller | ErrcodeClass::Unknown) => Some(NoDetails::OfThese),

@@ -144,6 +144,146 @@ async fn an_account_that_may_not_ask_for_details_imports_openids() {
     }
 }
 
+/// WeChat does not escape what followers type. One of a hundred spoils the answer for all: they are asked for one by
+/// one, and only whose own answer is spoiled does without details.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn details_that_are_no_json_cost_one_follower_theirs_and_no_other() {
+    for (what, name, readable) in [
+        ("a plain name", &b"Lin"[..], true),
+        ("a quotation mark", b"a\"b", false),
+        ("a quotation mark at the end", b"a\"", false),
+        ("a member more", b"a\",\"openid\":\"o00001", false),
+        ("a backslash at the end", b"a\\", false),
+        ("a backslash before a letter", b"a\\x", false),
+        ("a backslash before an apostrophe", b"it\\'s", false),
+        ("half a pair of surrogates", br"\ud83d", false),
+        ("the other half", br"\ude00", false),
+        ("two first halves", br"\ud83d\ud83d", false),
+        ("half a pair as bytes", b"\xed\xa0\xbd", true),
+        ("an escape that ends early", br"\u12", false),
+        ("a line break", b"a\nb", true),
+        ("NUL", b"a\0b", true),
+        ("bytes that are no UTF-8", b"a\xff", true),
+        ("a brace", b"}", true),
+    ] {
+        let world = World::new(1, &open_ids(101)).await;
+        {
+            let mut faults = world.wechat.faults.lock().unwrap();
+            faults.raw.insert("o00007".into(), name.to_vec());
+            faults.raw.insert("o00100".into(), name.to_vec()); // alone in its chunk
+        }
+        let (id, first) = world.start().await;
+        Queue::new(&world, 1, 0, first).drain(quiet).await;
+        let import = world.completed(&id).await;
+        assert_eq!((import.followers_imported(), import.error), (101, None), "{what}");
+        for open_id in open_ids(101) {
+            let fan = world.fan(&open_id).await;
+            assert!(fan.subscribed, "{what}: {open_id}");
+            let has_details = readable || !["o00007", "o00100"].contains(&open_id.as_str());
+            assert_eq!(fan.remark.as_deref(), has_details.then_some("known"), "{what}: {open_id}");
+        }
+        let job = ImportJob::FanV1 {
+            app_id: APP.into(),
+            tenant_id: TENANT.into(),
+            open_id: "o00007".into(),
+            at: START,
+        };
+        Queue::new(&world, 1, 0, job).drain(quiet).await; // it ends
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_byte_order_mark_before_an_answer_hides_nothing() {
+    let world = World::new(1, &open_ids(101)).await;
+    world.wechat.faults.lock().unwrap().before = b"\xef\xbb\xbf".to_vec();
+    let (id, first) = world.start().await;
+    Queue::new(&world, 1, 0, first).drain(quiet).await;
+    world.completed(&id).await;
+    assert_eq!(world.fan("o00100").await.remark.as_deref(), Some("known"));
+    let calls = world.wechat.calls.lock().unwrap();
+    assert_eq!(calls.iter().filter(|call| *call == "user/info").count(), 1, "none but the last one, alone");
+}
+
+/// The code that somebody came by is that of their last follow, and user/info has the last word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scene_is_the_last_follows_and_what_user_info_says_now() {
+    let world = World::new(1, &open_ids(1)).await;
+    let fan_of = async || {
+        let fan = world.fan("o00000").await;
+        (fan.qr_scene, fan.qr_scene_str)
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let mut at = START;
+    for (what, pushed, (number, words), after_push, after_details) in [
+        ("a number", Some("12"), (12, ""), (Some(12), None), (Some(12), None)),
+        ("then a text", Some("shelf"), (0, "shelf"), (None, text("shelf")), (None, text("shelf"))),
+        ("then a number", Some("12"), (12, ""), (Some(12), None), (Some(12), None)),
+        ("then a search", None, (0, ""), (None, None), (None, None)),
+        ("digits that are a text", Some("123"), (0, "123"), (Some(123), None), (None, text("123"))),
+        ("digits after zeros", Some("00123"), (0, "00123"), (None, text("00123")), (None, text("00123"))),
+        (
+            "a telephone number",
+            Some("+8613800000000"),
+            (0, "+8613800000000"),
+            (None, text("+8613800000000")),
+            (None, text("+8613800000000")),
+        ),
+        ("a negative number", Some("-5"), (0, "-5"), (None, text("-5")), (None, text("-5"))),
+        ("what only WeChat knows", None, (7, ""), (None, None), (Some(7), None)),
+        ("what WeChat forgot", Some("12"), (0, ""), (Some(12), None), (None, None)),
+    ] {
+        at += 100;
+        world.clock.advance(100);
+        let leave = Touch::Unfollowed;
+        world.app.store.touch_fan(fan_id("o00000"), &leave, at - 50, true).await.unwrap();
+        let follow = Touch::Followed { scene: pushed.map(str::to_owned) };
+        world.app.store.touch_fan(fan_id("o00000"), &follow, at, true).await.unwrap();
+        assert_eq!(fan_of().await, after_push, "{what}: after the push");
+        *world.wechat.scene.lock().unwrap() = (number, words.to_owned());
+        let job =
+            ImportJob::FanV1 { app_id: APP.into(), tenant_id: TENANT.into(), open_id: "o00000".into(), at };
+        Queue::new(&world, 1, 0, job).drain(quiet).await;
+        assert_eq!(fan_of().await, after_details, "{what}: after user/info");
+    }
+    for (number, words) in [(12, ""), (0, "shelf"), (12, ""), (0, "")] {
+        world.clock.advance(100);
+        *world.wechat.scene.lock().unwrap() = (number, words.to_owned());
+        let (id, first) = world.start().await;
+        Queue::new(&world, 1, 0, first).drain(quiet).await;
+        world.completed(&id).await;
+        let expected = (Some(number).filter(|n| *n != 0), text(words).filter(|t| !t.is_empty()));
+        assert_eq!(fan_of().await, expected, "after an import");
+    }
+}
+
+/// Who followed just before an import began may not be on the list yet; and who writes follows, whatever a list said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_missing_on_the_list_is_gone_unless_they_followed_just_now_or_write() {
+    let world = World::new(1, &open_ids(1)).await;
+    for (open_id, before) in [("long", 601), ("lately", 600), ("now", 2)] {
+        follow(&world, open_id, START - before).await;
+    }
+    follow(&world, "quits", START - 5_000).await;
+    world.app.store.touch_fan(fan_id("quits"), &Touch::Unfollowed, START - 4_000, true).await.unwrap();
+    let (id, first) = world.start().await;
+    Queue::new(&world, 1, 0, first).drain(quiet).await;
+    world.completed(&id).await;
+    for (open_id, follows) in [("long", false), ("lately", true), ("now", true), ("quits", false)] {
+        assert_eq!(world.fan(open_id).await.subscribed, follows, "{open_id}");
+        let events = if open_id == "long" { vec!["unsubscribed"] } else { vec![] };
+        assert_eq!(world.events(open_id).await, events, "{open_id}");
+    }
+    let now = world.clock.unix() + 10;
+    for (open_id, touch, follows) in [
+        ("long", Touch::Message, true),
+        ("quits", Touch::Message, false), // they said so themselves
+        ("quits", Touch::Menu, false),
+    ] {
+        world.app.store.touch_fan(fan_id(open_id), &touch, now, true).await.unwrap();
+        assert_eq!(world.fan(open_id).await.subscribed, follows, "{open_id} after {touch:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_that_cannot_go_on_says_what_to_do() {
     for (errcode, step) in

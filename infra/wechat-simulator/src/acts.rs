@@ -237,9 +237,15 @@ fn follow(account: &mut Account, follower: &Follower, act: &Act, at: i64) {
         f.subscribed = true;
         f.subscribe_time = at;
         f.subscribe_scene = if scene.is_some() { "ADD_SCENE_QR_CODE" } else { "ADD_SCENE_SEARCH" }.into();
-        f.qr_scene = scene.and_then(|s| s.parse().ok()).unwrap_or(0);
-        f.qr_scene_str = scene.filter(|s| s.parse::<i64>().is_err()).unwrap_or_default().into();
+        let number = scene.and_then(scene_number);
+        f.qr_scene = number.unwrap_or(0).into();
+        f.qr_scene_str = scene.filter(|_| number.is_none()).unwrap_or_default().into();
     });
+}
+
+/// A code is made with a number or with a text. As an act names one alone, what can be a number is one.
+fn scene_number(scene: &str) -> Option<u32> {
+    scene.parse::<u32>().ok().filter(|number| *number > 0 && number.to_string() == scene)
 }
 
 fn effect(act: &Act, follower: &Follower, media: &str, ticket: &str) -> Result<Effect, ApiError> {

@@ -178,6 +178,7 @@ struct FollowerChange {
     remark: Option<String>,
     tagid_list: Option<Vec<i64>>,
     blocks_templates: Option<bool>,
+    unescaped: Option<String>,
 }
 
 async fn change_follower(
@@ -191,6 +192,9 @@ async fn change_follower(
             follower.blocks_templates = change.blocks_templates.unwrap_or(follower.blocks_templates);
             if let Some(remark) = change.remark {
                 follower.remark = remark;
+            }
+            if let Some(unescaped) = change.unescaped {
+                follower.unescaped = unescaped;
             }
             if let Some(tags) = change.tagid_list {
                 follower.tagid_list = tags;

@@ -28,6 +28,8 @@ pub enum FaultKind {
     },
     /// Answers 200 with something that is no JSON; the call has no effect.
     Garbage,
+    /// Answers rightly, after a byte order mark.
+    ByteOrderMark,
     /// `user/get` answers the page before once more.
     DuplicatePage,
     /// `user/get` answers an empty list where there are more.

@@ -14,6 +14,10 @@ use super::{
 };
 use crate::{error::Error, ids, model::window::Windows, wechat::user::UserInfo};
 
+/// Who followed so shortly before an import began may not be on WeChat's list yet, seconds: the import that misses
+/// them proves nothing.
+const LIST_LAG_SECONDS: i64 = 600;
+
 /// Who is meant, with the tenant that asks.
 #[derive(Debug, Clone, Copy)]
 pub struct FanId<'a> {
@@ -63,7 +67,7 @@ pub struct Fan {
     pub customer_id: String,
     /// Index partition of the person.
     pub people: String,
-    /// Whether they follow.
+    /// Whether they follow; not there where an import inferred that they do not.
     pub subscribed: bool,
     /// The time of what `subscribed` says.
     pub status_at: Option<i64>,
@@ -145,6 +149,46 @@ impl Fan {
     }
 }
 
+/// The scene of the QR code that somebody came by. WeChat keeps numbers and texts apart, and has one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scene {
+    /// Of a code that was made with a number.
+    pub number: Option<i64>,
+    /// Of a code that was made with a text.
+    pub text: Option<String>,
+}
+
+impl Scene {
+    /// Of a push, which does not tell a number from a text of digits. What WeChat takes for a number, 1 to 2³² - 1 as
+    /// it is usually spelled, is one until user/info says otherwise; `00123` and `+8613800000000` are none.
+    #[must_use]
+    pub fn of_push(scene: Option<&str>) -> Self {
+        let Some(text) = scene.filter(|text| !text.is_empty()) else { return Self::default() };
+        match text.parse::<u32>() {
+            Ok(number) if number > 0 && number.to_string() == text => {
+                Self { number: Some(number.into()), text: None }
+            }
+            _ => Self { number: None, text: Some(text.to_owned()) },
+        }
+    }
+
+    /// What user/info says of somebody who follows.
+    #[must_use]
+    pub fn of_info(info: &UserInfo) -> Self {
+        Self { number: Some(info.qr_scene).filter(|number| *number != 0), text: told(&info.qr_scene_str) }
+    }
+
+    /// What an earlier follow left goes.
+    fn set_in(self, update: Update) -> Update {
+        update.set_or_remove("qr_scene", self.number.map(n)).set_or_remove("qr_scene_str", self.text.map(s))
+    }
+}
+
+/// A text that WeChat did not leave empty.
+fn told(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}
+
 /// What a push says of its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touch {
@@ -203,9 +247,8 @@ impl Store {
                     .set("subscribed_at", n(at))
                     .set("follow_at", n(at))
                     .set("follow_used", n(0))
-                    .set_some("qr_scene", scene.as_ref().and_then(|v| v.parse::<i64>().ok()).map(n))
-                    .set_some("qr_scene_str", scene.clone().filter(|v| v.parse::<i64>().is_err()).map(s));
-                (update, "status_at")
+                    .remove("subscribe_scene"); // of the follow before; user/info tells this one's
+                (Scene::of_push(scene.as_deref()).set_in(update), "status_at")
             }
             Touch::Unfollowed => (
                 base.set("subscribed", AttributeValue::Bool(false)).set("unsubscribed_at", n(at)),
@@ -283,14 +326,14 @@ impl Store {
         let id = FanId { tenant: &before.tenant_id, app_id: &before.app_id, open_id: &before.open_id };
         let info = details.info;
         let mut update = Update::new();
-        let text = |v: &str| Some(v).filter(|v| !v.is_empty()).map(s);
+        let text = |v: &str| told(v).map(s);
         let follows = !info.has_left();
         if follows && info.subscribe.is_some() {
-            update = update
-                .set_some("subscribe_scene", text(&info.subscribe_scene))
-                .set_some("qr_scene", Some(info.qr_scene).filter(|v| *v != 0).map(n))
-                .set_some("qr_scene_str", text(&info.qr_scene_str))
+            update = Scene::of_info(info)
+                .set_in(update)
+                .set_or_remove("subscribe_scene", text(&info.subscribe_scene))
                 .set_some("language", text(&info.language))
+                // empty since 2021, which says nothing: what OAuth told stands
                 .set_some("nickname", text(&info.nickname))
                 .set_some("avatar_url", text(&info.headimgurl))
                 .set("tag_ids", any(&info.tagid_list)?)
@@ -330,23 +373,29 @@ impl Store {
         Ok(customer.map(|_| before.customer_id.clone()))
     }
 
-    /// Marks a fan whom `import_id` did not see as gone, unless they did something since `started_at`.
+    /// Marks a fan whom `import_id` did not see as gone, unless they did something since `started_at`, or followed
+    /// or left in the [`LIST_LAG_SECONDS`] before. That nobody said so themselves shows in `subscribed`, which is
+    /// not there, rather than false: a message or a click then says that they follow after all.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn mark_gone(&self, fan: FanId<'_>, import_id: &str, started_at: i64) -> Result<bool, Error> {
         let update = Update::new()
-            .set("subscribed", AttributeValue::Bool(false))
+            .remove("subscribed")
             .set("unsubscribed_at", n(started_at))
             .set("status_at", n(started_at))
             .set("gone_import", s(import_id))
             .when(
                 "subscribed = :yes AND created_at < :started \
                  AND (attribute_not_exists(seen_import_at) OR seen_import_at < :started) \
-                 AND (attribute_not_exists(status_at) OR status_at < :started) \
+                 AND (attribute_not_exists(status_at) OR status_at < :lately) \
                  AND (attribute_not_exists(message_at) OR message_at < :started) \
                  AND (attribute_not_exists(menu_at) OR menu_at < :started)",
-                &[(":yes", AttributeValue::Bool(true)), (":started", n(started_at))],
+                &[
+                    (":yes", AttributeValue::Bool(true)),
+                    (":started", n(started_at)),
+                    (":lately", n(started_at - LIST_LAG_SECONDS)),
+                ],
             );
         // refused where it happened and its answer was lost: the mark tells
         let ours = |item: &Attributes| item.get("gone_import").is_some_and(|by| *by == s(import_id));
@@ -357,8 +406,8 @@ impl Store {
 /// A fan whom we see for the first time.
 fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
     let info = details.info;
-    let text = |v: &str| Some(v.to_owned()).filter(|v| !v.is_empty());
-    let union_id = text(&info.unionid);
+    let union_id = told(&info.unionid);
+    let scene = Scene::of_info(info);
     let customer_id = union_id.as_deref().map_or_else(|| id.own_customer(), |u| union_customer(id.tenant, u));
     Fan {
         tenant_id: id.tenant.into(),
@@ -368,22 +417,52 @@ fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
         customer_id,
         subscribed: !info.has_left(),
         subscribed_at: info.subscribe_time,
-        subscribe_scene: text(&info.subscribe_scene),
-        qr_scene: Some(info.qr_scene).filter(|v| *v != 0),
-        qr_scene_str: text(&info.qr_scene_str),
+        subscribe_scene: told(&info.subscribe_scene),
+        qr_scene: scene.number,
+        qr_scene_str: scene.text,
         union_id,
-        nickname: text(&info.nickname),
-        avatar_url: text(&info.headimgurl),
+        nickname: told(&info.nickname),
+        avatar_url: told(&info.headimgurl),
         gender: Some(info.sex).filter(|v| *v != 0),
-        country: text(&info.country),
-        province: text(&info.province),
-        city: text(&info.city),
-        language: text(&info.language),
+        country: told(&info.country),
+        province: told(&info.province),
+        city: told(&info.city),
+        language: told(&info.language),
         remark: (!info.has_left() && info.subscribe.is_some()).then(|| info.remark.clone()),
         tag_ids: info.tagid_list.clone(),
         created_at: now,
         seen_import: details.import_id.map(str::to_owned),
         seen_import_at: details.import_id.map(|_| details.as_of),
         ..Fan::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scene_of_a_push_is_a_number_where_wechat_takes_it_for_one() {
+        let scene =
+            |number: i64, text: &str| Scene { number: Some(number).filter(|v| *v != 0), text: told(text) };
+        for (what, pushed, expected) in [
+            ("a follow by search", None, scene(0, "")),
+            ("an empty scene", Some(""), scene(0, "")),
+            ("a number", Some("123"), scene(123, "")),
+            ("the greatest number", Some("4294967295"), scene(4_294_967_295, "")),
+            ("a greater one", Some("4294967296"), scene(0, "4294967296")),
+            ("zero, which no code has", Some("0"), scene(0, "0")),
+            ("digits after zeros", Some("00123"), scene(0, "00123")),
+            ("a telephone number", Some("+8613800000000"), scene(0, "+8613800000000")),
+            ("one without its plus", Some("13800000000"), scene(0, "13800000000")),
+            ("a plus before a small number", Some("+5"), scene(0, "+5")),
+            ("a negative number", Some("-5"), scene(0, "-5")),
+            ("digits between blanks", Some(" 5"), scene(0, " 5")),
+            ("a fraction", Some("1.5"), scene(0, "1.5")),
+            ("digits of another script", Some("١٢٣"), scene(0, "١٢٣")),
+            ("a word", Some("shelf7"), scene(0, "shelf7")),
+        ] {
+            assert_eq!(Scene::of_push(pushed), expected, "{what}");
+        }
     }
 }

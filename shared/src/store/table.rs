@@ -93,6 +93,15 @@ impl Update {
         }
     }
 
+    /// `name = value` where the value is there; else the attribute is removed.
+    #[must_use]
+    pub fn set_or_remove(self, name: &str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.set(name, value),
+            None => self.remove(name),
+        }
+    }
+
     /// `name = value` unless the item has that attribute.
     #[must_use]
     pub fn set_if_absent(mut self, name: &str, value: AttributeValue) -> Self {

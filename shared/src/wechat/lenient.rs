@@ -1,9 +1,13 @@
-//! WeChat's JSON as it comes: numbers as strings, null for nothing, fields left out, raw control characters.
+//! WeChat's JSON as it comes: numbers as strings, null for nothing, fields left out, raw control characters, a byte
+//! order mark before it.
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::secret::Secret;
+
+/// Some gateways put it before an answer.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A number, or a string that holds one; `None` for anything else.
 pub fn maybe_int<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
@@ -46,16 +50,44 @@ pub fn ints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<i64>, D::Error> {
     Ok(list.into_iter().filter_map(|one| maybe_int(one).ok().flatten()).collect())
 }
 
+/// A list of objects; elements that are none, or not such ones, are left out, anything else is an empty list.
+pub fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
+    let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };
+    Ok(list.into_iter().filter(Value::is_object).filter_map(|one| serde_json::from_value(one).ok()).collect())
+}
+
+/// A list of texts; elements that are none are left out, anything else is an empty list.
+pub fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };
+    let texts = list.into_iter().filter_map(|one| match one {
+        Value::String(text) => Some(text),
+        _ => None,
+    });
+    Ok(texts.collect())
+}
+
+/// What follows a byte order mark and blanks.
+fn beginning(body: &[u8]) -> &[u8] {
+    let body = body.trim_ascii_start();
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii_start()
+}
+
+/// Whether a body begins as every answer of WeChat's does: serde would fill a struct from an array too, field by
+/// field.
+pub fn is_object(body: &[u8]) -> bool {
+    beginning(body).first() == Some(&b'{')
+}
+
 /// Reads JSON; on failure once more with what people type into names made harmless: control characters
 /// become blanks, broken UTF-8 becomes U+FFFD. One odd remark must not stop an import.
 ///
 /// # Errors
 /// Where it went wrong. Never serde's own text, which quotes what it found, and that may be a token.
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    // An object, as every answer is: serde would fill a struct from an array too, field by field.
-    if body.trim_ascii_start().first() != Some(&b'{') {
+    if !is_object(body) {
         return Err(format!("not a JSON object in {} bytes", body.len()));
     }
+    let body = beginning(body);
     if let Ok(value) = serde_json::from_slice(body) {
         return Ok(value);
     }
@@ -78,6 +110,14 @@ mod tests {
         list: Vec<i64>,
     }
 
+    #[derive(Debug, Deserialize, PartialEq, Default)]
+    struct Lists {
+        #[serde(default, deserialize_with = "texts")]
+        texts: Vec<String>,
+        #[serde(default, deserialize_with = "objects")]
+        objects: Vec<Sample>,
+    }
+
     #[test]
     fn what_wechat_sends_is_read_as_it_was_meant() {
         let sample =
@@ -94,8 +134,33 @@ mod tests {
             ("an empty string for a number", br#"{"number":""}"#, sample(0, "", &[])),
             ("a raw line break in a name", b"{\"text\":\"a\nb\x01\"}", sample(0, "a b ", &[])),
             ("broken UTF-8 in a name", b"{\"text\":\"a\xff\"}", sample(0, "a\u{fffd}", &[])),
+            ("half a pair of surrogates as bytes", b"{\"text\":\"\xed\xa0\xbd\"}", {
+                sample(0, "\u{fffd}\u{fffd}\u{fffd}", &[])
+            }),
+            ("a byte order mark", b"\xef\xbb\xbf{\"number\":7}", sample(7, "", &[])),
+            ("one between blanks", b"\r\n\xef\xbb\xbf {\"number\":7}", sample(7, "", &[])),
+            ("one and a raw line break", b"\xef\xbb\xbf{\"text\":\"a\nb\"}", sample(0, "a b", &[])),
         ] {
             assert_eq!(json::<Sample>(body).as_ref(), Ok(&expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn one_odd_element_does_not_spoil_a_list() {
+        let one = || vec![Sample { number: 1, text: String::new(), list: Vec::new() }];
+        for (what, body, texts, objects) in [
+            ("no list", "{}", vec![], vec![]),
+            ("null", r#"{"texts":null,"objects":null}"#, vec![], vec![]),
+            ("no list but an object", r#"{"texts":{},"objects":{}}"#, vec![], vec![]),
+            ("null among texts", r#"{"texts":["a",null,7,["b"],"c"]}"#, vec!["a", "c"], vec![]),
+            ("null among objects", r#"{"objects":[null,{"number":1},"x",[1]]}"#, vec![], one()),
+        ] {
+            let read = json::<Lists>(body.as_bytes()).unwrap();
+            assert_eq!(
+                (read.texts, read.objects),
+                (texts.into_iter().map(str::to_owned).collect(), objects),
+                "{what}"
+            );
         }
     }
 

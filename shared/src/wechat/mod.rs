@@ -47,7 +47,8 @@ pub enum ApiError {
         /// The id that WeChat's `openapi/rid/get` and its staff look a call up by.
         rid: Option<String>,
     },
-    /// Not what the API's page promises; the text says what, and quotes nothing.
+    /// WeChat's, but not what the API's page promises: often what somebody typed, unescaped. The text says what, and
+    /// quotes nothing.
     #[error("WeChat's answer is not understood: {0}")]
     Malformed(String),
 }
@@ -127,10 +128,13 @@ impl Client {
         let url = format!("{}{path}{}", self.api_url, query::query(query));
         let answer = self.transport.send(Request { method, url, body }).await?;
         match answer.status {
-            200 => read(&answer.body),
-            // A gateway in front of WeChat gave up; what stands behind it may have acted.
-            status @ 500.. => Err(TransportError::Unanswered(format!("HTTP {status}")).into()),
-            status => Err(ApiError::Malformed(format!("HTTP {status}"))),
+            200 if lenient::is_object(&answer.body) => read(&answer.body),
+            // Not WeChat's answer, but of a gateway or proxy before it; what stands behind it may have acted.
+            200 => {
+                let bytes = answer.body.len();
+                Err(TransportError::Unanswered(format!("not a JSON object in {bytes} bytes")).into())
+            }
+            status => Err(TransportError::Unanswered(format!("HTTP {status}")).into()),
         }
     }
 

@@ -59,11 +59,15 @@ async fn what_is_no_answer_of_wechat_tells_whether_the_call_may_have_happened() 
         ("no connection", Err(TransportError::NotSent("x".into())), false, ErrcodeClass::Retry),
         ("no answer", Err(TransportError::Unanswered("x".into())), true, ErrcodeClass::Retry),
         ("a gateway's 502", status(502, "<html>"), true, ErrcodeClass::Retry),
-        ("a 404", status(404, "{}"), true, ErrcodeClass::Unknown),
-        ("a page instead of JSON", status(200, "<html>"), true, ErrcodeClass::Unknown),
-        ("an array", status(200, "[]"), true, ErrcodeClass::Unknown),
-        ("nothing", status(200, ""), true, ErrcodeClass::Unknown),
+        ("a 404", status(404, "{}"), true, ErrcodeClass::Retry),
+        ("a page instead of JSON", status(200, "<html>"), true, ErrcodeClass::Retry),
+        ("an array", status(200, "[]"), true, ErrcodeClass::Retry),
+        ("nothing", status(200, ""), true, ErrcodeClass::Retry),
         ("half an answer", status(200, r#"{"openid":"o1""#), true, ErrcodeClass::Unknown),
+        ("a quotation mark in a name", status(200, r#"{"nickname":"a"b"}"#), true, ErrcodeClass::Unknown),
+        ("a name that ends in a backslash", status(200, r#"{"nickname":"a\"}"#), true, ErrcodeClass::Unknown),
+        ("half a pair of surrogates", status(200, r#"{"nickname":"\ud83d"}"#), true, ErrcodeClass::Unknown),
+        ("an escape that JSON has not", status(200, r#"{"nickname":"it\'s"}"#), true, ErrcodeClass::Unknown),
     ] {
         let why = Fake::with([answer]).0.user_info(&Secret::new("t"), "o1").await.unwrap_err();
         assert_eq!((why.may_have_happened(), why.class()), (happened, class), "{what}: {why}");

@@ -111,7 +111,7 @@ impl Client {
         }
         #[derive(Deserialize, Default)]
         struct Data {
-            #[serde(default, deserialize_with = "lenient::or_default")]
+            #[serde(default, deserialize_with = "lenient::texts")]
             openid: Vec<String>,
         }
         let mut query = vec![(ACCESS_TOKEN, token.expose())];
@@ -140,7 +140,7 @@ impl Client {
     /// neither order nor completeness.
     ///
     /// # Errors
-    /// [`ApiError`].
+    /// [`ApiError`]; [`ApiError::Malformed`] where what one of them typed was not escaped, which hides all of them.
     pub async fn user_info_batch(
         &self,
         token: &Secret,
@@ -148,7 +148,7 @@ impl Client {
     ) -> Result<Vec<UserInfo>, ApiError> {
         #[derive(Deserialize)]
         struct Answer {
-            #[serde(default, deserialize_with = "lenient::or_default")]
+            #[serde(default, deserialize_with = "lenient::objects")]
             user_info_list: Vec<UserInfo>,
         }
         let list: Vec<_> =
@@ -184,6 +184,11 @@ mod tests {
                 page(0, &[], ""),
             ),
             ("data without a list", r#"{"total":3,"data":{"openid":null}}"#.into(), page(0, &[], "")),
+            (
+                "nulls in a list",
+                r#"{"total":3,"data":{"openid":[null,"oHub0002",7]}}"#.into(),
+                page(0, &["oHub0002"], ""),
+            ),
         ] {
             let (client, fake) = Fake::client(&[&answer]);
             assert_eq!(client.followers(&Secret::new("t"), "").await.as_ref(), Ok(&expected), "{what}");
@@ -217,6 +222,11 @@ mod tests {
         assert_eq!(client.user_info_batch(&token, &["o1", "o2"]).await.unwrap(), [expected, left]);
         let list = json!([{ "openid": "o1", "lang": "zh_CN" }, { "openid": "o2", "lang": "zh_CN" }]);
         assert_eq!(fake.asked().1, json!({ "user_list": list }));
+
+        let odd = r#"{"user_info_list":[null,{"subscribe":0,"openid":"oHub0002"},[],"x"]}"#;
+        let (client, _) = Fake::client(&[odd]);
+        let left = UserInfo { subscribe: Some(0), openid: "oHub0002".into(), ..UserInfo::default() };
+        assert_eq!(client.user_info_batch(&token, &["o1", "o2"]).await.unwrap(), [left], "odd elements");
 
         for (what, answer, has_left) in [
             ("one who left", sample("user_info_unsubscribed"), true),

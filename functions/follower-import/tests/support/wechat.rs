@@ -31,6 +31,10 @@ pub struct Faults {
     pub batch: Option<i64>,
     /// Left out of every answer to a list; alone: 40003.
     pub unknown: BTreeSet<String>,
+    /// Names that are written into answers as they are, unescaped.
+    pub raw: BTreeMap<String, Vec<u8>>,
+    /// Put before every answer.
+    pub before: Vec<u8>,
     /// Lists this page again and again.
     pub stuck: bool,
     /// Answers no followers from this call of user/get on.
@@ -43,6 +47,8 @@ pub struct WeChat {
     /// Everybody who ever followed, and whether they do.
     pub fans: Mutex<BTreeMap<String, bool>>,
     pub unions: Mutex<BTreeMap<String, String>>,
+    /// `qr_scene` and `qr_scene_str` of everybody.
+    pub scene: Mutex<(i64, String)>,
     pub faults: Mutex<Faults>,
     pub calls: Mutex<Vec<String>>,
 }
@@ -54,6 +60,7 @@ impl WeChat {
             random: Rand::seeded(followers.len() as u64),
             fans: Mutex::new(followers.iter().map(|id| (id.clone(), true)).collect()),
             unions: Mutex::default(),
+            scene: Mutex::default(),
             faults: Mutex::default(),
             calls: Mutex::default(),
         }
@@ -125,10 +132,12 @@ impl WeChat {
     }
 
     fn info(&self, open_id: &str) -> Value {
+        let scene = self.scene.lock().unwrap().clone();
         let mut info = if self.fans.lock().unwrap().get(open_id) == Some(&true) {
             json!({
                 "subscribe": 1, "openid": open_id, "subscribe_time": 1_600_000_000, "tagid_list": [2],
                 "subscribe_scene": "ADD_SCENE_QR_CODE", "remark": "known", "language": "zh_CN",
+                "nickname": format!("raw of {open_id}"), "qr_scene": scene.0, "qr_scene_str": scene.1,
             })
         } else {
             json!({ "subscribe": 0, "openid": open_id })
@@ -144,8 +153,19 @@ impl Transport for WeChat {
     fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
-            let answer = self.answer(&request)?;
-            Ok(Response { status: 200, body: answer.to_string().into_bytes() })
+            let answer = self.answer(&request)?.to_string();
+            let faults = self.faults.lock().unwrap();
+            let mut body = faults.before.clone();
+            let mut rest = answer.as_str();
+            while let Some((left, right)) = rest.split_once("raw of ") {
+                let (open_id, right) = right.split_once('"').unwrap();
+                body.extend_from_slice(left.as_bytes());
+                body.extend_from_slice(faults.raw.get(open_id).map_or(&[], Vec::as_slice));
+                body.push(b'"');
+                rest = right;
+            }
+            body.extend_from_slice(rest.as_bytes());
+            Ok(Response { status: 200, body })
         })
     }
 }

@@ -258,11 +258,11 @@ impl Simulator {
             Some(FaultKind::Garbage) => {
                 Ok(Answer { status: 200, content_type: "text/plain", body: "{\"errcode\":".into() })
             }
-            _ => Ok(Answer {
-                status,
-                content_type: "application/json; encoding=utf-8",
-                body: value.to_string(),
-            }),
+            kind => {
+                let mark = if kind == Some(FaultKind::ByteOrderMark) { "\u{feff}" } else { "" };
+                let body = format!("{mark}{}", users::as_typed(value.to_string()));
+                Ok(Answer { status, content_type: "application/json; encoding=utf-8", body })
+            }
         }
     }
 

@@ -11,6 +11,8 @@ use crate::state::follower::Follower;
 
 /// Entries of one `user/info/batchget`.
 const MAX_BATCH: usize = 100;
+/// Around what an answer holds unescaped, until [`as_typed`] takes them off. Private-use letters, which nobody types.
+const RAW: [char; 2] = ['\u{e000}', '\u{e001}'];
 
 /// `user/get`. A page without followers has no `data` at all; the last page with some still has a
 /// `next_openid`: its own last one.
@@ -97,6 +99,29 @@ pub(super) fn update_remark(request: &mut Request<'_>) -> Result<Value, ApiError
     Ok(ok())
 }
 
+fn remark(follower: &Follower) -> String {
+    let [open, close] = RAW;
+    match follower.unescaped.as_str() {
+        "" => follower.remark.clone(),
+        raw => format!("{}{open}{raw}{close}", follower.remark),
+    }
+}
+
+/// The text of an answer, with what followers typed as they typed it.
+pub(super) fn as_typed(answer: String) -> String {
+    let [open, close] = RAW;
+    let mut rest = answer.as_str();
+    let mut out = String::new();
+    while let Some((before, after)) = rest.split_once(open)
+        && let Some((escaped, after)) = after.split_once(close)
+    {
+        out.push_str(before);
+        out.push_str(&serde_json::from_str::<String>(&format!("\"{escaped}\"")).unwrap_or_default());
+        rest = after;
+    }
+    if out.is_empty() { answer } else { out + rest }
+}
+
 /// What WeChat tells since 2021: names and places are empty for good.
 fn details(follower: &Follower, language: Option<&str>) -> Value {
     let mut out = if follower.subscribed {
@@ -111,7 +136,7 @@ fn details(follower: &Follower, language: Option<&str>) -> Value {
             "country": "",
             "headimgurl": "",
             "subscribe_time": follower.subscribe_time,
-            "remark": follower.remark,
+            "remark": remark(follower),
             "groupid": 0,
             "tagid_list": follower.tagid_list,
             "subscribe_scene": follower.subscribe_scene,

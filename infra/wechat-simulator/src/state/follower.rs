@@ -60,6 +60,9 @@ pub struct Follower {
     pub remark: String,
     /// Tags.
     pub tagid_list: Vec<i64>,
+    /// Written into answers beside a remark as it is: WeChat does not escape all that people type.
+    #[serde(default)]
+    pub unescaped: String,
     /// Refuses template messages: sending succeeds, `TEMPLATESENDJOBFINISH` then says `failed:user block`.
     #[serde(default)]
     pub blocks_templates: bool,
@@ -147,6 +150,7 @@ impl Followers {
             unionid: self.unionid(person.unwrap_or_else(|| self.person(number, &openid))),
             remark: String::new(),
             tagid_list: Vec::new(),
+            unescaped: String::new(),
             blocks_templates: false,
             openid: openid.clone(),
         };
@@ -218,6 +222,7 @@ impl Followers {
             unionid: self.unionid(number),
             remark: String::new(),
             tagid_list: Vec::new(),
+            unescaped: String::new(),
             blocks_templates: false,
         })
     }

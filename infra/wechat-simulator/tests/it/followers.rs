@@ -48,6 +48,25 @@ async fn a_million_followers_are_listed_soon() {
 }
 
 #[tokio::test]
+async fn what_a_follower_typed_may_spoil_an_answer() {
+    let world = World::new().await;
+    let (token, _) = world.bind(BIG).await;
+    let ids = openids(&world.get(&format!("/cgi-bin/user/get?access_token={token}")).await);
+    let target = format!("/cgi-bin/user/info?access_token={token}&openid={}", ids[0]);
+    let typed = r#"a"b\'\ud83d"#;
+    world
+        .simulator
+        .change_account(BIG, |account| account.followers.update(&ids[0], |f| f.unescaped = typed.into()))
+        .unwrap();
+    let body = world.simulator.request("GET", &target, "").await.unwrap().body;
+    assert!(body.contains(&format!(r#""remark":"{typed}""#)), "{body}");
+    let list = json!({"user_list": [{"openid": ids[1]}, {"openid": ids[0]}]}).to_string();
+    let target = format!("/cgi-bin/user/info/batchget?access_token={token}");
+    let body = world.simulator.request("POST", &target, &list).await.unwrap().body;
+    assert!(body.contains(typed) && serde_json::from_str::<Value>(&body).is_err(), "{body}");
+}
+
+#[tokio::test]
 async fn details_come_a_hundred_at_a_time() {
     let world = World::new().await;
     let (token, _) = world.bind(BIG).await;
