@@ -1,4 +1,5 @@
-//! Starting an import of an account's followers: at a binding, and when a tenant asks for one.
+//! Imports of an account's followers, as others than their own jobs see them: how one is started, at a binding and when
+//! a tenant asks for one, and who comes back for one whose jobs got lost.
 
 use std::time::Duration;
 
@@ -25,6 +26,16 @@ pub fn first_job(import: &Import) -> ImportJob {
     }
 }
 
+/// The job that queues again what an import stands at.
+#[must_use]
+pub fn take_up_job(import: &Import) -> ImportJob {
+    ImportJob::TakeUpV1 {
+        import_id: import.id.clone(),
+        app_id: import.app_id.clone(),
+        tenant_id: import.tenant_id.clone(),
+    }
+}
+
 /// Starts the import `id` of a tenant's account, unless another one runs there. The same id again makes no
 /// second one: it only queues the first job once more where that may have been lost.
 ///
@@ -46,6 +57,9 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
         shards_done: Vec::new(),
         started_at: app.clock.unix(),
         moved_at: app.clock.unix(),
+        listed_by: None,
+        taken_up_at: None,
+        taken_up_by: None,
         finished_at: None,
         paused_until: None,
         error: None,
@@ -62,6 +76,7 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
     match started {
         Started::New => {
             app.queues.import(&[first_job(&import)], Duration::ZERO).await?;
+            tracing::info!(app_id, import_id = import.id, "an import of the followers of {app_id} begins");
             Ok(Started::New)
         }
         Started::Running(same) if same.id == import.id => {
@@ -70,6 +85,45 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
         }
         running @ Started::Running(_) => Ok(running),
     }
+}
+
+/// Sees to it that an account that was bound at `bound_at` has its import, after a consent of `consented_at`, both unix
+/// seconds: one is started unless one began since the binding. One that failed begins again, since the consent may have
+/// brought what it lacked; one whose first job may have been lost gets it. The same call again changes nothing more.
+///
+/// # Errors
+/// [`Error::Store`], [`Error::Queue`]: the same call again is safe.
+pub async fn after_consent(
+    app: &App,
+    tenant: &str,
+    app_id: &str,
+    bound_at: i64,
+    consented_at: i64,
+) -> Result<(), Error> {
+    let newest = app.store.imports(tenant, app_id, 1, None).await?.into_iter().next();
+    match newest.filter(|import| import.started_at >= bound_at) {
+        Some(import) if import.status != ImportStatus::Failed || import.started_at >= consented_at => {
+            begin_again(app, &import).await
+        }
+        Some(_) | None => start(app, tenant, app_id, app.fresh_id("imp")).await.map(drop),
+    }
+}
+
+/// Looks through the imports that have not ended: what nothing moves any more is taken up where it stands. Answers how
+/// many are stuck although somebody came for them. An import whose jobs are merely slow loses nothing by it.
+///
+/// # Errors
+/// [`Error::Store`], [`Error::Queue`]: the next look finds the same.
+pub async fn look_after(app: &App) -> Result<usize, Error> {
+    let now = app.clock.unix();
+    let open = app.store.open_imports(now).await?;
+    let quiet: Vec<_> = open.iter().filter(|i| i.wants_taking_up(now)).map(take_up_job).collect();
+    app.queues.import(&quiet, Duration::ZERO).await?;
+    let stuck: Vec<_> = open.iter().filter(|import| import.is_stuck(now)).collect();
+    for Import { app_id, id, .. } in &stuck {
+        tracing::error!(app_id, import_id = id, "the import {id} of {app_id} has not moved for an hour");
+    }
+    Ok(stuck.len())
 }
 
 /// Queues the first job of an import that was started but has listed nothing: whoever started it may have died

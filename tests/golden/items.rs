@@ -25,7 +25,8 @@ use shared::{
         credentials::Token,
         fans::{Details, FanId, Touch},
         idempotency::Begun,
-        imports::{Import, ImportStatus, ListedPage},
+        import_pages::ListedPage,
+        imports::{Import, ImportStatus},
         messages::{Channel, Ended, Message, MessageError, MessageStatus},
         quotas::QuotaRefusal,
         tenants::{Tenant, TenantStatus},
@@ -201,10 +202,12 @@ async fn write(app: &App) {
         ListedPage { open_ids: vec!["o1".into(), "o2".into()], next_cursor: None, total: 2, cut: None };
     let running = store.import(APP, "imp_1").await.unwrap().unwrap();
     store.keep_page(&running, 0, &page).await.unwrap();
-    store.count_page(&running, 0, &page).await.unwrap();
+    store.count_page(&running, 0, &page, "job-1").await.unwrap();
     store.keep_receipt("imp_1", 0, 0, 2).await.unwrap();
     store.finish_page(APP, "imp_1", 0, 2).await.unwrap();
     store.finish_shard(APP, "imp_1", 3).await.unwrap();
+    assert!(store.advance_shard(&running, 4, None, "cus_1", "job-2").await.unwrap());
+    assert!(store.take_up_import(&running, "job-3").await.unwrap());
     store.pause_import(APP, "imp_1", DAY + 600, "quota").await.unwrap();
 
     store.create_message(&message("msg_1")).await.unwrap();

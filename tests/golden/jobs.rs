@@ -34,6 +34,7 @@ fn examples() -> Value {
             import(ImportJob::ReconcileV1 { import_id: i(), app_id: a(), tenant_id: t(), shard: 4, cursor: None }),
             import(ImportJob::FanOutV1 { import_id: i(), app_id: a(), tenant_id: t(), page: 1 }),
             import(ImportJob::ResumeV1 { import_id: i(), app_id: a(), tenant_id: t() }),
+            import(ImportJob::TakeUpV1 { import_id: i(), app_id: a(), tenant_id: t() }),
             import(ImportJob::FanV1 { app_id: a(), tenant_id: t(), open_id: s("o1"), at: 1_735_689_600 }),
         ],
         "send": [

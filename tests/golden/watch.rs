@@ -7,25 +7,24 @@ use shared::{
     secret::Secret,
     store::{credentials::Token, imports::ImportStatus},
 };
-use token_refresh::watch::{OVERDUE_MINUTES, look};
+use token_refresh::watch::{OVERDUE_MINUTES, State, look};
 
 use crate::{items, on_paused_time};
-
-/// To the next whole minute that is a multiple of ten.
-async fn to_the_tenth_minute(now: i64) {
-    tokio::time::sleep(Duration::from_secs((600 - now.rem_euclid(600)).unsigned_abs())).await;
-}
 
 #[test]
 fn the_ticket_ages_until_the_next_one_comes() {
     on_paused_time(async {
         let (world, app) = items::empty().await;
-        assert_eq!(look(&app).await.ticket_age, None, "before the first ticket there is no age");
+        assert_eq!(
+            look(&app, &State::default()).await.ticket_age,
+            None,
+            "before the first ticket there is no age"
+        );
         app.store.keep_ticket(&Secret::new("t1"), world.now()).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1500)).await;
-        assert!((1500..1502).contains(&look(&app).await.ticket_age.unwrap()));
+        assert!((1500..1502).contains(&look(&app, &State::default()).await.ticket_age.unwrap()));
         app.store.keep_ticket(&Secret::new("t2"), world.now()).await.unwrap();
-        assert!((0..2).contains(&look(&app).await.ticket_age.unwrap()));
+        assert!((0..2).contains(&look(&app, &State::default()).await.ticket_age.unwrap()));
     });
 }
 
@@ -46,7 +45,7 @@ fn an_account_is_overdue_whose_turn_passed_without_a_new_token() {
         ] {
             app.store.authorize("ten_1", app_id, Some(&token(now - age)), &refresh, due).await.unwrap();
         }
-        assert_eq!(look(&app).await.overdue, Some(2));
+        assert_eq!(look(&app, &State::default()).await.overdue, Some(2));
     });
 }
 
@@ -57,14 +56,38 @@ fn an_import_is_seen_that_nothing_moves_and_no_other() {
         for (id, app_id) in [("imp_1", "wx1"), ("imp_2", "wx2"), ("imp_3", "wx3")] {
             app.store.start_import(&items::import(id, app_id, world.now())).await.unwrap();
         }
-        to_the_tenth_minute(world.now()).await;
-        assert_eq!(look(&app).await.stuck, Some(0), "they have just begun");
+        let state = State::default();
+        assert_eq!(look(&app, &state).await.stuck, Some(0), "they have just begun");
+        assert_eq!(world.queued().await.0, 0, "nobody comes for them yet");
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(look(&app).await.stuck, None, "not every minute");
+        assert_eq!(look(&app, &state).await.stuck, None, "not every minute");
+        tokio::time::sleep(Duration::from_secs(540)).await;
+        assert_eq!(look(&app, &state).await.stuck, Some(0), "they have not begun for ten minutes");
+        assert_eq!(world.queued().await.0, 3, "somebody comes for each");
         tokio::time::sleep(Duration::from_secs(4_000)).await;
         app.store.end_import("wx2", "imp_2", ImportStatus::Completed, None).await.unwrap();
         app.store.finish_page("wx3", "imp_3", 0, 10).await.unwrap();
-        to_the_tenth_minute(world.now()).await;
-        assert_eq!(look(&app).await.stuck, Some(1), "one moves, one has ended, one does neither");
+        assert_eq!(look(&app, &state).await.stuck, Some(1), "one moves, one has ended, one does neither");
+        assert_eq!(world.queued().await.0, 4, "and for the last one once more");
+    });
+}
+
+/// However many have not ended, each has its turn.
+#[test]
+fn every_import_is_looked_after_in_turn() {
+    on_paused_time(async {
+        let (world, app) = items::empty().await;
+        for n in 0..250 {
+            let (id, app_id) = (format!("imp_{n}"), format!("wx{n}"));
+            app.store.start_import(&items::import(&id, &app_id, world.now())).await.unwrap();
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            let open = app.store.open_imports(world.now()).await.unwrap();
+            assert!(open.len() < 150, "{} at once", open.len());
+            seen.extend(open.into_iter().map(|import| import.id));
+        }
+        assert_eq!(seen.len(), 250);
     });
 }

@@ -1,6 +1,8 @@
 //! Histories that were found, as plain tests: each names what it found.
 
 use serde_json::json;
+use shared::{imports::after_consent, store::imports::ImportStatus};
+use wechat_simulator::{Fault, FaultKind};
 
 use crate::{
     check, on_paused_time,
@@ -31,6 +33,64 @@ fn a_binding_that_died_before_the_first_job_begins_the_import_when_it_comes_agai
         run.world.quiet().await;
         assert!(run.world.base.chaos.has_struck(), "no first job was queued");
         check::imports(&run);
+        check::fans_are_the_followers(&run, 0);
+    });
+}
+
+/// An import was written as running, its first job was lost, and its account's binding had nobody who came again: it never
+/// ended, and was in the way of every other.
+#[test]
+fn an_import_whose_request_died_is_begun_by_the_tick() {
+    on_paused_time(async {
+        let run = bound().await;
+        let path = format!("/v1/accounts/{}/imports", run.apps[0]);
+        run.world.advance(660).await;
+        run.world.base.chaos.strike("page_v1", Fate::Lost);
+        let (status, _) = run.world.api(&run.keys[0], "POST", &path, None, None).await.unwrap();
+        assert_eq!(status, 503, "the queue did not take the job");
+        run.world.quiet().await;
+        assert!(check::imports_go_on(&run), "it is written as running");
+        run.world.advance(1_200).await;
+        run.world.quiet().await;
+        check::imports(&run);
+        check::fans_are_the_followers(&run, 0);
+    });
+}
+
+/// A failed import begins again with a consent that came after it, once; one that goes on or is complete does not.
+#[test]
+fn a_failed_import_begins_again_with_the_next_consent() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (app, tenant, app_id) = (run.world.app(), &run.tenants[0], &run.apps[0]);
+        let imports = async || app.store.imports(tenant, app_id, 50, None).await.unwrap();
+        let bound_at = app.store.any_account(app_id).await.unwrap().unwrap().bound_at;
+        let consent = async |at| after_consent(&app, tenant, app_id, bound_at, at).await.unwrap();
+        consent(run.world.now()).await;
+        assert_eq!(imports().await.len(), 1, "the binding's is complete");
+        let fails =
+            |times| Fault::once("/cgi-bin/user/get", FaultKind::Error { errcode: 61007 }).times(times);
+        run.world.sim().fault(fails(1));
+        let path = format!("/v1/accounts/{app_id}/imports");
+        run.world.api(&run.keys[0], "POST", &path, None, None).await.unwrap();
+        run.world.quiet().await;
+        assert_eq!(imports().await[0].status, ImportStatus::Failed);
+        assert!(imports().await[0].error.as_ref().unwrap().contains("User Management"));
+        run.world.advance(100).await;
+        let consented_at = run.world.now();
+        run.world.sim().fault(fails(1));
+        consent(consented_at).await;
+        assert_eq!(imports().await.len(), 3, "it begins again");
+        consent(consented_at).await;
+        run.world.quiet().await;
+        assert_eq!(imports().await[0].status, ImportStatus::Failed, "and fails again");
+        run.world.advance(100).await;
+        consent(consented_at).await;
+        assert_eq!(imports().await.len(), 3, "the same consent comes once more");
+        consent(run.world.now()).await;
+        run.world.quiet().await;
+        let all = imports().await;
+        assert_eq!((all.len(), all[0].status), (4, ImportStatus::Completed), "the next consent");
         check::fans_are_the_followers(&run, 0);
     });
 }

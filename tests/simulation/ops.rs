@@ -117,6 +117,14 @@ pub enum Op {
         path: &'static str,
         times: u32,
     },
+    /// What WeChat tells of a fan holds this, unescaped, from now on.
+    Typed {
+        account: usize,
+        fan: usize,
+        text: &'static str,
+    },
+    /// The first job of the next import gets lost.
+    LoseFirstJob,
     /// How much goes wrong from now on: 0 to 3.
     Trouble(u32),
 }
@@ -210,10 +218,15 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
             Op::Spoil { account, revoke: rng.random_range(0..2) == 0 }
         }
         94..96 => Op::Rotate(rng.random_range(0..2) == 0),
-        96..98 => {
+        96 => {
+            let texts = ["", "a\"b", "a\\", "\\ud83d", "it\\'s", "a\nb"];
+            Op::Typed { account, fan: rng.random_range(0..FANS), text: texts.choose(rng).unwrap() }
+        }
+        97 if likely => {
             let paths = ["/cgi-bin/user/info/batchget", "/cgi-bin/user/get", "/cgi-bin/message/custom/send"];
             Op::Quota { path: paths.choose(rng).unwrap(), times: rng.random_range(1..4) }
         }
+        97 => Op::LoseFirstJob,
         _ => Op::Trouble(rng.random_range(0..4)),
     }
 }

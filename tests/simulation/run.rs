@@ -8,7 +8,10 @@ use wechat_simulator::{Act, Fault, FaultKind, Grant, NewAccount, Stamp, Target, 
 
 use crate::{
     ops::{ACCOUNTS, Deed, FANS, History, Op, What},
-    world::{ADMIN_KEY, World, chaos::Rates},
+    world::{
+        ADMIN_KEY, World,
+        chaos::{Fate, Rates},
+    },
 };
 
 /// What an account's fan did to whether they follow, as WeChat knows it.
@@ -186,6 +189,13 @@ impl Run {
             Op::Quota { path, times } => {
                 sim.fault(Fault::once(*path, FaultKind::Error { errcode: 45009 }).times(*times));
             }
+            Op::Typed { account, fan, text } => {
+                let open_id = self.fans[*account][*fan].clone();
+                let typed =
+                    |follower: &mut wechat_simulator::Follower| follower.unescaped = (*text).to_owned();
+                sim.change_account(&self.apps[*account], |a| a.followers.update(&open_id, typed)).unwrap();
+            }
+            Op::LoseFirstJob => world.base.chaos.strike("page_v1", Fate::Lost),
             Op::Trouble(level) => {
                 let n = 12 * level;
                 let rates =

@@ -160,14 +160,5 @@ fn record(app: &App, tenant: &str, app_id: &str, granted: Vec<u32>, info: Author
 /// Starts an import unless one began since the account was bound: also after a crash between the two.
 async fn import_since_binding(app: &App, tenant: &str, app_id: &str) -> Result<(), Error> {
     let Some(account) = app.store.account(tenant, app_id).await? else { return Ok(()) };
-    let newest = app.store.imports(app_id, 1, None).await?.into_iter().next();
-    // one of the tenant that had the account before does not count, were it of the same second
-    match newest.filter(|import| import.tenant_id == tenant && import.started_at >= account.bound_at) {
-        // perhaps by us, who died before its first job was queued
-        Some(import) => imports::begin_again(app, &import).await?,
-        None => {
-            imports::start(app, tenant, app_id, app.fresh_id("imp")).await?;
-        }
-    }
-    Ok(())
+    imports::after_consent(app, tenant, app_id, account.bound_at, account.bound_at).await
 }

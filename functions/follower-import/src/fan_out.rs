@@ -6,7 +6,7 @@ use shared::{
     app::App,
     error::Error,
     queue::jobs::ImportJob,
-    store::imports::{Import, ListedPage},
+    store::{import_pages::ListedPage, imports::Import},
     wechat::user::USER_INFO_BATCH_MAX,
 };
 

@@ -37,21 +37,45 @@ pub(crate) async fn import(app: &App, import: &Import) -> Result<Vec<ImportJob>,
         return Ok(Vec::new());
     }
     if let Some(cut) = &import.listing_cut {
-        if app.store.end_import(&import.app_id, &import.id, ImportStatus::Failed, Some(cut)).await? {
-            app.metrics.count(Metric::HaltedImports, app.clock.now());
-        }
+        fail(app, &import.app_id, &import.id, cut).await?;
         return Ok(Vec::new());
     }
     let open: Vec<_> = (0..PEOPLE_SHARDS).filter(|shard| !import.shards_done.contains(shard)).collect();
     if open.is_empty() {
-        app.store.end_import(&import.app_id, &import.id, ImportStatus::Completed, None).await?;
+        complete(app, import).await?;
+        return Ok(Vec::new());
     }
+    let mut places = app.store.shard_places(&import.app_id, &import.id).await?;
     let job = |shard| ImportJob::ReconcileV1 {
         import_id: import.id.clone(),
         app_id: import.app_id.clone(),
         tenant_id: import.tenant_id.clone(),
         shard,
-        cursor: None,
+        cursor: places.remove(&shard).map(|place| place.after),
     };
     Ok(open.into_iter().map(job).collect())
+}
+
+async fn complete(app: &App, import: &Import) -> Result<(), Error> {
+    let Import { app_id, id, .. } = import;
+    if app.store.end_import(app_id, id, ImportStatus::Completed, None).await? {
+        let (followers, seconds) = (import.followers_imported(), app.clock.unix() - import.started_at);
+        tracing::info!(
+            app_id,
+            import_id = id,
+            followers,
+            seconds,
+            "the import of {app_id} is complete: {followers} followers in {seconds} s"
+        );
+    }
+    Ok(())
+}
+
+/// Ends an import that cannot go on; `why` names the next step for its tenant.
+pub(crate) async fn fail(app: &App, app_id: &str, import_id: &str, why: &str) -> Result<(), Error> {
+    if app.store.end_import(app_id, import_id, ImportStatus::Failed, Some(why)).await? {
+        app.metrics.count(Metric::HaltedImports, app.clock.now());
+        tracing::warn!(app_id, import_id, "the import of {app_id} failed: {why}");
+    }
+    Ok(())
 }

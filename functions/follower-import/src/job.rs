@@ -11,7 +11,7 @@ use shared::{
     store::imports::{Import, ImportStatus},
 };
 
-use crate::{chunk, fan, fan_out, page, reconcile, resume, trouble};
+use crate::{chunk, fan, fan_out, finish, page, reconcile, resume, take_up, trouble};
 
 /// Where follow-up jobs go.
 pub trait Outbox: Sync {
@@ -26,6 +26,25 @@ pub struct Delivery<'a> {
     pub message_id: &'a str,
     /// How often it has come, this time included.
     pub receive_count: u32,
+    /// What it may do before it hands on.
+    pub budget: Budget,
+}
+
+/// How much one job does that could go on for long; another one goes on from there.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Entries of an index that it looks at, whoever they belong to.
+    pub entries: usize,
+    /// How long it works.
+    pub time: Duration,
+}
+
+impl Default for Budget {
+    /// A third of the function's minute, since the four other jobs of a batch share its processor, and what is begun is
+    /// ended: 25,000 entries are about a second's reading, and 5 MB.
+    fn default() -> Self {
+        Self { entries: 25_000, time: Duration::from_secs(20) }
+    }
 }
 
 /// What becomes of a job.
@@ -113,9 +132,10 @@ async fn attempt(app: &App, job: &ImportJob, delivery: Delivery<'_>) -> Result<N
         }
         ImportJob::FanOutV1 { page, .. } => Ok(fan_out::run(app, ids, *page).await?),
         ImportJob::ReconcileV1 { shard, cursor, .. } => {
-            Ok(reconcile::run(app, ids, *shard, cursor.clone()).await?)
+            Ok(reconcile::run(app, ids, *shard, cursor.clone(), delivery).await?)
         }
         ImportJob::ResumeV1 { .. } => Ok(resume::run(app, ids, job, delivery).await?),
+        ImportJob::TakeUpV1 { .. } => Ok(take_up::run(app, ids, delivery).await?),
         ImportJob::FanV1 { open_id, at, .. } => Ok(fan::run(app, ids, open_id, *at).await?),
     }
 }
@@ -127,7 +147,8 @@ pub(crate) fn ids(job: &ImportJob) -> Ids<'_> {
         | ImportJob::ChunkV1 { import_id, app_id, tenant_id, .. }
         | ImportJob::FanOutV1 { import_id, app_id, tenant_id, .. }
         | ImportJob::ReconcileV1 { import_id, app_id, tenant_id, .. }
-        | ImportJob::ResumeV1 { import_id, app_id, tenant_id } => {
+        | ImportJob::ResumeV1 { import_id, app_id, tenant_id }
+        | ImportJob::TakeUpV1 { import_id, app_id, tenant_id } => {
             Ids { import: import_id, app: app_id, tenant: tenant_id }
         }
         ImportJob::FanV1 { app_id, tenant_id, .. } => Ids { import: "", app: app_id, tenant: tenant_id },
@@ -149,7 +170,7 @@ pub(crate) async fn running(app: &App, ids: Ids<'_>) -> Result<Option<Import>, E
         Some(_) => Err(Error::NotAuthorized(ids.app.to_owned())),
         None => {
             let why = "the account was deleted; bind it again to import its followers";
-            app.store.end_import(ids.app, ids.import, ImportStatus::Failed, Some(why)).await?;
+            finish::fail(app, ids.app, ids.import, why).await?;
             Ok(None)
         }
     }

@@ -14,6 +14,7 @@ mod listing;
 mod page;
 mod reconcile;
 mod resume;
+mod take_up;
 mod trouble;
 
 use std::{sync::Arc, time::Duration};
@@ -31,7 +32,7 @@ use shared::{
     },
 };
 
-use job::{Delivery, Outbox, Outcome};
+use job::{Budget, Delivery, Outbox, Outcome};
 
 /// Jobs of one batch at work together: a batch holds 5, and each mostly waits for WeChat or the store.
 const CONCURRENCY: usize = 5;
@@ -63,7 +64,11 @@ pub fn function(app: Arc<App>) -> Function {
 }
 
 async fn handle(app: &App, job: ImportJob, about: Item<()>) -> bool {
-    let delivery = Delivery { message_id: &about.message_id, receive_count: about.receive_count };
+    let delivery = Delivery {
+        message_id: &about.message_id,
+        receive_count: about.receive_count,
+        budget: Budget::default(),
+    };
     match job::deliver(app, &job, delivery, &app.queues).await {
         Outcome::Done => true,
         Outcome::Again(after) => {

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use shared::{
-    store::imports::ListedPage,
+    store::import_pages::ListedPage,
     wechat::user::{FOLLOWERS_MAX, FollowerPage},
 };
 

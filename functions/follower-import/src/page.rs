@@ -1,6 +1,6 @@
 //! `PageV1`: list one page of openids, keep it, fan it out. The page is kept before it is counted, and counted
 //! before it is fanned out; its chunks are queued before the next page, so that whoever finds a later page
-//! counted knows that these chunks are under way.
+//! counted knows that these chunks are under way. Where two jobs of one page meet, the one that counted it goes on.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use shared::{
     app::App,
     error::Error,
     queue::jobs::ImportJob,
-    store::imports::{Import, ListedPage},
+    store::{import_pages::ListedPage, imports::Import},
     tokens,
 };
 
@@ -47,7 +47,10 @@ pub(crate) async fn run(
             app.store.keep_page(&import, page, &listed).await?
         }
     };
-    let mut import = app.store.count_page(&import, page, &listed).await?;
+    let mut import = app.store.count_page(&import, page, &listed, delivery.message_id).await?;
+    if import.listed_by.as_deref().is_some_and(|by| by != delivery.message_id) {
+        return Ok(Next::none());
+    }
     let mut first = fan_out::chunks(ids, &import, page, &listed, &Default::default());
     if first.is_empty() {
         import = app.store.finish_page(ids.app, ids.import, page, 0).await?;

@@ -2,11 +2,14 @@
 //! import did not see. Each gets the `unsubscribed` event that no push brought.
 //!
 //! Reconciling begins when everybody on the lists is stored, so whoever is on them was seen: only the others are
-//! read. That is a tenth of the reads of asking each fan, and nearly none of the work.
+//! read. That is a tenth of the reads of asking each fan, and nearly none of the work; of an account whose lists are
+//! longer than what a job looks at, the fans are asked. A job ends where its budget does, and the next goes on from
+//! there, so that neither the account's size nor that of its tenant's others is in the way.
 
-use std::collections::HashSet;
+use std::{collections::HashMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use serde_json::json;
 use shared::{
     app::App,
@@ -21,14 +24,13 @@ use shared::{
 
 use crate::{
     finish,
-    job::{Ids, Next, running},
+    job::{Budget, Delivery, Ids, Next, running},
 };
 
-/// Followers that one job looks through: their openids are in memory at once, some 5 MB, and are read in a few
-/// seconds, as are the lists of 10 million followers: well inside the function's minute.
-const WINDOW: usize = 50_000;
 /// Lists that are read at once: 290 KB each.
 const LISTS: usize = 4;
+/// So many fans are read as fast as one list.
+const FANS_A_LIST: usize = 100;
 /// Fans that are read in one request.
 const READS: usize = 100;
 /// Fans that are marked at once.
@@ -38,40 +40,32 @@ pub(crate) async fn run(
     app: &App,
     ids: Ids<'_>,
     shard: u32,
-    mut cursor: Option<String>,
+    cursor: Option<String>,
+    delivery: Delivery<'_>,
 ) -> Result<Next, Error> {
     let Some(import) = running(app, ids).await? else { return Ok(Next::none()) };
     if import.shards_done.contains(&shard) {
         return Ok(Next::jobs(if all_done(&import) { finish::import(app, &import).await? } else { vec![] }));
     }
-    let mut unseen = HashSet::new();
-    loop {
-        let page = app.store.people(ids.tenant, shard, cursor.as_deref()).await?;
-        let here = page.customers.into_values().flatten().filter(|(app_id, _)| app_id == ids.app);
-        unseen.extend(here.map(|(_, open_id)| open_id));
-        cursor = page.more_after;
-        if cursor.is_none() || unseen.len() >= WINDOW {
-            break;
-        }
+    let place = app.store.shard_places(ids.app, ids.import).await?.remove(&shard);
+    if let Some(place) = place
+        && Some(&place.after) != cursor.as_ref()
+        && place.by != delivery.message_id
+    {
+        return Ok(Next::none()); // another is further
     }
-    let unseen = without_listed(app, &import, unseen).await?;
-    for some in unseen.chunks(READS) {
-        let open_ids: Vec<_> = some.iter().map(String::as_str).collect();
-        let fans = app.store.fans(ids.tenant, ids.app, &open_ids).await?;
-        stream::iter(fans)
-            .map(|fan| {
-                let import = &import;
-                async move { reconcile(app, import, &fan).await }
-            })
-            .buffer_unordered(MARKS)
-            .try_collect::<()>()
-            .await?;
-    }
-    if cursor.is_none() {
+    let clock = Stopwatch { app, began: app.clock.now() };
+    let (window, end) = window(app, ids, shard, cursor.clone(), delivery.budget, &clock).await?;
+    let unseen = not_listed(app, &import, window).await?;
+    let stopped = mark(app, &import, &unseen, delivery.budget, &clock).await?;
+    let Some(next) = stopped.or(end) else {
         let import = app.store.finish_shard(ids.app, ids.import, shard).await?;
         if all_done(&import) {
             finish::import(app, &import).await?;
         }
+        return Ok(Next::none());
+    };
+    if !app.store.advance_shard(&import, shard, cursor.as_deref(), &next, delivery.message_id).await? {
         return Ok(Next::none());
     }
     Ok(Next::jobs(vec![ImportJob::ReconcileV1 {
@@ -79,24 +73,97 @@ pub(crate) async fn run(
         app_id: ids.app.into(),
         tenant_id: ids.tenant.into(),
         shard,
-        cursor,
+        cursor: Some(next),
     }]))
 }
 
-/// Those of `fans` who are on none of the import's lists. A list that is gone, after 30 days, names nobody: then
-/// the fans themselves tell whether they were seen.
-async fn without_listed(app: &App, import: &Import, mut fans: HashSet<String>) -> Result<Vec<String>, Error> {
-    let mut lists = stream::iter(0..import.pages_listed)
-        .map(|page| app.store.listed_page(&import.id, page))
-        .buffer_unordered(LISTS);
-    while !fans.is_empty()
-        && let Some(list) = lists.try_next().await?
-    {
-        for open_id in list.iter().flat_map(|list| &list.open_ids) {
-            fans.remove(open_id);
+/// How long a job has worked.
+struct Stopwatch<'a> {
+    app: &'a App,
+    began: Timestamp,
+}
+
+impl Stopwatch<'_> {
+    fn shows(&self) -> Duration {
+        Duration::try_from(self.app.clock.now().duration_since(self.began)).unwrap_or_default()
+    }
+}
+
+/// The account's fans behind `cursor` by openid, each with their customer, and where the window ends: at as many
+/// entries as the budget has, whoever they belong to, or after half of its time; [`None`] at the end of the shard.
+async fn window(
+    app: &App,
+    ids: Ids<'_>,
+    shard: u32,
+    mut cursor: Option<String>,
+    budget: Budget,
+    clock: &Stopwatch<'_>,
+) -> Result<(HashMap<String, String>, Option<String>), Error> {
+    let (mut window, mut looked_at) = (HashMap::new(), 0);
+    loop {
+        let page = app.store.people(ids.tenant, shard, cursor.as_deref()).await?;
+        for (customer, fans) in page.customers {
+            looked_at += fans.len().max(1);
+            let here = fans.into_iter().filter(|(app_id, _)| app_id == ids.app);
+            window.extend(here.map(|(_, open_id)| (open_id, customer.clone())));
+        }
+        cursor = page.more_after;
+        if cursor.is_none() || looked_at >= budget.entries || clock.shows() >= budget.time / 2 {
+            return Ok((window, cursor));
         }
     }
-    Ok(fans.into_iter().collect())
+}
+
+/// Those of `fans` who are on none of the import's lists, as far as it is worth to read these: (customer, openid),
+/// sorted. Of a list that was not read, or that is gone, after 30 days, the fans themselves tell whether they were seen.
+async fn not_listed(
+    app: &App,
+    import: &Import,
+    mut fans: HashMap<String, String>,
+) -> Result<Vec<(String, String)>, Error> {
+    if import.pages_listed as usize * FANS_A_LIST <= fans.len().max(READS) {
+        let mut lists = stream::iter(0..import.pages_listed)
+            .map(|page| app.store.listed_page(&import.id, page))
+            .buffer_unordered(LISTS);
+        while !fans.is_empty()
+            && let Some(list) = lists.try_next().await?
+        {
+            for open_id in list.iter().flat_map(|list| &list.open_ids) {
+                fans.remove(open_id);
+            }
+        }
+    }
+    let mut left: Vec<_> = fans.into_iter().map(|(open_id, customer)| (customer, open_id)).collect();
+    left.sort();
+    Ok(left)
+}
+
+/// Marks whom the import did not see. Answers the customer whom it came to where the time was up.
+async fn mark(
+    app: &App,
+    import: &Import,
+    unseen: &[(String, String)],
+    budget: Budget,
+    clock: &Stopwatch<'_>,
+) -> Result<Option<String>, Error> {
+    let mut some = unseen.chunks(READS).peekable();
+    while let Some(these) = some.next() {
+        let open_ids: Vec<_> = these.iter().map(|(_, open_id)| open_id.as_str()).collect();
+        let fans = app.store.fans(&import.tenant_id, &import.app_id, &open_ids).await?;
+        stream::iter(fans)
+            .map(|fan| async move { reconcile(app, import, &fan).await })
+            .buffer_unordered(MARKS)
+            .try_collect::<()>()
+            .await?;
+        let (last, next) = (these.last(), some.peek().and_then(|next| next.first()));
+        if let (Some((last, _)), Some((next, _))) = (last, next)
+            && last != next // a customer's fans stay together, since the next job begins behind the customer
+            && clock.shows() >= budget.time
+        {
+            return Ok(Some(last.clone()));
+        }
+    }
+    Ok(None)
 }
 
 fn all_done(import: &Import) -> bool {

@@ -9,7 +9,7 @@ use shared::{
     app::App,
     error::Error,
     queue::{MAX_DELAY, jobs::ImportJob},
-    store::imports::ImportStatus,
+    store::imports::{Import, ImportStatus},
 };
 
 use crate::{
@@ -34,11 +34,24 @@ pub(crate) async fn run(
             return Ok(Next { first: vec![job.clone()], then: None, delay: delay(left) });
         }
     }
+    now(app, ids, delivery).await
+}
+
+/// Lets a paused import go on.
+pub(crate) async fn now(app: &App, ids: Ids<'_>, delivery: Delivery<'_>) -> Result<Next, Error> {
     let by = format!("resume:{}", delivery.message_id);
     if !app.store.resume_import(ids.app, ids.import, &by).await? {
         return Ok(Next::none());
     }
-    let Some(import) = app.store.import(ids.app, ids.import).await? else { return Ok(Next::none()) };
+    match app.store.import(ids.app, ids.import).await? {
+        Some(import) => go_on(app, ids, &import).await,
+        None => Ok(Next::none()),
+    }
+}
+
+/// The jobs of what an import stands at: pages whose hundreds are not all here, the page to list next, shards to be
+/// reconciled.
+pub(crate) async fn go_on(app: &App, ids: Ids<'_>, import: &Import) -> Result<Next, Error> {
     let mut first: Vec<_> = (0..import.pages_listed)
         .filter(|page| !import.pages_done.contains_key(&page.to_string()))
         .map(|page| ImportJob::FanOutV1 {
@@ -48,9 +61,9 @@ pub(crate) async fn run(
             page,
         })
         .collect();
-    first.extend(finish::import(app, &import).await?);
+    first.extend(finish::import(app, import).await?);
     let then = (!import.listing_done)
-        .then(|| page::page_job(ids, import.pages_listed, import.next_cursor.unwrap_or_default()));
+        .then(|| page::page_job(ids, import.pages_listed, import.next_cursor.clone().unwrap_or_default()));
     Ok(Next { first, then, delay: Duration::ZERO })
 }
 

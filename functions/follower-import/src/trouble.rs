@@ -7,6 +7,7 @@ use shared::{
     app::App,
     error::{Error, Retry},
     metrics::Metric,
+    model::account,
     queue::jobs::ImportJob,
     store::imports::ImportStatus,
     wechat::{
@@ -16,6 +17,7 @@ use shared::{
 };
 
 use crate::{
+    finish,
     job::{Delivery, Ids, Outbox, Outcome, ids},
     resume,
 };
@@ -28,6 +30,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const MINUTE: Duration = Duration::from_secs(60);
 /// A job that was received this often stops trying: the queue gives up at 20.
 const TRIES: u32 = 12;
+/// WeChat's id of the permission set that opens followers.
+const FOLLOWERS_SET: u32 = 2;
 /// A paused import looks again at least this often, seconds (contract 6.7).
 const LONGEST_PAUSE: i64 = 3600;
 /// And never sooner, seconds: the job that will resume it is queued before the pause is written, and must not
@@ -45,6 +49,16 @@ pub(crate) enum Decision {
     Pause { until: i64, why: String },
     /// The import ends.
     Fail(String),
+}
+
+impl Decision {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Again(_) | Self::Later(_) => "again",
+            Self::Pause { .. } => "pause",
+            Self::Fail(_) => "fail",
+        }
+    }
 }
 
 /// Decides about `error`, met when the job was received for the `receives`-th time.
@@ -105,7 +119,10 @@ fn pause(back: i64, why: String, now: Timestamp) -> Decision {
 fn next_step(refused: &ApiError) -> String {
     let step = match refused.errcode() {
         Some(61003 | 61023 | 42007) => "the account is not authorized any more; bind it again",
-        Some(61007) => "permission set 2 (followers) was not granted; authorize the account again with it",
+        Some(61007) => {
+            let set = followers_set();
+            return format!("{refused}: {set} was not granted; authorize the account again with it");
+        }
         Some(48001 | 48004 | 50001 | 61016 | 61017) => {
             "this account may not list its followers; WeChat grants that to verified accounts"
         }
@@ -115,6 +132,12 @@ fn next_step(refused: &ApiError) -> String {
         _ => "start another import; if it fails again, the number and rid tell WeChat's staff why",
     };
     format!("{refused}: {step}")
+}
+
+/// The permission set of followers, as the account's and the hub's pages name it.
+fn followers_set() -> String {
+    let sets = account::permissions(&[]);
+    sets.into_iter().find(|set| set.id == FOLLOWERS_SET).map(|set| set.name).unwrap_or_default()
 }
 
 /// Of whom WeChat tells no details.
@@ -149,7 +172,10 @@ pub(crate) async fn settle(
     let Ids { import, app: app_id, tenant } = ids(job);
     let single = matches!(job, ImportJob::FanV1 { .. });
     let decision = decide(error, delivery.receive_count, app.clock.now());
-    tracing::warn!(app_id, import_id = import, %error, ?decision, "an import job failed: {error}");
+    // the end of an import has a line of its own, with the same sentence
+    if single || !matches!(decision, Decision::Fail(_)) {
+        tracing::warn!(app_id, import_id = import, then = decision.name(), "an import job failed: {error}");
+    }
     match decision {
         Decision::Again(after) => Ok(Outcome::Again(after)),
         Decision::Later(after) => outbox.put(vec![job.clone()], after).await.map(|()| Outcome::Done),
@@ -174,9 +200,7 @@ pub(crate) async fn settle(
             Ok(Outcome::Done)
         }
         Decision::Fail(why) => {
-            if app.store.end_import(app_id, import, ImportStatus::Failed, Some(&why)).await? {
-                app.metrics.count(Metric::HaltedImports, app.clock.now());
-            }
+            finish::fail(app, app_id, import, &why).await?;
             Ok(Outcome::Done)
         }
     }

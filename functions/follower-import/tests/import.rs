@@ -4,16 +4,19 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use follower_import::job::Budget;
 use shared::{
     clock::Clock,
     queue::jobs::ImportJob,
     random::{Rand, Random},
     store::{
-        fans::{Touch, union_customer},
+        fans::{Details, Touch, union_customer},
         imports::{ImportStatus, RESUMED_BY_API},
+        keys::PEOPLE_SHARDS,
     },
+    wechat::user::UserInfo,
 };
 use support::{APP, START, TENANT, World, fan_id, open_ids, queue::Queue};
 
@@ -358,4 +361,106 @@ async fn somebody_who_just_followed_gets_details_and_keeps_the_pushs_status() {
     assert!(fan.subscribed && fan.tag_ids == [2] && fan.union_id.as_deref() == Some("u1"));
     assert_eq!(fan.subscribed_at, Some(START));
     assert!(world.fan("gone").await.subscribed, "an answer of before the follow overturned it");
+}
+
+fn take_up(id: &str) -> ImportJob {
+    ImportJob::TakeUpV1 { import_id: id.into(), app_id: APP.into(), tenant_id: TENANT.into() }
+}
+
+/// Whichever job gets lost, whoever comes back for the import finds what it stands at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_lost_a_job_is_taken_up_where_it_stands() {
+    for (what, lost, after, status) in [
+        ("the first page", "page_v1", 0, ImportStatus::Running),
+        ("a later page", "page_v1", 1, ImportStatus::Running),
+        ("a hundred", "chunk_v1", 2, ImportStatus::Running),
+        ("every hundred", "chunk_v1", 0, ImportStatus::Running),
+        ("a shard", "reconcile_v1", 3, ImportStatus::Running),
+        ("every shard", "reconcile_v1", 0, ImportStatus::Running),
+        ("the resumption", "resume_v1", 0, ImportStatus::Paused),
+        ("what a resumption queues", "fan_out_v1", 0, ImportStatus::Running),
+    ] {
+        let world = World::new(1, &open_ids(600)).await;
+        follow(&world, "lost", START - 5_000).await;
+        if ["resume_v1", "fan_out_v1"].contains(&lost) {
+            world.wechat.faults.lock().unwrap().quota = Some((3, START + 60));
+        }
+        let (id, first) = world.start().await;
+        let queue = Queue::new(&world, 1, 0, take_up(&id)); // too early: it changes nothing
+        *queue.lose.lock().unwrap() = Some((lost, after));
+        queue.push(first, 0);
+        queue.drain(quiet).await;
+        assert_eq!(world.import(&id).await.status, status, "{what}");
+        *queue.lose.lock().unwrap() = None;
+        world.clock.advance(4_000);
+        queue.push(take_up(&id), 0);
+        queue.push(take_up(&id), 1);
+        queue.drain(quiet).await;
+        let import = world.completed(&id).await;
+        assert_eq!((import.followers_listed, import.followers_imported()), (600, 600), "{what}");
+        assert!(!world.fan("lost").await.subscribed, "{what}");
+        assert_eq!(world.events("lost").await, ["unsubscribed"], "{what}");
+        assert!(queue.delivered.lock().unwrap()["page_v1"] <= 5, "{what}: two chains of pages");
+    }
+}
+
+/// Jobs that are merely slow meet those of a taking-up: one chain goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taking_up_an_import_that_is_merely_slow_is_harmless() {
+    for seed in 0..3 {
+        let world = World::new(seed, &open_ids(1_000)).await;
+        follow(&world, "lost", START - 5_000).await;
+        let (id, first) = world.start().await;
+        let queue = Queue::new(&world, seed, 10, first);
+        queue
+            .drain(async |step| {
+                if step % 4 == 3 && step < 60 {
+                    world.clock.advance(2_000);
+                    queue.push(take_up(&id), 0);
+                }
+            })
+            .await;
+        let import = world.completed(&id).await;
+        assert_eq!((import.followers_listed, import.followers_imported()), (1_000, 1_000), "seed {seed}");
+        assert_eq!(world.events("lost").await, ["unsubscribed"], "seed {seed}");
+    }
+}
+
+/// A tenant with a large account and a small one: each job looks at a bounded number of entries, whoever they belong to,
+/// and works for a bounded time; the next goes on from there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reconciling_goes_on_from_job_to_job_however_large_the_tenant_is() {
+    let (large, gone) = (8_000, 3_000);
+    let world = World::new(1, &open_ids(150)).await;
+    for (app_id, name, count) in [("wxlarge", "l", large), (APP, "g", gone)] {
+        let infos: Vec<_> = (0..count)
+            .map(|n| UserInfo { openid: format!("{name}{n:05}"), subscribe: Some(1), ..UserInfo::default() })
+            .collect();
+        let details: Vec<_> =
+            infos.iter().map(|info| Details { info, as_of: START - 5_000, import_id: None }).collect();
+        for some in details.chunks(1_000) {
+            world.app.store.insert_fans(TENANT, app_id, some).await.unwrap();
+        }
+    }
+    world.clock.advance(10);
+    let (id, first) = world.start().await;
+    let mut queue = Queue::new(&world, 1, 0, first);
+    // an index page has 400 entries, a shard some 700; of 190 who are gone there, a hundred are marked at a time
+    queue.budget = Budget { entries: 400, time: Duration::ZERO };
+    queue.drain(quiet).await;
+    assert_eq!(world.completed(&id).await.followers_imported(), 150);
+    let jobs = queue.delivered.lock().unwrap()["reconcile_v1"];
+    assert!((32..=64).contains(&jobs), "{jobs} jobs for 16 shards");
+    for n in (0..gone).step_by(100) {
+        let open_id = format!("g{n:05}");
+        assert!(!world.fan(&open_id).await.subscribed, "{open_id}");
+        assert_eq!(world.events(&open_id).await, ["unsubscribed"], "{open_id}");
+    }
+    for shard in 0..PEOPLE_SHARDS {
+        let page = world.app.store.people(TENANT, shard, None).await.unwrap();
+        let large = page.customers.values().flatten().filter(|(app_id, _)| app_id == "wxlarge");
+        let open_ids: Vec<_> = large.map(|(_, open_id)| open_id.as_str()).take(20).collect();
+        let fans = world.app.store.fans(TENANT, "wxlarge", &open_ids).await.unwrap();
+        assert!(fans.len() == 20 && fans.iter().all(|fan| fan.subscribed), "shard {shard}");
+    }
 }

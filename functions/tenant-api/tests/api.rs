@@ -8,7 +8,9 @@ mod stage;
 #[cfg(test)]
 mod tenants;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
+use shared::store::imports::ImportStatus;
 use stage::{ADMIN, Stage};
 
 #[tokio::test]
@@ -214,5 +216,61 @@ async fn customers_are_found_and_paged() {
     for query in ["subscribed=false", "tag_id=2", "union_id=u", "external_id=crm:1", "app_id=wx9"] {
         let page = stage.call(Some(&cafe.key), "GET", &format!("/v1/customers?{query}"), None, &[]).await;
         assert_eq!(page.json, json!({"data": [], "next_cursor": null}), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_imports_is_its_tenants_own_and_takes_no_forged_cursor() {
+    let stage = Stage::new().await;
+    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    let path = "/v1/accounts/wx1/imports";
+    let begin = async |key: &str| {
+        stage.clock.advance(10);
+        let import = stage.call(Some(key), "POST", path, None, &[]).await;
+        assert_eq!(import.status, 202, "{:?}", import.json);
+        let id = import.json["id"].as_str().unwrap().to_owned();
+        stage.app.store.end_import("wx1", &id, ImportStatus::Completed, None).await.unwrap();
+        id
+    };
+    let page = async |key: &str, query: &str| {
+        let list = stage.call(Some(key), "GET", &format!("{path}?{query}"), None, &[]).await;
+        let ids: Vec<_> = list.json["data"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{query}: {:?}", list.json))
+            .iter()
+            .map(|import| import["id"].as_str().unwrap().to_owned())
+            .collect();
+        (ids, list.json["next_cursor"].as_str().map(str::to_owned))
+    };
+    stage.bind(&cafe, "wx1").await;
+    let mut ids = vec![begin(&cafe.key).await, begin(&cafe.key).await, begin(&cafe.key).await];
+    ids.reverse();
+    let (first, next) = page(&cafe.key, "limit=2").await;
+    assert_eq!(first, ids[..2]);
+    assert_eq!(
+        page(&cafe.key, &format!("limit=2&cursor={}", next.unwrap())).await,
+        (ids[2..].to_vec(), None)
+    );
+
+    stage.clock.advance(10);
+    stage.app.store.unbind_account("wx1", stage.app.clock.unix()).await.unwrap();
+    assert_eq!(stage.call(Some(&cafe.key), "DELETE", "/v1/accounts/wx1", None, &[]).await.status, 204);
+    stage.bind(&tea, "wx1").await;
+    assert_eq!(page(&tea.key, "limit=1").await, (vec![], None), "another tenant's imports");
+    let own = begin(&tea.key).await;
+    assert_eq!(page(&tea.key, "limit=1").await, (vec![own], None), "another tenant's cursor");
+
+    for forged in [
+        "a",
+        "imp",
+        "imp_",
+        "RUNNING",
+        "imp_~",
+        "imp_01jd3v6m5s8qk2x9w4r7t0y1z",
+        "msg_01jd3v6m5s8qk2x9w4r7t0y1za",
+    ] {
+        let cursor = URL_SAFE_NO_PAD.encode(format!("\"{forged}\""));
+        let answer = stage.call(Some(&tea.key), "GET", &format!("{path}?cursor={cursor}"), None, &[]).await;
+        assert_eq!((answer.status, answer.code()), (422, "invalid_request"), "{forged}");
     }
 }

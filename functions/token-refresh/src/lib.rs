@@ -25,20 +25,23 @@ pub const NEEDS: &[Need] = &[
     Need::CredentialsTable,
     Need::WorkTable,
     Need::RefreshQueue,
+    Need::ImportQueue,
+    Need::SendQueue,
 ];
 
 /// The function.
 #[must_use]
 pub fn function(app: Arc<App>) -> Function {
     let ticking = Arc::clone(&app);
+    let state = Arc::new(watch::State::default());
     Function::new()
         .schedule(move || {
-            let app = Arc::clone(&ticking);
+            let (app, state) = (Arc::clone(&ticking), Arc::clone(&state));
             async move {
                 // each for itself: what stops one must not stop the others
                 let ticked = tick::run(&app).await;
                 sweep::tick(&app).await;
-                watch::run(&app).await;
+                watch::run(&app, &state).await;
                 ticked
             }
         })

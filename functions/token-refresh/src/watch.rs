@@ -1,18 +1,27 @@
 //! Is all well? What only somebody who looks can tell: how old the ticket is, whose turn passed without a new token,
-//! which import nothing moves any more. Each look costs the same few reads however large the hub is; what it finds
-//! are metrics, on which the alarms of `infra/cdk` stand. A look that fails is logged, and its metric is missing,
-//! which for the ticket's age rings the alarm too.
+//! which import nothing moves any more, which is then taken up. Each look costs the same few reads however large the hub
+//! is; what it finds are metrics, on which the alarms of `infra/cdk` stand. A look that fails is logged, and its metric is
+//! missing, which for the ticket's age rings the alarm too.
+
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::{StreamExt, stream};
-use shared::{app::App, error::Error, metrics::Metric, model::token};
+use shared::{app::App, error::Error, imports, metrics::Metric, model::token};
 
 /// An account is overdue when its turn was so many minutes ago and its token is still the old one: half of the ten
 /// minutes that the wheel leaves a token.
 pub const OVERDUE_MINUTES: i64 = 5;
 /// Accounts looked at in one tick: all of them up to 2,750 accounts, a sample of a larger hub.
 const LOOKED_AT: usize = 25;
-/// Stuck imports are looked for in one minute of so many: they are an hour old when they count as stuck.
-const IMPORTS_EVERY_MINUTES: i64 = 10;
+/// Imports are looked after once in so many seconds, by an instance that goes on; a new one looks at once.
+const IMPORTS_EVERY_SECONDS: i64 = 600;
+
+/// What an instance remembers.
+#[derive(Default)]
+pub struct State {
+    /// When it looked after imports, unix seconds.
+    imports_at: AtomicI64,
+}
 
 /// What a look found; [`None`] where there is nothing to tell.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
@@ -26,8 +35,8 @@ pub struct Seen {
 }
 
 /// Looks, and says what it saw.
-pub async fn run(app: &App) {
-    let (seen, now) = (look(app).await, app.clock.now());
+pub async fn run(app: &App, state: &State) {
+    let (seen, now) = (look(app, state).await, app.clock.now());
     for (metric, value) in [
         (Metric::ComponentTicketAge, seen.ticket_age),
         (Metric::OverdueAccounts, seen.overdue.and_then(|n| i64::try_from(n).ok())),
@@ -40,14 +49,17 @@ pub async fn run(app: &App) {
 }
 
 /// Looks.
-pub async fn look(app: &App) -> Seen {
+pub async fn look(app: &App, state: &State) -> Seen {
     let now = app.clock.unix();
-    let minute = now.div_euclid(60);
-    let imports = minute.rem_euclid(IMPORTS_EVERY_MINUTES) == 0;
+    let imports = now - state.imports_at.load(Ordering::Relaxed) >= IMPORTS_EVERY_SECONDS;
+    let stuck = if imports { known("stuck imports", imports::look_after(app).await) } else { None };
+    if stuck.is_some() {
+        state.imports_at.store(now, Ordering::Relaxed);
+    }
     Seen {
         ticket_age: known("the ticket's age", ticket_age(app, now).await).flatten(),
         overdue: known("overdue accounts", overdue(app, now).await),
-        stuck: if imports { known("stuck imports", stuck(app, now).await) } else { None },
+        stuck,
     }
 }
 
@@ -77,13 +89,4 @@ async fn is_late(app: &App, app_id: String, then: i64) -> Result<bool, Error> {
         tracing::warn!(app_id, "the token of {app_id} was due {OVERDUE_MINUTES} minutes ago");
     }
     Ok(late)
-}
-
-async fn stuck(app: &App, now: i64) -> Result<usize, Error> {
-    let stuck = app.store.stuck_imports(now).await?;
-    for import in &stuck {
-        let (app_id, id) = (&import.app_id, &import.id);
-        tracing::error!(app_id, import_id = id, "the import {id} of {app_id} has not moved for an hour");
-    }
-    Ok(stuck.len())
 }

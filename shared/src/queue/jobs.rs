@@ -113,6 +113,15 @@ pub enum ImportJob {
         /// Its tenant.
         tenant_id: String,
     },
+    /// Nothing was heard of an import for a while: queue again what it stands at.
+    TakeUpV1 {
+        /// The import.
+        import_id: String,
+        /// The account.
+        app_id: String,
+        /// Its tenant.
+        tenant_id: String,
+    },
     /// Somebody just followed: fetch what the push did not say (union id, scene, tags).
     FanV1 {
         /// The account.
@@ -136,6 +145,7 @@ impl ImportJob {
             | Self::ReconcileV1 { tenant_id, .. }
             | Self::FanOutV1 { tenant_id, .. }
             | Self::ResumeV1 { tenant_id, .. }
+            | Self::TakeUpV1 { tenant_id, .. }
             | Self::FanV1 { tenant_id, .. } => tenant_id,
         }
     }

@@ -1,5 +1,4 @@
-//! Imports. A page's list is stored before it is fanned out, and a chunk's receipt *is* its count: both can be
-//! written any number of times and count once.
+//! Imports: one at a time on an account, each in the list of those that have not ended.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +12,10 @@ use super::{
 };
 use crate::error::Error;
 
-/// How long lists and receipts are kept, seconds: longer than any import lasts, pauses included.
-const PAGES_KEPT_SECONDS: i64 = 30 * 24 * 3600;
-/// Receipts of pages read at once.
-const PAGES_PER_QUERY: i32 = 500;
+/// Imports of an account read at once, at least.
+const IMPORTS_PER_QUERY: u32 = 100;
+/// How often a list of imports asks on: the imports of tenants that had the account before are read too.
+const IMPORT_QUERIES: u32 = 100;
 
 /// How often a start looks again whether the import in its way has ended.
 const START_TRIES: u32 = 3;
@@ -75,26 +74,18 @@ pub struct Import {
     /// When it last came nearer to its end, paused or went on; 0 in imports of before that was noted.
     #[serde(default)]
     pub moved_at: i64,
+    /// The message that counted the page listed last: a job that comes twice at once goes on once.
+    pub listed_by: Option<String>,
+    /// When somebody last came to queue again what it stood at.
+    pub taken_up_at: Option<i64>,
+    /// The message that did.
+    pub taken_up_by: Option<String>,
     /// When it ended.
     pub finished_at: Option<i64>,
     /// When it looks again.
     pub paused_until: Option<i64>,
     /// Why it paused or failed.
     pub error: Option<String>,
-}
-
-/// A page as listed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ListedPage {
-    /// Whom it holds; stored as one text, which is read much faster than ten thousand.
-    #[serde(rename = "open_id_lines", alias = "open_ids", with = "lines")]
-    pub open_ids: Vec<String>,
-    /// WeChat's cursor of the next one; none on the last.
-    pub next_cursor: Option<String>,
-    /// WeChat's `total` on this page.
-    pub total: u64,
-    /// Why the list ends here although more should follow.
-    pub cut: Option<String>,
 }
 
 impl Import {
@@ -174,183 +165,75 @@ impl Store {
         self.get(&self.work, &keys::import(app_id, id)).await
     }
 
-    /// An account's imports, newest first, before the id `before`.
+    /// A tenant's imports of an account, newest first, before the id `before`: `imp_…`. Those of a tenant that had
+    /// the account before are passed over.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn imports(
         &self,
+        tenant: &str,
         app_id: &str,
         limit: u32,
         before: Option<&str>,
     ) -> Result<Vec<Import>, Error> {
         let key = keys::import(app_id, before.unwrap_or("imp_~"));
-        let page = self
-            .query(Query {
-                table: &self.work,
-                index: None,
-                consistent: true,
-                condition: "pk = :pk AND sk BETWEEN :first AND :before",
-                names: &[],
-                values: &[(":pk", s(&key.pk)), (":first", s("imp_")), (":before", s(&key.sk))],
-                descending: true,
-                limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
-                start: None,
-            })
-            .await?;
-        let mut found = page.items.into_iter().map(read::<Import>).collect::<Result<Vec<_>, _>>()?;
-        found.retain(|i| Some(i.id.as_str()) != before);
-        found.truncate(limit as usize);
-        Ok(found)
-    }
-
-    /// Stores a listed page once: what was stored first stands, so that its chunks are always the same.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn keep_page(
-        &self,
-        import: &Import,
-        page: u32,
-        listed: &ListedPage,
-    ) -> Result<ListedPage, Error> {
-        let ttl = self.clock.unix() + PAGES_KEPT_SECONDS;
-        match self.put_new(&self.work, item(&keys::page_list(&import.id, page), listed, Some(ttl))?).await? {
-            Written::Done(_) => Ok(listed.clone()),
-            Written::Refused(Some(before)) => read(before),
-            Written::Refused(None) => Err(Error::Store("the page that exists was not answered".into())),
-        }
-    }
-
-    /// A page as listed.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn listed_page(&self, import_id: &str, page: u32) -> Result<Option<ListedPage>, Error> {
-        self.get(&self.work, &keys::page_list(import_id, page)).await
-    }
-
-    /// Counts a listed page, once; answers the import as it is then.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn count_page(&self, import: &Import, page: u32, listed: &ListedPage) -> Result<Import, Error> {
-        let mut update = Update::new()
-            .add("followers_listed", n(listed.open_ids.len()))
-            .set("pages_listed", n(page + 1))
-            .set("moved_at", n(self.clock.unix()))
-            .set_if_absent("followers_total", n(listed.total))
-            .when("pages_listed = :page", &[(":page", n(page))]);
-        update = match &listed.next_cursor {
-            Some(cursor) => update.set("next_cursor", s(cursor)),
-            None => update
-                .remove("next_cursor")
-                .set("listing_done", AttributeValue::Bool(true))
-                .set_some("listing_cut", listed.cut.as_deref().map(s)),
-        };
-        let key = keys::import(&import.app_id, &import.id);
-        match self.update(&self.work, &key, update).await? {
-            Written::Done(item) | Written::Refused(Some(item)) => read(item),
-            Written::Refused(None) => Err(Error::Item("the import is gone".into())),
-        }
-    }
-
-    /// Receipts of a page: `chunk → how many it stored`.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn keep_receipt(
-        &self,
-        import_id: &str,
-        page: u32,
-        chunk: u32,
-        imported: u64,
-    ) -> Result<BTreeMap<u32, u64>, Error> {
-        let update = Update::new()
-            .set(&receipt_name(chunk), n(imported))
-            .set("ttl", n(self.clock.unix() + PAGES_KEPT_SECONDS));
-        match self.update(&self.work, &keys::page_done(import_id, page), update).await? {
-            Written::Done(item) => Ok(receipts(&item)),
-            Written::Refused(_) => Err(Error::Store("a receipt was refused".into())),
-        }
-    }
-
-    /// Receipts of one page.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn page_receipts(&self, import_id: &str, page: u32) -> Result<BTreeMap<u32, u64>, Error> {
-        let found = self.get_item(&self.work, &keys::page_done(import_id, page)).await?;
-        Ok(found.as_ref().map(receipts).unwrap_or_default())
-    }
-
-    /// Receipts of all pages that have some.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn receipts(&self, import_id: &str) -> Result<BTreeMap<u32, BTreeMap<u32, u64>>, Error> {
-        let (mut found, mut start) = (BTreeMap::new(), None);
-        loop {
+        let (mut found, mut start) = (Vec::new(), None);
+        for _ in 0..IMPORT_QUERIES {
             let page = self
                 .query(Query {
                     table: &self.work,
                     index: None,
                     consistent: true,
-                    condition: "pk = :pk AND begins_with(sk, :done)",
+                    condition: "pk = :pk AND sk BETWEEN :first AND :before",
                     names: &[],
-                    values: &[(":pk", s(keys::page_done(import_id, 0).pk)), (":done", s(keys::PAGE_DONE))],
-                    descending: false,
-                    limit: PAGES_PER_QUERY,
+                    values: &[(":pk", s(&key.pk)), (":first", s("imp_")), (":before", s(&key.sk))],
+                    descending: true,
+                    limit: i32::try_from(limit.saturating_add(1).max(IMPORTS_PER_QUERY)).unwrap_or(i32::MAX),
                     start,
                 })
                 .await?;
-            for entry in &page.items {
-                let number = entry
-                    .get("sk")
-                    .and_then(|v| v.as_s().ok())
-                    .and_then(|sk| sk.strip_prefix(keys::PAGE_DONE));
-                if let Some(number) = number.and_then(|v| v.parse().ok()) {
-                    found.insert(number, receipts(entry));
+            for item in page.items {
+                let import: Import = read(item)?;
+                if import.tenant_id == tenant && Some(import.id.as_str()) != before {
+                    found.push(import);
                 }
             }
             start = page.next;
-            if start.is_none() {
+            if start.is_none() || found.len() >= limit as usize {
+                found.truncate(limit as usize);
                 return Ok(found);
             }
         }
+        Err(Error::Store("more imports of other tenants than a list passes over".into()))
     }
 
-    /// Marks a page whose chunks are all done; answers the import as it is then.
+    /// Notes that the message `by` came to queue again what a running import stands at; `false` where another came
+    /// since the import was read.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn finish_page(
+    pub async fn take_up_import(&self, import: &Import, by: &str) -> Result<bool, Error> {
+        let update = Update::new()
+            .set("taken_up_at", n(self.clock.unix()))
+            .set("taken_up_by", s(by))
+            .when(
+                "#status = :running AND (attribute_not_exists(taken_up_at) OR taken_up_at <= :seen OR taken_up_by = :by)",
+                &[
+                    (":running", any(&ImportStatus::Running)?),
+                    (":seen", n(import.taken_up_at.unwrap_or(0))),
+                    (":by", s(by)),
+                ],
+            );
+        Ok(self.update(&self.work, &keys::import(&import.app_id, &import.id), update).await?.done())
+    }
+
+    pub(super) async fn updated_import(
         &self,
         app_id: &str,
         import_id: &str,
-        page: u32,
-        imported: u64,
+        update: Update,
     ) -> Result<Import, Error> {
-        let update = Update::new()
-            .set_in("pages_done", &page.to_string(), n(imported))
-            .set("moved_at", n(self.clock.unix()))
-            .when("attribute_exists(pk)", &[]);
-        self.updated_import(app_id, import_id, update).await
-    }
-
-    /// Marks a reconciled shard; answers the import as it is then.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn finish_shard(&self, app_id: &str, import_id: &str, shard: u32) -> Result<Import, Error> {
-        let update = Update::new()
-            .add("shards_done", AttributeValue::Ns(vec![shard.to_string()]))
-            .set("moved_at", n(self.clock.unix()))
-            .when("attribute_exists(pk)", &[]);
-        self.updated_import(app_id, import_id, update).await
-    }
-
-    async fn updated_import(&self, app_id: &str, import_id: &str, update: Update) -> Result<Import, Error> {
         match self.update(&self.work, &keys::import(app_id, import_id), update).await? {
             Written::Done(item) => read(item),
             Written::Refused(_) => Err(Error::Item("the import is gone".into())),
@@ -435,77 +318,7 @@ impl Store {
     }
 }
 
-/// A list of texts as one, a line each. Lists of earlier releases are read too.
-mod lines {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Stored {
-        Text(String),
-        List(Vec<String>),
-    }
-
-    pub fn serialize<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&list.join("\n"))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-        Ok(match Stored::deserialize(deserializer)? {
-            Stored::Text(text) => text.lines().map(str::to_owned).collect(),
-            Stored::List(list) => list,
-        })
-    }
-}
-
 #[derive(Serialize, Deserialize)]
 struct Running {
     import_id: String,
-}
-
-const RECEIPT: &str = "chunk_";
-
-fn receipt_name(chunk: u32) -> String {
-    format!("{RECEIPT}{chunk}")
-}
-
-fn receipts(item: &Attributes) -> BTreeMap<u32, u64> {
-    let number = |(name, value): (&String, &AttributeValue)| {
-        Some((name.strip_prefix(RECEIPT)?.parse().ok()?, value.as_n().ok()?.parse().ok()?))
-    };
-    item.iter().filter_map(number).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_listed_page_is_kept_as_one_text() {
-        let page = |open_ids: &[&str]| ListedPage {
-            open_ids: open_ids.iter().map(|id| (*id).to_owned()).collect(),
-            next_cursor: None,
-            total: 2,
-            cut: None,
-        };
-        for (what, open_ids, stored) in [
-            ("nobody", &[][..], json!("")),
-            ("one", &["o1"], json!("o1")),
-            ("two", &["o1", "o-_2"], json!("o1\no-_2")),
-            ("as before", &["o1", "o2"], json!(["o1", "o2"])),
-        ] {
-            let name = if stored.is_string() { "open_id_lines" } else { "open_ids" };
-            let item = json!({name: stored, "total": 2});
-            assert_eq!(
-                serde_json::from_value::<ListedPage>(item).unwrap().open_ids,
-                page(open_ids).open_ids,
-                "{what}"
-            );
-            if stored.is_string() {
-                assert_eq!(serde_json::to_value(page(open_ids)).unwrap()["open_id_lines"], stored, "{what}");
-            }
-        }
-    }
 }

@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod customers;
 pub mod fans;
 pub mod idempotency;
+pub mod import_pages;
 pub mod imports;
 pub mod keys;
 pub mod messages;

@@ -1,7 +1,8 @@
 //! Imports that have not ended, in one list, and those of them that nothing moves any more.
 //!
 //! An import is a chain of jobs; where a job is lost, no error tells. The list is written with the start and the end
-//! of an import, in their transactions, so that nobody has to search the table for them.
+//! of an import, in their transactions, so that nobody has to search the table for them, and whoever looks through it
+//! comes by every import.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,15 +10,28 @@ use super::{
     Store,
     imports::{Import, ImportStatus},
     keys,
-    table::{Query, s},
+    table::{Query, read, s},
 };
-use crate::error::Error;
+use crate::{error::Error, ids};
 
-/// An import that neither moved nor ended for so long is stuck, seconds. The longest quiet of a sound one is a page
-/// whose hundred chunks wait for the queue and for WeChat's quota of the minute.
+/// A running import that did not move for so long is taken up, seconds: a page's hundred chunks, the longest that
+/// moves nothing, take seconds, unless the queue is long or WeChat's quota of the minute is short.
+const QUIET_SECONDS: i64 = 900;
+/// One that has listed nothing: its first job is one, and comes at once.
+const UNBEGUN_SECONDS: i64 = 120;
+/// Longest time between two takings-up. In between it doubles, so that jobs that are merely slow do not pile up.
+const LONGEST_QUIET_SECONDS: i64 = 3600;
+/// After the end of a pause, seconds: whoever waits for it was first.
+const LATE_SECONDS: i64 = 120;
+/// An import that neither moved nor ended for so long is stuck, seconds: taking it up did not help.
 const STUCK_SECONDS: i64 = 3600;
-/// Imports looked at by one search, oldest first: a bound for its cost, 100 read units.
-const LOOKED_AT: i32 = 100;
+/// Imports looked at by one search: a bound for its cost, 100 read units and more for the largest. Where there are
+/// more, each search has its share of them.
+const LOOKED_AT: usize = 100;
+/// Entries of the list that one search knows of: 80 bytes each.
+const LISTED: i32 = 5_000;
+/// How long it is one share's turn, seconds.
+const TURN_SECONDS: i64 = 600;
 
 /// An entry of the list.
 #[derive(Serialize, Deserialize)]
@@ -36,14 +50,34 @@ impl Import {
         };
         now.saturating_sub(since) > STUCK_SECONDS
     }
+
+    /// Whether somebody should come and queue again what it stands at, at `now`, unix seconds: it is quiet for long, and
+    /// nobody came since.
+    #[must_use]
+    pub fn wants_taking_up(&self, now: i64) -> bool {
+        match self.status {
+            ImportStatus::Completed | ImportStatus::Failed => false,
+            ImportStatus::Paused => now >= self.paused_until.unwrap_or(self.started_at) + LATE_SECONDS,
+            ImportStatus::Running => {
+                let moved = self.moved_at.max(self.started_at);
+                let patience = if self.pages_listed == 0 { UNBEGUN_SECONDS } else { QUIET_SECONDS };
+                let turn = match self.taken_up_at.filter(|at| *at > moved) {
+                    Some(at) => at + (at - moved).clamp(QUIET_SECONDS, LONGEST_QUIET_SECONDS),
+                    None => moved + patience,
+                };
+                now >= turn
+            }
+        }
+    }
 }
 
 impl Store {
-    /// Imports that are stuck at `now`, unix seconds, among the oldest hundred that have not ended.
+    /// Imports that have not ended, of which it is the turn at `now`, unix seconds: all up to [`LOOKED_AT`], a share of
+    /// more.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn stuck_imports(&self, now: i64) -> Result<Vec<Import>, Error> {
+    pub async fn open_imports(&self, now: i64) -> Result<Vec<Import>, Error> {
         let page = self
             .query(Query {
                 table: &self.work,
@@ -53,51 +87,86 @@ impl Store {
                 names: &[],
                 values: &[(":pk", s(keys::open_import("").pk))],
                 descending: false,
-                limit: LOOKED_AT,
+                limit: LISTED,
                 start: None,
             })
             .await?;
-        let mut stuck = Vec::new();
-        for entry in page.items {
-            let word = |name: &str| entry.get(name).and_then(|v| v.as_s().ok());
-            if let (Some(app_id), Some(id)) = (word("app_id"), word("sk"))
-                && let Some(import) = self.import(app_id, id).await?
-                && import.is_stuck(now)
-            {
-                stuck.push(import);
-            }
-        }
-        Ok(stuck)
+        let shares = u32::try_from(page.items.len().div_ceil(LOOKED_AT)).unwrap_or(1).max(1);
+        let turn = u32::try_from(now.div_euclid(TURN_SECONDS).rem_euclid(i64::from(shares))).unwrap_or(0);
+        let keys: Vec<_> = page
+            .items
+            .iter()
+            .filter_map(|entry| {
+                let word = |name: &str| entry.get(name).and_then(|v| v.as_s().ok());
+                let (app_id, id) = (word("app_id")?, word("sk")?);
+                (ids::shard(id, shares) == turn).then(|| keys::import(app_id, id))
+            })
+            .collect();
+        self.get_many(&self.work, &keys).await?.into_iter().map(read).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    /// Running, of the second 1,000, with one page listed.
+    fn import(about: Value) -> Import {
+        let mut import = json!({
+            "id": "imp_1", "app_id": "wx1", "tenant_id": "ten_1", "status": "running", "started_at": 1_000,
+            "pages_listed": 1,
+        });
+        import.as_object_mut().unwrap().extend(about.as_object().unwrap().clone());
+        serde_json::from_value(import).unwrap()
+    }
+
     #[test]
     fn an_import_is_stuck_that_neither_moved_nor_ended_for_an_hour() {
-        let import = |status: &str, moved_at: Option<i64>, paused_until: Option<i64>| -> Import {
-            serde_json::from_value(json!({
-                "id": "imp_1", "app_id": "wx1", "tenant_id": "ten_1", "status": status, "started_at": 1_000,
-                "moved_at": moved_at.unwrap_or(0), "paused_until": paused_until,
-            }))
-            .unwrap()
-        };
-        for (what, import, now, stuck) in [
-            ("just started", import("running", None, None), 1_010, false),
-            ("started an hour ago, never moved", import("running", None, None), 4_601, true),
-            ("moved since", import("running", Some(4_000), None), 4_601, false),
-            ("moved long ago", import("running", Some(4_000), None), 7_601, true),
-            ("paused until later", import("paused", Some(1_000), Some(9_000)), 8_000, false),
-            ("resumes about now", import("paused", Some(1_000), Some(9_000)), 9_100, false),
-            ("was to resume long ago", import("paused", Some(1_000), Some(9_000)), 12_601, true),
-            ("completed", import("completed", Some(1_000), None), 100_000, false),
-            ("failed", import("failed", Some(1_000), None), 100_000, false),
+        for (what, about, now, stuck) in [
+            ("just started", json!({}), 1_010, false),
+            ("started an hour ago, never moved", json!({}), 4_601, true),
+            ("moved since", json!({"moved_at": 4_000}), 4_601, false),
+            ("moved long ago", json!({"moved_at": 4_000}), 7_601, true),
+            ("paused until later", json!({"status": "paused", "paused_until": 9_000}), 8_000, false),
+            ("resumes about now", json!({"status": "paused", "paused_until": 9_000}), 9_100, false),
+            ("was to resume long ago", json!({"status": "paused", "paused_until": 9_000}), 12_601, true),
+            ("completed", json!({"status": "completed"}), 100_000, false),
+            ("failed", json!({"status": "failed"}), 100_000, false),
         ] {
-            assert_eq!(import.is_stuck(now), stuck, "{what}");
+            assert_eq!(import(about).is_stuck(now), stuck, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_import_is_taken_up_that_is_quiet_and_ever_more_seldom() {
+        for (what, about, now, wants) in [
+            ("just started", json!({"pages_listed": 0}), 1_119, false),
+            ("its first job did not come", json!({"pages_listed": 0}), 1_120, true),
+            (
+                "the first job was queued again",
+                json!({"pages_listed": 0, "taken_up_at": 1_120}),
+                2_019,
+                false,
+            ),
+            ("and did not come either", json!({"pages_listed": 0, "taken_up_at": 1_120}), 2_020, true),
+            ("a page takes its time", json!({}), 1_899, false),
+            ("a page takes too long", json!({}), 1_900, true),
+            ("moved since", json!({"moved_at": 1_500}), 2_399, false),
+            ("taken up, and moved since", json!({"moved_at": 3_000, "taken_up_at": 1_900}), 3_899, false),
+            ("taken up once, quiet", json!({"taken_up_at": 1_900}), 2_799, false),
+            ("for as long again", json!({"taken_up_at": 1_900}), 2_800, true),
+            ("taken up twice", json!({"taken_up_at": 2_800}), 4_599, false),
+            ("twice as long", json!({"taken_up_at": 2_800}), 4_600, true),
+            ("taken up often", json!({"taken_up_at": 50_000}), 53_599, false),
+            ("never for longer than an hour", json!({"taken_up_at": 50_000}), 53_600, true),
+            ("paused", json!({"status": "paused", "paused_until": 9_000}), 9_119, false),
+            ("nobody resumes it", json!({"status": "paused", "paused_until": 9_000}), 9_120, true),
+            ("completed", json!({"status": "completed"}), 100_000, false),
+            ("failed", json!({"status": "failed"}), 100_000, false),
+        ] {
+            assert_eq!(import(about).wants_taking_up(now), wants, "{what}");
         }
     }
 }

@@ -67,6 +67,12 @@ impl Chaos {
         *self.rates.lock().unwrap() = rates;
     }
 
+    /// Nothing goes wrong any more.
+    pub fn calm(&self) {
+        self.set(Rates::default());
+        *self.strike.lock().unwrap() = None;
+    }
+
     /// How much goes wrong.
     pub fn rates(&self) -> Rates {
         *self.rates.lock().unwrap()

@@ -1,8 +1,8 @@
 //! A queue like SQS on a bad day: out of order, twice, and workers that die at any `await`.
 
-use std::{pin::pin, sync::Mutex, task::Poll, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Mutex, task::Poll, time::Duration};
 
-use follower_import::job::{Delivery, Outbox, Outcome, deliver};
+use follower_import::job::{Budget, Delivery, Outbox, Outcome, deliver};
 use futures::future::{BoxFuture, join_all};
 use shared::{
     clock::Clock,
@@ -33,6 +33,12 @@ pub struct Queue<'w> {
     random: Rand,
     /// Of 100 deliveries, this many crash; as many jobs come twice, and some sends fail.
     trouble: u64,
+    /// What each job may do.
+    pub budget: Budget,
+    /// Jobs of this type get lost, after so many.
+    pub lose: Mutex<Option<(&'static str, usize)>>,
+    /// How often jobs of each type were delivered.
+    pub delivered: Mutex<BTreeMap<String, usize>>,
     messages: Mutex<Vec<Message>>,
     sent: Mutex<u64>,
 }
@@ -43,6 +49,9 @@ impl<'w> Queue<'w> {
             world,
             random: Rand::seeded(seed),
             trouble,
+            budget: Budget::default(),
+            lose: Mutex::default(),
+            delivered: Mutex::default(),
             messages: Mutex::default(),
             sent: Mutex::default(),
         };
@@ -51,6 +60,14 @@ impl<'w> Queue<'w> {
     }
 
     pub fn push(&self, job: ImportJob, delay: i64) {
+        if let Some((lost, after)) = self.lose.lock().unwrap().as_mut()
+            && *lost == kind(&job)
+        {
+            if *after == 0 {
+                return;
+            }
+            *after -= 1;
+        }
         let mut sent = self.sent.lock().unwrap();
         *sent += 1;
         let ready_at = self.world.clock.unix() + delay;
@@ -76,6 +93,7 @@ impl<'w> Queue<'w> {
             if self.chance(self.trouble) {
                 messages.push(Message { ready_at: now + self.random.below(900) as i64, ..message.clone() });
             }
+            *self.delivered.lock().unwrap().entry(kind(&message.job)).or_default() += 1;
             taken.push(message);
         }
         taken
@@ -85,7 +103,8 @@ impl<'w> Queue<'w> {
     pub async fn step(&self) -> bool {
         let taken = self.take();
         let work = taken.into_iter().map(|message| async move {
-            let delivery = Delivery { message_id: &message.id, receive_count: message.receives };
+            let delivery =
+                Delivery { message_id: &message.id, receive_count: message.receives, budget: self.budget };
             let polls = if self.chance(self.trouble) { self.random.below(60) } else { u64::MAX };
             let done = crash_after(polls, deliver(&self.world.app, &message.job, delivery, self)).await;
             let again = match done {
@@ -126,6 +145,11 @@ impl Outbox for Queue<'_> {
             Ok(())
         })
     }
+}
+
+/// The job's `type`.
+fn kind(job: &ImportJob) -> String {
+    serde_json::to_value(job).unwrap()["type"].as_str().unwrap().to_owned()
 }
 
 /// Polls `work` at most `polls` times, then drops it where it stands.

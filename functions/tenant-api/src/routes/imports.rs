@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     app::App,
-    imports,
+    ids, imports,
     model::account::AccountStatus,
     problem::Problem,
     queue::jobs::ImportJob,
@@ -24,8 +24,6 @@ use crate::{
     params::{After, Body, Page, Paging, Path, Query, cursor, limit, place, time},
 };
 
-/// After how long without a page the first job is taken for lost, seconds.
-const LOST_SECONDS: i64 = 60;
 /// Imports of a list whose receipts are read at once.
 const AT_ONCE: usize = 8;
 /// Who resumed an import, when a tenant did.
@@ -117,8 +115,8 @@ async fn go_on(app: &App, import: &Import) -> Result<(), Problem> {
         };
         return Ok(app.queues.import(&[job], Duration::ZERO).await?);
     }
-    if import.pages_listed == 0 && app.clock.unix() - import.started_at > LOST_SECONDS {
-        app.queues.import(&[imports::first_job(import)], Duration::ZERO).await?;
+    if import.wants_taking_up(app.clock.unix()) {
+        app.queues.import(&[imports::take_up_job(import)], Duration::ZERO).await?;
     }
     Err(Problem::conflict("import_running", "An import of this account is running.")
         .with("import_id", import.id.as_str()))
@@ -139,12 +137,14 @@ pub async fn list_imports(
     account_of(&app, &caller.tenant, &app_id).await?;
     let limit = limit(paging.limit)?;
     let before = place::<After>(paging.cursor.as_deref())?.map(|before| before.0);
-    let mut found = app.store.imports(&app_id, limit + 1, before.as_deref()).await?;
+    if before.as_ref().is_some_and(|id| !id.starts_with("imp_") || ids::millisecond_of(id).is_none()) {
+        return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
+    }
+    let mut found = app.store.imports(&caller.tenant, &app_id, limit + 1, before.as_deref()).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next_cursor = found.last().filter(|_| more).map(|last| cursor(&After(last.id.clone())));
-    let own = found.into_iter().filter(|import| import.tenant_id == caller.tenant);
-    let data = stream::iter(own).map(|import| state(&app, import)).buffered(AT_ONCE).try_collect().await?;
+    let data = stream::iter(found).map(|import| state(&app, import)).buffered(AT_ONCE).try_collect().await?;
     Ok(Json(Page { data, next_cursor }))
 }
 

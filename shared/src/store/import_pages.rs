@@ -1,0 +1,318 @@
+//! What an import has done so far: pages listed, hundreds stored, shards reconciled. A page's list is stored before it is
+//! fanned out, and a chunk's receipt *is* its count: both can be written any number of times and count once.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store,
+    imports::Import,
+    keys,
+    table::{Attributes, Query, Update, Written, item, n, read, s},
+};
+use crate::error::Error;
+
+/// How long lists and receipts are kept, seconds: longer than any import lasts, pauses included.
+const PAGES_KEPT_SECONDS: i64 = 30 * 24 * 3600;
+/// Receipts of pages read at once.
+const PAGES_PER_QUERY: i32 = 500;
+/// A page as listed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListedPage {
+    /// Whom it holds; stored as one text, which is read much faster than ten thousand.
+    #[serde(rename = "open_id_lines", alias = "open_ids", with = "lines")]
+    pub open_ids: Vec<String>,
+    /// WeChat's cursor of the next one; none on the last.
+    pub next_cursor: Option<String>,
+    /// WeChat's `total` on this page.
+    pub total: u64,
+    /// Why the list ends here although more should follow.
+    pub cut: Option<String>,
+}
+
+impl Store {
+    /// Stores a listed page once: what was stored first stands, so that its chunks are always the same.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_page(
+        &self,
+        import: &Import,
+        page: u32,
+        listed: &ListedPage,
+    ) -> Result<ListedPage, Error> {
+        let ttl = self.clock.unix() + PAGES_KEPT_SECONDS;
+        match self.put_new(&self.work, item(&keys::page_list(&import.id, page), listed, Some(ttl))?).await? {
+            Written::Done(_) => Ok(listed.clone()),
+            Written::Refused(Some(before)) => read(before),
+            Written::Refused(None) => Err(Error::Store("the page that exists was not answered".into())),
+        }
+    }
+
+    /// A page as listed.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn listed_page(&self, import_id: &str, page: u32) -> Result<Option<ListedPage>, Error> {
+        self.get(&self.work, &keys::page_list(import_id, page)).await
+    }
+
+    /// Counts a listed page, once; answers the import as it is then. `by` is the message that counts it.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn count_page(
+        &self,
+        import: &Import,
+        page: u32,
+        listed: &ListedPage,
+        by: &str,
+    ) -> Result<Import, Error> {
+        let mut update = Update::new()
+            .add("followers_listed", n(listed.open_ids.len()))
+            .set("pages_listed", n(page + 1))
+            .set("listed_by", s(by))
+            .set("moved_at", n(self.clock.unix()))
+            .set_if_absent("followers_total", n(listed.total))
+            .when("pages_listed = :page", &[(":page", n(page))]);
+        update = match &listed.next_cursor {
+            Some(cursor) => update.set("next_cursor", s(cursor)),
+            None => update
+                .remove("next_cursor")
+                .set("listing_done", AttributeValue::Bool(true))
+                .set_some("listing_cut", listed.cut.as_deref().map(s)),
+        };
+        let key = keys::import(&import.app_id, &import.id);
+        match self.update(&self.work, &key, update).await? {
+            Written::Done(item) | Written::Refused(Some(item)) => read(item),
+            Written::Refused(None) => Err(Error::Item("the import is gone".into())),
+        }
+    }
+
+    /// Receipts of a page: `chunk → how many it stored`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_receipt(
+        &self,
+        import_id: &str,
+        page: u32,
+        chunk: u32,
+        imported: u64,
+    ) -> Result<BTreeMap<u32, u64>, Error> {
+        let update = Update::new()
+            .set(&receipt_name(chunk), n(imported))
+            .set("ttl", n(self.clock.unix() + PAGES_KEPT_SECONDS));
+        match self.update(&self.work, &keys::page_done(import_id, page), update).await? {
+            Written::Done(item) => Ok(receipts(&item)),
+            Written::Refused(_) => Err(Error::Store("a receipt was refused".into())),
+        }
+    }
+
+    /// Receipts of one page.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn page_receipts(&self, import_id: &str, page: u32) -> Result<BTreeMap<u32, u64>, Error> {
+        let found = self.get_item(&self.work, &keys::page_done(import_id, page)).await?;
+        Ok(found.as_ref().map(receipts).unwrap_or_default())
+    }
+
+    /// Receipts of all pages that have some.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn receipts(&self, import_id: &str) -> Result<BTreeMap<u32, BTreeMap<u32, u64>>, Error> {
+        let (mut found, mut start) = (BTreeMap::new(), None);
+        loop {
+            let page = self
+                .query(Query {
+                    table: &self.work,
+                    index: None,
+                    consistent: true,
+                    condition: "pk = :pk AND begins_with(sk, :done)",
+                    names: &[],
+                    values: &[(":pk", s(keys::page_done(import_id, 0).pk)), (":done", s(keys::PAGE_DONE))],
+                    descending: false,
+                    limit: PAGES_PER_QUERY,
+                    start,
+                })
+                .await?;
+            for entry in &page.items {
+                let number = entry
+                    .get("sk")
+                    .and_then(|v| v.as_s().ok())
+                    .and_then(|sk| sk.strip_prefix(keys::PAGE_DONE));
+                if let Some(number) = number.and_then(|v| v.parse().ok()) {
+                    found.insert(number, receipts(entry));
+                }
+            }
+            start = page.next;
+            if start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Marks a page whose chunks are all done; answers the import as it is then.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn finish_page(
+        &self,
+        app_id: &str,
+        import_id: &str,
+        page: u32,
+        imported: u64,
+    ) -> Result<Import, Error> {
+        let update = Update::new()
+            .set_in("pages_done", &page.to_string(), n(imported))
+            .set("moved_at", n(self.clock.unix()))
+            .when("attribute_exists(pk)", &[]);
+        self.updated_import(app_id, import_id, update).await
+    }
+
+    /// Marks a reconciled shard; answers the import as it is then.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn finish_shard(&self, app_id: &str, import_id: &str, shard: u32) -> Result<Import, Error> {
+        let update = Update::new()
+            .add("shards_done", AttributeValue::Ns(vec![shard.to_string()]))
+            .set("moved_at", n(self.clock.unix()))
+            .when("attribute_exists(pk)", &[]);
+        self.updated_import(app_id, import_id, update).await
+    }
+
+    /// Where the reconciling of each shard stands that is not done: the customer looked at last.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn shard_places(&self, app_id: &str, import_id: &str) -> Result<BTreeMap<u32, Place>, Error> {
+        let found = self.get_item(&self.work, &keys::import(app_id, import_id)).await?;
+        Ok(found.as_ref().map(places).unwrap_or_default())
+    }
+
+    /// Notes that a shard was reconciled from `from` up to the customer `to`, by the message `by`. Answers `false`
+    /// where another message did it from there: whoever sees that need not go on.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn advance_shard(
+        &self,
+        import: &Import,
+        shard: u32,
+        from: Option<&str>,
+        to: &str,
+        by: &str,
+    ) -> Result<bool, Error> {
+        let (after, whose) = (format!("{SHARD}{shard}"), format!("{SHARD}{shard}{BY}"));
+        let update =
+            Update::new().set(&after, s(to)).set(&whose, s(by)).set("moved_at", n(self.clock.unix())).when(
+                &format!(
+                    "attribute_exists(pk) AND (#{whose} = :by OR {})",
+                    match from {
+                        Some(_) => format!("attribute_not_exists(#{after}) OR #{after} = :from"),
+                        None => format!("attribute_not_exists(#{after})"),
+                    }
+                ),
+                &[(":by", Some(s(by))), (":from", from.map(s))]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value?)))
+                    .collect::<Vec<_>>(),
+            );
+        Ok(self.update(&self.work, &keys::import(&import.app_id, &import.id), update).await?.done())
+    }
+}
+
+/// A list of texts as one, a line each. Lists of earlier releases are read too.
+mod lines {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Text(String),
+        List(Vec<String>),
+    }
+
+    pub fn serialize<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&list.join("\n"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Ok(match Stored::deserialize(deserializer)? {
+            Stored::Text(text) => text.lines().map(str::to_owned).collect(),
+            Stored::List(list) => list,
+        })
+    }
+}
+
+const RECEIPT: &str = "chunk_";
+const SHARD: &str = "shard_";
+const BY: &str = "_by";
+
+/// Where the reconciling of a shard stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The customer looked at last.
+    pub after: String,
+    /// The message that came so far.
+    pub by: String,
+}
+
+fn places(item: &Attributes) -> BTreeMap<u32, Place> {
+    let place = |(name, value): (&String, &AttributeValue)| {
+        let shard = name.strip_prefix(SHARD)?.parse().ok()?;
+        let by = item.get(&format!("{name}{BY}")).and_then(|by| by.as_s().ok()).cloned().unwrap_or_default();
+        Some((shard, Place { after: value.as_s().ok()?.clone(), by }))
+    };
+    item.iter().filter_map(place).collect()
+}
+
+fn receipt_name(chunk: u32) -> String {
+    format!("{RECEIPT}{chunk}")
+}
+
+fn receipts(item: &Attributes) -> BTreeMap<u32, u64> {
+    let number = |(name, value): (&String, &AttributeValue)| {
+        Some((name.strip_prefix(RECEIPT)?.parse().ok()?, value.as_n().ok()?.parse().ok()?))
+    };
+    item.iter().filter_map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_listed_page_is_kept_as_one_text() {
+        let page = |open_ids: &[&str]| ListedPage {
+            open_ids: open_ids.iter().map(|id| (*id).to_owned()).collect(),
+            next_cursor: None,
+            total: 2,
+            cut: None,
+        };
+        for (what, open_ids, stored) in [
+            ("nobody", &[][..], json!("")),
+            ("one", &["o1"], json!("o1")),
+            ("two", &["o1", "o-_2"], json!("o1\no-_2")),
+            ("as before", &["o1", "o2"], json!(["o1", "o2"])),
+        ] {
+            let name = if stored.is_string() { "open_id_lines" } else { "open_ids" };
+            let item = json!({name: stored, "total": 2});
+            assert_eq!(
+                serde_json::from_value::<ListedPage>(item).unwrap().open_ids,
+                page(open_ids).open_ids,
+                "{what}"
+            );
+            if stored.is_string() {
+                assert_eq!(serde_json::to_value(page(open_ids)).unwrap()["open_id_lines"], stored, "{what}");
+            }
+        }
+    }
+}
