@@ -116,6 +116,8 @@ pub struct Resources {
     pub refresh_queue: String,
     /// `follower-import`'s jobs.
     pub import_queue: String,
+    /// `follower-import`'s queue of single followers.
+    pub follower_queue: String,
     /// `message-send`'s jobs (FIFO).
     pub send_queue: String,
     /// `AWS_ENDPOINT_URL_DYNAMODB`; none on AWS.
@@ -217,6 +219,7 @@ impl Config {
             authorization_queue: text(&setting::AUTHORIZATION_QUEUE),
             refresh_queue: text(&setting::REFRESH_QUEUE),
             import_queue: text(&setting::IMPORT_QUEUE),
+            follower_queue: text(&setting::FOLLOWER_QUEUE),
             send_queue: text(&setting::SEND_QUEUE),
             dynamodb_url: get("AWS_ENDPOINT_URL_DYNAMODB"),
             sqs_url: get("AWS_ENDPOINT_URL_SQS"),

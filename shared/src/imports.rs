@@ -57,6 +57,7 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
         shards_done: Vec::new(),
         started_at: app.clock.unix(),
         moved_at: app.clock.unix(),
+        resumed_at: None,
         listed_by: None,
         taken_up_at: None,
         taken_up_by: None,

@@ -43,8 +43,10 @@ pub enum Job<'a> {
     Authorization(&'a AuthorizationJob),
     /// For `token-refresh`.
     Refresh(&'a RefreshJob),
-    /// For `follower-import`.
+    /// For `follower-import`: of an import.
     Import(&'a ImportJob),
+    /// For `follower-import`: of a single follower.
+    Follower(&'a ImportJob),
     /// For `message-send`, in order within the group.
     Send(&'a SendJob, &'a str),
 }
@@ -55,6 +57,7 @@ impl Job<'_> {
             Self::Authorization(_) => Target::Authorization,
             Self::Refresh(_) => Target::Refresh,
             Self::Import(_) => Target::Import,
+            Self::Follower(_) => Target::Follower,
             Self::Send(..) => Target::Send,
         }
     }
@@ -63,7 +66,7 @@ impl Job<'_> {
         let (body, group) = match self {
             Self::Authorization(job) => (queue::body(job)?, ""),
             Self::Refresh(job) => (queue::body(job)?, ""),
-            Self::Import(job) => (queue::body(job)?, job.tenant()),
+            Self::Import(job) | Self::Follower(job) => (queue::body(job)?, job.tenant()),
             Self::Send(job, group) => (queue::body(job)?, group),
         };
         let once = if self.target().is_fifo() {

@@ -140,9 +140,9 @@ async fn ending(run: &mut Run, seed: u64) {
     }
 }
 
-/// Whatever became of an import's jobs, the tick comes back for it, within the hour.
+/// Whatever became of an import's jobs, the tick comes back for it within the hour, and a pause is over in one.
 async fn imports_end(run: &Run) {
-    for _ in 0..3 {
+    for _ in 0..6 {
         if check::imports_go_on(run) {
             run.world.advance(1_200).await;
             run.world.quiet().await;

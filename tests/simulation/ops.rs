@@ -223,7 +223,12 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
             Op::Typed { account, fan: rng.random_range(0..FANS), text: texts.choose(rng).unwrap() }
         }
         97 if likely => {
-            let paths = ["/cgi-bin/user/info/batchget", "/cgi-bin/user/get", "/cgi-bin/message/custom/send"];
+            let paths = [
+                "/cgi-bin/user/info/batchget",
+                "/cgi-bin/user/info",
+                "/cgi-bin/user/get",
+                "/cgi-bin/message/custom/send",
+            ];
             Op::Quota { path: paths.choose(rng).unwrap(), times: rng.random_range(1..4) }
         }
         97 => Op::LoseFirstJob,

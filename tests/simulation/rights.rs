@@ -89,6 +89,13 @@ async fn seldom() -> Used {
     world.advance(120).await;
     run.step(&Op::Import { account: 0 }).await;
     world.quiet().await;
+    // the details of a new follower find WeChat busy, our address not listed, and the day's quota used up
+    for errcode in [-1, 40164, 45009] {
+        sim.fault(Fault::once("/cgi-bin/user/info", FaultKind::Error { errcode }));
+        run.step(&Op::Do(Deed { account: 0, fan: 0, what: What::Follow })).await;
+        world.quiet().await;
+    }
+    world.advance(24 * 3600).await;
     // the first job of an import is lost, and the tick comes back for it
     world.base.chaos.strike("page_v1", Fate::Lost);
     run.step(&Op::Import { account: 0 }).await;

@@ -22,7 +22,8 @@ use shared::{
         credentials::{LEASE_SECONDS, Token},
         fans::{Details, FanId, Touch},
         idempotency::Begun,
-        imports::{Import, ImportStatus, ListedPage, Started},
+        import_pages::ListedPage,
+        imports::{Import, ImportStatus, Started},
         messages::{Channel, Ended, Message, MessageStatus},
         quotas::QuotaRefusal,
         tenants::{Tenant, TenantChange, TenantDeleted, TenantStatus},
@@ -83,6 +84,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("keep_receipt", "chunk_0"),
     ("finish_page", "pages_done"),
     ("finish_shard", "shards_done"),
+    ("advance_shard", "shard_4_by"),
+    ("advance_shard, from where it stands", "shard_4_by"),
+    ("take_up_import", "taken_up_by"),
     ("pause_import", "paused_until"),
     ("resume_import", "resumed_by"),
     ("end_import", "TransactItems"),
@@ -368,7 +372,7 @@ async fn followers(name: &str, what: &str, store: &Store) -> Option<String> {
             format!("{:?}, {:?}", kept.open_ids, again.open_ids)
         }
         "count_page" => {
-            let counted = store.count_page(&import("imp_0"), 0, &page()).await.unwrap();
+            let counted = store.count_page(&import("imp_0"), 0, &page(), "job").await.unwrap();
             format!("{} listed on {} pages", counted.followers_listed, counted.pages_listed)
         }
         "keep_receipt" => format!("{:?}", store.keep_receipt("imp_0", 0, 0, 100).await.unwrap()),
@@ -376,6 +380,22 @@ async fn followers(name: &str, what: &str, store: &Store) -> Option<String> {
             format!("{:?}", store.finish_page(APP, "imp_0", 0, 2).await.unwrap().pages_done)
         }
         "finish_shard" => format!("{:?}", store.finish_shard(APP, "imp_0", 3).await.unwrap().shards_done),
+        "advance_shard" => {
+            let at = |from, to, by| {
+                let import = import("imp_0");
+                async move { store.advance_shard(&import, 4, from, to, by).await.unwrap() }
+            };
+            let from = what.contains("stands").then_some("cus_1");
+            let ours = at(from, "cus_2", "job").await;
+            let others = at(from, "cus_2", "other").await;
+            let place = store.shard_places(APP, "imp_0").await.unwrap().remove(&4).unwrap();
+            format!("{ours}, {others}, {place:?}")
+        }
+        "take_up_import" => {
+            let ours = store.take_up_import(&import("imp_0"), "job").await.unwrap();
+            let others = store.take_up_import(&import("imp_0"), "other").await.unwrap();
+            format!("{ours}, {others}")
+        }
         "pause_import" => new(store.pause_import(APP, "imp_0", DAY + 600, "quota").await.unwrap()),
         "resume_import" => {
             store.pause_import(APP, "imp_0", DAY + 600, "quota").await.unwrap();

@@ -1,6 +1,6 @@
 //! `ChunkV1`: the details of at most 100 followers. Its receipt is its count: written again, it counts once.
 
-use shared::{app::App, error::Error};
+use shared::{app::App, error::Error, store::fans::Details};
 
 use crate::{
     details, finish,
@@ -24,12 +24,12 @@ pub(crate) async fn run(
 ) -> Result<Next, Error> {
     let (import, mut receipts) =
         futures::future::try_join(running(app, ids), app.store.page_receipts(ids.import, at.page)).await?;
-    if import.is_none() {
-        return Ok(Next::none());
-    }
+    let Some(import) = import else { return Ok(Next::none()) };
     if !receipts.contains_key(&at.chunk) {
-        let infos = details::fetch(app, ids, open_ids).await?;
-        details::store(app, ids, &infos, started_at, Some(ids.import)).await?;
+        let infos = details::fetch(app, ids, open_ids, import.asks_since()).await?;
+        let details =
+            infos.iter().map(|info| Details { info, as_of: started_at, import_id: Some(ids.import) });
+        details::store(app, ids, &details.collect::<Vec<_>>()).await?;
         receipts = app.store.keep_receipt(ids.import, at.page, at.chunk, open_ids.len() as u64).await?;
     }
     Ok(Next::jobs(finish::page(app, ids, at.page, at.chunks as usize, &receipts).await?))

@@ -2,12 +2,16 @@
 //! one write each. Everybody who was asked for is answered: whom WeChat tells nothing about, or nothing that is JSON,
 //! is stored as listed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use shared::{
     app::App,
     error::Error,
+    quota::Api,
     store::fans::{Details, Fan, union_customer},
     tokens,
     wechat::user::UserInfo,
@@ -15,6 +19,7 @@ use shared::{
 
 use crate::{
     job::Ids,
+    quota,
     trouble::{self, NoDetails},
 };
 
@@ -23,11 +28,24 @@ const SINGLES: usize = 10;
 /// Fans that are written at once.
 const UPDATES: usize = 25;
 
-/// One [`UserInfo`] for each of `open_ids`.
-pub(crate) async fn fetch(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Result<Vec<UserInfo>, Error> {
-    if let [open_id] = open_ids {
-        return Ok(vec![single(app, ids, open_id).await?]);
-    }
+/// One [`UserInfo`] for each of `open_ids`, who are different. What WeChat refused after `since` (unix seconds), it is not
+/// asked before the time that it said.
+pub(crate) async fn fetch(
+    app: &App,
+    ids: Ids<'_>,
+    open_ids: &[String],
+    since: i64,
+) -> Result<Vec<UserInfo>, Error> {
+    let asked = async {
+        match open_ids {
+            [alone] => single(app, ids, alone).await.map(|info| vec![info]),
+            _ => several(app, ids, open_ids).await,
+        }
+    };
+    quota::ask(app, ids.app, Api::UserInfo, since, asked).await
+}
+
+async fn several(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Result<Vec<UserInfo>, Error> {
     let asked = tokens::with_authorizer(app, ids.tenant, ids.app, |token| async move {
         app.wechat.user_info_batch(&token, open_ids).await
     })
@@ -42,49 +60,48 @@ pub(crate) async fn fetch(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Resul
         Err(error) => return Err(error),
     };
     let known: Vec<_> = open_ids.iter().map(|id| (id.clone(), told.remove(id))).collect();
-    stream::iter(known)
-        .map(|(id, info)| async move {
-            match info {
-                Some(info) => Ok(info),
-                None => single(app, ids, &id).await,
+    // nobody else is asked after a refusal; but who is being asked is waited for: a call may be renewing the token
+    let refused = AtomicBool::new(false);
+    let answers: Vec<_> = stream::iter(known)
+        .map(|(id, info)| {
+            let refused = &refused;
+            async move {
+                match info {
+                    Some(info) => Some(Ok(info)),
+                    None if refused.load(Ordering::Relaxed) => None,
+                    None => {
+                        let answer = single(app, ids, &id).await;
+                        refused.fetch_or(answer.is_err(), Ordering::Relaxed);
+                        Some(answer)
+                    }
+                }
             }
         })
         .buffer_unordered(SINGLES)
-        .try_collect()
-        .await
+        .collect()
+        .await;
+    answers.into_iter().flatten().collect()
 }
 
 async fn single(app: &App, ids: Ids<'_>, open_id: &str) -> Result<UserInfo, Error> {
-    match one(app, ids, open_id).await {
+    let asked = tokens::with_authorizer(app, ids.tenant, ids.app, |token| async move {
+        app.wechat.user_info(&token, open_id).await
+    });
+    match asked.await {
+        Ok(info) => Ok(UserInfo { openid: open_id.to_owned(), ..info }),
         Err(Error::WeChat(refused)) if trouble::no_details(&refused).is_some() => Ok(listed(open_id)),
-        other => other,
+        Err(error) => Err(error),
     }
-}
-
-async fn one(app: &App, ids: Ids<'_>, open_id: &str) -> Result<UserInfo, Error> {
-    let info =
-        tokens::with_authorizer(app, ids.tenant, ids.app,
-            |token| async move { app.wechat.user_info(&token, open_id).await },
-        )
-        .await?;
-    Ok(UserInfo { openid: open_id.to_owned(), ..info })
 }
 
 fn listed(open_id: &str) -> UserInfo {
     UserInfo { openid: open_id.to_owned(), ..UserInfo::default() }
 }
 
-/// Stores `infos`: who is new with one write and no read, the others by what they are already. What an event
+/// Stores `details`: who is new with one write and no read, the others by what they are already. What an event
 /// since `as_of` said of them stands.
-pub(crate) async fn store(
-    app: &App,
-    ids: Ids<'_>,
-    infos: &[UserInfo],
-    as_of: i64,
-    import_id: Option<&str>,
-) -> Result<(), Error> {
-    let details: Vec<_> = infos.iter().map(|info| Details { info, as_of, import_id }).collect();
-    let new = app.store.insert_fans(ids.tenant, ids.app, &details).await?;
+pub(crate) async fn store(app: &App, ids: Ids<'_>, details: &[Details<'_>]) -> Result<(), Error> {
+    let new = app.store.insert_fans(ids.tenant, ids.app, details).await?;
     let old: BTreeMap<_, _> =
         details.iter().zip(new).filter(|(_, new)| !new).map(|(d, _)| (d.info.openid.as_str(), d)).collect();
     if old.is_empty() {

@@ -1,18 +1,95 @@
-//! `FanV1`: somebody just followed; what the push did not say. The push's own status stands, whatever WeChat
-//! answers by now: the details carry the push's time, and a status of that time or later wins.
+//! `FanV1`: somebody just followed; what the push did not say. Those of one account who come together are asked for
+//! together. The push's own status stands, whatever WeChat answers by now: the details carry the push's time, and a
+//! status of that time or later wins.
 
-use shared::{app::App, error::Error, model::account::AccountStatus};
+use std::collections::BTreeMap;
+
+use shared::{
+    app::App, error::Error, ids, model::account::AccountStatus, queue::jobs::ImportJob, store::fans::Details,
+};
 
 use crate::{
     details,
-    job::{Ids, Next},
+    job::{Delivery, Ids, Outbox, Outcome},
+    trouble::{self, Decision},
 };
 
-pub(crate) async fn run(app: &App, ids: Ids<'_>, open_id: &str, at: i64) -> Result<Next, Error> {
-    let account = app.store.account(ids.tenant, ids.app).await?;
-    if account.is_some_and(|a| a.status == AccountStatus::Bound) {
-        let infos = details::fetch(app, ids, &[open_id.to_owned()]).await?;
-        details::store(app, ids, &infos, at, None).await?;
+/// Somebody who followed longer ago than this gets their details with the next import, seconds.
+const PATIENCE: i64 = 3 * 24 * 3600;
+/// Jobs that wait for the same time come over so many seconds.
+const SPREAD: u32 = 600;
+
+/// Who followed, and when, unix seconds.
+type Follow<'a> = (&'a str, i64);
+
+/// Does the jobs of one account's followers together; answers what becomes of each, in their order.
+pub async fn deliver(app: &App, jobs: &[(ImportJob, Delivery<'_>)], outbox: &dyn Outbox) -> Vec<Outcome> {
+    let follows: Vec<_> = jobs.iter().filter_map(|(job, _)| follow(job)).collect();
+    let Some((first, _)) = jobs.first() else { return Vec::new() };
+    let ids = crate::job::ids(first);
+    let Err(error) = run(app, ids, &follows).await else {
+        return jobs.iter().map(|_| Outcome::Done).collect();
+    };
+    tracing::warn!(app_id = ids.app, jobs = jobs.len(), "details of new followers failed: {error}");
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for (job, delivery) in jobs {
+        outcomes.push(settle(app, job, &error, *delivery, outbox).await);
     }
-    Ok(Next::none())
+    outcomes
+}
+
+fn follow(job: &ImportJob) -> Option<Follow<'_>> {
+    match job {
+        ImportJob::FanV1 { open_id, at, .. } => Some((open_id, *at)),
+        _ => None,
+    }
+}
+
+async fn run(app: &App, ids: Ids<'_>, follows: &[Follow<'_>]) -> Result<(), Error> {
+    let account = app.store.account(ids.tenant, ids.app).await?;
+    if account.is_none_or(|account| account.status != AccountStatus::Bound) {
+        return Ok(());
+    }
+    let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
+    for (open_id, at) in follows {
+        let known = newest.entry(open_id).or_insert(*at);
+        *known = (*known).max(*at);
+    }
+    let open_ids: Vec<_> = newest.keys().map(|id| (*id).to_owned()).collect();
+    let infos = details::fetch(app, ids, &open_ids, i64::MIN).await?;
+    let details = infos.iter().filter_map(|info| {
+        newest.get(info.openid.as_str()).map(|at| Details { info, as_of: *at, import_id: None })
+    });
+    details::store(app, ids, &details.collect::<Vec<_>>()).await
+}
+
+/// The push itself is stored, so an end is an end. What waits for WeChat waits by its age, in a timer.
+async fn settle(
+    app: &App,
+    job: &ImportJob,
+    error: &Error,
+    delivery: Delivery<'_>,
+    outbox: &dyn Outbox,
+) -> Outcome {
+    let now = app.clock.unix();
+    let (until, spread) = match trouble::decide(error, delivery.receive_count, app.clock.now()) {
+        Decision::Fail(_) => return Outcome::Done,
+        Decision::Again(after) => return Outcome::Again(after),
+        Decision::Later(after) => (now + i64::try_from(after.as_secs()).unwrap_or(0), 1),
+        Decision::Pause { back, .. } => (back, SPREAD),
+    };
+    let Some((open_id, at)) = follow(job) else { return Outcome::Done };
+    let app_id = crate::job::ids(job).app;
+    if until.saturating_sub(at) > PATIENCE {
+        tracing::info!(app_id, "a new follower of {app_id} gets details with the next import");
+        return Outcome::Done;
+    }
+    let due = until + i64::from(ids::shard(open_id, spread));
+    match outbox.at(app, &format!("fan:{app_id}:{open_id}:{at}"), due, job).await {
+        Ok(()) => Outcome::Done,
+        Err(error) => {
+            tracing::warn!(app_id, %error, "a job comes again: {error}");
+            Outcome::Again(trouble::SHORT_WAIT)
+        }
+    }
 }

@@ -17,6 +17,15 @@ use crate::{chunk, fan, fan_out, finish, page, reconcile, resume, take_up, troub
 pub trait Outbox: Sync {
     /// Queues `jobs`, to be received after `delay`.
     fn put(&self, jobs: Vec<ImportJob>, delay: Duration) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Has `job` come at `due`, unix seconds. The same `id` and time again is the same.
+    fn at<'a>(
+        &'a self,
+        app: &'a App,
+        id: &'a str,
+        due: i64,
+        job: &'a ImportJob,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 /// One receipt of a job.
@@ -63,8 +72,8 @@ pub(crate) struct Next {
     pub first: Vec<ImportJob>,
     /// Queued when all of `first` are: whoever sees this one may rely on those.
     pub then: Option<ImportJob>,
-    /// Before any of them is received.
-    pub delay: Duration,
+    /// The same job again, at this time, unix seconds.
+    pub again_at: Option<i64>,
 }
 
 impl Next {
@@ -101,8 +110,12 @@ pub(crate) struct Ids<'a> {
 
 /// Does a job, and queues what follows from it.
 pub async fn deliver(app: &App, job: &ImportJob, delivery: Delivery<'_>, outbox: &dyn Outbox) -> Outcome {
+    if matches!(job, ImportJob::FanV1 { .. }) {
+        let outcome = fan::deliver(app, &[(job.clone(), delivery)], outbox).await.pop();
+        return outcome.unwrap_or(Outcome::Done);
+    }
     let outcome = match attempt(app, job, delivery).await {
-        Ok(next) => queue(outbox, next).await.map(|()| Outcome::Done),
+        Ok(next) => queue(app, job, outbox, next).await.map(|()| Outcome::Done),
         Err(Stop::Doubt(after)) => Ok(Outcome::Again(after)),
         Err(Stop::Failed(error)) => trouble::settle(app, job, &error, delivery, outbox).await,
     };
@@ -112,12 +125,15 @@ pub async fn deliver(app: &App, job: &ImportJob, delivery: Delivery<'_>, outbox:
     })
 }
 
-async fn queue(outbox: &dyn Outbox, next: Next) -> Result<(), Error> {
+async fn queue(app: &App, job: &ImportJob, outbox: &dyn Outbox, next: Next) -> Result<(), Error> {
     if !next.first.is_empty() {
-        outbox.put(next.first, next.delay).await?;
+        outbox.put(next.first, Duration::ZERO).await?;
     }
-    match next.then {
-        Some(job) => outbox.put(vec![job], next.delay).await,
+    if let Some(job) = next.then {
+        outbox.put(vec![job], Duration::ZERO).await?;
+    }
+    match next.again_at {
+        Some(due) => outbox.at(app, &resume::timer(ids(job).import), due, job).await,
         None => Ok(()),
     }
 }
@@ -134,9 +150,9 @@ async fn attempt(app: &App, job: &ImportJob, delivery: Delivery<'_>) -> Result<N
         ImportJob::ReconcileV1 { shard, cursor, .. } => {
             Ok(reconcile::run(app, ids, *shard, cursor.clone(), delivery).await?)
         }
-        ImportJob::ResumeV1 { .. } => Ok(resume::run(app, ids, job, delivery).await?),
+        ImportJob::ResumeV1 { .. } => Ok(resume::run(app, ids, delivery).await?),
         ImportJob::TakeUpV1 { .. } => Ok(take_up::run(app, ids, delivery).await?),
-        ImportJob::FanV1 { open_id, at, .. } => Ok(fan::run(app, ids, open_id, *at).await?),
+        ImportJob::FanV1 { .. } => Ok(Next::none()), // not of an import: see `deliver`
     }
 }
 

@@ -6,20 +6,22 @@
 
 mod chunk;
 mod details;
-mod fan;
+pub mod fan;
 mod fan_out;
 mod finish;
 pub mod job;
 mod listing;
 mod page;
+mod quota;
 mod reconcile;
 mod resume;
 mod take_up;
 mod trouble;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{StreamExt, future::BoxFuture, stream};
+use jiff::Timestamp;
 use shared::{
     app::App,
     config::Need,
@@ -30,6 +32,7 @@ use shared::{
         batch::{self, Item},
         jobs::ImportJob,
     },
+    timers,
 };
 
 use job::{Budget, Delivery, Outbox, Outcome};
@@ -49,6 +52,7 @@ pub const NEEDS: &[Need] = &[
     Need::TimelineTable,
     Need::WorkTable,
     Need::ImportQueue,
+    Need::FollowerQueue,
 ];
 
 /// The function, over `app`.
@@ -57,19 +61,21 @@ pub fn function(app: Arc<App>) -> Function {
     Function::new().sqs(move |event| {
         let app = Arc::clone(&app);
         async move {
-            let jobs = batch::items::<ImportJob>(event);
-            batch::each(jobs, CONCURRENCY, |job, about| handle(&app, job, about)).await
+            let (follows, jobs): (Vec<_>, Vec<_>) = batch::items::<ImportJob>(event)
+                .into_iter()
+                .partition(|item| matches!(item.job, Some(ImportJob::FanV1 { .. })));
+            let (mut again, follows) = futures::join!(
+                batch::each(jobs, CONCURRENCY, |job, about| handle(&app, job, about)),
+                new_followers(&app, follows),
+            );
+            again.extend(follows);
+            again
         }
     })
 }
 
 async fn handle(app: &App, job: ImportJob, about: Item<()>) -> bool {
-    let delivery = Delivery {
-        message_id: &about.message_id,
-        receive_count: about.receive_count,
-        budget: Budget::default(),
-    };
-    match job::deliver(app, &job, delivery, &app.queues).await {
+    match job::deliver(app, &job, delivery(&about), &app.queues).await {
         Outcome::Done => true,
         Outcome::Again(after) => {
             if let Err(error) = app.queues.postpone_import(&about.receipt_handle, after).await {
@@ -80,8 +86,62 @@ async fn handle(app: &App, job: ImportJob, about: Item<()>) -> bool {
     }
 }
 
+/// Jobs of new followers, with their messages.
+type Follows = Vec<(ImportJob, Item<()>)>;
+
+/// The jobs of new followers, those of one account together; answers the ids of those that must come again.
+async fn new_followers(app: &App, items: Vec<Item<ImportJob>>) -> Vec<String> {
+    let mut accounts: BTreeMap<(String, String), Follows> = BTreeMap::new();
+    for item in items {
+        let (job, about) = item.split();
+        if let Some(job) = job {
+            let ids = job::ids(&job);
+            accounts.entry((ids.tenant.into(), ids.app.into())).or_default().push((job, about));
+        }
+    }
+    stream::iter(accounts.into_values())
+        .map(|follows| async move {
+            let jobs: Vec<_> = follows.iter().map(|(job, about)| (job.clone(), delivery(about))).collect();
+            let outcomes = fan::deliver(app, &jobs, &app.queues).await;
+            let mut again = Vec::new();
+            for ((_, about), outcome) in follows.iter().zip(outcomes) {
+                if let Outcome::Again(after) = outcome {
+                    if let Err(error) = app.queues.postpone_follower(&about.receipt_handle, after).await {
+                        tracing::warn!(%error, "a job could not be postponed: {error}");
+                    }
+                    again.push(about.message_id.clone());
+                }
+            }
+            again
+        })
+        .buffer_unordered(CONCURRENCY)
+        .concat()
+        .await
+}
+
+fn delivery<T>(about: &Item<T>) -> Delivery<'_> {
+    Delivery { message_id: &about.message_id, receive_count: about.receive_count, budget: Budget::default() }
+}
+
 impl Outbox for Queues {
     fn put(&self, jobs: Vec<ImportJob>, delay: Duration) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move { self.import(&jobs, delay).await })
+    }
+
+    fn at<'a>(
+        &'a self,
+        app: &'a App,
+        id: &'a str,
+        due: i64,
+        job: &'a ImportJob,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let due = Timestamp::from_second(due).map_err(|error| Error::Queue(error.to_string()))?;
+            let waiting = match job {
+                ImportJob::FanV1 { .. } => timers::Job::Follower(job),
+                _ => timers::Job::Import(job),
+            };
+            timers::set(app, id, due, waiting).await
+        })
     }
 }

@@ -8,6 +8,7 @@ use shared::{
     app::App,
     error::Error,
     queue::jobs::ImportJob,
+    quota::Api,
     store::{import_pages::ListedPage, imports::Import},
     tokens,
 };
@@ -16,6 +17,7 @@ use crate::{
     fan_out, finish,
     job::{Delivery, Ids, Next, Stop, running},
     listing::{self, Place},
+    quota,
 };
 
 /// A list that ends doubtfully is asked for this often: WeChat's slips pass.
@@ -57,7 +59,7 @@ pub(crate) async fn run(
     }
     first.extend(finish::import(app, &import).await?); // all chunks may have been done before the list ended
     let then = listed.next_cursor.map(|cursor| page_job(ids, page + 1, cursor));
-    Ok(Next { first, then, delay: Duration::ZERO })
+    Ok(Next { first, then, again_at: None })
 }
 
 pub(crate) fn page_job(ids: Ids<'_>, page: u32, cursor: String) -> ImportJob {
@@ -71,10 +73,10 @@ pub(crate) fn page_job(ids: Ids<'_>, page: u32, cursor: String) -> ImportJob {
 }
 
 async fn fetch(app: &App, import: &Import, page: u32, cursor: &str) -> Result<ListedPage, Error> {
-    let answer = tokens::with_authorizer(app, &import.tenant_id, &import.app_id, |token| async move {
+    let list = tokens::with_authorizer(app, &import.tenant_id, &import.app_id, |token| async move {
         app.wechat.followers(&token, cursor).await
-    })
-    .await?;
+    });
+    let answer = quota::ask(app, &import.app_id, Api::UserGet, import.asks_since(), list).await?;
     let before = match page.checked_sub(1) {
         Some(before) => app.store.listed_page(&import.id, before).await?,
         None => None,

@@ -3,12 +3,10 @@
 //! Several of these may wait, one for each chunk that met the quota. The one whose message turns the import to
 //! running goes on, and goes on again if it crashes; the others find it running by another's word and end.
 
-use std::time::Duration;
-
 use shared::{
     app::App,
     error::Error,
-    queue::{MAX_DELAY, jobs::ImportJob},
+    queue::jobs::ImportJob,
     store::imports::{Import, ImportStatus},
 };
 
@@ -18,20 +16,25 @@ use crate::{
     page,
 };
 
-pub(crate) async fn run(
-    app: &App,
-    ids: Ids<'_>,
-    job: &ImportJob,
-    delivery: Delivery<'_>,
-) -> Result<Next, Error> {
+/// A job that comes so shortly before its time waits for it, seconds. One that comes earlier is of an earlier pause:
+/// each has its own.
+const EARLY: i64 = 60;
+
+/// The id of an import's timers.
+pub(crate) fn timer(import_id: &str) -> String {
+    format!("resume:{import_id}")
+}
+
+pub(crate) async fn run(app: &App, ids: Ids<'_>, delivery: Delivery<'_>) -> Result<Next, Error> {
     let Some(import) = app.store.import(ids.app, ids.import).await? else { return Ok(Next::none()) };
     if import.tenant_id != ids.tenant {
         return Ok(Next::none());
     }
     if import.status == ImportStatus::Paused {
-        let left = import.paused_until.unwrap_or(0).saturating_sub(app.clock.unix());
+        let until = import.paused_until.unwrap_or(0);
+        let left = until.saturating_sub(app.clock.unix());
         if left > 0 {
-            return Ok(Next { first: vec![job.clone()], then: None, delay: delay(left) });
+            return Ok(Next { again_at: (left <= EARLY).then_some(until), ..Next::none() });
         }
     }
     now(app, ids, delivery).await
@@ -64,10 +67,5 @@ pub(crate) async fn go_on(app: &App, ids: Ids<'_>, import: &Import) -> Result<Ne
     first.extend(finish::import(app, import).await?);
     let then = (!import.listing_done)
         .then(|| page::page_job(ids, import.pages_listed, import.next_cursor.clone().unwrap_or_default()));
-    Ok(Next { first, then, delay: Duration::ZERO })
-}
-
-/// How long to wait before looking again, where `seconds` are left: SQS delays by 15 minutes at most.
-pub(crate) fn delay(seconds: i64) -> Duration {
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(MAX_DELAY)
+    Ok(Next { first, then, again_at: None })
 }

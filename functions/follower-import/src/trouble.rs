@@ -37,6 +37,11 @@ const LONGEST_PAUSE: i64 = 3600;
 /// And never sooner, seconds: the job that will resume it is queued before the pause is written, and must not
 /// come first. Longer than the function may run.
 const SHORTEST_PAUSE: i64 = 90;
+/// What failed often for no reason of its own rests so long, seconds.
+const REST: i64 = 900;
+/// What is wrong with the platform's own ticket, secret or address is mended within minutes, or by the operator,
+/// seconds: WeChat pushes a ticket every ten minutes.
+const PLATFORM_REST: i64 = 300;
 
 /// What to do about an error.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,8 +50,8 @@ pub(crate) enum Decision {
     Again(Duration),
     /// A new message of the same job: waiting for the minute to turn is not failing.
     Later(Duration),
-    /// The import waits.
-    Pause { until: i64, why: String },
+    /// The import waits; `back` is when the cause should be gone, unix seconds.
+    Pause { back: i64, why: String },
     /// The import ends.
     Fail(String),
 }
@@ -61,22 +66,14 @@ impl Decision {
     }
 }
 
-/// Decides about `error`, met when the job was received for the `receives`-th time.
+/// Decides about `error`, met when the job was received for the `receives`-th time. What is wrong outside of the
+/// account, and quotas, never end an import: it waits for them for as long as they last.
 pub(crate) fn decide(error: &Error, receives: u32, now: Timestamp) -> Decision {
     match error {
         Error::WeChat(refused) => match refused.class() {
             ErrcodeClass::Quota(QuotaWait::NextMinute) if receives >= TRIES => Decision::Later(MINUTE),
             ErrcodeClass::Quota(QuotaWait::NextMinute) => Decision::Again(MINUTE),
-            ErrcodeClass::Quota(wait) => {
-                let back = errcode::wait_until(wait, now);
-                let why = match wait {
-                    QuotaWait::NextBeijingMidnight => {
-                        format!("WeChat's daily quota is used up ({refused}); it is back at {back}")
-                    }
-                    _ => format!("WeChat's quota is used up ({refused})"),
-                };
-                pause(back.as_second(), why, now)
-            }
+            ErrcodeClass::Quota(wait) => quota(refused, wait, now),
             ErrcodeClass::Permanent | ErrcodeClass::Caller => Decision::Fail(next_step(refused)),
             ErrcodeClass::Unknown if refused.errcode().is_some() => Decision::Fail(next_step(refused)),
             ErrcodeClass::Ok
@@ -85,23 +82,44 @@ pub(crate) fn decide(error: &Error, receives: u32, now: Timestamp) -> Decision {
             | ErrcodeClass::Platform
             | ErrcodeClass::Unknown => again(error, receives, now),
         },
-        // of nobody's import: it heals, or the operator mends it
-        Error::Platform(_) | Error::Account(_) => again(error, receives, now),
+        Error::Account(refused) => match refused.class() {
+            ErrcodeClass::Quota(wait) => quota(refused, wait, now),
+            _ => again(error, receives, now),
+        },
+        Error::Platform(refused) if refused.class() == ErrcodeClass::Platform => {
+            let why = format!("{error}: {}", operators_step(refused));
+            Decision::Pause { back: now.as_second() + PLATFORM_REST, why }
+        }
+        Error::NoTicket => Decision::Pause { back: now.as_second() + PLATFORM_REST, why: error.to_string() },
         Error::NotAuthorized(_) => Decision::Fail(
             "the account is not authorized any more; bind it again, which starts another import".into(),
         ),
         Error::Item(_) => Decision::Fail(format!("{error}; start another import")),
-        Error::Store(_) | Error::Queue(_) | Error::NoTicket | Error::RefreshRunning => {
+        Error::Platform(_) | Error::Store(_) | Error::Queue(_) | Error::RefreshRunning => {
             again(error, receives, now)
         }
     }
 }
 
+fn quota(refused: &ApiError, wait: QuotaWait, now: Timestamp) -> Decision {
+    let back = errcode::wait_until(wait, now);
+    let why = match wait {
+        QuotaWait::NextBeijingMidnight => {
+            format!("WeChat's daily quota is used up ({refused}); it is back at {back}")
+        }
+        _ => format!("WeChat's quota is used up ({refused})"),
+    };
+    Decision::Pause { back: back.as_second(), why }
+}
+
 /// Again, a little later each time, until the import rather rests: a job that is given up by the queue would
-/// leave it running for ever.
+/// leave it running until somebody comes back for it.
 fn again(error: &Error, receives: u32, now: Timestamp) -> Decision {
     if receives >= TRIES {
-        return pause(now.as_second() + LONGEST_PAUSE / 4, format!("it failed {TRIES} times: {error}"), now);
+        return Decision::Pause {
+            back: now.as_second() + REST,
+            why: format!("it failed {TRIES} times: {error}"),
+        };
     }
     let wait = match error.retry() {
         Retry::After(wait) => wait,
@@ -110,10 +128,22 @@ fn again(error: &Error, receives: u32, now: Timestamp) -> Decision {
     Decision::Again((wait * receives.max(1)).min(LONGEST_WAIT.max(wait)))
 }
 
-fn pause(back: i64, why: String, now: Timestamp) -> Decision {
-    let now = now.as_second();
-    let until = back.clamp(now + SHORTEST_PAUSE, now + LONGEST_PAUSE);
-    Decision::Pause { until, why: why + "; the import goes on by itself" }
+/// Until when an import is paused of which the cause should be gone at `back`.
+fn paused_until(back: i64, now: i64) -> i64 {
+    back.clamp(now + SHORTEST_PAUSE, now + LONGEST_PAUSE)
+}
+
+/// Who mends what is wrong with the platform.
+fn operators_step(refused: &ApiError) -> &'static str {
+    match refused.errcode() {
+        Some(40164 | 61004) => {
+            "WeChat does not know this deployment's address; the operator adds it to the platform's IP list"
+        }
+        Some(40125) => {
+            "WeChat does not take the platform's secret; the operator looks it up in WeChat's console"
+        }
+        _ => "WeChat pushes another ticket every ten minutes",
+    }
 }
 
 fn next_step(refused: &ApiError) -> String {
@@ -161,7 +191,7 @@ pub(crate) fn no_details(refused: &ApiError) -> Option<NoDetails> {
     }
 }
 
-/// Makes the decision about a failed job true.
+/// Makes the decision about a failed job of an import true.
 pub(crate) async fn settle(
     app: &App,
     job: &ImportJob,
@@ -170,20 +200,16 @@ pub(crate) async fn settle(
     outbox: &dyn Outbox,
 ) -> Result<Outcome, Error> {
     let Ids { import, app: app_id, tenant } = ids(job);
-    let single = matches!(job, ImportJob::FanV1 { .. });
     let decision = decide(error, delivery.receive_count, app.clock.now());
     // the end of an import has a line of its own, with the same sentence
-    if single || !matches!(decision, Decision::Fail(_)) {
+    if !matches!(decision, Decision::Fail(_)) {
         tracing::warn!(app_id, import_id = import, then = decision.name(), "an import job failed: {error}");
     }
     match decision {
         Decision::Again(after) => Ok(Outcome::Again(after)),
         Decision::Later(after) => outbox.put(vec![job.clone()], after).await.map(|()| Outcome::Done),
-        Decision::Pause { until, .. } if single => {
-            Ok(Outcome::Again(Duration::from_secs(u64::try_from(until - app.clock.unix()).unwrap_or(0))))
-        }
-        Decision::Fail(_) if single => Ok(Outcome::Done), // the push itself is stored
-        Decision::Pause { until, why } => {
+        Decision::Pause { back, why } => {
+            let until = paused_until(back, app.clock.unix());
             let running = |i: &shared::store::imports::Import| i.status == ImportStatus::Running;
             if app.store.import(app_id, import).await?.is_some_and(|i| running(&i)) {
                 let resume = ImportJob::ResumeV1 {
@@ -192,7 +218,8 @@ pub(crate) async fn settle(
                     tenant_id: tenant.to_owned(),
                 };
                 // first, so that no crash leaves an import paused that nothing resumes
-                outbox.put(vec![resume], resume::delay(until - app.clock.unix())).await?;
+                outbox.at(app, &resume::timer(import), until, &resume).await?;
+                let why = why + "; the import goes on by itself";
                 if app.store.pause_import(app_id, import, until, &why).await? {
                     app.metrics.count(Metric::HaltedImports, app.clock.now());
                 }
@@ -218,7 +245,9 @@ mod tests {
         let kind = |error: &Error, receives, now| match decide(error, receives, now) {
             Decision::Again(after) => format!("again in {}", after.as_secs()),
             Decision::Later(after) => format!("later in {}", after.as_secs()),
-            Decision::Pause { until, .. } => format!("pause of {}", until - now.as_second()),
+            Decision::Pause { back, .. } => {
+                format!("pause of {}", paused_until(back, now.as_second()) - now.as_second())
+            }
             Decision::Fail(_) => "fail".into(),
         };
         for (what, error, receives, expected) in [
@@ -230,11 +259,14 @@ mod tests {
             ("busy, again", refused(-1), 3, "again in 15"),
             ("busy for long", refused(-1), TRIES, "pause of 900"),
             ("a token that is refused twice", Error::Account(api(40001)), 1, "again in 5"),
-            ("an address that is not listed", Error::Platform(api(40164)), 1, "again in 30"),
-            ("a stale ticket, for long", Error::Platform(api(61006)), TRIES, "pause of 900"),
-            ("the quota of refreshes", Error::Account(api(45009)), 1, "again in 5"),
+            ("an address that is not listed", Error::Platform(api(40164)), 1, "pause of 300"),
+            ("a stale ticket, for long", Error::Platform(api(61006)), TRIES, "pause of 300"),
+            ("a secret that was rotated", Error::Platform(api(40125)), 1, "pause of 300"),
+            ("the platform's WeChat is busy", Error::Platform(api(-1)), 1, "again in 30"),
+            ("the same for long", Error::Platform(api(-1)), TRIES, "pause of 900"),
+            ("the quota of refreshes", Error::Account(api(45009)), 1, "pause of 1800"),
             ("a store that fails", Error::Store("down".into()), 1, "again in 2"),
-            ("no ticket yet", Error::NoTicket, 1, "again in 60"),
+            ("no ticket yet", Error::NoTicket, 1, "pause of 300"),
             ("an account that withdrew", Error::NotAuthorized("wx1".into()), 1, "fail"),
             ("an account that is unbound", refused(61003), 1, "fail"),
             ("an account that may not", refused(48001), 1, "fail"),

@@ -6,7 +6,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use follower_import::job::Budget;
+use follower_import::job::{Budget, Delivery, Outcome};
 use shared::{
     clock::Clock,
     queue::jobs::ImportJob,
@@ -290,7 +290,7 @@ async fn who_is_missing_on_the_list_is_gone_unless_they_followed_just_now_or_wri
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_that_cannot_go_on_says_what_to_do() {
     for (errcode, step) in
-        [(48001, "verified"), (61003, "bind it again"), (61007, "authorize"), (40164, "IP")]
+        [(48001, "verified"), (61003, "bind it again"), (61007, "User Management"), (50002, "restricted")]
     {
         let world = World::new(1, &open_ids(10)).await;
         world.wechat.faults.lock().unwrap().list = Some(errcode);
@@ -463,4 +463,92 @@ async fn reconciling_goes_on_from_job_to_job_however_large_the_tenant_is() {
         let fans = world.app.store.fans(TENANT, "wxlarge", &open_ids).await.unwrap();
         assert!(fans.len() == 20 && fans.iter().all(|fan| fan.subscribed), "shard {shard}");
     }
+}
+
+fn fan_job(open_id: &str, at: i64) -> ImportJob {
+    ImportJob::FanV1 { app_id: APP.into(), tenant_id: TENANT.into(), open_id: open_id.into(), at }
+}
+
+/// What is wrong with the platform ends no import: it goes on when the operator, or the next ticket, has mended it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_waits_for_the_platform_as_long_as_it_takes() {
+    for (errcode, says) in [
+        (40164, "IP list"),
+        (61004, "IP list"),
+        (40125, "secret"),
+        (61006, "ticket"),
+        (-1, "failed 12 times"),
+    ] {
+        let world = World::new(1, &open_ids(10)).await;
+        world.wechat.faults.lock().unwrap().list = Some(errcode);
+        let (id, first) = world.start().await;
+        let queue = Queue::new(&world, 1, 0, first);
+        let mut said = false;
+        for _ in 0..500 {
+            assert!(queue.step().await, "{errcode}: nothing is left to do");
+            let import = world.import(&id).await;
+            said |= import.error.is_some_and(|error| error.contains(says));
+            assert!(matches!(import.status, ImportStatus::Running | ImportStatus::Paused), "{errcode}");
+        }
+        assert!(
+            said && world.clock.unix() > START + 3 * 3_600,
+            "{errcode}: it waits {} s",
+            world.clock.unix() - START
+        );
+        world.wechat.faults.lock().unwrap().list = None;
+        queue.drain(quiet).await;
+        assert_eq!(world.completed(&id).await.followers_imported(), 10, "{errcode}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_followers_who_come_together_are_asked_for_together() {
+    let world = World::new(1, &open_ids(5)).await;
+    let jobs: Vec<_> = ["o00000", "o00001", "o00001", "o00002", "nobody"]
+        .iter()
+        .zip(START..)
+        .map(|(open_id, at)| (fan_job(open_id, at), at))
+        .collect();
+    for (job, at) in &jobs {
+        let ImportJob::FanV1 { open_id, .. } = job else { panic!() };
+        follow(&world, open_id, *at).await;
+    }
+    let delivery = Delivery { message_id: "m", receive_count: 1, budget: Budget::default() };
+    let queue = Queue::new(&world, 1, 0, fan_job("o00003", START));
+    let batch: Vec<_> = jobs.into_iter().map(|(job, _)| (job, delivery)).collect();
+    let outcomes = follower_import::fan::deliver(&world.app, &batch, &queue).await;
+    assert!(outcomes.len() == 5 && outcomes.iter().all(|outcome| *outcome == Outcome::Done), "{outcomes:?}");
+    assert_eq!(*world.wechat.calls.lock().unwrap(), ["user/info/batchget"]);
+    for (open_id, at) in [("o00000", START), ("o00001", START + 2), ("o00002", START + 3)] {
+        let fan = world.fan(open_id).await;
+        assert_eq!((fan.remark.as_deref(), fan.subscribed_at), (Some("known"), Some(at)), "{open_id}");
+    }
+    assert!(world.fan("nobody").await.subscribed, "the push's word stands");
+}
+
+/// A used-up quota of the day is asked once, not by everybody who follows; and nobody is given up for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_followers_wait_for_the_quota_of_the_day() {
+    let world = World::new(1, &open_ids(30)).await;
+    let midnight = START + 17 * 3_600 + 2_000; // some hours ahead, whenever Beijing's day turns
+    world.wechat.faults.lock().unwrap().quota = Some((0, midnight));
+    let queue = Queue::new(&world, 1, 0, fan_job("o00000", START));
+    follow(&world, "o00000", START).await;
+    assert!(queue.step().await);
+    for n in 1..30 {
+        let open_id = format!("o{n:05}");
+        follow(&world, &open_id, START).await;
+        queue.push(fan_job(&open_id, START), 0);
+    }
+    queue.drain(quiet).await;
+    let calls = world.wechat.calls.lock().unwrap().len();
+    assert!(calls < 30 + 60, "{calls} calls for 30 followers");
+    for open_id in open_ids(30) {
+        assert_eq!(world.fan(&open_id).await.remark.as_deref(), Some("known"), "{open_id}");
+    }
+    // who followed days ago has been imported since
+    world.wechat.faults.lock().unwrap().quota = Some((0, i64::MAX));
+    follow(&world, "o00000", START + 1).await;
+    Queue::new(&world, 1, 0, fan_job("o00000", START + 1)).drain(quiet).await;
+    assert!(world.clock.unix() < START + 5 * 86_400, "it has an end");
 }

@@ -57,7 +57,7 @@ pub const NEEDS: &[Need] = &[
     Need::PlatformTable,
     Need::CustomersTable,
     Need::TimelineTable,
-    Need::ImportQueue,
+    Need::FollowerQueue,
     Need::SendQueue,
 ];
 

@@ -20,7 +20,6 @@ use shared::{
         timeline::{CLOCK_SKEW, Owner, Stored, StoredEvent},
     },
 };
-use std::time::Duration;
 
 use super::{Answer, Rejection};
 
@@ -184,7 +183,7 @@ async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push, identity: &str) -> R
                 open_id: fan.open_id.into(),
                 at: push.create_time,
             };
-            app.queues.import(&[job], Duration::ZERO).await
+            app.queues.follower(&job).await
         }
         PushKind::TemplateFinished { msg_id, status } if (1..=MAX_MESSAGE_ID).contains(&msg_id.len()) => {
             let job = SendJob::TemplateResultV1 {

@@ -243,7 +243,7 @@ async fn a_list_of_imports_is_its_tenants_own_and_takes_no_forged_cursor() {
         (ids, list.json["next_cursor"].as_str().map(str::to_owned))
     };
     stage.bind(&cafe, "wx1").await;
-    let mut ids = vec![begin(&cafe.key).await, begin(&cafe.key).await, begin(&cafe.key).await];
+    let mut ids = [begin(&cafe.key).await, begin(&cafe.key).await, begin(&cafe.key).await];
     ids.reverse();
     let (first, next) = page(&cafe.key, "limit=2").await;
     assert_eq!(first, ids[..2]);

@@ -26,6 +26,7 @@ pub const NEEDS: &[Need] = &[
     Need::WorkTable,
     Need::RefreshQueue,
     Need::ImportQueue,
+    Need::FollowerQueue,
     Need::SendQueue,
 ];
 

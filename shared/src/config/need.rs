@@ -38,8 +38,10 @@ pub enum Need {
     AuthorizationQueue,
     /// `token-refresh`'s jobs.
     RefreshQueue,
-    /// `follower-import`'s jobs.
+    /// `follower-import`'s jobs of imports.
     ImportQueue,
+    /// `follower-import`'s jobs of single followers.
+    FollowerQueue,
     /// `message-send`'s jobs.
     SendQueue,
 }
@@ -64,6 +66,7 @@ impl Need {
         Self::AuthorizationQueue,
         Self::RefreshQueue,
         Self::ImportQueue,
+        Self::FollowerQueue,
         Self::SendQueue,
     ];
 
@@ -94,6 +97,7 @@ impl Need {
             Self::AuthorizationQueue => &[&setting::AUTHORIZATION_QUEUE],
             Self::RefreshQueue => &[&setting::REFRESH_QUEUE],
             Self::ImportQueue => &[&setting::IMPORT_QUEUE],
+            Self::FollowerQueue => &[&setting::FOLLOWER_QUEUE],
             Self::SendQueue => &[&setting::SEND_QUEUE],
         }
     }

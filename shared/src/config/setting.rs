@@ -195,6 +195,7 @@ pub(super) const WORK_TABLE: Setting = table("OAHUB_WORK_TABLE");
 pub(super) const AUTHORIZATION_QUEUE: Setting = queue("OAHUB_AUTHORIZATION_QUEUE");
 pub(super) const REFRESH_QUEUE: Setting = queue("OAHUB_REFRESH_QUEUE");
 pub(super) const IMPORT_QUEUE: Setting = queue("OAHUB_IMPORT_QUEUE");
+pub(super) const FOLLOWER_QUEUE: Setting = queue("OAHUB_FOLLOWER_QUEUE");
 pub(super) const SEND_QUEUE: Setting = queue("OAHUB_SEND_QUEUE");
 
 fn alphanumeric(v: &str) -> bool {

@@ -21,6 +21,14 @@ pub struct Item<T> {
     pub receive_count: u32,
 }
 
+impl<T> Item<T> {
+    /// The job, and what is known about its message.
+    pub fn split(self) -> (Option<T>, Item<()>) {
+        let Self { job, message_id, receipt_handle, group, receive_count } = self;
+        (job, Item { job: None, message_id, receipt_handle, group, receive_count })
+    }
+}
+
 /// Reads a batch. A body that is no known job stays in the queue and ends in the dead-letter queue, where an
 /// operator sees it.
 #[must_use]

@@ -29,15 +29,17 @@ pub enum Target {
     Authorization,
     /// `token-refresh`.
     Refresh,
-    /// `follower-import`.
+    /// `follower-import`: imports.
     Import,
+    /// `follower-import`: single followers, whom no import keeps waiting.
+    Follower,
     /// `message-send`: FIFO.
     Send,
 }
 
 impl Target {
     /// Every queue.
-    pub const ALL: [Self; 4] = [Self::Authorization, Self::Refresh, Self::Import, Self::Send];
+    pub const ALL: [Self; 5] = [Self::Authorization, Self::Refresh, Self::Import, Self::Follower, Self::Send];
 
     /// Its name in the store.
     #[must_use]
@@ -46,6 +48,7 @@ impl Target {
             Self::Authorization => "authorization",
             Self::Refresh => "refresh",
             Self::Import => "import",
+            Self::Follower => "follower",
             Self::Send => "send",
         }
     }
@@ -74,13 +77,14 @@ pub struct Parcel<'a> {
     pub once: &'a str,
 }
 
-/// The four queues.
+/// The five queues.
 #[derive(Clone)]
 pub struct Queues {
     client: aws_sdk_sqs::Client,
     authorization: String,
     refresh: String,
     import: String,
+    follower: String,
     send: String,
 }
 
@@ -93,6 +97,7 @@ impl Queues {
             authorization: resources.authorization_queue.clone(),
             refresh: resources.refresh_queue.clone(),
             import: resources.import_queue.clone(),
+            follower: resources.follower_queue.clone(),
             send: resources.send_queue.clone(),
         }
     }
@@ -120,6 +125,14 @@ impl Queues {
     /// As [`Queues::authorization`].
     pub async fn import(&self, jobs: &[ImportJob], delay: Duration) -> Result<(), Error> {
         self.standard(Target::Import, jobs, ImportJob::tenant, delay).await
+    }
+
+    /// To `follower-import`: who just followed. As [`Queues::import`], but no import keeps it waiting.
+    ///
+    /// # Errors
+    /// As [`Queues::authorization`].
+    pub async fn follower(&self, job: &ImportJob) -> Result<(), Error> {
+        self.standard(Target::Follower, std::slice::from_ref(job), ImportJob::tenant, Duration::ZERO).await
     }
 
     /// To `message-send`: in order within `group` (one fan of one account), once within 5 minutes per `once`.
@@ -153,6 +166,14 @@ impl Queues {
     /// As [`Queues::postpone_send`].
     pub async fn postpone_import(&self, receipt_handle: &str, wait: Duration) -> Result<(), Error> {
         self.postpone(&self.import, receipt_handle, wait).await
+    }
+
+    /// Makes a message of a single follower that was received invisible for `wait` more.
+    ///
+    /// # Errors
+    /// As [`Queues::postpone_send`].
+    pub async fn postpone_follower(&self, receipt_handle: &str, wait: Duration) -> Result<(), Error> {
+        self.postpone(&self.follower, receipt_handle, wait).await
     }
 
     /// Makes an `authorization-callback` message that was received invisible for `wait` more.
@@ -276,6 +297,7 @@ impl Queues {
             Target::Authorization => &self.authorization,
             Target::Refresh => &self.refresh,
             Target::Import => &self.import,
+            Target::Follower => &self.follower,
             Target::Send => &self.send,
         }
     }

@@ -74,6 +74,8 @@ pub struct Import {
     /// When it last came nearer to its end, paused or went on; 0 in imports of before that was noted.
     #[serde(default)]
     pub moved_at: i64,
+    /// When it last went on after a pause.
+    pub resumed_at: Option<i64>,
     /// The message that counted the page listed last: a job that comes twice at once goes on once.
     pub listed_by: Option<String>,
     /// When somebody last came to queue again what it stood at.
@@ -93,6 +95,12 @@ impl Import {
     #[must_use]
     pub fn followers_imported(&self) -> u64 {
         self.pages_done.values().sum()
+    }
+
+    /// Since when it asks WeChat, unix seconds: what WeChat refused before says nothing to it.
+    #[must_use]
+    pub fn asks_since(&self) -> i64 {
+        self.resumed_at.unwrap_or(self.started_at)
     }
 
     /// Whether everybody who was listed is here, and nobody more will be.
@@ -267,6 +275,7 @@ impl Store {
         let update = Update::new()
             .set("status", any(&ImportStatus::Running)?)
             .set("resumed_by", s(by))
+            .set("resumed_at", n(self.clock.unix()))
             .set("moved_at", n(self.clock.unix()))
             .remove("paused_until")
             .remove("error")

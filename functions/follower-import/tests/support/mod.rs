@@ -54,6 +54,7 @@ impl World {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef",
                 "OAHUB_IMPORT_QUEUE" => "http://127.0.0.1:1/import",
+                "OAHUB_FOLLOWER_QUEUE" => "http://127.0.0.1:1/follower",
                 "OAHUB_PLATFORM_TABLE" => "platform",
                 "OAHUB_CREDENTIALS_TABLE" => "credentials",
                 "OAHUB_CUSTOMERS_TABLE" => "customers",

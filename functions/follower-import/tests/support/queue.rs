@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, pin::pin, sync::Mutex, task::Poll, time::Durati
 use follower_import::job::{Budget, Delivery, Outbox, Outcome, deliver};
 use futures::future::{BoxFuture, join_all};
 use shared::{
+    app::App,
     clock::Clock,
     error::Error,
     queue::jobs::ImportJob,
@@ -144,6 +145,16 @@ impl Outbox for Queue<'_> {
             }
             Ok(())
         })
+    }
+
+    fn at<'a>(
+        &'a self,
+        app: &'a App,
+        _: &'a str,
+        due: i64,
+        job: &'a ImportJob,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        self.put(vec![job.clone()], Duration::from_secs((due - app.clock.unix()).max(0).unsigned_abs()))
     }
 }
 
