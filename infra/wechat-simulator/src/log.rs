@@ -2,13 +2,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Older entries are forgotten; counters are not.
 const MAX_ENTRIES: usize = 2000;
+/// Entries that a snapshot keeps: what the page shows.
+const KEPT_ENTRIES: usize = 100;
+
+fn last<S: Serializer, T: Serialize>(entries: &VecDeque<T>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(entries.iter().skip(entries.len().saturating_sub(KEPT_ENTRIES)))
+}
 
 /// One API call.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Call {
     /// Unix seconds.
     pub at: i64,
@@ -36,9 +42,11 @@ pub struct Counter {
 }
 
 /// Calls and counters since the start or the last reset.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct CallLog {
+    #[serde(serialize_with = "last")]
     pub(crate) entries: VecDeque<Call>,
+    #[serde(skip)]
     pub(crate) counters: BTreeMap<String, Counter>,
 }
 
@@ -75,7 +83,7 @@ pub enum Outcome {
 }
 
 /// One attempt of a push.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Unix seconds.
     pub at: i64,
@@ -86,7 +94,7 @@ pub struct Attempt {
 }
 
 /// One push and what came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Rises.
     pub id: u64,
@@ -113,8 +121,8 @@ pub struct Delivery {
 }
 
 /// The last pushes.
-#[derive(Debug, Default)]
-pub struct Deliveries(pub(crate) VecDeque<Delivery>);
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Deliveries(#[serde(serialize_with = "last")] pub(crate) VecDeque<Delivery>);
 
 impl Deliveries {
     pub(crate) fn add(&mut self, delivery: Delivery) {

@@ -27,7 +27,7 @@ impl Simulator {
         std::fs::rename(fresh, path)
     }
 
-    /// Takes over what a file says; faults, the call log and settings given since are gone.
+    /// Takes over what a file says; faults, the counts of calls and settings given since are gone.
     ///
     /// # Errors
     /// What the file system says, or that the file is no snapshot.

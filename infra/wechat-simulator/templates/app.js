@@ -53,7 +53,9 @@ function drawAccounts() {
   const names = state.permissions.filter((set) => ids.includes(set.id));
   $("owner-state").replaceChildren(...(account.authorized
     ? [make("div", null, `Granted ${ids.length} permission sets:`), make("div", { class: "chips" }, ...names.map((set) => make("span", { class: set.required ? "tag ok" : "tag" }, set.name)))]
-    : [make("div", null, "Not bound to the hub. Create a binding by the hub’s API, open its link and choose ", make("b", null, account.name), ".")]),
+    : account.kind === "mini_program"
+      ? [make("div", null, "A mini program. The authorization page of the hub’s links offers Official Accounts alone.")]
+      : [make("div", null, "Not bound to the hub. Create a binding by the hub’s API, open its link and choose ", make("b", null, account.name), ".")]),
   make("small", { class: "mono" }, account.app_id + " · " + account.original_id));
 }
 
@@ -176,9 +178,11 @@ const outcomes = { accepted: ["accepted", "tag ok"], replied: ["replied", "tag o
 
 function drawPush(push) {
   const [word, style] = outcomes[push.outcome] || [push.outcome, "tag"];
+  const about = push.app_id || (push.plaintext.match(/<AuthorizerAppid><!\[CDATA\[(.*?)\]\]>/) || [])[1];
+  const name = (state.accounts.find((a) => a.app_id === about) || {}).name;
   const tries = push.attempts.length > 1 ? ` · ${push.attempts.length} attempts` : "";
   const details = make("details", null,
-    make("summary", null, make("time", null, clock(push.at)), make("span", { class: "what" }, push.kind + tries), make("span", { class: style }, word)),
+    make("summary", null, make("time", null, clock(push.at)), make("span", { class: "what" }, push.kind + tries, name ? make("small", null, " · " + name) : null), make("span", { class: style }, word)),
     make("pre", null, pretty(push.plaintext)));
   if (push.reply) details.append(make("small", null, "The reply, decrypted"), make("pre", null, pretty(push.reply)));
   const errors = push.attempts.filter((a) => a.error).map((a) => a.error);

@@ -116,9 +116,7 @@ pub(crate) struct World {
     pub counter: u64,
     #[serde(skip)]
     pub faults: Vec<Fault>,
-    #[serde(skip)]
     pub calls: CallLog,
-    #[serde(skip)]
     pub deliveries: Deliveries,
     /// Set by every change that a restart must not lose.
     #[serde(skip)]

@@ -114,6 +114,8 @@ async fn a_snapshot_brings_everything_back() {
     let said = again.simulator.act(SERVICE, &person.openid, Act::Unfollow, Stamp::default()).await.unwrap();
     assert_eq!(said.outcome, Outcome::Accepted);
     assert_eq!(again.simulator.chat(SERVICE, &person.openid).len(), 2);
+    let kinds: Vec<_> = again.simulator.deliveries().into_iter().map(|d| d.kind).collect();
+    assert!(kinds.contains(&"subscribe".to_owned()), "what was on the wire: {kinds:?}");
 }
 
 #[tokio::test]
