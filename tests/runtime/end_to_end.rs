@@ -142,3 +142,23 @@ fn an_import_whose_process_is_killed_ends_exactly() {
         assert_eq!(customers.len(), 450);
     });
 }
+
+#[test]
+fn a_push_is_answered_with_lambdas_share_of_a_processor() {
+    run(async {
+        let hub = Hub::of_functions_with(&["--shares"]).await;
+        let (tenant, account) = bound(&hub, 2).await;
+        let open_id = hub.follower(&account).openid;
+        let rules = json!({"keywords": [{"keyword": "menu", "match": "exact", "reply": text("Latte 18")}]});
+        tenant.rules(&account.app_id, &rules).await;
+        // a process that was just started, and one that is warm: WeChat waits for five seconds
+        for what in ["cold", "warm"] {
+            let delivery = hub.say(&account, &open_id, "menu").await;
+            assert_eq!(
+                (delivery.outcome, delivery.attempts.len()),
+                (Outcome::Replied, 1),
+                "{what}: {delivery:?}"
+            );
+        }
+    });
+}

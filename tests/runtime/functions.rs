@@ -40,7 +40,12 @@ pub fn launch(package: &str) -> Launch {
     for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS"] {
         environment.insert(name.into(), NOBODY.into());
     }
-    Launch { name: spec.name, binary: binary::bootstrap(binary::functions(), package), environment }
+    Launch {
+        name: spec.name,
+        binary: binary::bootstrap(binary::functions(), package),
+        environment,
+        memory: None,
+    }
 }
 
 /// Such a function, running.

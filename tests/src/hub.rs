@@ -122,10 +122,16 @@ impl Hub {
     /// One of a test's own whose functions are processes, as on Lambda, that has its first ticket. A message
     /// whose function failed comes again after 5 seconds, not after minutes.
     pub async fn of_functions() -> Self {
+        Self::of_functions_with(&[]).await
+    }
+
+    /// The same with more flags of `oahub-functions`.
+    pub async fn of_functions_with(flags: &[&str]) -> Self {
         let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
         hub.program = binary::oahub_functions();
         let functions = binary::functions().display().to_string();
         hub.arguments = ["--functions", &functions, "--visibility", "5"].map(str::to_owned).to_vec();
+        hub.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         hub.resume().await;
         hub.push_ticket().await;
         hub

@@ -64,6 +64,8 @@ pub struct FunctionSpec {
     pub code_uri: String,
     /// How long an invocation may take.
     pub timeout: Duration,
+    /// Memory, MB, with which goes a share of a processor.
+    pub memory: u32,
     /// `RecursiveLoop: Allow`: chains of invocations through queues are meant, and never ended.
     pub recursive: bool,
     /// `ReservedConcurrentExecutions`: invocations at once, which nobody else can take away.
@@ -179,6 +181,8 @@ pub fn parse_with(text: &str, parameters: &[(&str, &str)]) -> Result<Template, T
     let values = Values::of(&root, parameters);
     let timeout = root.get("Globals").and_then(|g| g.get("Function")).and_then(|f| f.get("Timeout"));
     let default_timeout = values.number(timeout).unwrap_or(3);
+    let memory = root.get("Globals").and_then(|g| g.get("Function")).and_then(|f| f.get("MemorySize"));
+    let default_memory = values.number(memory).unwrap_or(128);
     let globals = root.get("Globals").and_then(|g| map(g, "Function")).cloned().unwrap_or_default();
     let mut template = Template {
         functions: Vec::new(),
@@ -194,6 +198,8 @@ pub fn parse_with(text: &str, parameters: &[(&str, &str)]) -> Result<Template, T
         match text_of(resource, "Type") {
             Some("AWS::Serverless::Function") => {
                 let mut function = function(name, &properties, resources, &values, default_timeout)?;
+                let memory = values.number(properties.get("MemorySize")).unwrap_or(default_memory);
+                function.memory = u32::try_from(memory).unwrap_or(u32::MAX);
                 for (variable, value) in variables(&globals).chain(variables(&properties)) {
                     function.variables.insert(variable.to_owned());
                     if let Some(target) = tagged(value, "Ref") {
@@ -285,6 +291,7 @@ fn function(
         name: name.to_owned(),
         code_uri,
         timeout: Duration::from_secs(timeout),
+        memory: 0, // known to the caller
         recursive: values.text(properties.get("RecursiveLoop")) == Some("Allow"),
         reserved: values
             .number(properties.get("ReservedConcurrentExecutions"))

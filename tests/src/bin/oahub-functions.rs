@@ -1,11 +1,6 @@
 //! `oahub` with each function as processes of its own, started and ended as Lambda does. Takes the same flags.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use local::{
@@ -27,6 +22,9 @@ struct Arguments {
     /// Where the functions' programs are: nothing is built here, where no toolchain may be found.
     #[arg(long, value_name = "DIRECTORY")]
     functions: PathBuf,
+    /// Gives each process the share of a processor that Lambda gives with its memory.
+    #[arg(long)]
+    shares: bool,
     /// How long a message stays hidden after a function failed, instead of as template.yaml says.
     #[arg(long, value_name = "SECONDS")]
     visibility: Option<u32>,
@@ -57,8 +55,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     #[expect(clippy::disallowed_methods, reason = "the settings that the functions get")]
     let get = |name: &str| std::env::var(name).ok();
     let system = System::start_with(&arguments.options, get, &template, &|spec, environment, _| {
-        let code: Arc<dyn Code> =
-            Arc::new(Pool::new(launch(&arguments.functions, spec, environment), spec.timeout));
+        let code: Arc<dyn Code> = Arc::new(Pool::new(launch(arguments, spec, environment), spec.timeout));
         Some(code)
     })
     .await?;
@@ -68,10 +65,11 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn launch(functions: &Path, spec: &FunctionSpec, environment: &BTreeMap<String, String>) -> Launch {
+fn launch(arguments: &Arguments, spec: &FunctionSpec, environment: &BTreeMap<String, String>) -> Launch {
     Launch {
         name: spec.name.clone(),
-        binary: binary::bootstrap(functions, spec.code_uri.trim_start_matches("functions/")),
+        binary: binary::bootstrap(&arguments.functions, spec.code_uri.trim_start_matches("functions/")),
         environment: environment.clone(),
+        memory: arguments.shares.then_some(spec.memory),
     }
 }

@@ -14,7 +14,10 @@ use axum::body::Bytes;
 use local::lambda::chain::Chain;
 use tokio::sync::watch;
 
-use super::runtime_api::{Outcome, RuntimeApi};
+use super::{
+    runtime_api::{Outcome, RuntimeApi},
+    share::Share,
+};
 use crate::wait;
 
 /// What is needed to start one.
@@ -26,11 +29,15 @@ pub struct Launch {
     pub binary: PathBuf,
     /// What template.yaml and the stand-ins of AWS's services give it.
     pub environment: BTreeMap<String, String>,
+    /// Memory, MB, by which it gets its share of a processor; all that there is, if not given.
+    pub memory: Option<u32>,
 }
 
 /// A process and its Runtime API. Dropped, it is ended by `kill -9`, as Lambda ends one.
 pub struct Instance {
     api: RuntimeApi,
+    /// Dropped before the process ends.
+    _share: Option<Share>,
     child: Child,
     started: Instant,
     ended: watch::Receiver<bool>,
@@ -74,7 +81,8 @@ impl Instance {
             let _ = errors.join();
             let _ = sender.send(true); // only a process that ended closes its standard error
         });
-        Self { api, child, started, ended, log, output }
+        let share = launch.memory.map(|memory| Share::of(child.id(), memory));
+        Self { api, _share: share, child, started, ended, log, output }
     }
 
     /// From its start until it asked for its first invocation; none when it ended before.

@@ -72,6 +72,7 @@ mod tests {
             name: (*name).to_owned(),
             code_uri: String::new(),
             timeout: std::time::Duration::from_secs(1),
+            memory: 128,
             recursive: false,
             reserved: *reserved,
             variables: Default::default(),
