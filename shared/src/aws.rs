@@ -3,15 +3,75 @@
 //! Reading the system's 140 root certificates is what a start would take longest for, so AWS's own endpoints are
 //! trusted by Amazon Trust Services' five roots alone ([`Roots::Amazon`]). Where that is not known to hold, the
 //! system's are read.
+//!
+//! Every request has an end. WeChat waits five seconds for the answer to a push, and a connection may be dead without
+//! a sign, after a freeze for one; so an attempt is given up early enough for a second one.
+
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::{behavior_version::BehaviorVersion, http::SharedHttpClient};
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::config::Resources;
+
+/// How often a request is sent in all. One that was not answered may have landed: `store/owner.rs`.
+pub const ATTEMPTS: u32 = 3;
+/// How long one attempt may take. DynamoDB answers in milliseconds; what takes this long is not coming. Two attempts and
+/// the wait between them leave 1.9 of WeChat's five seconds. No long poll fits in.
+pub const ATTEMPT: Duration = Duration::from_millis(1500);
+/// How long a request may take with all its attempts: the third one is cut short, so that a push still gets its 503.
+pub const OPERATION: Duration = Duration::from_secs(4);
+/// How long connecting may take, as a part of an attempt.
+const CONNECT: Duration = Duration::from_secs(1);
+/// The wait before the second attempt at most, twice that before the third; how much of it is drawn. The SDK's own is a
+/// second.
+const BACKOFF: Duration = Duration::from_millis(50);
+/// Connections that were idle for longer are not used again: the services close theirs sooner than the SDK's 90 s, and a
+/// frozen function does not see it.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// The defaults that these clients were tried with. `latest()` would change them with an upgrade, unseen.
+#[must_use]
+pub fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION)
+        .build()
+}
+
+/// DynamoDB's client as every function has it, without credentials and HTTP client.
+#[must_use]
+pub fn dynamodb(region: &str) -> aws_sdk_dynamodb::config::Builder {
+    aws_sdk_dynamodb::Config::builder()
+        .behavior_version(behavior())
+        .region(aws_sdk_dynamodb::config::Region::new(region.to_owned()))
+        .retry_config(retries())
+        .timeout_config(timeouts())
+}
+
+/// SQS's.
+#[must_use]
+pub fn sqs(region: &str) -> aws_sdk_sqs::config::Builder {
+    aws_sdk_sqs::Config::builder()
+        .behavior_version(behavior())
+        .region(aws_sdk_sqs::config::Region::new(region.to_owned()))
+        .retry_config(retries())
+        .timeout_config(timeouts())
+}
 
 /// The five roots, as PEM.
 const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon_roots.pem");
@@ -31,20 +91,13 @@ impl AwsClients {
     #[must_use]
     pub fn new(resources: &Resources, credentials: Credentials) -> Self {
         let http = http_client(resources);
-        let dynamodb = aws_sdk_dynamodb::Config::builder()
-            .behavior_version_latest()
-            .region(aws_sdk_dynamodb::config::Region::new(resources.region.clone()))
-            .credentials_provider(credentials.clone())
-            .http_client(http.clone());
+        let dynamodb =
+            dynamodb(&resources.region).credentials_provider(credentials.clone()).http_client(http.clone());
         let dynamodb = match &resources.dynamodb_url {
             Some(url) => dynamodb.endpoint_url(url),
             None => dynamodb,
         };
-        let sqs = aws_sdk_sqs::Config::builder()
-            .behavior_version_latest()
-            .region(aws_sdk_sqs::config::Region::new(resources.region.clone()))
-            .credentials_provider(credentials)
-            .http_client(http);
+        let sqs = sqs(&resources.region).credentials_provider(credentials).http_client(http);
         let sqs = match &resources.sqs_url {
             Some(url) => sqs.endpoint_url(url),
             None => sqs,
@@ -87,11 +140,11 @@ impl Roots {
 
 fn http_client(resources: &Resources) -> SharedHttpClient {
     let store = match Roots::of(resources) {
-        Roots::None => return Builder::new().build_http(),
+        Roots::None => return Builder::new().pool_idle_timeout(IDLE).build_http(),
         Roots::Amazon => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
         Roots::System => TrustStore::default(),
     };
-    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+    let https = Builder::new().pool_idle_timeout(IDLE).tls_provider(Provider::Rustls(CryptoMode::Ring));
     match TlsContext::builder().with_trust_store(store).build() {
         Ok(context) => https.tls_context(context).build_https(),
         Err(_) => https.build_https(), // the builder checks nothing today; the default trusts the system
@@ -129,6 +182,30 @@ mod tests {
         );
         let mut store = RootCertStore::empty();
         assert_eq!(store.add_parsable_certificates(roots), (5, 0));
+    }
+
+    /// An upgrade of the SDK that changes defaults fails here: read what it changes, then take its version.
+    #[test]
+    fn the_sdks_defaults_are_those_that_were_tried() {
+        assert!(behavior() == BehaviorVersion::latest(), "the SDK has newer defaults than {:?}", behavior());
+    }
+
+    #[test]
+    fn every_request_ends_in_time_for_a_second_attempt() {
+        let clients = AwsClients::new(&Resources::default(), Credentials::new("a", "b", None, None, "test"));
+        let (dynamodb, sqs) = (clients.dynamodb.config(), clients.sqs.config());
+        let set = [
+            (dynamodb.timeout_config(), dynamodb.retry_config()),
+            (sqs.timeout_config(), sqs.retry_config()),
+        ];
+        for (timeouts, retries) in set {
+            let (timeouts, retries) = (timeouts.unwrap(), retries.unwrap());
+            let attempt = timeouts.operation_attempt_timeout().unwrap();
+            assert!(2 * attempt + retries.initial_backoff() < Duration::from_secs(4));
+            assert!(timeouts.operation_timeout().unwrap() < Duration::from_secs(5), "WeChat's patience");
+            assert!(timeouts.connect_timeout().unwrap() < attempt);
+            assert_eq!(retries.max_attempts(), ATTEMPTS);
+        }
     }
 
     #[test]

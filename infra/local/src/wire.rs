@@ -38,14 +38,14 @@ impl Wire {
     pub fn clients(&self, resources: &Resources) -> AwsClients {
         let region = Region::new(resources.region.clone());
         let dynamodb = aws_sdk_dynamodb::Config::builder()
-            .behavior_version_latest()
+            .behavior_version(shared::aws::behavior())
             .region(region.clone())
             .endpoint_url("http://dynamodb")
             .allow_no_auth()
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(self.clone());
         let sqs = aws_sdk_sqs::Config::builder()
-            .behavior_version_latest()
+            .behavior_version(shared::aws::behavior())
             .region(region)
             .endpoint_url("http://sqs")
             .allow_no_auth()

@@ -28,9 +28,6 @@ use tokio::sync::Notify;
 
 use super::{Base, chaos::Fate, dynamo, refusals};
 
-/// How often the SDK asks in all (`shared::aws`).
-const ATTEMPTS: u32 = 3;
-
 fn json_headers() -> Vec<(&'static str, String)> {
     vec![("content-type", "application/x-amz-json-1.0".to_owned())]
 }
@@ -72,7 +69,7 @@ impl Wire {
     /// again without its noticing, the world does so in its place, by the seed.
     pub fn clients(self: &Arc<Self>) -> AwsClients {
         let dynamodb = aws_sdk_dynamodb::Config::builder()
-            .behavior_version_latest()
+            .behavior_version(shared::aws::behavior())
             .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
             .allow_no_auth()
             .retry_config(RetryConfig::disabled())
@@ -80,7 +77,7 @@ impl Wire {
             .endpoint_url("http://dynamodb")
             .http_client(self.client());
         let sqs = aws_sdk_sqs::Config::builder()
-            .behavior_version_latest()
+            .behavior_version(shared::aws::behavior())
             .region(aws_sdk_sqs::config::Region::new("us-east-1"))
             .allow_no_auth()
             .retry_config(RetryConfig::disabled())
@@ -169,7 +166,7 @@ impl Wire {
                     if attempt > 1 && chaos.pick(4) > 0 {
                         break answer;
                     }
-                    if attempt == ATTEMPTS {
+                    if attempt == shared::aws::ATTEMPTS {
                         return Err(ConnectorError::timeout("landed, never answered".into()));
                     }
                     attempt += 1;
