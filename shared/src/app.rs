@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_credential_types::Credentials;
+use thiserror::Error;
 
 use crate::{
     aws::AwsClients,
@@ -11,7 +12,7 @@ use crate::{
     envelope::Envelope,
     metrics::Metrics,
     queue::Queues,
-    random::{Rand, Random},
+    random::{NoRandomness, Rand, Random},
     store::Store,
     wechat::{self, transport::Transport},
 };
@@ -48,14 +49,25 @@ pub struct Parts {
     pub aws: AwsClients,
 }
 
+/// Why a function does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// By its settings.
+    #[error("{0}")]
+    Settings(#[from] ConfigError),
+    /// By the machine.
+    #[error("{0}")]
+    Randomness(#[from] NoRandomness),
+}
+
 impl App {
     /// A function's own, from Lambda's environment, of which it reads what `needs` names. `transport` is how it
     /// reaches WeChat.
     ///
     /// # Errors
-    /// Every setting that is missing or malformed.
+    /// Every setting that is missing or malformed, or that there is no randomness.
     #[expect(clippy::disallowed_methods, reason = "Lambda's own credentials, not a setting of ours")]
-    pub fn from_env(needs: &[Need], transport: Arc<dyn Transport>) -> Result<Arc<Self>, ConfigError> {
+    pub fn from_env(needs: &[Need], transport: Arc<dyn Transport>) -> Result<Arc<Self>, StartError> {
         let config = Config::from_env(needs)?;
         let env = |name: &str| std::env::var(name).unwrap_or_default();
         let credentials = Credentials::new(
@@ -66,10 +78,8 @@ impl App {
             "environment",
         );
         let aws = AwsClients::new(&config.resources, credentials);
-        Self::new(
-            config,
-            Parts { clock: Arc::new(SystemClock), random: Arc::new(Rand::from_system()), transport, aws },
-        )
+        let random = Arc::new(Rand::from_system()?);
+        Ok(Self::new(config, Parts { clock: Arc::new(SystemClock), random, transport, aws })?)
     }
 
     /// With parts of the caller's choice.

@@ -5,14 +5,16 @@ use std::{process::ExitCode, sync::Arc};
 
 pub use aws_lambda_events::sqs::SqsEvent;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
+use axum::response::IntoResponse;
 use futures::future::BoxFuture;
 use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest, tower::ServiceExt};
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
-    app::App,
-    config::{ConfigError, Need},
+    app::{App, StartError},
+    config::Need,
+    problem::Problem,
     telemetry,
     wechat::{
         http::HttpTransport,
@@ -20,8 +22,10 @@ use crate::{
     },
 };
 
-/// Lambda answers at most 6 MB.
+/// Lambda answers at most 6 MB of JSON, in which a body has its escapes, or is base64.
 const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
+/// Of these, what is kept for the status and the headers: API Gateway takes 10 KB of them.
+const AROUND_BODY_BYTES: usize = 16 * 1024;
 
 type Handler<E, R> = Arc<dyn Fn(E) -> BoxFuture<'static, Result<R, FunctionError>> + Send + Sync>;
 
@@ -150,8 +154,15 @@ async fn serve_with(
     let ended = match App::from_env(needs, transport) {
         Ok(app) => function(app).run().await,
         Err(error) => {
-            for fault in &error.0 {
-                tracing::error!(setting = fault.name, "the function did not start: {fault}");
+            match &error {
+                StartError::Settings(faults) => {
+                    for fault in &faults.0 {
+                        tracing::error!(setting = fault.name, "the function did not start: {fault}");
+                    }
+                }
+                StartError::Randomness(error) => {
+                    tracing::error!(%error, "the function did not start: {error}");
+                }
             }
             report_init_error(&error).await
         }
@@ -166,12 +177,16 @@ async fn serve_with(
 }
 
 /// Tells Lambda why, so that whoever calls the function or looks at its errors reads it too.
-async fn report_init_error(error: &ConfigError) -> Result<(), lambda_runtime::Error> {
-    let body = serde_json::json!({"errorType": "Runtime.InvalidSetting", "errorMessage": error.to_string()});
+async fn report_init_error(error: &StartError) -> Result<(), lambda_runtime::Error> {
+    let kind = match error {
+        StartError::Settings(_) => "Runtime.InvalidSetting",
+        StartError::Randomness(_) => "Runtime.NoRandomness",
+    };
+    let body = serde_json::json!({"errorType": kind, "errorMessage": error.to_string()});
     let request = lambda_runtime_api_client::build_request()
         .method(http::Method::POST)
         .uri("/2018-06-01/runtime/init/error")
-        .header("lambda-runtime-function-error-type", "Runtime.InvalidSetting")
+        .header("lambda-runtime-function-error-type", kind)
         .body(body.to_string().into())?;
     lambda_runtime_api_client::PooledClient::builder().build().call(request).await?;
     Ok(())
@@ -188,13 +203,7 @@ async fn answer(router: axum::Router, mut event: Value) -> Result<Value, Functio
         .oneshot(LambdaEvent::new(request, lambda_runtime::Context::default()))
         .await
         .map_err(|e| FunctionError(e.to_string()))?;
-    let answer = serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))?;
-    // JSON's escapes make of a byte six at most, and base64 four of three: only what could be too large is measured
-    let body = answer.get("body").and_then(Value::as_str).map_or(0, str::len);
-    if body > MAX_ANSWER_BYTES / 8 && answer.to_string().len() > MAX_ANSWER_BYTES {
-        return Err(FunctionError(format!("an answer of {body} bytes is more than Lambda takes as JSON")));
-    }
-    Ok(answer)
+    serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))
 }
 
 /// API Gateway decodes paths; a router wants them encoded. A `%2F` has become a `/`, which nothing brings back.
@@ -218,13 +227,58 @@ async fn collected(
 ) -> Result<http::Response<lambda_http::Body>, FunctionError> {
     let Ok(response) = router.oneshot(request).await;
     let (parts, body) = response.into_parts();
-    let bytes =
-        axum::body::to_bytes(body, MAX_ANSWER_BYTES).await.map_err(|e| FunctionError(e.to_string()))?;
+    let Ok(bytes) = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await else { return too_large().await };
     let body = match String::from_utf8(bytes.into()) {
         Ok(text) => lambda_http::Body::Text(text),
         Err(bytes) => lambda_http::Body::Binary(bytes.into_bytes()),
     };
+    if !fits(&body) {
+        return too_large().await;
+    }
     Ok(http::Response::from_parts(parts, body))
+}
+
+/// Whether Lambda would hand an answer with this body on.
+fn fits(body: &lambda_http::Body) -> bool {
+    const MOST: usize = MAX_ANSWER_BYTES - AROUND_BODY_BYTES;
+    match body {
+        lambda_http::Body::Text(text) if text.len() > MOST / 6 => {
+            // no byte becomes more than six: \u001f
+            let mut count = Count(0);
+            serde_json::to_writer(&mut count, text).is_ok() && count.0 <= MOST
+        }
+        lambda_http::Body::Binary(bytes) => bytes.len().div_ceil(3) * 4 <= MOST,
+        _ => true,
+    }
+}
+
+/// Counts what is written.
+struct Count(usize);
+
+impl std::io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lambda would answer 500 in our place, and nobody would know why.
+async fn too_large() -> Result<http::Response<lambda_http::Body>, FunctionError> {
+    tracing::error!("an answer is larger than Lambda takes");
+    let problem = Problem::new(
+        http::StatusCode::UNPROCESSABLE_ENTITY,
+        "answer_too_large",
+        "The answer would have more than 6 MB. Ask for fewer at once: take a smaller `limit`.",
+    );
+    let (parts, body) = problem.into_response().into_parts();
+    let bytes = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await;
+    let bytes = bytes.map_err(|e| FunctionError(e.to_string()))?;
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(http::Response::from_parts(parts, lambda_http::Body::Text(body)))
 }
 
 /// lambda_http 1.3 builds a URL of the Host header and panics where it is none (`[::1`, `a b`). No function of
@@ -245,6 +299,7 @@ fn normalise_host(event: &mut Value) {
 #[cfg(test)]
 mod tests {
     use axum::{Router, extract::Path, routing::get};
+    use lambda_http::Body;
     use serde_json::json;
 
     use super::*;
@@ -268,15 +323,28 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn an_answer_is_measured_as_lambda_measures_it() {
-        for (what, text, fits) in [
-            ("five million letters", "x".repeat(5 << 20), true),
-            ("seven", "x".repeat(7 << 20), false),
-            ("four million line feeds, which are eight in JSON", "\n".repeat(4 << 20), false),
+    #[test]
+    fn an_answer_is_measured_as_lambda_does() {
+        const MEGABYTE: usize = 1024 * 1024;
+        for (what, body, fit) in [
+            ("nothing", Body::Empty, true),
+            ("five megabytes of letters", Body::Text("a".repeat(5 * MEGABYTE)), true),
+            ("six", Body::Text("a".repeat(6 * MEGABYTE)), false),
+            ("four of quotation marks, which become eight", Body::Text("\"".repeat(4 * MEGABYTE)), false),
+            ("one of control characters, which becomes six", Body::Text("\u{1}".repeat(MEGABYTE)), false),
+            ("four that are no text", Body::Binary(vec![0xff; 4 * MEGABYTE]), true),
+            ("five, which are 6.7 in base64", Body::Binary(vec![0xff; 5 * MEGABYTE]), false),
         ] {
-            let router = Router::new().route("/{id}", get(async move || text));
-            assert_eq!(answer(router, event("/x")).await.is_ok(), fits, "{what}");
+            assert_eq!(fits(&body), fit, "{what}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_lambda_would_refuse_says_what_to_do() {
+        let router = Router::new().route("/{id}", get(async || "\"".repeat(4_000_000)));
+        let answer = answer(router, event("/x")).await.unwrap();
+        assert_eq!(answer["statusCode"], 422);
+        let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        assert_eq!(problem["code"], "answer_too_large");
     }
 }

@@ -2,7 +2,16 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{
+    Rng, SeedableRng, TryRng,
+    rngs::{StdRng, SysRng},
+};
+use thiserror::Error;
+
+/// The operating system gave no randomness. Nothing may start without: keys and ids would be the same everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the operating system gives no randomness: {0}")]
+pub struct NoRandomness(String);
 
 /// Where code gets random bytes. Nothing else in the workspace may draw any.
 pub trait Random: Send + Sync {
@@ -23,11 +32,16 @@ pub struct Rand(Mutex<StdRng>);
 
 impl Rand {
     /// Seeded by the operating system.
-    #[must_use]
-    pub fn from_system() -> Self {
-        Self(Mutex::new(
-            StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::from_seed([0; 32])),
-        ))
+    ///
+    /// # Errors
+    /// It gives none.
+    pub fn from_system() -> Result<Self, NoRandomness> {
+        Self::seeded_by(&mut SysRng)
+    }
+
+    fn seeded_by(source: &mut impl TryRng) -> Result<Self, NoRandomness> {
+        let seeded = StdRng::try_from_rng(source).map_err(|error| NoRandomness(error.to_string()))?;
+        Ok(Self(Mutex::new(seeded)))
     }
 
     /// The same bytes for the same seed.
@@ -40,5 +54,38 @@ impl Rand {
 impl Random for Rand {
     fn fill(&self, bytes: &mut [u8]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken;
+
+    impl TryRng for Broken {
+        type Error = std::io::Error;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Err(std::io::Error::other("no entropy"))
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Err(std::io::Error::other("no entropy"))
+        }
+
+        fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Self::Error> {
+            Err(std::io::Error::other("no entropy"))
+        }
+    }
+
+    #[test]
+    fn nothing_starts_without_randomness() {
+        let failed = Rand::seeded_by(&mut Broken).err();
+        assert_eq!(failed, Some(NoRandomness("no entropy".into())));
+        let (mut one, mut other) = ([0; 32], [0; 32]);
+        Rand::from_system().unwrap().fill(&mut one);
+        Rand::from_system().unwrap().fill(&mut other);
+        assert_ne!(one, other);
     }
 }

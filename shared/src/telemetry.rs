@@ -1,8 +1,10 @@
 //! Logs: JSON lines to standard error, `info` unless `RUST_LOG` says else. Never a secret, token, ticket, key,
-//! and no openid at `info`.
+//! and no openid at `info`. Those of others print whole requests and answers at `trace`, tokens and tickets with them, so
+//! they stay at `debug` whatever is asked for.
 
 use std::io::IsTerminal;
 
+use tracing::Level;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -10,12 +12,34 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+/// Whose traces show what passes over the wire: the SDK, HTTP, TLS, and Lambda's runtime.
+const CAPPED: [&str; 7] = ["aws_", "h2", "hyper", "lambda_", "reqwest", "rustls", "tower"];
+
+/// What is logged; `info` where `filter` cannot be read.
+fn targets(filter: Option<&str>) -> Targets {
+    let given: Option<Targets> = filter.and_then(|filter| filter.parse().ok());
+    let given = given.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let capped = |target: &str| CAPPED.iter().any(|prefix| target.starts_with(prefix));
+    let level = |target: &str| {
+        let levels = [Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
+        let level = levels.into_iter().find(|level| given.would_enable(target, level));
+        level.map_or(LevelFilter::OFF, LevelFilter::from_level)
+    };
+    let mut all = given.clone();
+    // what they would get by a shorter name, or by none; then what they are named for themselves
+    for prefix in CAPPED {
+        all = all.with_target(prefix, level(prefix));
+    }
+    for (target, asked) in given.iter().filter(|(target, _)| capped(target)) {
+        all = all.with_target(target, asked.min(LevelFilter::DEBUG));
+    }
+    all
+}
+
 /// Starts logging; a second call does nothing. `filter` is a level, or levels by module as in
 /// `info,shared::wechat=debug`; one that cannot be read means `info`.
 pub fn init(json: bool, filter: Option<&str>) {
-    let filter = filter.and_then(|filter| filter.parse().ok());
-    let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(targets(filter));
     // a file keeps no colours, and `NO_COLOR` is for who wants none (the layer asks for that itself)
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
@@ -31,4 +55,59 @@ pub fn init(json: bool, filter: Option<&str>) {
 #[expect(clippy::disallowed_methods, reason = "the log filter, needed before the settings")]
 pub fn init_from_env() {
     init(true, std::env::var("RUST_LOG").ok().as_deref());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_traces_what_passes_over_the_wire() {
+        let wire = [
+            "aws_smithy_runtime::client::orchestrator",
+            "aws_sdk_dynamodb",
+            "hyper_util::client",
+            "hyper::proto",
+            "h2::codec",
+            "reqwest::connect",
+            "rustls::client",
+            "lambda_runtime::layers",
+            "tower::buffer",
+        ];
+        for filter in [
+            "trace",
+            "aws_smithy_runtime=trace",
+            "aws_smithy_runtime::client::orchestrator=trace",
+            "aws=trace,h=trace,r=trace",
+            "info,hyper=trace,h2::codec=trace,aws_sdk_dynamodb=trace,rustls=trace,lambda_runtime=trace",
+        ] {
+            let targets = targets(Some(filter));
+            for target in wire {
+                assert!(!targets.would_enable(target, &Level::TRACE), "{filter} traces {target}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_logged_else() {
+        for (filter, target, level, logged) in [
+            (None, "shared::store", Level::INFO, true),
+            (None, "shared::store", Level::DEBUG, false),
+            (None, "hyper::proto", Level::INFO, true),
+            (None, "hyper::proto", Level::DEBUG, false),
+            (Some("trace"), "shared::store", Level::TRACE, true),
+            (Some("trace"), "aws_sdk_sqs", Level::DEBUG, true),
+            (Some("info,shared::wechat=debug"), "shared::wechat", Level::DEBUG, true),
+            (Some("warn,aws_sdk_sqs=debug"), "aws_sdk_sqs", Level::DEBUG, true),
+            (Some("warn,aws_sdk_sqs=debug"), "aws_runtime", Level::INFO, false),
+            (Some("off"), "hyper::proto", Level::ERROR, false),
+            (Some("shared=loud"), "shared::store", Level::INFO, true),
+        ] {
+            assert_eq!(
+                targets(filter).would_enable(target, &level),
+                logged,
+                "{filter:?}: {target} at {level}"
+            );
+        }
+    }
 }

@@ -177,7 +177,7 @@ impl Hub {
             component: component(),
             hub_url: url.clone(),
             clock: Arc::new(SystemClock),
-            random: Arc::new(Rand::from_system()),
+            random: Arc::new(Rand::from_system().unwrap()),
             hub: Arc::new(HttpHub::new().unwrap()),
         })
         .unwrap();

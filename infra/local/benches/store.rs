@@ -50,13 +50,19 @@ impl Bench {
         let runtime = Runtime::new().expect("a runtime");
         let database = Database::open(&directory).expect("a database");
         let clock = Arc::new(SystemClock);
-        let sqs = Sqs::open(None, clock.clone(), Arc::new(Rand::from_system())).expect("queues");
+        let sqs = Sqs::open(None, clock.clone(), Arc::new(Rand::from_system().expect("randomness")))
+            .expect("queues");
         let aws = Wire::new(&database, &sqs).clients(&config.resources);
         runtime.block_on(database::create_tables(&aws.dynamodb, &template.tables)).expect("tables");
         let _ = std::fs::remove_dir_all(&directory); // open files stay until we end
         Self {
             runtime,
-            store: Store::new(aws.dynamodb, &config, clock, Arc::new(Rand::from_system())),
+            store: Store::new(
+                aws.dynamodb,
+                &config,
+                clock,
+                Arc::new(Rand::from_system().expect("randomness")),
+            ),
             next: 0,
         }
     }

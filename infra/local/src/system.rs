@@ -52,6 +52,9 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The machine.
+    #[error(transparent)]
+    Randomness(#[from] shared::random::NoRandomness),
     /// A file or a port.
     #[error("{what}: {error}")]
     Io {
@@ -185,7 +188,7 @@ struct Start<'a> {
 
 impl Start<'_> {
     async fn run(self, folder: &Path, listeners: Listeners, find: &Find<'_>) -> Result<System, StartError> {
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()));
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()?));
         let Self { options, template, addresses, surroundings, admin_key, config, environment } = self;
         let sqs = Sqs::open(Some(folder), clock.clone(), random.clone())
             .map_err(|error| StartError::Io { what: format!("queues in {}", folder.display()), error })?;

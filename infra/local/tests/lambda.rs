@@ -44,7 +44,7 @@ impl Stage {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lambda-{name}"));
         let _ = std::fs::remove_dir_all(&folder); // there may be none
         std::fs::create_dir_all(&folder).unwrap();
-        let sqs = Sqs::open(None, Arc::new(SystemClock), Arc::new(Rand::from_system())).unwrap();
+        let sqs = Sqs::open(None, Arc::new(SystemClock), Arc::new(Rand::from_system().unwrap())).unwrap();
         sqs.create_queue("Dead", [("MessageRetentionPeriod", "1209600")]).unwrap();
         let policy = json!({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:Dead", "maxReceiveCount": most});
         let attributes = [("VisibilityTimeout", "1".to_owned()), ("RedrivePolicy", policy.to_string())];

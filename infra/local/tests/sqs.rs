@@ -36,13 +36,14 @@ impl Bench {
             Err(_) => {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let endpoint = format!("http://{}", listener.local_addr().unwrap());
-                let sqs = Sqs::open(None, Arc::new(SystemClock), Arc::new(Rand::from_system())).unwrap();
+                let sqs =
+                    Sqs::open(None, Arc::new(SystemClock), Arc::new(Rand::from_system().unwrap())).unwrap();
                 tokio::spawn(server::serve(listener, sqs, std::future::pending()));
                 endpoint
             }
         };
         let mut bytes = [0; 4];
-        shared::random::Random::fill(&Rand::from_system(), &mut bytes);
+        shared::random::Random::fill(&Rand::from_system().unwrap(), &mut bytes);
         Self { client: client(endpoint), run: format!("t{}", u32::from_le_bytes(bytes)) }
     }
 
@@ -461,7 +462,7 @@ async fn queues_are_found_changed_and_emptied() {
 async fn a_server_that_stops_ends_its_long_polls() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = client(format!("http://{}", listener.local_addr().unwrap()));
-    let sqs = Sqs::open(None, Arc::new(SystemClock), Arc::new(Rand::from_system())).unwrap();
+    let sqs = Sqs::open(None, Arc::new(SystemClock), Arc::new(Rand::from_system().unwrap())).unwrap();
     sqs.create_queue("idle", [("ReceiveMessageWaitTimeSeconds", "20")]).unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async move { stopped.await.unwrap_or(()) };

@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
         hub_url,
         clock: Arc::new(SystemClock),
-        random: Arc::new(Rand::from_system()),
+        random: Arc::new(Rand::from_system()?),
         hub: Arc::new(HttpHub::new()?),
     })?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3210").await?;

@@ -6,6 +6,8 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use futures::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
+use crate::error::unreadable;
+
 /// One message of a batch.
 #[derive(Debug, Clone)]
 pub struct Item<T> {
@@ -40,7 +42,10 @@ fn item<T: DeserializeOwned>(message: SqsMessage) -> Item<T> {
     let attribute = |name: &str| message.attributes.get(name).cloned().unwrap_or_default();
     let job = message.body.as_deref().and_then(|body| {
         serde_json::from_str(body)
-            .inspect_err(|error| tracing::error!(%error, "a job could not be read: {error}"))
+            .inspect_err(|error| {
+                let why = unreadable(error); // serde's own text quotes the job
+                tracing::error!(why, "a job could not be read: {why}");
+            })
             .ok()
     });
     // on a standard queue a group is only whose share a job takes

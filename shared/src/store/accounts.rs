@@ -8,7 +8,7 @@ use super::{
     table::{Attributes, Query, Update, any, item, n, put_action, read, s},
 };
 use crate::{
-    error::Error,
+    error::{Error, unreadable},
     model::{
         account::{AccountStatus, AccountType},
         reply_rules::ReplyRules,
@@ -262,7 +262,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn put_reply_rules(&self, tenant: &str, app_id: &str, rules: &ReplyRules) -> Result<(), Error> {
-        let rules = serde_json::to_string(rules).map_err(|e| Error::Item(e.to_string()))?;
+        let rules = serde_json::to_string(rules).map_err(|e| Error::Item(unreadable(&e)))?;
         let stored = StoredRules { tenant_id: tenant.to_owned(), rules };
         self.put(&self.platform, item(&keys::reply_rules(app_id), &stored, None)?).await?;
         self.forget_account(app_id);
@@ -306,7 +306,7 @@ impl StoredRules {
     /// The rules of `tenant` alone.
     pub(super) fn of(stored: Option<Self>, tenant: &str) -> Result<ReplyRules, Error> {
         match stored.filter(|s| s.tenant_id == tenant) {
-            Some(stored) => serde_json::from_str(&stored.rules).map_err(|e| Error::Item(e.to_string())),
+            Some(stored) => serde_json::from_str(&stored.rules).map_err(|e| Error::Item(unreadable(&e))),
             None => Ok(ReplyRules::default()),
         }
     }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update as 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{keys::Key, owner::Owner};
-use crate::error::Error;
+use crate::error::{Error, unreadable};
 
 /// An item as DynamoDB has it.
 pub type Attributes = HashMap<String, AttributeValue>;
@@ -225,7 +225,7 @@ pub fn n(value: impl ToString) -> AttributeValue {
 /// # Errors
 /// [`Error::Item`] for what DynamoDB cannot hold.
 pub fn any<T: Serialize>(value: &T) -> Result<AttributeValue, Error> {
-    serde_dynamo::to_attribute_value(value).map_err(|e| Error::Item(e.to_string()))
+    serde_dynamo::to_attribute_value(value).map_err(|e| Error::Item(unreadable(&e)))
 }
 
 /// Reads an item into a struct.
@@ -233,12 +233,12 @@ pub fn any<T: Serialize>(value: &T) -> Result<AttributeValue, Error> {
 /// # Errors
 /// [`Error::Item`] where it is not what this version writes.
 pub fn read<T: DeserializeOwned>(item: Attributes) -> Result<T, Error> {
-    serde_dynamo::from_item(item).map_err(|e| Error::Item(e.to_string()))
+    serde_dynamo::from_item(item).map_err(|e| Error::Item(unreadable(&e)))
 }
 
 /// The item of `value` under `key`; `ttl` is when DynamoDB may delete it, unix seconds.
 pub(super) fn item<T: Serialize>(key: &Key, value: &T, ttl: Option<i64>) -> Result<Attributes, Error> {
-    let mut item: Attributes = serde_dynamo::to_item(value).map_err(|e| Error::Item(e.to_string()))?;
+    let mut item: Attributes = serde_dynamo::to_item(value).map_err(|e| Error::Item(unreadable(&e)))?;
     item.retain(|_, v| !matches!(v, AttributeValue::Null(_)));
     item.extend(key.attributes());
     item.insert("v".into(), n(ITEM_VERSION));

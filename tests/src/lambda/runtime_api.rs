@@ -98,7 +98,7 @@ impl RuntimeApi {
     /// Hands one event to the runtime when it asks for the next, and waits for what it says.
     pub async fn invoke(&self, event: impl Into<Bytes>, trace: String, timeout: Duration) -> Outcome {
         let (sender, receiver) = oneshot::channel();
-        let id = shared::ids::fresh("", &SystemClock, &shared::random::Rand::from_system());
+        let id = shared::ids::fresh("", &SystemClock, &shared::random::Rand::from_system().unwrap());
         lock(&self.shared.waiting).insert(id.clone(), sender);
         let timeout_ms = i64::try_from(timeout.as_millis()).unwrap();
         let deadline_ms = SystemClock.now().as_millisecond() + timeout_ms;

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 /// `code` of a problem: the status, the word, what it means.
-const ERRORS: [(u16, &str, &str); 16] = [
+const ERRORS: [(u16, &str, &str); 17] = [
     (401, "unauthorized", "No key, or one that opens nothing. Send `Authorization: Bearer KEY`."),
     (403, "forbidden", "The operator's key on a tenant's route, or the other way round."),
     (403, "scope_missing", "The key does not grant what the route needs; the answer's `scope` names it."),
@@ -26,6 +26,7 @@ const ERRORS: [(u16, &str, &str); 16] = [
     ),
     (409, "too_many_keys", "A tenant has at most 100 keys."),
     (413, "body_too_large", "A body has at most 256 KiB."),
+    (422, "answer_too_large", "The answer would have more than 6 MB. Ask for fewer: take a smaller `limit`."),
     (
         422,
         "idempotency_key_reused",
@@ -156,7 +157,9 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut found = BTreeSet::new();
         codes(&root.join("src"), &mut found);
-        codes(&root.join("../../shared/src/problem.rs"), &mut found);
+        for shared in ["problem.rs", "function.rs"] {
+            codes(&root.join("../../shared/src").join(shared), &mut found);
+        }
         let described: BTreeSet<String> =
             ERRORS.iter().chain([&UNAVAILABLE]).map(|(_, word, _)| (*word).to_owned()).collect();
         assert_eq!(found, described);
