@@ -22,6 +22,7 @@ use shared::{
         api_keys::{ApiKey, KeyRevoked},
         audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
         bindings::{Binding, BindingStatus},
+        claims::{Claim, Reclaim},
         credentials::Token,
         fans::{Details, FanId, Touch},
         idempotency::Begun,
@@ -341,6 +342,16 @@ async fn read(app: &App) {
     assert_eq!(store.listed_page("imp_1", 0).await.unwrap().unwrap().open_ids.len(), 2);
     assert_eq!(store.receipts("imp_1").await.unwrap(), BTreeMap::from([(0, BTreeMap::from([(0, 2)]))]));
     assert_eq!(store.message(TENANT, "msg_1").await.unwrap().unwrap().status, MessageStatus::Queued);
+    let (owner, at) = (store.owner(), DAY);
+    let (mut claims, _) = store.claim_messages(owner, at, &[("msg_1", None)], &[]).await.unwrap();
+    match claims.pop() {
+        Some(Claim::Ours) => {}
+        Some(Claim::Taken(Some(message))) => {
+            let claim = Reclaim { message: &message, owner, at, channel: None, may_have_happened: false };
+            assert!(store.reclaim_message(&claim).await.unwrap(), "a message of 0.1 can be taken by nobody");
+        }
+        other => panic!("{other:?}"),
+    }
     let sent = store.message_of_wechat(TENANT, APP, "200163836").await.unwrap().unwrap();
     assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::Template)));
     let failed = store.message(TENANT, "msg_3").await.unwrap().unwrap();

@@ -13,7 +13,7 @@ use crate::{
 const TABLES: [&str; 5] =
     ["PlatformTable", "CredentialsTable", "CustomersTable", "TimelineTable", "WorkTable"];
 /// Attributes that are drawn anew in each try.
-const DRAWN: [&str; 4] = ["authorized_by", "claimed_by", "window_used_by", "written_by"];
+const DRAWN: [&str; 5] = ["authorized_by", "claimed_by", "push_asked_by", "window_used_by", "written_by"];
 
 type Stored = BTreeMap<(String, String, String), Value>;
 

@@ -1,8 +1,14 @@
 //! What every write of the store does ([`operations`]): the same where its answer is lost and the SDK asks again, the same
 //! where DynamoDB refuses it for a moment ([`lost`]), and the same over another DynamoDB than the embedded one
-//! ([`second`]).
+//! ([`second`]). And a connection that is dead without a sign is given up in time
+//! ([`hanging`]), and listings have an end ([`listing`]).
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "../deploy/emulator.rs"]
+#[expect(dead_code, reason = "only the tables are used")]
+mod emulator;
+mod hanging;
+mod listing;
 mod lost;
 mod operations;
 mod second;

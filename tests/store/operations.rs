@@ -60,6 +60,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("end_binding, bound", "NOT #status = :bound"),
     ("end_binding, refused", "NOT #status = :bound"),
     ("keep_ticket", "ticket_at"),
+    ("claim_ticket_push", "push_asked_at"),
     ("lease_component", "lease_until"),
     ("lease_authorizer", "lease_until"),
     ("keep_component_token", "expires_in"),
@@ -265,6 +266,10 @@ async fn credentials(name: &str, store: &Store) -> Option<String> {
         "keep_ticket" => {
             store.keep_ticket(&Secret::new("ticket@@@2"), DAY + 600).await.unwrap();
             store.component().await.unwrap().ticket.unwrap().expose().to_owned()
+        }
+        "claim_ticket_push" => {
+            let ours = store.claim_ticket_push(600).await.unwrap();
+            format!("{ours}, {}", store.claim_ticket_push(600).await.unwrap())
         }
         "lease_component" => new(store.lease_component(0, "lse_1".into()).await.unwrap().is_some()),
         "lease_authorizer" => new(store.lease_authorizer(APP, 1, "lse_1".into()).await.unwrap().is_some()),

@@ -23,6 +23,8 @@ pub const LEASE_SECONDS: i64 = 30;
 const COMPONENT_CACHE_SECONDS: i64 = 5;
 /// Attribute of an account's credentials: which call stored its last authorization.
 const AUTHORIZED_BY: &str = "authorized_by";
+/// Attribute of the component's credentials: who asked WeChat for a ticket last.
+const PUSH_ASKED_BY: &str = "push_asked_by";
 /// Accounts looked up in one index page.
 const DUE_PAGE: i32 = 1_000;
 
@@ -178,12 +180,13 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn claim_ticket_push(&self, every: i64) -> Result<bool, Error> {
-        let now = self.clock.unix();
-        let update = Update::new().set("push_asked_at", n(now)).when(
+        let (now, owner) = (self.clock.unix(), self.owner());
+        let update = Update::new().set("push_asked_at", n(now)).set(PUSH_ASKED_BY, owner.value()).when(
             "attribute_not_exists(push_asked_at) OR push_asked_at <= :before",
             &[(":before", n(now - every))],
         );
-        Ok(self.update(&self.credentials, &keys::component(), update).await?.done())
+        let written = self.update(&self.credentials, &keys::component(), update).await?;
+        Ok(written.or_own(PUSH_ASKED_BY, owner).done())
     }
 
     /// Takes the lease on the component token, if nobody has it and the token is still `version`.

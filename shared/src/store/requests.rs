@@ -150,7 +150,8 @@ impl Store {
             .table_name(query.table)
             .set_index_name(query.index.map(str::to_owned))
             .consistent_read(query.index.is_none() || query.consistent)
-            // a local index holds keys alone; DynamoDB reads the items of them with it
+            // our local index holds keys alone: "If you query a local secondary index, then for each matching item in
+            // the index, DynamoDB fetches the entire item from the parent table" (Query, Select: ALL_ATTRIBUTES)
             .set_select((query.index.is_some() && query.consistent).then_some(Select::AllAttributes))
             .key_condition_expression(query.condition)
             .scan_index_forward(!query.descending)

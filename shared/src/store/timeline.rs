@@ -14,6 +14,10 @@ use crate::{error::Error, ids, model::passive};
 
 /// Items that one listing looks at per owner before it hands back a cursor.
 const LISTING_BOUND: usize = 2_000;
+/// Items that a query reads at least where one type is asked for: most of them are dropped.
+const SIFTED_PAGE: usize = 100;
+/// A listing ends after so many bytes of events, whatever its limit: Lambda answers 6 MB, and one event may have 256 KB.
+const LISTING_BYTES: usize = 1024 * 1024;
 /// How far ahead of ours a clock of WeChat's is believed, seconds.
 pub const CLOCK_SKEW: i64 = 600;
 /// What follows an event's identity in that of the reply to it. It sorts before every letter and digit, so that no
@@ -89,6 +93,11 @@ impl StoredEvent {
     #[must_use]
     pub fn at_key(&self) -> String {
         format!("{:013}#{}", self.at.max(0), self.identity)
+    }
+
+    /// About how much of an answer it takes.
+    fn bytes(&self) -> usize {
+        self.detail.len() + self.reply.as_ref().map_or(0, String::len)
     }
 
     /// The passive reply as an event of its own, which comes right after the one that it answers. It is stored with
@@ -179,6 +188,7 @@ impl Store {
     ) -> Result<(Vec<StoredEvent>, Option<String>), Error> {
         let mut found: Vec<StoredEvent> = Vec::new();
         let mut bound = None; // older than this, not every owner was looked at
+        let at_once = if kind.is_some() { (limit + 1).max(SIFTED_PAGE) } else { limit + 1 };
         for owner in owners {
             let pk = (*owner).into().key("").pk;
             let mut upper = before.unwrap_or("~").to_owned();
@@ -193,7 +203,7 @@ impl Store {
                         names: &[],
                         values: &[(":pk", s(&pk)), (":upper", s(upper.clone()))],
                         descending: true,
-                        limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
+                        limit: i32::try_from(at_once).unwrap_or(i32::MAX),
                         start: None,
                     })
                     .await?;
@@ -223,8 +233,14 @@ impl Store {
         if let Some(bound) = &bound {
             found.retain(|e| e.at_key() >= *bound);
         }
-        if found.len() > limit {
-            found.truncate(limit);
+        let mut bytes = 0;
+        let fitting = found.iter().take(limit).take_while(|event| {
+            bytes += event.bytes();
+            bytes <= LISTING_BYTES
+        });
+        let page = fitting.count().max(1);
+        if found.len() > page {
+            found.truncate(page);
             let next = found.last().map(StoredEvent::at_key);
             return Ok((found, next));
         }

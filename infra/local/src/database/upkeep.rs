@@ -64,16 +64,16 @@ impl Drop for Upkeep {
 pub(super) fn start(path: &Path) -> Result<Upkeep, DatabaseError> {
     let storage = connect(path, CACHE_KIB)?;
     let file = File::open(path).map_err(failed)?;
+    let random = Rand::from_system().map_err(failed)?;
     let signs = Arc::new(Signs::default());
     let seen = Arc::clone(&signs);
     let thread = std::thread::Builder::new().name("dynamodb-upkeep".into());
-    thread.spawn(move || run(&storage, &file, &seen)).map_err(failed)?;
+    thread.spawn(move || run(&storage, &file, &seen, &random)).map_err(failed)?;
     Ok(Upkeep(signs))
 }
 
-fn run(storage: &Storage, file: &File, signs: &Signs) {
+fn run(storage: &Storage, file: &File, signs: &Signs, random: &Rand) {
     let (mut swept, mut written) = (Instant::now(), false);
-    let random = Rand::from_system();
     while !signs.over.load(Ordering::Relaxed) {
         sleep(STEP);
         if signs.busy.swap(false, Ordering::Relaxed) {
