@@ -1,7 +1,15 @@
 //! Histories that were found, as plain tests: each names what it found.
 
 use serde_json::json;
-use shared::{imports::after_consent, store::imports::ImportStatus};
+use shared::{
+    app::App,
+    imports::after_consent,
+    model::account::AccountStatus,
+    store::{
+        account_cache::{Addressee, CACHE_SECONDS},
+        imports::ImportStatus,
+    },
+};
 use wechat_simulator::{Fault, FaultKind};
 
 use crate::{
@@ -114,5 +122,45 @@ fn tokens_that_were_lost_come_back_from_the_authorizer_list() {
         assert!(found.token.is_some(), "no token");
         assert_ne!(found.refresh_token.expose(), "lost");
         assert!(found.wheel_slot().is_some(), "it has no turn: {:?}", found.due);
+    });
+}
+
+/// An instance that had read "unbound" said so for five seconds after the account was bound, so that pushes were dropped
+/// and messages failed for good.
+#[test]
+fn an_instance_remembers_that_an_account_is_bound_and_never_that_it_is_not() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (world, app) = (&run.world, &run.apps[0]);
+        let (one, other) = (world.app(), world.app());
+        let is_bound =
+            async |hub: &App| matches!(hub.store.addressee(app).await.unwrap(), Addressee::Bound(_));
+        let stands = async |hub: &App| {
+            let entry = hub.store.account_entry_now(app).await.unwrap().unwrap();
+            entry.account.status == AccountStatus::Bound
+        };
+        assert!(is_bound(&one).await);
+        let key = json!({"pk": {"S": format!("ACCOUNT#{app}")}, "sk": {"S": "ACCOUNT"}});
+        let get = json!({"TableName": "PlatformTable", "Key": key});
+        let as_bound = dynamo::raw(&world.base.db, "GetItem", &get)["Item"].clone();
+        world.advance(120).await;
+        assert!(is_bound(&one).await);
+        assert!(other.store.unbind_account(app, world.now()).await.unwrap());
+        assert!(is_bound(&one).await, "one read would be too much for each push");
+        assert!(!stands(&one).await, "who refuses for good asks the database");
+        world.advance(CACHE_SECONDS).await;
+        assert!(!is_bound(&one).await, "longer than rules and a deletion may take");
+        let until = (world.now() + 60).to_string();
+        let under_way = json!({
+            "pk": {"S": format!("ACCOUNT#{app}")}, "sk": {"S": "CONSENT"}, "under_way_until": {"N": until},
+        });
+        dynamo::raw(&world.base.db, "PutItem", &json!({"TableName": "PlatformTable", "Item": under_way}));
+        let being_bound =
+            async || matches!(one.store.addressee(app).await.unwrap(), Addressee::BeingBound(Some(_)));
+        assert!(being_bound().await, "its pushes come again");
+        world.advance(60).await;
+        assert!(!being_bound().await, "for no longer than a binding may take");
+        dynamo::raw(&world.base.db, "PutItem", &json!({"TableName": "PlatformTable", "Item": as_bound}));
+        assert!(is_bound(&one).await && stands(&one).await, "at once");
     });
 }

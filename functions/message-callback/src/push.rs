@@ -253,3 +253,25 @@ async fn answer_check(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_one_that_sqs_takes_and_each_followers_own() {
+        let app = "wx5a1b2c3d4e5f6071";
+        assert_eq!(group(app, "oHub0aBcDeFgHiJkLmNoPqRsTuV1"), format!("{app}#oHub0aBcDeFgHiJkLmNoPqRsTuV1"));
+        let strange = ["o 1", "o\u{1}", "o你好", &"o".repeat(200), &"o".repeat(199)];
+        for open_id in strange {
+            let group = group(app, open_id);
+            assert!(
+                group.len() <= MAX_GROUP && group.bytes().all(|b| b.is_ascii_graphic()),
+                "{open_id}: {group}"
+            );
+        }
+        let groups: std::collections::BTreeSet<_> =
+            strange.iter().map(|open_id| group(app, open_id)).collect();
+        assert_eq!(groups.len(), strange.len(), "two followers share one");
+    }
+}

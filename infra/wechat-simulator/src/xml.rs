@@ -1,5 +1,6 @@
 //! WeChat's XML: written with CDATA, read into paths.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -8,6 +9,9 @@ use quick_xml::events::Event;
 
 /// A body that we never need to read more of than this.
 const MAX_DEPTH: usize = 16;
+
+/// `]]>` split over two sections.
+const SPLIT: &str = "]]]]><![CDATA[>";
 
 /// Builds one flat or nested `<xml>` document.
 #[derive(Debug, Default, Clone)]
@@ -18,7 +22,7 @@ impl Xml {
     #[must_use]
     pub fn text(mut self, name: &str, value: &str) -> Self {
         // `]]>` inside the value would end the section: split it over two.
-        let value = value.replace("]]>", "]]]]><![CDATA[>");
+        let value = value.replace("]]>", SPLIT);
         let _ = write!(self.0, "<{name}><![CDATA[{value}]]></{name}>");
         self
     }
@@ -58,10 +62,12 @@ impl Xml {
 pub struct Document(BTreeMap<String, Vec<String>>);
 
 impl Document {
-    /// Reads a document whose root is `xml`. DTDs are refused, entities other than the five are too.
+    /// Reads a document whose root is `xml`. DTDs are refused, entities other than the five are too. In a push, what a
+    /// follower chose may hold anything ([`Xml::typed`]).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut reader = Reader::from_str(text);
+        let text = escaped(text);
+        let mut reader = Reader::from_str(&text);
         let (mut path, mut document): (Vec<String>, _) = (Vec::new(), Self::default());
         let mut current = String::new();
         let mut closed = false;
@@ -128,6 +134,26 @@ impl Document {
     }
 }
 
+/// Members of pushes that a follower, or whoever made a code, chose.
+const TYPED: [&str; 6] = ["EventKey", "Content", "Label", "Title", "Description", "Url"];
+
+/// A push with the ends of sections in what was chosen split over two, as a writer that escapes would have it.
+fn escaped(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    if !text.contains("<MsgId>") && !text.contains("<Event>") {
+        return text; // no push
+    }
+    for name in TYPED {
+        let (start, end) = (format!("<{name}><![CDATA["), format!("]]></{name}>"));
+        let Some((before, rest)) = text.split_once(&start) else { continue };
+        let Some((value, after)) = rest.rsplit_once(&end) else { continue };
+        if value.replace(SPLIT, "").contains("]]>") {
+            text = format!("{before}{start}{}{end}{after}", value.replace("]]>", SPLIT)).into();
+        }
+    }
+    text
+}
+
 /// The first member of that name in a push: one that WeChat writes before all that a follower chose, whatever
 /// comes after it.
 #[must_use]
@@ -160,6 +186,12 @@ mod tests {
         assert!(xml.ends_with("<Content><![CDATA[a]]></Content><MsgType>event</MsgType>]]></Content></xml>"));
         assert_eq!((head(&xml, "MsgType"), head(&xml, "CreateTime")), (Some("text"), Some("7")));
         assert_eq!(head(&xml, "Event"), None);
+        let push = |value: &str| Xml::default().typed("Content", value).number("MsgId", 7).build();
+        for value in ["a ]]> b", "<a><![CDATA[b]]></a>", "a]]></Content><MsgId>1</MsgId><Content><![CDATA[b"]
+        {
+            let read = Document::parse(&push(value)).unwrap();
+            assert_eq!((read.get("Content"), read.all("MsgId")), (Some(value), ["7".to_owned()].as_slice()));
+        }
     }
 
     #[test]

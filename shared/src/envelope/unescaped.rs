@@ -319,6 +319,7 @@ fn section<'a>(inside: &'a str, name: &str, next: Next<'_>) -> Option<(&'a str, 
         last = last.or(Some((value, after)));
         let follows = tag(after.trim_start()).filter(|tag| tag.name != name);
         match (next, follows) {
+            (Next::Nothing, _) => return last,
             (Next::OneOf(free), Some(tag)) if free(tag.name) => return Some((value, after)),
             (Next::Branch, Some(tag)) if BRANCHES.contains(&tag.name) => fitting = Some((value, after)),
             _ => {}

@@ -6,7 +6,7 @@ use shared::{ids, model::scope::Scope};
 use crate::stage::{ADMIN, Stage};
 
 /// Every route that takes a tenant's key, and what it needs of it.
-const ROUTES: [(&str, &str, &str); 19] = [
+const ROUTES: [(&str, &str, &str); 20] = [
     ("GET", "/v1/keys", "keys"),
     ("POST", "/v1/keys", "keys"),
     ("DELETE", "/v1/keys/key_1", "keys"),
@@ -16,6 +16,7 @@ const ROUTES: [(&str, &str, &str); 19] = [
     ("GET", "/v1/accounts", "read"),
     ("GET", "/v1/accounts/wx1", "read"),
     ("DELETE", "/v1/accounts/wx1", "bind"),
+    ("GET", "/v1/accounts/wx1/events", "read"),
     ("GET", "/v1/accounts/wx1/imports", "read"),
     ("POST", "/v1/accounts/wx1/imports", "configure"),
     ("GET", "/v1/accounts/wx1/imports/imp_1", "read"),

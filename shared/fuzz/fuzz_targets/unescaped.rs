@@ -1,0 +1,66 @@
+//! Any values where somebody else than WeChat chose them: the push is read, what WeChat says in it stays as it is, and
+//! a value that stands alone is whole.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use shared::envelope::element;
+use shared::model::push::Push;
+
+const HEAD: &str = "<xml><ToUserName><![CDATA[gh_1]]></ToUserName><FromUserName><![CDATA[oFan]]></FromUserName>\
+    <CreateTime>7</CreateTime>";
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = element::decode(bytes) else { return };
+    let values: Vec<&str> = text.splitn(3, '\u{1e}').collect();
+    let value = |n: usize| values.get(n).copied().unwrap_or_default();
+    let message = format!(
+        "{HEAD}<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{}]]></Content><MsgId>9</MsgId></xml>",
+        value(0)
+    );
+    let push = read(&message);
+    assert_eq!((push.msg_type.as_str(), push.msg_id), ("text", Some(9)));
+    let fields = Push::fields(message.as_bytes());
+    assert_eq!(fields.len(), 4, "{fields:?}");
+    assert_eq!(fields["Content"], whole(value(0)));
+
+    let link = format!(
+        "{HEAD}<MsgType><![CDATA[link]]></MsgType><Title><![CDATA[{}]]></Title><Description><![CDATA[{}]]></Description>\
+         <Url><![CDATA[{}]]></Url><MsgId>9</MsgId></xml>",
+        value(0),
+        value(1),
+        value(2)
+    );
+    let push = read(&link);
+    assert_eq!((push.msg_type.as_str(), push.msg_id), ("link", Some(9)));
+    let known = ["CreateTime", "MsgType", "Title", "Description", "Url", "MsgId"];
+    assert!(Push::fields(link.as_bytes()).keys().all(|name| known.contains(&name.as_str())));
+
+    let scan = format!(
+        "{HEAD}<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[scancode_push]]></Event><EventKey><![CDATA[k]]>\
+         </EventKey><ScanCodeInfo><ScanType><![CDATA[qrcode]]></ScanType><ScanResult><![CDATA[{}]]></ScanResult>\
+         </ScanCodeInfo></xml>",
+        value(0)
+    );
+    let push = read(&scan);
+    assert_eq!((push.msg_type.as_str(), push.event.as_deref()), ("event", Some("scancode_push")));
+    let fields = Push::fields(scan.as_bytes());
+    assert_eq!((fields.len(), &fields["EventKey"]), (5, &"k".into()), "{fields:?}");
+    assert_eq!(fields["ScanCodeInfo"]["ScanResult"], whole(value(0)));
+});
+
+fn read(body: &str) -> Push {
+    let push = Push::parse(body.as_bytes()).expect("it is read");
+    assert_eq!((push.to_user_name.as_str(), push.from_user_name.as_str()), ("gh_1", "oFan"));
+    assert_eq!(push.create_time, 7);
+    let detail = Push::detail(body.as_bytes());
+    assert!(detail.len() <= shared::model::detail::MAX_BYTES);
+    push
+}
+
+/// A value as it is kept: a writer's way of splitting the end of a section is undone where all of it is written so.
+fn whole(value: &str) -> String {
+    let split = "]]]]><![CDATA[>";
+    let escaped = value.contains(split) && !value.replace(split, "").contains("]]>");
+    let value = if escaped { value.replace(split, "]]>") } else { value.to_owned() };
+    value.trim().to_owned()
+}
