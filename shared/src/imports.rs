@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::{
     app::App,
     error::Error,
+    model::account::capabilities,
     queue::jobs::ImportJob,
     store::imports::{Import, ImportStatus, Started},
 };
@@ -88,24 +89,21 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
     }
 }
 
-/// Sees to it that an account that was bound at `bound_at` has its import, after a consent of `consented_at`, both unix
-/// seconds: one is started unless one began since the binding. One that failed begins again, since the consent may have
-/// brought what it lacked; one whose first job may have been lost gets it. The same call again changes nothing more.
+/// Starts the import of an account that was just authorized: none has begun since it was bound, or one has failed and the
+/// account may list its followers now. Also after a crash between the two.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Queue`]: the same call again is safe.
-pub async fn after_consent(
-    app: &App,
-    tenant: &str,
-    app_id: &str,
-    bound_at: i64,
-    consented_at: i64,
-) -> Result<(), Error> {
+pub async fn after_consent(app: &App, tenant: &str, app_id: &str) -> Result<(), Error> {
+    let Some(account) = app.store.account(tenant, app_id).await? else { return Ok(()) };
     let newest = app.store.imports(tenant, app_id, 1, None).await?.into_iter().next();
-    match newest.filter(|import| import.started_at >= bound_at) {
-        Some(import) if import.status != ImportStatus::Failed || import.started_at >= consented_at => {
+    let can = capabilities(account.account_type, account.verified, &account.granted);
+    match newest.filter(|import| import.started_at >= account.bound_at) {
+        Some(import) if import.status != ImportStatus::Failed => {
+            // perhaps by us, who died before its first job was queued
             begin_again(app, &import).await
         }
+        Some(_) if can.get("followers") != Some(&true) => Ok(()), // it would fail again
         Some(_) | None => start(app, tenant, app_id, app.fresh_id("imp")).await.map(drop),
     }
 }

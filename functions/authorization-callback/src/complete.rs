@@ -94,7 +94,7 @@ pub(crate) async fn complete(
         Bound::Elsewhere => return refuse(app, binding, app_id, "account_bound_elsewhere").await,
         Bound::Yes { .. } => {}
     }
-    import_since_binding(app, tenant, &app_id).await?;
+    imports::after_consent(app, tenant, &app_id).await?;
     if let Some(binding) = binding {
         app.store.end_binding(binding, BindingStatus::Bound, Some(&app_id), None).await?;
     }
@@ -155,10 +155,4 @@ fn record(app: &App, tenant: &str, app_id: &str, granted: Vec<u32>, info: Author
         deleted: false,
         revision: 0,
     }
-}
-
-/// Starts an import unless one began since the account was bound: also after a crash between the two.
-async fn import_since_binding(app: &App, tenant: &str, app_id: &str) -> Result<(), Error> {
-    let Some(account) = app.store.account(tenant, app_id).await? else { return Ok(()) };
-    imports::after_consent(app, tenant, app_id, account.bound_at, account.bound_at).await
 }
