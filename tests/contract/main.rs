@@ -11,3 +11,4 @@ mod release;
 mod reply;
 mod send;
 mod start;
+mod weather;

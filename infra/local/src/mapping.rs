@@ -175,7 +175,10 @@ async fn invoke(mapping: &Mapping, batch: Batch, since: Instant, stop: &mut watc
 
 /// Which of the messages `ids` have failed: none where the answer names none. An answer that names one which was not
 /// in the batch, or that cannot be read, fails all of them.
-fn failures<'a>(answer: &'a Value, ids: &[&str]) -> Result<HashSet<&'a str>, String> {
+///
+/// # Errors
+/// Why all of them come again.
+pub fn failures<'a>(answer: &'a Value, ids: &[&str]) -> Result<HashSet<&'a str>, String> {
     let failures = match answer.get("batchItemFailures") {
         None | Some(Value::Null) => return Ok(HashSet::new()),
         Some(Value::Array(failures)) => failures,

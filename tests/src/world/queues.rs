@@ -1,10 +1,11 @@
 //! Event source mappings: receives, calls, deletes what is done. Batches of standard queues may be handled twice
 //! at once or once more later, and a deletion may get lost.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use local::{
     lambda::chain::{self, Chain},
+    mapping::failures,
     sqs::Sqs,
     template::EventSpec,
 };
@@ -93,8 +94,14 @@ impl World {
             self.invoke_in(&chain, &mapping.function, event).await
         };
         let Some((answer, _)) = answer else { return true };
-        let failures = answer["batchItemFailures"].as_array().cloned().unwrap_or_default();
-        let failed: HashSet<_> = failures.iter().filter_map(|f| f["itemIdentifier"].as_str()).collect();
+        let ids: Vec<_> = messages.iter().map(|m| m["MessageId"].as_str().unwrap()).collect();
+        let failed = match failures(&answer, &ids) {
+            Ok(failed) => failed,
+            Err(why) => {
+                self.complaints.lock().unwrap().push(format!("{} answered {why}", mapping.function));
+                return true;
+            }
+        };
         if fate == Fate::Lost {
             return true;
         }

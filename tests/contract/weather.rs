@@ -1,0 +1,43 @@
+//! AWS in bad weather: throttled partitions, transactions that meet, indexes that are behind, ticks that are lost.
+
+use oahub_tests::{hub::Hub, run, tenant::text, wait::until};
+use serde_json::json;
+
+#[test]
+fn what_aws_does_under_load_costs_time_and_nothing_else() {
+    run(async {
+        let hub = Hub::under(&[
+            "--aws-partition-writes",
+            "60",
+            "--aws-partition-reads",
+            "200",
+            "--aws-conflicts",
+            "10",
+            "--aws-index-lag",
+            "300",
+            "--aws-ticks-lost",
+            "300",
+            "--aws-ticks-doubled",
+            "300",
+            "--aws-concurrency",
+            "10",
+        ])
+        .await;
+        let (tenant, account) = (hub.tenant().await, hub.service_account(450));
+        tenant.bind(&account).await;
+        let import = tenant.imported(&account.app_id).await;
+        let counts = ["followers_total", "followers_listed", "followers_imported"];
+        assert!(counts.iter().all(|name| import[*name] == 450), "{import}");
+        until("everybody in the listing", async || {
+            let customers = tenant.api.all(&format!("/v1/customers?app_id={}", account.app_id)).await;
+            (customers.len() == 450).then_some(())
+        })
+        .await;
+        let open_id = hub.follower(&account).openid;
+        hub.say(&account, &open_id, "hello").await;
+        let message = json!({"to": open_id, "content": text("It is ready.")});
+        let sent = tenant.send(&account.app_id, &message).await;
+        assert_eq!(sent["status"], "sent", "{sent}");
+        assert_eq!(hub.wechat.received(&account.app_id, &open_id).len(), 1, "once");
+    });
+}
