@@ -120,6 +120,8 @@ pub struct Resources {
     pub follower_queue: String,
     /// `message-send`'s jobs (FIFO).
     pub send_queue: String,
+    /// `message-send`'s jobs that need no order.
+    pub result_queue: String,
     /// `AWS_ENDPOINT_URL_DYNAMODB`; none on AWS.
     pub dynamodb_url: Option<String>,
     /// `AWS_ENDPOINT_URL_SQS`; none on AWS.
@@ -221,6 +223,7 @@ impl Config {
             import_queue: text(&setting::IMPORT_QUEUE),
             follower_queue: text(&setting::FOLLOWER_QUEUE),
             send_queue: text(&setting::SEND_QUEUE),
+            result_queue: text(&setting::RESULT_QUEUE),
             dynamodb_url: get("AWS_ENDPOINT_URL_DYNAMODB"),
             sqs_url: get("AWS_ENDPOINT_URL_SQS"),
             stack: get("OAHUB_STACK"),

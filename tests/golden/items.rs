@@ -23,11 +23,13 @@ use shared::{
         audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
         bindings::{Binding, BindingStatus},
         claims::{Claim, Reclaim},
+        context::Wanted,
         credentials::Token,
         fans::{Details, FanId, Touch},
         idempotency::Begun,
         import_pages::ListedPage,
         imports::{Import, ImportStatus},
+        lines::Line,
         messages::{Channel, Ended, Message, MessageError, MessageStatus},
         quotas::QuotaRefusal,
         tenants::{Tenant, TenantStatus},
@@ -238,6 +240,7 @@ async fn write(app: &App) {
     timers::set(app, "imp_1", at(LATER), timers::Job::Import(&resume)).await.unwrap();
     assert!(store.lease_timers(3, "swp_1").await.unwrap());
     store.keep_quota_refusal(APP, Api::UserGet.name(), &REFUSAL).await.unwrap();
+    store.join_line(fan("o1"), "msg_1", LATER * 1000, true, true).await.unwrap();
     store.count_requests(TENANT, "read", (DAY / 5, 5), 10).await.unwrap();
     store.audit(TENANT, &entry()).await.unwrap();
     store.end_audit(TENANT, &entry(), SUCCEEDED).await.unwrap();
@@ -380,6 +383,11 @@ async fn read_newer(app: &App) {
     let [timer] = timers.as_slice() else { panic!("{timers:?}") };
     assert_eq!((timer.timer.queue.as_str(), timer.timer.group.as_str()), ("import", TENANT));
     assert!(serde_json::from_str::<ImportJob>(&timer.timer.body).is_ok());
+    let wanted = Wanted { fans: vec![fan("o1")], accounts: vec![APP], ..Wanted::default() };
+    let context = store.send_context(&wanted).await.unwrap();
+    let line = Line { until: LATER * 1000, first: "msg_1".into(), last: "msg_1".into() };
+    assert_eq!(context.line(fan("o1")).unwrap(), Some(line));
+    assert!(context.fan(fan("o1")).unwrap().is_some() && context.account(APP).unwrap().is_some());
     assert_eq!(store.quota_refusal(APP, Api::UserGet.name()).await.unwrap(), Some(REFUSAL));
 }
 

@@ -48,6 +48,9 @@ fn examples() -> Value {
                 message_id: s("msg_2"), tenant_id: t(), app_id: a(), to: s("o1"), content: None, template: None,
                 created_at: 1_735_689_600_000,
             }),
+            send(SendJob::WaitedV1 {
+                message_id: s("msg_1"), tenant_id: t(), app_id: a(), to: s("o1"), created_at: 1_735_689_600_000,
+            }),
             send(SendJob::TemplateResultV1 {
                 tenant_id: t(), app_id: a(), wechat_msg_id: s("200163836"), status: s("success"),
             }),

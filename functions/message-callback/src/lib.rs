@@ -59,6 +59,7 @@ pub const NEEDS: &[Need] = &[
     Need::TimelineTable,
     Need::FollowerQueue,
     Need::SendQueue,
+    Need::ResultQueue,
 ];
 
 /// The function.

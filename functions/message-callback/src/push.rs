@@ -48,7 +48,7 @@ pub(super) async fn receive(
         return Err(Rejection::UnknownAccount);
     }
     if let Some(check) = release_check::check(app_id, &push) {
-        return answer_check(app, app_id, &opened, &push, check).await;
+        return answer_check(app, app_id, &opened, check).await;
     }
     let entry = match app.store.addressee(app_id).await.map_err(Rejection::Unavailable)? {
         Addressee::Bound(entry) => entry,
@@ -143,7 +143,7 @@ async fn store(
     let (stored, touched, queued) = futures::join!(
         app.store.put_event(fan, &event),
         app.store.touch_fan(fan, &touch, at, false),
-        queue_jobs(app, fan, push, &event.identity),
+        queue_jobs(app, fan, push),
     );
     let (stored, touched, ()) = (stored?, touched?, queued?);
     let event = match stored {
@@ -174,7 +174,7 @@ fn touch(push: &Push) -> Touch {
 
 /// What needs a call to WeChat, or another function's store. Queued again on a redelivery: each of these jobs
 /// may come twice.
-async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push, identity: &str) -> Result<(), Error> {
+async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push) -> Result<(), Error> {
     match &push.kind {
         PushKind::Subscribe { .. } => {
             let job = ImportJob::FanV1 {
@@ -192,13 +192,7 @@ async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push, identity: &str) -> R
                 wechat_msg_id: msg_id.clone(),
                 status: status.get(..status.floor_char_boundary(MAX_STATUS)).unwrap_or_default().into(),
             };
-            app.queues
-                .send(
-                    &job,
-                    &group(fan.app_id, fan.open_id),
-                    &ids::fingerprint(&[fan.app_id, fan.open_id, identity]),
-                )
-                .await
+            app.queues.result(&job, fan.tenant).await
         }
         _ => Ok(()),
     }
@@ -239,16 +233,13 @@ async fn answer_check(
     app: &App,
     app_id: &str,
     opened: &Opened,
-    push: &Push,
     check: ReleaseCheck,
 ) -> Result<Answer, Rejection> {
     match check {
         ReleaseCheck::Reply(xml) => Ok(Answer::Reply(seal(app, opened, &xml))),
         ReleaseCheck::QueryAuthCode { code, open_id } => {
-            let group = group(app_id, &open_id);
-            let once = ids::fingerprint(&[app_id, &push.identity(&opened.plaintext)]);
             let job = SendJob::ReleaseCheckV1 { app_id: app_id.into(), code: code.expose().into(), open_id };
-            app.queues.send(&job, &group, &once).await.map_err(Rejection::Unavailable)?;
+            app.queues.result(&job, app_id).await.map_err(Rejection::Unavailable)?;
             Ok(Answer::Empty)
         }
     }

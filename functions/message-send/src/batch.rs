@@ -8,26 +8,27 @@ use std::{
 use futures::future::{join, join_all};
 use shared::{
     app::App,
+    deadline::Deadline,
     queue::{batch::Item, jobs::SendJob},
 };
 
 use crate::{
     release_check,
     send::{self, Work},
+    shares::Shares,
     template_result,
 };
 
-/// After so long no new round begins, seconds: one takes up to 10 for WeChat's answer and may wait for a token,
-/// and the function has 30.
-const BUDGET_SECONDS: i64 = 8;
+/// How long an invocation goes on; the function has 30 s. A round begins only where it can end by then.
+const BUDGET: Duration = Duration::from_secs(28);
 /// When jobs that the budget did not reach come again.
 const SOON: Duration = Duration::from_secs(1);
 
 type Queued = VecDeque<Item<SendJob>>;
 
 /// Handles a batch; answers the ids of the jobs that are not done.
-pub async fn run(app: &App, items: Vec<Item<SendJob>>) -> Vec<String> {
-    let until = app.clock.unix() + BUDGET_SECONDS;
+pub async fn run(app: &App, shares: &Shares, items: Vec<Item<SendJob>>) -> Vec<String> {
+    let until = Deadline::after(&*app.clock, BUDGET);
     let mut groups = grouped(items);
     let mut undone: Vec<(Item<()>, Option<Duration>)> = Vec::new();
     loop {
@@ -35,14 +36,14 @@ pub async fn run(app: &App, items: Vec<Item<SendJob>>) -> Vec<String> {
         if heads.is_empty() {
             break;
         }
-        for (group, item, end) in round(app, heads).await {
+        for (group, item, end) in round(app, shares, heads, until).await {
             if let Some(wait) = end {
                 undone.push((item, wait));
                 let rest = groups.get_mut(group).map(std::mem::take).unwrap_or_default();
                 undone.extend(rest.into_iter().map(|later| (about(later).1, wait)));
             }
         }
-        if app.clock.unix() >= until {
+        if !until.allows(&*app.clock, send::ROUND) {
             let rest = groups.iter_mut().flat_map(std::mem::take);
             undone.extend(rest.map(|later| (about(later).1, Some(SOON))));
         }
@@ -74,7 +75,9 @@ fn heads(groups: &mut [Queued]) -> Vec<(usize, Item<SendJob>)> {
     let mut heads = Vec::new();
     for (n, group) in groups.iter_mut().enumerate() {
         let fan = match group.front().and_then(|item| item.job.as_ref()) {
-            Some(SendJob::MessageV1 { app_id, to, .. }) => Some((app_id.clone(), to.clone())),
+            Some(SendJob::MessageV1 { app_id, to, .. } | SendJob::WaitedV1 { app_id, to, .. }) => {
+                Some((app_id.clone(), to.clone()))
+            }
             _ => None,
         };
         if fan.is_none_or(|fan| fans.insert(fan))
@@ -94,7 +97,12 @@ fn about(item: Item<SendJob>) -> (Option<SendJob>, Item<()>) {
 /// [`None`] for a job that is done; else when it comes again, where that is not for the queue to say.
 type End = Option<Option<Duration>>;
 
-async fn round(app: &App, heads: Vec<(usize, Item<SendJob>)>) -> Vec<(usize, Item<()>, End)> {
+async fn round(
+    app: &App,
+    shares: &Shares,
+    heads: Vec<(usize, Item<SendJob>)>,
+    until: Deadline,
+) -> Vec<(usize, Item<()>, End)> {
     let (mut works, mut messages, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for (group, item) in heads {
         let (job, item) = about(item);
@@ -109,6 +117,21 @@ async fn round(app: &App, heads: Vec<(usize, Item<SendJob>)>) -> Vec<(usize, Ite
                     template: template.filter(|t| !t.is_null()),
                     created_at,
                     receives: item.receive_count,
+                    waited: false,
+                });
+                messages.push((group, item));
+            }
+            Some(SendJob::WaitedV1 { message_id, tenant_id, app_id, to, created_at }) => {
+                works.push(Work {
+                    id: message_id,
+                    tenant_id,
+                    app_id,
+                    to,
+                    content: None,
+                    template: None,
+                    created_at,
+                    receives: item.receive_count,
+                    waited: true,
                 });
                 messages.push((group, item));
             }
@@ -119,7 +142,7 @@ async fn round(app: &App, heads: Vec<(usize, Item<SendJob>)>) -> Vec<(usize, Ite
         let end = single(app, job, item.receive_count).await;
         (group, item, end)
     });
-    let (ends, mut all) = join(send::round(app, &works), join_all(rest)).await;
+    let (ends, mut all) = join(send::round(app, shares, works, until), join_all(rest)).await;
     all.extend(messages.into_iter().zip(ends).map(|((group, item), end)| (group, item, end.map(Some))));
     all
 }
@@ -136,13 +159,18 @@ async fn single(app: &App, job: Option<SendJob>, receives: u32) -> End {
             release_check::answer(app, &app_id, &code, &open_id, receives).await.map(Some)
         }
         // Stays in the queue and ends among the dead letters, where an operator sees it.
-        Some(SendJob::MessageV1 { .. }) | None => Some(None),
+        Some(SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) | None => Some(None),
     }
 }
 
 async fn postpone(app: &App, item: &Item<()>, wait: Option<Duration>) {
     let Some(wait) = wait else { return };
-    if let Err(error) = app.queues.postpone_send(&item.receipt_handle, wait).await {
+    // what needs no order comes from a standard queue, which has no groups
+    let postponed = match item.group.is_empty() {
+        false => app.queues.postpone_send(&item.receipt_handle, wait).await,
+        true => app.queues.postpone_result(&item.receipt_handle, wait).await,
+    };
+    if let Err(error) = postponed {
         tracing::warn!(%error, "a job could not be postponed and comes when the queue says: {error}");
     }
 }

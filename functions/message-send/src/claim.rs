@@ -16,7 +16,7 @@ use shared::{
 };
 
 use crate::{
-    decide::{Plan, Refusal, decide},
+    decide::{Plan, Recipient, Refusal, decide},
     found::{Found, found},
     ground::Ground,
     send::Work,
@@ -38,6 +38,8 @@ pub struct Held {
     pub way: Way,
     /// An earlier try may have reached the fan.
     pub may_have_happened: bool,
+    /// When the first try may have reached them, unix seconds.
+    pub since: i64,
 }
 
 /// How a message that is ours goes out.
@@ -151,13 +153,18 @@ pub async fn again(
         Found::Ended => return Ok(Again::Ended),
         Found::Busy(wait) => return Ok(Again::Later(wait)),
         Found::Free { counted: before } => (Way::from(ground.plan(work, counted || before, now)), false),
-        Found::Resend => (Way::Send(Channel::Template), true),
+        // by that account's token, and the account may be another tenant's by now
+        Found::Resend if ground.standing.bound && ground.standing.template => {
+            (Way::Send(Channel::Template), true)
+        }
+        Found::Resend => (Way::Unknown, true),
         Found::Unknown => (Way::Unknown, true),
     };
     let owner = app.store.owner();
     let claim = Reclaim { message: &message, owner, at: now, channel: way.channel(), may_have_happened };
     if app.store.reclaim_message(&claim).await? {
-        Ok(Again::Ours(Held { owner, way, may_have_happened }))
+        let since = message.first_claimed_at.filter(|_| may_have_happened).unwrap_or(now);
+        Ok(Again::Ours(Held { owner, way, may_have_happened, since }))
     } else {
         Ok(Again::Later(Duration::from_secs(1)))
     }
@@ -165,7 +172,7 @@ pub async fn again(
 
 /// The record of a message that the hub sends by itself (a reply rule's): a callback has no write to spare for
 /// it, so its job comes first.
-async fn create(app: &App, work: &Work) -> Result<Message, Error> {
+pub async fn create(app: &App, work: &Work) -> Result<Message, Error> {
     let text = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
     let message = Message {
         id: work.id.clone(),
@@ -205,8 +212,9 @@ pub async fn window(
             return Ok(Way::Send(Channel::CustomerService));
         }
         let fans = app.store.fans(&work.tenant_id, &work.app_id, &[&work.to]).await?;
-        windows = fans.first().map(shared::store::fans::Fan::windows).unwrap_or_default();
-        match decide(ground.standing, work.carries(), &windows, false, app.clock.unix()) {
+        let to = fans.first().map(Recipient::of).unwrap_or_default();
+        windows = to.windows;
+        match decide(ground.standing, work.carries(), &to, false, app.clock.unix()) {
             Plan::CustomerService(kind) => known = kind,
             Plan::Template => {
                 return to_template(app, work, owner).await.map(|()| Way::Send(Channel::Template));

@@ -5,7 +5,7 @@ use shared::{
         account::{AccountStatus, capabilities},
         window::{WindowKind, Windows, choose},
     },
-    store::accounts::AccountRecord,
+    store::{accounts::AccountRecord, fans::Fan, messages::Channel},
 };
 
 /// What the account may do.
@@ -33,6 +33,29 @@ impl Standing {
     }
 }
 
+/// What is known of whom a message goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recipient {
+    /// They are stored here.
+    pub known: bool,
+    /// They left, and did nothing since.
+    pub left: bool,
+    /// Their reply windows.
+    pub windows: Windows,
+}
+
+impl Recipient {
+    /// A stored fan. That they left is told by a push or an import; who writes or follows after it is back, whatever push
+    /// of theirs got lost.
+    pub fn of(fan: &Fan) -> Self {
+        let since = |left_at: i64| {
+            [fan.message_at, fan.menu_at, fan.follow_at].iter().flatten().any(|at| *at > left_at)
+        };
+        let left = !fan.subscribed && fan.status_at.is_some_and(|left_at| !since(left_at));
+        Self { known: true, left, windows: fan.windows() }
+    }
+}
+
 /// What the message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carries {
@@ -53,6 +76,17 @@ pub enum Plan {
     Fail(Refusal),
 }
 
+impl Plan {
+    /// By which channel, if by any.
+    pub fn channel(self) -> Option<Channel> {
+        match self {
+            Self::CustomerService(_) => Some(Channel::CustomerService),
+            Self::Template => Some(Channel::Template),
+            Self::Fail(_) => None,
+        }
+    }
+}
+
 /// Why a message does not go out, without asking WeChat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -60,6 +94,10 @@ pub enum Refusal {
     AccountNotBound,
     /// Its type, its verification or what it granted does not allow it.
     CapabilityMissing,
+    /// They do not follow any more.
+    Left,
+    /// Nobody here by that openid, and no template.
+    Unknown,
     /// No window is open, and there is no template.
     OutsideReplyWindow,
 }
@@ -77,6 +115,15 @@ impl Refusal {
                 "The account's type, its verification or the permissions that it granted do not allow this \
                  kind of message.",
             ),
+            Self::Left => (
+                "recipient_unreachable",
+                "They do not follow the account any more; nothing reaches them until they follow again.",
+            ),
+            Self::Unknown => (
+                "recipient_unreachable",
+                "Nobody with this openid is known here as a follower of this account. `to` takes the openid of one \
+                 of the customer's fans, not a customer's id.",
+            ),
             Self::OutsideReplyWindow => (
                 "outside_reply_window",
                 "The fan has opened no reply window, or its sends are used up; give a template to send outside \
@@ -89,25 +136,32 @@ impl Refusal {
 /// Decides. `counted`: an earlier try took its send from the window already.
 ///
 /// A content that the account may not send leaves the template, if there is one: it is what the tenant named
-/// for whenever the content cannot go.
-pub fn decide(standing: Standing, carries: Carries, windows: &Windows, counted: bool, now: i64) -> Plan {
+/// for whenever the content cannot go. Of several reasons the first is the one to mend first.
+pub fn decide(standing: Standing, carries: Carries, to: &Recipient, counted: bool, now: i64) -> Plan {
     if !standing.bound {
         return Plan::Fail(Refusal::AccountNotBound);
     }
     let may_content = carries.content && standing.customer_service;
+    let may_template = carries.template && standing.template;
+    if !may_content && !may_template {
+        return Plan::Fail(Refusal::CapabilityMissing);
+    }
+    if to.left {
+        return Plan::Fail(Refusal::Left);
+    }
     if may_content {
-        if counted && choose(&unused(windows), now).is_some() {
+        if counted && choose(&unused(&to.windows), now).is_some() {
             return Plan::CustomerService(None);
         }
-        if let Some(window) = choose(windows, now) {
+        if let Some(window) = choose(&to.windows, now) {
             return Plan::CustomerService(Some(window.kind));
         }
     }
-    match (carries.template, standing.template) {
-        (true, true) => Plan::Template,
-        (true, false) => Plan::Fail(Refusal::CapabilityMissing),
-        (false, _) if carries.content && !standing.customer_service => Plan::Fail(Refusal::CapabilityMissing),
-        (false, _) => Plan::Fail(Refusal::OutsideReplyWindow),
+    match (may_template, carries.template) {
+        (true, _) => Plan::Template,
+        (false, true) => Plan::Fail(Refusal::CapabilityMissing),
+        (false, false) if !to.known => Plan::Fail(Refusal::Unknown),
+        (false, false) => Plan::Fail(Refusal::OutsideReplyWindow),
     }
 }
 
@@ -125,12 +179,14 @@ mod tests {
 
     #[test]
     fn a_message_goes_the_way_that_wechat_allows() {
-        use Refusal::{AccountNotBound, CapabilityMissing, OutsideReplyWindow};
-        let open = Windows { message_at: Some(NOW - 10), ..Windows::default() };
-        let used = Windows { message_used: 5, ..open };
-        let past = Windows { message_at: Some(NOW - 48 * 3600), ..Windows::default() };
-        let follow = Windows { follow_at: Some(NOW - 10), ..open };
-        let none = Windows::default();
+        use Refusal::{AccountNotBound, CapabilityMissing, Left, OutsideReplyWindow, Unknown};
+        let fan = |windows| Recipient { known: true, left: false, windows };
+        let message = |at, used| Windows { message_at: Some(at), message_used: used, ..Windows::default() };
+        let (open, used) = (fan(message(NOW - 10, 0)), fan(message(NOW - 10, 5)));
+        let past = fan(message(NOW - 48 * 3600, 0));
+        let follow = fan(Windows { follow_at: Some(NOW - 10), ..message(NOW - 10, 0) });
+        let (none, stranger) = (fan(Windows::default()), Recipient::default());
+        let left = Recipient { left: true, ..open };
         let (content, template) =
             (Carries { content: true, template: false }, Carries { content: false, template: true });
         let both = Carries { content: true, template: true };
@@ -138,7 +194,7 @@ mod tests {
         let no_service = Standing { customer_service: false, ..ALL };
         let no_template = Standing { template: false, ..ALL };
         let (message, direct) = (Plan::CustomerService(Some(WindowKind::Message)), Plan::Template);
-        for (what, standing, carries, windows, counted, plan) in [
+        for (what, standing, carries, to, counted, plan) in [
             ("content in the window", ALL, content, open, false, message),
             (
                 "content after a follow",
@@ -151,9 +207,14 @@ mod tests {
             ("both in the window", ALL, both, open, false, message),
             ("both, its sends used up", ALL, both, used, false, direct),
             ("both, outside of it", ALL, both, past, false, direct),
-            ("both, to a stranger", ALL, both, none, false, direct),
+            ("both, to one who never wrote", ALL, both, none, false, direct),
+            ("both, to a stranger", ALL, both, stranger, false, direct),
+            ("both, to one who left", ALL, both, left, false, Plan::Fail(Left)),
+            ("a template, to one who left", ALL, template, left, false, Plan::Fail(Left)),
+            ("one who left, unbound", unbound, both, left, false, Plan::Fail(AccountNotBound)),
             ("content outside of it", ALL, content, past, false, Plan::Fail(OutsideReplyWindow)),
-            ("content to a stranger", ALL, content, none, false, Plan::Fail(OutsideReplyWindow)),
+            ("content to one who never wrote", ALL, content, none, false, Plan::Fail(OutsideReplyWindow)),
+            ("content to a stranger", ALL, content, stranger, false, Plan::Fail(Unknown)),
             ("content, its sends used up", ALL, content, used, false, Plan::Fail(OutsideReplyWindow)),
             ("a send that was counted before", ALL, content, used, true, Plan::CustomerService(None)),
             ("counted, but the window closed", ALL, content, past, true, Plan::Fail(OutsideReplyWindow)),
@@ -188,7 +249,21 @@ mod tests {
                 Plan::Fail(CapabilityMissing),
             ),
         ] {
-            assert_eq!(decide(standing, carries, &windows, counted, NOW), plan, "{what}");
+            assert_eq!(decide(standing, carries, &to, counted, NOW), plan, "{what}");
+        }
+    }
+
+    #[test]
+    fn who_left_and_did_something_since_is_back() {
+        for (what, subscribed, status_at, message_at, left) in [
+            ("follows", true, Some(50), None, false),
+            ("left", false, Some(50), None, true),
+            ("left after a message", false, Some(50), Some(40), true),
+            ("wrote after it", false, Some(50), Some(60), false),
+            ("nobody ever said", false, None, None, false),
+        ] {
+            let fan = Fan { subscribed, status_at, message_at, ..Fan::default() };
+            assert_eq!(Recipient::of(&fan).left, left, "{what}");
         }
     }
 }

@@ -1,19 +1,26 @@
-//! What a round's decisions stand on, read once for each account: its standing, its fans' windows, its token.
+//! What a round's decisions stand on: read in one request for all of it, and a token for each account that sends.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use futures::future::{join_all, try_join};
+use futures::future::join_all;
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
-    model::window::Windows,
+    model::window::{self, Windows},
+    quota::Api,
     secret::Secret,
+    store::{
+        context::{Context, Wanted},
+        messages::Channel,
+        quotas::QuotaRefusal,
+    },
     tokens::{self, For, Why},
 };
 
 use crate::{
-    decide::{Plan, Refusal, Standing, decide},
-    send::{Work, until},
+    decide::{Plan, Recipient, Standing, decide},
+    send::Work,
 };
 
 /// Of one account of one tenant.
@@ -21,7 +28,8 @@ use crate::{
 pub struct Ground {
     /// What it may do.
     pub standing: Standing,
-    windows: HashMap<String, Windows>,
+    recipients: HashMap<String, Recipient>,
+    refusals: BTreeMap<Api, QuotaRefusal>,
     /// To send with; none where nothing is to be sent.
     pub token: Option<Result<Secret, Error>>,
 }
@@ -29,48 +37,97 @@ pub struct Ground {
 impl Ground {
     /// A fan's windows; one who is not stored here has opened none.
     pub fn windows(&self, open_id: &str) -> Windows {
-        self.windows.get(open_id).copied().unwrap_or_default()
+        self.recipient(open_id).windows
+    }
+
+    fn recipient(&self, open_id: &str) -> Recipient {
+        self.recipients.get(open_id).copied().unwrap_or_default()
     }
 
     /// How a message that nobody took before goes out.
     pub fn plan(&self, work: &Work, counted: bool, now: i64) -> Plan {
-        decide(self.standing, work.carries(), &self.windows(&work.to), counted, now)
+        decide(self.standing, work.carries(), &self.recipient(&work.to), counted, now)
+    }
+
+    /// What WeChat has refused of `channel` until later than `now`.
+    pub fn refused(&self, channel: Channel, now: i64) -> Option<QuotaRefusal> {
+        self.refusals.get(&api(channel)).copied().filter(|refusal| refusal.refused_until > now)
+    }
+
+    /// When the last of a fan's windows closes, unix seconds, if one is open.
+    pub fn closes_at(&self, open_id: &str, now: i64) -> Option<i64> {
+        window::closes_at(&self.windows(open_id), now)
+    }
+}
+
+/// The API of a channel.
+pub fn api(channel: Channel) -> Api {
+    match channel {
+        Channel::CustomerService => Api::CustomSend,
+        Channel::Template => Api::TemplateSend,
     }
 }
 
 /// Tenant and account.
 pub type Key<'a> = (&'a str, &'a str);
 
-/// Reads the ground of every account in `works`.
-pub async fn all<'a>(app: &App, works: &'a [Work]) -> BTreeMap<Key<'a>, Result<Ground, Error>> {
+/// Reads what `works` stand on, in one request.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn context(app: &App, works: &[Work]) -> Result<Context, Error> {
+    let accounts: BTreeSet<&str> = works.iter().map(|w| w.app_id.as_str()).collect();
+    let apis = [Api::CustomSend, Api::TemplateSend].map(Api::name);
+    let quotas = accounts.iter().flat_map(|app_id| apis.map(|api| (*app_id, api))).collect();
+    let known = works.iter().filter(|w| w.waited || w.receives > 1);
+    let wanted = Wanted {
+        quotas,
+        accounts: accounts.into_iter().collect(),
+        fans: works.iter().map(Work::fan).collect(),
+        messages: known.map(|w| w.id.as_str()).collect(),
+    };
+    app.store.send_context(&wanted).await
+}
+
+/// The ground of every account in `works`.
+pub async fn all<'a>(
+    app: &App,
+    works: &'a [Work],
+    context: &Context,
+    until: Deadline,
+) -> BTreeMap<Key<'a>, Result<Ground, Error>> {
     let keys: BTreeSet<Key<'_>> = works.iter().map(Work::account).collect();
     let read = keys.into_iter().map(|key| async move {
         let of: Vec<&Work> = works.iter().filter(|w| w.account() == key).collect();
-        (key, one(app, key, &of).await)
+        (key, one(app, key, &of, context, until).await)
     });
     join_all(read).await.into_iter().collect()
 }
 
-async fn one(app: &App, (tenant, app_id): Key<'_>, works: &[&Work]) -> Result<Ground, Error> {
-    let open_ids: Vec<&str> = works.iter().map(|w| w.to.as_str()).collect();
-    let (entry, fans) =
-        try_join(app.store.account_entry(app_id), app.store.fans(tenant, app_id, &open_ids)).await?;
-    let standing = Standing::of(entry.as_deref().map(|e| &e.account), tenant);
-    let windows = fans.into_iter().map(|fan| (fan.open_id.clone(), fan.windows())).collect();
-    let mut ground = Ground { standing, windows, token: None };
-    let now = app.clock.unix();
-    let by_account = |w: &Work| {
-        let plan = ground.plan(w, false, now);
-        matches!(plan, Plan::Fail(Refusal::AccountNotBound | Refusal::CapabilityMissing))
-    };
-    if works.iter().any(|w| by_account(w)) {
-        // what fails for good fails by what stands in the database, not by what was remembered
-        let entry = app.store.account_entry_now(app_id).await?;
-        ground.standing = Standing::of(entry.as_deref().map(|e| &e.account), tenant);
+async fn one(
+    app: &App,
+    (tenant, app_id): Key<'_>,
+    works: &[&Work],
+    context: &Context,
+    until: Deadline,
+) -> Result<Ground, Error> {
+    let standing = Standing::of(context.account(app_id)?.as_ref(), tenant);
+    let mut ground = Ground { standing, ..Ground::default() };
+    for work in works {
+        if let Some(fan) = context.fan(work.fan())? {
+            ground.recipients.insert(work.to.clone(), Recipient::of(&fan));
+        }
     }
-    let sends = |w: &&Work| w.receives > 1 || !matches!(ground.plan(w, false, now), Plan::Fail(_));
-    if ground.standing.bound && works.iter().any(sends) {
-        ground.token = Some(tokens::authorizer(app, For::Tenant(tenant), app_id, Why::Use, until(app)).await);
+    for api in [Api::CustomSend, Api::TemplateSend] {
+        if let Some(refusal) = context.quota(app_id, api.name())? {
+            ground.refusals.insert(api, refusal);
+        }
+    }
+    let now = app.clock.unix();
+    let sends =
+        |w: &&Work| w.waited || w.receives > 1 || !matches!(ground.plan(w, false, now), Plan::Fail(_));
+    if standing.bound && works.iter().any(sends) {
+        ground.token = Some(tokens::authorizer(app, For::Tenant(tenant), app_id, Why::Use, until).await);
     }
     Ok(ground)
 }

@@ -2,34 +2,34 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use shared::{
     error::{Error, Retry},
     metrics::Cause,
-    store::messages::{Channel, MessageError},
-    wechat::{
-        ApiError,
-        errcode::{ErrcodeClass, QuotaWait, wait_until},
-        transport::TransportError,
+    store::{
+        messages::{Channel, MessageError},
+        quotas::QuotaRefusal,
     },
+    wechat::{ApiError, errcode::ErrcodeClass, transport::TransportError},
 };
 
-/// Tries against a WeChat that is busy or not reached.
-const BUSY_TRIES: u32 = 8;
-/// How long a message waits for a quota, milliseconds.
-const QUOTA_PATIENCE_MS: i64 = 24 * 3600 * 1000;
-/// The longest wait before a look whether the quota is back.
-const QUOTA_LOOK: Duration = Duration::from_hours(1);
-/// The first wait for the quota of the minute; it doubles, up to [`QUOTA_LOOK`].
-const MINUTE: Duration = Duration::from_mins(1);
-/// From this receive on nothing is given back: the queue moves a message to the dead letters at 60.
-pub const LAST_RECEIVE: u32 = 55;
-/// The longest wait between two tries.
-const BACKOFF_MAX: Duration = Duration::from_mins(5);
+/// How long a message waits for what is outside, milliseconds: a WeChat that answers, a token, a quota.
+pub const PATIENCE_MS: i64 = 24 * 3600 * 1000;
+/// After so many receives it waits in a timer and not in the queue.
+const SOON_RECEIVES: u32 = 3;
+/// The shortest and the longest wait in a timer, milliseconds. In between it waits for as long as it is old, so that an
+/// outage of a minute costs a minute, and one of a day a hundred looks.
+const LOOK_MS: (i64, i64) = (60_000, 15 * 60_000);
+/// The longest wait in the queue: what is received and not deleted counts against all tenants.
+const QUEUE_WAIT_MAX: Duration = Duration::from_mins(2);
 
 /// Said of a message whose outcome nobody noted.
-pub const UNKNOWN: &str = "It may have been delivered: WeChat was asked, and its answer was lost. It was not sent again, \
+const UNKNOWN: &str = "It may have been delivered: WeChat was asked, and its answer was lost. It was not sent again, \
      since that could have reached the fan twice.";
+
+/// Whether a message may have been delivered, nobody knows; `errcode` is what a later try was answered.
+pub fn unknown(errcode: Option<i64>) -> MessageError {
+    MessageError { code: "outcome_unknown".into(), errcode, detail: UNKNOWN.into() }
+}
 
 /// What to do with a message that WeChat did not take.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,10 +52,10 @@ pub enum Outcome {
 /// What a message waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// A WeChat that answers; at least so long.
+    /// A WeChat that answers, or a token; at least so long.
     Busy(Duration),
-    /// A quota.
-    Quota(QuotaWait),
+    /// A quota, which is refused until this unix second.
+    Quota(i64),
 }
 
 /// Reads a refusal of WeChat, or the want of an answer. `template`: whether there is one that may be sent.
@@ -66,45 +66,60 @@ pub fn outcome(channel: Channel, error: &ApiError, template: bool) -> Outcome {
         ApiError::Refused { errmsg, .. } => errmsg.clone(),
         other => other.to_string(),
     };
-    let busy = |may_have_happened: bool| Outcome::Again {
+    let busy = |code: &str| Outcome::Again {
         why: Wait::Busy(Duration::ZERO),
-        may_have_happened,
-        error: if may_have_happened {
-            failed("outcome_unknown", UNKNOWN.into())
-        } else {
-            failed(
-                "wechat_busy",
-                format!("WeChat could not be asked, or was busy, {BUSY_TRIES} times: {}", said()),
-            )
-        },
+        may_have_happened: false,
+        error: failed(code, format!("WeChat could not be asked, or was busy, for 24 hours: {}", said())),
     };
     if error.may_have_happened() {
         return match channel {
-            Channel::CustomerService => Outcome::Fail(failed("outcome_unknown", UNKNOWN.into())),
-            Channel::Template => busy(true),
+            Channel::CustomerService => Outcome::Fail(unknown(error.errcode())),
+            Channel::Template => Outcome::Again {
+                why: Wait::Busy(Duration::ZERO),
+                may_have_happened: true,
+                error: unknown(error.errcode()),
+            },
         };
     }
     if let ApiError::Transport(TransportError::NotSent(_)) = error {
-        return busy(false);
+        return busy("wechat_busy");
     }
     match (error.errcode().unwrap_or_default(), error.class()) {
         (45015 | 45047, _) if channel == Channel::CustomerService && template => Outcome::UseTemplate,
         (45015 | 45047, _) => Outcome::Fail(failed("outside_reply_window", said())),
         (48001 | 61007, _) => Outcome::Fail(failed("capability_missing", said())),
-        (43004 | 43019 | 48002 | 50005, _) => Outcome::Fail(failed("recipient_unreachable", said())),
+        (40003 | 43004 | 43019 | 43101 | 48002 | 50005, _) => {
+            Outcome::Fail(failed("recipient_unreachable", said()))
+        }
         (61003, _) => Outcome::Fail(failed("account_not_bound", said())),
-        (_, ErrcodeClass::Retry | ErrcodeClass::Platform) => busy(false),
-        (_, ErrcodeClass::Token) => Outcome::Again {
-            why: Wait::Busy(Duration::ZERO),
-            may_have_happened: false,
-            error: failed("wechat_error", said()),
-        },
-        (_, ErrcodeClass::Quota(quota)) => Outcome::Again {
-            why: Wait::Quota(quota),
-            may_have_happened: false,
-            error: failed("quota_exceeded", format!("WeChat's quota was used up for 24 hours: {}", said())),
-        },
+        (_, ErrcodeClass::Retry | ErrcodeClass::Platform | ErrcodeClass::Token) => busy("wechat_busy"),
         _ => Outcome::Fail(failed("wechat_error", said())),
+    }
+}
+
+/// What a used-up quota means.
+pub fn quota_used_up(refusal: QuotaRefusal) -> Outcome {
+    Outcome::Again {
+        why: Wait::Quota(refusal.refused_until),
+        may_have_happened: false,
+        error: MessageError {
+            code: "quota_exceeded".into(),
+            errcode: Some(refusal.errcode),
+            detail: "WeChat's quota was used up for 24 hours.".into(),
+        },
+    }
+}
+
+/// There is no time left to ask: nothing went out.
+pub fn out_of_time() -> Outcome {
+    Outcome::Again {
+        why: Wait::Busy(Duration::from_secs(1)),
+        may_have_happened: false,
+        error: MessageError {
+            code: "wechat_busy".into(),
+            errcode: None,
+            detail: "WeChat was too slow to be asked for 24 hours.".into(),
+        },
     }
 }
 
@@ -135,33 +150,44 @@ pub fn cause(code: &str) -> Cause {
     }
 }
 
-/// How long to wait before the next try, or [`None`] to give up. `tries` counts those that were made, `age_ms`
-/// is the message's.
-pub fn wait(why: Wait, tries: u32, receives: u32, age_ms: i64, now: Timestamp) -> Option<Duration> {
-    if receives >= LAST_RECEIVE {
-        return None;
+/// When a message is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// So soon that its job stays in the queue.
+    Soon(Duration),
+    /// At this unix millisecond, by a timer.
+    At(i64),
+    /// Not any more.
+    Over,
+}
+
+/// When to try again what waits for something outside: by the message's age, never by the number of tries. `waited`: it
+/// was in a timer before.
+pub fn when(why: Wait, waited: bool, receives: u32, age_ms: i64, now_ms: i64) -> When {
+    if age_ms >= PATIENCE_MS {
+        return When::Over;
     }
+    let over = now_ms.saturating_add(PATIENCE_MS - age_ms); // then it is looked at for the last time
     match why {
-        Wait::Busy(_) if tries >= BUSY_TRIES => None,
-        Wait::Busy(least) => Some(backoff(tries).max(least)),
-        Wait::Quota(_) if age_ms >= QUOTA_PATIENCE_MS => None,
-        Wait::Quota(QuotaWait::NextMinute) => {
-            Some(MINUTE.saturating_mul(doubled(tries.saturating_sub(1))).min(QUOTA_LOOK))
+        // the quota of the minute may be back and used up for many minutes
+        Wait::Quota(until) => {
+            let again = now_ms.saturating_add(age_ms.clamp(0, LOOK_MS.1));
+            When::At(until.saturating_mul(1000).max(again).min(over))
         }
-        Wait::Quota(quota) => {
-            let then = wait_until(quota, now).as_second() - now.as_second();
-            Some(Duration::from_secs(then.max(1).unsigned_abs()).min(QUOTA_LOOK))
+        Wait::Busy(least) if !waited && receives <= SOON_RECEIVES && least <= QUEUE_WAIT_MAX => {
+            When::Soon(backoff(receives).max(least))
+        }
+        Wait::Busy(least) => {
+            let least = i64::try_from(least.as_millis()).unwrap_or(i64::MAX);
+            let wait = age_ms.clamp(LOOK_MS.0, LOOK_MS.1).max(least);
+            When::At(now_ms.saturating_add(wait).min(over))
         }
     }
 }
 
 /// 2 s, 4 s, 8 s, … for the first, second, third failure.
 pub fn backoff(failures: u32) -> Duration {
-    Duration::from_secs(doubled(failures).into()).min(BACKOFF_MAX)
-}
-
-fn doubled(times: u32) -> u32 {
-    1 << times.min(16)
+    Duration::from_secs(1 << failures.min(16)).min(QUEUE_WAIT_MAX)
 }
 
 #[cfg(test)]
@@ -202,18 +228,18 @@ mod tests {
             ("no answer to a template", Template, lost, true, ("again, may be", "outcome_unknown")),
             ("a garbled answer", CustomerService, garbled.clone(), true, ("fail", "outcome_unknown")),
             ("a garbled answer to a template", Template, garbled, true, ("again, may be", "outcome_unknown")),
-            ("the quota of the day", Template, refused(45009), true, ("quota", "quota_exceeded")),
-            ("the quota of the minute", CustomerService, refused(45011), false, ("quota", "quota_exceeded")),
             ("an API that it lacks", Template, refused(48001), true, ("fail", "capability_missing")),
             ("a permission withdrawn", CustomerService, refused(61007), true, ("fail", "capability_missing")),
+            ("nobody's openid", Template, refused(40003), true, ("fail", "recipient_unreachable")),
             ("no follower", Template, refused(43004), true, ("fail", "recipient_unreachable")),
             ("on the blacklist", CustomerService, refused(43019), false, ("fail", "recipient_unreachable")),
+            ("refuses messages", Template, refused(43101), true, ("fail", "recipient_unreachable")),
             ("wants none", CustomerService, refused(48002), false, ("fail", "recipient_unreachable")),
             ("left", Template, refused(50005), true, ("fail", "recipient_unreachable")),
             ("unbound meanwhile", Template, refused(61003), true, ("fail", "account_not_bound")),
             ("a wrong parameter", Template, refused(47003), true, ("fail", "wechat_error")),
             ("a number of next year", Template, refused(99_999_999), true, ("fail", "wechat_error")),
-            ("a token refused twice", Template, refused(40001), true, ("again", "wechat_error")),
+            ("a token refused twice", Template, refused(40001), true, ("again", "wechat_busy")),
         ] {
             let outcome = outcome(channel, &error, template);
             assert_eq!(code(&outcome), (act, word.to_owned()), "{what}");
@@ -221,6 +247,9 @@ mod tests {
                 assert_eq!(failed.errcode, error.errcode(), "{what}");
             }
         }
+        let refusal = QuotaRefusal { refused_until: 9, refused_at: 5, errcode: 45009 };
+        assert_eq!(code(&quota_used_up(refusal)), ("quota", "quota_exceeded".into()));
+        assert_eq!(code(&out_of_time()), ("again", "wechat_busy".into()));
     }
 
     #[test]
@@ -240,27 +269,29 @@ mod tests {
 
     #[test]
     fn waiting_has_an_end() {
-        let now: Timestamp = "2026-03-01T15:30:00Z".parse().unwrap();
-        let (busy, minute) = (Wait::Busy(Duration::ZERO), Wait::Quota(QuotaWait::NextMinute));
-        let day = Wait::Quota(QuotaWait::NextBeijingMidnight);
+        const NOW: i64 = 1_735_689_600_000;
+        let (busy, ticket) = (Wait::Busy(Duration::ZERO), Wait::Busy(Duration::from_secs(60)));
+        let quota = |seconds: i64| Wait::Quota(NOW / 1000 + seconds);
         let hours = |h: i64| h * 3_600_000;
-        for (what, why, tries, receives, age, seconds) in [
-            ("busy once", busy, 1, 1, 0, Some(2)),
-            ("busy twice", busy, 2, 2, 0, Some(4)),
-            ("busy seven times", busy, 7, 7, 0, Some(128)),
-            ("busy eight times", busy, 8, 8, 0, None),
-            ("no ticket yet", Wait::Busy(MINUTE), 1, 1, 0, Some(60)),
-            ("the minute, once", minute, 1, 1, 0, Some(60)),
-            ("the minute, three times", minute, 3, 3, 0, Some(240)),
-            ("the minute, many times", minute, 30, 30, hours(23), Some(3600)),
-            ("half an hour before Beijing's midnight", day, 1, 1, 0, Some(1800)),
-            ("a quota for a day", day, 24, 24, hours(24), None),
-            ("received too often", minute, 3, LAST_RECEIVE, 0, None),
+        let soon = |seconds| When::Soon(Duration::from_secs(seconds));
+        let at = |seconds: i64| When::At(NOW + seconds * 1000);
+        for (what, why, waited, receives, age, expected) in [
+            ("busy once", busy, false, 1, 50, soon(2)),
+            ("busy three times", busy, false, 3, 6_000, soon(8)),
+            ("busy four times", busy, false, 4, 14_000, at(60)),
+            ("no ticket yet", ticket, false, 1, 50, soon(60)),
+            ("busy after a wait", busy, true, 1, 120_000, at(120)),
+            ("busy for hours", busy, true, 1, hours(5), at(900)),
+            ("busy, a minute before the day is over", busy, true, 1, hours(24) - 60_000, at(60)),
+            ("busy for a day", busy, true, 1, hours(24), When::Over),
+            ("the quota of the minute", quota(30), false, 1, 50, at(30)),
+            ("the quota of the minute, for long", quota(30), true, 1, 300_000, at(300)),
+            ("the quota of the day", quota(7 * 3600), false, 1, 50, at(7 * 3600)),
+            ("a quota that is back too late", quota(7 * 3600), true, 1, hours(20), at(4 * 3600)),
+            ("a quota for a day", quota(7 * 3600), true, 1, hours(24), When::Over),
         ] {
-            let got = wait(why, tries, receives, age, now).map(|w| w.as_secs());
-            assert_eq!(got, seconds, "{what}");
+            assert_eq!(when(why, waited, receives, age, NOW), expected, "{what}");
         }
-        let early: Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
-        assert_eq!(wait(day, 1, 1, 0, early), Some(QUOTA_LOOK));
+        assert_eq!(backoff(60), QUEUE_WAIT_MAX, "nothing stays in the queue for longer");
     }
 }

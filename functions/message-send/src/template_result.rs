@@ -8,9 +8,9 @@ use shared::{
     store::messages::{MessageError, MessageStatus},
 };
 
-/// How long to wait for our own record of the send: WeChat's event may be faster.
+/// How long to wait at first for our own record of the send: WeChat's event may be faster. Then twice as long, …
 const WAIT: Duration = Duration::from_secs(5);
-/// After so many receives it was somebody else's message.
+/// After so many receives, more than a minute, it was somebody else's message: a record that a crash held up is there.
 const RECEIVES: u32 = 5;
 
 /// Settles the message. Answers [`None`] when it is done, else when to come again.
@@ -24,7 +24,7 @@ pub async fn settle(
 ) -> Option<Duration> {
     match try_settle(app, tenant, app_id, wechat_msg_id, status).await {
         Ok(true) => None,
-        Ok(false) if receives < RECEIVES => Some(WAIT),
+        Ok(false) if receives < RECEIVES => Some(WAIT * (1 << receives.saturating_sub(1))),
         Ok(false) => {
             tracing::info!(
                 app_id,

@@ -38,7 +38,7 @@ async fn a_message_goes_by_the_window_else_by_its_template() {
         assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::Template)), "{id}");
         assert!(sent.wechat_msg_id.is_some(), "{id}");
     }
-    assert_eq!(w.code("msg_outside").await, "outside_reply_window");
+    assert_eq!(w.code("msg_outside").await, "recipient_unreachable", "nobody here knows them");
     let used_up = w.message("msg_used_up").await.error.unwrap();
     assert_eq!((used_up.code.as_str(), used_up.errcode), ("outside_reply_window", Some(45047)));
     assert_eq!((w.wechat.bodies(CUSTOM).len(), w.wechat.bodies(TEMPLATE).len()), (3, 2));
@@ -130,7 +130,7 @@ async fn after_a_crash_nobody_is_reached_twice() {
     w.clock.advance(35);
     assert_eq!(w.deliver(&all, 3).await, [0usize; 0]);
     assert_eq!(w.code("msg_service").await, "outcome_unknown");
-    assert_eq!(w.code("msg_refused").await, "outside_reply_window");
+    assert_eq!(w.code("msg_refused").await, "recipient_unreachable");
     assert_eq!(w.message("msg_template").await.status, MessageStatus::Sent);
     assert_eq!(w.wechat.bodies(CUSTOM).len(), 0);
     assert_eq!(w.wechat.bodies(TEMPLATE)[0]["client_msg_id"], "msg_template");
@@ -164,37 +164,168 @@ async fn an_answer_that_was_lost_is_asked_for_again_only_where_wechat_deduplicat
     assert_eq!(w.wechat.texts(), ["msg_service", "msg_unsent", "msg_unsent"]);
     assert_eq!(w.message("msg_unsent").await.status, MessageStatus::Sent);
     assert!(w.events("o1").await.is_empty());
-
-    // Given up after an answer that was lost: nobody knows.
-    let given_up = w.accept("msg_given_up", "o4", false, true).await;
-    w.wechat.answers(TEMPLATE, [lost()].into_iter().chain((0..7).map(|_| errcode(-1))));
-    for receive in 1..=7 {
-        assert_eq!(w.deliver(&[&given_up], receive).await, [0], "{receive}");
-    }
-    assert_eq!(w.deliver(&[&given_up], 8).await, [0usize; 0]);
-    assert_eq!(w.code("msg_given_up").await, "outcome_unknown");
 }
 
 #[tokio::test]
-async fn a_quota_is_waited_for_a_day_and_a_busy_wechat_eight_tries() {
-    let w = World::new().await;
-    let quota = w.accept("msg_quota", "o1", false, true).await;
-    let busy = w.accept("msg_busy", "o2", false, true).await;
-    w.wechat.answers(TEMPLATE, [errcode(45009)]);
-    assert_eq!(w.deliver(&[&quota], 1).await, [0]);
-    assert_eq!(w.message("msg_quota").await.status, MessageStatus::Queued);
-    w.clock.advance(24 * 3600);
-    w.wechat.answers(TEMPLATE, [errcode(45009)]);
-    assert_eq!(w.deliver(&[&quota], 25).await, [0usize; 0]);
-    let failed = w.message("msg_quota").await.error.unwrap();
-    assert_eq!((failed.code.as_str(), failed.errcode), ("quota_exceeded", Some(45009)));
-
-    w.wechat.answers(TEMPLATE, (0..8).map(|_| errcode(-1)));
-    for receive in 1..=7 {
-        assert_eq!(w.deliver(&[&busy], receive).await, [0], "{receive}");
+async fn what_a_later_try_is_answered_says_nothing_of_one_whose_answer_was_lost() {
+    for (what, code) in [("left", 43004), ("a wrong parameter", 47003), ("busy", -1), ("the quota", 45009)] {
+        let w = World::new().await;
+        let job = w.accept("msg_1", "o1", false, true).await;
+        w.wechat.answers(TEMPLATE, [lost(), errcode(code)]);
+        assert_eq!(w.deliver(&[&job], 1).await, [0], "{what}");
+        w.deliver(&[&job], 2).await;
+        w.clock.advance(24 * 3600);
+        for late in w.due().await {
+            assert_eq!(w.deliver(&[&late], 1).await, [0usize; 0], "{what}");
+        }
+        assert!(w.deliver(&[&job], 3).await.is_empty(), "{what}");
+        let failed = w.message("msg_1").await.error.unwrap();
+        assert_eq!(failed.code, "outcome_unknown", "{what}");
+        assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2, "{what}: asked when WeChat would deliver it twice");
     }
-    assert_eq!(w.deliver(&[&busy], 8).await, [0usize; 0]);
-    assert_eq!(w.code("msg_busy").await, "wechat_busy");
+    // the account was unbound meanwhile, or is another tenant's
+    for tenant in [None, Some("ten_2")] {
+        let w = World::new().await;
+        let job = w.accept("msg_1", "o1", false, true).await;
+        w.wechat.answers(TEMPLATE, [lost()]);
+        assert_eq!(w.deliver(&[&job], 1).await, [0]);
+        w.app.store.unbind_account(ACCOUNT, w.clock.unix()).await.unwrap();
+        if let Some(tenant) = tenant {
+            w.app.store.delete_account(TENANT, ACCOUNT).await.unwrap();
+            w.bind_for(tenant, ACCOUNT, AccountType::Service, &[1, 15, 4, 7, 2, 3, 11, 8]).await;
+        }
+        assert!(w.deliver(&[&job], 2).await.is_empty());
+        assert_eq!(w.code("msg_1").await, "outcome_unknown", "{tenant:?}");
+        assert_eq!(w.wechat.bodies(TEMPLATE).len(), 1, "sent by another tenant's authorization");
+    }
+}
+
+#[tokio::test]
+async fn a_used_up_quota_costs_one_call_and_its_messages_wait_in_timers_for_a_day() {
+    let w = World::new().await;
+    let mut jobs = Vec::new();
+    for n in 0..30 {
+        jobs.push(w.accept(&format!("msg_{n:02}"), &format!("o{n}"), false, true).await);
+    }
+    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    assert!(w.deliver(&[&jobs[0]], 1).await.is_empty(), "it waits in the queue");
+    for batch in jobs[1..].chunks(10) {
+        assert!(w.deliver(&batch.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    }
+    assert_eq!(w.wechat.bodies(TEMPLATE).len(), 1, "WeChat said so already");
+    assert_eq!(w.message("msg_29").await.status, MessageStatus::Queued);
+    // until midnight in Beijing
+    w.clock.advance(16 * 3600 - 1);
+    assert!(w.due().await.is_empty());
+    w.clock.advance(601); // one after the other, for ten minutes
+    let due = w.due().await;
+    assert_eq!(due.len(), 30);
+    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    assert!(w.deliver(&[&due[0]], 1).await.is_empty());
+    assert!(w.deliver(&due[1..10].iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2);
+    w.clock.advance(8 * 3600 - 600);
+    let due = w.due().await;
+    assert_eq!(due.len(), 10, "at the end of their day, not at the next midnight");
+    assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    for job in &due {
+        let SendJob::WaitedV1 { message_id, .. } = job else { panic!("{job:?}") };
+        let failed = w.message(message_id).await.error.unwrap();
+        assert_eq!((failed.code.as_str(), failed.errcode), ("quota_exceeded", Some(45009)));
+    }
+    assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2);
+}
+
+#[tokio::test]
+async fn an_outage_is_waited_for_by_age_and_not_by_tries() {
+    let w = World::new().await;
+    let job = w.accept("msg_1", "o1", false, true).await;
+    w.wechat.answers(TEMPLATE, (0..200).map(|n| if n % 2 == 0 { unsent() } else { errcode(-1) }));
+    for receive in 1..=3 {
+        assert_eq!(w.deliver(&[&job], receive).await, [0], "{receive}");
+        w.clock.advance(1 << receive);
+    }
+    assert!(w.deliver(&[&job], 4).await.is_empty(), "it stays in the queue");
+    let mut looks = 0;
+    while w.message("msg_1").await.status == MessageStatus::Queued {
+        w.clock.advance(300);
+        for late in w.due().await {
+            assert!(w.deliver(&[&late], 1).await.is_empty());
+            looks += 1;
+        }
+    }
+    assert_eq!(w.code("msg_1").await, "wechat_busy");
+    let day = w.message("msg_1").await.created_at / 1000 + 24 * 3600;
+    assert!((day..day + 301).contains(&w.clock.unix()), "given up {} s after the day", w.clock.unix() - day);
+    assert!((50..110).contains(&looks), "{looks} looks in a day");
+}
+
+#[tokio::test]
+async fn later_messages_to_one_fan_wait_behind_one_that_waits() {
+    let w = World::new().await;
+    w.writes("o1").await;
+    let first = w.accept("msg_0", "o1", false, true).await;
+    w.wechat.answers(TEMPLATE, [errcode(45011)]);
+    assert!(w.deliver(&[&first], 1).await.is_empty());
+    let mut later = Vec::new();
+    for n in 1..4 {
+        w.clock.advance(1);
+        later.push(w.accept(&format!("msg_{n}"), "o1", true, false).await);
+    }
+    assert!(w.deliver(&later.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    let other = w.accept("msg_other", "o2", false, true).await;
+    assert!(w.deliver(&[&other], 1).await.is_empty(), "the minute's quota is the account's");
+    assert!(w.wechat.texts().is_empty(), "one came first");
+    w.clock.advance(95);
+    let due: Vec<_> =
+        w.due().await.into_iter().filter(|job| !format!("{job:?}").contains("msg_other")).collect();
+    assert_eq!(due.len(), 4);
+    // the first has to wait once more, and so have they
+    w.wechat.answers(TEMPLATE, [errcode(45011)]);
+    assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert!(w.wechat.texts().is_empty());
+    w.clock.advance(200);
+    let due: Vec<_> = w.due().await;
+    assert_eq!(due.len(), 4);
+    let last = w.accept("msg_4", "o1", true, false).await;
+    assert!(w.deliver(&[&last], 1).await.is_empty(), "while they go, it waits");
+    assert!(w.wechat.texts().is_empty());
+    assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert_eq!(w.wechat.texts(), ["msg_1", "msg_2", "msg_3"]);
+    assert_eq!(w.message("msg_0").await.status, MessageStatus::Sent);
+    let due: Vec<_> = w.due().await;
+    assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert_eq!(w.wechat.texts()[3..], ["msg_4"]);
+    // nobody waits any more
+    let free = w.accept("msg_5", "o1", true, false).await;
+    assert!(w.deliver(&[&free], 1).await.is_empty());
+    assert_eq!(w.wechat.texts()[4..], ["msg_5"]);
+}
+
+#[tokio::test]
+async fn reasons_are_true() {
+    let w = World::new().await;
+    for fan in ["o_left", "o_back"] {
+        w.writes(fan).await;
+        w.clock.advance(1);
+        w.leaves(fan).await;
+    }
+    w.clock.advance(1);
+    w.writes("o_back").await;
+    let jobs = [
+        w.accept("msg_left", "o_left", true, true).await,
+        w.accept("msg_back", "o_back", true, false).await,
+        w.accept("msg_customer", "cus_01jd3v6m5s8qk2x9w4r7t0y1za", true, false).await,
+        w.accept("msg_stranger", "o_stranger", false, true).await,
+        w.accept("msg_refuses", "o_refuses", false, true).await,
+    ];
+    w.wechat.answers(TEMPLATE, [errcode(40003), errcode(43101)]);
+    assert!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    for id in ["msg_left", "msg_customer", "msg_stranger", "msg_refuses"] {
+        assert_eq!(w.code(id).await, "recipient_unreachable", "{id}");
+    }
+    assert_eq!(w.message("msg_back").await.status, MessageStatus::Sent);
+    assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2, "who left is not asked for");
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub enum Need {
     FollowerQueue,
     /// `message-send`'s jobs.
     SendQueue,
+    /// `message-send`'s jobs that need no order.
+    ResultQueue,
 }
 
 impl Need {
@@ -68,6 +70,7 @@ impl Need {
         Self::ImportQueue,
         Self::FollowerQueue,
         Self::SendQueue,
+        Self::ResultQueue,
     ];
 
     /// The variables that tell it.
@@ -99,6 +102,7 @@ impl Need {
             Self::ImportQueue => &[&setting::IMPORT_QUEUE],
             Self::FollowerQueue => &[&setting::FOLLOWER_QUEUE],
             Self::SendQueue => &[&setting::SEND_QUEUE],
+            Self::ResultQueue => &[&setting::RESULT_QUEUE],
         }
     }
 }

@@ -197,6 +197,7 @@ pub(super) const REFRESH_QUEUE: Setting = queue("OAHUB_REFRESH_QUEUE");
 pub(super) const IMPORT_QUEUE: Setting = queue("OAHUB_IMPORT_QUEUE");
 pub(super) const FOLLOWER_QUEUE: Setting = queue("OAHUB_FOLLOWER_QUEUE");
 pub(super) const SEND_QUEUE: Setting = queue("OAHUB_SEND_QUEUE");
+pub(super) const RESULT_QUEUE: Setting = queue("OAHUB_RESULT_QUEUE");
 
 fn alphanumeric(v: &str) -> bool {
     v.bytes().all(|b| b.is_ascii_alphanumeric())

@@ -81,6 +81,14 @@ pub fn choose(windows: &Windows, now: i64) -> Option<Window> {
     soonest.or_else(long).map(|(_, window)| window)
 }
 
+/// When the last of the allowances that are open at `now` ends, whether sends of it are left or not.
+#[must_use]
+pub fn closes_at(windows: &Windows, now: i64) -> Option<i64> {
+    let ends = [(windows.message_at, MESSAGE), (windows.menu_at, MENU), (windows.follow_at, FOLLOW)];
+    let ends = ends.into_iter().filter_map(|(at, allowance)| Some(at?.saturating_add(allowance.secs)));
+    ends.filter(|end| *end > now).max()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -172,6 +172,19 @@ pub enum SendJob {
         /// When it was accepted, unix milliseconds.
         created_at: i64,
     },
+    /// Send a stored message that waited in a timer. What it carries is in its record.
+    WaitedV1 {
+        /// The message.
+        message_id: String,
+        /// Its tenant.
+        tenant_id: String,
+        /// The account that sends it.
+        app_id: String,
+        /// The openid that gets it.
+        to: String,
+        /// When it was accepted, unix milliseconds.
+        created_at: i64,
+    },
     /// WeChat says what became of a template message.
     TemplateResultV1 {
         /// The tenant.

@@ -35,11 +35,14 @@ pub enum Target {
     Follower,
     /// `message-send`: FIFO.
     Send,
+    /// `message-send`: what needs no order and should not wait behind messages.
+    Result,
 }
 
 impl Target {
     /// Every queue.
-    pub const ALL: [Self; 5] = [Self::Authorization, Self::Refresh, Self::Import, Self::Follower, Self::Send];
+    pub const ALL: [Self; 6] =
+        [Self::Authorization, Self::Refresh, Self::Import, Self::Follower, Self::Send, Self::Result];
 
     /// Its name in the store.
     #[must_use]
@@ -50,6 +53,7 @@ impl Target {
             Self::Import => "import",
             Self::Follower => "follower",
             Self::Send => "send",
+            Self::Result => "result",
         }
     }
 
@@ -77,7 +81,7 @@ pub struct Parcel<'a> {
     pub once: &'a str,
 }
 
-/// The five queues.
+/// The queues.
 #[derive(Clone)]
 pub struct Queues {
     client: aws_sdk_sqs::Client,
@@ -86,6 +90,7 @@ pub struct Queues {
     import: String,
     follower: String,
     send: String,
+    result: String,
 }
 
 impl Queues {
@@ -99,6 +104,7 @@ impl Queues {
             import: resources.import_queue.clone(),
             follower: resources.follower_queue.clone(),
             send: resources.send_queue.clone(),
+            result: resources.result_queue.clone(),
         }
     }
 
@@ -150,6 +156,22 @@ impl Queues {
             .await
             .map(drop)
             .map_err(|e| Error::Queue(sdk_error(&e)))
+    }
+
+    /// To `message-send`, past the messages: `tenant`'s share of the queue.
+    ///
+    /// # Errors
+    /// As [`Queues::authorization`].
+    pub async fn result<'a>(&self, job: &'a SendJob, tenant: &'a str) -> Result<(), Error> {
+        self.standard(Target::Result, std::slice::from_ref(job), |_| tenant, Duration::ZERO).await
+    }
+
+    /// Makes a message of the results' queue that was received invisible for `wait` more.
+    ///
+    /// # Errors
+    /// As [`Queues::postpone_send`].
+    pub async fn postpone_result(&self, receipt_handle: &str, wait: Duration) -> Result<(), Error> {
+        self.postpone(&self.result, receipt_handle, wait).await
     }
 
     /// Makes a `message-send` message that was received invisible for `wait` more (at most 12 h).
@@ -249,11 +271,11 @@ impl Queues {
         all_taken(self.send_batch(target, &[(0, parcel)], delay).await)
     }
 
-    async fn standard<T: Serialize>(
+    async fn standard<'a, T: Serialize>(
         &self,
         target: Target,
-        jobs: &[T],
-        group: impl Fn(&T) -> &str,
+        jobs: &'a [T],
+        group: impl Fn(&'a T) -> &'a str,
         delay: Duration,
     ) -> Result<(), Error> {
         let bodies = jobs.iter().map(body).collect::<Result<Vec<_>, Error>>()?;
@@ -299,6 +321,7 @@ impl Queues {
             Target::Import => &self.import,
             Target::Follower => &self.follower,
             Target::Send => &self.send,
+            Target::Result => &self.result,
         }
     }
 }

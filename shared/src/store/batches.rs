@@ -129,14 +129,23 @@ impl Answer {
 impl Store {
     /// Items of `keys`, in no order; those that do not exist are left out.
     pub(super) async fn get_many(&self, table: &str, keys: &[Key]) -> Result<Vec<Attributes>, Error> {
-        let mut found = Vec::with_capacity(keys.len());
-        for chunk in keys.chunks(BATCH_GET) {
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(chunk.iter().map(Key::attributes).collect()))
-                .consistent_read(true)
-                .build()
-                .map_err(|e| Error::Store(e.to_string()))?;
-            let mut rest = HashMap::from([(table.to_owned(), wanted)]);
+        let wanted: Vec<_> = keys.iter().map(|key| (table, key.clone())).collect();
+        self.get_across(&wanted).await
+    }
+
+    /// Items of any tables, each named once, in no order; those that do not exist are left out.
+    pub(super) async fn get_across(&self, wanted: &[(&str, Key)]) -> Result<Vec<Attributes>, Error> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for chunk in wanted.chunks(BATCH_GET) {
+            let mut tables: HashMap<&str, Vec<Attributes>> = HashMap::new();
+            for (table, key) in chunk {
+                tables.entry(table).or_default().push(key.attributes());
+            }
+            let mut rest = HashMap::with_capacity(tables.len());
+            for (table, keys) in tables {
+                let of = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+                rest.insert(table.to_owned(), of.map_err(|e| Error::Store(e.to_string()))?);
+            }
             let mut failures = 0;
             while !rest.is_empty() {
                 let answer = self

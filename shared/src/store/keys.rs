@@ -27,6 +27,7 @@
 //! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
 //! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
 //! | work | who did what | `AUDIT#<tenant>#<month>` | entry's id | tenant-api (TTL) |
+//! | work | who waits to reach a fan | `LINE#<tenant>#<app_id>#<open_id>` | `LINE` | message-send (TTL) |
 //! | work | timer | `TIMER#<00..15>` | `<due in ms, 13 digits>#<id>` | message-send, follower-import, token-refresh |
 //! | work | who sweeps a shard of timers | `TIMER#<00..15>` | `SWEEP` | token-refresh |
 //! | work | what WeChat has refused until when | `QUOTA#<app_id>#<api>` | `QUOTA` | message-send, follower-import (TTL) |
@@ -212,4 +213,7 @@ fn timers(shard: u32) -> String {
 }
 pub(super) fn quota(app_id: &str, api: &str) -> Key {
     Key::new(format!("QUOTA#{app_id}#{api}"), "QUOTA")
+}
+pub(super) fn line(tenant: &str, app_id: &str, open_id: &str) -> Key {
+    Key::new(format!("LINE#{tenant}#{app_id}#{open_id}"), "LINE")
 }

@@ -11,7 +11,11 @@ use local::{
 };
 use serde_json::{Value, json};
 
-use super::{World, chaos::Fate, dynamo::word};
+use super::{
+    World,
+    chaos::Fate,
+    dynamo::{self, word},
+};
 
 /// How long the end may take, in rounds.
 const ROUNDS: u32 = 1_500;
@@ -138,6 +142,12 @@ impl World {
         (open, dead)
     }
 
+    /// Jobs that wait in timers.
+    pub fn waiting(&self) -> usize {
+        let work = dynamo::scan(&self.base.db, "WorkTable");
+        work.keys().filter(|(pk, sk)| pk.starts_with("TIMER#") && sk != "SWEEP").count()
+    }
+
     /// Until nothing is left to do: no push, no message, nobody at work.
     pub async fn quiet(&self) {
         let mut step = 1;
@@ -149,13 +159,16 @@ impl World {
                 continue;
             }
             let (open, _) = self.queued().await;
-            if open == 0 && !self.busy() && self.sim().deliver_pending().await.is_empty() {
+            let waiting = self.waiting();
+            if open == 0 && waiting == 0 && !self.busy() && self.sim().deliver_pending().await.is_empty() {
                 return;
             }
-            assert!(round + 1 < ROUNDS, "it never gets quiet: {open} messages are left");
+            assert!(round + 1 < ROUNDS, "it never gets quiet: {open} messages and {waiting} timers are left");
             tokio::time::sleep(Duration::from_secs(step)).await;
             if step > 300 {
                 self.sim().push_ticket().await;
+            }
+            if step > 300 || (step > 30 && waiting > 0) {
                 self.tick().await;
             }
             step = (step * 2).min(STEP);

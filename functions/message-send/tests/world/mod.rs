@@ -177,9 +177,13 @@ impl World {
     }
 
     pub async fn bind(&self, app_id: &str, account_type: AccountType, granted: &[u32]) {
+        self.bind_for(TENANT, app_id, account_type, granted).await;
+    }
+
+    pub async fn bind_for(&self, tenant: &str, app_id: &str, account_type: AccountType, granted: &[u32]) {
         let account = AccountRecord {
             app_id: app_id.into(),
-            tenant_id: TENANT.into(),
+            tenant_id: tenant.into(),
             original_id: "gh_1".into(),
             name: "Invented Cafe".into(),
             alias: String::new(),
@@ -199,7 +203,7 @@ impl World {
         let token = Token { token: Secret::new("token-0"), issued_at: self.clock.unix(), expires_in: 7200 };
         *self.wechat.token.lock().unwrap() = "token-0".into();
         let due = Due::At { unix: self.clock.unix() + 5400 };
-        self.app.store.authorize(TENANT, app_id, Some(&token), &Secret::new("r"), due).await.unwrap();
+        self.app.store.authorize(tenant, app_id, Some(&token), &Secret::new("r"), due).await.unwrap();
     }
 
     /// The fan writes, which opens 48 hours.
@@ -276,6 +280,24 @@ impl World {
         claims.iter().filter(|claim| matches!(claim, Claim::Ours)).count()
     }
 
+    /// The fan leaves.
+    pub async fn leaves(&self, open_id: &str) {
+        let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
+        self.app.store.touch_fan(fan, &Touch::Unfollowed, self.clock.unix(), true).await.unwrap();
+    }
+
+    /// The jobs that wait in timers which are due by now, in their order; they wait no longer.
+    pub async fn due(&self) -> Vec<SendJob> {
+        let now = self.clock.now().as_millisecond();
+        let mut jobs = Vec::new();
+        for shard in shared::timers::shards() {
+            let page = self.app.store.due_timers(shard, now, 100).await.unwrap();
+            jobs.extend(page.timers.iter().map(|due| serde_json::from_str(&due.timer.body).unwrap()));
+            self.app.store.delete_timers(&page.timers).await.unwrap();
+        }
+        jobs
+    }
+
     pub async fn message(&self, id: &str) -> Message {
         self.app.store.message(TENANT, id).await.unwrap().unwrap()
     }
@@ -292,14 +314,18 @@ impl World {
 
 fn record(n: usize, job: &SendJob, receives: u32) -> Value {
     let group = match job {
-        SendJob::MessageV1 { app_id, to, .. } => format!("{app_id}/{to}"),
+        SendJob::MessageV1 { app_id, to, .. } | SendJob::WaitedV1 { app_id, to, .. } => {
+            format!("{app_id}/{to}")
+        }
         _ => format!("other {n}"),
     };
     json!({
         "messageId": n.to_string(),
         "receiptHandle": format!("handle {n}"),
         "body": serde_json::to_string(job).unwrap(),
-        "attributes": { "MessageGroupId": group, "ApproximateReceiveCount": receives.to_string() },
+        "attributes": {
+            "MessageGroupId": group, "SequenceNumber": "1", "ApproximateReceiveCount": receives.to_string(),
+        },
         "messageAttributes": {},
         "eventSource": "aws:sqs",
         "awsRegion": "us-east-1",

@@ -1,0 +1,109 @@
+//! What a round of sending stands on, read in one request: accounts, fans, quotas, who waits, and messages that
+//! waited. All of it as it is now, so that what is refused for good is refused by what is stored.
+
+use std::collections::HashMap;
+
+use super::{
+    Store,
+    accounts::AccountRecord,
+    fans::{Fan, FanId},
+    keys,
+    keys::Key,
+    lines::Line,
+    messages::Message,
+    quotas::QuotaRefusal,
+    table::{Attributes, read},
+};
+use crate::error::Error;
+
+/// What is asked for.
+#[derive(Debug, Default)]
+pub struct Wanted<'a> {
+    /// Accounts.
+    pub accounts: Vec<&'a str>,
+    /// Fans, and who waits to reach them.
+    pub fans: Vec<FanId<'a>>,
+    /// APIs of accounts.
+    pub quotas: Vec<(&'a str, &'a str)>,
+    /// Messages.
+    pub messages: Vec<&'a str>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Context {
+    items: HashMap<Key, Attributes>,
+}
+
+impl Context {
+    fn find<T: serde::de::DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+        self.items.get(key).cloned().map(read).transpose()
+    }
+
+    /// An account, whoever has it, unless it was deleted.
+    ///
+    /// # Errors
+    /// [`Error::Item`], as all of these.
+    pub fn account(&self, app_id: &str) -> Result<Option<AccountRecord>, Error> {
+        let found: Option<AccountRecord> = self.find(&keys::account(app_id))?;
+        Ok(found.filter(|account| !account.deleted))
+    }
+
+    /// A fan.
+    ///
+    /// # Errors
+    /// [`Error::Item`].
+    pub fn fan(&self, fan: FanId<'_>) -> Result<Option<Fan>, Error> {
+        self.find(&keys::fan(fan.tenant, fan.app_id, fan.open_id))
+    }
+
+    /// Who waits to reach a fan.
+    ///
+    /// # Errors
+    /// [`Error::Item`].
+    pub fn line(&self, fan: FanId<'_>) -> Result<Option<Line>, Error> {
+        self.find(&keys::line(fan.tenant, fan.app_id, fan.open_id))
+    }
+
+    /// The newest refusal of an account's API; it may be past.
+    ///
+    /// # Errors
+    /// [`Error::Item`].
+    pub fn quota(&self, app_id: &str, api: &str) -> Result<Option<QuotaRefusal>, Error> {
+        self.find(&keys::quota(app_id, api))
+    }
+
+    /// A tenant's message.
+    ///
+    /// # Errors
+    /// [`Error::Item`].
+    pub fn message(&self, tenant: &str, id: &str) -> Result<Option<Message>, Error> {
+        let found: Option<Message> = self.find(&keys::message(id))?;
+        Ok(found.filter(|message| message.tenant_id == tenant))
+    }
+}
+
+impl Store {
+    /// Reads what `wanted` names; what does not exist is left out.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn send_context(&self, wanted: &Wanted<'_>) -> Result<Context, Error> {
+        let fan = |fan: &FanId<'_>| (fan.tenant.to_owned(), fan.app_id.to_owned(), fan.open_id.to_owned());
+        let mut keys = Vec::new();
+        keys.extend(wanted.accounts.iter().map(|app_id| (self.platform.as_str(), keys::account(app_id))));
+        for (tenant, app_id, open_id) in wanted.fans.iter().map(fan) {
+            keys.push((self.customers.as_str(), keys::fan(&tenant, &app_id, &open_id)));
+            keys.push((self.work.as_str(), keys::line(&tenant, &app_id, &open_id)));
+        }
+        keys.extend(wanted.quotas.iter().map(|(app, api)| (self.work.as_str(), keys::quota(app, api))));
+        keys.extend(wanted.messages.iter().map(|id| (self.work.as_str(), keys::message(id))));
+        // DynamoDB takes no request that names an item twice
+        keys.sort_by(|(_, a), (_, b)| (&a.pk, &a.sk).cmp(&(&b.pk, &b.sk)));
+        keys.dedup_by(|(_, a), (_, b)| a == b);
+        let found = self.get_across(&keys).await?;
+        let word = |item: &Attributes, name: &str| item.get(name).and_then(|v| v.as_s().ok()).cloned();
+        let keyed = |item: Attributes| Some((Key { pk: word(&item, "pk")?, sk: word(&item, "sk")? }, item));
+        Ok(Context { items: found.into_iter().filter_map(keyed).collect() })
+    }
+}
