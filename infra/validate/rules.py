@@ -160,6 +160,22 @@ def queues(here):
             yield f"{dead} keeps a message for {after} s of its age, of which {name} may have taken {kept}"
 
 
+def encryption(here):
+    """With DataKey, whatever holds what followers said has the stack's key, and every function may use it."""
+    if here.parameters["DataKey"] != "on":
+        return
+    for name, queue in here.of("AWS::SQS::Queue").items():
+        if "KmsMasterKeyId" not in queue and name != "TickDeadLetters":
+            yield f"{name} keeps AWS's own key with DataKey"
+    for name, table in here.of("AWS::DynamoDB::Table").items():
+        if not table.get("SSESpecification", {}).get("KMSMasterKeyId"):
+            yield f"{name} keeps AWS's own key with DataKey"
+    for name, function in here.of("AWS::Lambda::Function").items():
+        role = here.resources[function["Role"]["Fn::GetAtt"][0]]["Properties"]
+        if {"Ref": "DataKeyPolicy"} not in role["ManagedPolicyArns"]:
+            yield f"{name} may not use the tables and queues with DataKey"
+
+
 def china(here):
     if here.parameters["AWS::Partition"] != "aws-cn":
         return
@@ -182,4 +198,4 @@ def logs(here):
             yield f"{name} takes a piece of the account's one resource policy for logs"
 
 
-ALL = [environments, names, routes, concurrency, chains, queues, china, logs]
+ALL = [environments, names, routes, concurrency, chains, queues, encryption, china, logs]

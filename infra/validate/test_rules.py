@@ -28,6 +28,8 @@ ROWS = [
     ("a queue in the open", False, "Queues: [!Ref SendQueue]", "Queues: [!Ref ImportQueue]", "SendQueue takes requests in the open"),
     ("few receives", False, "maxReceiveCount: 5 }", "maxReceiveCount: 4 }", "RefreshQueue gives a message up after 4"),
     ("dead letters that die first", False, "MessageRetentionPeriod: 864000", "MessageRetentionPeriod: 1209600", "ImportDeadLetters keeps"),
+    ("a table under AWS's key", False, "SSESpecification: !If [OwnDataKey, {", "Tags: !If [OwnDataKey, {", "keeps AWS's own key with DataKey"),
+    ("a function without the key", False, "!If [OwnDataKey, !Ref DataKeyPolicy, !Ref AWS::NoValue], !If [Traced", "!If [Traced", "may not use the tables"),
     ("an access log elsewhere", False, "/aws/vendedlogs/apis/", "/aws/apigateway/", "takes a piece"),
 ]
 

@@ -65,7 +65,8 @@ def check(source, region):
     wrong += ["more than 200 outputs or parameters"] if max(len(result["Outputs"]), len(result["Parameters"])) > 200 else []
     for concurrency in result["Parameters"]["Concurrency"]["AllowedValues"]:
         for egress in result["Parameters"]["Egress"]["AllowedValues"]:
-            chosen = {"Concurrency": concurrency, "Egress": egress, "DomainName": "hub.example.com"}
+            options = {"DomainName": "hub.example.com", "DataKey": "on"} if egress == "vpc" else {}
+            chosen = {"Concurrency": concurrency, "Egress": egress, **options}
             here = Deployment(result, {**pseudo(region), **chosen})
             wrong += [line for rule in rules.ALL for line in rule(here) if line not in wrong]
     return wrong, f"{len(functions)} functions, {len(result['Resources'])} resources"
