@@ -6,7 +6,7 @@
 //! for a deployment, in minutes, where they are missing or stale. In the repository's root:
 //!
 //!     python3 -m venv target/ministack
-//!     target/ministack/bin/pip install --requirement infra/validate/ministack.txt
+//!     target/ministack/bin/pip install --require-hashes --requirement infra/validate/ministack.txt
 //!     OAHUB_MINISTACK=$PWD/target/ministack/bin/ministack cargo test -p oahub-tests --test deploy -- --nocapture
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
