@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::{
     app::{App, StartError},
     config::Need,
+    html,
     problem::Problem,
     telemetry,
     wechat::{
@@ -195,10 +196,12 @@ async fn report_init_error(error: &StartError) -> Result<(), lambda_runtime::Err
 async fn answer(router: axum::Router, mut event: Value) -> Result<Value, FunctionError> {
     normalise_host(&mut event);
     encode_path(&mut event);
+    let https = event.pointer("/headers/x-forwarded-proto").and_then(Value::as_str) == Some("https");
     let request: LambdaRequest =
         serde_json::from_value(event).map_err(|e| FunctionError(format!("HTTP event: {e}")))?;
-    let service =
-        lambda_http::service_fn(move |request: lambda_http::Request| collected(router.clone(), request));
+    let service = lambda_http::service_fn(move |request: lambda_http::Request| {
+        collected(router.clone(), request, https)
+    });
     let answer = Adapter::from(service)
         .oneshot(LambdaEvent::new(request, lambda_runtime::Context::default()))
         .await
@@ -224,9 +227,11 @@ fn encode_path(event: &mut Value) {
 async fn collected(
     router: axum::Router,
     request: lambda_http::Request,
+    https: bool,
 ) -> Result<http::Response<lambda_http::Body>, FunctionError> {
     let Ok(response) = router.oneshot(request).await;
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    html::protect(&mut parts.headers, https);
     let Ok(bytes) = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await else { return too_large().await };
     let body = match String::from_utf8(bytes.into()) {
         Ok(text) => lambda_http::Body::Text(text),

@@ -10,7 +10,7 @@
 //! | [`queue`] | job types, SQS | tables |
 //! | [`tokens`], [`imports`], [`timers`], [`quota`] | what several functions do: tokens in use, starting an import, "at time T", what WeChat refuses until when | which function asks |
 //! | [`aws`], [`app`] | the SDK's clients, and all that a handler may reach | what a function does |
-//! | [`function`] | how a Lambda is wired: one trait for HTTP, SQS and schedules | what a function does |
+//! | [`function`], [`html`] | how a Lambda is wired: one value that takes any event; what protects its answers | what a function does |
 
 pub mod app;
 pub mod aws;
@@ -20,6 +20,7 @@ pub mod deadline;
 pub mod envelope;
 pub mod error;
 pub mod function;
+pub mod html;
 pub mod ids;
 pub mod imports;
 pub mod metrics;

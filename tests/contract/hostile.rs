@@ -378,3 +378,46 @@ fn logs_hold_no_secret() {
         }
     });
 }
+
+#[test]
+fn every_answer_says_what_a_browser_may_do_with_it() {
+    run(async {
+        let hub = hub::shared().await;
+        let link = hub.tenant().await.link().await;
+        for (url, status, is_page) in [
+            (link.url, 200, true),
+            (format!("{}/bind/bnd_nobody", hub.url), 404, true),
+            (format!("{}/bind/callback?binding=bnd_nobody", hub.url), 404, true),
+            (format!("{}/docs", hub.url), 200, true),
+            (format!("{}/openapi.json", hub.url), 200, false),
+            (format!("{}/healthz", hub.url), 200, false),
+            (format!("{}/v1/accounts", hub.url), 401, false),
+            (format!("{}/wechat/accounts/wx1", hub.url), 401, false),
+        ] {
+            let answer = hub.open(&url).await;
+            let header = |name: &str| {
+                answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+            };
+            assert_eq!(
+                (answer.status.as_u16(), header("x-content-type-options")),
+                (status, "nosniff".into()),
+                "{url}"
+            );
+            assert_eq!(answer.content_type.starts_with("text/html"), is_page, "{url}");
+            if is_page {
+                let policy = header("content-security-policy");
+                assert!(
+                    policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+                    "{url}"
+                );
+                assert!(!policy.contains("unsafe") && !policy.contains("script-src"), "{url}: {policy}");
+                assert!(!answer.text.contains("<script"), "{url}");
+                assert_eq!(
+                    header("referrer-policy"),
+                    "strict-origin-when-cross-origin",
+                    "{url}: WeChat asks for it"
+                );
+            }
+        }
+    });
+}

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use reqwest::{Client, Method, StatusCode, redirect};
+use reqwest::{Client, Method, StatusCode, header::HeaderMap, redirect};
 use serde_json::Value;
 
 /// For everything: browsers, tenants' programs, WeChat. Follows no redirect by itself.
@@ -29,6 +29,8 @@ pub struct Answer {
     pub location: Option<String>,
     /// Its `WWW-Authenticate`.
     pub challenge: Option<String>,
+    /// All of its headers.
+    pub headers: HeaderMap,
     /// Its body.
     pub text: String,
 }
@@ -43,7 +45,8 @@ impl Answer {
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let (content_type, location) = (header("content-type").unwrap_or_default(), header("location"));
         let (status, challenge) = (response.status(), header("www-authenticate"));
-        Ok(Self { status, content_type, location, challenge, text: response.text().await? })
+        let headers = response.headers().clone();
+        Ok(Self { status, content_type, location, challenge, headers, text: response.text().await? })
     }
 
     /// The body as JSON.

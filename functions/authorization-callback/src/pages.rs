@@ -7,11 +7,12 @@ use axum::{
     extract::{Path, Query, State},
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
+use http::StatusCode;
 use serde::Deserialize;
 use shared::{
     app::App,
     error::Error,
+    html,
     model::account::{PERMISSIONS, REQUIRED},
     secret::Secret,
     store::bindings::{Binding, BindingStatus},
@@ -21,6 +22,8 @@ use shared::{
 
 use super::complete::{Outcome, complete};
 
+/// How the pages look.
+const STYLE: &str = include_str!("../templates/page.css");
 /// A pre_auth_code that dies sooner than this is not handed out, seconds: the administrator has to find a phone.
 const PRE_AUTH_LEFT_SECONDS: i64 = 120;
 /// How long a return whose code was used waits for the event's job to finish, in steps of half a second.
@@ -30,6 +33,7 @@ const WAIT_STEP: Duration = Duration::from_millis(500);
 #[derive(Template)]
 #[template(path = "bind.html")]
 struct BindPage<'a> {
+    style: &'static str,
     permissions: Vec<&'static str>,
     pc_url: &'a str,
     mobile_url: &'a str,
@@ -39,6 +43,7 @@ struct BindPage<'a> {
 #[derive(Template)]
 #[template(path = "result.html")]
 struct ResultPage<'a> {
+    style: &'static str,
     title: &'a str,
     text: &'a str,
     good: bool,
@@ -49,17 +54,13 @@ struct ResultPage<'a> {
 
 impl ResultPage<'_> {
     fn respond(&self, status: StatusCode) -> Response {
-        html(status, self.render())
+        answer(status, self.render())
     }
 }
 
-fn html(status: StatusCode, page: Result<String, askama::Error>) -> Response {
+fn answer(status: StatusCode, page: Result<String, askama::Error>) -> Response {
     match page {
-        Ok(page) => {
-            let headers =
-                [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
-            (status, headers, page).into_response()
-        }
+        Ok(page) => html::page(status, STYLE, page),
         Err(error) => {
             tracing::error!(%error, "a page could not be written: {error}");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -85,12 +86,13 @@ pub(crate) async fn bind(State(app): State<Arc<App>>, Path(id): Path<String>) ->
         }
     };
     let page = BindPage {
+        style: STYLE,
         permissions: PERMISSIONS.iter().take(REQUIRED).map(|(_, name)| *name).collect(),
         pc_url: &attribute(&urls.0),
         mobile_url: &attribute(&urls.1),
         expires_at: &binding.expires_at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
     };
-    html(StatusCode::OK, page.render())
+    answer(StatusCode::OK, page.render())
 }
 
 /// A URL for an attribute: `&amp;` rather than askama's numeric form, which programs that read the page know.
@@ -187,6 +189,7 @@ async fn ended(app: &App, binding: &Binding) -> Option<Response> {
         BindingStatus::Refused => Some(refused(binding.reason.as_deref().unwrap_or(""), back)),
         BindingStatus::Expired => Some(
             ResultPage {
+                style: STYLE,
                 title: "This link has expired",
                 text: "Ask whoever sent it to you for a new one.",
                 good: false,
@@ -211,6 +214,7 @@ async fn bound(app: &App, binding: &Binding, app_id: Option<&str>) -> Response {
     let name = account.as_ref().map(|account| account.name.as_str()).filter(|name| !name.is_empty());
     let name = name.unwrap_or("The account");
     ResultPage {
+        style: STYLE,
         title: &format!("{name} is bound"),
         text: "Its followers are being imported now. You can close this page.",
         good: true,
@@ -237,6 +241,7 @@ fn refused(reason: &str, return_url: Option<&str>) -> Response {
         }
     };
     ResultPage {
+        style: STYLE,
         title: "The account was not bound",
         text,
         good: false,
@@ -249,6 +254,7 @@ fn refused(reason: &str, return_url: Option<&str>) -> Response {
 
 fn bad_code(binding: &Binding, retry: &str) -> Response {
     ResultPage {
+        style: STYLE,
         title: "WeChat's authorization did not arrive",
         text: "The code in this address is used, too old or not WeChat's. Nothing was bound; start over.",
         good: false,
@@ -261,6 +267,7 @@ fn bad_code(binding: &Binding, retry: &str) -> Response {
 
 fn unknown() -> Response {
     ResultPage {
+        style: STYLE,
         title: "There is no such link",
         text: "The address is incomplete, or the binding was made too long ago. Ask for a new link.",
         good: false,
@@ -273,6 +280,7 @@ fn unknown() -> Response {
 
 fn no_ticket() -> Response {
     ResultPage {
+        style: STYLE,
         title: "Not ready yet",
         text: "WeChat has not sent this platform a component_verify_ticket yet. It does so every 10 minutes once \
                the authorization event URL is set in WeChat's console. Reload this page in a few minutes.",
@@ -287,6 +295,7 @@ fn no_ticket() -> Response {
 fn unavailable(error: &Error, retry: Option<&str>) -> Response {
     tracing::error!(%error, "a binding page failed: {error}");
     ResultPage {
+        style: STYLE,
         title: "WeChat did not answer",
         text: "Nothing is lost. Wait a moment and try again.",
         good: false,

@@ -10,14 +10,17 @@ use std::sync::OnceLock;
 use askama::Template;
 use axum::{
     Json,
-    response::{Html, Redirect},
+    response::{Redirect, Response},
 };
-use http::header;
+use http::{StatusCode, header};
 use serde::Serialize;
+use shared::html;
 use utoipa::ToSchema;
 
 /// Made from the types by `openapi`, whose test holds the two equal: nothing of it has to be made here.
 pub const DESCRIPTION: &str = include_str!("../openapi.json");
+/// How the page looks.
+const STYLE: &str = include_str!("../templates/docs.css");
 
 /// Whether the hub answers.
 #[derive(Serialize, ToSchema)]
@@ -46,13 +49,13 @@ pub async fn openapi_json() -> ([(header::HeaderName, &'static str); 1], &'stati
 /// Rendered from the OpenAPI document.
 #[utoipa::path(get, path = "/docs", tag = "Description", security(()),
     responses((status = 200, description = "The page", content_type = "text/html")))]
-pub async fn docs_page() -> Html<String> {
+pub async fn docs_page() -> Response {
     static PAGE: OnceLock<String> = OnceLock::new();
     let page = PAGE.get_or_init(|| {
         let document = serde_json::from_str(DESCRIPTION).unwrap_or_default();
-        view::Docs::of(&document).render().unwrap_or_default()
+        view::Docs::of(&document, STYLE).render().unwrap_or_default()
     });
-    Html(page.clone())
+    html::page(StatusCode::OK, STYLE, page.clone())
 }
 
 /// Who opens the bare address finds the description.

@@ -13,6 +13,7 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 #[derive(Template)]
 #[template(path = "docs.html")]
 pub struct Docs {
+    style: &'static str,
     title: String,
     version: String,
     intro: Vec<String>,
@@ -77,12 +78,13 @@ pub struct Member {
 }
 
 impl Docs {
-    /// The page of an OpenAPI document.
-    pub fn of(document: &Value) -> Self {
+    /// The page of an OpenAPI document, which looks as `style` says.
+    pub fn of(document: &Value, style: &'static str) -> Self {
         let tags = document.get("tags").and_then(Value::as_array).into_iter().flatten();
         let groups = tags.map(|tag| group(document, tag)).filter(|group| !group.operations.is_empty());
         let info = document.get("info").unwrap_or(&Value::Null);
         Self {
+            style,
             title: text(info, "title"),
             version: text(info, "version"),
             intro: paragraphs(info),
@@ -259,7 +261,7 @@ mod tests {
     #[test]
     fn the_page_shows_every_route_with_examples_and_needs_nothing_else() {
         let document = serde_json::from_str(crate::docs::DESCRIPTION).unwrap();
-        let page = Docs::of(&document).render().unwrap();
+        let page = Docs::of(&document, "body { margin: 0 }").render().unwrap();
         for (path, item) in document["paths"].as_object().unwrap() {
             assert!(page.contains(path.as_str()), "{path}");
             for operation in item.as_object().unwrap().values() {

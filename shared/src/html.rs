@@ -1,0 +1,90 @@
+//! What protects the answers that browsers get: one layer for every function, and pages with a style of their own.
+
+use axum::response::{IntoResponse, Response};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    },
+};
+use sha2::{Digest, Sha256};
+
+/// What a page may do: show itself, its own pictures and nothing else. No script, no frame around it.
+const POLICY: &str =
+    "default-src 'none'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// Whoever is linked to learns the origin and no path: WeChat's authorization page checks the origin, and paths name
+/// bindings and codes.
+const REFERRER: &str = "strict-origin-when-cross-origin";
+/// A year, as browsers that preload it demand at least.
+const HTTPS_ONLY: &str = "max-age=31536000";
+
+/// A page whose one `<style>` holds exactly `style`; no browser or proxy keeps it.
+#[must_use]
+pub fn page(status: StatusCode, style: &str, page: String) -> Response {
+    let hash = STANDARD.encode(Sha256::digest(style));
+    let mut response = (status, [(CACHE_CONTROL, "no-store")], page).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if let Ok(policy) = HeaderValue::from_str(&format!("{POLICY}; style-src 'sha256-{hash}'")) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// Adds to an answer what every answer has, unless it says otherwise itself; `https` where the browser came by it.
+pub fn protect(headers: &mut HeaderMap, https: bool) {
+    let is_page = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"));
+    let mut set = |name, value| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if https {
+        set(STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+    }
+    if is_page {
+        set(CONTENT_SECURITY_POLICY, POLICY);
+        set(X_FRAME_OPTIONS, "DENY"); // for the webviews of old phones
+        set(REFERRER_POLICY, REFERRER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_is_protected_by_what_it_is() {
+        for (what, kind, https, has) in [
+            ("JSON by http", Some("application/json"), false, [true, false, false, false]),
+            ("JSON by https", Some("application/json"), true, [true, true, false, false]),
+            ("nothing", None, false, [true, false, false, false]),
+            ("a page by http", Some("text/html"), false, [true, false, true, true]),
+            ("a page by https", Some("Text/HTML; charset=utf-8"), true, [true, true, true, true]),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_static(kind))));
+            protect(&mut headers, https);
+            let names =
+                [X_CONTENT_TYPE_OPTIONS, STRICT_TRANSPORT_SECURITY, CONTENT_SECURITY_POLICY, REFERRER_POLICY];
+            assert_eq!(names.map(|name| headers.contains_key(name)), has, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_page_allows_its_own_style_and_no_script() {
+        let mut response = page(StatusCode::OK, "body { margin: 0 }", "<!doctype html>".into());
+        protect(response.headers_mut(), false);
+        let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(policy.contains("style-src 'sha256-"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("script-src"), "{policy}");
+    }
+}
