@@ -200,7 +200,12 @@ async fn answer(router: axum::Router, mut event: Value) -> Result<Value, Functio
     let request: LambdaRequest =
         serde_json::from_value(event).map_err(|e| FunctionError(format!("HTTP event: {e}")))?;
     let service = lambda_http::service_fn(move |request: lambda_http::Request| {
-        collected(router.clone(), request, https)
+        let router = router.clone();
+        async move {
+            let mut response = collected(router, request).await?;
+            html::protect(response.headers_mut(), https);
+            Ok::<_, FunctionError>(response)
+        }
     });
     let answer = Adapter::from(service)
         .oneshot(LambdaEvent::new(request, lambda_runtime::Context::default()))
@@ -227,11 +232,9 @@ fn encode_path(event: &mut Value) {
 async fn collected(
     router: axum::Router,
     request: lambda_http::Request,
-    https: bool,
 ) -> Result<http::Response<lambda_http::Body>, FunctionError> {
     let Ok(response) = router.oneshot(request).await;
-    let (mut parts, body) = response.into_parts();
-    html::protect(&mut parts.headers, https);
+    let (parts, body) = response.into_parts();
     let Ok(bytes) = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await else { return too_large().await };
     let body = match String::from_utf8(bytes.into()) {
         Ok(text) => lambda_http::Body::Text(text),

@@ -5,6 +5,7 @@
 //! | [`config`], [`clock`], [`deadline`], [`random`], [`ids`], [`secret`], [`error`], [`problem`], [`telemetry`], [`metrics`] | the ground floor: used by all | any other room |
 //! | [`envelope`] | bytes from WeChat to values, and back | clock, tables, `async` |
 //! | [`model`] | values and the hub's decisions | clock, tables, `async` |
+//! | [`texts`] | what pages say, in Chinese and English side by side | clock, tables, `async` |
 //! | [`wechat`] | the only HTTP to WeChat | tables, queues |
 //! | [`store`] | the only place that spells a table's key | HTTP |
 //! | [`queue`] | job types, SQS | tables |
@@ -32,6 +33,7 @@ pub mod random;
 pub mod secret;
 pub mod store;
 pub mod telemetry;
+pub mod texts;
 pub mod timers;
 pub mod tokens;
 pub mod wechat;

@@ -2,6 +2,7 @@
 
 mod api;
 mod bind;
+mod consent;
 mod hostile;
 mod import;
 mod local;

@@ -10,6 +10,7 @@ use shared::{
     ids,
     model::{
         account::{AccountStatus, AccountType},
+        consent::Page,
         reply_rules::ReplyRules,
         scope::Scope,
         token::Due,
@@ -21,7 +22,7 @@ use shared::{
         accounts::AccountRecord,
         api_keys::{ApiKey, KeyRevoked},
         audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
-        bindings::{Binding, BindingStatus},
+        bindings::{Binding, BindingEnd, BindingStatus},
         claims::{Claim, Reclaim},
         context::Wanted,
         credentials::Token,
@@ -86,6 +87,7 @@ pub fn account(app_id: &str) -> AccountRecord {
         granted: vec![1, 15, 4, 7, 2, 3, 11, 8],
         bound_at: DAY,
         unbound_at: None,
+        authorized: DAY,
         deleted: false,
         revision: 0,
     }
@@ -153,7 +155,10 @@ async fn write(app: &App) {
     store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
     store.end_request(TENANT, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
     store.create_tenant(&tenant(), &key(), &Secret::new("oak_1")).await.unwrap();
-    store.bind_account(account(APP)).await.unwrap();
+    let due = Due::Wheel { slot: 7 };
+    store.authorize(APP, Some(&token("authorizer")), &Secret::new("refresh@@@1")).await.unwrap();
+    let page = Page { tenant: TENANT, opened_at: DAY - 60, expires_at: DAY + 540 };
+    store.bind_account(account(APP), Some(page), due).await.unwrap();
     let rules = json!({
         "on_subscribe": {"msgtype": "text", "text": {"content": "Welcome"}},
         "keywords": [{"keyword": "menu", "match": "contains", "reply": {"msgtype": "text", "text": {"content": "Tea"}}}],
@@ -166,23 +171,30 @@ async fn write(app: &App) {
         tenant_id: TENANT.into(),
         status: BindingStatus::Pending,
         app_id: None,
+        only_app_id: Some(APP.into()),
         reason: None,
         return_url: Some("https://tea.example/settings".into()),
         created_at: at(DAY),
         expires_at: at(DAY + 3600),
         pre_auth_code: None,
+        pre_auth_at: None,
         pre_auth_expires: None,
         event_at: None,
+        codes_asked: 0,
+        ended_by: None,
     };
     store.create_binding(&binding).await.unwrap();
-    store.keep_pre_auth_code("bnd_1", "preauthcode@@@1", DAY + 600).await.unwrap();
-    store.end_binding("bnd_1", BindingStatus::Refused, Some(APP), Some("unverified_account")).await.unwrap();
+    let page = store.keep_pre_auth_code(&binding, "preauthcode@@@1", DAY + 600).await.unwrap();
+    store.note_authorization(&page).await.unwrap();
+    store.note_consent(APP, "queryauthcode@@@1", Some(&page), DAY).await.unwrap();
+    assert!(store.may_ask_about_code("bnd_1").await.unwrap().is_some());
+    let ended = BindingEnd { app_id: APP, reason: Some("unverified_account"), code: "fingerprint" };
+    store.end_binding("bnd_1", ended).await.unwrap();
+    store.keep_component_event("fingerprint").await.unwrap();
 
     store.keep_ticket(&Secret::new("ticket@@@1"), DAY).await.unwrap();
     let lease = store.lease_component(0, "lse_1".into()).await.unwrap().unwrap();
     assert!(store.keep_component_token(&lease.owner, &token("component")).await.unwrap());
-    let due = Due::Wheel { slot: 7 };
-    store.authorize(TENANT, APP, Some(&token("authorizer")), &Secret::new("refresh@@@1"), due).await.unwrap();
     store.keep_refresh_tick(DAY / 60).await.unwrap();
 
     let follow = Touch::Followed { scene: Some("shelf".into()) };
@@ -305,7 +317,7 @@ async fn read(app: &App) {
     assert_eq!(store.accounts_bound().await.unwrap(), 1);
     let rules = store.reply_rules(TENANT, APP).await.unwrap();
     assert!(rules.on_subscribe.is_some() && rules.default.is_some() && rules.keywords.len() == 1);
-    let binding = store.binding_of_pre_auth_code("preauthcode@@@1").await.unwrap().unwrap();
+    let binding = store.binding(TENANT, "bnd_1").await.unwrap().unwrap();
     assert_eq!(binding.status, BindingStatus::Refused);
     assert_eq!(binding.reason.as_deref(), Some("unverified_account"));
     assert_eq!(binding.return_url.as_deref(), Some("https://tea.example/settings"));
@@ -316,6 +328,7 @@ async fn read(app: &App) {
     let tokens = store.authorizer(APP).await.unwrap().unwrap();
     assert_eq!(tokens.refresh_token.expose(), "refresh@@@1");
     assert_eq!((tokens.token.as_ref().unwrap().issued_at, tokens.wheel_slot()), (DAY, Some(7)));
+    assert_eq!(tokens.tenant_id, TENANT);
     assert_eq!(store.due_in_slot(7).await.unwrap(), [APP]);
     assert_eq!(store.refresh_tick().await.unwrap(), Some(DAY / 60));
 

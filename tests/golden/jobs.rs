@@ -2,7 +2,10 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use shared::queue::jobs::{AuthorizationJob, ImportJob, RefreshJob, SendJob};
+use shared::{
+    queue::jobs::{AuthorizationJob, ImportJob, RefreshJob, SendJob},
+    secret::Secret,
+};
 
 use crate::{UNRELEASED, compare, releases};
 
@@ -16,6 +19,11 @@ fn examples() -> Value {
     json!({
         "authorization": [
             AuthorizationJob::AuthorizedV1 { app_id: a(), code: s("queryauthcode@@@1"), pre_auth_code: s("preauthcode@@@1") },
+            AuthorizationJob::AuthorizedV2 {
+                app_id: a(), code: Secret::new("queryauthcode@@@1"), pre_auth_code: Secret::new("preauthcode@@@1"),
+                at: 1_735_689_600,
+            },
+            AuthorizationJob::DeletedV1 { app_id: a() },
             AuthorizationJob::UnauthorizedV1 { app_id: a(), at: 1_735_689_600 },
         ],
         "refresh": [

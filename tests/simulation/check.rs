@@ -8,7 +8,7 @@ use shared::model::push::Push;
 use crate::{
     run::{Run, tenant_of},
     world::{
-        EPOCH,
+        EPOCH, World,
         chaos::Rates,
         dynamo::{scan, word},
         hub::Landed,
@@ -206,6 +206,35 @@ pub fn fans_are_the_followers(run: &Run, account: usize) {
     let theirs = fans.iter().filter(|((pk, _), fan)| pk.starts_with(&prefix) && fan["subscribed"] == true);
     let known: BTreeSet<String> = theirs.map(|(_, fan)| word(fan, "open_id")).collect();
     assert_eq!(known, truth, "promise 5: who follows {app}");
+}
+
+/// 13 Consent decides: an account becomes bound to a tenant only by a consent that began on a page of that tenant after the
+/// account's last unbinding; and it becomes unbound only where its grant was withdrawn since WeChat last said that it stands.
+pub fn consent_decides(world: &World, keys: &[String], tenants: &[String]) {
+    let (consents, withdrawals) = (world.consents.lock().unwrap(), world.withdrawals.lock().unwrap());
+    for change in world.base.changes.lock().unwrap().iter() {
+        let number =
+            |item: &Option<Value>, member: &str| item.as_ref().and_then(|i| i[member].as_i64()).unwrap_or(0);
+        if change.is["status"] == "bound" {
+            let unbound_at = number(&change.was, "unbound_at");
+            let tenant = tenants.iter().position(|t| *t == word(&change.is, "tenant_id")).unwrap();
+            let led = consents.iter().any(|consent| {
+                consent.app_id == change.app_id
+                    && consent.key == keys[tenant]
+                    && consent.opened_at >= unbound_at
+                    && consent.at <= change.at
+            });
+            assert!(led, "promise 13: bound by no consent on a page of its own: {change:?}, of {consents:?}");
+            let other = change.was.as_ref().is_some_and(|was| {
+                was["deleted"] != true && word(was, "tenant_id") != word(&change.is, "tenant_id")
+            });
+            assert!(!other, "promise 13: taken from another tenant: {change:?}");
+        } else {
+            let stood_at = number(&change.was, "authorized_at");
+            let withdrawn = withdrawals.iter().any(|(app, at)| *app == change.app_id && *at >= stood_at);
+            assert!(withdrawn, "promise 13: unbound by an older event: {change:?}, of {withdrawals:?}");
+        }
+    }
 }
 
 /// Fans by key, for the check that nobody is deleted.

@@ -34,7 +34,7 @@ fn a_binding_that_died_before_the_first_job_begins_the_import_when_it_comes_agai
     on_paused_time(async {
         let run = bound().await;
         run.world.advance(120).await;
-        run.world.sim().unauthorize(&run.apps[0], true).unwrap();
+        run.world.withdraw(&run.apps[0], true);
         run.world.quiet().await;
         run.world.base.chaos.strike("page_v1", Fate::Lost);
         run.world.bind(&run.keys[0], &run.apps[0], false, true).await;
@@ -135,7 +135,7 @@ fn an_instance_remembers_that_an_account_is_bound_and_never_that_it_is_not() {
         let as_bound = dynamo::raw(&world.base.db, "GetItem", &get)["Item"].clone();
         world.advance(120).await;
         assert!(is_bound(&one).await);
-        assert!(other.store.unbind_account(app, world.now()).await.unwrap());
+        assert!(other.store.unbind_account(app, world.now(), world.now()).await.unwrap());
         assert!(is_bound(&one).await, "one read would be too much for each push");
         assert!(!stands(&one).await, "who refuses for good asks the database");
         world.advance(CACHE_SECONDS).await;

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod check;
+mod consent;
 mod found;
 mod ops;
 mod rights;
@@ -32,11 +33,16 @@ fn given(name: &str) -> Option<u64> {
 
 #[test]
 fn the_promises_hold_in_every_history() {
+    each(HISTORIES, "the_promises_hold_in_every_history", |seed, prints| drop(history(seed, prints)));
+}
+
+/// Runs the history of each seed, or of the one that is given.
+fn each(usual: u64, test: &str, history: impl Fn(u64, bool) + Sync) {
     if let Some(seed) = given("OAHUB_SEED") {
         history(seed, true);
         return;
     }
-    let (all, next) = (given("OAHUB_HISTORIES").unwrap_or(HISTORIES), AtomicU64::new(0));
+    let (all, next) = (given("OAHUB_HISTORIES").unwrap_or(usual), AtomicU64::new(0));
     let failed = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -57,7 +63,7 @@ fn the_promises_hold_in_every_history() {
     let failed = failed.into_inner().unwrap();
     assert!(
         failed.is_empty(),
-        "{} of {all} histories broke a promise: {failed:?}\nreplay the first: OAHUB_SEED={} cargo test -p oahub-tests --test simulation -- --nocapture",
+        "{} of {all} histories broke a promise: {failed:?}\nreplay the first: OAHUB_SEED={} cargo test -p oahub-tests --test simulation {test} -- --nocapture",
         failed.len(),
         failed[0],
     );
@@ -118,6 +124,7 @@ async fn ending(run: &mut Run, seed: u64) {
     check::once(run);
     check::imports(run);
     check::no_forbidden_call(run);
+    check::consent_decides(&run.world, &run.keys, &run.tenants);
     let before = check::everybody(run);
     // what takes long to simulate is not looked at in every history
     if seed.is_multiple_of(8) {
@@ -134,6 +141,7 @@ async fn ending(run: &mut Run, seed: u64) {
     }
     assert!(check::everybody(run).is_superset(&before), "promise 5: somebody was deleted");
     check::imports(run);
+    check::consent_decides(&run.world, &run.keys, &run.tenants);
     check::nothing_forbidden(run);
     if seed.is_multiple_of(4) {
         check::tenants_see_their_own(run).await;

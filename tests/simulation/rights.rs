@@ -111,7 +111,7 @@ async fn seldom() -> Used {
             world.work(2).await;
         }
         world.tick().await;
-        sim.unauthorize(&app, true).unwrap();
+        world.withdraw(&app, true);
         sim.deliver_pending().await;
         world.work(2).await;
         let gone = world.api(&run.keys[from], "DELETE", &format!("/v1/accounts/{app}"), None, None).await;

@@ -142,7 +142,7 @@ impl Run {
                 sim.deliver_pending().await;
             }
             Op::Unauthorize { account, event } => {
-                sim.unauthorize(&self.apps[*account], *event).ok();
+                world.withdraw(&self.apps[*account], *event);
                 sim.deliver_pending().await;
             }
             Op::Delete { account } => {

@@ -4,7 +4,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU16, Ordering},
     },
 };
@@ -92,6 +92,8 @@ pub struct Hub {
     settings: Vec<(&'static str, String)>,
     tick: Option<u32>,
     directory: Directory,
+    /// Of the browser that opens its pages: a name and a value each.
+    pub(crate) cookies: Mutex<Vec<(String, String)>>,
     _room: Option<SemaphorePermit<'static>>,
 }
 
@@ -199,6 +201,7 @@ impl Hub {
             arguments: Vec::new(),
             settings,
             directory,
+            cookies: Mutex::default(),
             _room: room,
         }
     }

@@ -12,6 +12,9 @@ use crate::{
     wait::until,
 };
 
+/// Cookies that a browser sends at most.
+const COOKIES: usize = 30;
+
 /// A tenant of a hub.
 pub struct Tenant<'a> {
     /// Where.
@@ -107,8 +110,35 @@ impl Hub {
         answer.location.unwrap_or_else(|| panic!("WeChat did not lead back: {}", answer.text))
     }
 
-    /// A browser opens a page.
+    /// A browser opens a page. It is always the same one, which keeps its cookies.
     pub async fn open(&self, url: &str) -> Answer {
+        self.open_as(url, &[]).await
+    }
+
+    /// The same, saying this of itself: names and values of headers.
+    pub async fn open_as(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+        let sent = {
+            let cookies = self.cookies.lock().unwrap();
+            let latest = cookies.iter().rev().take(COOKIES).map(|(name, value)| format!("{name}={value}"));
+            latest.collect::<Vec<_>>().join("; ")
+        };
+        let mut request = client().request(Method::GET, url).header("Cookie", sent);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = Answer::of(request).await.unwrap();
+        for set in answer.headers.get_all("set-cookie") {
+            let (name, rest) = set.to_str().unwrap().split_once('=').unwrap();
+            let value = rest.split(';').next().unwrap().to_owned();
+            let mut cookies = self.cookies.lock().unwrap();
+            cookies.retain(|(known, _)| known != name);
+            cookies.push((name.to_owned(), value));
+        }
+        answer
+    }
+
+    /// Another browser opens a page.
+    pub async fn open_elsewhere(&self, url: &str) -> Answer {
         Answer::of(client().request(Method::GET, url)).await.unwrap()
     }
 }

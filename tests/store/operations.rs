@@ -6,6 +6,7 @@ use serde_json::json;
 use shared::{
     model::{
         account::{AccountStatus, AccountType},
+        consent::Page,
         reply_rules::ReplyRules,
         scope::Scope,
         token::Due,
@@ -17,8 +18,9 @@ use shared::{
         accounts::AccountRecord,
         api_keys::ApiKey,
         audit::{self, Actor, AuditEntry, AuditFilter},
-        bindings::{Binding, BindingStatus},
+        bindings::{Binding, BindingEnd, BindingStatus},
         claims::{Claim, Reclaim, WindowUse},
+        consents::{self, OpenedPage},
         credentials::{LEASE_SECONDS, Token},
         fans::{Details, FanId, Touch},
         idempotency::Begun,
@@ -52,9 +54,16 @@ pub const ALL: &[(&str, &str)] = &[
     ("bind_account, again", "TransactItems"),
     ("unbind_account", "TransactItems"),
     ("delete_account", "\"Delete\""),
+    ("release_account", "\"Delete\""),
     ("put_reply_rules", "\"Item\""),
     ("create_binding", "attribute_not_exists(pk)"),
     ("note_authorization", "event_at"),
+    ("note_consent", "under_way_until"),
+    ("binding_under_way", "under_way_until"),
+    ("binding_settled", "REMOVE #under_way_until"),
+    ("keep_component_event", "seen_until"),
+    ("may_ask_about_code", "codes_asked"),
+    ("code_was_good", "REMOVE #asked_by"),
     ("keep_pre_auth_code", "\"Item\""),
     ("keep_pre_auth_code, its second write", "pre_auth_expires"),
     ("end_binding, bound", "NOT #status = :bound"),
@@ -69,7 +78,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("release_authorizer", "REMOVE #lease_until"),
     ("authorize", "authorized_by"),
     ("recover_refresh_token", ":lost"),
-    ("stop_refreshing", "due_at"),
+    ("forget_authorizer", "version = :seen"),
     ("keep_refresh_tick", "minute"),
     ("touch_fan, who follows", "follow_used"),
     ("touch_fan, who writes", "message_used"),
@@ -115,16 +124,27 @@ pub const ALL: &[(&str, &str)] = &[
     ("end_audit", "SET #outcome"),
 ];
 
+/// When tokens are due.
+const TURN: Due = Due::Wheel { slot: 7 };
+
+/// The page on which every consent began.
+fn opened() -> Page<'static> {
+    Page { tenant: TENANT, opened_at: DAY, expires_at: DAY + 600 }
+}
+
+async fn page_of(code: &str, store: &Store) -> OpenedPage {
+    store.opened_page(&consents::fingerprint(code)).await.unwrap().unwrap()
+}
+
 /// What is there before every write.
 pub async fn prepare(store: &Store) {
-    store.bind_account(account(APP)).await.unwrap();
-    store.create_binding(&binding("bnd_0")).await.unwrap();
-    store.keep_pre_auth_code("bnd_0", "code@@@0", DAY + 600).await.unwrap();
     store.keep_ticket(&Secret::new("ticket@@@1"), DAY).await.unwrap();
-    store
-        .authorize(TENANT, APP, Some(&token("t1")), &Secret::new("r1"), Due::Wheel { slot: 7 })
-        .await
-        .unwrap();
+    for app_id in [APP, OTHER] {
+        store.authorize(app_id, Some(&token("t1")), &Secret::new("r1")).await.unwrap();
+    }
+    store.bind_account(account(APP), Some(opened()), TURN).await.unwrap();
+    store.create_binding(&binding("bnd_0")).await.unwrap();
+    store.keep_pre_auth_code(&binding("bnd_0"), "code@@@0", DAY + 600).await.unwrap();
     store.touch_fan(fan("o1"), &Touch::Message, DAY, false).await.unwrap();
     store
         .insert_fans(TENANT, APP, &[Details { info: &info("o2"), as_of: DAY, import_id: None }])
@@ -197,7 +217,7 @@ async fn keys(name: &str, store: &Store) -> Option<String> {
             format!("{:?}", store.change_tenant(TENANT, &suspended).await.unwrap().unwrap().status)
         }
         _ => {
-            store.unbind_account(APP, DAY + 10_000).await.unwrap();
+            store.unbind_account(APP, DAY + 10_000, DAY + 10_000).await.unwrap();
             store.change_tenant(TENANT, &suspended).await.unwrap();
             let TenantDeleted::Yes(gone) = store.delete_tenant(TENANT).await.unwrap() else {
                 panic!("it stays")
@@ -223,16 +243,20 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
         }
         "bind_account" => {
             let app = if what.contains("again") { APP } else { OTHER };
-            let bound = store.bind_account(account(app)).await.unwrap();
+            let bound = store.bind_account(account(app), Some(opened()), TURN).await.unwrap();
             format!("{bound:?}, {} bound", store.accounts_bound().await.unwrap())
         }
         "unbind_account" => {
-            let changed = store.unbind_account(APP, DAY + 10_000).await.unwrap();
+            let changed = store.unbind_account(APP, DAY + 10_000, DAY + 10_000).await.unwrap();
             format!("{changed}, {} bound", store.accounts_bound().await.unwrap())
         }
         "delete_account" => {
-            store.unbind_account(APP, DAY + 10_000).await.unwrap();
+            store.unbind_account(APP, DAY + 10_000, DAY + 10_000).await.unwrap();
             format!("{:?}", store.delete_account(TENANT, APP).await.unwrap())
+        }
+        "release_account" => {
+            store.unbind_account(APP, DAY + 10_000, DAY + 10_000).await.unwrap();
+            format!("{:?}", store.release_account(APP).await.unwrap())
         }
         "put_reply_rules" => {
             let rules = json!({"on_subscribe": null, "keywords": [], "default": {"msgtype": "text", "text": {"content": "Hello"}}});
@@ -244,17 +268,45 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
             new(store.binding(TENANT, "bnd_1").await.unwrap().is_some())
         }
         "note_authorization" => {
-            store.note_authorization("code@@@0").await.unwrap();
+            store.note_authorization(&page_of("code@@@0", store).await).await.unwrap();
             new(store.binding(TENANT, "bnd_0").await.unwrap().unwrap().event_at.is_some())
         }
         "keep_pre_auth_code" => {
-            store.keep_pre_auth_code("bnd_0", "code@@@1", DAY + 600).await.unwrap();
-            new(store.binding_of_pre_auth_code("code@@@1").await.unwrap().is_some())
+            store.keep_pre_auth_code(&binding("bnd_0"), "code@@@1", DAY + 600).await.unwrap();
+            format!("{:?}", page_of("code@@@1", store).await)
         }
         "end_binding" => {
-            let to = if what.contains("bound") { BindingStatus::Bound } else { BindingStatus::Refused };
-            let ended = store.end_binding("bnd_0", to, Some(APP), None).await.unwrap();
+            let reason = what.contains("refused").then_some("unverified_account");
+            let ended =
+                store.end_binding("bnd_0", BindingEnd { app_id: APP, reason, code: "c" }).await.unwrap();
             format!("{:?}", ended.unwrap().status)
+        }
+        "note_consent" => {
+            let page = page_of("code@@@0", store).await;
+            store.note_consent(APP, "c", Some(&page), DAY).await.unwrap();
+            format!("{:?}", store.consent_event(APP).await.unwrap())
+        }
+        "binding_under_way" => {
+            store.binding_under_way(APP).await.unwrap();
+            format!("{:?}", store.consent_event(APP).await.unwrap())
+        }
+        "binding_settled" => {
+            store.binding_under_way(APP).await.unwrap();
+            store.binding_settled(APP).await.unwrap();
+            format!("{:?}", store.consent_event(APP).await.unwrap())
+        }
+        "keep_component_event" => {
+            store.keep_component_event("e").await.unwrap();
+            new(store.component_event_seen("e").await.unwrap())
+        }
+        "may_ask_about_code" => {
+            let may = store.may_ask_about_code("bnd_0").await.unwrap().is_some();
+            format!("{may}, {} asked", store.binding(TENANT, "bnd_0").await.unwrap().unwrap().codes_asked)
+        }
+        "code_was_good" => {
+            let owner = store.may_ask_about_code("bnd_0").await.unwrap().unwrap();
+            store.code_was_good("bnd_0", owner).await.unwrap();
+            format!("{} asked", store.binding(TENANT, "bnd_0").await.unwrap().unwrap().codes_asked)
         }
         _ => return None,
     })
@@ -295,18 +347,20 @@ async fn credentials(name: &str, store: &Store) -> Option<String> {
             new(store.authorizer(APP).await.unwrap().unwrap().lease_until == 0)
         }
         "authorize" => {
-            let due = Due::At { unix: DAY + 60 };
-            store.authorize(TENANT, APP, Some(&token("t3")), &Secret::new("r3"), due).await.unwrap();
-            let now = store.authorizer(APP).await.unwrap().unwrap();
-            format!("version {}, due {:?}", now.version, store.due_by(DAY + 60).await.unwrap())
+            let version = store.authorize(APP, Some(&token("t3")), &Secret::new("r3")).await.unwrap();
+            format!("version {version}, {}", store.authorizer(APP).await.unwrap().unwrap().version)
         }
         "recover_refresh_token" => {
             let (lost, found) = (Secret::new("r1"), Secret::new("r9"));
             new(store.recover_refresh_token(APP, &lost, &found).await.unwrap())
         }
-        "stop_refreshing" => {
-            store.stop_refreshing(APP).await.unwrap();
-            format!("{:?}", store.due_in_slot(7).await.unwrap())
+        "forget_authorizer" => {
+            store.forget_authorizer(APP, 1).await.unwrap();
+            format!(
+                "{:?}, {:?}",
+                store.authorizer(APP).await.unwrap().is_some(),
+                store.due_in_slot(7).await.unwrap()
+            )
         }
         "keep_refresh_tick" => {
             store.keep_refresh_tick(DAY / 60).await.unwrap();
@@ -628,6 +682,7 @@ fn account(app_id: &str) -> AccountRecord {
         status: AccountStatus::Bound,
         granted: vec![1, 15, 4, 7, 2, 3, 11, 8],
         bound_at: DAY,
+        authorized: DAY,
         unbound_at: None,
         deleted: false,
         revision: 0,
@@ -641,13 +696,17 @@ fn binding(id: &str) -> Binding {
         tenant_id: TENANT.into(),
         status: BindingStatus::Pending,
         app_id: None,
+        only_app_id: None,
         reason: None,
         return_url: None,
         created_at: at(DAY),
         expires_at: at(DAY + 3600),
         pre_auth_code: None,
+        pre_auth_at: None,
         pre_auth_expires: None,
         event_at: None,
+        codes_asked: 0,
+        ended_by: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! One push to the platform: a ticket, or news of an authorization.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -18,7 +18,13 @@ use shared::{
         release_check,
     },
     queue::jobs::AuthorizationJob,
+    store::consents,
 };
+
+use super::jobs::page_of;
+
+/// WeChat's clock and ours may differ by so much, seconds.
+const CLOCKS_DIFFER_SECONDS: i64 = 60;
 
 pub(crate) async fn receive(
     State(app): State<Arc<App>>,
@@ -28,8 +34,8 @@ pub(crate) async fn receive(
     let text = |status, body: String| {
         (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
     };
-    let event = match open(&app, &query, &body) {
-        Ok(event) => event,
+    let (event, content) = match open(&app, &query, &body) {
+        Ok(opened) => opened,
         Err(refusal) => {
             tracing::warn!(reason = %refusal, "a component push was refused: {refusal}");
             app.metrics.count(Metric::RefusedPushes, app.clock.now());
@@ -37,7 +43,7 @@ pub(crate) async fn receive(
             return text(status, refusal.to_string());
         }
     };
-    match store(&app, event).await {
+    match once(&app, event, &content).await {
         Ok(()) => text(StatusCode::OK, "success".into()),
         Err(error) => {
             tracing::error!(%error, "a component push could not be stored: {error}");
@@ -46,7 +52,8 @@ pub(crate) async fn receive(
     }
 }
 
-fn open(app: &App, query: &CallbackQuery, body: &[u8]) -> Result<ComponentEvent, Refusal> {
+/// The event, and the fingerprint of its content.
+fn open(app: &App, query: &CallbackQuery, body: &[u8]) -> Result<(ComponentEvent, String), Refusal> {
     if app.config.reject_stale_callbacks
         && is_stale(query.timestamp.as_deref().unwrap_or(""), app.clock.unix())
     {
@@ -55,15 +62,34 @@ fn open(app: &App, query: &CallbackQuery, body: &[u8]) -> Result<ComponentEvent,
     let opened = app.envelope.open(query, body)?;
     let event = ComponentEvent::parse(&opened.plaintext)?;
     // tickets of several platforms on one address must not overwrite each other
-    if event.app_id == app.config.component.app_id { Ok(event) } else { Err(Refusal::Undecryptable) }
+    if event.app_id != app.config.component.app_id {
+        return Err(Refusal::Undecryptable);
+    }
+    let content = consents::fingerprint(&String::from_utf8_lossy(&opened.plaintext));
+    Ok((event, content))
+}
+
+/// Stores an event unless it was here within a day: WeChat brings one again that it thinks unanswered, and whoever listened
+/// may bring one much later. A ticket needs no memory: the newest stands.
+async fn once(app: &App, event: ComponentEvent, content: &str) -> Result<(), Error> {
+    if matches!(event.kind, ComponentEventKind::VerifyTicket(_) | ComponentEventKind::Other(_)) {
+        return store(app, event).await;
+    }
+    if app.store.component_event_seen(content).await? {
+        tracing::info!("an authorization event came once more");
+        return Ok(());
+    }
+    store(app, event).await?;
+    // after its effects: a crash in between has them twice, which is safe, and not never
+    app.store.keep_component_event(content).await
 }
 
 async fn store(app: &App, event: ComponentEvent) -> Result<(), Error> {
-    let at = event.create_time;
+    let at = dated(event.create_time, app.clock.unix());
     match event.kind {
         ComponentEventKind::VerifyTicket(ticket) => app.store.keep_ticket(&ticket, at).await,
         ComponentEventKind::Authorized(grant) | ComponentEventKind::UpdateAuthorized(grant) => {
-            authorized(app, grant).await
+            authorized(app, grant, at).await
         }
         ComponentEventKind::Unauthorized(app_id) => unauthorized(app, app_id, at).await,
         ComponentEventKind::Other(name) => {
@@ -73,30 +99,51 @@ async fn store(app: &App, event: ComponentEvent) -> Result<(), Error> {
     }
 }
 
-/// Exchanging the code takes calls to WeChat: a job does it, and `success` says that the job is stored.
-async fn authorized(app: &App, grant: Authorization) -> Result<(), Error> {
-    if release_check::is_test_account(&grant.authorizer_app_id) {
-        return Ok(()); // the check reads its code from a message (protocol 2.8)
-    }
-    if let Some(code) = &grant.pre_auth_code {
-        app.store.note_authorization(code.expose()).await?;
-    }
-    let job = AuthorizationJob::AuthorizedV1 {
-        app_id: grant.authorizer_app_id,
-        code: grant.code.expose().into(),
-        pre_auth_code: grant.pre_auth_code.map(|code| code.expose().to_owned()).unwrap_or_default(),
-    };
-    app.queues.authorization(&job).await
+/// An event's time. One of the future counts as now: the newest stands, and nothing newer than it would come for long.
+fn dated(create_time: i64, now: i64) -> i64 {
+    if create_time > now + CLOCKS_DIFFER_SECONDS { now } else { create_time }
 }
 
-/// Unbinds at once, unless the account was authorized after the event was made: then WeChat is asked which of
-/// the two holds.
+/// Exchanging the code takes calls to WeChat: a job does it, and `success` says that the job is stored.
+async fn authorized(app: &App, grant: Authorization, at: i64) -> Result<(), Error> {
+    let app_id = grant.authorizer_app_id;
+    if release_check::is_test_account(&app_id) {
+        return Ok(()); // the check reads its code from a message (protocol 2.8)
+    }
+    let pre_auth_code = grant.pre_auth_code.unwrap_or_default();
+    let page = page_of(app, pre_auth_code.expose(), at).await?;
+    if let Some(page) = &page {
+        app.store.note_authorization(page).await?;
+    }
+    app.store.note_consent(&app_id, grant.code.expose(), page.as_ref(), at).await?;
+    let job = AuthorizationJob::AuthorizedV2 { app_id, code: grant.code, pre_auth_code, at };
+    app.queues.authorization(&job, Duration::ZERO).await
+}
+
+/// Events come late and out of order, and another consent may be under way: a job asks WeChat whether the authorization
+/// stands.
 async fn unauthorized(app: &App, app_id: String, at: i64) -> Result<(), Error> {
-    if app.store.unbind_account(&app_id, at).await? {
-        return app.store.stop_refreshing(&app_id).await;
+    let account = app.store.any_account(&app_id).await?;
+    if account.is_none_or(|account| !account.standing().bound) {
+        return Ok(());
     }
-    if app.store.any_account(&app_id).await?.is_some_and(|a| a.bound_at > at) {
-        app.queues.authorization(&AuthorizationJob::UnauthorizedV1 { app_id, at }).await?;
+    app.queues.authorization(&AuthorizationJob::UnauthorizedV1 { app_id, at }, Duration::ZERO).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_the_future_is_of_now() {
+        for (what, create_time, is) in [
+            ("of the past", 900, 900),
+            ("of now", 1_000, 1_000),
+            ("by a clock that is ahead", 1_060, 1_060),
+            ("of next year", 1_000 + 31_536_000, 1_000),
+            ("without a time", 0, 0),
+        ] {
+            assert_eq!(dated(create_time, 1_000), is, "{what}");
+        }
     }
-    Ok(())
 }

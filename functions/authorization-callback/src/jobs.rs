@@ -4,113 +4,136 @@ use std::time::Duration;
 
 use shared::{
     app::App,
-    error::{Error, Retry},
+    error::Error,
     function::SqsEvent,
-    model::account::AccountStatus,
     queue::{
         batch::{self, Item},
         jobs::AuthorizationJob,
     },
     secret::Secret,
-    store::bindings::BindingStatus,
+    store::consents::{self, OpenedPage},
     tokens,
+    wechat::errcode::is_withdrawn,
 };
 
-use super::complete::{Outcome, complete};
+use super::complete::{Consent, Messenger, complete};
+
+/// Longest wait between two tries: a queue is no place to wait in for long. With the receives that `template.yaml` gives
+/// the queue, a job waits for over an hour, as long as an authorization code lives.
+const LONGEST_WAIT: Duration = Duration::from_mins(2);
+
+/// What became of a job.
+enum Done {
+    Yes,
+    /// Nobody can tell yet.
+    Later,
+}
 
 pub(crate) async fn run(app: &App, event: SqsEvent) -> Vec<String> {
     batch::each(batch::items::<AuthorizationJob>(event), 1, |job, item| async move {
         let done = match job {
             AuthorizationJob::AuthorizedV1 { app_id, code, pre_auth_code } => {
-                authorized(app, &app_id, &Secret::new(code), &pre_auth_code).await
+                authorized(app, &app_id, &Secret::new(code), &pre_auth_code, app.clock.unix()).await
+            }
+            AuthorizationJob::AuthorizedV2 { app_id, code, pre_auth_code, at } => {
+                authorized(app, &app_id, &code, pre_auth_code.expose(), at).await
             }
             AuthorizationJob::UnauthorizedV1 { app_id, at } => unauthorized(app, &app_id, at).await,
+            AuthorizationJob::DeletedV1 { app_id } => deleted(app, &app_id).await,
         };
         settle(app, &item, done).await
     })
     .await
 }
 
-async fn settle(app: &App, item: &Item<()>, done: Result<(), Error>) -> bool {
-    let Err(error) = done else { return true };
-    match error.retry() {
-        Retry::Never => {
-            tracing::error!(%error, "an authorization event could not be followed: {error}");
-            true
-        }
-        Retry::After(wait) => {
-            tracing::warn!(%error, "an authorization event is tried again: {error}");
-            if let Err(error) = app
-                .queues
-                .postpone_authorization(&item.receipt_handle, wait.max(Duration::from_secs(1)))
-                .await
-            {
-                tracing::warn!(%error, "it comes again later than it could: {error}");
-            }
-            false
-        }
+/// Whatever goes wrong, the job comes again: an outage ends, a wrong secret or address is put right, and what is wrong for
+/// good ends in the dead letters, where an operator sees it.
+async fn settle(app: &App, item: &Item<()>, done: Result<Done, Error>) -> bool {
+    match done {
+        Ok(Done::Yes) => return true,
+        Ok(Done::Later) => {}
+        Err(error) => tracing::warn!(%error, "an authorization event is tried again: {error}"),
     }
-}
-
-/// Binds for the binding whose page the administrator used; without one, for the tenant that has the account.
-async fn authorized(app: &App, app_id: &str, code: &Secret, pre_auth_code: &str) -> Result<(), Error> {
-    let now = app.clock.now();
-    let binding = app.store.binding_of_pre_auth_code(pre_auth_code).await?;
-    let page = binding.as_ref().map(|b| Page {
-        tenant: &b.tenant_id,
-        pending: (b.status_at(now) == BindingStatus::Pending).then_some(b.id.as_str()),
-    });
-    let account = app.store.any_account(app_id).await?.filter(|a| !a.deleted);
-    let owner = account.as_ref().map(|a| (a.tenant_id.as_str(), a.status == AccountStatus::Bound));
-    let Some((tenant, pending)) = meant(page, owner) else {
-        tracing::warn!(app_id, "{app_id} was authorized, but for nobody here");
-        return Ok(());
-    };
-    match complete(app, tenant, pending, code, Some(app_id)).await? {
-        Outcome::Bound { .. } | Outcome::Refused { .. } => Ok(()),
-        // the browser's return was first, or the job came twice
-        Outcome::BadCode => Ok(()),
+    let wait = backoff(item.receive_count);
+    if let Err(error) = app.queues.postpone_authorization(&item.receipt_handle, wait).await {
+        tracing::warn!(%error, "it comes again later than it could: {error}");
     }
+    false
 }
 
-/// The page that an administrator used.
-#[derive(Clone, Copy)]
-struct Page<'a> {
-    tenant: &'a str,
-    /// The binding's id, while it waits for its end.
-    pending: Option<&'a str>,
+/// Twice as long each time: 2 s, 4 s, …, [`LONGEST_WAIT`].
+fn backoff(receives: u32) -> Duration {
+    Duration::from_secs(2 << receives.saturating_sub(1).min(10)).min(LONGEST_WAIT)
 }
 
-/// The tenant that an authorization is for, and the binding that it ends. `owner` has the account, and whether it is
-/// bound. A page of which the end is known renews what is bound, for WeChat's old tokens are worth nothing now; but
-/// consent to one tenant binds for no other.
-fn meant<'a>(page: Option<Page<'a>>, owner: Option<(&'a str, bool)>) -> Option<(&'a str, Option<&'a str>)> {
-    match (page, owner) {
-        (Some(Page { tenant, pending: Some(id) }), _) => Some((tenant, Some(id))),
-        (Some(Page { tenant, pending: None }), Some((owner, bound))) if bound || owner == tenant => {
-            Some((owner, None))
-        }
-        (Some(_), _) => None,
-        (None, owner) => owner.map(|(owner, _)| (owner, None)), // WeChat's own pages
+/// The page whose pre_auth_code WeChat's event of the time `at` names.
+pub(crate) async fn page_of(app: &App, pre_auth_code: &str, at: i64) -> Result<Option<OpenedPage>, Error> {
+    if pre_auth_code.is_empty() {
+        return Ok(None);
     }
+    let page = app.store.opened_page(&consents::fingerprint(pre_auth_code)).await?;
+    Ok(page.filter(|page| page.page().may_have_led_to(at)))
 }
 
-/// An event older than the account's binding: WeChat says whether the authorization stands.
-async fn unauthorized(app: &App, app_id: &str, at: i64) -> Result<(), Error> {
+/// Binds for the tenant whose page the administrator used; without one, renews what is bound and binds nothing.
+async fn authorized(
+    app: &App,
+    app_id: &str,
+    code: &Secret,
+    pre_auth_code: &str,
+    at: i64,
+) -> Result<Done, Error> {
+    let page = page_of(app, pre_auth_code, at).await?;
+    if page.is_none() && !app.store.any_account(app_id).await?.is_some_and(|a| a.standing().bound) {
+        // the code is left to the browser, which may show that it opened a page
+        tracing::warn!(app_id, "{app_id} was authorized at WeChat, and nobody here has it bound");
+        app.store.binding_settled(app_id).await?;
+        return Ok(Done::Yes);
+    }
+    let consent = Consent { code, page: page.as_ref(), messenger: Messenger::Event(app_id), at };
+    complete(app, &consent).await?; // the page tells the administrator how it ended
+    app.store.binding_settled(app_id).await?;
+    Ok(Done::Yes)
+}
+
+/// WeChat says whether the authorization stands: an event that is older than the newest consent changes nothing, and
+/// whose clock is ahead is of no matter.
+async fn unauthorized(app: &App, app_id: &str, at: i64) -> Result<Done, Error> {
     let component = &app.config.component.app_id;
+    let asked_at = app.clock.unix();
     let asked = tokens::with_component(app, |token| async move {
         app.wechat.get_authorizer_info(&token, component, app_id).await
     })
     .await;
     match asked {
-        Ok(_) => Ok(()),
-        Err(Error::WeChat(error)) if error.errcode() == Some(61003) => {
+        Ok(_) => Ok(Done::Yes),
+        Err(Error::WeChat(error)) if error.errcode().is_some_and(is_withdrawn) => {
             tracing::info!(app_id, event_at = at, "{app_id} is unauthorized, says WeChat");
-            app.store.unbind_account(app_id, app.clock.unix()).await?;
-            app.store.stop_refreshing(app_id).await
+            let Some(account) = app.store.any_account(app_id).await?.filter(|a| a.standing().bound) else {
+                return Ok(Done::Yes);
+            };
+            // an older event means nothing: it was withdrawn once more, of which no event has come
+            let at = if at < account.authorized_at() { asked_at } else { at.min(asked_at) };
+            let unbound = app.store.unbind_account(app_id, at, asked_at).await?;
+            // not where WeChat said in this very second that it stands
+            Ok(if unbound { Done::Yes } else { Done::Later })
         }
         Err(error) => Err(error),
     }
+}
+
+/// Nobody needs the tokens of an account that its tenant deleted, unless it is being bound again.
+async fn deleted(app: &App, app_id: &str) -> Result<Done, Error> {
+    let Some(tokens) = app.store.authorizer(app_id).await? else { return Ok(Done::Yes) };
+    let consent = app.store.consent_event(app_id).await?;
+    if consent.is_some_and(|consent| app.clock.unix() < consent.under_way_until) {
+        return Ok(Done::Later);
+    }
+    // read after the tokens: those of a binding since then are newer, and stay
+    if app.store.any_account(app_id).await?.is_none_or(|account| account.deleted) {
+        app.store.forget_authorizer(app_id, tokens.version).await?;
+    }
+    Ok(Done::Yes)
 }
 
 #[cfg(test)]
@@ -118,31 +141,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_authorization_is_for_the_tenant_whose_page_was_used() {
-        let page = |pending| Some(Page { tenant: "mine", pending });
-        for (what, page, owner, is) in [
-            ("a new account", page(Some("bnd")), None, Some(("mine", Some("bnd")))),
-            ("one's own once more", page(Some("bnd")), Some(("mine", true)), Some(("mine", Some("bnd")))),
-            (
-                "another's, to be refused",
-                page(Some("bnd")),
-                Some(("other", true)),
-                Some(("mine", Some("bnd"))),
-            ),
-            ("another's, unbound, refused already", page(None), Some(("other", false)), None),
-            (
-                "another's, bound, too late for the page",
-                page(None),
-                Some(("other", true)),
-                Some(("other", None)),
-            ),
-            ("the browser was faster", page(None), Some(("mine", true)), Some(("mine", None))),
-            ("unbound since, too late for the page", page(None), Some(("mine", false)), Some(("mine", None))),
-            ("deleted since", page(None), None, None),
-            ("changed at WeChat", None, Some(("other", true)), Some(("other", None))),
-            ("no page of ours", None, None, None),
-        ] {
-            assert_eq!(meant(page, owner), is, "{what}");
-        }
+    fn a_job_waits_for_as_long_as_an_authorization_code_lives() {
+        let template = include_str!("../../../template.yaml");
+        let queue = template.split("\n  AuthorizationQueue:\n").nth(1).unwrap();
+        let most = queue.split("maxReceiveCount: ").nth(1).unwrap();
+        let most: u32 = most.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+        let all: Duration = (1..most).map(backoff).sum();
+        assert!(all >= Duration::from_mins(60), "{all:?}");
+        assert!((1..most).all(|n| backoff(n) <= LONGEST_WAIT && backoff(n) <= backoff(n + 1)));
+        assert_eq!(backoff(1), Duration::from_secs(2));
     }
 }

@@ -6,8 +6,10 @@
 
 mod complete;
 mod event;
+mod heard;
 mod jobs;
 mod pages;
+mod told;
 
 use std::sync::Arc;
 
@@ -38,8 +40,8 @@ pub const NEEDS: &[Need] = &[
 pub fn function(app: Arc<App>) -> Function {
     let router = Router::new()
         .route("/wechat/component", post(event::receive))
-        .route("/bind/callback", get(pages::returned))
-        .route("/bind/{binding_id}", get(pages::bind))
+        .route("/bind/callback", get(pages::returned::returned))
+        .route("/bind/{binding_id}", get(pages::bind::bind))
         .layer(DefaultBodyLimit::max(shared::envelope::MAX_BODY_BYTES + 1))
         .with_state(Arc::clone(&app));
     Function::new().http(router).sqs(move |event| {

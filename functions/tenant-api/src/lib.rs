@@ -54,6 +54,7 @@ pub const NEEDS: &[Need] = &[
     Need::CustomersTable,
     Need::TimelineTable,
     Need::WorkTable,
+    Need::AuthorizationQueue,
     Need::ImportQueue,
     Need::SendQueue,
 ];

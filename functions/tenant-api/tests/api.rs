@@ -171,7 +171,7 @@ async fn accounts_have_rules_and_imports() {
     assert_eq!(stage.call(Some(&tea.key), "GET", &format!("{path}/{id}"), None, &[]).await.status, 404);
 
     assert_eq!(stage.call(Some(&cafe.key), "DELETE", "/v1/accounts/wx1", None, &[]).await.status, 409);
-    stage.app.store.unbind_account("wx1", stage.app.clock.unix()).await.unwrap();
+    stage.app.store.unbind_account("wx1", stage.app.clock.unix(), stage.app.clock.unix()).await.unwrap();
     let unbound = stage.call(Some(&cafe.key), "POST", path, None, &[]).await;
     assert_eq!((unbound.status, unbound.code()), (409, "account_not_bound"));
     assert_eq!(stage.call(Some(&cafe.key), "DELETE", "/v1/accounts/wx1", None, &[]).await.status, 204);
@@ -253,7 +253,7 @@ async fn a_list_of_imports_is_its_tenants_own_and_takes_no_forged_cursor() {
     );
 
     stage.clock.advance(10);
-    stage.app.store.unbind_account("wx1", stage.app.clock.unix()).await.unwrap();
+    stage.app.store.unbind_account("wx1", stage.app.clock.unix(), stage.app.clock.unix()).await.unwrap();
     assert_eq!(stage.call(Some(&cafe.key), "DELETE", "/v1/accounts/wx1", None, &[]).await.status, 204);
     stage.bind(&tea, "wx1").await;
     assert_eq!(page(&tea.key, "limit=1").await, (vec![], None), "another tenant's imports");

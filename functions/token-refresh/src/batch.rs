@@ -74,9 +74,6 @@ async fn refresh(app: &App, app_id: String, until: Deadline) -> Option<String> {
 /// authorized again since.
 async fn give_up(app: &App, app_id: &str, asked_at: i64) -> bool {
     tracing::error!(app_id, "{app_id} is no longer authorized; its administrator must authorize it again");
-    let unbound = async {
-        app.store.unbind_account(app_id, asked_at).await?;
-        app.store.stop_refreshing(app_id).await
-    };
-    unbound.await.inspect_err(|error| tracing::error!(%error, "{error}")).is_ok()
+    let unbound = app.store.unbind_account(app_id, asked_at, asked_at).await;
+    unbound.inspect_err(|error| tracing::error!(%error, "{error}")).is_ok()
 }

@@ -7,6 +7,9 @@ use crate::envelope::Refusal;
 use crate::envelope::element::{self, Element};
 use crate::secret::Secret;
 
+/// Bytes of an account's id at most: it becomes part of a table's key. WeChat's have 18.
+const MAX_APP_ID: usize = 64;
+
 /// A grant that an account's administrator gave or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
@@ -55,9 +58,13 @@ impl ComponentEvent {
         let text = element::decode(plaintext)?;
         let root = Element::parse(&text)?;
         let need = |name| root.text_of(name).map(str::to_owned).ok_or(Refusal::Malformed);
+        let account = || {
+            need("AuthorizerAppid")
+                .and_then(|id| if id.len() <= MAX_APP_ID { Ok(id) } else { Err(Refusal::Malformed) })
+        };
         let authorization = || {
             Ok(Authorization {
-                authorizer_app_id: need("AuthorizerAppid")?,
+                authorizer_app_id: account()?,
                 code: Secret::new(need("AuthorizationCode")?),
                 code_expires_at: root.text_of("AuthorizationCodeExpiredTime").and_then(|at| at.parse().ok()),
                 pre_auth_code: root.text_of("PreAuthCode").map(Secret::new),
@@ -70,7 +77,7 @@ impl ComponentEvent {
             }
             "authorized" => ComponentEventKind::Authorized(authorization()?),
             "updateauthorized" => ComponentEventKind::UpdateAuthorized(authorization()?),
-            "unauthorized" => ComponentEventKind::Unauthorized(need("AuthorizerAppid")?),
+            "unauthorized" => ComponentEventKind::Unauthorized(account()?),
             _ => ComponentEventKind::Other(info_type),
         };
         Ok(Self {
@@ -87,7 +94,12 @@ mod tests {
 
     #[test]
     fn an_event_without_what_it_is_about_is_refused() {
+        let endless = format!(
+            "<InfoType>unauthorized</InfoType><AuthorizerAppid>{}</AuthorizerAppid>",
+            "w".repeat(3000)
+        );
         for (what, members, right) in [
+            ("an account that fits into no key", endless.as_str(), false),
             (
                 "a ticket",
                 "<InfoType>component_verify_ticket</InfoType><ComponentVerifyTicket>t</ComponentVerifyTicket>",

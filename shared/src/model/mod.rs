@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod component_event;
+pub mod consent;
 pub mod content;
 pub mod detail;
 pub mod member;

@@ -1,7 +1,14 @@
 //! Bodies of SQS messages. Add variants, never change one: the queue holds yesterday's.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+
+use crate::secret::Secret;
+
+/// A secret that a queue has to carry; its `Debug` shows nothing of it.
+fn exposed<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(secret.expose())
+}
 
 /// For `authorization-callback`: what it may not do while WeChat waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +22,24 @@ pub enum AuthorizationJob {
         code: String,
         /// The code that the authorization page was opened with: tells the binding.
         pre_auth_code: String,
+    },
+    /// The same, with the time of the consent.
+    AuthorizedV2 {
+        /// The account.
+        app_id: String,
+        /// WeChat's authorization code.
+        #[serde(serialize_with = "exposed")]
+        code: Secret,
+        /// The code that the authorization page was opened with: tells the binding. Empty where WeChat named none.
+        #[serde(serialize_with = "exposed")]
+        pre_auth_code: Secret,
+        /// The event's `CreateTime`, unix seconds.
+        at: i64,
+    },
+    /// An account was deleted by its tenant, or is about to be: nobody needs its tokens.
+    DeletedV1 {
+        /// The account.
+        app_id: String,
     },
     /// An `unauthorized` event.
     UnauthorizedV1 {

@@ -108,12 +108,12 @@ impl Queues {
         }
     }
 
-    /// To `authorization-callback`.
+    /// To `authorization-callback`, after `delay` (at most [`MAX_DELAY`]).
     ///
     /// # Errors
     /// [`Error::Queue`]: the job may or may not be queued; sending it again is safe.
-    pub async fn authorization(&self, job: &AuthorizationJob) -> Result<(), Error> {
-        self.standard(Target::Authorization, std::slice::from_ref(job), |_| "", Duration::ZERO).await
+    pub async fn authorization(&self, job: &AuthorizationJob, delay: Duration) -> Result<(), Error> {
+        self.standard(Target::Authorization, std::slice::from_ref(job), |_| "", delay).await
     }
 
     /// To `token-refresh`, after `delay` (at most [`MAX_DELAY`]).

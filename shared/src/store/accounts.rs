@@ -11,7 +11,9 @@ use crate::{
     error::{Error, unreadable},
     model::{
         account::{AccountStatus, AccountType},
+        consent::{self, Claim, Standing},
         reply_rules::ReplyRules,
+        token::Due,
     },
 };
 
@@ -49,25 +51,46 @@ pub struct AccountRecord {
     pub granted: Vec<u32>,
     /// When it was bound (last), unix seconds.
     pub bound_at: i64,
+    /// When WeChat last said that its authorization stands, unix seconds: an older `unauthorized` changes nothing. 0 in
+    /// items of 0.1, see [`AccountRecord::authorized_at`].
+    #[serde(default, rename = "authorized_at")]
+    pub authorized: i64,
     /// When its authorization was withdrawn, unix seconds.
     pub unbound_at: Option<i64>,
-    /// Deleted by its tenant: free for another.
+    /// Deleted by its tenant, or released by the operator: free for another.
     #[serde(default)]
     pub deleted: bool,
     /// Counts the writes; every write names the one that it read.
     pub revision: u64,
 }
 
+impl AccountRecord {
+    /// When WeChat last said that its authorization stands, unix seconds.
+    #[must_use]
+    pub fn authorized_at(&self) -> i64 {
+        self.authorized.max(self.bound_at)
+    }
+
+    /// For the decision about a consent.
+    #[must_use]
+    pub fn standing(&self) -> Standing<'_> {
+        let bound = self.status == AccountStatus::Bound && !self.deleted;
+        Standing { tenant: &self.tenant_id, bound, deleted: self.deleted, unbound_at: self.unbound_at }
+    }
+}
+
 /// What became of a try to bind.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// It is this tenant's; `newly` where it was not bound to it a moment ago.
+    /// It is this tenant's.
     Yes {
-        /// Whether an import should begin.
-        newly: bool,
+        /// As it was before; none where it was not bound.
+        before: Option<Box<AccountRecord>>,
     },
-    /// Another tenant has it.
-    Elsewhere,
+    /// It is not, and nothing changed: never [`Claim::Binds`] or [`Claim::Renews`].
+    No(Claim),
+    /// Its tokens are gone: another consent was refused and took them with it.
+    TokensGone,
 }
 
 /// What became of a deletion.
@@ -155,20 +178,29 @@ impl Store {
         }
     }
 
-    /// Binds an account to `account.tenant_id`, unless another tenant has it. What was bound before is renewed.
+    /// Binds an account to `account.tenant_id`, or renews what is bound to it, if a consent that began on `page` may do so;
+    /// its tokens become the tenant's and are refreshed when they are `due`. Without a page it is renewed alone.
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`RACES`] races.
-    pub async fn bind_account(&self, mut account: AccountRecord) -> Result<Bound, Error> {
+    pub async fn bind_account(
+        &self,
+        mut account: AccountRecord,
+        page: Option<consent::Page<'_>>,
+        due: Due,
+    ) -> Result<Bound, Error> {
         for _ in 0..RACES {
             let before = self.any_account(&account.app_id).await?;
-            if before.as_ref().is_some_and(|b| b.tenant_id != account.tenant_id && !b.deleted) {
-                return Ok(Bound::Elsewhere);
-            }
-            let newly = before.as_ref().is_none_or(|b| b.deleted || b.status == AccountStatus::Unbound);
+            let newly = match consent::claim(page, before.as_ref().map(AccountRecord::standing)) {
+                Claim::Binds => true,
+                Claim::Renews if before.as_ref().is_some_and(|b| b.tenant_id == account.tenant_id) => false,
+                Claim::Renews => return Ok(Bound::No(Claim::Nobody)), // it changed hands meanwhile
+                no => return Ok(Bound::No(no)),
+            };
             account.revision = before.as_ref().map_or(1, |b| b.revision + 1);
             if !newly && let Some(before) = &before {
                 account.bound_at = before.bound_at;
+                account.authorized = account.authorized.max(before.authorized_at());
             }
             let condition = match &before {
                 None => ("attribute_not_exists(pk)", Attributes::new()),
@@ -186,6 +218,7 @@ impl Store {
                     item(&pointer, &Pointer { app_id: account.app_id.clone() }, None)?,
                     None,
                 )?,
+                self.owned(&account.tenant_id, &account.app_id, due)?,
             ];
             if newly {
                 let update = Update::new().add("accounts_bound", n(1));
@@ -193,29 +226,34 @@ impl Store {
             }
             if self.transact(actions).await? {
                 self.forget_account(&account.app_id);
-                return Ok(Bound::Yes { newly });
+                return Ok(Bound::Yes { before: before.filter(|_| !newly).map(Box::new) });
+            }
+            if self.authorizer(&account.app_id).await?.is_none_or(|tokens| tokens.refresh_token.is_empty()) {
+                return Ok(Bound::TokensGone);
             }
         }
         Err(Error::Store("an account is being bound by several at once".into()))
     }
 
-    /// Marks an account's authorization as withdrawn at `at`, unless it was authorized again since. Everything
-    /// is kept. Answers whether anything changed.
+    /// Marks an account's authorization as withdrawn at `at`, which WeChat confirmed when it was asked at `asked_at`, unless
+    /// it said in that second or later that it stands. Its tokens are refreshed no more; everything else is kept. Answers
+    /// whether anything changed.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn unbind_account(&self, app_id: &str, at: i64) -> Result<bool, Error> {
+    pub async fn unbind_account(&self, app_id: &str, at: i64, asked_at: i64) -> Result<bool, Error> {
         let update = Update::new()
             .set("status", any(&AccountStatus::Unbound)?)
             .set("unbound_at", n(at))
             .add("revision", n(1))
             .when(
-                "#status = :bound AND bound_at <= :at",
-                &[(":bound", any(&AccountStatus::Bound)?), (":at", n(at))],
+                "#status = :bound AND bound_at <= :asked \
+                 AND (attribute_not_exists(authorized_at) OR authorized_at < :asked)",
+                &[(":bound", any(&AccountStatus::Bound)?), (":asked", n(asked_at))],
             )
             .action(&self.platform, &keys::account(app_id))?;
         let counter = Update::new().add("accounts_bound", n(-1)).action(&self.platform, &keys::counters())?;
-        let changed = self.transact(vec![update, counter]).await?;
+        let changed = self.transact(vec![update, counter, self.disowned(app_id)?]).await?;
         self.forget_account(app_id);
         Ok(changed)
     }
@@ -227,26 +265,48 @@ impl Store {
     pub async fn delete_account(&self, tenant: &str, app_id: &str) -> Result<Deleted, Error> {
         for _ in 0..RACES {
             let Some(account) = self.account(tenant, app_id).await? else { return Ok(Deleted::NotFound) };
-            if account.status == AccountStatus::Bound {
-                return Ok(Deleted::StillBound);
-            }
-            let update = Update::new()
-                .set("deleted", AttributeValue::Bool(true))
-                .add("revision", n(1))
-                .when("revision = :seen", &[(":seen", n(account.revision))])
-                .action(&self.platform, &keys::account(app_id))?;
-            let pointer = Delete::builder()
-                .table_name(&self.platform)
-                .set_key(Some(keys::tenant_account(tenant, app_id).attributes()))
-                .build()
-                .map_err(|e| Error::Store(e.to_string()))?;
-            let actions = vec![update, TransactWriteItem::builder().delete(pointer).build()];
-            if self.transact(actions).await? {
-                self.forget_account(app_id);
-                return Ok(Deleted::Yes);
+            if let Some(deleted) = self.free(&account).await? {
+                return Ok(deleted);
             }
         }
         Err(Error::Store("an account is being changed by several at once".into()))
+    }
+
+    /// The same by the operator, for whichever tenant has it. Answers that tenant too.
+    ///
+    /// # Errors
+    /// [`Error::Store`], also after losing [`RACES`] races.
+    pub async fn release_account(&self, app_id: &str) -> Result<(Deleted, Option<String>), Error> {
+        for _ in 0..RACES {
+            let account = self.any_account(app_id).await?.filter(|a| !a.deleted);
+            let Some(account) = account else { return Ok((Deleted::NotFound, None)) };
+            if let Some(deleted) = self.free(&account).await? {
+                return Ok((deleted, Some(account.tenant_id)));
+            }
+        }
+        Err(Error::Store("an account is being changed by several at once".into()))
+    }
+
+    /// Frees an account as it was read; none where it has changed meanwhile.
+    async fn free(&self, account: &AccountRecord) -> Result<Option<Deleted>, Error> {
+        if account.status == AccountStatus::Bound {
+            return Ok(Some(Deleted::StillBound));
+        }
+        let app_id = &account.app_id;
+        let update = Update::new()
+            .set("deleted", AttributeValue::Bool(true))
+            .add("revision", n(1))
+            .when("revision = :seen", &[(":seen", n(account.revision))])
+            .action(&self.platform, &keys::account(app_id))?;
+        let pointer = Delete::builder()
+            .table_name(&self.platform)
+            .set_key(Some(keys::tenant_account(&account.tenant_id, app_id).attributes()))
+            .build()
+            .map_err(|e| Error::Store(e.to_string()))?;
+        let actions = vec![update, TransactWriteItem::builder().delete(pointer).build()];
+        let freed = self.transact(actions).await?;
+        self.forget_account(app_id);
+        Ok(freed.then_some(Deleted::Yes))
     }
 
     /// A tenant's reply rules for an account; empty ones where it set none.

@@ -4,15 +4,22 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
+    Store,
+    consents::OpenedPage,
+    keys,
+    owner::Owner,
     table::{Update, Written, any, item, n, read, s},
 };
-use crate::error::Error;
+use crate::{error::Error, secret::Secret};
 
 /// How long after its end a binding is kept, seconds.
 const KEPT_SECONDS: i64 = 90 * 24 * 3600;
-/// How long a pre_auth_code still finds its binding after it expired, seconds: the event can be late.
-const PRE_AUTH_KEPT_SECONDS: i64 = 24 * 3600;
+/// A page that is opened again this soon shows its code again, seconds: a reload burns no other.
+const PAGE_REUSED_SECONDS: i64 = 60;
+/// Attribute of a binding: who asked WeChat about a code last.
+const ASKED_BY: &str = "asked_by";
+/// Codes of browsers that WeChat is asked about for one link at most. Its event binds after that too.
+const CODES_ASKED: u32 = 10;
 
 /// Where a binding stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -39,6 +46,9 @@ pub struct Binding {
     pub status: BindingStatus,
     /// The account, once one authorized.
     pub app_id: Option<String>,
+    /// The only account that may be bound by it; none for any.
+    #[serde(default)]
+    pub only_app_id: Option<String>,
     /// Why it was refused.
     pub reason: Option<String>,
     /// Where the last page leads.
@@ -47,15 +57,31 @@ pub struct Binding {
     pub created_at: Timestamp,
     /// When its link dies.
     pub expires_at: Timestamp,
-    /// The pre_auth_code in use, so that a reload does not burn another.
+    /// The pre_auth_code that the page shows, so that a reload does not burn another; none once it was used.
     pub pre_auth_code: Option<String>,
+    /// When that code was made, unix seconds; none in items of 0.1.
+    #[serde(default)]
+    pub pre_auth_at: Option<i64>,
     /// When that code dies, unix seconds.
     pub pre_auth_expires: Option<i64>,
     /// When WeChat's event of the authorization came, unix seconds: a job is at it.
     pub event_at: Option<i64>,
+    /// Codes of browsers that WeChat was asked about and did not take.
+    #[serde(default)]
+    pub codes_asked: u32,
+    /// Fingerprint of the authorization code that led to `status`.
+    #[serde(default)]
+    pub ended_by: Option<String>,
 }
 
 impl Binding {
+    /// The code that the page shows at `now`, unix seconds, if it may be shown: made a moment ago, and not used.
+    #[must_use]
+    pub fn code_to_show(&self, now: i64) -> Option<Secret> {
+        let (code, made) = (self.pre_auth_code.as_ref()?, self.pre_auth_at?);
+        (made <= now && now < made + PAGE_REUSED_SECONDS).then(|| Secret::new(code))
+    }
+
     /// Where it stands at `now`.
     #[must_use]
     pub fn status_at(&self, now: Timestamp) -> BindingStatus {
@@ -67,9 +93,15 @@ impl Binding {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct PreAuth {
-    binding_id: String,
+/// What became of a binding.
+#[derive(Debug, Clone, Copy)]
+pub struct BindingEnd<'a> {
+    /// The account that authorized.
+    pub app_id: &'a str,
+    /// Why it may not be bound; none where it is.
+    pub reason: Option<&'a str>,
+    /// Fingerprint of the authorization code.
+    pub code: &'a str,
 }
 
 impl Store {
@@ -98,60 +130,87 @@ impl Store {
         self.get(&self.platform, &keys::binding(id)).await
     }
 
-    /// The binding whose page used `pre_auth_code`.
+    /// Notes on a page's binding that its authorization event has come: a job is at it, and the page's code is used.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn binding_of_pre_auth_code(&self, pre_auth_code: &str) -> Result<Option<Binding>, Error> {
-        let found: Option<PreAuth> = self.get(&self.platform, &keys::pre_auth_code(pre_auth_code)).await?;
-        match found {
-            Some(pre) => self.binding_by_link(&pre.binding_id).await,
-            None => Ok(None),
-        }
+    pub async fn note_authorization(&self, page: &OpenedPage) -> Result<(), Error> {
+        let update =
+            spent(Update::new()).set("event_at", n(self.clock.unix())).when("attribute_exists(pk)", &[]);
+        self.update(&self.platform, &keys::binding(&page.binding_id), update).await.map(drop)
     }
 
-    /// Notes on a binding that its authorization event has come.
+    /// Gives a page's binding the pre_auth_code that was just made; it dies at `expires`, unix seconds.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn note_authorization(&self, pre_auth_code: &str) -> Result<(), Error> {
-        let Some(binding) = self.binding_of_pre_auth_code(pre_auth_code).await? else { return Ok(()) };
-        let update = Update::new().set("event_at", n(self.clock.unix()));
-        self.update(&self.platform, &keys::binding(&binding.id), update).await.map(drop)
+    pub async fn keep_pre_auth_code(
+        &self,
+        binding: &Binding,
+        code: &str,
+        expires: i64,
+    ) -> Result<OpenedPage, Error> {
+        let page = OpenedPage {
+            binding_id: binding.id.clone(),
+            tenant_id: binding.tenant_id.clone(),
+            opened_at: self.clock.unix(),
+            expires_at: expires,
+        };
+        self.keep_page_of_code(code, &page).await?;
+        let update = Update::new()
+            .set("pre_auth_code", s(code))
+            .set("pre_auth_at", n(page.opened_at))
+            .set("pre_auth_expires", n(expires))
+            .when("attribute_exists(pk)", &[]);
+        self.update(&self.platform, &keys::binding(&binding.id), update).await?;
+        Ok(page)
     }
 
-    /// Remembers which binding a pre_auth_code belongs to; it dies at `expires`, unix seconds. The code's own
-    /// item comes first: an event must find its binding even if we crash in between.
+    /// Whether WeChat may be asked about one more code that a browser brought; the page's pre_auth_code is used then,
+    /// whatever WeChat says. Answers who asks, for [`Store::code_was_good`].
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keep_pre_auth_code(&self, binding_id: &str, code: &str, expires: i64) -> Result<(), Error> {
-        let pre = PreAuth { binding_id: binding_id.to_owned() };
-        self.put(
-            &self.platform,
-            item(&keys::pre_auth_code(code), &pre, Some(expires + PRE_AUTH_KEPT_SECONDS))?,
-        )
-        .await?;
-        let update = Update::new().set("pre_auth_code", s(code)).set("pre_auth_expires", n(expires));
+    pub async fn may_ask_about_code(&self, binding_id: &str) -> Result<Option<Owner>, Error> {
+        let owner = self.owner();
+        let update = spent(Update::new()).add("codes_asked", n(1)).set(ASKED_BY, owner.value()).when(
+            "attribute_exists(pk) AND (attribute_not_exists(codes_asked) OR codes_asked < :most) \
+             AND (attribute_not_exists(asked_by) OR asked_by <> :me)",
+            &[(":most", n(CODES_ASKED)), (":me", owner.value())],
+        );
+        let written = self.update(&self.platform, &keys::binding(binding_id), update).await?;
+        Ok(written.or_own(ASKED_BY, owner).done().then_some(owner))
+    }
+
+    /// The code that `owner` asked about was a good one: it does not count, unless somebody asked since.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn code_was_good(&self, binding_id: &str, owner: Owner) -> Result<(), Error> {
+        let update = Update::new()
+            .add("codes_asked", n(-1))
+            .remove(ASKED_BY)
+            .when("asked_by = :me", &[(":me", owner.value())]);
         self.update(&self.platform, &keys::binding(binding_id), update).await.map(drop)
     }
 
-    /// Ends a binding that is not bound yet. Answers it as it is then: of two outcomes at once, `bound` wins.
+    /// Ends a binding that is not bound yet; one that was refused may be tried again. Answers it as it is then: of two
+    /// outcomes at once, `bound` wins.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn end_binding(
-        &self,
-        id: &str,
-        status: BindingStatus,
-        app_id: Option<&str>,
-        reason: Option<&str>,
-    ) -> Result<Option<Binding>, Error> {
-        let mut update = Update::new().set("status", any(&status)?).set_some("app_id", app_id.map(s)).when(
-            "attribute_exists(pk) AND NOT #status = :bound",
-            &[(":bound", any(&BindingStatus::Bound)?)],
-        );
-        update = match reason {
+    pub async fn end_binding(&self, id: &str, ended: BindingEnd<'_>) -> Result<Option<Binding>, Error> {
+        let status = if ended.reason.is_some() { BindingStatus::Refused } else { BindingStatus::Bound };
+        let update = Update::new()
+            .set("status", any(&status)?)
+            .set("app_id", s(ended.app_id))
+            .set("ended_by", s(ended.code))
+            .remove("event_at")
+            .when(
+                "attribute_exists(pk) AND NOT #status = :bound",
+                &[(":bound", any(&BindingStatus::Bound)?)],
+            );
+        let update = match ended.reason {
             Some(reason) => update.set("reason", s(reason)),
             None => update.remove("reason"),
         };
@@ -160,4 +219,9 @@ impl Store {
             Written::Refused(None) => Ok(None),
         }
     }
+}
+
+/// A pre_auth_code is for one attempt: WeChat refuses it from then on, so no page may show it again.
+fn spent(update: Update) -> Update {
+    update.remove("pre_auth_code")
 }

@@ -1,6 +1,7 @@
 //! Tickets and tokens. A token is replaced only by its successor: one refresher at a time by lease, and every
 //! write names the version that it read.
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::Deserialize;
 
 use super::{
@@ -25,6 +26,8 @@ const COMPONENT_CACHE_SECONDS: i64 = 5;
 const AUTHORIZED_BY: &str = "authorized_by";
 /// Attribute of the component's credentials: who asked WeChat for a ticket last.
 const PUSH_ASKED_BY: &str = "push_asked_by";
+/// How long the tokens of an unbound account are kept, seconds: an `unauthorized` that was a mistake is made good in days.
+const UNBOUND_KEPT_SECONDS: i64 = 7 * 24 * 3600;
 /// Accounts looked up in one index page.
 const DUE_PAGE: i32 = 1_000;
 
@@ -100,12 +103,14 @@ pub struct Refusal {
 /// An account's.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AuthorizerCredentials {
-    /// Whose the account is.
+    /// Whose the account is; empty until it is bound.
+    #[serde(default)]
     pub tenant_id: String,
     /// authorizer_access_token.
     #[serde(flatten)]
     pub token: Option<Token>,
-    /// authorizer_refresh_token.
+    /// authorizer_refresh_token; empty where nothing but the account's end is left of it.
+    #[serde(default)]
     pub refresh_token: Secret,
     /// Counts the tokens.
     #[serde(default)]
@@ -303,33 +308,61 @@ impl Store {
         self.get(&self.credentials, &keys::authorizer(app_id)).await
     }
 
-    /// Stores what an authorization gave. It outdates whatever was there: WeChat makes the older refresh token
-    /// invalid. A refresher at work loses its lease. Sent once more by the SDK it changes nothing: a refresh may have
-    /// replaced the token since.
+    /// Stores what an authorization gave, before it is known whose the account becomes: [`Store::bind_account`] says so,
+    /// and nobody refreshes it before. It
+    /// outdates whatever was there, for WeChat makes the older refresh token invalid; a refresher at work loses its lease.
+    /// Sent once more by the SDK it changes nothing: a refresh may have replaced the token since. Answers the version of
+    /// what is stored.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn authorize(
         &self,
-        tenant: &str,
         app_id: &str,
         token: Option<&Token>,
         refresh_token: &Secret,
-        due: Due,
-    ) -> Result<(), Error> {
-        let update = Update::new()
-            .set("tenant_id", s(tenant))
-            .set("refresh_token", s(refresh_token.expose()))
-            .remove("gone_at");
+    ) -> Result<u64, Error> {
+        let update = Update::new().set("refresh_token", s(refresh_token.expose())).remove("gone_at");
         let update = match token {
             Some(token) => successor(update, token),
-            None => update.remove("lease_until").remove("lease_owner"),
+            None => update.add("version", n(1)).remove("token").remove("lease_until").remove("lease_owner"),
         };
         let owner = self.owner();
-        let update = set_due(update, app_id, due)
+        let update = update
             .set(AUTHORIZED_BY, owner.value())
             .when("attribute_not_exists(authorized_by) OR authorized_by <> :me", &[(":me", owner.value())]);
-        self.update(&self.credentials, &keys::authorizer(app_id), update).await.map(drop)
+        let written = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
+        match written.or_own(AUTHORIZED_BY, owner) {
+            Written::Done(item) => Ok(read::<AuthorizerCredentials>(item)?.version),
+            Written::Refused(_) => Err(Error::Store("tokens could not be stored".into())),
+        }
+    }
+
+    /// Deletes an account's tokens of `version`, which nobody may use; newer ones stay.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn forget_authorizer(&self, app_id: &str, version: u64) -> Result<(), Error> {
+        let key = keys::authorizer(app_id);
+        self.delete_where(&self.credentials, &key, "version = :seen", (":seen", n(version))).await
+    }
+
+    /// The tokens of an account that becomes a tenant's, as one action of its binding: they are refreshed from now on.
+    pub(super) fn owned(&self, tenant: &str, app_id: &str, due: Due) -> Result<TransactWriteItem, Error> {
+        let update = Update::new().set("tenant_id", s(tenant)).remove("ttl");
+        set_due(update, app_id, due)
+            .when("attribute_exists(refresh_token)", &[])
+            .action(&self.credentials, &keys::authorizer(app_id))
+    }
+
+    /// The tokens of an account whose authorization is gone, as one action of its unbinding: nobody refreshes them, and
+    /// they are deleted after [`UNBOUND_KEPT_SECONDS`].
+    pub(super) fn disowned(&self, app_id: &str) -> Result<TransactWriteItem, Error> {
+        Update::new()
+            .remove("due")
+            .remove("due_at")
+            .set("ttl", n(self.clock.unix() + UNBOUND_KEPT_SECONDS))
+            .action(&self.credentials, &keys::authorizer(app_id))
     }
 
     /// Replaces a lost refresh token, if the account's is still `lost`.
@@ -348,15 +381,6 @@ impl Store {
         let kept = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
         let ours = |item: &Attributes| item.get("refresh_token").is_some_and(|now| *now == s(found.expose()));
         Ok(kept.or_if(ours).done())
-    }
-
-    /// Takes an account out of the due index: its authorization is gone.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn stop_refreshing(&self, app_id: &str) -> Result<(), Error> {
-        let update = Update::new().remove("due").remove("due_at").when("attribute_exists(pk)", &[]);
-        self.update(&self.credentials, &keys::authorizer(app_id), update).await.map(drop)
     }
 
     /// Accounts in one slot of the wheel.

@@ -9,6 +9,8 @@
 //! | platform | API key | `APIKEY#<sha256>` | `APIKEY` | tenant-api |
 //! | platform | account | `ACCOUNT#<app_id>` | `ACCOUNT` | authorization-callback, tenant-api |
 //! | platform | reply rules | `ACCOUNT#<app_id>` | `REPLY_RULES` | tenant-api |
+//! | platform | what an authorization event said last | `ACCOUNT#<app_id>` | `CONSENT` | authorization-callback (TTL) |
+//! | platform | an event of the platform that was seen | `EVENT#<sha256>` | `EVENT` | authorization-callback (TTL) |
 //! | platform | binding | `BINDING#<binding>` | `BINDING` | tenant-api, authorization-callback |
 //! | platform | pre_auth_code (hashed) | `PREAUTH#<sha256>` | `PREAUTH` | authorization-callback (TTL) |
 //! | platform | counters | `PLATFORM` | `COUNTERS` | authorization-callback |
@@ -113,8 +115,12 @@ pub(super) fn consent(app_id: &str) -> Key {
 pub(super) fn binding(id: &str) -> Key {
     Key::new(format!("BINDING#{id}"), "BINDING")
 }
-pub(super) fn pre_auth_code(code: &str) -> Key {
-    Key::new(format!("PREAUTH#{}", ids::fingerprint(&[code])), "PREAUTH")
+/// Of a pre_auth_code's fingerprint.
+pub(super) fn pre_auth_code(fingerprint: &str) -> Key {
+    Key::new(format!("PREAUTH#{fingerprint}"), "PREAUTH")
+}
+pub(super) fn component_event(fingerprint: &str) -> Key {
+    Key::new(format!("EVENT#{fingerprint}"), "EVENT")
 }
 pub(super) fn counters() -> Key {
     Key::new("PLATFORM", "COUNTERS")

@@ -8,6 +8,7 @@ mod backoff;
 pub mod batches;
 pub mod bindings;
 pub mod claims;
+pub mod consents;
 pub mod context;
 pub mod credentials;
 pub mod customers;

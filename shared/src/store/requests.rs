@@ -132,6 +132,30 @@ impl Store {
         }
     }
 
+    /// Deletes an item if `condition` holds of it; one that is gone or another by now stays so.
+    pub(super) async fn delete_where(
+        &self,
+        table: &str,
+        key: &Key,
+        condition: &str,
+        (name, value): (&str, AttributeValue),
+    ) -> Result<(), Error> {
+        let request = self
+            .db
+            .delete_item()
+            .table_name(table)
+            .set_key(Some(key.attributes()))
+            .condition_expression(condition)
+            .expression_attribute_values(name, value);
+        match self.past_conflicts(|| request.clone().send()).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(Error::Store(sdk_error(&error))),
+            },
+        }
+    }
+
     /// Sends until nobody's transaction is in the way.
     async fn past_conflicts<T, E, R, F>(&self, send: impl Fn() -> F) -> Result<T, SdkError<E, R>>
     where

@@ -235,7 +235,7 @@ impl Client {
         #[derive(Deserialize)]
         struct Answer {
             authorizer_info: RawInfo,
-            #[serde(default, deserialize_with = "lenient::or_default")]
+            #[serde(default, deserialize_with = "lenient::or_nothing")]
             authorization_info: RawAuthorization,
         }
         let body = json!({ "component_appid": app_id, "authorizer_appid": authorizer_app_id });
@@ -275,7 +275,7 @@ impl Client {
         struct Answer {
             #[serde(default, deserialize_with = "lenient::int")]
             total_count: i64,
-            #[serde(default, deserialize_with = "lenient::or_default")]
+            #[serde(default, deserialize_with = "lenient::list")]
             list: Vec<AuthorizerEntry>,
         }
         let count = count.min(AUTHORIZER_LIST_MAX);
@@ -296,13 +296,13 @@ struct RawAuthorization {
     expires_in: i64,
     #[serde(default, deserialize_with = "lenient::maybe_secret")]
     authorizer_refresh_token: Option<Secret>,
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::list")]
     func_info: Vec<RawFunction>,
 }
 
 #[derive(Deserialize, Default)]
 struct RawFunction {
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::or_nothing")]
     funcscope_category: RawId,
 }
 
@@ -318,9 +318,9 @@ struct RawInfo {
     nick_name: String,
     #[serde(default, deserialize_with = "lenient::text")]
     head_img: String,
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::or_nothing")]
     service_type_info: RawId,
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::or_nothing")]
     verify_type_info: RawId,
     #[serde(default, deserialize_with = "lenient::text")]
     user_name: String,

@@ -86,6 +86,18 @@ pub fn class(errcode: i64) -> ErrcodeClass {
     }
 }
 
+/// Whether `api_query_auth` refused the very code: used, made up, or too old. Anything else may be right again later.
+#[must_use]
+pub fn is_about_authorization_code(errcode: i64) -> bool {
+    matches!(errcode, 61009 | 61010)
+}
+
+/// Whether an account's authorization does not stand (any more).
+#[must_use]
+pub fn is_withdrawn(errcode: i64) -> bool {
+    errcode == 61003
+}
+
 /// When to try again after a used-up quota; always later than `now`. For [`QuotaWait::Window`] no time helps:
 /// it gets the same hour as [`QuotaWait::Other`], but a sender drops or takes another channel instead.
 #[must_use]

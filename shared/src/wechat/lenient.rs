@@ -44,6 +44,17 @@ pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
+/// A list; elements that are not what was meant (null, a bare number) are left out, anything else is an empty list.
+pub fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
+    let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };
+    Ok(list.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect())
+}
+
+/// The value; its default for null and for what it is not.
+pub fn or_nothing<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(from)?).unwrap_or_default())
+}
+
 /// A list of numbers; elements that hold none are left out, anything else is an empty list.
 pub fn ints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<i64>, D::Error> {
     let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };

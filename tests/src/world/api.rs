@@ -1,9 +1,39 @@
 //! What programs and browsers do: the API, and the pages of a binding.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wechat_simulator::Grant;
 
 use super::{World, hub::http_event};
+
+/// A consent on WeChat's page, to which a page of the hub led.
+#[derive(Debug, Clone)]
+pub struct Consented {
+    /// Of the tenant whose page it was.
+    pub key: String,
+    /// The account.
+    pub app_id: String,
+    /// When the hub's page was opened, unix seconds.
+    pub opened_at: i64,
+    /// When it was given, unix seconds.
+    pub at: i64,
+}
+
+/// A page before WeChat's, in one browser.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// Of the page.
+    pub status: u16,
+    /// Of the tenant whose page it is.
+    pub key: String,
+    /// The binding.
+    pub id: String,
+    /// When, unix seconds.
+    pub opened_at: i64,
+    /// The page's pre_auth_code.
+    pub code: String,
+    /// What the browser keeps.
+    pub cookies: Vec<String>,
+}
 
 impl World {
     /// One request to the API. [`None`] where no answer came.
@@ -26,33 +56,70 @@ impl World {
         Some((status, serde_json::from_str(answer["body"].as_str().unwrap_or("null")).unwrap_or_default()))
     }
 
-    /// Opens one of the hub's pages.
-    pub async fn browse(&self, url: &str) -> Option<(u16, String)> {
+    /// A browser opens one of the hub's pages: status, page, and cookies for the next one.
+    pub async fn browse(&self, url: &str, cookies: &[String]) -> Option<(u16, String, Vec<String>)> {
         let (path, query) =
             url.strip_prefix("http://hub")?.split_once('?').unwrap_or((url.strip_prefix("http://hub")?, ""));
-        let event = http_event("GET", path, query, &[], None, self.now());
+        let mut event = http_event("GET", path, query, &[], None, self.now());
+        if !cookies.is_empty() {
+            event["cookies"] = json!(cookies);
+        }
         let (answer, _) = self.invoke(&self.route("GET", path), event).await?;
         let status = u16::try_from(answer["statusCode"].as_u64()?).ok()?;
-        Some((status, answer["body"].as_str().unwrap_or_default().to_owned()))
+        let set = answer["cookies"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let set = set.filter_map(|cookie| cookie.split(';').next()).map(str::to_owned).collect();
+        Some((status, answer["body"].as_str().unwrap_or_default().to_owned(), set))
+    }
+
+    /// An administrator opens the page of a new binding for the tenant of `key`.
+    pub async fn open(&self, key: &str) -> Option<Opened> {
+        let (_, binding) = self.api(key, "POST", "/v1/bindings", Some(json!({})), None).await?;
+        self.open_again(key, binding["id"].as_str()?).await
+    }
+
+    /// Somebody opens the page of a binding, in another browser.
+    pub async fn open_again(&self, key: &str, id: &str) -> Option<Opened> {
+        let (opened_at, key, id) = (self.now(), key.to_owned(), id.to_owned());
+        let (status, page, cookies) = self.browse(&format!("http://hub/bind/{id}"), &[]).await?;
+        let code = page.split("pre_auth_code=").nth(1).and_then(|rest| rest.split('&').next());
+        let code = code.unwrap_or_default().replace("%40", "@");
+        Some(Opened { status, key, id, opened_at, code, cookies })
+    }
+
+    /// They consent on WeChat's page for this account; where WeChat leads the browser back to.
+    pub fn consent(&self, opened: &Opened, app_id: &str, event: bool) -> Option<String> {
+        let granted = self.sim().authorize(Grant {
+            app_id: app_id.to_owned(),
+            pre_auth_code: Some(opened.code.clone()),
+            redirect_uri: Some(format!("http://hub/bind/callback?binding={}", opened.id)),
+            without_event: !event,
+            ..Grant::default()
+        });
+        let back = granted.ok()?.redirect_url;
+        self.consents.lock().unwrap().push(Consented {
+            key: opened.key.clone(),
+            app_id: app_id.to_owned(),
+            opened_at: opened.opened_at,
+            at: self.now(),
+        });
+        back
+    }
+
+    /// An administrator withdraws a grant on WeChat's pages.
+    pub fn withdraw(&self, app_id: &str, event: bool) {
+        if self.sim().unauthorize(app_id, event).is_ok() {
+            self.withdrawals.lock().unwrap().push((app_id.to_owned(), self.now()));
+        }
     }
 
     /// An administrator binds an account for the tenant of `key`: binding, page, consent, and back where
     /// `returns`. Answers how it went, as far as it went.
     pub async fn bind(&self, key: &str, app_id: &str, returns: bool, event: bool) -> Option<u16> {
-        let (_, binding) = self.api(key, "POST", "/v1/bindings", Some(serde_json::json!({})), None).await?;
-        let (status, page) = self.browse(binding["url"].as_str()?).await?;
-        if status != 200 {
-            return Some(status);
+        let opened = self.open(key).await?;
+        if opened.status != 200 {
+            return Some(opened.status);
         }
-        let code = page.split("pre_auth_code=").nth(1)?.split('&').next()?.replace("%40", "@");
-        let granted = self.sim().authorize(Grant {
-            app_id: app_id.to_owned(),
-            pre_auth_code: Some(code),
-            redirect_uri: Some(format!("http://hub/bind/callback?binding={}", binding["id"].as_str()?)),
-            without_event: !event,
-            ..Grant::default()
-        });
-        let back = granted.ok()?.redirect_url?;
-        if returns { self.browse(&back).await.map(|(status, _)| status) } else { None }
+        let back = self.consent(&opened, app_id, event)?;
+        if returns { self.browse(&back, &opened.cookies).await.map(|(status, ..)| status) } else { None }
     }
 }

@@ -53,6 +53,7 @@ use shared::{
 use tokio::time::Instant;
 use wechat_simulator::{Simulator, crypto::AesKey};
 
+use api::Consented;
 use chaos::{Chaos, Dice};
 use flights::Flights;
 use hub::{Hub, Landed};
@@ -95,13 +96,31 @@ pub struct Base {
     pub usage: Usage,
     /// When an account was last bound or unbound.
     pub changed_at: Mutex<BTreeMap<String, i64>>,
+    /// What made accounts bound and unbound, in the order of the writes.
+    pub changes: Mutex<Vec<Change>>,
     clock: Arc<dyn Clock>,
 }
 
+/// An account became another than it was, as the hub has it.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Which.
+    pub app_id: String,
+    /// Before, and now; none for one that was never here.
+    pub was: Option<Value>,
+    /// Now.
+    pub is: Value,
+    /// When, unix seconds.
+    pub at: i64,
+}
+
 impl Base {
+    fn account(&self, app_id: &str) -> Option<Value> {
+        dynamo::item(&self.db, "PlatformTable", &format!("ACCOUNT#{app_id}"), "ACCOUNT")
+    }
+
     fn bound(&self, app_id: &str) -> bool {
-        let account = dynamo::item(&self.db, "PlatformTable", &format!("ACCOUNT#{app_id}"), "ACCOUNT");
-        account.is_some_and(|a| a["status"] == "bound")
+        self.account(app_id).is_some_and(|a| is_bound(&a))
     }
 
     /// One request to DynamoDB. Notes what binds and unbinds accounts.
@@ -112,15 +131,23 @@ impl Base {
             true => self.changed_at.lock().unwrap().keys().filter(about).cloned().collect(),
             false => Vec::new(),
         };
-        let before: Vec<bool> = touched.iter().map(|app| self.bound(app)).collect();
+        let before: Vec<Option<Value>> = touched.iter().map(|app| self.account(app)).collect();
         let answer = dynamo::call(&self.db, operation, body);
-        for (app, before) in touched.into_iter().zip(before) {
-            if self.bound(&app) != before {
-                self.changed_at.lock().unwrap().insert(app, self.clock.unix());
+        for (app_id, was) in touched.into_iter().zip(before) {
+            let Some(is) = self.account(&app_id) else { continue };
+            let owner = |account: &Value| is_bound(account).then(|| account["tenant_id"].clone());
+            if was.as_ref().and_then(owner) != owner(&is) {
+                let at = self.clock.unix();
+                self.changed_at.lock().unwrap().insert(app_id.clone(), at);
+                self.changes.lock().unwrap().push(Change { app_id, was, is, at });
             }
         }
         answer
     }
+}
+
+fn is_bound(account: &Value) -> bool {
+    account["status"] == "bound" && account["deleted"] != true
 }
 
 /// A process of a function. Dropped, it forgets what it had cached.
@@ -148,6 +175,10 @@ pub struct World {
     pub late: Mutex<Vec<(String, String)>>,
     /// Batches that will come once more, later.
     pub replays: Mutex<Vec<(String, Value)>>,
+    /// Consents that were given on pages of the hub.
+    pub consents: Mutex<Vec<Consented>>,
+    /// When an account's grant was withdrawn.
+    pub withdrawals: Mutex<Vec<(String, i64)>>,
     /// What an invocation did that none may do.
     pub complaints: Mutex<Vec<String>>,
     running: AtomicUsize,
@@ -181,6 +212,7 @@ impl World {
             flights: Flights::new(Arc::clone(&clock)),
             usage: Usage::new(&template),
             changed_at: Mutex::default(),
+            changes: Mutex::default(),
             clock: Arc::clone(&clock),
         });
         let hub = Arc::new(Hub::default());
@@ -204,6 +236,8 @@ impl World {
             landed: Mutex::default(),
             late: Mutex::default(),
             replays: Mutex::default(),
+            consents: Mutex::default(),
+            withdrawals: Mutex::default(),
             complaints: Mutex::default(),
             running: AtomicUsize::new(0),
         });

@@ -15,6 +15,7 @@ use shared::{
     config::{Config, Surroundings},
     model::{
         account::{AccountStatus, AccountType},
+        consent::Page,
         token::Due,
     },
     queue::jobs::ImportJob,
@@ -96,13 +97,15 @@ impl World {
             granted: vec![2],
             bound_at: START - 10_000,
             unbound_at: None,
+            authorized: 0,
             deleted: false,
             revision: 0,
         };
-        self.app.store.bind_account(account).await.unwrap();
         let token = Token { token: Secret::new("t"), issued_at: START, expires_in: 100_000_000 };
         let due = Due::At { unix: START };
-        self.app.store.authorize(TENANT, APP, Some(&token), &Secret::new("r"), due).await.unwrap();
+        self.app.store.authorize(APP, Some(&token), &Secret::new("r")).await.unwrap();
+        let page = Page { tenant: TENANT, opened_at: START, expires_at: START };
+        self.app.store.bind_account(account, Some(page), due).await.unwrap();
     }
 
     /// Starts an import; answers its id and first job.

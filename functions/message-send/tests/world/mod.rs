@@ -21,6 +21,7 @@ use shared::{
     function::Function,
     model::{
         account::{AccountStatus, AccountType},
+        consent::Page,
         token::Due,
     },
     queue::jobs::SendJob,
@@ -196,14 +197,17 @@ impl World {
             granted: granted.to_vec(),
             bound_at: self.clock.unix(),
             unbound_at: None,
+            authorized: 0,
             deleted: false,
             revision: 0,
         };
-        self.app.store.bind_account(account).await.unwrap();
         let token = Token { token: Secret::new("token-0"), issued_at: self.clock.unix(), expires_in: 7200 };
         *self.wechat.token.lock().unwrap() = "token-0".into();
         let due = Due::At { unix: self.clock.unix() + 5400 };
-        self.app.store.authorize(tenant, app_id, Some(&token), &Secret::new("r"), due).await.unwrap();
+        self.app.store.authorize(app_id, Some(&token), &Secret::new("r")).await.unwrap();
+        let now = self.clock.unix();
+        let page = Page { tenant, opened_at: now, expires_at: now };
+        self.app.store.bind_account(account, Some(page), due).await.unwrap();
     }
 
     /// The fan writes, which opens 48 hours.

@@ -1,6 +1,6 @@
 //! Bound accounts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State};
 use http::StatusCode;
@@ -8,6 +8,7 @@ use shared::{
     app::App,
     model::account::{Account, capabilities, missing_permissions, permissions},
     problem::Problem,
+    queue::jobs::AuthorizationJob,
     store::accounts::{AccountRecord, Deleted},
 };
 
@@ -17,6 +18,9 @@ use crate::{
     caller::Caller,
     params::{After, Page, Paging, Path, Query, cursor, limit, place, time},
 };
+
+/// When the tokens of an account that is being deleted are deleted too: longer than a request may take.
+const FORGET_AFTER: Duration = Duration::from_mins(1);
 
 /// List accounts
 ///
@@ -53,7 +57,7 @@ pub async fn get_account(
 /// Delete an account
 ///
 /// Frees an unbound account for other tenants. Its customers stay: binding it again finds them as they were.
-/// While it is bound this is 409 `account_still_bound`; its administrator unbinds it on mp.weixin.qq.com.
+/// Its tokens are deleted within minutes. While it is bound this is 409 `account_still_bound`; its administrator unbinds it on mp.weixin.qq.com.
 #[utoipa::path(delete, path = "/v1/accounts/{app_id}", tag = "Accounts",
     params(("app_id" = String, Path, description = "WeChat's app id")),
     responses(
@@ -65,6 +69,10 @@ pub async fn delete_account(
     caller: Caller,
     Path(app_id): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    account_of(&app, &caller.tenant, &app_id).await?;
+    // before it is deleted, for nobody comes back after; the job looks whether it was
+    let forget = AuthorizationJob::DeletedV1 { app_id: app_id.clone() };
+    app.queues.authorization(&forget, FORGET_AFTER).await?;
     audited(&app, &caller, &caller.tenant, "account.deleted", &app_id, async {
         match app.store.delete_account(&caller.tenant, &app_id).await? {
             Deleted::Yes => Ok(StatusCode::NO_CONTENT),

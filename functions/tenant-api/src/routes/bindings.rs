@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::{
     app::App,
+    model::account::missing_permissions,
     problem::Problem,
     store::bindings::{Binding, BindingStatus},
 };
@@ -21,17 +22,26 @@ use crate::{
 
 /// How long a link lives.
 const LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// Letters of an account's id at most; WeChat's have 18.
+const MAX_APP_ID: usize = 32;
 /// Bytes of a `return_url` at most.
 const MAX_URL: usize = 2048;
 
 /// A binding to be begun.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"return_url": "https://crm.example.com/wechat/done"}))]
+#[schema(example = json!({
+    "return_url": "https://crm.example.com/wechat/done?request=17", "app_id": "wx5a1b2c3d4e5f6071"
+}))]
 pub struct NewBinding {
-    /// Where the last page leads: http or https.
+    /// Where the last page leads: https, or http on this machine; no user name, a host in ASCII, which the pages show. It
+    /// is led to as it stands here, with nothing added: put your own word into it, and ask for the binding to see how it
+    /// went.
     #[schema(format = "uri")]
     return_url: Option<String>,
+    /// The only account that may be bound by this link; its administrator alone can agree to it. Any account if it is left
+    /// out.
+    app_id: Option<String>,
 }
 
 /// A binding that was begun.
@@ -54,27 +64,32 @@ pub struct CreatedBinding {
 /// Where a binding stands.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Binding, example = json!({
-    "id": "bnd_01jd3v6m5s8qk2x9w4r7t0y1za", "status": "bound", "app_id": "wx5a1b2c3d4e5f6071"
+    "id": "bnd_01jd3v6m5s8qk2x9w4r7t0y1za", "status": "bound", "app_id": "wx5a1b2c3d4e5f6071",
+    "missing_permissions": ["WeChat Coupon Access"]
 }))]
 pub struct BindingState {
     /// `bnd_…`
     id: String,
     /// Where it stands.
     status: BindingStatus,
-    /// The account, once an administrator authorized one.
+    /// The account, once an administrator authorized one; before that the one that the link is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     app_id: Option<String>,
-    /// Why it was refused: `unverified_account`, `account_bound_elsewhere`, `not_an_official_account` or
-    /// `authorization_failed`.
+    /// Why it was refused: `unverified_account`, `account_bound_elsewhere`, `not_an_official_account`,
+    /// `authorization_failed` or `other_account` (than the link's). While the link lives it may be tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Of a bound account: names of the required permission sets that its administrator did not grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_permissions: Option<Vec<String>>,
 }
 
 /// Begin a binding
 ///
 /// Answers a link. Whoever administers an Official Account opens it, scans WeChat's code and agrees; the
-/// account then belongs to this tenant, and the import of its followers begins. Ask for the binding to see how
-/// it went.
+/// account then belongs to this tenant, and the import of its followers begins. The page names the tenant, the account where
+/// `app_id` fixes it, and the host of `return_url`, in Chinese or English as the browser likes. Ask for the binding to see
+/// how it went.
 #[utoipa::path(post, path = "/v1/bindings", tag = "Bindings", request_body = NewBinding,
     responses((status = 201, description = "The link", body = CreatedBinding)))]
 pub async fn create_binding(
@@ -82,8 +97,13 @@ pub async fn create_binding(
     caller: Caller,
     Body(new): Body<NewBinding>,
 ) -> Result<(StatusCode, Json<CreatedBinding>), Problem> {
-    if new.return_url.as_deref().is_some_and(|url| !is_web_url(url)) {
-        return Err(Problem::invalid("return_url: must be an http or https URL"));
+    if new.return_url.as_deref().is_some_and(|url| !may_lead_back(url)) {
+        return Err(Problem::invalid(
+            "return_url: must be an https URL (http on this machine alone) without a user name, whose host is in ASCII",
+        ));
+    }
+    if new.app_id.as_deref().is_some_and(|app_id| !is_app_id(app_id)) {
+        return Err(Problem::invalid("app_id: must be an account's app id: `wx` and 16 letters or digits"));
     }
     let now = time(app.clock.unix());
     let binding = Binding {
@@ -91,13 +111,17 @@ pub async fn create_binding(
         tenant_id: caller.tenant.clone(),
         status: BindingStatus::Pending,
         app_id: None,
+        only_app_id: new.app_id,
         reason: None,
         return_url: new.return_url,
         created_at: now,
         expires_at: now.saturating_add(LIFE).unwrap_or(now),
         pre_auth_code: None,
+        pre_auth_at: None,
         pre_auth_expires: None,
         event_at: None,
+        codes_asked: 0,
+        ended_by: None,
     };
     audited(&app, &caller, &caller.tenant, "binding.created", &binding.id, async {
         Ok(app.store.create_binding(&binding).await?)
@@ -109,7 +133,8 @@ pub async fn create_binding(
 
 /// Get a binding
 ///
-/// `pending` until the administrator agreed, `expired` when nobody did within the hour.
+/// `pending` until the administrator agreed, `expired` when nobody did within the hour. A `refused` one becomes `bound` where
+/// a later try on the same link succeeds.
 #[utoipa::path(get, path = "/v1/bindings/{id}", tag = "Bindings",
     params(("id" = String, Path, description = "The binding's id")),
     responses((status = 200, description = "Where it stands", body = BindingState)))]
@@ -120,31 +145,64 @@ pub async fn get_binding(
 ) -> Result<Json<BindingState>, Problem> {
     let found = app.store.binding(&caller.tenant, &id).await?;
     let binding = found.ok_or_else(|| Problem::not_found("binding"))?;
+    let status = binding.status_at(app.clock.now());
+    let account = match (&binding.app_id, status) {
+        (Some(app_id), BindingStatus::Bound) => app.store.account(&caller.tenant, app_id).await?,
+        _ => None,
+    };
     Ok(Json(BindingState {
-        status: binding.status_at(app.clock.now()),
+        status,
         id: binding.id,
-        app_id: binding.app_id,
+        app_id: binding.app_id.or(binding.only_app_id),
         reason: binding.reason,
+        missing_permissions: account.map(|account| missing_permissions(&account.granted)),
     }))
 }
 
-fn is_web_url(url: &str) -> bool {
-    url.len() <= MAX_URL
-        && !url.chars().any(|c| c.is_control() || c.is_whitespace())
-        && url.parse::<Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|h| !h.is_empty())
-        })
+/// Whether the last page may lead to it: to where it seems to lead.
+fn may_lead_back(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return false };
+    let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.ends_with(".localhost");
+    let scheme = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => loopback,
+        _ => false,
+    };
+    scheme
+        && url.len() <= MAX_URL
+        && url.bytes().all(|b| b.is_ascii_graphic())
+        && !host.is_empty()
+        && !authority.as_str().contains('@')
+}
+
+/// An account's id, which becomes part of WeChat's address.
+fn is_app_id(app_id: &str) -> bool {
+    app_id.starts_with("wx")
+        && (3..=MAX_APP_ID).contains(&app_id.len())
+        && app_id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_web_url;
+    use super::{is_app_id, may_lead_back};
 
     #[test]
-    fn only_web_urls_are_led_to() {
+    fn the_last_page_leads_to_where_it_seems_to() {
         for (url, fits) in [
             ("https://a.example/x?y=1#z", true),
+            ("https://a.example:8443/?next=a@b", true),
             ("http://localhost:3000", true),
+            ("http://127.0.0.1:8080/done", true),
+            ("http://[::1]:8080/done", true),
+            ("http://crm.localhost/done", true),
+            ("http://a.example", false),
+            ("http://localhost.evil.example", false),
+            ("https://hub.example@evil.example/", false),
+            ("https://hub.example:secret@evil.example/", false),
+            ("https://b\u{fc}cher.example/", false),
+            ("https://xn--bcher-kva.example/", true),
+            ("https://a.example/\u{202e}", false),
             ("javascript:alert(1)", false),
             ("ftp://a.example", false),
             ("//a.example", false),
@@ -152,7 +210,20 @@ mod tests {
             ("https://a.example/\n", false),
             ("", false),
         ] {
-            assert_eq!(is_web_url(url), fits, "{url}");
+            assert_eq!(may_lead_back(url), fits, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_account_is_named_by_its_app_id() {
+        for (app_id, fits) in [
+            ("wx5a1b2c3d4e5f6071", true),
+            ("gh_7b1c9d2e4f60", false),
+            ("wx&x=1", false),
+            ("wx", false),
+            ("", false),
+        ] {
+            assert_eq!(is_app_id(app_id), fits, "{app_id}");
         }
     }
 }

@@ -16,8 +16,13 @@ use shared::{
     clock::ManualClock,
     config::{Config, Surroundings},
     function::Function,
-    model::account::{AccountStatus, AccountType},
+    model::{
+        account::{AccountStatus, AccountType},
+        consent::Page,
+        token::Due,
+    },
     random::Rand,
+    secret::Secret,
     store::{
         accounts::AccountRecord,
         fans::{FanId, Touch},
@@ -200,10 +205,15 @@ impl Stage {
             granted: vec![1, 2],
             bound_at: self.app.clock.unix(),
             unbound_at: None,
+            authorized: 0,
             deleted: false,
             revision: 0,
         };
-        self.app.store.bind_account(account).await.unwrap();
+        let now = self.app.clock.unix();
+        let due = Due::At { unix: now };
+        self.app.store.authorize(app_id, None, &Secret::new("r")).await.unwrap();
+        let page = Page { tenant: &tenant.id, opened_at: now, expires_at: now };
+        self.app.store.bind_account(account, Some(page), due).await.unwrap();
     }
 
     pub async fn follow(&self, tenant: &Tenant, app_id: &str, open_id: &str) {

@@ -6,6 +6,7 @@ use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use serde::Deserialize;
+use shared::model::account::permission_names;
 
 use super::{notice, page as render};
 use crate::authorize::{Grant, redirect};
@@ -41,6 +42,7 @@ struct Choice {
 struct Set {
     id: u32,
     name: &'static str,
+    chinese: &'static str,
     required: bool,
 }
 
@@ -85,7 +87,9 @@ pub(super) async fn page(State(simulator): State<Simulator>, Query(asked): Query
             redirect_uri: &asked.redirect_uri,
             redirect_host: url.as_ref().and_then(|url| url.host_str()).unwrap_or_default(),
             accounts: choices(&simulator, &asked),
-            sets: sets.map(|(id, name, required)| Set { id: *id, name, required: *required }).collect(),
+            sets: sets
+                .map(|&(id, name, required)| Set { id, name, chinese: permission_names(id).1, required })
+                .collect(),
             squares: squares(&asked.pre_auth_code),
         },
     )

@@ -4,29 +4,35 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use shared::model::account::permission_names;
 
 use super::chat::Chat;
 use super::follower::Followers;
 
-/// Permission sets that the authorization page offers: id, name, whether the hub requires it.
+/// Permission sets that the authorization page offers: id, English name, whether the hub requires it. Names are the
+/// hub's, which are WeChat's.
 pub const PERMISSIONS: [(u32, &str, bool); 16] = [
-    (1, "Message management", true),
-    (15, "Custom menu", true),
-    (4, "Web service", true),
-    (7, "Broadcast and notification", true),
-    (2, "User management", true),
-    (3, "Account service", true),
-    (11, "Material management", true),
-    (8, "Cards and coupons", true),
-    (6, "Multi customer service", false),
-    (9, "Scan", false),
-    (13, "Stores", false),
-    (22, "City services", false),
-    (24, "Open Platform account", false),
-    (33, "Mini-program linking", false),
-    (54, "Service-account dialogue", false),
-    (89, "Subscription notices", false),
+    set(1, true),
+    set(15, true),
+    set(4, true),
+    set(7, true),
+    set(2, true),
+    set(3, true),
+    set(11, true),
+    set(8, true),
+    set(6, false),
+    set(9, false),
+    set(13, false),
+    set(22, false),
+    set(24, false),
+    set(33, false),
+    set(54, false),
+    set(89, false),
 ];
+
+const fn set(id: u32, required: bool) -> (u32, &'static str, bool) {
+    (id, permission_names(id).0, required)
+}
 
 /// What kind of account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

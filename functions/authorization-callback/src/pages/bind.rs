@@ -1,0 +1,171 @@
+//! The page before WeChat's: who asks, for what, and two ways on.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use http::{HeaderMap, StatusCode, header::SET_COOKIE};
+use jiff::{Timestamp, tz::Offset};
+use shared::{
+    app::App,
+    error::Error,
+    secret::Secret,
+    store::{
+        bindings::{Binding, BindingStatus},
+        consents,
+    },
+    texts::bind as texts,
+    tokens,
+    wechat::authorize_url::AuthorizeUrl,
+};
+
+use super::{
+    Reader, STYLE, Set, account_name, answer, binding_of, cookie, host, link, result, sets, tenant_name,
+};
+
+/// WeChat's own time.
+const BEIJING: Offset = Offset::constant(8);
+
+#[derive(Template)]
+#[template(path = "bind.html")]
+struct BindPage<'a> {
+    style: &'static str,
+    tag: &'static str,
+    host: String,
+    title: &'static str,
+    /// What became of the try before.
+    refused: Option<(String, String)>,
+    asks: String,
+    means: String,
+    only: Option<String>,
+    grant: &'static str,
+    sets: Vec<Set>,
+    in_wechat: bool,
+    how: &'static str,
+    pc_url: &'a str,
+    mobile_url: &'a str,
+    pc: &'static str,
+    mobile: &'static str,
+    elsewhere: Option<&'static str>,
+    leads_to: Option<String>,
+    good_until: String,
+    verified: &'static str,
+}
+
+/// `GET /bind/{binding_id}`.
+pub(crate) async fn bind(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let reader = Reader::of(headers);
+    let binding = match binding_of(&app, &id).await {
+        Ok(Some(binding)) => binding,
+        Ok(None) => return result::unknown(&app, reader.lang),
+        Err(error) => return result::unavailable(&app, reader.lang, &error, None),
+    };
+    let now = app.clock.now();
+    let over = match binding.status_at(now) {
+        BindingStatus::Pending => false,
+        BindingStatus::Refused => binding.expires_at <= now, // until then it may be tried again
+        BindingStatus::Bound | BindingStatus::Expired => true,
+    };
+    let shown = match over {
+        true => result::ended(&app, reader.lang, &binding).await,
+        false => page(&app, &reader, &binding, now).await,
+    };
+    shown.unwrap_or_else(|error| match error {
+        Error::NoTicket => result::no_ticket(&app, reader.lang),
+        error => result::unavailable(&app, reader.lang, &error, Some(&link(&app, &binding))),
+    })
+}
+
+async fn page(app: &App, reader: &Reader, binding: &Binding, now: Timestamp) -> Result<Response, Error> {
+    let lang = reader.lang;
+    let code = code(app, binding).await?;
+    let urls = urls(app, binding, &code);
+    let tenant = tenant_name(app, &binding.tenant_id).await?;
+    let only = match &binding.only_app_id {
+        Some(only) => {
+            let name = account_name(app, &binding.tenant_id, Some(only), lang).await?;
+            let named = if name == *only { name } else { format!("{name} ({only})") };
+            Some(texts::only(lang, &named))
+        }
+        None => None,
+    };
+    let refused = match &binding.reason {
+        Some(reason) => {
+            let account = account_name(app, &binding.tenant_id, binding.app_id.as_deref(), lang).await?;
+            let why = result::why(app, lang, binding, reason, &account).await?;
+            Some((texts::last_time(lang, &account), why))
+        }
+        None => None,
+    };
+    let minutes = (binding.expires_at.as_second() - now.as_second()).max(0) / 60 + 1;
+    let clock = |offset: Offset| offset.to_datetime(binding.expires_at).strftime("%H:%M").to_string();
+    let platform = host(&app.config.public_url);
+    let page = BindPage {
+        style: STYLE,
+        tag: lang.tag(),
+        title: texts::BIND.read(lang),
+        refused,
+        asks: texts::asks(lang, &tenant),
+        means: texts::means(lang, &tenant, &platform),
+        host: platform,
+        only,
+        grant: texts::GRANT.read(lang),
+        sets: sets(lang, |_| true),
+        in_wechat: reader.in_wechat,
+        how: if reader.in_wechat { texts::AUTHORIZE_HERE_HOW } else { texts::SCAN_HOW }.read(lang),
+        pc_url: &attribute(&urls.0),
+        mobile_url: &attribute(&urls.1),
+        pc: if reader.in_wechat { texts::SCAN_INSTEAD } else { texts::SCAN }.read(lang),
+        mobile: if reader.in_wechat { texts::AUTHORIZE_HERE } else { texts::WITHOUT_SCANNING }.read(lang),
+        elsewhere: (!reader.in_wechat).then(|| texts::ON_A_PHONE.read(lang)),
+        leads_to: binding.return_url.as_deref().map(|url| texts::leads_to(lang, &host(url))),
+        good_until: texts::good_until(lang, &clock(BEIJING), &clock(Offset::UTC), minutes),
+        verified: texts::ONLY_VERIFIED.read(lang),
+    };
+    let mut response = answer(StatusCode::OK, page.render());
+    if let Some(cookie) = cookie::set(app, binding, &consents::fingerprint(code.expose())) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// The page's pre_auth_code: a new one, unless the page was opened a moment ago and its code is still unused.
+async fn code(app: &App, binding: &Binding) -> Result<Secret, Error> {
+    if let Some(code) = binding.code_to_show(app.clock.unix()) {
+        return Ok(code);
+    }
+    let component = &app.config.component.app_id;
+    let given =
+        tokens::with_component(
+            app,
+            |token| async move { app.wechat.create_preauthcode(&token, component).await },
+        )
+        .await?;
+    let expires = app.clock.unix() + given.expires_in;
+    app.store.keep_pre_auth_code(binding, given.code.expose(), expires).await?;
+    Ok(given.code)
+}
+
+/// WeChat's authorization pages, for a computer and for a phone.
+fn urls(app: &App, binding: &Binding, code: &Secret) -> (String, String) {
+    let redirect_uri = format!("{}/bind/callback?binding={}", app.config.public_url, binding.id);
+    let url = AuthorizeUrl {
+        component_app_id: &app.config.component.app_id,
+        pre_auth_code: code,
+        redirect_uri: &redirect_uri,
+        biz_app_id: binding.only_app_id.as_deref(),
+    };
+    (url.pc(&app.config.wechat_mp_url), url.mobile(&app.config.wechat_open_url))
+}
+
+/// A URL for an attribute: `&amp;` rather than askama's numeric form, which programs that read the page know.
+fn attribute(url: &str) -> String {
+    url.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
+}

@@ -1,0 +1,92 @@
+//! What tenants are told of their accounts' authorizations, in the audit log and in the hub's own: who authorized what with
+//! which outcome, and what an authorization took from an account or gave it.
+
+use shared::{
+    app::App,
+    error::Error,
+    ids,
+    model::account::missing_permissions,
+    store::{
+        accounts::AccountRecord,
+        audit::{Actor, AuditEntry, PREFIX, STARTED, SUCCEEDED},
+    },
+};
+
+use super::complete::{Consent, Outcome};
+
+/// Who changed something, where it was on no page of ours.
+const AT_WECHAT: &str = "wechat";
+
+/// An entry that waits for its outcome, and whose it is.
+pub(crate) struct Entry(String, AuditEntry);
+
+/// An account was authorized on a tenant's page.
+///
+/// # Errors
+/// [`Error::Store`]: then nothing may be done.
+pub(crate) async fn begin(app: &App, consent: &Consent<'_>, app_id: &str) -> Result<Option<Entry>, Error> {
+    let Some(page) = consent.page else { return Ok(None) };
+    write(app, &page.tenant_id, app_id, "account.authorized", consent).await.map(Some)
+}
+
+/// An account that is bound has other permissions than `before`, perhaps without its tenant's doing.
+///
+/// # Errors
+/// [`Error::Store`]: then nothing may be done.
+pub(crate) async fn change(
+    app: &App,
+    consent: &Consent<'_>,
+    before: &AccountRecord,
+    now: &AccountRecord,
+) -> Result<Option<Entry>, Error> {
+    let (was, is) = (missing_permissions(&before.granted), missing_permissions(&now.granted));
+    let lost: Vec<&str> = is.iter().filter(|name| !was.contains(name)).map(String::as_str).collect();
+    let (tenant, app_id) = (&before.tenant_id, &before.app_id);
+    let operation = if !lost.is_empty() {
+        tracing::warn!(app_id, "WeChat took permissions from {app_id}: {}", lost.join(", "));
+        "account.permissions_lost"
+    } else if was.len() > is.len() {
+        tracing::info!(app_id, "WeChat gave {app_id} permissions that it lacked");
+        "account.permissions_gained"
+    } else {
+        return Ok(None);
+    };
+    write(app, tenant, app_id, operation, consent).await.map(Some)
+}
+
+/// How it ended.
+///
+/// # Errors
+/// [`Error::Store`].
+pub(crate) async fn end(app: &App, entry: Option<Entry>, outcome: &Outcome) -> Result<(), Error> {
+    let Some(Entry(tenant, entry)) = entry else { return Ok(()) };
+    let outcome = match outcome {
+        Outcome::Bound => SUCCEEDED,
+        Outcome::Refused { reason } => reason,
+        Outcome::TooEarly => "page_too_old",
+        Outcome::NotOurs | Outcome::BadCode => "authorization_failed",
+    };
+    app.store.end_audit(&tenant, &entry, outcome).await
+}
+
+/// One entry for a consent, whichever messenger writes it and however often: it is dated by the consent's beginning.
+async fn write(
+    app: &App,
+    tenant: &str,
+    app_id: &str,
+    operation: &str,
+    consent: &Consent<'_>,
+) -> Result<Entry, Error> {
+    let who = consent.page.map_or(AT_WECHAT, |page| page.binding_id.as_str());
+    let at = consent.page.map_or(consent.at, |page| page.opened_at) * 1000;
+    let entry = AuditEntry {
+        id: ids::derived_at(PREFIX, at, &[tenant, app_id, operation, consent.code.expose()]),
+        at,
+        actor: Actor::person(who),
+        operation: operation.to_owned(),
+        target: app_id.to_owned(),
+        outcome: STARTED.to_owned(),
+    };
+    app.store.audit(tenant, &entry).await?;
+    Ok(Entry(tenant.to_owned(), entry))
+}

@@ -1,0 +1,125 @@
+//! For whom an administrator's consent counts. An account becomes bound to a tenant only by a consent that began on a page
+//! of that tenant after the account's last unbinding; any other renews what is bound, and binds nothing.
+//!
+//! Source: contract, binding rules.
+
+/// WeChat takes a pre_auth_code until it expires; its clock and ours may differ by so much, seconds.
+const CLOCKS_DIFFER_SECONDS: i64 = 60;
+
+/// A tenant's page, as one browser opened it: with a pre_auth_code of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page<'a> {
+    /// Whose page.
+    pub tenant: &'a str,
+    /// When it was opened at the earliest, unix seconds.
+    pub opened_at: i64,
+    /// Until when WeChat takes its pre_auth_code, unix seconds.
+    pub expires_at: i64,
+}
+
+impl Page<'_> {
+    /// Whether a consent that WeChat dates `at` can have been given by this page. An event of long after names a page
+    /// that did not ask for it.
+    #[must_use]
+    pub fn may_have_led_to(&self, at: i64) -> bool {
+        at <= self.expires_at + CLOCKS_DIFFER_SECONDS
+    }
+}
+
+/// What the hub knows of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// Who has it, or had it where it was deleted.
+    pub tenant: &'a str,
+    /// Its authorization stands.
+    pub bound: bool,
+    /// Its tenant gave it away: it is free for others.
+    pub deleted: bool,
+    /// When it was unbound, unix seconds.
+    pub unbound_at: Option<i64>,
+}
+
+/// What a consent does to an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It becomes bound to the page's tenant.
+    Binds,
+    /// It is bound to this tenant already: tokens and permissions are new.
+    Renews,
+    /// It is another tenant's.
+    Elsewhere,
+    /// The page was opened before the account was unbound.
+    TooEarly,
+    /// No page of ours was open, and nobody here has it bound.
+    Nobody,
+}
+
+/// Decides. `page` is where the consent began, none where it began at WeChat; `standing` is none for an account that was
+/// never bound.
+#[must_use]
+pub fn claim(page: Option<Page<'_>>, standing: Option<Standing<'_>>) -> Claim {
+    match (page, standing) {
+        (Some(page), Some(s)) if s.bound || !s.deleted => match (s.tenant == page.tenant, s.bound) {
+            (false, _) => Claim::Elsewhere,
+            (true, true) => Claim::Renews,
+            (true, false) => after_unbinding(page, s),
+        },
+        (Some(page), Some(deleted)) => after_unbinding(page, deleted),
+        (Some(_), None) => Claim::Binds,
+        (None, Some(Standing { bound: true, .. })) => Claim::Renews,
+        (None, _) => Claim::Nobody,
+    }
+}
+
+/// In the second of the unbinding, the page counts as opened after it: nobody can tell.
+fn after_unbinding(page: Page<'_>, standing: Standing<'_>) -> Claim {
+    if standing.unbound_at.is_none_or(|at| page.opened_at >= at) { Claim::Binds } else { Claim::TooEarly }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consent_binds_only_where_it_began_on_a_page_after_the_last_unbinding() {
+        let page = |tenant, opened_at| Some(Page { tenant, opened_at, expires_at: opened_at + 600 });
+        let bound = |tenant| Some(Standing { tenant, bound: true, deleted: false, unbound_at: None });
+        let unbound =
+            |tenant, at| Some(Standing { tenant, bound: false, deleted: false, unbound_at: Some(at) });
+        let deleted =
+            |tenant, at| Some(Standing { tenant, bound: false, deleted: true, unbound_at: Some(at) });
+        for (what, page, standing, is) in [
+            ("a new account", page("mine", 100), None, Claim::Binds),
+            ("one's own once more", page("mine", 100), bound("mine"), Claim::Renews),
+            ("one's own, unbound before", page("mine", 100), unbound("mine", 99), Claim::Binds),
+            ("one's own, unbound in that second", page("mine", 100), unbound("mine", 100), Claim::Binds),
+            ("one's own, unbound since", page("mine", 100), unbound("mine", 101), Claim::TooEarly),
+            ("another's", page("mine", 100), bound("other"), Claim::Elsewhere),
+            ("another's, unbound", page("mine", 100), unbound("other", 50), Claim::Elsewhere),
+            ("another's, given away", page("mine", 100), deleted("other", 50), Claim::Binds),
+            ("another's, given away since", page("mine", 100), deleted("other", 150), Claim::TooEarly),
+            ("one's own, given away before", page("mine", 100), deleted("mine", 50), Claim::Binds),
+            ("one's own, given away since", page("mine", 100), deleted("mine", 150), Claim::TooEarly),
+            ("changed at WeChat", None, bound("other"), Claim::Renews),
+            ("authorized at WeChat, once bound here", None, unbound("other", 50), Claim::Nobody),
+            ("authorized at WeChat, given away", None, deleted("other", 50), Claim::Nobody),
+            ("authorized at WeChat, never here", None, None, Claim::Nobody),
+        ] {
+            assert_eq!(claim(page, standing), is, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_page_asks_for_a_consent_until_its_code_expires() {
+        let page = Page { tenant: "mine", opened_at: 100, expires_at: 700 };
+        for (what, at, may) in [
+            ("at once", 100, true),
+            ("with the clocks apart", 99, true),
+            ("at the end", 700, true),
+            ("by a clock that is ahead", 760, true),
+            ("weeks later, by an event that names the page again", 700 + 14 * 86_400, false),
+        ] {
+            assert_eq!(page.may_have_led_to(at), may, "{what}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What WeChat said of authorizations: the pages on which they begin, the newest event of each account, and which events
+//! were here before.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, keys,
+    table::{Update, item, n, s},
+};
+use crate::{error::Error, ids, model::consent};
+
+/// How long a page's pre_auth_code finds its binding after it expired, seconds: as long as an event of it may lie in a
+/// queue and its dead letters, twice.
+const PAGE_KEPT_SECONDS: i64 = 36 * 24 * 3600;
+/// How long the newest event of an account is kept, seconds: a browser is back long before.
+const EVENT_KEPT_SECONDS: i64 = 24 * 3600;
+/// How long an event that comes again has no second effect, seconds.
+const SEEN_SECONDS: i64 = 24 * 3600;
+/// How long a push of an account that is being bound is asked to come again, seconds: WeChat does so for 15.
+const UNDER_WAY_SECONDS: i64 = 60;
+
+/// What the hub keeps of a pre_auth_code or an authorization code: it finds the code's item, and is not the code.
+#[must_use]
+pub fn fingerprint(code: &str) -> String {
+    ids::fingerprint(&[code])
+}
+
+/// A page on which a consent may begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenedPage {
+    /// Its binding.
+    pub binding_id: String,
+    /// Its tenant; empty in items of 0.1, which bind nothing any more.
+    #[serde(default)]
+    pub tenant_id: String,
+    /// When its pre_auth_code was made, unix seconds.
+    #[serde(default)]
+    pub opened_at: i64,
+    /// When that code expires, unix seconds.
+    #[serde(default)]
+    pub expires_at: i64,
+}
+
+impl OpenedPage {
+    /// For the decision.
+    #[must_use]
+    pub fn page(&self) -> consent::Page<'_> {
+        consent::Page { tenant: &self.tenant_id, opened_at: self.opened_at, expires_at: self.expires_at }
+    }
+}
+
+/// The newest `authorized` or `updateauthorized` event of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentEvent {
+    /// [`fingerprint`] of its authorization code.
+    #[serde(default)]
+    pub code: String,
+    /// The binding of its page; none where it began at WeChat.
+    pub binding_id: Option<String>,
+    /// WeChat's `CreateTime`, unix seconds.
+    #[serde(default)]
+    pub event_at: i64,
+    /// Until when the account is being bound, unix seconds: its pushes had better come again.
+    #[serde(default)]
+    pub under_way_until: i64,
+}
+
+impl Store {
+    /// Remembers a page by its pre_auth_code, before the page is shown: an event must find its binding even if we crash in
+    /// between.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(super) async fn keep_page_of_code(&self, code: &str, page: &OpenedPage) -> Result<(), Error> {
+        let ttl = page.expires_at + PAGE_KEPT_SECONDS;
+        self.put(&self.platform, item(&keys::pre_auth_code(&fingerprint(code)), page, Some(ttl))?).await
+    }
+
+    /// The page whose pre_auth_code has this [`fingerprint`].
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn opened_page(&self, fingerprint: &str) -> Result<Option<OpenedPage>, Error> {
+        let page: Option<OpenedPage> = self.get(&self.platform, &keys::pre_auth_code(fingerprint)).await?;
+        Ok(page.filter(|page| !page.tenant_id.is_empty()))
+    }
+
+    /// Notes an authorization event of an account, unless a newer one came; and that the account is being bound.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn note_consent(
+        &self,
+        app_id: &str,
+        code: &str,
+        page: Option<&OpenedPage>,
+        event_at: i64,
+    ) -> Result<(), Error> {
+        let now = self.clock.unix();
+        let update = Update::new()
+            .set("code", s(fingerprint(code)))
+            .set("event_at", n(event_at))
+            .set("under_way_until", n(now + UNDER_WAY_SECONDS))
+            .set("ttl", n(now + EVENT_KEPT_SECONDS))
+            .when("attribute_not_exists(event_at) OR event_at <= :at", &[(":at", n(event_at))]);
+        let update = match page {
+            Some(page) => update.set("binding_id", s(&page.binding_id)),
+            None => update.remove("binding_id"),
+        };
+        self.update(&self.platform, &keys::consent(app_id), update).await.map(drop)
+    }
+
+    /// Notes that an account is being bound.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn binding_under_way(&self, app_id: &str) -> Result<(), Error> {
+        let now = self.clock.unix();
+        let update = Update::new()
+            .set("under_way_until", n(now + UNDER_WAY_SECONDS))
+            .set("ttl", n(now + EVENT_KEPT_SECONDS));
+        self.update(&self.platform, &keys::consent(app_id), update).await.map(drop)
+    }
+
+    /// Notes that what became of an account's consent is known.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn binding_settled(&self, app_id: &str) -> Result<(), Error> {
+        let update = Update::new().remove("under_way_until").when("attribute_exists(pk)", &[]);
+        self.update(&self.platform, &keys::consent(app_id), update).await.map(drop)
+    }
+
+    /// The newest authorization event of an account within a day.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn consent_event(&self, app_id: &str) -> Result<Option<ConsentEvent>, Error> {
+        self.get(&self.platform, &keys::consent(app_id)).await
+    }
+
+    /// Whether an event of the platform with this content was stored within a day.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn component_event_seen(&self, content: &str) -> Result<bool, Error> {
+        let seen: Option<Seen> = self.get(&self.platform, &keys::component_event(content)).await?;
+        Ok(seen.is_some_and(|seen| self.clock.unix() < seen.seen_until))
+    }
+
+    /// Remembers an event of the platform for a day, once its effects are stored.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_component_event(&self, content: &str) -> Result<(), Error> {
+        let seen = Seen { seen_until: self.clock.unix() + SEEN_SECONDS };
+        self.put(&self.platform, item(&keys::component_event(content), &seen, Some(seen.seen_until))?).await
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Seen {
+    seen_until: i64,
+}

@@ -1,0 +1,262 @@
+//! Histories of consents alone, by seed: two tenants, two accounts, pages that stay open, browsers that come back to the
+//! wrong page, events that are lost, late, doubled and out of order, and the world's other faults.
+
+use std::sync::Arc;
+
+use rand::{RngExt as _, SeedableRng, seq::IndexedRandom as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use wechat_simulator::{Grant, NewAccount};
+
+use crate::{
+    check, each, on_paused_time,
+    world::{ADMIN_KEY, World, api::Opened, chaos::Rates},
+};
+
+/// Histories of a usual run: about half a minute on two cores.
+const HISTORIES: u64 = 200;
+const TENANTS: usize = 2;
+const ACCOUNTS: usize = 2;
+
+/// What can happen.
+#[derive(Debug, Clone)]
+enum Op {
+    /// An administrator opens the page of a new binding.
+    Open {
+        tenant: usize,
+    },
+    /// Somebody opens a page again.
+    Again {
+        page: usize,
+    },
+    /// An administrator consents on WeChat's page, to which a page of the hub leads.
+    Consent {
+        page: usize,
+        account: usize,
+        event: bool,
+    },
+    /// A browser comes back from WeChat, with the cookie of the page or without any.
+    Return {
+        consent: usize,
+        cookie: bool,
+    },
+    /// An administrator authorizes, or changes permissions, on WeChat's own pages.
+    Authorize {
+        account: usize,
+        event: bool,
+    },
+    Withdraw {
+        account: usize,
+        event: bool,
+    },
+    Delete {
+        tenant: usize,
+        account: usize,
+    },
+    Work {
+        batches: u32,
+    },
+    Replay,
+    Late,
+    Tick,
+    Cool,
+    Advance {
+        seconds: i64,
+    },
+    Trouble(u32),
+}
+
+fn history(seed: u64) -> Vec<Op> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 13);
+    (0..rng.random_range(8..40)).map(|_| op(&mut rng)).collect()
+}
+
+fn op(rng: &mut ChaCha8Rng) -> Op {
+    // one account and the newest pages meet most often
+    let account = *[0, 0, 1].choose(rng).unwrap();
+    let tenant = rng.random_range(0..TENANTS);
+    let newest = *[0, 0, 0, 1, 2, 5].choose(rng).unwrap();
+    let event = rng.random_range(0..5) > 0;
+    match rng.random_range(0..100) {
+        0..14 => Op::Open { tenant },
+        14..18 => Op::Again { page: newest },
+        18..38 => Op::Consent { page: newest, account, event },
+        38..50 => Op::Return { consent: newest, cookie: rng.random_range(0..5) > 0 },
+        50..57 => Op::Authorize { account, event },
+        57..67 => Op::Withdraw { account, event },
+        67..73 => Op::Delete { tenant, account },
+        73..83 => Op::Work { batches: rng.random_range(1..3) },
+        83..85 => Op::Replay,
+        85..89 => Op::Late,
+        89..90 => Op::Tick,
+        90..91 => Op::Cool,
+        91..97 => {
+            let seconds = [1, 30, 61, 300, 900, 4000, 26 * 3600];
+            Op::Advance { seconds: *seconds.choose(rng).unwrap() }
+        }
+        _ => Op::Trouble(rng.random_range(0..4)),
+    }
+}
+
+/// A world with a history of consents going on in it.
+struct Run {
+    world: Arc<World>,
+    apps: [String; ACCOUNTS],
+    keys: Vec<String>,
+    tenants: Vec<String>,
+    /// Newest first.
+    pages: Vec<Opened>,
+    /// Where browsers are led back to, with the page that led there; newest first.
+    back: Vec<(String, Opened)>,
+}
+
+impl Run {
+    async fn new(seed: u64) -> Self {
+        let world = World::new(seed);
+        world.create_tables().await;
+        let apps: [String; ACCOUNTS] = std::array::from_fn(|n| format!("wx000000000000000{n}"));
+        for app in &apps {
+            let new = NewAccount { app_id: Some(app.clone()), followers: 1, ..NewAccount::default() };
+            world.sim().add_account(new).unwrap();
+            world.base.changed_at.lock().unwrap().insert(app.clone(), world.now());
+        }
+        world.sim().push_ticket().await;
+        world.has_ticked();
+        let (mut keys, mut tenants) = (Vec::new(), Vec::new());
+        for name in ["one", "other"] {
+            let made = world.api(ADMIN_KEY, "POST", "/v1/tenants", Some(json!({"name": name})), None).await;
+            let (_, made) = made.unwrap();
+            keys.push(made["api_key"].as_str().unwrap().to_owned());
+            tenants.push(made["id"].as_str().unwrap().to_owned());
+        }
+        Self { world, apps, keys, tenants, pages: Vec::new(), back: Vec::new() }
+    }
+
+    async fn step(&mut self, op: &Op) {
+        let world = Arc::clone(&self.world);
+        match op {
+            Op::Open { tenant } => {
+                let opened = world.open(&self.keys[*tenant]).await.filter(|page| page.status == 200);
+                self.pages.splice(0..0, opened);
+            }
+            Op::Again { page } => {
+                let Some(page) = self.pages.get(*page).cloned() else { return };
+                let opened = world.open_again(&page.key, &page.id).await.filter(|page| page.status == 200);
+                self.pages.splice(0..0, opened);
+            }
+            Op::Consent { page, account, event } => {
+                let Some(page) = self.pages.get(*page).filter(|page| !page.code.is_empty()) else { return };
+                if let Some(back) = world.consent(page, &self.apps[*account], *event) {
+                    self.back.insert(0, (back, page.clone()));
+                }
+            }
+            Op::Return { consent, cookie } => {
+                let Some((back, page)) = self.back.get(*consent) else { return };
+                let cookies = if *cookie { page.cookies.as_slice() } else { &[] };
+                world.browse(back, cookies).await;
+            }
+            Op::Authorize { account, event } => {
+                let grant =
+                    Grant { app_id: self.apps[*account].clone(), without_event: !event, ..Grant::default() };
+                world.sim().authorize(grant).ok();
+            }
+            Op::Withdraw { account, event } => world.withdraw(&self.apps[*account], *event),
+            Op::Delete { tenant, account } => {
+                let path = format!("/v1/accounts/{}", self.apps[*account]);
+                world.api(&self.keys[*tenant], "DELETE", &path, None, None).await;
+            }
+            Op::Work { batches } => {
+                world.sim().deliver_pending().await;
+                world.work(*batches).await;
+            }
+            Op::Replay => world.replay().await,
+            Op::Late => world.push_late().await,
+            Op::Tick => world.tick().await,
+            Op::Cool => world.cool(),
+            Op::Advance { seconds } => world.advance(*seconds).await,
+            Op::Trouble(level) => {
+                let n = 15 * level;
+                world.base.chaos.set(Rates {
+                    again: n,
+                    aws: n,
+                    crash: n / 2,
+                    wechat: n,
+                    push: 6 * n,
+                    queue: 5 * n,
+                });
+            }
+        }
+    }
+
+    /// Everything heals, late events come, and what was promised must hold.
+    async fn end(&self) {
+        let world = &self.world;
+        world.base.chaos.set(Rates::default());
+        world.push_late().await;
+        world.replay().await;
+        world.quiet().await;
+        check::consent_decides(world, &self.keys, &self.tenants);
+        let refused = world.base.usage.refused.lock().unwrap().clone();
+        assert!(refused.is_empty(), "template.yaml gives too little: {refused:?}");
+        self.tokens_are_somebodys().await;
+        self.a_good_consent_binds().await;
+    }
+
+    /// Tokens that are refreshed belong to a bound account, and a bound account's to its tenant.
+    async fn tokens_are_somebodys(&self) {
+        let store = &self.world.app().store;
+        for app in &self.apps {
+            let account = store.any_account(app).await.unwrap().filter(|a| a.standing().bound);
+            let tokens = store.authorizer(app).await.unwrap();
+            match (account, tokens) {
+                (Some(account), Some(tokens)) => {
+                    assert_eq!(tokens.tenant_id, account.tenant_id, "promise 13: tokens of {app}");
+                    assert!(tokens.due.is_some(), "promise 4: nobody refreshes the tokens of {app}");
+                }
+                (Some(_), None) => panic!("promise 4: {app} is bound and has no tokens"),
+                (None, Some(tokens)) => {
+                    assert!(tokens.due.is_none(), "{app} is refreshed for nobody");
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Whatever happened, who may have the account gets it by a page opened now.
+    async fn a_good_consent_binds(&self) {
+        for app in &self.apps {
+            let store = &self.world.app().store;
+            let account = store.any_account(app).await.unwrap().filter(|account| !account.deleted);
+            let tenant =
+                account.and_then(|a| self.tenants.iter().position(|t| *t == a.tenant_id)).unwrap_or(0);
+            self.world.bind(&self.keys[tenant], app, false, true).await;
+            self.world.quiet().await;
+            let account = store.account(&self.tenants[tenant], app).await.unwrap();
+            let bound = account.is_some_and(|account| account.standing().bound);
+            assert!(bound, "promise 13: a good consent did not bind {app}");
+        }
+        check::consent_decides(&self.world, &self.keys, &self.tenants);
+    }
+}
+
+fn run(seed: u64, prints: bool) {
+    let history = history(seed);
+    if prints {
+        println!("{history:#?}");
+    }
+    on_paused_time(async {
+        let mut run = Run::new(seed).await;
+        for op in &history {
+            if prints {
+                println!("{} {op:?}", run.world.now());
+            }
+            run.step(op).await;
+        }
+        run.end().await;
+    });
+}
+
+#[test]
+fn consent_decides_in_every_history() {
+    each(HISTORIES, "consent_decides_in_every_history", run);
+}
