@@ -3,6 +3,7 @@
 mod api;
 mod bind;
 mod consent;
+mod fair;
 mod hostile;
 mod import;
 mod local;

@@ -52,6 +52,7 @@ fn a_message_goes_the_way_that_the_window_allows() {
         let hub = hub::shared().await;
         let (tenant, account) = bound(hub, 4).await;
         let fans = open_ids(hub, &account);
+        tenant.imported(&account.app_id).await; // whom nobody knows is no follower outside of a window
         hub.say(&account, &fans[0], "hello").await;
         hub.act(&account, &fans[1], Act::Click { key: "K".into() }).await;
         for (what, to, content, with_template, status, channel, code) in [

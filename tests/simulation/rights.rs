@@ -13,6 +13,7 @@ use local::{
     template::{self, EventSpec},
 };
 use serde_json::json;
+use shared::queue::jobs::SendJob;
 use wechat_simulator::{Fault, FaultKind};
 
 use crate::{
@@ -125,6 +126,15 @@ async fn seldom() -> Used {
         sim.clear_faults();
         world.quiet().await;
     }
+    // WeChat tells what became of a template message that another system sent
+    let result = SendJob::TemplateResultV1 {
+        tenant_id: run.tenants[0].clone(),
+        app_id: app.clone(),
+        wechat_msg_id: "404".into(),
+        status: "success".into(),
+    };
+    world.app().queues.result(&result, &run.tenants[0]).await.unwrap();
+    world.quiet().await;
     // a grant was withdrawn, and no push said so: the refresher finds out
     run.step(&Op::Unauthorize { account: 1, event: false }).await;
     world.advance(3 * 3600).await;

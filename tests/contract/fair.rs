@@ -1,0 +1,64 @@
+//! One tenant's flood and used-up quota, and what others notice of it.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use oahub_tests::{hub::Hub, run, tenant::text, wait::until_within};
+use serde_json::{Value, json};
+
+const TEMPLATE_SEND: &str = "/cgi-bin/message/template/send";
+/// Messages of the one who posts many: a second or two of the queue's work.
+const MANY: usize = 600;
+/// What the account of the many may send in a day.
+const QUOTA: u64 = 40;
+/// Messages that may be at WeChat when the first of them is refused: those of every batch at work.
+const IN_FLIGHT: u64 = 200;
+/// How long another's message may take beside them.
+const BOUND: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_tenant_that_uses_up_its_quota_keeps_nobody_else_waiting() {
+    run(async {
+        let hub = Hub::own().await;
+        let (many, few) = (hub.tenant().await, hub.tenant().await);
+        let theirs = hub.service_account(MANY as u64);
+        let ours = hub.service_account(1);
+        many.bind(&theirs).await;
+        few.bind(&ours).await;
+        many.imported(&theirs.app_id).await;
+        hub.wechat.limit_quota(&theirs.app_id, TEMPLATE_SEND, QUOTA);
+        let fans = hub.wechat.account(&theirs.app_id).unwrap().followers.page("", usize::MAX).unwrap();
+        let path = format!("/v1/accounts/{}/messages", theirs.app_id);
+        let template = json!({
+            "template_id": "TMsimulatedOrderReady000000000000000000000001",
+            "data": {"thing1": {"value": "Tea"}, "time2": {"value": "now"}, "amount3": {"value": "1"}},
+        });
+        let posted: Vec<Value> = stream::iter(&fans)
+            .map(|fan| {
+                let message = json!({"to": fan, "template": template});
+                let (many, path) = (&many, &path);
+                async move { many.api.post(path, &message).await.expect(202) }
+            })
+            .buffer_unordered(20)
+            .collect()
+            .await;
+        // another's push is answered, and another's message goes out
+        let fan = hub.follower(&ours).openid;
+        hub.say(&ours, &fan, "hello").await;
+        let path = format!("/v1/accounts/{}/messages", ours.app_id);
+        let sent = few.api.post(&path, &json!({"to": fan, "content": text("beside")})).await.expect(202);
+        let id = sent["id"].as_str().unwrap();
+        until_within(BOUND, "another's message", async || {
+            let message = few.api.get(&format!("/v1/messages/{id}")).await.expect(200);
+            (message["status"] == "sent").then_some(())
+        })
+        .await;
+        // theirs wait for the quota, all but those that it allowed, and WeChat was not asked for each
+        let last = posted.last().unwrap()["id"].as_str().unwrap();
+        let waits = many.api.get(&format!("/v1/messages/{last}")).await.expect(200);
+        assert_eq!(waits["status"], "queued", "{waits}");
+        let asked = hub.wechat.calls(TEMPLATE_SEND);
+        let refused = asked.errors.get(&45009).copied().unwrap_or(0);
+        assert!(refused <= IN_FLIGHT, "WeChat refused {refused} times");
+    });
+}
