@@ -392,7 +392,7 @@ fn every_answer_says_what_a_browser_may_do_with_it() {
             (format!("{}/openapi.json", hub.url), 200, false),
             (format!("{}/healthz", hub.url), 200, false),
             (format!("{}/v1/accounts", hub.url), 401, false),
-            (format!("{}/wechat/accounts/wx1", hub.url), 401, false),
+            (format!("{}/wechat/accounts/wx1", hub.url), 400, false),
         ] {
             let answer = hub.open(&url).await;
             let header = |name: &str| {

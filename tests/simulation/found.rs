@@ -7,6 +7,7 @@ use shared::{
     model::account::AccountStatus,
     store::{
         account_cache::{Addressee, CACHE_SECONDS},
+        accounts::Deleted,
         imports::ImportStatus,
     },
 };
@@ -152,5 +153,60 @@ fn an_instance_remembers_that_an_account_is_bound_and_never_that_it_is_not() {
         assert!(!being_bound().await, "for no longer than a binding may take");
         dynamo::raw(&world.base.db, "PutItem", &json!({"TableName": "PlatformTable", "Item": as_bound}));
         assert!(is_bound(&one).await && stands(&one).await, "at once");
+    });
+}
+
+/// A refused account's refresh token lay in the table for ever, and so did a deleted one's and an unbound one's.
+#[test]
+fn tokens_that_nobody_needs_are_deleted() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (world, app) = (&run.world, &run.apps[0]);
+        let tokens =
+            || dynamo::item(&world.base.db, "CredentialsTable", &format!("AUTHORIZER#{app}"), "AUTHORIZER");
+        let unbind = async || {
+            world.advance(120).await;
+            world.withdraw(app, true);
+            world.quiet().await;
+            assert!(!world.bound(app));
+        };
+        unbind().await;
+        let left = tokens().unwrap();
+        assert!(left["ttl"].as_i64().unwrap() > world.now() && left["due"].is_null(), "unbound: {left}");
+        world.bind(&run.keys[1], app, true, true).await;
+        world.quiet().await;
+        assert!(tokens().is_none(), "refused to another tenant: {:?}", tokens());
+        world.bind(&run.keys[0], app, true, true).await;
+        world.quiet().await;
+        let theirs = tokens().unwrap();
+        assert!(theirs["ttl"].is_null() && theirs["due"].is_string(), "bound again: {theirs}");
+        unbind().await;
+        let path = format!("/v1/accounts/{app}");
+        let gone = world.api(&run.keys[0], "DELETE", &path, None, None).await.unwrap();
+        assert_eq!(gone.0, 204);
+        world.quiet().await;
+        assert!(tokens().is_none(), "deleted: {:?}", tokens());
+    });
+}
+
+/// A tenant that does not delete an account that was taken from it kept it from everybody else.
+#[test]
+fn an_account_that_the_operator_releases_is_free() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (world, app, store) = (&run.world, &run.apps[0], &run.world.app().store);
+        assert_eq!(
+            store.release_account(app).await.unwrap(),
+            (Deleted::StillBound, Some(run.tenants[0].clone()))
+        );
+        world.advance(120).await;
+        world.withdraw(app, true);
+        world.quiet().await;
+        assert_eq!(store.release_account(app).await.unwrap(), (Deleted::Yes, Some(run.tenants[0].clone())));
+        assert_eq!(store.release_account(app).await.unwrap(), (Deleted::NotFound, None));
+        world.bind(&run.keys[1], app, true, true).await;
+        world.quiet().await;
+        assert!(store.account(&run.tenants[1], app).await.unwrap().unwrap().standing().bound);
+        check::consent_decides(world, &run.keys, &run.tenants);
     });
 }

@@ -115,6 +115,8 @@ async fn seldom() -> Used {
         world.withdraw(&app, true);
         sim.deliver_pending().await;
         world.work(2).await;
+        // another tenant's page is refused while it is not deleted, and the tokens that it brought are deleted
+        world.bind(&run.keys[to], &app, true, false).await;
         let gone = world.api(&run.keys[from], "DELETE", &format!("/v1/accounts/{app}"), None, None).await;
         assert_eq!(gone.unwrap().0, 204);
         if dies {

@@ -26,27 +26,37 @@ pub(crate) async fn began_on(
     code: &Secret,
 ) -> Result<bool, Error> {
     let code = consents::fingerprint(code.expose());
+    let mut heard = None;
     for _ in 0..STEPS {
-        if let Some(answer) = word(app.store.consent_event(app_id).await?.as_ref(), page, &code) {
+        heard = word(app.store.consent_event(app_id).await?.as_ref(), page, &code);
+        if let Some(Word::Sure(answer)) = heard {
             return Ok(answer);
         }
         tokio::time::sleep(STEP).await;
     }
-    Ok(true)
+    Ok(heard != Some(Word::Doubtful))
 }
 
-/// WeChat's word on the page, if it has come. An event with another code is about this consent too where it is as young
-/// as the page: WeChat's two messengers need not bring the same code.
-fn word(event: Option<&ConsentEvent>, page: &OpenedPage, code: &str) -> Option<bool> {
+/// What an event says of a page.
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    /// The consent began on it, or not.
+    Sure(bool),
+    /// Another consent began on another page since this one was opened: unless this one's own event comes, it is that.
+    Doubtful,
+}
+
+/// WeChat's word on the page, if it has come. An event with another code can be about this consent too where it is
+/// younger than the page: WeChat's two messengers need not bring the same code.
+fn word(event: Option<&ConsentEvent>, page: &OpenedPage, code: &str) -> Option<Word> {
     let event = event?;
-    let binding = event.binding_id.as_deref();
-    if event.code == code {
-        return Some(binding.is_none_or(|id| id == page.binding_id));
+    let ours = event.binding_id.as_deref().map(|id| id == page.binding_id);
+    match ours {
+        _ if event.code == code => Some(Word::Sure(ours.unwrap_or(true))),
+        Some(false) if event.event_at > page.opened_at => Some(Word::Doubtful),
+        Some(true) if event.event_at >= page.opened_at => Some(Word::Sure(true)),
+        _ => None,
     }
-    if event.event_at < page.opened_at {
-        return None;
-    }
-    binding.map(|id| id == page.binding_id)
 }
 
 #[cfg(test)]
@@ -63,13 +73,14 @@ mod tests {
         };
         for (what, event, word_is) in [
             ("no event yet", None, None),
-            ("this page", event("c", Some("mine"), 110), Some(true)),
-            ("this page, by WeChat's slow clock", event("c", Some("mine"), 90), Some(true)),
-            ("no page: the browser's word is all there is", event("c", None, 110), Some(true)),
-            ("another page", event("c", Some("other"), 110), Some(false)),
+            ("this page", event("c", Some("mine"), 110), Some(Word::Sure(true))),
+            ("this page, by WeChat's slow clock", event("c", Some("mine"), 90), Some(Word::Sure(true))),
+            ("no page: the browser's word is all there is", event("c", None, 110), Some(Word::Sure(true))),
+            ("another page", event("c", Some("other"), 110), Some(Word::Sure(false))),
             ("an older consent", event("d", Some("other"), 90), None),
-            ("this page, by a code of its own", event("d", Some("mine"), 110), Some(true)),
-            ("another page since, by a code of its own", event("d", Some("other"), 110), Some(false)),
+            ("a consent of the second in which the page was opened", event("d", Some("other"), 100), None),
+            ("this page, by a code of its own", event("d", Some("mine"), 110), Some(Word::Sure(true))),
+            ("another page since", event("d", Some("other"), 110), Some(Word::Doubtful)),
             ("WeChat's own pages since", event("d", None, 110), None),
         ] {
             assert_eq!(word(event.as_ref(), &page, "c"), word_is, "{what}");
