@@ -398,7 +398,7 @@ async fn read_newer(app: &App) {
     assert!(serde_json::from_str::<ImportJob>(&timer.timer.body).is_ok());
     let wanted = Wanted { fans: vec![fan("o1")], accounts: vec![APP], ..Wanted::default() };
     let context = store.send_context(&wanted).await.unwrap();
-    let line = Line { until: LATER * 1000, first: "msg_1".into(), last: "msg_1".into() };
+    let line = Line { until: LATER * 1000, first: "msg_1".into(), newest: "msg_1".into() };
     assert_eq!(context.line(fan("o1")).unwrap(), Some(line));
     assert!(context.fan(fan("o1")).unwrap().is_some() && context.account(APP).unwrap().is_some());
     assert_eq!(store.quota_refusal(APP, Api::UserGet.name()).await.unwrap(), Some(REFUSAL));

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// One bound account with nine followers, quiet.
-async fn bound() -> Run {
+pub async fn bound() -> Run {
     let history = History { followers: [9, 2, 2], bound: [true, false, false], ops: Vec::new() };
     let run = Run::new(1, &history).await;
     run.world.quiet().await;

@@ -9,6 +9,7 @@ mod check;
 mod consent;
 mod found;
 mod ops;
+mod refresh;
 mod rights;
 mod run;
 mod timers;

@@ -21,6 +21,7 @@ use shared::{
         bindings::{Binding, BindingEnd, BindingStatus},
         claims::{Claim, Reclaim, WindowUse},
         consents::{self, OpenedPage},
+        context::Wanted,
         credentials::{LEASE_SECONDS, Token},
         fans::{Details, FanId, Touch},
         idempotency::Begun,
@@ -114,6 +115,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("begin_request, whose first died", "in_flight_until = :seen"),
     ("end_request", "answer"),
     ("abandon_request", "SET #in_flight_until"),
+    ("join_line", "newest"),
+    ("end_line", "newest = :newest"),
     ("put_timer", "\"Item\""),
     ("delete_timers", "DeleteRequest"),
     ("lease_timers", "lease_until"),
@@ -596,6 +599,16 @@ async fn others(name: &str, what: &str, store: &Store) -> Option<String> {
                 due += store.due_timers(shard, DAY * 1000, 10).await.unwrap().timers.len();
             }
             format!("{due} due")
+        }
+        "join_line" | "end_line" => {
+            store.join_line(fan("o1"), "msg_1", DAY * 1000, true, true).await.unwrap();
+            store.join_line(fan("o1"), "msg_2", DAY * 1000 + 1, false, true).await.unwrap();
+            if what == "end_line" {
+                store.end_line(fan("o1"), "msg_1").await.unwrap(); // it is not the newest
+                store.end_line(fan("o1"), "msg_2").await.unwrap();
+            }
+            let wanted = Wanted { fans: vec![fan("o1")], ..Wanted::default() };
+            format!("{:?}", store.send_context(&wanted).await.unwrap().line(fan("o1")).unwrap())
         }
         "lease_timers" => {
             let ours = store.lease_timers(3, "swp_1").await.unwrap();

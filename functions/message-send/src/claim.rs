@@ -154,7 +154,7 @@ pub async fn again(
         Found::Busy(wait) => return Ok(Again::Later(wait)),
         Found::Free { counted: before } => (Way::from(ground.plan(work, counted || before, now)), false),
         // by that account's token, and the account may be another tenant's by now
-        Found::Resend if ground.standing.bound && ground.standing.template => {
+        Found::Resend if ground.standing.bound && ground.standing.template && !ground.standing.suspended => {
             (Way::Send(Channel::Template), true)
         }
         Found::Resend => (Way::Unknown, true),

@@ -11,6 +11,8 @@ use shared::{
 /// What the account may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Standing {
+    /// The operator has suspended its tenant.
+    pub suspended: bool,
     /// Its tenant has it, and its authorization stands.
     pub bound: bool,
     /// Customer-service messages.
@@ -26,6 +28,7 @@ impl Standing {
         let can = capabilities(account.account_type, account.verified, &account.granted);
         let can = |name| can.get(name).copied().unwrap_or_default();
         Self {
+            suspended: false,
             bound: account.status == AccountStatus::Bound,
             customer_service: can("customer_service_message"),
             template: can("template_message"),
@@ -90,6 +93,8 @@ impl Plan {
 /// Why a message does not go out, without asking WeChat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
+    /// The operator has suspended the tenant.
+    TenantSuspended,
     /// No account, or its authorization is gone.
     AccountNotBound,
     /// Its type, its verification or what it granted does not allow it.
@@ -106,6 +111,10 @@ impl Refusal {
     /// The contract's word and what to do about it.
     pub fn words(self) -> (&'static str, &'static str) {
         match self {
+            Self::TenantSuspended => (
+                "tenant_suspended",
+                "The operator of this hub has suspended the tenant: nothing is sent for it.",
+            ),
             Self::AccountNotBound => (
                 "account_not_bound",
                 "The account is not bound: its administrator has to authorize it again.",
@@ -138,6 +147,9 @@ impl Refusal {
 /// A content that the account may not send leaves the template, if there is one: it is what the tenant named
 /// for whenever the content cannot go. Of several reasons the first is the one to mend first.
 pub fn decide(standing: Standing, carries: Carries, to: &Recipient, counted: bool, now: i64) -> Plan {
+    if standing.suspended {
+        return Plan::Fail(Refusal::TenantSuspended);
+    }
     if !standing.bound {
         return Plan::Fail(Refusal::AccountNotBound);
     }
@@ -175,7 +187,7 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_735_689_600;
-    const ALL: Standing = Standing { bound: true, customer_service: true, template: true };
+    const ALL: Standing = Standing { suspended: false, bound: true, customer_service: true, template: true };
 
     #[test]
     fn a_message_goes_the_way_that_wechat_allows() {
@@ -219,6 +231,14 @@ mod tests {
             ("a send that was counted before", ALL, content, used, true, Plan::CustomerService(None)),
             ("counted, but the window closed", ALL, content, past, true, Plan::Fail(OutsideReplyWindow)),
             ("a template in the window", ALL, template, open, false, direct),
+            (
+                "of a suspended tenant",
+                Standing { suspended: true, ..ALL },
+                both,
+                open,
+                false,
+                Plan::Fail(Refusal::TenantSuspended),
+            ),
             ("unbound", unbound, both, open, false, Plan::Fail(AccountNotBound)),
             ("no right to content", no_service, content, open, false, Plan::Fail(CapabilityMissing)),
             (

@@ -14,6 +14,7 @@ use shared::{
         context::{Context, Wanted},
         messages::Channel,
         quotas::QuotaRefusal,
+        tenants::TenantStatus,
     },
     tokens::{self, For, Why},
 };
@@ -80,7 +81,9 @@ pub async fn context(app: &App, works: &[Work]) -> Result<Context, Error> {
     let apis = [Api::CustomSend, Api::TemplateSend].map(Api::name);
     let quotas = accounts.iter().flat_map(|app_id| apis.map(|api| (*app_id, api))).collect();
     let known = works.iter().filter(|w| w.waited || w.receives > 1);
+    let tenants: BTreeSet<&str> = works.iter().map(|w| w.tenant_id.as_str()).collect();
     let wanted = Wanted {
+        tenants: tenants.into_iter().collect(),
         quotas,
         accounts: accounts.into_iter().collect(),
         fans: works.iter().map(Work::fan).collect(),
@@ -111,7 +114,8 @@ async fn one(
     context: &Context,
     until: Deadline,
 ) -> Result<Ground, Error> {
-    let standing = Standing::of(context.account(app_id)?.as_ref(), tenant);
+    let suspended = context.tenant(tenant)?.is_some_and(|tenant| tenant.status != TenantStatus::Active);
+    let standing = Standing { suspended, ..Standing::of(context.account(app_id)?.as_ref(), tenant) };
     let mut ground = Ground { standing, ..Ground::default() };
     for work in works {
         if let Some(fan) = context.fan(work.fan())? {

@@ -142,9 +142,11 @@ pub fn no_token(error: &Error) -> Outcome {
 /// Who can do something about a message that failed with the contract's word `code`.
 pub fn cause(code: &str) -> Cause {
     match code {
-        "account_not_bound" | "capability_missing" | "outside_reply_window" | "recipient_unreachable" => {
-            Cause::Account
-        }
+        "account_not_bound"
+        | "capability_missing"
+        | "outside_reply_window"
+        | "recipient_unreachable"
+        | "tenant_suspended" => Cause::Account,
         "outcome_unknown" => Cause::Hub,
         _ => Cause::WeChat, // wechat_busy, wechat_error, quota_exceeded
     }

@@ -48,7 +48,7 @@ pub async fn park(app: &App, work: &Work, due: i64, leads: bool) -> Result<(), E
 
 /// After the end of a message: the line ends with its last.
 pub async fn leave(app: &App, work: &Work, line: Option<&Line>) {
-    if line.is_some_and(|line| line.last == work.id)
+    if line.is_some_and(|line| line.newest == work.id)
         && let Err(error) = app.store.end_line(work.fan(), &work.id).await
     {
         tracing::warn!(message_id = work.id, %error, "a line stays for the next message to end: {error}");
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn messages_to_one_fan_go_in_the_order_in_which_they_were_accepted() {
-        let line = |until, first: &str| Line { until, first: first.into(), last: "msg_3".into() };
+        let line = |until, first: &str| Line { until, first: first.into(), newest: "msg_3".into() };
         for (what, waited, line, behind_until) in [
             ("nobody waits", false, None, None),
             ("somebody waits", false, Some(line(5_000, "msg_0")), Some(5_000)),

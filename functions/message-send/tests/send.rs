@@ -303,6 +303,17 @@ async fn later_messages_to_one_fan_wait_behind_one_that_waits() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_for_a_suspended_tenant() {
+    let w = World::new().await;
+    w.writes("o1").await;
+    let job = w.accept("msg_1", "o1", true, true).await;
+    w.suspend().await;
+    assert!(w.deliver(&[&job], 1).await.is_empty());
+    assert_eq!(w.code("msg_1").await, "tenant_suspended");
+    assert!(w.wechat.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn reasons_are_true() {
     let w = World::new().await;
     for fan in ["o_left", "o_back"] {

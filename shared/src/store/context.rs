@@ -13,12 +13,15 @@ use super::{
     messages::Message,
     quotas::QuotaRefusal,
     table::{Attributes, read},
+    tenants::Tenant,
 };
 use crate::error::Error;
 
 /// What is asked for.
 #[derive(Debug, Default)]
 pub struct Wanted<'a> {
+    /// Tenants.
+    pub tenants: Vec<&'a str>,
     /// Accounts.
     pub accounts: Vec<&'a str>,
     /// Fans, and who waits to reach them.
@@ -40,10 +43,18 @@ impl Context {
         self.items.get(key).cloned().map(read).transpose()
     }
 
-    /// An account, whoever has it, unless it was deleted.
+    /// A tenant.
     ///
     /// # Errors
     /// [`Error::Item`], as all of these.
+    pub fn tenant(&self, id: &str) -> Result<Option<Tenant>, Error> {
+        self.find(&keys::tenant(id))
+    }
+
+    /// An account, whoever has it, unless it was deleted.
+    ///
+    /// # Errors
+    /// [`Error::Item`].
     pub fn account(&self, app_id: &str) -> Result<Option<AccountRecord>, Error> {
         let found: Option<AccountRecord> = self.find(&keys::account(app_id))?;
         Ok(found.filter(|account| !account.deleted))
@@ -91,6 +102,7 @@ impl Store {
     pub async fn send_context(&self, wanted: &Wanted<'_>) -> Result<Context, Error> {
         let fan = |fan: &FanId<'_>| (fan.tenant.to_owned(), fan.app_id.to_owned(), fan.open_id.to_owned());
         let mut keys = Vec::new();
+        keys.extend(wanted.tenants.iter().map(|id| (self.platform.as_str(), keys::tenant(id))));
         keys.extend(wanted.accounts.iter().map(|app_id| (self.platform.as_str(), keys::account(app_id))));
         for (tenant, app_id, open_id) in wanted.fans.iter().map(fan) {
             keys.push((self.customers.as_str(), keys::fan(&tenant, &app_id, &open_id)));

@@ -22,12 +22,12 @@ pub struct Line {
     /// The message that said so: the first.
     pub first: String,
     /// The newest message in it. With its end the line ends.
-    pub last: String,
+    pub newest: String,
 }
 
 impl Store {
     /// Notes that `message` waits until the unix millisecond `until`. `is_new`: it was not in the line before, so it is
-    /// its last.
+    /// its newest.
     ///
     /// # Errors
     /// [`Error::Store`]: it may be noted; again is safe.
@@ -46,17 +46,20 @@ impl Store {
         } else {
             update.set_if_absent("until", n(until)).set_if_absent("first", s(message))
         };
-        let update =
-            if is_new { update.set("last", s(message)) } else { update.set_if_absent("last", s(message)) };
+        let update = if is_new {
+            update.set("newest", s(message))
+        } else {
+            update.set_if_absent("newest", s(message))
+        };
         self.update(&self.work, &keys::line(fan.tenant, fan.app_id, fan.open_id), update).await.map(drop)
     }
 
-    /// Ends a line whose last message has ended.
+    /// Ends a line whose newest message has ended.
     ///
     /// # Errors
     /// [`Error::Store`]: then whoever comes next waits for a minute, and ends it.
-    pub async fn end_line(&self, fan: FanId<'_>, last: &str) -> Result<(), Error> {
+    pub async fn end_line(&self, fan: FanId<'_>, newest: &str) -> Result<(), Error> {
         let key = keys::line(fan.tenant, fan.app_id, fan.open_id);
-        self.delete_if(&self.work, &key, "last", s(last)).await
+        self.delete_where(&self.work, &key, "newest = :newest", (":newest", s(newest))).await
     }
 }

@@ -28,37 +28,6 @@ const REFUSED: &str = "ConditionalCheckFailed";
 const PASSING: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
 impl Store {
-    /// Deletes an item if its attribute `name` is `value`; otherwise there is nothing to do.
-    pub(super) async fn delete_if(
-        &self,
-        table: &str,
-        key: &Key,
-        name: &str,
-        value: AttributeValue,
-    ) -> Result<(), Error> {
-        let sent = self
-            .db
-            .delete_item()
-            .table_name(table)
-            .set_key(Some(key.attributes()))
-            .condition_expression("#name = :value")
-            .expression_attribute_names("#name", name)
-            .expression_attribute_values(":value", value)
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(Error::Store(sdk_error(&error))),
-        }
-    }
-
     pub(super) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Attributes>, Error> {
         let answer = self
             .db

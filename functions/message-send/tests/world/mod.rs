@@ -29,6 +29,7 @@ use shared::{
     secret::Secret,
     store::{
         accounts::AccountRecord,
+        api_keys::ApiKey,
         claims::Claim,
         credentials::Token,
         fans::{FanId, Touch},
@@ -282,6 +283,16 @@ impl World {
         let store = &self.app.store;
         let (claims, _) = store.claim_messages(store.owner(), self.clock.unix(), claims, &[]).await.unwrap();
         claims.iter().filter(|claim| matches!(claim, Claim::Ours)).count()
+    }
+
+    /// The operator suspends the tenant.
+    pub async fn suspend(&self) {
+        let tenant = json!({
+            "id": TENANT, "name": "Invented Cafe", "status": "suspended", "created_at": self.clock.now(),
+        });
+        let tenant = serde_json::from_value(tenant).unwrap();
+        let key = ApiKey { id: "key_1".into(), tenant_id: TENANT.into(), ..ApiKey::default() };
+        self.app.store.create_tenant(&tenant, &key, &Secret::new("oak_1")).await.unwrap();
     }
 
     /// The fan leaves.

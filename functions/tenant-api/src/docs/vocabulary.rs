@@ -53,7 +53,7 @@ const UNAVAILABLE: (u16, &str, &str) = (
 );
 
 /// `error.code` of a message that failed.
-const MESSAGE_ERRORS: [(&str, &str); 10] = [
+const MESSAGE_ERRORS: [(&str, &str); 11] = [
     ("account_not_bound", "The account is not bound. Its administrator has to authorize it again."),
     (
         "capability_missing",
@@ -67,6 +67,7 @@ const MESSAGE_ERRORS: [(&str, &str); 10] = [
     ("quota_exceeded", "WeChat's quota was used up for 24 hours."),
     ("recipient_unreachable", "No such follower, one who left, or one who wants no messages."),
     ("system_failed", "WeChat took the template message and could not deliver it."),
+    ("tenant_suspended", "The operator of this hub has suspended the tenant: nothing is sent for it."),
     ("user_blocked", "WeChat took the template message; the follower blocks the account."),
     ("wechat_busy", "WeChat was not reached, or was busy, for 24 hours."),
     ("wechat_error", "WeChat refused it; `errcode` is its number, `detail` its sentence."),

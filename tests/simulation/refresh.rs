@@ -1,0 +1,109 @@
+//! Tokens where something fails for long: of one account, or of the platform itself.
+
+use shared::queue::jobs::RefreshJob;
+use wechat_simulator::{Fault, FaultKind};
+
+use crate::{
+    found::bound,
+    on_paused_time,
+    ops::{History, Op},
+    run::Run,
+};
+
+const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
+const COMPONENT: &str = "/cgi-bin/component/api_component_token";
+
+async fn minutes(run: &Run, minutes: u32) {
+    for _ in 0..minutes {
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        run.world.tick().await;
+        run.world.work(3).await;
+    }
+}
+
+/// When an account's stored token was given.
+async fn issued(run: &Run, account: usize) -> i64 {
+    let found = run.world.app().store.authorizer(&run.apps[account]).await.unwrap().unwrap();
+    found.token.map_or(0, |token| token.issued_at)
+}
+
+#[test]
+fn one_account_whose_refresh_fails_disturbs_no_other() {
+    on_paused_time(async {
+        let history = History { followers: [2, 2, 2], bound: [true, true, true], ops: Vec::new() };
+        let run = Run::new(1, &history).await;
+        let world = &run.world;
+        world.quiet().await;
+        let before = [issued(&run, 0).await, issued(&run, 1).await, issued(&run, 2).await];
+        tokio::time::sleep(std::time::Duration::from_secs(6_500)).await;
+        // it fails at once, while the others are at WeChat
+        let fails = Fault::once(REFRESH, FaultKind::Error { errcode: 50002 }).times(1_000);
+        world.sim().fault(fails.only(&run.apps[0]));
+        let job = RefreshJob::AuthorizersV1 { app_ids: run.apps.to_vec() };
+        world.app().queues.refresh(&[job], std::time::Duration::ZERO).await.unwrap();
+        world.work(1).await;
+        for account in [1, 2] {
+            assert!(issued(&run, account).await > before[account], "{account} was not refreshed");
+        }
+        assert_eq!(issued(&run, 0).await, before[0], "it was to fail");
+        let refreshes = [1, 2].map(|account| world.base.flights.refreshes(&run.apps[account]));
+        world.sim().clear_faults();
+        tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+        world.work(1).await;
+        assert!(issued(&run, 0).await > before[0], "it does not come again by itself");
+        assert_eq!([1, 2].map(|account| world.base.flights.refreshes(&run.apps[account])), refreshes);
+    });
+}
+
+#[test]
+fn a_platform_that_is_refused_is_not_asked_again_by_everybody() {
+    on_paused_time(async {
+        let mut run = bound().await;
+        run.world.sim().fault(Fault::once(COMPONENT, FaultKind::Error { errcode: 40125 }).times(100_000));
+        run.step(&Op::Spoil { account: None, revoke: true }).await;
+        run.step(&Op::Spoil { account: Some(0), revoke: true }).await;
+        let before = run.world.base.flights.refreshes("component");
+        for fan in 0..2 {
+            let send = Op::Send { account: 0, fan, content: false, template: true, keyed: false, times: 5 };
+            run.step(&send).await;
+        }
+        for _ in 0..60 {
+            run.world.work(3).await;
+            tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        }
+        let asked = run.world.base.flights.refreshes("component") - before;
+        assert!((1..8).contains(&asked), "a secret that is wrong was tried {asked} times in five minutes");
+        // nothing failed for it, and all goes on when it is right
+        run.world.sim().clear_faults();
+        run.world.quiet().await;
+        for sent in &run.sent {
+            for id in &sent.accepted {
+                let message = run.world.app().store.message(&run.tenants[0], id).await.unwrap().unwrap();
+                assert_eq!(format!("{:?}", message.error.map(|e| e.code)), "None", "{id}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_account_that_has_to_be_authorized_again_is_unbound_and_not_asked_for_again() {
+    for errcode in [42007, 40030] {
+        on_paused_time(async {
+            let mut run = bound().await;
+            run.world.sim().fault(Fault::once(REFRESH, FaultKind::Error { errcode }).times(1_000));
+            run.step(&Op::Spoil { account: Some(0), revoke: true }).await;
+            let before = run.world.base.flights.refreshes(&run.apps[0]);
+            let send =
+                Op::Send { account: 0, fan: 0, content: false, template: true, keyed: false, times: 5 };
+            run.step(&send).await;
+            minutes(&run, 3).await;
+            assert!(!run.world.bound(&run.apps[0]), "{errcode}: nobody was told");
+            let asked = run.world.base.flights.refreshes(&run.apps[0]) - before;
+            assert_eq!(asked, 1, "{errcode}: a storm");
+            for id in &run.sent[0].accepted {
+                let message = run.world.app().store.message(&run.tenants[0], id).await.unwrap().unwrap();
+                assert_eq!(message.error.unwrap().code, "account_not_bound", "{errcode}");
+            }
+        });
+    }
+}
