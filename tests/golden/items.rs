@@ -171,6 +171,7 @@ async fn write(app: &App) {
         tenant_id: TENANT.into(),
         status: BindingStatus::Pending,
         app_id: None,
+        account_name: None,
         only_app_id: Some(APP.into()),
         reason: None,
         return_url: Some("https://tea.example/settings".into()),
@@ -188,7 +189,12 @@ async fn write(app: &App) {
     store.note_authorization(&page).await.unwrap();
     store.note_consent(APP, "queryauthcode@@@1", Some(&page), DAY).await.unwrap();
     assert!(store.may_ask_about_code("bnd_1").await.unwrap().is_some());
-    let ended = BindingEnd { app_id: APP, reason: Some("unverified_account"), code: "fingerprint" };
+    let ended = BindingEnd {
+        app_id: APP,
+        name: "Harbour Coffee",
+        reason: Some("unverified_account"),
+        code: "fingerprint",
+    };
     store.end_binding("bnd_1", ended).await.unwrap();
     store.keep_component_event("fingerprint").await.unwrap();
 

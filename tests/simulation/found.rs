@@ -11,7 +11,7 @@ use shared::{
         imports::ImportStatus,
     },
 };
-use wechat_simulator::{Fault, FaultKind};
+use wechat_simulator::{Fault, FaultKind, Target};
 
 use crate::{
     check, on_paused_time,
@@ -208,5 +208,29 @@ fn an_account_that_the_operator_releases_is_free() {
         world.quiet().await;
         assert!(store.account(&run.tenants[1], app).await.unwrap().unwrap().standing().bound);
         check::consent_decides(world, &run.keys, &run.tenants);
+    });
+}
+
+/// Two revocations of one second are spelled the same: the second was taken for the first that came once more, and the
+/// account stayed bound.
+#[test]
+fn an_account_that_is_revoked_again_in_the_same_second_is_unbound() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (world, app) = (&run.world, &run.apps[0]);
+        world.advance(120).await;
+        let event = format!(
+            "<xml><AppId>wx00c0ffee00c0ffee</AppId><CreateTime>{}</CreateTime><InfoType>unauthorized</InfoType>\
+             <AuthorizerAppid>{app}</AuthorizerAppid></xml>",
+            world.now()
+        );
+        for _ in 0..2 {
+            world.withdraw(app, false);
+            world.sim().push_raw(Target::Component, None, event.clone()).await;
+            world.quiet().await;
+            assert!(!world.bound(app));
+            world.bind(&run.keys[0], app, true, true).await;
+            assert!(world.bound(app));
+        }
     });
 }

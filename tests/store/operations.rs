@@ -280,8 +280,10 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
         }
         "end_binding" => {
             let reason = what.contains("refused").then_some("unverified_account");
-            let ended =
-                store.end_binding("bnd_0", BindingEnd { app_id: APP, reason, code: "c" }).await.unwrap();
+            let ended = store
+                .end_binding("bnd_0", BindingEnd { app_id: APP, name: "A", reason, code: "c" })
+                .await
+                .unwrap();
             format!("{:?}", ended.unwrap().status)
         }
         "note_consent" => {
@@ -300,7 +302,7 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
         }
         "keep_component_event" => {
             store.keep_component_event("e").await.unwrap();
-            new(store.component_event_seen("e").await.unwrap())
+            format!("{:?}", store.component_event_seen("e").await.unwrap().is_some())
         }
         "may_ask_about_code" => {
             let may = store.may_ask_about_code("bnd_0").await.unwrap().is_some();
@@ -709,6 +711,7 @@ fn binding(id: &str) -> Binding {
         tenant_id: TENANT.into(),
         status: BindingStatus::Pending,
         app_id: None,
+        account_name: None,
         only_app_id: None,
         reason: None,
         return_url: None,

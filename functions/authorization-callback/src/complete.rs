@@ -160,7 +160,7 @@ async fn settle(app: &App, consent: &Consent<'_>, grant: Grant) -> Result<Outcom
             }
         }
     };
-    end(app, consent, &app_id, &outcome).await?;
+    end(app, consent, &asked.record, &outcome).await?;
     told::end(app, entry, &outcome).await?;
     Ok(outcome)
 }
@@ -254,7 +254,13 @@ async fn is_for_another(app: &App, page: &OpenedPage, app_id: &str) -> Result<bo
 }
 
 /// Ends the page's binding, where there is an end.
-async fn end(app: &App, consent: &Consent<'_>, app_id: &str, outcome: &Outcome) -> Result<(), Error> {
+async fn end(
+    app: &App,
+    consent: &Consent<'_>,
+    account: &AccountRecord,
+    outcome: &Outcome,
+) -> Result<(), Error> {
+    let (app_id, name) = (account.app_id.as_str(), account.name.as_str());
     let reason = match outcome {
         Outcome::Bound => None,
         Outcome::Refused { reason } => {
@@ -265,7 +271,7 @@ async fn end(app: &App, consent: &Consent<'_>, app_id: &str, outcome: &Outcome) 
     };
     let Some(page) = consent.page else { return Ok(()) };
     let code = consents::fingerprint(consent.code.expose());
-    app.store.end_binding(&page.binding_id, BindingEnd { app_id, reason, code: &code }).await.map(drop)
+    app.store.end_binding(&page.binding_id, BindingEnd { app_id, name, reason, code: &code }).await.map(drop)
 }
 
 /// The account as WeChat describes it, still nobody's.

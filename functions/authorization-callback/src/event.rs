@@ -75,9 +75,19 @@ async fn once(app: &App, event: ComponentEvent, content: &str) -> Result<(), Err
     if matches!(event.kind, ComponentEventKind::VerifyTicket(_) | ComponentEventKind::Other(_)) {
         return store(app, event).await;
     }
-    if app.store.component_event_seen(content).await? {
-        tracing::info!("an authorization event came once more");
-        return Ok(());
+    if let Some(seen_at) = app.store.component_event_seen(content).await? {
+        let again = match &event.kind {
+            // two of one second look the same; after another consent it is a question to WeChat once more
+            ComponentEventKind::Unauthorized(app_id) => {
+                let account = app.store.any_account(app_id).await?;
+                account.is_some_and(|account| account.authorized_at() >= seen_at)
+            }
+            _ => false,
+        };
+        if !again {
+            tracing::info!("an authorization event came once more");
+            return Ok(());
+        }
     }
     store(app, event).await?;
     // after its effects: a crash in between has them twice, which is safe, and not never

@@ -46,6 +46,9 @@ pub struct Binding {
     pub status: BindingStatus,
     /// The account, once one authorized.
     pub app_id: Option<String>,
+    /// The name of that account, as WeChat told it.
+    #[serde(default)]
+    pub account_name: Option<String>,
     /// The only account that may be bound by it; none for any.
     #[serde(default)]
     pub only_app_id: Option<String>,
@@ -98,6 +101,8 @@ impl Binding {
 pub struct BindingEnd<'a> {
     /// The account that authorized.
     pub app_id: &'a str,
+    /// Its name.
+    pub name: &'a str,
     /// Why it may not be bound; none where it is.
     pub reason: Option<&'a str>,
     /// Fingerprint of the authorization code.
@@ -204,6 +209,7 @@ impl Store {
         let update = Update::new()
             .set("status", any(&status)?)
             .set("app_id", s(ended.app_id))
+            .set("account_name", s(ended.name))
             .set("ended_by", s(ended.code))
             .remove("event_at")
             .when(

@@ -139,13 +139,14 @@ impl Store {
         self.get(&self.platform, &keys::consent(app_id)).await
     }
 
-    /// Whether an event of the platform with this content was stored within a day.
+    /// When an event of the platform with this content was stored last, unix seconds; none where that was no day ago.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn component_event_seen(&self, content: &str) -> Result<bool, Error> {
+    pub async fn component_event_seen(&self, content: &str) -> Result<Option<i64>, Error> {
         let seen: Option<Seen> = self.get(&self.platform, &keys::component_event(content)).await?;
-        Ok(seen.is_some_and(|seen| self.clock.unix() < seen.seen_until))
+        let seen = seen.filter(|seen| self.clock.unix() < seen.seen_until);
+        Ok(seen.map(|seen| seen.seen_until - SEEN_SECONDS))
     }
 
     /// Remembers an event of the platform for a day, once its effects are stored.

@@ -31,7 +31,7 @@ texts! {
     ON_A_PHONE: "正在用手机？请把本页链接发到微信（例如“文件传输助手”），在微信里打开，就不用扫码。",
         "On a phone? Send this page’s address to yourself in WeChat (to File Transfer, say) and open it there: then nothing has to be scanned.";
     /// Link to WeChat's page for phones.
-    WITHOUT_SCANNING: "已在微信中打开：直接授权", "It is open in WeChat: authorize without scanning";
+    WITHOUT_SCANNING: "已在微信中？直接授权", "In WeChat already? Authorize without scanning";
     /// Who may be bound.
     ONLY_VERIFIED: "仅支持已通过微信认证的服务号和订阅号。",
         "Only service and subscription accounts with WeChat verification can be bound.";

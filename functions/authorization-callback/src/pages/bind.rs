@@ -23,7 +23,8 @@ use shared::{
 };
 
 use super::{
-    Reader, STYLE, Set, account_name, answer, binding_of, cookie, host, link, result, sets, tenant_name,
+    Reader, STYLE, Set, account_name, answer, authorized_name, binding_of, cookie, host, link, result, sets,
+    tenant_name,
 };
 
 /// WeChat's own time.
@@ -98,13 +99,13 @@ async fn page(app: &App, reader: &Reader, binding: &Binding, now: Timestamp) -> 
     };
     let refused = match &binding.reason {
         Some(reason) => {
-            let account = account_name(app, &binding.tenant_id, binding.app_id.as_deref(), lang).await?;
+            let account = authorized_name(app, binding, lang).await?;
             let why = result::why(app, lang, binding, reason, &account).await?;
             Some((texts::last_time(lang, &account), why))
         }
         None => None,
     };
-    let minutes = (binding.expires_at.as_second() - now.as_second()).max(0) / 60 + 1;
+    let minutes = (binding.expires_at.as_second() - now.as_second()).max(0).saturating_add(59) / 60;
     let clock = |offset: Offset| offset.to_datetime(binding.expires_at).strftime("%H:%M").to_string();
     let platform = host(&app.config.public_url);
     let page = BindPage {

@@ -44,19 +44,20 @@ impl Reader {
 /// A permission set on a page.
 struct Set {
     /// In the page's language.
-    name: String,
-    purpose: &'static str,
+    name: &'static str,
+    /// What it is for; in English with the name that WeChat's page has.
+    purpose: String,
 }
 
-/// The required permission sets with one of `names`, WeChat's own name first for whoever has WeChat's page beside this one.
-fn sets(lang: Lang, missing: impl Fn(u32) -> bool) -> Vec<Set> {
-    let named = required().filter(|(id, ..)| missing(*id));
+/// The required permission sets of which `shown` is true.
+fn sets(lang: Lang, shown: impl Fn(u32) -> bool) -> Vec<Set> {
+    let shown = required().filter(|(id, ..)| shown(*id));
     let purpose =
         |id: u32| PURPOSES.iter().find(|(set, _)| *set == id).map_or("", |(_, text)| text.read(lang));
-    named
+    shown
         .map(|(id, english, chinese)| Set {
-            name: lang.pick((*chinese).to_owned(), format!("{chinese} {english}")),
-            purpose: purpose(*id),
+            name: lang.pick(chinese, english),
+            purpose: lang.pick(purpose(*id).to_owned(), format!("{chinese}: {}", purpose(*id))),
         })
         .collect()
 }
@@ -93,6 +94,14 @@ async fn account_name(app: &App, tenant: &str, app_id: Option<&str>, lang: Lang)
         .map(|account| account.name)
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| app_id.to_owned()))
+}
+
+/// The name of the account that was authorized last on a link, as WeChat told it.
+async fn authorized_name(app: &App, binding: &Binding, lang: Lang) -> Result<String, Error> {
+    match &binding.account_name {
+        Some(name) if !name.is_empty() => Ok(name.clone()),
+        _ => account_name(app, &binding.tenant_id, binding.app_id.as_deref(), lang).await,
+    }
 }
 
 /// The host of a URL with its port: where a link leads, in few letters.

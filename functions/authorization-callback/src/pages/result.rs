@@ -13,7 +13,7 @@ use shared::{
     texts::{Lang, Text, bind as texts},
 };
 
-use super::{STYLE, Set, account_name, answer, host, link, sets, tenant_name};
+use super::{STYLE, Set, account_name, answer, authorized_name, host, link, sets, tenant_name};
 
 #[derive(Template)]
 #[template(path = "result.html")]
@@ -121,7 +121,7 @@ async fn bound(app: &App, lang: Lang, binding: &Binding) -> Result<Response, Err
 
 async fn refused(app: &App, lang: Lang, binding: &Binding) -> Result<Response, Error> {
     let reason = binding.reason.as_deref().unwrap_or_default();
-    let account = account_name(app, &binding.tenant_id, binding.app_id.as_deref(), lang).await?;
+    let account = authorized_name(app, binding, lang).await?;
     let owned = match &binding.app_id {
         Some(app_id) => app.store.any_account(app_id).await?.is_some_and(|a| a.standing().bound),
         None => false,

@@ -111,6 +111,7 @@ pub async fn create_binding(
         tenant_id: caller.tenant.clone(),
         status: BindingStatus::Pending,
         app_id: None,
+        account_name: None,
         only_app_id: new.app_id,
         reason: None,
         return_url: new.return_url,

@@ -115,3 +115,53 @@ async fn the_list_shows_where_a_refresh_token_is_missing() {
     let empty = Fake::client(&[r#"{"total_count":0}"#]).0;
     assert!(empty.get_authorizer_list(&secret("t"), "wxc", 0, 1).await.unwrap().list.is_empty());
 }
+
+#[tokio::test]
+async fn an_account_is_read_whatever_is_null_in_its_details() {
+    let usual = sample("api_get_authorizer_info_service_verified");
+    let list = |functions: &str| {
+        let mut answer: serde_json::Value = serde_json::from_str(&usual).unwrap();
+        answer["authorization_info"]["func_info"] = serde_json::from_str(functions).unwrap();
+        answer.to_string()
+    };
+    let null = |of: &str, member: &str| {
+        let mut answer: serde_json::Value = serde_json::from_str(&usual).unwrap();
+        answer[of][member] = serde_json::Value::Null;
+        answer.to_string()
+    };
+    for (what, answer, granted) in [
+        ("a null among the permissions", list(r#"[null,{"funcscope_category":{"id":1}}]"#), vec![1]),
+        (
+            "a permission that is null",
+            list(r#"[{"funcscope_category":null},{"funcscope_category":{"id":2}}]"#),
+            vec![2],
+        ),
+        ("a bare number", list(r#"[{"funcscope_category":3},{"funcscope_category":{"id":"4"}}]"#), vec![4]),
+        ("no list", list("null"), vec![]),
+        ("an object in its place", list(r#"{"id":1}"#), vec![]),
+        ("a null alias", null("authorizer_info", "alias"), vec![1, 15, 4, 7, 2, 3, 11, 8]),
+        ("a null picture", null("authorizer_info", "head_img"), vec![1, 15, 4, 7, 2, 3, 11, 8]),
+        (
+            "no mini program, spelled out",
+            null("authorizer_info", "MiniProgramInfo"),
+            vec![1, 15, 4, 7, 2, 3, 11, 8],
+        ),
+        (
+            "no refresh token",
+            null("authorization_info", "authorizer_refresh_token"),
+            vec![1, 15, 4, 7, 2, 3, 11, 8],
+        ),
+    ] {
+        let (client, _) = Fake::client(&[&answer]);
+        let got = client.get_authorizer_info(&secret("t"), "wxc", "wxa").await;
+        let got = got.unwrap_or_else(|why| panic!("{what}: {why}"));
+        assert_eq!((got.granted, got.is_mini_program, got.service_type), (granted, false, Some(2)), "{what}");
+    }
+    let entry = r#"{"total_count":2,"list":[null,{"authorizer_appid":"wx1","refresh_token":"r"}]}"#;
+    let list = Fake::client(&[entry]).0.get_authorizer_list(&secret("t"), "wxc", 0, 10).await.unwrap().list;
+    assert_eq!(list.len(), 1, "a null in the list of accounts");
+    let code = r#"{"authorization_info":{"authorizer_appid":"wx5","authorizer_access_token":"t","expires_in":7200,
+        "authorizer_refresh_token":"","func_info":[null]}}"#;
+    let got = Fake::client(&[code]).0.query_auth(&secret("t"), "wxc", &secret("code")).await.unwrap();
+    assert!(got.tokens.unwrap().refresh_token.is_none() && got.granted.is_empty(), "an empty refresh token");
+}
