@@ -217,17 +217,18 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
             let account = (rng.random_range(0..3) > 0).then_some(account);
             Op::Spoil { account, revoke: rng.random_range(0..2) == 0 }
         }
-        94..96 => Op::Rotate(rng.random_range(0..2) == 0),
+        94..95 => Op::Rotate(rng.random_range(0..2) == 0),
         96 => {
             let texts = ["", "a\"b", "a\\", "\\ud83d", "it\\'s", "a\nb"];
             Op::Typed { account, fan: rng.random_range(0..FANS), text: texts.choose(rng).unwrap() }
         }
-        97 if likely => {
+        95 | 97 if likely => {
             let paths = [
                 "/cgi-bin/user/info/batchget",
                 "/cgi-bin/user/info",
                 "/cgi-bin/user/get",
                 "/cgi-bin/message/custom/send",
+                "/cgi-bin/message/template/send",
             ];
             Op::Quota { path: paths.choose(rng).unwrap(), times: rng.random_range(1..4) }
         }

@@ -83,6 +83,11 @@ async fn seldom() -> Used {
     let world = Arc::clone(&run.world);
     let (sim, app) = (world.sim(), run.apps[0].clone());
     world.quiet().await;
+    // a message waits for a quota, and another behind it
+    sim.fault(Fault::once("/cgi-bin/message/template/send", FaultKind::Error { errcode: 45009 }));
+    let send = Op::Send { account: 0, fan: 1, content: false, template: true, keyed: false, times: 2 };
+    run.step(&send).await;
+    world.quiet().await;
     // a follower left, and no push said so: the next import finds out
     sim.fault(Fault::once("push/message", FaultKind::DropPush).times(3));
     run.step(&Op::Do(Deed { account: 0, fan: 0, what: What::Unfollow })).await;
