@@ -171,6 +171,24 @@ fn the_template_deploys_to_any_partition_and_holds_no_secret() {
     }
 }
 
+/// The one function that reads what anybody sends to the API, and the one that answers WeChat's pushes, are not to hold
+/// what opens accounts at WeChat.
+#[test]
+fn who_is_open_to_all_reads_no_token() {
+    let template = parse(TEMPLATE).unwrap();
+    for name in ["TenantApi", "MessageCallback"] {
+        let function = template.functions.iter().find(|function| function.name == name).unwrap();
+        let resources = function.rights.0.iter().map(|right| right.resource.as_str());
+        let tokens: Vec<_> = resources.filter(|resource| resource.starts_with("CredentialsTable")).collect();
+        assert!(tokens.is_empty(), "{name} may read {tokens:?}");
+        assert!(!function.variables.contains("OAHUB_COMPONENT_APP_SECRET"), "{name} has the app secret");
+    }
+    let source = read("template.yaml");
+    let role =
+        source.split("\n  TenantApiRole:\n").nth(1).unwrap().split("\n  TenantApiLogs:\n").next().unwrap();
+    assert!(!role.contains("kms:ViaService"), "TenantApi may open the credentials table's key");
+}
+
 #[test]
 fn keys_are_spelled_in_one_file() {
     for (path, text) in shipped() {

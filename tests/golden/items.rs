@@ -33,6 +33,7 @@ use shared::{
         lines::Line,
         messages::{Channel, Ended, Message, MessageError, MessageStatus},
         quotas::QuotaRefusal,
+        status::PlatformStatus,
         tenants::{Tenant, TenantStatus},
         timeline::{Owner, Stored, StoredEvent},
     },
@@ -202,6 +203,7 @@ async fn write(app: &App) {
     let lease = store.lease_component(0, "lse_1".into()).await.unwrap().unwrap();
     assert!(store.keep_component_token(&lease.owner, &token("component")).await.unwrap());
     store.keep_refresh_tick(DAY / 60).await.unwrap();
+    store.note_status(&store.component().await.unwrap(), Some(7)).await.unwrap();
 
     let follow = Touch::Followed { scene: Some("shelf".into()) };
     store.touch_fan(fan("o1"), &follow, DAY, true).await.unwrap();
@@ -389,6 +391,13 @@ async fn read(app: &App) {
 
 /// Reads what has come since the first release.
 async fn read_newer(app: &App) {
+    let status = app.store.platform_status().await.unwrap();
+    let expected = PlatformStatus {
+        ticket_at: Some(DAY),
+        component_token_expires_at: Some(DAY + 7200),
+        tokens_expiring: 7,
+    };
+    assert_eq!(status, expected);
     assert_eq!(app.store.count_requests(TENANT, "read", (DAY / 5, 5), 5).await.unwrap(), 15);
     let audit = app.store.audit_entries(TENANT, AuditFilter::default(), 10, None).await.unwrap().0;
     assert_eq!(audit, [AuditEntry { outcome: SUCCEEDED.into(), ..entry() }]);

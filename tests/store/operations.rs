@@ -71,6 +71,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("end_binding, refused", "NOT #status = :bound"),
     ("keep_ticket", "ticket_at"),
     ("claim_ticket_push", "push_asked_at"),
+    ("note_status", "tokens_expiring"),
     ("lease_component", "lease_until"),
     ("lease_authorizer", "lease_until"),
     ("keep_component_token", "expires_in"),
@@ -320,6 +321,11 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
 /// Tickets and tokens.
 async fn credentials(name: &str, store: &Store) -> Option<String> {
     Some(match name {
+        "note_status" => {
+            let component = store.component().await.unwrap();
+            store.note_status(&component, Some(7)).await.unwrap();
+            format!("{:?}", store.platform_status().await.unwrap())
+        }
         "keep_ticket" => {
             store.keep_ticket(&Secret::new("ticket@@@2"), DAY + 600).await.unwrap();
             store.component().await.unwrap().ticket.unwrap().expose().to_owned()

@@ -97,7 +97,10 @@ async fn once(app: &App, event: ComponentEvent, content: &str) -> Result<(), Err
 async fn store(app: &App, event: ComponentEvent) -> Result<(), Error> {
     let at = dated(event.create_time, app.clock.unix());
     match event.kind {
-        ComponentEventKind::VerifyTicket(ticket) => app.store.keep_ticket(&ticket, at).await,
+        ComponentEventKind::VerifyTicket(ticket) => {
+            app.store.keep_ticket(&ticket, at).await?;
+            app.store.note_status(&app.store.component().await?, None).await
+        }
         ComponentEventKind::Authorized(grant) | ComponentEventKind::UpdateAuthorized(grant) => {
             authorized(app, grant, at).await
         }

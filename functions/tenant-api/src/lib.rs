@@ -50,7 +50,6 @@ pub const NEEDS: &[Need] = &[
     Need::AdminKey,
     Need::TenantRates,
     Need::PlatformTable,
-    Need::CredentialsTable,
     Need::CustomersTable,
     Need::TimelineTable,
     Need::WorkTable,

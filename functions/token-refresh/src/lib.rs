@@ -5,9 +5,10 @@
 //! are 15 refreshes a second spread over short invocations. Nothing due: one invocation, 27 cheap requests.
 //!
 //! Then it hands over the timers that are due, whoever set them ([`sweep`]), and looks whether all is well, for the
-//! alarms ([`watch`]).
+//! alarms ([`watch`]) and for the operator ([`status`]).
 
 mod batch;
+mod status;
 mod sweep;
 mod tick;
 pub mod watch;
@@ -35,14 +36,16 @@ pub const NEEDS: &[Need] = &[
 pub fn function(app: Arc<App>) -> Function {
     let ticking = Arc::clone(&app);
     let state = Arc::new(watch::State::default());
+    let noted = Arc::new(status::State::default());
     Function::new()
         .schedule(move || {
-            let (app, state) = (Arc::clone(&ticking), Arc::clone(&state));
+            let (app, state, noted) = (Arc::clone(&ticking), Arc::clone(&state), Arc::clone(&noted));
             async move {
                 // each for itself: what stops one must not stop the others
                 let ticked = tick::run(&app).await;
                 sweep::tick(&app).await;
                 watch::run(&app, &state).await;
+                status::run(&app, &noted).await;
                 ticked
             }
         })

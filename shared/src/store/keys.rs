@@ -13,6 +13,7 @@
 //! | platform | an event of the platform that was seen | `EVENT#<sha256>` | `EVENT` | authorization-callback (TTL) |
 //! | platform | binding | `BINDING#<binding>` | `BINDING` | tenant-api, authorization-callback |
 //! | platform | pre_auth_code (hashed) | `PREAUTH#<sha256>` | `PREAUTH` | authorization-callback (TTL) |
+//! | platform | how the platform stands | `PLATFORM` | `STATUS` | token-refresh, authorization-callback |
 //! | platform | counters | `PLATFORM` | `COUNTERS` | authorization-callback |
 //! | credentials | ticket and component token | `COMPONENT` | `COMPONENT` | authorization-callback, token-refresh |
 //! | credentials | an account's tokens | `AUTHORIZER#<app_id>` | `AUTHORIZER` | authorization-callback, token-refresh, users of tokens |
@@ -124,6 +125,9 @@ pub(super) fn component_event(fingerprint: &str) -> Key {
 }
 pub(super) fn counters() -> Key {
     Key::new("PLATFORM", "COUNTERS")
+}
+pub(super) fn platform_status() -> Key {
+    Key::new("PLATFORM", "STATUS")
 }
 pub(super) fn component() -> Key {
     Key::new("COMPONENT", "COMPONENT")

@@ -24,6 +24,7 @@ pub mod owner;
 pub mod quotas;
 pub mod rates;
 mod requests;
+pub mod status;
 pub mod table;
 pub mod tenants;
 pub mod timeline;

@@ -151,6 +151,8 @@ async fn code(app: &App, binding: &Binding) -> Result<Secret, Error> {
         .await?;
     let expires = app.clock.unix() + given.expires_in;
     app.store.keep_pre_auth_code(binding, given.code.expose(), expires).await?;
+    // the first page after a while has a new component token, which the operator sees at once
+    app.store.note_status(&app.store.component_lately().await?, None).await?;
     Ok(given.code)
 }
 

@@ -1,17 +1,14 @@
 //! How the platform stands, for the operator.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::{app::App, model::token, problem::Problem};
+use shared::{app::App, problem::Problem};
 use utoipa::ToSchema;
 
 use crate::params::time;
-
-/// What counts as expiring, minutes.
-const AHEAD_MINUTES: i64 = 10;
 
 /// How the platform stands.
 #[derive(Serialize, ToSchema)]
@@ -34,32 +31,23 @@ pub struct Platform {
     component_token_expires_at: Option<Timestamp>,
     /// Accounts that are bound now, all tenants together.
     accounts_bound: u64,
-    /// Accounts whose token the schedule looks at within the next 10 minutes.
+    /// Accounts whose token the schedule looks at within 10 minutes, as it counted within the last five.
     authorizer_tokens_expiring: u64,
 }
 
 /// Get the platform's state
 ///
-/// Whether WeChat's tickets arrive and tokens are fresh. Takes the operator's key.
+/// Whether WeChat's tickets arrive and tokens are fresh, as the minute's tick saw it. Takes the operator's key.
 #[utoipa::path(get, path = "/v1/platform", tag = "Platform",
     responses((status = 200, description = "The platform's state", body = Platform)))]
 pub async fn get_platform(State(app): State<Arc<App>>) -> Result<Json<Platform>, Problem> {
-    let component = app.store.component().await?;
+    let (status, accounts_bound) =
+        futures::future::try_join(app.store.platform_status(), app.store.accounts_bound()).await?;
     Ok(Json(Platform {
         component_app_id: app.config.component.app_id.clone(),
-        ticket_received_at: component.ticket.is_some().then(|| time(component.ticket_at)),
-        component_token_expires_at: component.token.map(|t| time(t.issued_at.saturating_add(t.expires_in))),
-        accounts_bound: app.store.accounts_bound().await?,
-        authorizer_tokens_expiring: expiring(&app).await?,
+        ticket_received_at: status.ticket_at.map(time),
+        component_token_expires_at: status.component_token_expires_at.map(time),
+        accounts_bound,
+        authorizer_tokens_expiring: status.tokens_expiring,
     }))
-}
-
-async fn expiring(app: &App) -> Result<u64, Problem> {
-    let now = app.clock.unix();
-    let minute = now.div_euclid(60);
-    let slots = (minute..=minute + AHEAD_MINUTES).map(|m| app.store.due_in_slot(token::slot_of(m)));
-    let on_wheel = futures::future::try_join_all(slots).await?;
-    let others = app.store.due_by(now + AHEAD_MINUTES * 60).await?;
-    let accounts: HashSet<String> = on_wheel.into_iter().flatten().chain(others).collect();
-    Ok(accounts.len() as u64)
 }
