@@ -4,7 +4,7 @@
 mod need;
 mod setting;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 pub use need::Need;
 pub use setting::{
@@ -120,6 +120,8 @@ pub struct Resources {
     pub follower_queue: String,
     /// `message-send`'s jobs (FIFO).
     pub send_queue: String,
+    /// Dead letters, by the name of their queue, and of the tick.
+    pub dead_letters: BTreeMap<String, String>,
     /// `message-send`'s jobs that need no order.
     pub result_queue: String,
     /// `AWS_ENDPOINT_URL_DYNAMODB`; none on AWS.
@@ -223,6 +225,7 @@ impl Config {
             import_queue: text(&setting::IMPORT_QUEUE),
             follower_queue: text(&setting::FOLLOWER_QUEUE),
             send_queue: text(&setting::SEND_QUEUE),
+            dead_letters: BTreeMap::new(),
             result_queue: text(&setting::RESULT_QUEUE),
             dynamodb_url: get("AWS_ENDPOINT_URL_DYNAMODB"),
             sqs_url: get("AWS_ENDPOINT_URL_SQS"),
@@ -253,7 +256,13 @@ impl Config {
                 aes_key_previous: read(&setting::COMPONENT_AES_KEY_PREVIOUS).map(Secret::new),
                 ..component
             },
-            resources,
+            resources: Resources {
+                dead_letters: setting::DEAD_LETTERS
+                    .iter()
+                    .filter_map(|one| Some((setting::dead_letters_of(one.name), read(one)?)))
+                    .collect(),
+                ..resources
+            },
         };
         if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
     }

@@ -227,8 +227,12 @@ fn the_description_lists_the_routes() {
         );
         for (path, methods) in [
             ("/v1/tenants", vec!["get", "post"]),
-            ("/v1/tenants/{id}", vec!["get", "patch"]),
+            ("/v1/tenants/{id}", vec!["get", "patch", "delete"]),
+            ("/v1/platform/accounts/{app_id}/release", vec!["post"]),
             ("/v1/tenants/{id}/keys", vec!["post"]),
+            ("/v1/platform/queues", vec!["get"]),
+            ("/v1/platform/queues/{name}/dead-letters", vec!["get"]),
+            ("/v1/platform/queues/{name}/redrive", vec!["post"]),
             ("/v1/keys", vec!["get", "post"]),
             ("/v1/keys/{id}", vec!["delete"]),
             ("/v1/audit", vec!["get"]),

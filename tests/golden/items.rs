@@ -261,6 +261,7 @@ async fn write(app: &App) {
     assert!(store.lease_timers(3, "swp_1").await.unwrap());
     store.keep_quota_refusal(APP, Api::UserGet.name(), &REFUSAL).await.unwrap();
     store.join_line(fan("o1"), "msg_1", LATER * 1000, true, true).await.unwrap();
+    store.tell_accounts(TENANT, true).await.unwrap();
     store.count_requests(TENANT, "read", (DAY / 5, 5), 10).await.unwrap();
     store.audit(TENANT, &entry()).await.unwrap();
     store.end_audit(TENANT, &entry(), SUCCEEDED).await.unwrap();
@@ -391,6 +392,8 @@ async fn read(app: &App) {
 
 /// Reads what has come since the first release.
 async fn read_newer(app: &App) {
+    let account = app.store.account_entry_now(APP).await.unwrap().unwrap();
+    assert!(account.suspended && account.rules == ReplyRules::default(), "what is suspended answers nothing");
     let status = app.store.platform_status().await.unwrap();
     let expected = PlatformStatus {
         ticket_at: Some(DAY),

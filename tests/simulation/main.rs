@@ -7,6 +7,7 @@
 
 mod check;
 mod consent;
+mod dead_letters;
 mod found;
 mod ops;
 mod refresh;

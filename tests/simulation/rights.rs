@@ -12,15 +12,15 @@ use local::{
     rights::Right,
     template::{self, EventSpec},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::queue::jobs::SendJob;
 use wechat_simulator::{Fault, FaultKind};
 
 use crate::{
-    on_paused_time,
+    dead_letters, on_paused_time,
     ops::{self, Deed, History, Op, What},
     run::Run,
-    world::chaos::Fate,
+    world::{ADMIN_KEY, World, chaos::Fate},
 };
 
 /// Enough to come by everything that seldom happens; every history counts, so that these are always the same.
@@ -133,6 +133,17 @@ async fn seldom() -> Used {
         sim.clear_faults();
         world.quiet().await;
     }
+    // the operator looks at what was given up, and moves it back
+    for (name, queue, job) in dead_letters::harmless() {
+        dead_letters::give_up(&world, queue, &job, 1).await;
+        let path = format!("/v1/platform/queues/{name}/redrive");
+        assert_eq!(operator(&world, "POST", &path).await, json!({"moved": 1}));
+    }
+    for queue in operator(&world, "GET", "/v1/platform/queues").await["data"].as_array().unwrap() {
+        let name = queue["name"].as_str().unwrap();
+        dead_letters::give_up(&world, &capital(name), &json!({}), 2).await;
+        operator(&world, "GET", &format!("/v1/platform/queues/{name}/dead-letters")).await;
+    }
     // WeChat tells what became of a template message that another system sent
     let result = SendJob::TemplateResultV1 {
         tenant_id: run.tenants[0].clone(),
@@ -149,11 +160,22 @@ async fn seldom() -> Used {
     world.base.usage.used.lock().unwrap().clone()
 }
 
+async fn operator(world: &World, method: &str, path: &str) -> Value {
+    let body = (method == "POST").then(|| json!({}));
+    world.api(ADMIN_KEY, method, path, body, None).await.unwrap().1
+}
+
+/// A queue's logical id begins so.
+fn capital(name: &str) -> String {
+    let (first, rest) = name.split_at(1);
+    format!("{}{rest}", first.to_uppercase())
+}
+
 /// What a program does that histories do not.
 async fn walk(run: &Run) {
     let (world, key, app) = (&run.world, &run.keys[0], &run.apps[0]);
     let get = async |path: String| world.api(key, "GET", &path, None, None).await.unwrap().1;
-    world.api(crate::world::ADMIN_KEY, "GET", "/v1/platform", None, None).await.unwrap();
+    world.api(ADMIN_KEY, "GET", "/v1/platform", None, None).await.unwrap();
     let binding = world.api(key, "POST", "/v1/bindings", Some(json!({})), Some("once")).await.unwrap().1;
     get(format!("/v1/bindings/{}", binding["id"].as_str().unwrap())).await;
     get("/v1/accounts".into()).await;

@@ -51,6 +51,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("revoke_key", "revoked_at"),
     ("change_tenant", ":deleted"),
     ("delete_tenant", "revision = :seen"),
+    ("tell_accounts", "SUSPENDED"),
+    ("erase_access", "REPLY_RULES"),
     ("bind_account", "TransactItems"),
     ("bind_account, again", "TransactItems"),
     ("unbind_account", "TransactItems"),
@@ -199,7 +201,16 @@ fn api_key(id: &str) -> ApiKey {
 
 /// Keys, and where their tenant stands.
 async fn keys(name: &str, store: &Store) -> Option<String> {
-    if !["create_key", "known_key", "revoke_key", "change_tenant", "delete_tenant"].contains(&name) {
+    let all = [
+        "create_key",
+        "known_key",
+        "revoke_key",
+        "change_tenant",
+        "delete_tenant",
+        "tell_accounts",
+        "erase_access",
+    ];
+    if !all.contains(&name) {
         return None;
     }
     let at = Timestamp::from_second(DAY).unwrap();
@@ -216,6 +227,14 @@ async fn keys(name: &str, store: &Store) -> Option<String> {
             store.create_key(&api_key("key_2"), &second).await.unwrap();
             let revoked = store.revoke_key(TENANT, "key_2").await.unwrap();
             format!("{revoked:?}, {:?}", store.revoke_key(TENANT, "key_1").await.unwrap())
+        }
+        "tell_accounts" => {
+            store.tell_accounts(TENANT, true).await.unwrap();
+            format!("{}", store.account_entry_now(APP).await.unwrap().unwrap().suspended)
+        }
+        "erase_access" => {
+            store.erase_access(TENANT).await.unwrap();
+            format!("{:?}", store.any_account(APP).await.unwrap())
         }
         "change_tenant" => {
             format!("{:?}", store.change_tenant(TENANT, &suspended).await.unwrap().unwrap().status)

@@ -39,7 +39,7 @@ use axum::{
 use guard::Gate;
 use http::{Method, StatusCode};
 use routes::{
-    accounts, bindings, customers, events, imports, keys, messages, platform, reply_rules, tenants,
+    accounts, bindings, customers, events, imports, keys, messages, platform, queues, reply_rules, tenants,
 };
 use shared::{app::App, config::Need, function::Function, model::scope::Scope, problem::Problem};
 
@@ -54,8 +54,12 @@ pub const NEEDS: &[Need] = &[
     Need::TimelineTable,
     Need::WorkTable,
     Need::AuthorizationQueue,
+    Need::RefreshQueue,
     Need::ImportQueue,
+    Need::FollowerQueue,
     Need::SendQueue,
+    Need::ResultQueue,
+    Need::DeadLetters,
 ];
 
 /// `tenant-api`: HTTP alone.
@@ -83,10 +87,18 @@ fn keyed() -> Vec<Route> {
         ),
         (
             "/v1/tenants/{id}",
-            vec![(operator(), get(tenants::get_tenant)), (operator(), patch(tenants::change_tenant))],
+            vec![
+                (operator(), get(tenants::get_tenant)),
+                (operator(), patch(tenants::change_tenant)),
+                (operator(), delete(tenants::delete_tenant)),
+            ],
         ),
         ("/v1/tenants/{id}/keys", vec![(operator().shows("key"), post(tenants::create_tenant_key))]),
         ("/v1/platform", vec![(operator(), get(platform::get_platform))]),
+        ("/v1/platform/accounts/{app_id}/release", vec![(operator(), post(accounts::release_account))]),
+        ("/v1/platform/queues", vec![(operator(), get(queues::list_queues))]),
+        ("/v1/platform/queues/{name}/dead-letters", vec![(operator(), get(queues::list_dead_letters))]),
+        ("/v1/platform/queues/{name}/redrive", vec![(operator(), post(queues::redrive))]),
         (
             "/v1/keys",
             vec![

@@ -44,6 +44,8 @@ pub enum Need {
     FollowerQueue,
     /// `message-send`'s jobs.
     SendQueue,
+    /// The dead letters of every queue and of the tick: for whoever shows and moves them.
+    DeadLetters,
     /// `message-send`'s jobs that need no order.
     ResultQueue,
 }
@@ -70,6 +72,7 @@ impl Need {
         Self::ImportQueue,
         Self::FollowerQueue,
         Self::SendQueue,
+        Self::DeadLetters,
         Self::ResultQueue,
     ];
 
@@ -102,6 +105,7 @@ impl Need {
             Self::ImportQueue => &[&setting::IMPORT_QUEUE],
             Self::FollowerQueue => &[&setting::FOLLOWER_QUEUE],
             Self::SendQueue => &[&setting::SEND_QUEUE],
+            Self::DeadLetters => &setting::DEAD_LETTERS,
             Self::ResultQueue => &[&setting::RESULT_QUEUE],
         }
     }

@@ -199,6 +199,23 @@ pub(super) const FOLLOWER_QUEUE: Setting = queue("OAHUB_FOLLOWER_QUEUE");
 pub(super) const SEND_QUEUE: Setting = queue("OAHUB_SEND_QUEUE");
 pub(super) const RESULT_QUEUE: Setting = queue("OAHUB_RESULT_QUEUE");
 
+/// Dead letters: `OAHUB_<QUEUE>_DEAD_LETTERS`.
+pub(super) const DEAD_LETTERS: [&Setting; 7] = [
+    &queue("OAHUB_AUTHORIZATION_DEAD_LETTERS"),
+    &queue("OAHUB_REFRESH_DEAD_LETTERS"),
+    &queue("OAHUB_TICK_DEAD_LETTERS"),
+    &queue("OAHUB_IMPORT_DEAD_LETTERS"),
+    &queue("OAHUB_FOLLOWER_DEAD_LETTERS"),
+    &queue("OAHUB_SEND_DEAD_LETTERS"),
+    &queue("OAHUB_RESULT_DEAD_LETTERS"),
+];
+
+/// The queue's name in a variable of its dead letters: `send`.
+pub(super) fn dead_letters_of(variable: &str) -> String {
+    let name = variable.strip_prefix("OAHUB_").and_then(|rest| rest.strip_suffix("_DEAD_LETTERS"));
+    name.unwrap_or_default().to_ascii_lowercase()
+}
+
 fn alphanumeric(v: &str) -> bool {
     v.bytes().all(|b| b.is_ascii_alphanumeric())
 }

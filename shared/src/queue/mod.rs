@@ -2,9 +2,10 @@
 
 pub mod batch;
 pub mod jobs;
+pub mod operator;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -90,6 +91,8 @@ pub struct Queues {
     import: String,
     follower: String,
     send: String,
+    /// Dead letters by the name of their queue.
+    dead_letters: BTreeMap<String, String>,
     result: String,
 }
 
@@ -104,6 +107,7 @@ impl Queues {
             import: resources.import_queue.clone(),
             follower: resources.follower_queue.clone(),
             send: resources.send_queue.clone(),
+            dead_letters: resources.dead_letters.clone(),
             result: resources.result_queue.clone(),
         }
     }

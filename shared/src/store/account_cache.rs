@@ -13,6 +13,7 @@ use super::{
     accounts::{AccountRecord, StoredRules},
     keys,
     table::{Query, read, s},
+    tenants::Suspended,
 };
 use crate::{
     error::Error,
@@ -86,8 +87,10 @@ impl Remembered {
 pub struct Entry {
     /// The account.
     pub account: AccountRecord,
-    /// Its reply rules.
+    /// Its reply rules; none while its tenant is suspended.
     pub rules: ReplyRules,
+    /// Its tenant is suspended: nothing is sent for it.
+    pub suspended: bool,
 }
 
 /// Whom a push is for.
@@ -110,6 +113,7 @@ struct Found {
     account: Option<AccountRecord>,
     rules: Option<StoredRules>,
     consent: Option<Consent>,
+    suspended: Option<Suspended>,
 }
 
 /// What is read of an account's consent here.
@@ -132,8 +136,10 @@ impl Found {
     fn entry(self) -> Result<Option<(Arc<Entry>, usize)>, Error> {
         let Some(account) = self.account else { return Ok(None) };
         let bytes = ACCOUNT_BYTES + self.rules.as_ref().map_or(0, StoredRules::bytes) * RULES_BYTES;
-        let rules = StoredRules::of(self.rules, &account.tenant_id)?;
-        Ok(Some((Arc::new(Entry { account, rules }), bytes)))
+        let suspended = self.suspended.is_some_and(|mark| mark.tenant_id == account.tenant_id);
+        let rules = if suspended { None } else { self.rules };
+        let rules = StoredRules::of(rules, &account.tenant_id)?;
+        Ok(Some((Arc::new(Entry { account, rules, suspended }), bytes)))
     }
 }
 
@@ -213,7 +219,7 @@ impl Store {
                 start: None,
             })
             .await?;
-        let mut found = Found { account: None, rules: None, consent: None };
+        let mut found = Found { account: None, rules: None, consent: None, suspended: None };
         for item in page.items {
             let sk = item.get("sk").and_then(|v| v.as_s().ok()).cloned().unwrap_or_default();
             if sk == key.sk {
@@ -222,6 +228,8 @@ impl Store {
                 found.rules = Some(read(item)?);
             } else if sk == keys::consent(app_id).sk {
                 found.consent = Some(read(item)?);
+            } else if sk == keys::suspended(app_id).sk {
+                found.suspended = Some(read(item)?);
             }
         }
         Ok(found)
@@ -239,7 +247,11 @@ mod tests {
             "qr_code_url": "", "principal_name": "", "account_type": "service", "verified": true, "status": "bound",
             "granted": [], "bound_at": 1, "unbound_at": null, "revision": 1,
         });
-        Arc::new(Entry { account: serde_json::from_value(account).unwrap(), rules: ReplyRules::default() })
+        Arc::new(Entry {
+            account: serde_json::from_value(account).unwrap(),
+            rules: ReplyRules::default(),
+            suspended: false,
+        })
     }
 
     #[test]

@@ -6,13 +6,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store, keys,
-    keys::Key,
-    table::{Attributes, Query, Update, any, item, n, put_action, read, s},
+    table::{Attributes, Query, Update, any, delete_action, item, n, put_action, read, s},
     tenants::{Tenant, TenantStatus},
 };
 use crate::{error::Error, ids, model::scope::Scope, secret::Secret};
@@ -285,7 +284,7 @@ impl Store {
             let counted = Update::new().add("revision", n(1)).when(condition, &[(":seen", seen)]);
             let actions = vec![
                 counted.action(&self.platform, &keys::tenant(tenant))?,
-                delete(&self.platform, &keys::api_key(&pointer.hash))?,
+                delete_action(&self.platform, &keys::api_key(&pointer.hash), None)?,
                 Update::new()
                     .set("revoked_at", n(now))
                     .set("ttl", n(now + REVOKED_KEPT_SECONDS))
@@ -297,6 +296,19 @@ impl Store {
             }
         }
         Err(Error::Store("a tenant's keys are being changed by several at once".into()))
+    }
+
+    /// Erases a tenant's keys; a second call goes on where one died.
+    pub(super) async fn erase_keys(&self, tenant: &str) -> Result<(), Error> {
+        for pointer in self.pointers(tenant).await? {
+            let gone = vec![
+                delete_action(&self.platform, &keys::api_key(&pointer.hash), None)?,
+                delete_action(&self.platform, &keys::tenant_key(tenant, &pointer.id), None)?,
+            ];
+            self.transact(gone).await?;
+        }
+        self.forget_keys();
+        Ok(())
     }
 
     /// All pointers of a tenant. There are few: [`MAX_KEYS`], and those of keys revoked in two days.
@@ -325,13 +337,4 @@ impl Store {
             }
         }
     }
-}
-
-fn delete(table: &str, key: &Key) -> Result<TransactWriteItem, Error> {
-    let delete = Delete::builder()
-        .table_name(table)
-        .set_key(Some(key.attributes()))
-        .build()
-        .map_err(|e| Error::Store(e.to_string()))?;
-    Ok(TransactWriteItem::builder().delete(delete).build())
 }

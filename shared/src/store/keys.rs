@@ -8,6 +8,7 @@
 //! | platform | an account of a tenant | `TENANT#<tenant>` | `ACCOUNT#<app_id>` | authorization-callback, tenant-api |
 //! | platform | API key | `APIKEY#<sha256>` | `APIKEY` | tenant-api |
 //! | platform | account | `ACCOUNT#<app_id>` | `ACCOUNT` | authorization-callback, tenant-api |
+//! | platform | its tenant is suspended | `ACCOUNT#<app_id>` | `SUSPENDED` | tenant-api |
 //! | platform | reply rules | `ACCOUNT#<app_id>` | `REPLY_RULES` | tenant-api |
 //! | platform | what an authorization event said last | `ACCOUNT#<app_id>` | `CONSENT` | authorization-callback (TTL) |
 //! | platform | an event of the platform that was seen | `EVENT#<sha256>` | `EVENT` | authorization-callback (TTL) |
@@ -106,6 +107,9 @@ pub(super) fn api_key(hash: &str) -> Key {
 }
 pub(super) fn account(app_id: &str) -> Key {
     Key::new(format!("ACCOUNT#{app_id}"), "ACCOUNT")
+}
+pub(super) fn suspended(app_id: &str) -> Key {
+    Key::new(format!("ACCOUNT#{app_id}"), "SUSPENDED")
 }
 pub(super) fn reply_rules(app_id: &str) -> Key {
     Key::new(format!("ACCOUNT#{app_id}"), "REPLY_RULES")

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update as TransactUpdate};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update as TransactUpdate};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{keys::Key, owner::Owner};
@@ -264,6 +264,23 @@ pub(super) fn put_action(
         .build()
         .map_err(|e| Error::Store(e.to_string()))?;
     Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// A transaction's deletion, under a condition.
+pub(super) fn delete_action(
+    table: &str,
+    key: &Key,
+    condition: Option<(&str, Attributes)>,
+) -> Result<TransactWriteItem, Error> {
+    let (condition, values) = condition.map_or((None, None), |(c, v)| (Some(c.to_owned()), Some(v)));
+    let delete = Delete::builder()
+        .table_name(table)
+        .set_key(Some(key.attributes()))
+        .set_condition_expression(condition)
+        .set_expression_attribute_values(values)
+        .build()
+        .map_err(|e| Error::Store(e.to_string()))?;
+    Ok(TransactWriteItem::builder().delete(delete).build())
 }
 
 /// A query.

@@ -8,12 +8,14 @@ use super::{
     Store,
     api_keys::ApiKey,
     keys,
-    table::{Attributes, Query, Update, any, item, n, put_action, read, s},
+    table::{Attributes, Query, Update, any, delete_action, item, n, put_action, read, s},
 };
 use crate::{error::Error, secret::Secret};
 
 /// A tenant's time zone unless it has set another (contract 6.32).
 pub const DEFAULT_ZONE: &str = "Asia/Shanghai";
+/// Accounts looked at in one request.
+const ACCOUNTS_PAGE: u32 = 100;
 /// How often a change that lost a race is decided anew.
 const RACES: usize = 4;
 
@@ -164,6 +166,61 @@ impl Store {
         if changed { self.tenant(id).await } else { Ok(None) }
     }
 
+    /// Tells each account of a tenant where its tenant stands, so that nothing is sent for it while that is suspended.
+    /// A second call changes nothing; where one fails, the same again goes on.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn tell_accounts(&self, tenant: &str, suspended: bool) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let (page, next) = self.accounts(tenant, ACCOUNTS_PAGE, after.as_deref()).await?;
+            for account in page {
+                let key = keys::suspended(&account.app_id);
+                if suspended {
+                    let mark = Suspended { tenant_id: tenant.to_owned() };
+                    self.put(&self.platform, item(&key, &mark, None)?).await?;
+                } else {
+                    self.transact(vec![delete_action(&self.platform, &key, None)?]).await?;
+                }
+                self.forget_account(&account.app_id);
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Erases the keys, accounts and rules of a tenant that is deleted. A second call goes on where one died.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn erase_access(&self, tenant: &str) -> Result<(), Error> {
+        self.erase_keys(tenant).await?;
+        let mut after = None;
+        loop {
+            let (page, next) = self.accounts(tenant, ACCOUNTS_PAGE, after.as_deref()).await?;
+            for account in page {
+                let app_id = &account.app_id;
+                // unless somebody else has it by now
+                let its = Some(("tenant_id = :its", Attributes::from([(":its".into(), s(tenant))])));
+                let mut actions = vec![delete_action(&self.platform, &keys::account(app_id), its)?];
+                for key in
+                    [keys::tenant_account(tenant, app_id), keys::reply_rules(app_id), keys::suspended(app_id)]
+                {
+                    actions.push(delete_action(&self.platform, &key, None)?);
+                }
+                self.transact(actions).await?;
+                self.forget_account(app_id);
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Marks a tenant as deleted: from then on nothing is bound to it, and it is to be erased. A second call answers
     /// the same.
     ///
@@ -193,6 +250,13 @@ impl Store {
         }
         Err(Error::Store("a tenant is being changed by several at once".into()))
     }
+}
+
+/// Beside an account: its tenant is suspended. It lies there so that a push finds it with the account, in one read.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Suspended {
+    /// Whose it was then: an account may become another tenant's.
+    pub tenant_id: String,
 }
 
 /// An entry of the list of tenants.

@@ -49,7 +49,14 @@ impl World {
         all
     }
 
-    async fn sqs(&self, action: &str, body: Value) -> Value {
+    /// The URL of a queue, by its logical id.
+    pub fn queue(&self, logical_id: &str) -> String {
+        let spec = self.template.queues.iter().find(|queue| queue.logical_id == logical_id).unwrap();
+        Sqs::queue_url(&spec.name)
+    }
+
+    /// A request to SQS, of nobody in particular.
+    pub async fn sqs(&self, action: &str, body: Value) -> Value {
         let target = format!("AmazonSQS.{action}");
         let (status, _, answer) =
             local::sqs::protocol::handle(&self.base.sqs, &target, body.to_string().as_bytes()).await;

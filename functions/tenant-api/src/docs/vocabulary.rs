@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 /// `code` of a problem: the status, the word, what it means.
-const ERRORS: [(u16, &str, &str); 17] = [
+const ERRORS: [(u16, &str, &str); 19] = [
     (401, "unauthorized", "No key, or one that opens nothing. Send `Authorization: Bearer KEY`."),
     (403, "forbidden", "The operator's key on a tenant's route, or the other way round."),
     (403, "scope_missing", "The key does not grant what the route needs; the answer's `scope` names it."),
@@ -19,11 +19,13 @@ const ERRORS: [(u16, &str, &str); 17] = [
     ),
     (409, "import_running", "One import runs already; the answer's `import_id` names it."),
     (409, "last_key", "The last key with the scope `keys` cannot be revoked: make another first."),
+    (409, "not_redrivable", "These dead letters have no queue to go back to: a tick comes again by itself."),
     (
         409,
         "request_in_progress",
         "The first request with this `Idempotency-Key` is still under way. Repeat it in a moment.",
     ),
+    (409, "tenant_active", "Only a tenant that is suspended and has no bound account can be deleted."),
     (409, "too_many_keys", "A tenant has at most 100 keys."),
     (413, "body_too_large", "A body has at most 256 KiB."),
     (422, "answer_too_large", "The answer would have more than 6 MB. Ask for fewer: take a smaller `limit`."),

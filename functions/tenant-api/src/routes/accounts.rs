@@ -70,20 +70,53 @@ pub async fn delete_account(
     Path(app_id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     account_of(&app, &caller.tenant, &app_id).await?;
-    // before it is deleted, for nobody comes back after; the job looks whether it was
-    let forget = AuthorizationJob::DeletedV1 { app_id: app_id.clone() };
-    app.queues.authorization(&forget, FORGET_AFTER).await?;
+    // before it is deleted, for nobody comes back after
+    forget_later(&app, &app_id).await?;
     audited(&app, &caller, &caller.tenant, "account.deleted", &app_id, async {
-        match app.store.delete_account(&caller.tenant, &app_id).await? {
-            Deleted::Yes => Ok(StatusCode::NO_CONTENT),
-            Deleted::StillBound => Err(Problem::conflict(
-                "account_still_bound",
-                "The account's authorization still stands. Its administrator ends it on mp.weixin.qq.com.",
-            )),
-            Deleted::NotFound => Err(Problem::not_found("account")),
-        }
+        freed(app.store.delete_account(&caller.tenant, &app_id).await?)
     })
     .await
+}
+
+/// Release an account
+///
+/// Takes an unbound account from the tenant that has it, as if that had deleted it, so that its owner can bind it
+/// elsewhere. Takes the operator's key.
+#[utoipa::path(post, path = "/v1/platform/accounts/{app_id}/release", tag = "Platform",
+    params(("app_id" = String, Path, description = "WeChat's app id")),
+    responses(
+        (status = 204, description = "It is free"),
+        (status = 409, description = "`account_still_bound`, `request_in_progress`", body = Problem,
+            content_type = "application/problem+json")))]
+pub async fn release_account(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(app_id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let account = app.store.any_account(&app_id).await?.filter(|account| !account.deleted);
+    let account = account.ok_or_else(|| Problem::not_found("account"))?;
+    forget_later(&app, &app_id).await?;
+    audited(&app, &caller, &account.tenant_id, "account.released", &app_id, async {
+        freed(app.store.release_account(&app_id).await?.0)
+    })
+    .await
+}
+
+/// Has an account's tokens deleted once it is gone; the job looks whether it is.
+pub async fn forget_later(app: &App, app_id: &str) -> Result<(), Problem> {
+    let forget = AuthorizationJob::DeletedV1 { app_id: app_id.to_owned() };
+    Ok(app.queues.authorization(&forget, FORGET_AFTER).await?)
+}
+
+fn freed(deleted: Deleted) -> Result<StatusCode, Problem> {
+    match deleted {
+        Deleted::Yes => Ok(StatusCode::NO_CONTENT),
+        Deleted::StillBound => Err(Problem::conflict(
+            "account_still_bound",
+            "The account's authorization still stands. Its administrator ends it on mp.weixin.qq.com.",
+        )),
+        Deleted::NotFound => Err(Problem::not_found("account")),
+    }
 }
 
 fn shown(record: AccountRecord) -> Account {

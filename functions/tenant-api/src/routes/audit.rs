@@ -58,8 +58,8 @@ pub struct Entry {
     at: Timestamp,
     /// Who.
     actor: Actor,
-    /// What: `account.deleted`, `binding.created`, `import.started`, `key.created`, `key.revoked`,
-    /// `reply_rules.replaced`, `tenant.activated`, `tenant.changed`, `tenant.created`, `tenant.deleted`,
+    /// What: `account.deleted`, `account.released`, `binding.created`, `import.started`, `key.created`, `key.revoked`,
+    /// `queue.redriven`, `reply_rules.replaced`, `tenant.activated`, `tenant.changed`, `tenant.created`, `tenant.deleted`,
     /// `tenant.suspended`; more may come.
     operation: String,
     /// On what: an id.

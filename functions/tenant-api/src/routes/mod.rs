@@ -10,6 +10,7 @@ pub mod imports;
 pub mod keys;
 pub mod messages;
 pub mod platform;
+pub mod queues;
 pub mod reply_rules;
 pub mod tenants;
 

@@ -10,17 +10,23 @@ use shared::{
     app::App,
     model::scope::Scope,
     problem::Problem,
-    store::tenants::{self, DEFAULT_ZONE, TenantChange, TenantStatus},
+    store::tenants::{self, DEFAULT_ZONE, TenantChange, TenantDeleted, TenantStatus},
 };
 use utoipa::ToSchema;
 
-use super::keys::{self, CreatedKey, NewKey, wrong_name};
+use super::{
+    accounts::forget_later,
+    keys::{self, CreatedKey, NewKey, wrong_name},
+};
 use crate::{
     audit::audited,
     caller::Caller,
     names::{is_time_zone, name},
     params::{After, Body, Page, Paging, Path, Query, cursor, limit, place},
 };
+
+/// Accounts of a tenant looked at in one request.
+const ACCOUNTS_PAGE: u32 = 100;
 
 /// A tenant to be made.
 #[derive(Deserialize, ToSchema)]
@@ -179,9 +185,60 @@ pub async fn change_tenant(
         }),
     };
     audited(&app, &caller, log_of(&app, &id).await?.as_str(), operation, &id, async {
-        app.store.change_tenant(&id, &change).await?.map(|now| Json(shown(now))).ok_or_else(missing)
+        let now = app.store.change_tenant(&id, &change).await?.ok_or_else(missing)?;
+        if let Some(status) = change.status {
+            app.store.tell_accounts(&id, status == TenantStatus::Suspended).await?;
+        }
+        Ok(Json(shown(now)))
     })
     .await
+}
+
+/// Delete a tenant
+///
+/// Only one that is suspended and has no bound account: 409 `tenant_active` otherwise. Its keys, accounts and rules are
+/// erased at once; it answers `deleted` while its customers, their events and its messages are still here. Takes the
+/// operator's key.
+#[utoipa::path(delete, path = "/v1/tenants/{id}", tag = "Tenants",
+    params(("id" = String, Path, description = "The tenant's id")),
+    responses(
+        (status = 202, description = "It is being erased", body = TenantState),
+        (status = 409, description = "`tenant_active`", body = Problem, content_type = "application/problem+json")))]
+pub async fn delete_tenant(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<TenantState>), Problem> {
+    audited(&app, &caller, log_of(&app, &id).await?.as_str(), "tenant.deleted", &id, async {
+        match app.store.delete_tenant(&id).await? {
+            TenantDeleted::Yes(tenant) => {
+                forget_tokens(&app, &id).await?;
+                app.store.erase_access(&id).await?;
+                Ok((StatusCode::ACCEPTED, Json(shown(tenant))))
+            }
+            TenantDeleted::Active => Err(Problem::conflict(
+                "tenant_active",
+                "Suspend the tenant first, and have the authorizations of its accounts cancelled.",
+            )),
+            TenantDeleted::NotFound => Err(missing()),
+        }
+    })
+    .await
+}
+
+/// Has the tokens of all its accounts deleted, before nobody knows any more which those were.
+async fn forget_tokens(app: &App, tenant: &str) -> Result<(), Problem> {
+    let mut after = None;
+    loop {
+        let (accounts, next) = app.store.accounts(tenant, ACCOUNTS_PAGE, after.as_deref()).await?;
+        for account in accounts {
+            forget_later(app, &account.app_id).await?;
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Create a key for a tenant

@@ -14,7 +14,7 @@ use shared::{
     app::{App, Parts},
     aws::AwsClients,
     clock::ManualClock,
-    config::{Config, Surroundings},
+    config::{Config, Need, Surroundings},
     function::Function,
     model::{
         account::{AccountStatus, AccountType},
@@ -82,7 +82,9 @@ impl Stage {
         tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
         let (queued, failing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let sqs = queue(Arc::clone(&queued), Arc::clone(&failing)).await;
-        let config = Config::load(tenant_api::NEEDS, Surroundings::Simulated, |name| {
+        // accounts are bound here by another function's hands
+        let told = [tenant_api::NEEDS, &[Need::CredentialsTable]].concat();
+        let config = Config::load(&told, Surroundings::Simulated, |name| {
             if let Some((_, value)) = settings.iter().find(|(given, _)| *given == name) {
                 return Some((*value).to_owned());
             }
@@ -97,7 +99,9 @@ impl Stage {
                 "OAHUB_WORK_TABLE" => "WorkTable",
                 "AWS_ENDPOINT_URL_DYNAMODB" => &dynamodb,
                 "AWS_ENDPOINT_URL_SQS" => &sqs,
-                name if name.ends_with("_QUEUE") => return Some(format!("{sqs}/{name}")),
+                name if name.ends_with("_QUEUE") || name.ends_with("_DEAD_LETTERS") => {
+                    return Some(format!("{sqs}/{name}"));
+                }
                 _ => return None,
             };
             Some(value.to_owned())

@@ -64,6 +64,46 @@ async fn a_tenant_is_listed_changed_and_suspended() {
 }
 
 #[tokio::test]
+async fn a_tenant_is_deleted_once_nothing_of_it_is_at_work() {
+    let stage = Stage::new().await;
+    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    stage.bind(&cafe, "wx1").await;
+    stage.bind(&tea, "wx2").await;
+    let path = format!("/v1/tenants/{}", cafe.id);
+    let delete = async || stage.json(ADMIN, "DELETE", &path, Value::Null).await;
+    let entry = async |app_id: &str| stage.app.store.account_entry_now(app_id).await.unwrap();
+    for (what, status) in [("active", "active"), ("suspended, with an account", "suspended")] {
+        stage.json(ADMIN, "PATCH", &path, json!({"status": status})).await;
+        let refused = delete().await;
+        assert_eq!((refused.status, refused.code()), (409, "tenant_active"), "{what}");
+        assert_eq!(entry("wx1").await.unwrap().suspended, status == "suspended", "{what}");
+        assert!(!entry("wx2").await.unwrap().suspended, "another tenant's");
+    }
+    let now = stage.app.clock.unix();
+    stage.app.store.unbind_account("wx1", now, now).await.unwrap();
+    for _ in 0..2 {
+        let gone = delete().await;
+        assert_eq!((gone.status, &gone.json["status"]), (202, &json!("deleted")));
+    }
+    assert_eq!(stage.json(ADMIN, "GET", &path, Value::Null).await.json["status"], "deleted");
+    assert_eq!(stage.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 401);
+    for (method, path, body) in [
+        ("PATCH", path.clone(), json!({"status": "active"})),
+        ("POST", format!("{path}/keys"), json!({"name": "Way back"})),
+    ] {
+        assert_eq!(
+            stage.json(ADMIN, method, &path, body).await.status,
+            404,
+            "{method}: it does not come back"
+        );
+    }
+    assert!(entry("wx1").await.is_none() && entry("wx2").await.is_some());
+    let left = stage.items("PlatformTable");
+    assert_eq!(left.matches("KEY#key_").count(), 1, "Tea has one");
+    assert_eq!(stage.json(ADMIN, "DELETE", "/v1/tenants/ten_1", Value::Null).await.status, 404);
+}
+
+#[tokio::test]
 async fn the_operator_makes_keys_for_a_tenant_without_one() {
     let stage = Stage::new().await;
     let tenant = stage.tenant("Cafe").await;
@@ -76,6 +116,27 @@ async fn the_operator_makes_keys_for_a_tenant_without_one() {
     let list = stage.json(key, "GET", "/v1/keys", Value::Null).await;
     assert_eq!(list.json["data"][1]["name"], "Way back", "{list:?}");
     assert_eq!(stage.json(&tenant.key, "POST", &path, json!({"name": "x"})).await.status, 403);
+}
+
+#[tokio::test]
+async fn the_operator_releases_an_account_that_is_unbound() {
+    let stage = Stage::new().await;
+    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    stage.bind(&cafe, "wx1").await;
+    let release =
+        async |key: &str| stage.json(key, "POST", "/v1/platform/accounts/wx1/release", json!({})).await;
+    assert_eq!(release(&cafe.key).await.status, 403, "a tenant");
+    let bound = release(ADMIN).await;
+    assert_eq!((bound.status, bound.code()), (409, "account_still_bound"));
+    let now = stage.app.clock.unix();
+    stage.app.store.unbind_account("wx1", now, now).await.unwrap();
+    assert_eq!(release(ADMIN).await.status, 204);
+    assert_eq!(release(ADMIN).await.status, 404, "nobody has it");
+    assert_eq!(stage.json(&cafe.key, "GET", "/v1/accounts/wx1", Value::Null).await.status, 404);
+    let log = stage.json(&cafe.key, "GET", "/v1/audit?operation=account.released", Value::Null).await;
+    assert_eq!(log.json["data"].as_array().unwrap().len(), 2, "its tenant reads who took it");
+    stage.bind(&tea, "wx1").await;
+    assert_eq!(stage.json(&tea.key, "GET", "/v1/accounts/wx1", Value::Null).await.status, 200);
 }
 
 #[tokio::test]

@@ -1,0 +1,139 @@
+//! The queues between functions, for the operator.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::{app::App, problem::Problem, queue::Target, store::audit::PLATFORM};
+use utoipa::ToSchema;
+
+use crate::{
+    audit::audited,
+    caller::Caller,
+    params::{Body, Page, Path, time_ms},
+};
+
+/// After so long a call moves no more, seconds: the gateway waits for 30.
+const MOVING_SECONDS: i64 = 20;
+
+/// How full a queue is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Queue, example = json!({
+    "name": "send", "waiting": 12, "in_flight": 20, "delayed": 0, "dead_letters": 1
+}))]
+pub struct QueueState {
+    /// Its name.
+    name: String,
+    /// Jobs that wait for somebody, roughly.
+    waiting: u64,
+    /// Jobs that somebody has, roughly.
+    in_flight: u64,
+    /// Jobs whose time has not come, roughly.
+    delayed: u64,
+    /// Jobs that were given up, roughly.
+    dead_letters: u64,
+}
+
+/// List queues
+///
+/// How full the queues between functions are, as SQS counts them. `tick` has dead letters alone: ticks that were not
+/// handed over. How old a queue's oldest job is only CloudWatch says (`ApproximateAgeOfOldestMessage`). Takes the
+/// operator's key.
+#[utoipa::path(get, path = "/v1/platform/queues", tag = "Platform",
+    responses((status = 200, description = "All queues", body = Page<QueueState>)))]
+pub async fn list_queues(State(app): State<Arc<App>>) -> Result<Json<Page<QueueState>>, Problem> {
+    let data = app.queues.depths().await?.into_iter().map(|depth| QueueState {
+        name: depth.name,
+        waiting: depth.waiting,
+        in_flight: depth.in_flight,
+        delayed: depth.delayed,
+        dead_letters: depth.dead_letters,
+    });
+    Ok(Json(Page { data: data.collect(), next_cursor: None }))
+}
+
+/// A job that was given up, without what is in it.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "5fea7756-0ea4-451a-a703-a558b933e274", "job": "message_v1", "queued_at": "2026-01-15T08:30:00.120Z",
+    "age_seconds": 7200
+}))]
+pub struct DeadLetter {
+    /// SQS's id of the message.
+    id: String,
+    /// What kind of job; null where it is none that this release knows.
+    job: Option<String>,
+    /// When it was queued.
+    #[schema(value_type = String, format = DateTime)]
+    queued_at: Timestamp,
+    /// How long ago that was.
+    age_seconds: i64,
+}
+
+/// List dead letters
+///
+/// Up to 50 jobs of a queue that were given up, oldest first: never what is in them, which are people's words. Of `send`
+/// at most ten of one follower. Takes the operator's key.
+#[utoipa::path(get, path = "/v1/platform/queues/{name}/dead-letters", tag = "Platform",
+    params(("name" = String, Path, description = "The queue's name")),
+    responses((status = 200, description = "Some of its dead letters", body = Page<DeadLetter>)))]
+pub async fn list_dead_letters(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<Page<DeadLetter>>, Problem> {
+    checked(&app, &name)?;
+    let now = app.clock.now().as_millisecond();
+    let data = app.queues.dead_letters(&name).await?.into_iter().map(|letter| DeadLetter {
+        id: letter.id,
+        job: letter.job,
+        queued_at: time_ms(letter.queued_at),
+        age_seconds: (now - letter.queued_at).max(0) / 1000,
+    });
+    Ok(Json(Page { data: data.collect(), next_cursor: None }))
+}
+
+/// How many were moved.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"moved": 12}))]
+pub struct Moved {
+    /// Jobs that are in their queue again. 200 may mean that there are more: call it again.
+    moved: usize,
+}
+
+/// No members.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RedriveRequest)]
+pub struct Nothing {}
+
+/// Move dead letters back
+///
+/// At most 200 in one call. Mend first what made them fail, or they come back. Takes the operator's key.
+#[utoipa::path(post, path = "/v1/platform/queues/{name}/redrive", tag = "Platform",
+    params(("name" = String, Path, description = "The queue's name")),
+    responses(
+        (status = 200, description = "They are in their queue again", body = Moved),
+        (status = 409, description = "`not_redrivable`, `request_in_progress`", body = Problem,
+            content_type = "application/problem+json")))]
+pub async fn redrive(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Body(_nothing): Body<Nothing>,
+) -> Result<Json<Moved>, Problem> {
+    checked(&app, &name)?;
+    let until = app.clock.unix() + MOVING_SECONDS;
+    audited(&app, &caller, PLATFORM, "queue.redriven", &name, async {
+        let Some(target) = Target::named(&name) else {
+            return Err(Problem::conflict("not_redrivable", "A tick comes again by itself, each minute."));
+        };
+        let moved = app.queues.redrive(target, || app.clock.unix() < until).await?;
+        Ok(Json(Moved { moved }))
+    })
+    .await
+}
+
+fn checked(app: &App, name: &str) -> Result<(), Problem> {
+    if app.queues.has_dead_letters(name) { Ok(()) } else { Err(Problem::not_found("queue")) }
+}

@@ -1,0 +1,232 @@
+//! The operator's hands on the queues: how full they are, what was given up, and moving that back.
+//!
+//! Moved back is by receiving, sending and deleting, which every region and every kind of queue has. Of a crash in
+//! between a job may come twice, which all of them bear; on a FIFO queue the second is dropped within five minutes.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName,
+};
+use serde::Deserialize;
+
+use super::{BATCH, Queues, Target};
+use crate::{
+    error::{Error, sdk_error},
+    ids,
+};
+
+/// Dead letters shown at most: a listing receives them, which hides them from others for a moment.
+pub const SHOWN: usize = 50;
+/// Requests of one listing at most; SQS may answer fewer than it has.
+const PEEKS: usize = 2 * SHOWN / BATCH;
+/// For how long dead letters are hidden where a listing dies before it shows them again, seconds.
+const PEEK_SECONDS: i32 = 10;
+/// Dead letters moved in one call at most: one after the other, some 20 ms each, within the API's 30 s.
+pub const MOVED: usize = 200;
+/// For how long those that are being moved are hidden, seconds: longer than a call lasts.
+const MOVE_SECONDS: i32 = 60;
+
+/// How full a queue is, roughly, as SQS says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// The queue.
+    pub name: String,
+    /// Jobs that wait for somebody.
+    pub waiting: u64,
+    /// Jobs that somebody has.
+    pub in_flight: u64,
+    /// Jobs whose time has not come.
+    pub delayed: u64,
+    /// Jobs that were given up.
+    pub dead_letters: u64,
+}
+
+/// A job that was given up, without what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// SQS's id of the message.
+    pub id: String,
+    /// The job's `type`; [`None`] where the body is no job.
+    pub job: Option<String>,
+    /// Tells the body, as [`body_fingerprint`] does.
+    pub fingerprint: String,
+    /// When it was queued, unix milliseconds: first of all on a standard queue, as dead letter on a FIFO one.
+    pub queued_at: i64,
+}
+
+/// Tells one body from another without holding it.
+#[must_use]
+pub fn body_fingerprint(body: &str) -> String {
+    ids::fingerprint(&["job", body])
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    r#type: String,
+}
+
+impl Queues {
+    /// Whether there are dead letters of this name: of a queue, or of the tick, which has no queue.
+    #[must_use]
+    pub fn has_dead_letters(&self, name: &str) -> bool {
+        self.dead_letters.contains_key(name)
+    }
+
+    /// How full every queue is.
+    ///
+    /// # Errors
+    /// [`Error::Queue`].
+    pub async fn depths(&self) -> Result<Vec<Depth>, Error> {
+        let each = self.dead_letters.iter().map(|(name, dead_letters)| async move {
+            let (dead_letters, _, _) = self.counts(dead_letters).await?;
+            let (waiting, in_flight, delayed) = match Target::named(name) {
+                Some(target) => self.counts(self.url(target)).await?,
+                None => (0, 0, 0),
+            };
+            Ok(Depth { name: name.clone(), waiting, in_flight, delayed, dead_letters })
+        });
+        futures::future::try_join_all(each).await
+    }
+
+    async fn counts(&self, url: &str) -> Result<(u64, u64, u64), Error> {
+        let wanted = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let asked = self.client.get_queue_attributes().queue_url(url);
+        let answer = asked
+            .set_attribute_names(Some(wanted.to_vec()))
+            .send()
+            .await
+            .map_err(|e| Error::Queue(sdk_error(&e)))?;
+        let found = answer.attributes.unwrap_or_default();
+        let [waiting, in_flight, delayed] =
+            wanted.map(|name| found.get(&name).and_then(|number| number.parse().ok()).unwrap_or_default());
+        Ok((waiting, in_flight, delayed))
+    }
+
+    /// Some of the dead letters of `name`, oldest first: at most [`SHOWN`]. They are hidden from others meanwhile, and
+    /// come back at once.
+    ///
+    /// # Errors
+    /// [`Error::Queue`].
+    pub async fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>, Error> {
+        let Some(url) = self.dead_letters.get(name) else { return Ok(Vec::new()) };
+        let (mut found, mut handles) = (BTreeMap::new(), Vec::new());
+        for _ in 0..PEEKS {
+            if found.len() >= SHOWN {
+                break;
+            }
+            let messages = self.receive(url, PEEK_SECONDS).await?;
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                let body = message.body.unwrap_or_default();
+                let letter = DeadLetter {
+                    id: message.message_id.unwrap_or_default(),
+                    job: serde_json::from_str::<Typed>(&body).ok().map(|job| job.r#type),
+                    fingerprint: body_fingerprint(&body),
+                    queued_at: number(
+                        message.attributes.as_ref(),
+                        &MessageSystemAttributeName::SentTimestamp,
+                    ),
+                };
+                handles.extend(message.receipt_handle);
+                found.insert((letter.queued_at, letter.id.clone()), letter);
+            }
+        }
+        self.show_again(url, &handles).await?;
+        Ok(found.into_values().take(SHOWN).collect())
+    }
+
+    async fn show_again(&self, url: &str, handles: &[String]) -> Result<(), Error> {
+        for chunk in handles.chunks(BATCH) {
+            let entries = chunk.iter().enumerate().map(|(n, handle)| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(n.to_string())
+                    .receipt_handle(handle)
+                    .visibility_timeout(0)
+                    .build()
+                    .map_err(|e| Error::Queue(e.to_string()))
+            });
+            let entries = entries.collect::<Result<Vec<_>, _>>()?;
+            let asked = self.client.change_message_visibility_batch().queue_url(url);
+            asked.set_entries(Some(entries)).send().await.map_err(|e| Error::Queue(sdk_error(&e)))?;
+        }
+        Ok(())
+    }
+
+    /// Moves dead letters back to their queue until there are none, at most [`MOVED`], or `go_on` says no: how many.
+    /// A job keeps its group.
+    ///
+    /// # Errors
+    /// [`Error::Queue`]: some may be moved; calling it again goes on.
+    pub async fn redrive(&self, target: Target, go_on: impl Fn() -> bool) -> Result<usize, Error> {
+        let Some(from) = self.dead_letters.get(target.name()) else { return Ok(0) };
+        let mut moved = 0;
+        while moved < MOVED && go_on() {
+            let messages = self.receive(from, MOVE_SECONDS).await?;
+            if messages.is_empty() {
+                break;
+            }
+            // one after the other: those of a FIFO queue's group stay in their order
+            for message in messages {
+                self.move_back(target, from, message).await?;
+                moved += 1;
+            }
+        }
+        Ok(moved)
+    }
+
+    async fn move_back(&self, target: Target, from: &str, message: Message) -> Result<(), Error> {
+        let attribute = |name: &MessageSystemAttributeName| message.attributes.as_ref()?.get(name).cloned();
+        let group = attribute(&MessageSystemAttributeName::MessageGroupId);
+        // the same arrival among the dead letters is the same job, however often this is tried
+        let arrival = attribute(&MessageSystemAttributeName::SequenceNumber).unwrap_or_default();
+        let once = target.is_fifo().then(|| {
+            ids::fingerprint(&["moved back", message.message_id.as_deref().unwrap_or_default(), &arrival])
+        });
+        self.client
+            .send_message()
+            .queue_url(self.url(target))
+            .message_body(message.body.clone().unwrap_or_default())
+            .set_message_group_id(group)
+            .set_message_deduplication_id(once)
+            .send()
+            .await
+            .map_err(|e| Error::Queue(sdk_error(&e)))?;
+        let asked = self.client.delete_message().queue_url(from);
+        asked
+            .set_receipt_handle(message.receipt_handle)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|e| Error::Queue(sdk_error(&e)))
+    }
+
+    async fn receive(&self, url: &str, hidden: i32) -> Result<Vec<Message>, Error> {
+        let wanted = [
+            MessageSystemAttributeName::SentTimestamp,
+            MessageSystemAttributeName::MessageGroupId,
+            MessageSystemAttributeName::SequenceNumber,
+        ];
+        let asked = self.client.receive_message().queue_url(url).max_number_of_messages(10);
+        let answer = asked
+            .visibility_timeout(hidden)
+            .set_message_system_attribute_names(Some(wanted.to_vec()))
+            .send()
+            .await
+            .map_err(|e| Error::Queue(sdk_error(&e)))?;
+        Ok(answer.messages.unwrap_or_default())
+    }
+}
+
+fn number(
+    attributes: Option<&std::collections::HashMap<MessageSystemAttributeName, String>>,
+    name: &MessageSystemAttributeName,
+) -> i64 {
+    attributes.and_then(|all| all.get(name)).and_then(|text| text.parse().ok()).unwrap_or_default()
+}

@@ -1,0 +1,118 @@
+//! What the operator sees of jobs that were given up, and moving them back.
+
+use serde_json::{Value, json};
+
+use crate::{
+    on_paused_time,
+    world::{ADMIN_KEY, World},
+};
+
+/// A queue, and a job of it that does nothing.
+pub fn harmless() -> [(&'static str, &'static str, Value); 6] {
+    [
+        (
+            "authorization",
+            "Authorization",
+            json!({"type": "unauthorized_v1", "app_id": "wx0000000000000000", "at": 1}),
+        ),
+        ("refresh", "Refresh", json!({"type": "authorizers_v1", "app_ids": []})),
+        (
+            "import",
+            "Import",
+            json!({"type": "resume_v1", "import_id": "imp_0", "app_id": "wx0000000000000000", "tenant_id": "ten_0"}),
+        ),
+        (
+            "follower",
+            "Follower",
+            json!({"type": "fan_v1", "app_id": "wx0000000000000000", "tenant_id": "ten_0", "open_id": "o0", "at": 1}),
+        ),
+        (
+            "send",
+            "Send",
+            json!({
+                "type": "template_result_v1", "tenant_id": "ten_0", "app_id": "wx0000000000000000",
+                "wechat_msg_id": "1", "status": "success",
+            }),
+        ),
+        (
+            "result",
+            "Result",
+            json!({
+                "type": "template_result_v1", "tenant_id": "ten_0", "app_id": "wx0000000000000000",
+                "wechat_msg_id": "1", "status": "success",
+            }),
+        ),
+    ]
+}
+
+/// Puts a job among the dead letters of a queue.
+pub async fn give_up(world: &World, queue: &str, job: &Value, number: usize) {
+    let mut message =
+        json!({"QueueUrl": world.queue(&format!("{queue}DeadLetters")), "MessageBody": job.to_string()});
+    if queue == "Send" {
+        message["MessageGroupId"] = format!("wx1#o{number}").into();
+        message["MessageDeduplicationId"] = number.to_string().into();
+    }
+    world.sqs("SendMessage", message).await;
+}
+
+#[test]
+fn dead_letters_are_shown_without_their_contents_and_moved_back() {
+    on_paused_time(async {
+        let world = World::new(1);
+        world.create_tables().await;
+        let call = async |method: &str, path: &str| {
+            let body = (method == "POST").then(|| json!({}));
+            world.api(ADMIN_KEY, method, &format!("/v1/platform/queues{path}"), body, None).await.unwrap()
+        };
+        let depth = async |queue: &str| -> (u64, u64) {
+            let all = call("GET", "").await.1;
+            let one =
+                all["data"].as_array().unwrap().iter().find(|one| one["name"] == queue).unwrap().clone();
+            (one["waiting"].as_u64().unwrap(), one["dead_letters"].as_u64().unwrap())
+        };
+        for (name, queue, job) in harmless() {
+            for number in 0..25 {
+                give_up(&world, queue, &job, number).await;
+            }
+            world.advance(7).await;
+            assert_eq!(depth(name).await, (0, 25), "{name}");
+            let (status, shown) = call("GET", &format!("/{name}/dead-letters")).await;
+            let shown = shown["data"].as_array().unwrap().clone();
+            assert_eq!((status, shown.len()), (200, 25), "{name}");
+            for letter in &shown {
+                assert_eq!(letter["job"], job["type"], "{name}");
+                assert!(letter["age_seconds"].as_i64().is_some_and(|age| (7..9).contains(&age)), "{letter}");
+                assert!(!letter.to_string().contains("wx0"), "{name} shows what is in a job: {letter}");
+            }
+            let again = call("GET", &format!("/{name}/dead-letters")).await.1;
+            assert_eq!(again["data"].as_array().unwrap().len(), 25, "{name}: looking hides nothing");
+            assert_eq!(
+                call("POST", &format!("/{name}/redrive")).await,
+                (200, json!({"moved": 25})),
+                "{name}"
+            );
+            assert_eq!(depth(name).await, (25, 0), "{name}");
+            assert_eq!(call("POST", &format!("/{name}/redrive")).await.1, json!({"moved": 0}), "{name}");
+        }
+        for (method, path, status, code) in [
+            ("GET", "/nothing/dead-letters", 404, "not_found"),
+            ("POST", "/nothing/redrive", 404, "not_found"),
+            ("POST", "/tick/redrive", 409, "not_redrivable"),
+        ] {
+            let answer = call(method, path).await;
+            assert_eq!((answer.0, answer.1["code"].as_str()), (status, Some(code)), "{method} {path}");
+        }
+        assert_eq!(call("GET", "/tick/dead-letters").await.1["data"], json!([]));
+        let audit =
+            world.api(ADMIN_KEY, "GET", "/v1/audit?operation=queue.redriven", None, None).await.unwrap().1;
+        let targets: Vec<_> = audit["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| (e["target"].clone(), e["outcome"].clone()))
+            .collect();
+        assert_eq!(targets.len(), 13, "each call is on record: {audit}");
+        assert_eq!(targets[0], (json!("tick"), json!("not_redrivable")));
+    });
+}
