@@ -99,7 +99,8 @@ pub async fn authorizer(
                 let mut refresh = Refresh { app, app_id, component, until: lease_ends.min(until) };
                 let refreshed = refresh.run(&lease).await;
                 if let Err(error) = &refreshed {
-                    let gone = matches!(error, Error::NotAuthorized(_));
+                    // tokens that are nobody's are not on the wheel, and stay off it
+                    let gone = matches!(error, Error::NotAuthorized(_)) && lease.credentials.due.is_some();
                     app.store.release_authorizer(app_id, &lease.owner, gone).await?;
                 }
                 return refreshed;
@@ -140,7 +141,7 @@ impl Refresh<'_> {
         let refresh_token = answer.refresh_token.unwrap_or(refresh_token);
         let slot = credentials.wheel_slot();
         let stays = slot.is_some_and(|slot| token::keeps_slot(slot, token.issued_at, token.expires_in));
-        let due = (!stays).then(|| due(app, &token));
+        let due = (credentials.due.is_some() && !stays).then(|| due(app, &token));
         // false: our lease ran out, or the account was authorized anew: what is stored is newer than ours
         let kept = app.store.keep_authorizer_token(app_id, &lease.owner, &token, &refresh_token, due).await?;
         kept.then_some(token.token).ok_or(Error::RefreshRunning)

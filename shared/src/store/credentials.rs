@@ -356,11 +356,14 @@ impl Store {
     }
 
     /// The tokens of an account whose authorization is gone, as one action of its unbinding: nobody refreshes them, and
-    /// they are deleted after [`UNBOUND_KEPT_SECONDS`].
+    /// they are deleted after [`UNBOUND_KEPT_SECONDS`]. Who refreshes them at this moment loses its lease, and does not
+    /// put them back on the wheel.
     pub(super) fn disowned(&self, app_id: &str) -> Result<TransactWriteItem, Error> {
         Update::new()
             .remove("due")
             .remove("due_at")
+            .remove("lease_owner")
+            .remove("lease_until")
             .set("ttl", n(self.clock.unix() + UNBOUND_KEPT_SECONDS))
             .action(&self.credentials, &keys::authorizer(app_id))
     }

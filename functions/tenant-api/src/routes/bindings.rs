@@ -90,7 +90,7 @@ pub struct BindingState {
 /// account then belongs to this tenant, and the import of its followers begins. The page names the tenant, the account where
 /// `app_id` fixes it, and the host of `return_url`, in Chinese or English as the browser likes. Ask for the binding to see
 /// how it went.
-#[utoipa::path(post, path = "/v1/bindings", tag = "Bindings", request_body = NewBinding,
+#[utoipa::path(post, path = "/v1/bindings", tag = "Bindings", request_body = Option<NewBinding>,
     responses((status = 201, description = "The link", body = CreatedBinding)))]
 pub async fn create_binding(
     State(app): State<Arc<App>>,
