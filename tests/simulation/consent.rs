@@ -224,6 +224,8 @@ impl Run {
 
     /// Whatever happened, who may have the account gets it by a page opened now.
     async fn a_good_consent_binds(&self) {
+        // WeChat's times are seconds: a consent in the second of an unbinding is not known to be the later one
+        self.world.advance(2).await;
         for app in &self.apps {
             let store = &self.world.app().store;
             let account = store.any_account(app).await.unwrap().filter(|account| !account.deleted);
