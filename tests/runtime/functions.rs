@@ -34,7 +34,9 @@ pub fn launch(package: &str) -> Launch {
     for name in spec.variables.iter().filter(|name| name.ends_with("_TABLE")) {
         environment.insert(name.clone(), "Table".into());
     }
-    for name in spec.variables.iter().filter(|name| name.ends_with("_QUEUE")) {
+    for name in
+        spec.variables.iter().filter(|name| ["_QUEUE", "_DEAD_LETTERS"].iter().any(|end| name.ends_with(end)))
+    {
         environment.insert(name.clone(), "https://sqs.us-east-1.amazonaws.com/000000000000/Queue".into());
     }
     for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS"] {
