@@ -10,6 +10,7 @@
 //! | `stage` | an import of followers, on whose account the others play |
 //! | `callbacks` | messages of followers, at a steady rate and at the highest that holds |
 //! | `send` | customer-service messages, from the first accepted to the last sent |
+//! | `fair` | another tenant's pushes and messages, beside 50,000 messages of one whose quota is used up |
 //! | `counts` | requests to the database for each of these |
 //! | `reference` | what this machine can do at all |
 
@@ -17,6 +18,7 @@
 
 mod callbacks;
 mod counts;
+mod fair;
 mod open_loop;
 mod plan;
 mod reference;
@@ -40,7 +42,7 @@ async fn run(plan: &Plan) -> Report {
     if plan.reference {
         reference::measure(&mut report).await;
     }
-    if plan.import || plan.callbacks || plan.send {
+    if plan.import || plan.callbacks || plan.send || plan.fair {
         let stage = stage::Stage::new("warn").await;
         let play = stage.import(plan, &mut report).await;
         if plan.callbacks {
@@ -48,6 +50,9 @@ async fn run(plan: &Plan) -> Report {
         }
         if plan.send {
             send::measure(&play, plan, &mut report).await;
+        }
+        if plan.fair {
+            fair::measure(&play, plan, &mut report).await;
         }
         report.memory(&stage);
     }

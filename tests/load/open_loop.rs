@@ -27,6 +27,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// That of requests that somebody else made, who waited for each answer.
+    pub fn of(mut latencies: Vec<Duration>, took: Duration) -> Self {
+        latencies.sort_unstable();
+        Self { latencies, dropped: 0, took }
+    }
+
     /// The latency that this part of all requests kept within.
     pub fn quantile(&self, part: f64) -> Duration {
         let last = self.latencies.len().saturating_sub(1);

@@ -14,6 +14,8 @@ pub struct Plan {
     pub callbacks: bool,
     /// Sending is to be measured.
     pub send: bool,
+    /// What others notice of one tenant's flood is to be measured.
+    pub fair: bool,
     /// Requests to the database are to be counted.
     pub counts: bool,
     /// Followers that are imported.
@@ -28,6 +30,8 @@ pub struct Plan {
     pub highest: bool,
     /// Messages that are sent, each to another fan.
     pub messages: usize,
+    /// Messages that one tenant posts, far beyond its quota.
+    pub flood: usize,
 }
 
 impl Plan {
@@ -50,6 +54,7 @@ impl Plan {
             import,
             callbacks: on("callbacks"),
             send: on("send"),
+            fair: on("fair"),
             counts: on("counts"),
             followers: size("import", if import { followers } else { fans }),
             fans: size("import", fans).min(fans) as usize,
@@ -57,6 +62,7 @@ impl Plan {
             steady: Duration::from_secs(size("seconds", if measures { 60 } else { 1 })),
             highest: measures && size("highest", 1) > 0,
             messages: size("send", fans).min(fans) as usize,
+            flood: size("fair", if measures { 50_000 } else { 200 }) as usize,
         }
     }
 }

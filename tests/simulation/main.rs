@@ -1,7 +1,8 @@
 //! Histories by seed: what happens, what goes wrong and when, all from one number; then the promises of the
 //! design, checked.
 //!
-//! `OAHUB_HISTORIES=n` runs so many. `OAHUB_SEED=n` replays one and prints what happens in it:
+//! `OAHUB_HISTORIES=n` runs so many, `OAHUB_FIRST=n` begins at this seed. `OAHUB_SEED=n` replays one and prints
+//! what happens in it:
 //! `OAHUB_SEED=17 cargo test -p oahub-tests --test simulation -- --nocapture`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -44,14 +45,15 @@ fn each(usual: u64, test: &str, history: impl Fn(u64, bool) + Sync) {
         history(seed, true);
         return;
     }
-    let (all, next) = (given("OAHUB_HISTORIES").unwrap_or(usual), AtomicU64::new(0));
+    let (all, first) = (given("OAHUB_HISTORIES").unwrap_or(usual), given("OAHUB_FIRST").unwrap_or(0));
+    let next = AtomicU64::new(first);
     let failed = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= all {
+                    if seed >= first + all {
                         return;
                     }
                     if catch_unwind(AssertUnwindSafe(|| history(seed, false))).is_err() {

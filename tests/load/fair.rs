@@ -1,0 +1,115 @@
+//! One tenant posts very many messages and uses its quota up; meanwhile another tenant's fan writes, and is written to.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use oahub_tests::{
+    tenant::{Tenant, text},
+    wait::until_within,
+};
+use serde_json::json;
+use wechat_simulator::Account;
+
+use crate::{
+    open_loop::{self, Outcome},
+    plan::Plan,
+    report::Report,
+    stage::Play,
+};
+
+const TEMPLATE_SEND: &str = "/cgi-bin/message/template/send";
+/// Programs of the tenant of the many that post at once.
+const POSTERS: usize = 16;
+/// One in so many messages is within the quota.
+const WITHIN_QUOTA: usize = 50;
+/// The other tenant's conversation goes on after the last of the many for so long.
+const AFTER: Duration = Duration::from_secs(5);
+/// Between two turns of the conversation.
+const PAUSE: Duration = Duration::from_millis(200);
+/// After so long another's message has failed to go out.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Measures, and looks whether the quota was met and everybody else served.
+pub async fn measure(play: &Play<'_>, plan: &Plan, report: &mut Report) {
+    let hub = play.tenant.hub;
+    let few = hub.tenant().await;
+    let account = hub.service_account(1);
+    few.bind(&account).await;
+    let alone = conversation(&few, &account, async || tokio::time::sleep(AFTER).await).await;
+    let quota = (plan.flood / WITHIN_QUOTA) as u64;
+    hub.wechat.limit_quota(&play.account.app_id, TEMPLATE_SEND, quota);
+    let before = hub.wechat.calls(TEMPLATE_SEND);
+    let beside = conversation(&few, &account, async || {
+        flood(play, plan).await;
+        tokio::time::sleep(AFTER).await;
+    })
+    .await;
+    let after = hub.wechat.calls(TEMPLATE_SEND);
+    assert!(after.ok - before.ok <= quota, "more were sent than the quota allows");
+    let refused = after.errors.get(&45009).copied().unwrap_or(0);
+    let what = format!("{} messages of one tenant, of which its quota allows {quota}", plan.flood);
+    report.row(what, format!("{} sent, {refused} calls refused", after.ok - before.ok), "a few refused");
+    report.row("another tenant's push, alone", alone.answers.shown(), "");
+    report.row("another tenant's push, beside them", beside.answers.shown(), "as usual");
+    report.row("another tenant's message, alone", alone.messages.shown(), "");
+    report.row("another tenant's message, beside them", beside.messages.shown(), "max < 2 s");
+}
+
+/// How long pushes took to be answered, and messages from the request to WeChat.
+struct Talk {
+    answers: Outcome,
+    messages: Outcome,
+}
+
+/// The fan writes and is written to, again and again until `end`.
+async fn conversation(tenant: &Tenant<'_>, account: &Account, end: impl AsyncFnOnce()) -> Talk {
+    let hub = tenant.hub;
+    let fan = hub.follower(account).openid;
+    let path = format!("/v1/accounts/{}/messages", account.app_id);
+    let (mut answers, mut messages) = (Vec::new(), Vec::new());
+    let begun = Instant::now();
+    let talk = async {
+        loop {
+            let said = Instant::now();
+            hub.say(account, &fan, "hello").await;
+            answers.push(said.elapsed());
+            let words = format!("answer {}", oahub_tests::push::fresh_number());
+            let posted = Instant::now();
+            let _ = tenant.api.post(&path, &json!({"to": fan, "content": text(&words)})).await.expect(202);
+            until_within(PATIENCE, "another's message", async || {
+                let got = hub.wechat.received(&account.app_id, &fan);
+                got.iter().any(|item| item.text == words).then_some(())
+            })
+            .await;
+            messages.push(posted.elapsed());
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = talk => {}
+        () = end() => {}
+    }
+    let took = begun.elapsed();
+    Talk { answers: Outcome::of(answers, took), messages: Outcome::of(messages, took) }
+}
+
+/// Posts the many.
+async fn flood(play: &Play<'_>, plan: &Plan) {
+    let api = play.tenant.api.clone();
+    let fans = Arc::new(play.fans(plan.fans));
+    let path = Arc::new(format!("/v1/accounts/{}/messages", play.account.app_id));
+    open_loop::closed(POSTERS, plan.flood, move |number| {
+        let (api, fans, path) = (api.clone(), Arc::clone(&fans), Arc::clone(&path));
+        async move {
+            let template = json!({
+                "template_id": "TMsimulatedOrderReady000000000000000000000001",
+                "data": {"thing1": {"value": "Tea"}, "time2": {"value": "now"}, "amount3": {"value": "1"}},
+            });
+            let message = json!({"to": fans[number % fans.len()], "template": template});
+            let _ = api.post(&path, &message).await.expect(202);
+        }
+    })
+    .await;
+}
