@@ -14,6 +14,7 @@ mod ops;
 mod refresh;
 mod rights;
 mod run;
+mod shares;
 mod timers;
 #[path = "../src/world/mod.rs"]
 mod world;

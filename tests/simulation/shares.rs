@@ -1,0 +1,122 @@
+//! Promise 15 by seed: one tenant floods, uses its account's quota up, and its account fails in other ways; what another
+//! tenant sends meanwhile goes out within a bound, its pushes are answered, and WeChat is not asked again and again.
+
+use std::time::Duration;
+
+use rand::{RngExt as _, SeedableRng, seq::IndexedRandom as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use wechat_simulator::{Act, Fault, FaultKind, Outcome, Stamp};
+
+use crate::{
+    each, on_paused_time,
+    ops::{FANS, History},
+    run::Run,
+    world::chaos::Rates,
+};
+
+const TEMPLATE_SEND: &str = "/cgi-bin/message/template/send";
+/// Histories of a usual run: about a quarter of a minute.
+const HISTORIES: u64 = 40;
+/// The tenant that floods, by its first account, and the other, by its own.
+const MANY: usize = 0;
+const FEW: usize = 2;
+/// Batches of the send queue that are at work at once, and messages of each at most.
+const AT_ONCE: u32 = 4;
+const BATCH: u64 = 10;
+/// Seconds that another's message may take beside what the backlog before it takes, where nothing else goes wrong.
+const CALM: u64 = 15;
+/// And where functions die and answers are lost: a message whose function died is hidden for minutes, more than once.
+const TROUBLED: u64 = 1_800;
+
+#[test]
+fn nobody_takes_anothers_share_in_any_history() {
+    each(HISTORIES, "nobody_takes_anothers_share_in_any_history", |seed, _| {
+        on_paused_time(history(seed));
+    });
+}
+
+async fn history(seed: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let begun = History { followers: [150, 2, 9], bound: [true, false, true], ops: Vec::new() };
+    let run = Run::new(seed, &begun).await;
+    let (world, sim) = (&run.world, run.world.sim());
+    world.quiet().await;
+    let trouble = *[0, 0, 6, 12].choose(&mut rng).unwrap();
+    world.base.chaos.set(Rates { aws: trouble, again: trouble, crash: trouble / 2, ..Rates::default() });
+
+    let many = &run.apps[MANY];
+    let quota = rng.random_range(0..30);
+    sim.limit_quota(many, TEMPLATE_SEND, quota);
+    let fans = sim.account(many).unwrap().followers.page("", 1_000).unwrap();
+    let before = sim.calls(TEMPLATE_SEND).errors.get(&45009).copied().unwrap_or(0);
+    for _ in 0..rng.random_range(3..8) {
+        flood(&run, &mut rng, &fans).await;
+        match rng.random_range(0..4) {
+            0 => world.tick().await,
+            1 => world.cool(),
+            2 => {
+                let kind = *[40001, 48001, -1].choose(&mut rng).unwrap();
+                let fails = Fault::once(TEMPLATE_SEND, FaultKind::Error { errcode: kind });
+                sim.fault(fails.only(many).times(rng.random_range(1..20)));
+            }
+            _ => {}
+        }
+        beside(&run, &mut rng, seed, trouble > 0).await;
+    }
+    let refused = sim.calls(TEMPLATE_SEND).errors.get(&45009).copied().unwrap_or(0) - before;
+    let most = u64::from(AT_ONCE) * BATCH * if trouble > 0 { 3 } else { 1 };
+    assert!(refused <= most, "promise 15, seed {seed}: WeChat refused the quota {refused} times");
+}
+
+/// The one posts messages, more than are sent in a second.
+async fn flood(run: &Run, rng: &mut ChaCha8Rng, fans: &[String]) {
+    let path = format!("/v1/accounts/{}/messages", run.apps[MANY]);
+    for _ in 0..rng.random_range(10..60) {
+        let message = json!({"to": fans.choose(rng).unwrap(), "template": {
+            "template_id": "TMsimulatedOrderReady000000000000000000000001",
+            "data": {"thing1": {"value": "Tea"}, "time2": {"value": "now"}, "amount3": {"value": "1"}},
+        }});
+        run.world.api(&run.keys[0], "POST", &path, Some(message), None).await;
+    }
+}
+
+/// A fan of the other writes, and is written to.
+async fn beside(run: &Run, rng: &mut ChaCha8Rng, seed: u64, troubled: bool) {
+    let (world, app) = (&run.world, &run.apps[FEW]);
+    let fan = &run.fans[FEW][rng.random_range(0..FANS / 2)]; // those who follow from the start
+    let words = format!("beside {}", rng.random_range(0..u32::MAX));
+    let says = Act::Text { content: "hello".into(), bizmsgmenuid: None };
+    let push = world.sim().act(app, fan, says, Stamp::default()).await.unwrap();
+    let answered = matches!(push.outcome, Outcome::Accepted | Outcome::Replied);
+    assert!(answered || troubled, "promise 15, seed {seed}: {push:?}");
+    if !answered {
+        return; // WeChat does not know that the fan may be written to
+    }
+    let (ahead, _) = world.queued().await;
+    let path = format!("/v1/accounts/{app}/messages");
+    let body = json!({"to": fan, "content": {"msgtype": "text", "text": {"content": words}}});
+    let Some((202, accepted)) = world.api(&run.keys[1], "POST", &path, Some(body), Some(&words)).await else {
+        assert!(troubled, "promise 15, seed {seed}: a message was not accepted");
+        return;
+    };
+    // each second the four batches take one message each at least
+    let within = ahead.div_ceil(u64::from(AT_ONCE)) + if troubled { TROUBLED } else { CALM };
+    for _ in 0..within {
+        world.work(AT_ONCE).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if world.sim().received(app, fan).iter().any(|line| line.text == words) {
+            return;
+        }
+        // a function that died while WeChat had the message, which is never sent twice
+        let unknown = async || {
+            let path = format!("/v1/messages/{}", accepted["id"].as_str().unwrap());
+            let message = world.api(&run.keys[1], "GET", &path, None, None).await;
+            message.is_some_and(|(_, message)| message["error"]["code"] == "outcome_unknown")
+        };
+        if troubled && unknown().await {
+            return;
+        }
+    }
+    panic!("promise 15, seed {seed}: another's message took more than {within} s behind {ahead} messages");
+}
