@@ -13,4 +13,5 @@ mod release;
 mod reply;
 mod send;
 mod start;
+mod suspended;
 mod weather;

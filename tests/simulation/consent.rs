@@ -1,5 +1,6 @@
 //! Histories of consents alone, by seed: two tenants, two accounts, pages that stay open, browsers that come back to the
-//! wrong page, events that are lost, late, doubled and out of order, and the world's other faults.
+//! wrong page, events that are lost, late, doubled and out of order, tenants that are suspended meanwhile, and the world's
+//! other faults.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use serde_json::json;
 use wechat_simulator::{Grant, NewAccount};
 
 use crate::{
-    check, each, on_paused_time,
+    check, each, on_paused_time, suspended,
     world::{ADMIN_KEY, World, api::Opened, chaos::Rates},
 };
 
@@ -64,6 +65,10 @@ enum Op {
         seconds: i64,
     },
     Trouble(u32),
+    /// The operator suspends a tenant, or lets it go on.
+    Suspend {
+        tenant: usize,
+    },
 }
 
 fn history(seed: u64) -> Vec<Op> {
@@ -75,12 +80,12 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
     // one account and the newest pages meet most often
     let account = *[0, 0, 1].choose(rng).unwrap();
     let tenant = rng.random_range(0..TENANTS);
-    let newest = *[0, 0, 0, 1, 2, 5].choose(rng).unwrap();
+    let newest = *[0, 0, 1, 1, 2, 4].choose(rng).unwrap();
     let event = rng.random_range(0..5) > 0;
     match rng.random_range(0..100) {
-        0..14 => Op::Open { tenant },
-        14..18 => Op::Again { page: newest },
-        18..38 => Op::Consent { page: newest, account, event },
+        0..13 => Op::Open { tenant },
+        13..16 => Op::Again { page: newest },
+        16..38 => Op::Consent { page: newest, account, event },
         38..50 => Op::Return { consent: newest, cookie: rng.random_range(0..5) > 0 },
         50..57 => Op::Authorize { account, event },
         57..67 => Op::Withdraw { account, event },
@@ -90,11 +95,12 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
         85..89 => Op::Late,
         89..90 => Op::Tick,
         90..91 => Op::Cool,
-        91..97 => {
+        91..96 => {
             let seconds = [1, 30, 61, 300, 900, 4000, 26 * 3600];
             Op::Advance { seconds: *seconds.choose(rng).unwrap() }
         }
-        _ => Op::Trouble(rng.random_range(0..4)),
+        96..98 => Op::Trouble(rng.random_range(0..4)),
+        _ => Op::Suspend { tenant },
     }
 }
 
@@ -108,6 +114,10 @@ struct Run {
     pages: Vec<Opened>,
     /// Where browsers are led back to, with the page that led there; newest first.
     back: Vec<(String, Opened)>,
+    /// Since when a tenant is suspended for sure, unix seconds.
+    suspended: [Option<i64>; TENANTS],
+    /// Which tenant was suspended, from when and until when.
+    was_suspended: Vec<(usize, i64, i64)>,
 }
 
 impl Run {
@@ -129,7 +139,16 @@ impl Run {
             keys.push(made["api_key"].as_str().unwrap().to_owned());
             tenants.push(made["id"].as_str().unwrap().to_owned());
         }
-        Self { world, apps, keys, tenants, pages: Vec::new(), back: Vec::new() }
+        Self {
+            world,
+            apps,
+            keys,
+            tenants,
+            pages: Vec::new(),
+            back: Vec::new(),
+            suspended: [None; TENANTS],
+            was_suspended: Vec::new(),
+        }
     }
 
     async fn step(&mut self, op: &Op) {
@@ -185,17 +204,53 @@ impl Run {
                     queue: 5 * n,
                 });
             }
+            Op::Suspend { tenant } if self.suspended[*tenant].is_some() => self.activate(*tenant).await,
+            Op::Suspend { tenant } => {
+                if suspended::change(&world, &self.tenants[*tenant], "suspended").await {
+                    self.suspended[*tenant] = Some(world.now());
+                }
+            }
+        }
+    }
+
+    async fn activate(&mut self, tenant: usize) {
+        if let Some(since) = self.suspended[tenant].take() {
+            self.was_suspended.push((tenant, since, self.world.now()));
+        }
+        suspended::change(&self.world, &self.tenants[tenant], "active").await;
+    }
+
+    /// Nothing becomes bound to a tenant while it is suspended; what is bound to it is renewed.
+    fn nothing_was_bound_while_suspended(&self) {
+        for change in self.world.base.changes.lock().unwrap().iter().filter(|c| c.is["status"] == "bound") {
+            let tenant = self.tenants.iter().position(|id| change.is["tenant_id"] == **id).unwrap();
+            let renewed = change
+                .was
+                .as_ref()
+                .is_some_and(|was| was["status"] == "bound" && was["tenant_id"] == change.is["tenant_id"]);
+            let while_suspended = |(of, from, until): &(usize, i64, i64)| {
+                *of == tenant && *from < change.at && change.at < *until
+            };
+            assert!(
+                renewed || !self.was_suspended.iter().any(while_suspended),
+                "promise 13: bound to a suspended tenant: {change:?}, {:?}",
+                self.was_suspended
+            );
         }
     }
 
     /// Everything heals, late events come, and what was promised must hold.
-    async fn end(&self) {
-        let world = &self.world;
+    async fn end(&mut self) {
+        let world = Arc::clone(&self.world);
         world.base.chaos.set(Rates::default());
         world.push_late().await;
         world.replay().await;
         world.quiet().await;
-        check::consent_decides(world, &self.keys, &self.tenants);
+        for tenant in 0..TENANTS {
+            self.activate(tenant).await;
+        }
+        self.nothing_was_bound_while_suspended();
+        check::consent_decides(&world, &self.keys, &self.tenants);
         let refused = world.base.usage.refused.lock().unwrap().clone();
         assert!(refused.is_empty(), "template.yaml gives too little: {refused:?}");
         self.tokens_are_somebodys().await;

@@ -234,3 +234,56 @@ fn an_account_that_is_revoked_again_in_the_same_second_is_unbound() {
         }
     });
 }
+
+/// An authorization was given up after a minute without WeChat, and at once where the platform's own secret or address was
+/// not right.
+#[test]
+fn an_authorization_waits_for_an_hour_whatever_ails_the_platform() {
+    for errcode in [-1, 40164, 40125, 61004, 45009] {
+        on_paused_time(async {
+            let run = bound().await;
+            let (world, app) = (&run.world, &run.apps[1]);
+            let ails = FaultKind::Error { errcode };
+            world.sim().fault(Fault::once("/cgi-bin/component/api_query_auth", ails).times(10_000));
+            let page = world.bind(&run.keys[0], app, true, true).await;
+            assert_eq!(page, Some(502), "{errcode}: the page says that it is for later");
+            for _ in 0..50 {
+                world.advance(60).await;
+            }
+            assert!(!world.bound(app), "{errcode}");
+            world.sim().clear_faults();
+            world.quiet().await;
+            assert!(world.bound(app), "{errcode}: the event was given up");
+        });
+    }
+}
+
+/// A page that was opened before its account was unbound, and a consent on it after that.
+#[test]
+fn a_page_from_before_the_unbinding_binds_nothing() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (world, app) = (&run.world, &run.apps[0]);
+        for returns in [true, false] {
+            let old = world.open(&run.keys[0]).await.unwrap();
+            world.advance(30).await;
+            world.withdraw(app, true);
+            world.quiet().await;
+            assert!(!world.bound(app));
+            let back = world.consent(&old, app, !returns).unwrap();
+            if returns {
+                let (status, ..) = world.browse(&back, &old.cookies).await.unwrap();
+                assert_eq!(status, 400, "the page says to begin again");
+            }
+            world.quiet().await;
+            assert!(!world.bound(app), "by the browser: {returns}");
+            // the same link, opened now
+            let now = world.open_again(&run.keys[0], &old.id).await.unwrap();
+            assert_ne!(now.code, old.code);
+            world.consent(&now, app, true).unwrap();
+            world.quiet().await;
+            assert!(world.bound(app));
+        }
+        check::consent_decides(world, &run.keys, &run.tenants);
+    });
+}

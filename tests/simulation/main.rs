@@ -15,6 +15,7 @@ mod refresh;
 mod rights;
 mod run;
 mod shares;
+mod suspended;
 mod timers;
 #[path = "../src/world/mod.rs"]
 mod world;

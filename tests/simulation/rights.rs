@@ -20,6 +20,7 @@ use crate::{
     dead_letters, on_paused_time,
     ops::{self, Deed, History, Op, What},
     run::Run,
+    suspended,
     world::{ADMIN_KEY, World, chaos::Fate},
 };
 
@@ -132,6 +133,10 @@ async fn seldom() -> Used {
         world.api(&run.keys[to], "POST", &imports, None, None).await.unwrap();
         sim.clear_faults();
         world.quiet().await;
+    }
+    // the operator suspends a tenant for a while
+    for status in ["suspended", "active"] {
+        assert!(suspended::change(&world, &run.tenants[0], status).await);
     }
     // the operator looks at what was given up, and moves it back
     for (name, queue, job) in dead_letters::harmless() {

@@ -39,6 +39,8 @@ pub(crate) enum Outcome {
     },
     /// The account was unbound after the page was opened, or at this very moment: the page has to be opened again.
     TooEarly,
+    /// The page's tenant is suspended or deleted.
+    Suspended,
     /// The consent began on no page of ours, or on another one than the browser says.
     NotOurs,
     /// WeChat does not take the code: used, expired or made up.
@@ -155,6 +157,7 @@ async fn settle(app: &App, consent: &Consent<'_>, grant: Grant) -> Result<Outcom
                 (Some(reason), _) => Outcome::Refused { reason },
                 (None, Claim::Elsewhere) => Outcome::Refused { reason: "account_bound_elsewhere" },
                 (None, Claim::TooEarly) => Outcome::TooEarly,
+                (None, Claim::Suspended) => Outcome::Suspended,
                 (None, _) if renewed && consent.page.is_none() => Outcome::Bound,
                 (None, _) => Outcome::NotOurs,
             }
@@ -267,7 +270,7 @@ async fn end(
             tracing::warn!(app_id, reason, "{app_id} was refused: {reason}");
             Some(*reason)
         }
-        Outcome::TooEarly | Outcome::NotOurs | Outcome::BadCode => return Ok(()),
+        Outcome::TooEarly | Outcome::Suspended | Outcome::NotOurs | Outcome::BadCode => return Ok(()),
     };
     let Some(page) = consent.page else { return Ok(()) };
     let code = consents::fingerprint(consent.code.expose());

@@ -64,6 +64,7 @@ pub(crate) async fn end(app: &App, entry: Option<Entry>, outcome: &Outcome) -> R
         Outcome::Bound => SUCCEEDED,
         Outcome::Refused { reason } => reason,
         Outcome::TooEarly => "page_too_old",
+        Outcome::Suspended => "tenant_suspended",
         Outcome::NotOurs | Outcome::BadCode => "authorization_failed",
     };
     app.store.end_audit(&tenant, &entry, outcome).await

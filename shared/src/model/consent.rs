@@ -52,6 +52,9 @@ pub enum Claim {
     TooEarly,
     /// No page of ours was open, and nobody here has it bound.
     Nobody,
+    /// The page's tenant is suspended or deleted: nothing becomes bound to it. The store alone tells, in the write that
+    /// would bind.
+    Suspended,
 }
 
 /// Decides. `page` is where the consent began, none where it began at WeChat; `standing` is none for an account that was

@@ -1,11 +1,12 @@
 //! Bound accounts and their reply rules. One account belongs to one tenant, by conditional write.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store, keys,
-    table::{Attributes, Query, Update, any, item, n, put_action, read, s},
+    table::{Attributes, Query, Update, any, delete_action, item, n, put_action, read, s},
+    tenants::{self, TenantStatus},
 };
 use crate::{
     error::{Error, unreadable},
@@ -179,7 +180,8 @@ impl Store {
     }
 
     /// Binds an account to `account.tenant_id`, or renews what is bound to it, if a consent that began on `page` may do so;
-    /// its tokens become the tenant's and are refreshed when they are `due`. Without a page it is renewed alone.
+    /// its tokens become the tenant's and are refreshed when they are `due`. Without a page it is renewed alone. Nothing
+    /// becomes bound to a tenant that is suspended or deleted, however its pages were opened; what is bound to it is renewed.
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`RACES`] races.
@@ -223,10 +225,15 @@ impl Store {
             if newly {
                 let update = Update::new().add("accounts_bound", n(1));
                 actions.push(update.action(&self.platform, &keys::counters())?);
+                actions.push(tenants::stands(&self.platform, &account.tenant_id)?);
             }
             if self.transact(actions).await? {
                 self.forget_account(&account.app_id);
                 return Ok(Bound::Yes { before: before.filter(|_| !newly).map(Box::new) });
+            }
+            let tenant = self.tenant(&account.tenant_id).await?;
+            if newly && tenant.is_some_and(|tenant| tenant.status != TenantStatus::Active) {
+                return Ok(Bound::No(Claim::Suspended));
             }
             if self.authorizer(&account.app_id).await?.is_none_or(|tokens| tokens.refresh_token.is_empty()) {
                 return Ok(Bound::TokensGone);
@@ -298,13 +305,10 @@ impl Store {
             .add("revision", n(1))
             .when("revision = :seen", &[(":seen", n(account.revision))])
             .action(&self.platform, &keys::account(app_id))?;
-        let pointer = Delete::builder()
-            .table_name(&self.platform)
-            .set_key(Some(keys::tenant_account(&account.tenant_id, app_id).attributes()))
-            .build()
-            .map_err(|e| Error::Store(e.to_string()))?;
-        let actions = vec![update, TransactWriteItem::builder().delete(pointer).build()];
-        let freed = self.transact(actions).await?;
+        let pointer = delete_action(&self.platform, &keys::tenant_account(&account.tenant_id, app_id), None)?;
+        // or it would be found suspended where its tenant binds it again after that
+        let mark = delete_action(&self.platform, &keys::suspended(app_id), None)?;
+        let freed = self.transact(vec![update, pointer, mark]).await?;
         self.forget_account(app_id);
         Ok(freed.then_some(Deleted::Yes))
     }

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update as TransactUpdate};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update as TransactUpdate,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{keys::Key, owner::Owner};
@@ -281,6 +283,29 @@ pub(super) fn delete_action(
         .build()
         .map_err(|e| Error::Store(e.to_string()))?;
     Ok(TransactWriteItem::builder().delete(delete).build())
+}
+
+/// A transaction's look at an item that it does not write: the condition in terms of `#name` for each of `names`, and of
+/// `values`.
+pub(super) fn check_action(
+    table: &str,
+    key: &Key,
+    condition: &str,
+    names: &[&str],
+    values: &[(&str, AttributeValue)],
+) -> Result<TransactWriteItem, Error> {
+    let mut check = ConditionCheck::builder()
+        .table_name(table)
+        .set_key(Some(key.attributes()))
+        .condition_expression(condition);
+    for name in names {
+        check = check.expression_attribute_names(format!("#{name}"), *name);
+    }
+    for (name, value) in values {
+        check = check.expression_attribute_values(*name, value.clone());
+    }
+    let check = check.build().map_err(|e| Error::Store(e.to_string()))?;
+    Ok(TransactWriteItem::builder().condition_check(check).build())
 }
 
 /// A query.

@@ -1,6 +1,6 @@
 //! Tenants: the companies that use the hub, and where each stands.
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::{
     Store,
     api_keys::ApiKey,
     keys,
-    table::{Attributes, Query, Update, any, delete_action, item, n, put_action, read, s},
+    table::{Attributes, Query, Update, any, check_action, delete_action, item, n, put_action, read, s},
 };
 use crate::{error::Error, secret::Secret};
 
@@ -178,8 +178,16 @@ impl Store {
             for account in page {
                 let key = keys::suspended(&account.app_id);
                 if suspended {
-                    let mark = Suspended { tenant_id: tenant.to_owned() };
-                    self.put(&self.platform, item(&key, &mark, None)?).await?;
+                    let mark = item(&key, &Suspended { tenant_id: tenant.to_owned() }, None)?;
+                    // unless it was given away since: nobody would take the mark off
+                    let its = check_action(
+                        &self.platform,
+                        &keys::account(&account.app_id),
+                        "tenant_id = :its AND (attribute_not_exists(#deleted) OR #deleted = :no)",
+                        &["deleted"],
+                        &[(":its", s(tenant)), (":no", AttributeValue::Bool(false))],
+                    )?;
+                    self.transact(vec![put_action(&self.platform, mark, None)?, its]).await?;
                 } else {
                     self.transact(vec![delete_action(&self.platform, &key, None)?]).await?;
                 }
@@ -250,6 +258,14 @@ impl Store {
         }
         Err(Error::Store("a tenant is being changed by several at once".into()))
     }
+}
+
+/// Part of a transaction: nothing becomes bound to a tenant that is suspended or deleted. One that is not stored, as in
+/// tests, stands.
+pub(super) fn stands(table: &str, tenant: &str) -> Result<TransactWriteItem, Error> {
+    let active = any(&TenantStatus::Active)?;
+    let condition = "attribute_not_exists(#status) OR #status = :active";
+    check_action(table, &keys::tenant(tenant), condition, &["status"], &[(":active", active)])
 }
 
 /// Beside an account: its tenant is suspended. It lies there so that a push finds it with the account, in one read.

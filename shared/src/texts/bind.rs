@@ -85,6 +85,9 @@ texts! {
     /// The consent began on another page.
     NOT_OURS_TEXT: "微信告知这次授权来自另一个页面，因此没有通过此链接绑定。请重新授权。",
         "WeChat says that this authorization began on another page, so this link bound nothing. Start over.";
+    /// The link's tenant is suspended or deleted.
+    SUSPENDED_TEXT: "发送链接的一方目前已被本平台停用，因此没有绑定任何公众号。请联系发送链接的人。",
+        "Whoever sent you this link may bind no accounts on this platform now, so nothing was bound. Ask them.";
     /// Title of an unknown link.
     UNKNOWN: "链接不存在", "There is no such link";
     /// What to do then.

@@ -23,8 +23,8 @@ use shared::{
 };
 
 use super::{
-    Reader, STYLE, Set, account_name, answer, authorized_name, binding_of, cookie, host, link, result, sets,
-    tenant_name,
+    Reader, STYLE, Set, account_name, answer, authorized_name, binding_of, cookie, host, link, may_bind,
+    result, sets, tenant_name,
 };
 
 /// WeChat's own time.
@@ -76,12 +76,19 @@ pub(crate) async fn bind(
     };
     let shown = match over {
         true => result::ended(&app, reader.lang, &binding).await,
-        false => page(&app, &reader, &binding, now).await,
+        false => begin(&app, &reader, &binding, now).await,
     };
     shown.unwrap_or_else(|error| match error {
         Error::NoTicket => result::no_ticket(&app, reader.lang),
         error => result::unavailable(&app, reader.lang, &error, Some(&link(&app, &binding))),
     })
+}
+
+async fn begin(app: &App, reader: &Reader, binding: &Binding, now: Timestamp) -> Result<Response, Error> {
+    match may_bind(app, binding).await? {
+        true => page(app, reader, binding, now).await,
+        false => Ok(result::suspended(app, reader.lang, binding)),
+    }
 }
 
 async fn page(app: &App, reader: &Reader, binding: &Binding, now: Timestamp) -> Result<Response, Error> {

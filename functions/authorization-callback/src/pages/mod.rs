@@ -12,7 +12,7 @@ use shared::{
     error::Error,
     html,
     model::account::required,
-    store::bindings::Binding,
+    store::{bindings::Binding, tenants::TenantStatus},
     texts::{
         Lang,
         bind::{PURPOSES, THE_ACCOUNT},
@@ -79,6 +79,12 @@ async fn binding_of(app: &App, id: &str) -> Result<Option<Binding>, Error> {
         return Ok(None);
     }
     app.store.binding_by_link(id).await
+}
+
+/// Whether the tenant of a link may have accounts bound: not while it is suspended, nor once it is deleted.
+async fn may_bind(app: &App, binding: &Binding) -> Result<bool, Error> {
+    let tenant = app.store.tenant(&binding.tenant_id).await?;
+    Ok(tenant.is_some_and(|tenant| tenant.status == TenantStatus::Active))
 }
 
 /// The name of a tenant, as its operator spelled it.

@@ -176,6 +176,13 @@ pub(super) fn failed(
     page.retry(lang, &link(app, binding)).code(lang, code).respond(StatusCode::BAD_REQUEST)
 }
 
+/// The tenant is suspended or deleted: its links lead nowhere.
+pub(super) fn suspended(app: &App, lang: Lang, binding: &Binding) -> Response {
+    let said = read(lang, &[texts::SUSPENDED_TEXT]);
+    let page = ResultPage::new(app, lang, texts::NOT_BOUND.read(lang), said).back(lang, binding);
+    page.code(lang, "tenant_suspended").respond(StatusCode::FORBIDDEN)
+}
+
 pub(super) fn unknown(app: &App, lang: Lang) -> Response {
     let page = ResultPage::new(app, lang, texts::UNKNOWN.read(lang), read(lang, &[texts::UNKNOWN_TEXT]));
     page.respond(StatusCode::NOT_FOUND)

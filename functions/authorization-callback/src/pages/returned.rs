@@ -21,7 +21,7 @@ use shared::{
     texts::{Text, bind as texts},
 };
 
-use super::{Reader, binding_of, cookie, link, result};
+use super::{Reader, binding_of, cookie, link, may_bind, result};
 use crate::complete::{Consent, Messenger, Outcome, complete};
 
 /// Bytes of an authorization code at most; WeChat's have about a hundred.
@@ -76,6 +76,9 @@ async fn come_back(
     if is_answered(binding, code.as_ref()) {
         return result::ended(app, lang, binding).await;
     }
+    if !may_bind(app, binding).await? {
+        return Ok(result::suspended(app, lang, binding)); // its event has what was given at WeChat deleted
+    }
     let page = cookie::page(app, binding, &reader.headers).await?;
     let (page, code) = match (page, code) {
         (Some(page), Some(code)) if page.page().may_have_led_to(app.clock.unix()) => (page, code),
@@ -100,6 +103,7 @@ async fn come_back(
             let said = (texts::NO_CODE, texts::TOO_EARLY_TEXT);
             Ok(result::failed(app, lang, binding, said, "page_too_old"))
         }
+        Ok(Outcome::Suspended) => Ok(result::suspended(app, lang, binding)),
         Ok(Outcome::NotOurs) => {
             let said = (texts::NO_CODE, texts::NOT_OURS_TEXT);
             Ok(result::failed(app, lang, binding, said, "another_page"))

@@ -78,6 +78,13 @@ async fn a_tenant_is_deleted_once_nothing_of_it_is_at_work() {
         assert_eq!((refused.status, refused.code()), (409, "tenant_active"), "{what}");
         assert_eq!(entry("wx1").await.unwrap().suspended, status == "suspended", "{what}");
         assert!(!entry("wx2").await.unwrap().suspended, "another tenant's");
+        let (link, binds) = (format!("wx_{status}"), status == "active");
+        stage.bind(&cafe, &link).await;
+        assert_eq!(entry(&link).await.is_some(), binds, "{what}: a link that is open binds or not");
+        if binds {
+            let now = stage.app.clock.unix();
+            stage.app.store.unbind_account(&link, now, now).await.unwrap();
+        }
     }
     let now = stage.app.clock.unix();
     stage.app.store.unbind_account("wx1", now, now).await.unwrap();
@@ -97,7 +104,8 @@ async fn a_tenant_is_deleted_once_nothing_of_it_is_at_work() {
             "{method}: it does not come back"
         );
     }
-    assert!(entry("wx1").await.is_none() && entry("wx2").await.is_some());
+    stage.bind(&cafe, "wx1").await;
+    assert!(entry("wx1").await.is_none() && entry("wx2").await.is_some(), "nor is anything bound to it");
     let left = stage.items("PlatformTable");
     assert_eq!(left.matches("KEY#key_").count(), 1, "Tea has one");
     assert_eq!(stage.json(ADMIN, "DELETE", "/v1/tenants/ten_1", Value::Null).await.status, 404);
