@@ -26,7 +26,7 @@ use crate::{
 /// How often a waiter looks whether the winner has stored the token.
 const WAIT_STEP: Duration = Duration::from_millis(100);
 /// How long a caller that says nothing else waits for a token: half of what a function has.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 /// WeChat's page size of api_get_authorizer_list.
 const RECOVERY_PAGE: u32 = 500;
 

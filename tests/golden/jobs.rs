@@ -18,7 +18,9 @@ fn examples() -> Value {
     let (a, t, i) = (|| s(app_id), || s(tenant_id), || s(import_id));
     json!({
         "authorization": [
-            AuthorizationJob::AuthorizedV1 { app_id: a(), code: s("queryauthcode@@@1"), pre_auth_code: s("preauthcode@@@1") },
+            AuthorizationJob::AuthorizedV1 {
+                app_id: a(), code: Secret::new("queryauthcode@@@1"), pre_auth_code: Secret::new("preauthcode@@@1"),
+            },
             AuthorizationJob::AuthorizedV2 {
                 app_id: a(), code: Secret::new("queryauthcode@@@1"), pre_auth_code: Secret::new("preauthcode@@@1"),
                 at: 1_735_689_600,
@@ -62,7 +64,7 @@ fn examples() -> Value {
             send(SendJob::TemplateResultV1 {
                 tenant_id: t(), app_id: a(), wechat_msg_id: s("200163836"), status: s("success"),
             }),
-            send(SendJob::ReleaseCheckV1 { app_id: a(), code: s("queryauthcode@@@2"), open_id: s("o1") }),
+            send(SendJob::ReleaseCheckV1 { app_id: a(), code: Secret::new("queryauthcode@@@2"), open_id: s("o1") }),
         ],
     })
 }

@@ -33,7 +33,7 @@ pub(crate) async fn run(app: &App, event: SqsEvent) -> Vec<String> {
     batch::each(batch::items::<AuthorizationJob>(event), 1, |job, item| async move {
         let done = match job {
             AuthorizationJob::AuthorizedV1 { app_id, code, pre_auth_code } => {
-                authorized(app, &app_id, &Secret::new(code), &pre_auth_code, app.clock.unix()).await
+                authorized(app, &app_id, &code, pre_auth_code.expose(), app.clock.unix()).await
             }
             AuthorizationJob::AuthorizedV2 { app_id, code, pre_auth_code, at } => {
                 authorized(app, &app_id, &code, pre_auth_code.expose(), at).await

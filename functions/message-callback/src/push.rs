@@ -238,7 +238,7 @@ async fn answer_check(
     match check {
         ReleaseCheck::Reply(xml) => Ok(Answer::Reply(seal(app, opened, &xml))),
         ReleaseCheck::QueryAuthCode { code, open_id } => {
-            let job = SendJob::ReleaseCheckV1 { app_id: app_id.into(), code: code.expose().into(), open_id };
+            let job = SendJob::ReleaseCheckV1 { app_id: app_id.into(), code, open_id };
             app.queues.result(&job, app_id).await.map_err(Rejection::Unavailable)?;
             Ok(Answer::Empty)
         }

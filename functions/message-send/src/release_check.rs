@@ -17,13 +17,17 @@ use shared::{
 const WAIT: Duration = Duration::from_secs(1);
 /// Tries, after which the check has failed anyhow.
 const RECEIVES: u32 = 4;
-/// How long a token is waited for.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Tries of the answer with one token: the code is spent by then.
 const SENDS: u32 = 3;
 
 /// Answers the check. [`None`] when it is done, else when to come again.
-pub async fn answer(app: &App, app_id: &str, code: &str, open_id: &str, receives: u32) -> Option<Duration> {
+pub async fn answer(
+    app: &App,
+    app_id: &str,
+    code: &Secret,
+    open_id: &str,
+    receives: u32,
+) -> Option<Duration> {
     match try_answer(app, app_id, code, open_id).await {
         Ok(()) => {
             tracing::info!(app_id, "the release check was answered");
@@ -36,9 +40,9 @@ pub async fn answer(app: &App, app_id: &str, code: &str, open_id: &str, receives
     }
 }
 
-async fn try_answer(app: &App, app_id: &str, code: &str, open_id: &str) -> Result<(), Error> {
+async fn try_answer(app: &App, app_id: &str, code: &Secret, open_id: &str) -> Result<(), Error> {
     let token = token(app, app_id, code).await?;
-    let content = Content::text(&format!("{code}_from_api"));
+    let content = Content::text(&format!("{}_from_api", code.expose()));
     let mut tries = 0;
     loop {
         tries += 1;
@@ -55,10 +59,8 @@ fn unsent(error: &ApiError) -> bool {
 }
 
 /// The token that the code gives; where the code is spent, the one that its authorization left here.
-async fn token(app: &App, app_id: &str, code: &str) -> Result<Secret, Error> {
+async fn token(app: &App, app_id: &str, code: &Secret) -> Result<Secret, Error> {
     let component = &app.config.component.app_id;
-    let code = Secret::new(code);
-    let code = &code;
     let given =
         tokens::with_component(
             app,
@@ -79,6 +81,6 @@ async fn token(app: &App, app_id: &str, code: &str) -> Result<Secret, Error> {
 
 /// The account is a test account of WeChat's, bound to nobody.
 async fn own_token(app: &App, app_id: &str) -> Result<Secret, Error> {
-    let until = Deadline::after(&*app.clock, PATIENCE);
+    let until = Deadline::after(&*app.clock, tokens::PATIENCE);
     tokens::authorizer(app, For::Platform, app_id, Why::Use, until).await
 }

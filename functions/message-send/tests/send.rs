@@ -9,6 +9,7 @@ use shared::{
     clock::Clock,
     model::account::AccountType,
     queue::jobs::SendJob,
+    secret::Secret,
     store::messages::{Channel, MessageStatus},
 };
 use world::{ACCOUNT, CUSTOM, REFRESH, TEMPLATE, TENANT, World, errcode, lost, said, unsent};
@@ -404,7 +405,7 @@ async fn the_release_check_is_answered_with_the_token_that_its_code_gives() {
     );
     let check = SendJob::ReleaseCheckV1 {
         app_id: "wx570bc396a51b8ff8".into(),
-        code: "queryauthcode@@@1".into(),
+        code: Secret::new("queryauthcode@@@1"),
         open_id: "o1".into(),
     };
     assert!(w.deliver(&[&check], 1).await.is_empty());

@@ -19,9 +19,11 @@ pub enum AuthorizationJob {
         /// The account.
         app_id: String,
         /// WeChat's authorization code.
-        code: String,
+        #[serde(serialize_with = "exposed")]
+        code: Secret,
         /// The code that the authorization page was opened with: tells the binding.
-        pre_auth_code: String,
+        #[serde(serialize_with = "exposed")]
+        pre_auth_code: Secret,
     },
     /// The same, with the time of the consent.
     AuthorizedV2 {
@@ -226,8 +228,34 @@ pub enum SendJob {
         /// The test account.
         app_id: String,
         /// The code that the message carried.
-        code: String,
+        #[serde(serialize_with = "exposed")]
+        code: Secret,
         /// Who sent it.
         open_id: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jobs_debug_shows_no_code() {
+        let json = |kind: &str, member: &str| {
+            format!(
+                r#"{{"type":"{kind}","app_id":"wx1","code":"hidden","{member}":"hidden","at":1,"open_id":"o1"}}"#
+            )
+        };
+        let authorized =
+            |kind| serde_json::from_str::<AuthorizationJob>(&json(kind, "pre_auth_code")).unwrap();
+        let check = serde_json::from_str::<SendJob>(&json("release_check_v1", "more")).unwrap();
+        for shown in [
+            format!("{:?}", authorized("authorized_v1")),
+            format!("{:?}", authorized("authorized_v2")),
+            format!("{check:?}"),
+        ] {
+            assert!(shown.contains("***") && !shown.contains("hidden"), "{shown}");
+        }
+        assert!(serde_json::to_string(&check).unwrap().contains("hidden"), "its worker needs it");
+    }
 }
