@@ -20,27 +20,40 @@ pub struct Rule {
     pub access: Access,
     /// The member of its answer that shows a new API key. It is made again for a repetition, and stored nowhere.
     pub shows: Option<&'static str>,
+    /// How many requests one counts as.
+    pub weight: u64,
 }
+
+/// What a list counts as: a page of it reads some dozens of items, where the other reads take one or two.
+pub const LIST: u64 = 5;
+/// What a list counts as that looks through far more than it shows: up to a thousand items, or a megabyte, for a page.
+pub const SIFTED: u64 = 10;
 
 impl Rule {
     /// Takes a tenant's key with this scope.
     pub const fn needs(scope: Scope) -> Self {
-        Self { access: Access::Tenant(scope), shows: None }
+        Self { access: Access::Tenant(scope), shows: None, weight: 1 }
     }
 
     /// Takes the operator's key.
     pub const fn operator() -> Self {
-        Self { access: Access::Operator, shows: None }
+        Self { access: Access::Operator, shows: None, weight: 1 }
     }
 
     /// Takes both kinds of keys.
     pub const fn both(scope: Scope) -> Self {
-        Self { access: Access::Both(scope), shows: None }
+        Self { access: Access::Both(scope), shows: None, weight: 1 }
     }
 
     /// Answers a new API key in this member.
     pub const fn shows(mut self, member: &'static str) -> Self {
         self.shows = Some(member);
+        self
+    }
+
+    /// Counts as so many requests of the tenant's rate.
+    pub const fn weighs(mut self, requests: u64) -> Self {
+        self.weight = requests;
         self
     }
 

@@ -74,7 +74,7 @@ async fn caller(gate: &Gate, rule: Rule, headers: &HeaderMap, method: &Method) -
         return Err(missing(scope));
     }
     let class = if method == Method::GET { Class::Read } else { Class::Write };
-    gate.rates.take(app, &known.tenant.id, class).await?;
+    gate.rates.take(app, &known.tenant.id, class, rule.weight).await?;
     Ok(Caller {
         tenant: known.tenant.id.clone(),
         actor: Actor::key(&known.key.id),

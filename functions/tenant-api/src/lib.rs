@@ -31,7 +31,7 @@ mod routes;
 
 use std::sync::Arc;
 
-use access::Rule;
+use access::{LIST, Rule, SIFTED};
 use axum::{
     Router, middleware,
     routing::{MethodRouter, delete, get, patch, post, put},
@@ -102,15 +102,15 @@ fn keyed() -> Vec<Route> {
         (
             "/v1/keys",
             vec![
-                (needs(Scope::Keys), get(keys::list_keys)),
+                (needs(Scope::Keys).weighs(LIST), get(keys::list_keys)),
                 (needs(Scope::Keys).shows("key"), post(keys::create_key)),
             ],
         ),
         ("/v1/keys/{id}", vec![(needs(Scope::Keys), delete(keys::revoke_key))]),
-        ("/v1/audit", vec![(Rule::both(Scope::Keys), get(routes::audit::list_audit))]),
+        ("/v1/audit", vec![(Rule::both(Scope::Keys).weighs(SIFTED), get(routes::audit::list_audit))]),
         ("/v1/bindings", vec![(needs(Scope::Bind), post(bindings::create_binding))]),
         ("/v1/bindings/{id}", vec![(needs(Scope::Read), get(bindings::get_binding))]),
-        ("/v1/accounts", vec![(needs(Scope::Read), get(accounts::list_accounts))]),
+        ("/v1/accounts", vec![(needs(Scope::Read).weighs(LIST), get(accounts::list_accounts))]),
         (
             "/v1/accounts/{app_id}",
             vec![
@@ -118,11 +118,14 @@ fn keyed() -> Vec<Route> {
                 (needs(Scope::Bind), delete(accounts::delete_account)),
             ],
         ),
-        ("/v1/accounts/{app_id}/events", vec![(needs(Scope::Read), get(events::list_account_events))]),
+        (
+            "/v1/accounts/{app_id}/events",
+            vec![(needs(Scope::Read).weighs(SIFTED), get(events::list_account_events))],
+        ),
         (
             "/v1/accounts/{app_id}/imports",
             vec![
-                (needs(Scope::Read), get(imports::list_imports)),
+                (needs(Scope::Read).weighs(LIST), get(imports::list_imports)),
                 (needs(Scope::Configure), post(imports::start_import)),
             ],
         ),
@@ -136,9 +139,12 @@ fn keyed() -> Vec<Route> {
         ),
         ("/v1/accounts/{app_id}/messages", vec![(needs(Scope::Send), post(messages::send_message))]),
         ("/v1/messages/{id}", vec![(needs(Scope::Read), get(messages::get_message))]),
-        ("/v1/customers", vec![(needs(Scope::Read), get(customers::list_customers))]),
+        ("/v1/customers", vec![(needs(Scope::Read).weighs(SIFTED), get(customers::list_customers))]),
         ("/v1/customers/{id}", vec![(needs(Scope::Read), get(customers::get_customer))]),
-        ("/v1/customers/{id}/timeline", vec![(needs(Scope::Read), get(events::list_customer_events))]),
+        (
+            "/v1/customers/{id}/timeline",
+            vec![(needs(Scope::Read).weighs(SIFTED), get(events::list_customer_events))],
+        ),
     ]
 }
 

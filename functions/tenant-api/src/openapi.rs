@@ -41,7 +41,8 @@ use crate::{access::Rule, docs, routes};
             **Keys.** Send `Authorization: Bearer KEY` with a key of your tenant's. A key has scopes: `read`, `send`, \
             `configure`, `bind`, `people`, `keys`; each route names the one that it needs. Give each program a key of \
             its own with the scopes that it needs.\n\n\
-            **Rates.** Above your tenant's rate the answer is 429 `rate_limited`; go on when `Retry-After` says.\n\n\
+            **Rates.** Above your tenant's rate the answer is 429 `rate_limited`; go on when `Retry-After` says. A list counts as \
+            five requests, one of customers, of events or of what was done as ten.\n\n\
             **Errors** are RFC 9457 problems; branch on `code`, show `detail`.\n\n\
             **Lists** answer `data` and `next_cursor`; pass it as `cursor` until it is null.\n\n\
             **Repeating.** Every POST takes an `Idempotency-Key`: the same key with the same body is done once \

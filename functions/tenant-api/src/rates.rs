@@ -1,8 +1,8 @@
 //! How many requests a tenant makes, over all instances, at the cost of a write for every fiftieth part of its limit.
 //!
-//! Each instance counts in windows of [`WINDOW_SECONDS`]. Whenever it has counted a fiftieth of what the window allows,
-//! it adds that to the tenant's counter and learns what all have counted; above the limit it refuses until the window
-//! ends. What instances have not added yet is the error: with fifty of them at once a tenant gets at most twice its
+//! Each instance counts in windows of [`WINDOW_SECONDS`], a costly list as several requests (`access`). Whenever it has
+//! counted a fiftieth of what the window allows, it adds that to the tenant's counter and learns what all have counted; above
+//! the limit it refuses until the window ends. What instances have not added yet is the error: with fifty of them at once a tenant gets at most twice its
 //! limit, with a few a few hundredths more. A tenant that makes few requests costs nothing.
 
 use std::{
@@ -53,7 +53,7 @@ pub struct Rates(Mutex<HashMap<(String, Class), Window>>);
 struct Window {
     /// The how manieth since 1970.
     number: i64,
-    /// What this instance has counted.
+    /// What this instance has counted and not added yet.
     own: u64,
     /// Above the limit.
     closed: bool,
@@ -68,17 +68,18 @@ enum Verdict {
 }
 
 impl Rates {
-    /// Takes one request of a tenant's limit.
+    /// Takes one request of a tenant's limit, which counts as `weight`.
     ///
     /// # Errors
     /// 429 above it.
-    pub async fn take(&self, app: &App, tenant: &str, class: Class) -> Result<(), Problem> {
+    pub async fn take(&self, app: &App, tenant: &str, class: Class, weight: u64) -> Result<(), Problem> {
         let Some(limit) = class.limit(app) else { return Ok(()) };
         let now = app.clock.unix();
         let number = now.div_euclid(WINDOW_SECONDS);
         let ends_in = (number + 1) * WINDOW_SECONDS - now;
         let allowed = u64::from(limit) * WINDOW_SECONDS.unsigned_abs();
-        match self.count(tenant, class, number, allowed) {
+        // a list alone is within any limit
+        match self.count(tenant, class, number, (weight.min(allowed), allowed)) {
             Verdict::Pass => Ok(()),
             Verdict::Refuse => Err(Problem::rate_limited(ends_in)),
             Verdict::Add(part) => {
@@ -99,7 +100,7 @@ impl Rates {
         }
     }
 
-    fn count(&self, tenant: &str, class: Class, number: i64, allowed: u64) -> Verdict {
+    fn count(&self, tenant: &str, class: Class, number: i64, (weight, allowed): (u64, u64)) -> Verdict {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if windows.len() >= REMEMBERED {
             windows.retain(|_, window| window.number == number);
@@ -111,9 +112,11 @@ impl Rates {
         if window.closed {
             return Verdict::Refuse;
         }
-        window.own += 1;
-        let part = (allowed / PARTS).max(1);
-        if window.own.checked_rem(part) == Some(0) { Verdict::Add(part) } else { Verdict::Pass }
+        window.own += weight;
+        if window.own < (allowed / PARTS).max(1) {
+            return Verdict::Pass;
+        }
+        Verdict::Add(std::mem::take(&mut window.own))
     }
 
     fn close(&self, tenant: &str, class: Class, number: i64) {

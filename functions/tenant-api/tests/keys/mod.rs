@@ -266,12 +266,13 @@ async fn a_tenant_has_its_rate_and_no_other_tenants() {
     let stage = Stage::told(&[("OAHUB_TENANT_READ_RATE", "20"), ("OAHUB_TENANT_WRITE_RATE", "2")]).await;
     let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
     let other = stage.another();
-    let get = async |stage: &Stage, key: &str| stage.json(key, "GET", "/v1/accounts", Value::Null).await;
+    let get =
+        async |stage: &Stage, key: &str| stage.json(key, "GET", "/v1/messages/msg_1", Value::Null).await;
     let mut passed = 0;
     let refused = loop {
         let answer = get(if passed % 3 == 0 { &other } else { &stage }, &cafe.key).await;
         match answer.status {
-            200 => passed += 1,
+            404 => passed += 1, // a read of one thing, which is not there
             _ => break answer,
         }
         assert!(passed < 200, "there is no limit");
@@ -280,7 +281,7 @@ async fn a_tenant_has_its_rate_and_no_other_tenants() {
     // the window is one of five seconds: 1,700,000,000 begins one
     assert_eq!((refused.retry_after, &refused.json["retry_after"]), (Some(5), &json!(5)));
     assert!((96..=104).contains(&passed), "{passed} instead of five seconds' worth, over two instances");
-    assert_eq!(get(&stage, &tea.key).await.status, 200, "another tenant");
+    assert_eq!(get(&stage, &tea.key).await.status, 404, "another tenant");
     assert_eq!(stage.json(&cafe.key, "POST", "/v1/bindings", json!({})).await.status, 201, "another class");
     let mut made = 1;
     while stage.json(&cafe.key, "POST", "/v1/bindings", json!({})).await.status == 201 {
@@ -289,6 +290,31 @@ async fn a_tenant_has_its_rate_and_no_other_tenants() {
     assert_eq!(made, 10);
     stage.clock.advance(5);
     for instance in [&stage, &other] {
-        assert_eq!(get(instance, &cafe.key).await.status, 200, "the next window");
+        assert_eq!(get(instance, &cafe.key).await.status, 404, "the next window");
+    }
+    // what reads more counts for more
+    for (path, weight) in [
+        ("/v1/accounts", 5),
+        ("/v1/accounts/wx1/imports?limit=1", 5),
+        ("/v1/keys", 5),
+        ("/v1/customers?limit=1", 10),
+        ("/v1/customers?subscribed=false&limit=200", 10),
+        ("/v1/customers/cus_1/timeline", 10),
+        ("/v1/accounts/wx1/events", 10),
+        ("/v1/audit", 10),
+    ] {
+        stage.clock.advance(5);
+        let mut passed = 0;
+        while stage.json(&cafe.key, "GET", path, Value::Null).await.status != 429 {
+            passed += 1;
+            assert!(passed < 200, "{path} has no limit");
+        }
+        assert_eq!(passed, 100 / weight, "{path}");
+    }
+    let stage = Stage::told(&[("OAHUB_TENANT_READ_RATE", "1")]).await;
+    let slow = stage.tenant("Slow").await;
+    for status in [200, 429] {
+        let list = stage.json(&slow.key, "GET", "/v1/customers", Value::Null).await;
+        assert_eq!(list.status, status, "a list that counts as more than the limit takes all of it");
     }
 }
