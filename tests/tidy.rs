@@ -318,6 +318,48 @@ fn the_cost_of_metrics_and_mappings_is_that_of_those_there_are() {
     assert!(read("infra/COST.md").contains(&row), "infra/COST.md has no row {row}");
 }
 
+/// A sum of a table of `infra/COST.md`, and whatever else it says in cents, are right to the cent.
+#[test]
+fn the_sums_of_what_a_deployment_costs_are_sums() {
+    let text = read("infra/COST.md");
+    let cents = |cell: &str| -> i64 {
+        let digits: String = cell.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_else(|_| panic!("no money: {cell}"))
+    };
+    let rows = |section: &str| -> Vec<Vec<String>> {
+        let part = text.split(section).nth(1).unwrap().split("\n## ").next().unwrap();
+        let table = part.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+        let rows = table.take_while(|line| line.starts_with('|'));
+        rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+            .collect()
+    };
+    let fixed = rows("\n## Fixed");
+    let (sum, parts) = fixed.split_last().unwrap();
+    assert_eq!(cents(&sum[2]), parts.iter().map(|row| cents(&row[2])).sum::<i64>(), "{sum:?}");
+    let traffic = rows("\n## Traffic");
+    let (sum_of_traffic, parts) = traffic.split_last().unwrap();
+    for column in 2..5 {
+        let all: i64 = parts.iter().map(|row| cents(&row[column])).sum();
+        assert_eq!(cents(&sum_of_traffic[column]), all, "{}", sum_of_traffic[column]);
+    }
+    let sums = rows("\n## The sum");
+    let row = |name: &str| sums.iter().find(|row| row[0].trim_matches('*').starts_with(name)).unwrap();
+    let of = |name: &str, column: usize| {
+        let cell = row(name)[column].rsplit(": ").next().unwrap().split(", with").next().unwrap();
+        if cell.is_empty() { 0 } else { cents(cell) }
+    };
+    assert_eq!(of("fixed", 1), cents(&sum[2]), "what an idle deployment costs");
+    for column in 1..4 {
+        assert_eq!(of("traffic", column), cents(&sum_of_traffic[column + 1]));
+        let each_month = of("fixed", column) + of("data", column) + of("traffic", column);
+        for (stored, all) in
+            [("storage and recovery, first", "first"), ("storage and recovery, after", "after")]
+        {
+            assert_eq!(of(all, column), each_month + of(stored, column), "{all}, column {column}");
+        }
+    }
+}
+
 #[test]
 fn functions_leave_nothing_running_and_nothing_on_the_disk() {
     for (path, text) in shipped() {
