@@ -116,13 +116,13 @@ pub async fn after_consent(app: &App, tenant: &str, app_id: &str) -> Result<(), 
 pub async fn look_after(app: &App) -> Result<usize, Error> {
     let now = app.clock.unix();
     let open = app.store.open_imports(now).await?;
-    let quiet: Vec<_> = open.iter().filter(|i| i.wants_taking_up(now)).map(take_up_job).collect();
+    let quiet: Vec<_> = open.imports.iter().filter(|i| i.wants_taking_up(now)).map(take_up_job).collect();
     app.queues.import(&quiet, Duration::ZERO).await?;
-    let stuck: Vec<_> = open.iter().filter(|import| import.is_stuck(now)).collect();
+    let stuck: Vec<_> = open.imports.iter().filter(|import| import.is_stuck(now)).collect();
     for Import { app_id, id, .. } in &stuck {
         tracing::error!(app_id, import_id = id, "the import {id} of {app_id} has not moved for an hour");
     }
-    Ok(stuck.len())
+    Ok(stuck.len() + open.unreadable)
 }
 
 /// Queues the first job of an import that was started but has listed nothing: whoever started it may have died

@@ -54,6 +54,8 @@ pub enum Metric {
     RefreshFailures,
     /// Imports that have neither moved nor ended for an hour.
     StuckImports,
+    /// Timers that are due and that this release cannot hand over; nothing where there are none, which costs nothing.
+    StuckTimers,
     /// Imports that paused or failed; the import says why.
     HaltedImports,
     /// Messages that ended as failed.
@@ -68,11 +70,12 @@ pub enum Metric {
 
 impl Metric {
     /// Every series there is.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ComponentTicketAge,
         Self::OverdueAccounts,
         Self::RefreshFailures,
         Self::StuckImports,
+        Self::StuckTimers,
         Self::HaltedImports,
         Self::FailedMessages(Cause::Account),
         Self::FailedMessages(Cause::WeChat),
@@ -90,6 +93,7 @@ impl Metric {
             Self::OverdueAccounts => "OverdueAccounts",
             Self::RefreshFailures => "RefreshFailures",
             Self::StuckImports => "StuckImports",
+            Self::StuckTimers => "StuckTimers",
             Self::HaltedImports => "HaltedImports",
             Self::FailedMessages(_) => "FailedMessages",
             Self::RefusedPushes => "RefusedPushes",
@@ -107,6 +111,7 @@ impl Metric {
             | Self::OverdueAccounts
             | Self::RefreshFailures
             | Self::StuckImports
+            | Self::StuckTimers
             | Self::HaltedImports
             | Self::RefusedPushes
             | Self::AuthenticationFailures
@@ -122,6 +127,7 @@ impl Metric {
             Self::OverdueAccounts
             | Self::RefreshFailures
             | Self::StuckImports
+            | Self::StuckTimers
             | Self::HaltedImports
             | Self::FailedMessages(_)
             | Self::RefusedPushes

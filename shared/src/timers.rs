@@ -5,6 +5,10 @@
 //! a crash in between: whatever its job does, it does once by the job's own id. There is no cursor to miss anything
 //! behind: what is due and still there is found by every sweep.
 //!
+//! What cannot be handed over stays, and nothing waits behind it: a timer for a queue that this release does not know or
+//! that it cannot read, since a later release set it and this one came back, and what its queue does not take. A sweep
+//! reads on past it and tells how many there are.
+//!
 //! Up to 15 minutes a standard queue waits by itself, to the second; then there is no item. A FIFO queue delays no
 //! single message.
 //!
@@ -14,25 +18,38 @@
 //! | after it, before that job is deleted | both | the job twice |
 //! | after the hand-over, before the deletion | the timer and its job | the job twice, on a FIFO queue once |
 //!
-//! Bounds: [`PAGE`] timers at a time, [`MAX_WAIT`] ahead, a sweep ends when its time does; the next goes on.
+//! Bounds: [`PAGE`] timers at a time, [`PASSED`] pages passed by a quick sweep, [`MAX_WAIT`] ahead, a sweep ends when its
+//! time does; the next goes on.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use jiff::Timestamp;
 
 use crate::{
     app::App,
+    deadline::Deadline,
     error::Error,
     queue::{
         self, MAX_DELAY, Parcel, Target,
         jobs::{AuthorizationJob, ImportJob, RefreshJob, SendJob},
     },
-    store::{keys::TIMER_SHARDS, timers::StoredTimer},
+    store::{
+        keys::TIMER_SHARDS,
+        timers::{DuePage, DueTimer, StoredTimer},
+    },
 };
 
 /// Timers handed over at a time.
 pub const PAGE: i32 = 100;
+/// Pages of which nothing could be handed over that a quick sweep reads past in a shard, some 10 ms each; a thorough one
+/// reads on for as long as it has time, past a hundred thousand timers and more.
+pub const PASSED: usize = 10;
+/// Names of unknown queues in a log line.
+const NAMED: usize = 5;
 /// A timer waits at most for so long: a year and a day. A later one comes then, and its job looks whether it is time.
 pub const MAX_WAIT: Duration = Duration::from_hours(24 * 367);
 
@@ -103,18 +120,20 @@ pub async fn set(app: &App, id: &str, due: Timestamp, job: Job<'_>) -> Result<()
 pub struct Swept {
     /// Timers that were handed over.
     pub handed: usize,
+    /// Timers that are due and can be handed over by no sweep of this release, among those that it came by.
+    pub stuck: usize,
     /// Shards in which more are due.
     pub more: Vec<u32>,
 }
 
-/// Hands over what is due in `shards`: one page of each, or, `thoroughly`, all there is until `until` (unix
-/// milliseconds).
-pub async fn sweep(app: &App, shards: &[u32], thoroughly: bool, until: i64) -> Swept {
+/// Hands over what is due in `shards`: one page of each, or, `thoroughly`, all there is; until `until`.
+pub async fn sweep(app: &App, shards: &[u32], thoroughly: bool, until: Deadline) -> Swept {
     let owner = app.fresh_id("swp");
     let each = shards.iter().copied().map(|shard| one(app, shard, &owner, thoroughly, until));
     let mut all = Swept::default();
     for swept in join_all(each).await {
         all.handed += swept.handed;
+        all.stuck += swept.stuck;
         all.more.extend(swept.more);
     }
     all
@@ -126,16 +145,38 @@ pub fn shards() -> Vec<u32> {
     (0..TIMER_SHARDS).collect()
 }
 
-async fn one(app: &App, shard: u32, owner: &str, thoroughly: bool, until: i64) -> Swept {
-    let mut swept = Swept::default();
-    match all_due(app, shard, owner, thoroughly, until, &mut swept).await {
+async fn one(app: &App, shard: u32, owner: &str, thoroughly: bool, until: Deadline) -> Swept {
+    let mut sweep = Sweep::default();
+    match all_due(app, shard, owner, thoroughly, until, &mut sweep).await {
         Ok(false) => {}
-        Ok(true) => swept.more.push(shard),
+        Ok(true) => sweep.swept.more.push(shard),
         Err(error) => {
             tracing::error!(shard, %error, "timers wait for the next sweep: {error}");
         }
     }
+    let Sweep { swept, unknown, .. } = sweep;
+    if swept.stuck > 0 {
+        let (timers, queues) = (swept.stuck, unknown.into_iter().collect::<Vec<_>>().join(", "));
+        tracing::error!(
+            shard,
+            timers,
+            queues,
+            "{timers} timers are due, and this release cannot hand them over"
+        );
+    }
     swept
+}
+
+/// A sweep of a shard, and what it met on its way.
+#[derive(Default)]
+struct Sweep {
+    swept: Swept,
+    /// Queues that nobody here knows.
+    unknown: BTreeSet<String>,
+    /// Queues that take no more for now: they are left alone for the rest of the sweep.
+    closed: HashSet<Target>,
+    /// Groups of FIFO queues of which one was not taken: the later ones must not go before it.
+    behind: HashSet<String>,
 }
 
 /// Answers whether there are more.
@@ -144,14 +185,14 @@ async fn all_due(
     shard: u32,
     owner: &str,
     thoroughly: bool,
-    until: i64,
-    swept: &mut Swept,
+    until: Deadline,
+    sweep: &mut Sweep,
 ) -> Result<bool, Error> {
-    let mut leased = false;
+    let (mut leased, mut passed, mut after) = (false, 0, None);
     let more = loop {
         let now = app.clock.now().as_millisecond();
-        let page = app.store.due_timers(shard, now, PAGE).await?;
-        if page.timers.is_empty() {
+        let page = app.store.due_timers(shard, now, PAGE, after.take()).await?;
+        if page.timers.is_empty() && page.unreadable == 0 {
             break false;
         }
         // only where there is something to do, so that an idle shard costs a read
@@ -159,13 +200,14 @@ async fn all_due(
         if !leased {
             return Ok(false); // somebody is at it
         }
-        let handed = hand_over(app, &page.timers).await?;
-        swept.handed += handed;
-        let stuck = handed == 0; // of a later release, all of them, or the queue takes none
-        if !page.more || stuck {
+        let handed = hand_over(app, &page, sweep).await?;
+        passed += usize::from(handed == 0);
+        after = page.next;
+        if after.is_none() {
             break false;
         }
-        if !thoroughly || app.clock.now().as_millisecond() >= until {
+        let enough = !thoroughly && (handed > 0 || passed >= PASSED);
+        if enough || !until.allows(&*app.clock, Duration::ZERO) {
             break true;
         }
     };
@@ -175,11 +217,23 @@ async fn all_due(
     Ok(more)
 }
 
-/// First into the queue, then out of the table.
-async fn hand_over(app: &App, due: &[crate::store::timers::DueTimer]) -> Result<usize, Error> {
-    let (mut handed, mut failed) = (0, None);
-    for target in Target::ALL {
-        let of: Vec<_> = due.iter().filter(|d| Target::named(&d.timer.queue) == Some(target)).collect();
+/// First into the queue, then out of the table. Answers how many.
+async fn hand_over(app: &App, page: &DuePage, sweep: &mut Sweep) -> Result<usize, Error> {
+    let mut handed = 0;
+    sweep.swept.stuck += page.unreadable;
+    for due in page.timers.iter().filter(|due| Target::named(&due.timer.queue).is_none()) {
+        sweep.swept.stuck += 1;
+        if sweep.unknown.len() < NAMED {
+            sweep.unknown.insert(due.timer.queue.clone());
+        }
+    }
+    for target in Target::ALL.into_iter().filter(|target| !sweep.closed.contains(target)).collect::<Vec<_>>()
+    {
+        let goes = |due: &&DueTimer| {
+            Target::named(&due.timer.queue) == Some(target)
+                && !(target.is_fifo() && sweep.behind.contains(&due.timer.group))
+        };
+        let of: Vec<_> = page.timers.iter().filter(goes).collect();
         if of.is_empty() {
             continue;
         }
@@ -187,17 +241,25 @@ async fn hand_over(app: &App, due: &[crate::store::timers::DueTimer]) -> Result<
             .iter()
             .map(|d| Parcel { body: &d.timer.body, group: &d.timer.group, once: &d.timer.once })
             .collect();
-        let (taken, stopped) = app.queues.hand_over(target, &parcels).await;
-        app.store.delete_timers(taken.iter().filter_map(|place| of.get(*place)).copied()).await?;
-        handed += taken.len();
-        failed = failed.or(stopped);
-    }
-    match failed {
-        Some(error) if handed == 0 => Err(error),
-        Some(error) => {
-            tracing::warn!(%error, "some timers wait for the next sweep: {error}");
-            Ok(handed)
+        let over = app.queues.hand_over(target, &parcels).await;
+        let taken: HashSet<usize> = over.taken.into_iter().collect();
+        let (gone, left): (Vec<_>, Vec<_>) =
+            of.iter().enumerate().partition(|(place, _)| taken.contains(place));
+        if target.is_fifo() {
+            sweep.behind.extend(left.iter().map(|(_, due)| due.timer.group.clone()));
         }
-        None => Ok(handed),
+        if over.stopped.is_some() {
+            sweep.closed.insert(target);
+        } else {
+            sweep.swept.stuck += left.len();
+        }
+        if let Some(error) = over.stopped.or(over.refused) {
+            let queue = target.name();
+            tracing::warn!(queue, timers = left.len(), %error, "timers wait for the next sweep: {error}");
+        }
+        handed += gone.len();
+        app.store.delete_timers(gone.into_iter().map(|(_, due)| *due)).await?;
     }
+    sweep.swept.handed += handed;
+    Ok(handed)
 }

@@ -408,8 +408,8 @@ async fn read_newer(app: &App) {
     let store = &app.store;
     let mut timers = Vec::new();
     for shard in timers::shards() {
-        assert!(store.due_timers(shard, LATER * 1000 - 1, 10).await.unwrap().timers.is_empty());
-        timers.extend(store.due_timers(shard, LATER * 1000, 10).await.unwrap().timers);
+        assert!(store.due_timers(shard, LATER * 1000 - 1, 10, None).await.unwrap().timers.is_empty());
+        timers.extend(store.due_timers(shard, LATER * 1000, 10, None).await.unwrap().timers);
     }
     let [timer] = timers.as_slice() else { panic!("{timers:?}") };
     assert_eq!((timer.timer.queue.as_str(), timer.timer.group.as_str()), ("import", TENANT));

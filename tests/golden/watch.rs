@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use shared::{
     model::{
         consent::Page,
@@ -12,7 +13,7 @@ use shared::{
 };
 use token_refresh::watch::{OVERDUE_MINUTES, State, look};
 
-use crate::{items, on_paused_time};
+use crate::{items, on_paused_time, world::dynamo};
 
 #[test]
 fn the_ticket_ages_until_the_next_one_comes() {
@@ -90,9 +91,28 @@ fn every_import_is_looked_after_in_turn() {
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_secs(600)).await;
             let open = app.store.open_imports(world.now()).await.unwrap();
-            assert!(open.len() < 150, "{} at once", open.len());
-            seen.extend(open.into_iter().map(|import| import.id));
+            assert!(open.imports.len() < 150, "{} at once", open.imports.len());
+            seen.extend(open.imports.into_iter().map(|import| import.id));
         }
         assert_eq!(seen.len(), 250);
+    });
+}
+
+#[test]
+fn what_cannot_be_read_hides_nothing_else_that_is_wrong() {
+    on_paused_time(async {
+        let (world, app) = items::empty().await;
+        for n in 1..=2 {
+            let (id, app_id) = (format!("imp_{n}"), format!("wx{n}"));
+            app.store.start_import(&items::import(&id, &app_id, world.now())).await.unwrap();
+        }
+        let broken =
+            json!({"pk": {"S": "IMPORT#wx1"}, "sk": {"S": "imp_1"}, "status": {"S": "of a later release"}});
+        assert!(dynamo::item(&world.base.db, "WorkTable", "IMPORT#wx1", "imp_1").is_some(), "another key");
+        dynamo::raw(&world.base.db, "PutItem", &json!({"TableName": "WorkTable", "Item": broken}));
+        tokio::time::sleep(Duration::from_secs(3700)).await;
+        let seen = look(&app, &State::default()).await;
+        assert_eq!(seen.stuck, Some(2), "the one that does not move, and the one that nobody can read");
+        assert_eq!(world.queued().await.0, 1, "the other is taken up");
     });
 }

@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
     queue::jobs::{ImportJob, SendJob},
-    timers::{self, Job},
+    store::timers::StoredTimer,
+    timers::{self, Job, PAGE, PASSED},
 };
 
 use crate::{
     on_paused_time,
-    world::{World, chaos::Fate},
+    world::{World, chaos::Fate, dynamo},
 };
 
 const HOUR: i64 = 3600;
@@ -132,6 +133,88 @@ fn two_ticks_at_once_and_a_late_one_hand_over_everything_in_order() {
         let came: Vec<_> = came.iter().map(|job| job["message_id"].as_str().unwrap()).collect();
         let all: Vec<_> = (0..250).map(|n| format!("msg_{n:03}")).collect();
         assert_eq!(came, all);
+    });
+}
+
+/// Timers of one shard, all due at `due` in the order of their ids.
+async fn put(world: &World, due: i64, ids: impl IntoIterator<Item = String>, queue: &str) {
+    for id in ids {
+        let body = serde_json::to_string(&resume(&id)).unwrap();
+        let timer = StoredTimer { queue: queue.into(), body, group: "ten_1".into(), once: String::new() };
+        world.app().store.put_timer("one-shard", due * 1000, &id, &timer).await.unwrap();
+    }
+}
+
+/// The timers that are there, by their ids.
+fn waiting(world: &World) -> Vec<(String, String)> {
+    let keys = dynamo::scan(&world.base.db, "WorkTable").into_keys();
+    keys.filter(|(pk, sk)| pk.starts_with("TIMER#") && sk != "SWEEP").collect()
+}
+
+#[test]
+fn a_timer_that_cannot_be_handed_over_keeps_none_behind_it_waiting_and_is_not_lost() {
+    let (page, passed) = (PAGE.unsigned_abs() as usize, PASSED);
+    for (what, queue, readable, count, sweeps) in [
+        ("a page and more for a queue of a later release", "later", true, page + 20, 0),
+        ("a page and more that cannot be read", "import", false, page + 20, 0),
+        ("more than the tick passes", "later", true, page * passed + 20, 1),
+        ("more than the tick passes that cannot be read", "import", false, page * passed + 20, 1),
+    ] {
+        on_paused_time(async {
+            let world = world().await;
+            let due = world.now() + HOUR;
+            put(&world, due, (0..count).map(|n| format!("a{n:05}")), queue).await;
+            let stuck = waiting(&world);
+            assert_eq!(stuck.len(), count);
+            if !readable {
+                for (pk, sk) in &stuck {
+                    let item = json!({"pk": {"S": pk}, "sk": {"S": sk}, "queues": {"L": []}});
+                    dynamo::raw(&world.base.db, "PutItem", &json!({"TableName": "WorkTable", "Item": item}));
+                }
+            }
+            put(&world, due, ["b".to_owned()], "import").await;
+            seconds(HOUR + 1).await;
+            world.tick().await;
+            let jobs: Vec<_> = received(&world, "RefreshQueue").await;
+            let jobs: Vec<_> = jobs.iter().filter(|job| job["type"] == "timers_v1").collect();
+            assert_eq!(jobs.len(), sweeps, "{what}: {jobs:?}");
+            for job in jobs {
+                let record = json!({"messageId": "m", "receiptHandle": "r", "body": job.to_string(), "attributes": {}});
+                let (answer, _) =
+                    world.invoke("TokenRefresh", json!({"Records": [record]})).await.expect("an answer");
+                assert_eq!(answer["batchItemFailures"], json!([]), "{what}");
+            }
+            let came: Vec<_> = received(&world, "ImportQueue").await;
+            let came: Vec<_> = came.iter().map(|job| job["import_id"].as_str().unwrap()).collect();
+            assert_eq!(came, ["b"], "{what}");
+            assert_eq!(waiting(&world), stuck, "{what}: they stay for the release that knows them");
+        });
+    }
+}
+
+#[test]
+fn a_queue_that_takes_nothing_keeps_no_other_waiting_and_its_order_is_kept() {
+    on_paused_time(async {
+        let world = world().await;
+        let (app, due) = (world.app(), at(world.now() + HOUR));
+        for n in 0..150 {
+            let id = format!("msg_{n:03}");
+            timers::set(&app, &id, due, Job::Send(&message(&id), "one-shard")).await.unwrap();
+        }
+        put(&world, world.now() + HOUR, ["~".to_owned()], "import").await;
+        seconds(HOUR + 1).await;
+        world.base.chaos.strike("msg_000", Fate::Lost);
+        world.tick().await;
+        let came: Vec<_> = received(&world, "ImportQueue").await;
+        assert_eq!(came.len(), 1, "it waits for another queue's: {came:?}");
+        assert!(received(&world, "SendQueue.fifo").await.is_empty(), "a later one went before the first");
+        let mut came: Vec<String> = Vec::new();
+        for _ in 0..3 {
+            world.tick().await;
+            let jobs = received(&world, "SendQueue.fifo").await;
+            came.extend(jobs.iter().map(|job| job["message_id"].as_str().unwrap().to_owned()));
+        }
+        assert_eq!(came, (0..150).map(|n| format!("msg_{n:03}")).collect::<Vec<_>>());
     });
 }
 

@@ -619,11 +619,11 @@ async fn others(name: &str, what: &str, store: &Store) -> Option<String> {
             }
             let mut due = 0;
             for shard in timers::shards() {
-                let page = store.due_timers(shard, DAY * 1000, 10).await.unwrap();
+                let page = store.due_timers(shard, DAY * 1000, 10, None).await.unwrap();
                 if what == "delete_timers" {
                     store.delete_timers(&page.timers).await.unwrap();
                 }
-                due += store.due_timers(shard, DAY * 1000, 10).await.unwrap().timers.len();
+                due += store.due_timers(shard, DAY * 1000, 10, None).await.unwrap().timers.len();
             }
             format!("{due} due")
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use shared::{
     app::App,
+    deadline::Deadline,
+    metrics::Metric,
     queue::jobs::RefreshJob,
     timers::{self, Swept},
 };
@@ -12,13 +14,14 @@ use shared::{
 /// Jobs that sweep at once, at most: four of the ten that the queue lets run, so that no flood of timers keeps a token
 /// waiting. Each hands over some hundreds a second.
 const SWEEPERS: usize = 4;
-/// How long such a job goes on, milliseconds. The function has 30 s, and one page takes less than two.
-const SWEEP_MS: i64 = 20_000;
+/// How long such a job goes on at most: less than its lease of a shard lasts.
+const SWEEP: Duration = Duration::from_secs(20);
 
 /// The tick's part.
 pub async fn tick(app: &App) {
-    let swept = timers::sweep(app, &timers::shards(), false, 0).await;
-    told(&swept);
+    let until = Deadline::after(&*app.clock, SWEEP);
+    let swept = timers::sweep(app, &timers::shards(), false, until).await;
+    told(app, &swept);
     let share = swept.more.len().div_ceil(SWEEPERS).max(1);
     let jobs: Vec<_> =
         swept.more.chunks(share).map(|shards| RefreshJob::TimersV1 { shards: shards.to_vec() }).collect();
@@ -31,11 +34,15 @@ pub async fn tick(app: &App) {
 
 /// A job's part. What is left when its time is over is found by the next tick.
 pub async fn job(app: &App, shards: &[u32]) {
-    let until = app.clock.now().as_millisecond() + SWEEP_MS;
-    told(&timers::sweep(app, shards, true, until).await);
+    let until = Deadline::after(&*app.clock, SWEEP);
+    told(app, &timers::sweep(app, shards, true, until).await);
 }
 
-fn told(swept: &Swept) {
+fn told(app: &App, swept: &Swept) {
+    if swept.stuck > 0 {
+        let stuck = i64::try_from(swept.stuck).unwrap_or(i64::MAX);
+        app.metrics.put(Metric::StuckTimers, stuck, app.clock.now());
+    }
     if swept.handed > 0 {
         tracing::info!(timers = swept.handed, "{} timers were due", swept.handed);
     }

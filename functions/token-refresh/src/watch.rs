@@ -81,9 +81,17 @@ async fn overdue(app: &App, now: i64) -> Result<usize, Error> {
     late.fold(Ok(0), |sum, late| async move { Ok(sum? + usize::from(late?)) }).await
 }
 
-/// Whether the account's token was due at `then` and is the same now.
+/// Whether the account's token was due at `then` and is the same now. One that cannot be read is refreshed by nobody.
 async fn is_late(app: &App, app_id: String, then: i64) -> Result<bool, Error> {
-    let Some(found) = app.store.authorizer(&app_id).await? else { return Ok(false) };
+    let found = match app.store.authorizer(&app_id).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(false),
+        Err(error @ Error::Item(_)) => {
+            tracing::error!(app_id, %error, "the tokens of {app_id} cannot be read: {error}");
+            return Ok(true);
+        }
+        Err(error) => return Err(error),
+    };
     let late = found.token.is_none_or(|t| token::is_due(t.issued_at, t.expires_in, then));
     if late {
         tracing::warn!(app_id, "the token of {app_id} was due {OVERDUE_MINUTES} minutes ago");

@@ -44,6 +44,7 @@ export class Alarms extends Construct {
     this.add('TokenRefreshLate', '', 'Accounts keep an old token five minutes after their turn',
       own('OverdueAccounts', 'Maximum', MINUTES_15), 0);
     this.add('ImportStuck', '', 'An import has neither moved nor ended for an hour', own('StuckImports', 'Maximum', MINUTES_15), 0);
+    this.add('TimersStuck', '', 'Jobs that waited are due, and this release cannot hand them over', own('StuckTimers', 'Maximum', MINUTES_15), 0);
     this.add('ApiRefusing', '', 'Many requests are answered with 4xx: limits are reached, or somebody tries', ofApi(parts.api.ref, '4xx', 'Sum', MINUTES_5),
       API_REFUSALS, { of: 3, datapoints: 2 });
     this.add('PushesRefused', '', 'Callbacks are refused: wrong key, or somebody tries',

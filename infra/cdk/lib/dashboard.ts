@@ -39,7 +39,8 @@ export function dashboard(scope: Construct, parts: Parts, alarms: Alarm[]): Dash
     }),
     graph('Token refreshes that failed', [own('RefreshFailures', 'Sum', MINUTES_5)], 6),
     graph('Accounts past their turn', [own('OverdueAccounts', 'Maximum', MINUTE)], 6),
-    graph('Imports', [own('HaltedImports', 'Sum', MINUTES_5), own('StuckImports', 'Maximum', Duration.minutes(10))], 6),
+    graph('Imports, and timers that nobody can hand over', [own('HaltedImports', 'Sum', MINUTES_5),
+      own('StuckImports', 'Maximum', Duration.minutes(10)), own('StuckTimers', 'Maximum', MINUTES_5)], 6),
   );
   board.addWidgets(
     graph('Callbacks: slowest in a hundred, milliseconds (WeChat waits 5,000)',

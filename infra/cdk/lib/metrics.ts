@@ -6,7 +6,7 @@ export const NAMESPACE = 'oahub';
 export type Cause = 'account' | 'wechat' | 'hub';
 export type OwnMetric =
   | 'ComponentTicketAge' | 'OverdueAccounts' | 'RefreshFailures' | 'StuckImports' | 'HaltedImports' | 'FailedMessages' | 'RefusedPushes'
-  | 'AuthenticationFailures' | 'UnboundPushes';
+  | 'AuthenticationFailures' | 'UnboundPushes' | 'StuckTimers';
 
 /** One of the hub's own. */
 export function own(metricName: OwnMetric, statistic: string, period: Duration, cause?: Cause): Metric {

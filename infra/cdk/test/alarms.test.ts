@@ -120,7 +120,7 @@ test('alarms ring where the issue says', () => {
   assert.equal(of('QueueOld-SendQueue')['Threshold'], 3600);
   const stuck = of('QueueStuck-AuthorizationQueue');
   assert.deepEqual([stuck['EvaluationPeriods'], stuck['DatapointsToAlarm'], stuck['Threshold']], [12, 12, 0], 'an hour without one job done');
-  for (const name of ['ApiRefusing', 'TokenRefreshFailing', 'TokenRefreshLate', 'ImportStuck', 'PushesRefused', 'KeysTried', 'ApiFailing']) of(name);
+  for (const name of ['ApiRefusing', 'TokenRefreshFailing', 'TokenRefreshLate', 'ImportStuck', 'TimersStuck', 'PushesRefused', 'KeysTried', 'ApiFailing']) of(name);
 });
 
 test('every alarm tells its topic when it begins and when it ends', () => {

@@ -24,7 +24,7 @@ pub const BATCH: usize = 10;
 pub const MAX_DELAY: Duration = Duration::from_mins(15);
 
 /// Where a job goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
     /// `authorization-callback`.
     Authorization,
@@ -80,6 +80,17 @@ pub struct Parcel<'a> {
     pub group: &'a str,
     /// By which a FIFO queue tells, for five minutes, that it came twice.
     pub once: &'a str,
+}
+
+/// What a queue took of several parcels.
+#[derive(Debug, Default)]
+pub struct HandedOver {
+    /// Their places, in no order.
+    pub taken: Vec<usize>,
+    /// Why single ones were refused, and those that stay in order behind them not tried.
+    pub refused: Option<Error>,
+    /// Why the queue took no more: nothing is said of the rest.
+    pub stopped: Option<Error>,
 }
 
 /// The queues.
@@ -224,9 +235,9 @@ impl Queues {
     }
 
     /// Puts `parcels` into a queue, those of one group in their order, and answers which of them it has, by their
-    /// place, and what stopped the others.
-    pub async fn hand_over(&self, target: Target, parcels: &[Parcel<'_>]) -> (Vec<usize>, Option<Error>) {
-        let (mut taken, mut stopped) = (Vec::with_capacity(parcels.len()), None);
+    /// place, and what kept it from the others.
+    pub async fn hand_over(&self, target: Target, parcels: &[Parcel<'_>]) -> HandedOver {
+        let mut over = HandedOver::default();
         let mut waiting: Vec<(usize, &Parcel<'_>)> = parcels.iter().enumerate().collect();
         let mut broken: HashSet<&str> = HashSet::new();
         while !waiting.is_empty() {
@@ -244,22 +255,22 @@ impl Queues {
                 Ok(failed) => {
                     for (place, parcel) in batch {
                         match failed.get(&place) {
-                            None => taken.push(place),
+                            None => over.taken.push(place),
                             Some(why) => {
-                                stopped = Some(Error::Queue(why.clone()));
+                                over.refused = Some(Error::Queue(why.clone()));
                                 broken.insert(parcel.group);
                             }
                         }
                     }
                 }
-                Err(error) => return (taken, Some(error)),
+                Err(error) => return HandedOver { stopped: Some(error), ..over },
             }
             if target.is_fifo() {
                 rest.retain(|(_, parcel)| !broken.contains(parcel.group));
             }
             waiting = rest;
         }
-        (taken, stopped)
+        over
     }
 
     /// Puts one message into a standard queue, to be received after `delay` (at most [`MAX_DELAY`]).

@@ -28,10 +28,21 @@ const STUCK_SECONDS: i64 = 3600;
 /// Imports looked at by one search: a bound for its cost, 100 read units and more for the largest. Where there are
 /// more, each search has its share of them.
 const LOOKED_AT: usize = 100;
-/// Entries of the list that one search knows of: 80 bytes each.
+/// Entries of the list that are read at a time: 80 bytes each.
 const LISTED: i32 = 5_000;
+/// How often: the list has an entry for each account at most, and 100,000 accounts are what the hub is made for.
+const LISTINGS: usize = 20;
 /// How long it is one share's turn, seconds.
 const TURN_SECONDS: i64 = 600;
+
+/// Those of the list whose turn it is.
+#[derive(Debug, Default)]
+pub struct OpenImports {
+    /// As they are.
+    pub imports: Vec<Import>,
+    /// How many more there are that cannot be read.
+    pub unreadable: usize,
+}
 
 /// An entry of the list.
 #[derive(Serialize, Deserialize)]
@@ -73,36 +84,59 @@ impl Import {
 
 impl Store {
     /// Imports that have not ended, of which it is the turn at `now`, unix seconds: all up to [`LOOKED_AT`], a share of
-    /// more.
+    /// more. One that cannot be read hides no other.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn open_imports(&self, now: i64) -> Result<Vec<Import>, Error> {
-        let page = self
-            .query(Query {
-                table: &self.work,
-                index: None,
-                consistent: false,
-                condition: "pk = :pk",
-                names: &[],
-                values: &[(":pk", s(keys::open_import("").pk))],
-                descending: false,
-                limit: LISTED,
-                start: None,
-            })
-            .await?;
-        let shares = u32::try_from(page.items.len().div_ceil(LOOKED_AT)).unwrap_or(1).max(1);
+    pub async fn open_imports(&self, now: i64) -> Result<OpenImports, Error> {
+        let listed = self.listed_as_open().await?;
+        let shares = u32::try_from(listed.len().div_ceil(LOOKED_AT)).unwrap_or(1).max(1);
         let turn = u32::try_from(now.div_euclid(TURN_SECONDS).rem_euclid(i64::from(shares))).unwrap_or(0);
-        let keys: Vec<_> = page
-            .items
+        let keys: Vec<_> = listed
             .iter()
-            .filter_map(|entry| {
-                let word = |name: &str| entry.get(name).and_then(|v| v.as_s().ok());
-                let (app_id, id) = (word("app_id")?, word("sk")?);
-                (ids::shard(id, shares) == turn).then(|| keys::import(app_id, id))
-            })
+            .filter(|(_, id)| ids::shard(id, shares) == turn)
+            .map(|(app_id, id)| keys::import(app_id, id))
             .collect();
-        self.get_many(&self.work, &keys).await?.into_iter().map(read).collect()
+        let mut open = OpenImports::default();
+        for found in self.get_many(&self.work, &keys).await? {
+            match read(found) {
+                Ok(import) => open.imports.push(import),
+                Err(error) => {
+                    tracing::error!(%error, "an import that has not ended cannot be read: {error}");
+                    open.unreadable += 1;
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    /// Account and id of those on the list.
+    async fn listed_as_open(&self) -> Result<Vec<(String, String)>, Error> {
+        let (mut listed, mut start) = (Vec::new(), None);
+        for _ in 0..LISTINGS {
+            let page = self
+                .query(Query {
+                    table: &self.work,
+                    index: None,
+                    consistent: false,
+                    condition: "pk = :pk",
+                    names: &[],
+                    values: &[(":pk", s(keys::open_import("").pk))],
+                    descending: false,
+                    limit: LISTED,
+                    start: start.take(),
+                })
+                .await?;
+            listed.extend(page.items.iter().filter_map(|entry| {
+                let word = |name: &str| entry.get(name).and_then(|v| v.as_s().ok()).cloned();
+                Some((word("app_id")?, word("sk")?))
+            }));
+            start = page.next;
+            if start.is_none() {
+                break;
+            }
+        }
+        Ok(listed)
     }
 }
 

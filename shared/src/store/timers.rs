@@ -40,9 +40,15 @@ pub struct DueTimer {
 pub struct DuePage {
     /// In the order of when they are due.
     pub timers: Vec<DueTimer>,
-    /// There are more.
-    pub more: bool,
+    /// Those that cannot be read, and stay where they are.
+    pub unreadable: usize,
+    /// Where the next page begins, if there is one.
+    pub next: Option<After>,
 }
+
+/// Behind which timer a page begins.
+#[derive(Debug, Clone)]
+pub struct After(Attributes);
 
 impl Store {
     /// Puts a timer for the unix millisecond `due`. The same again is the same timer. Timers of one `line` that are
@@ -54,12 +60,18 @@ impl Store {
         self.put(&self.work, item(&keys::timer(line, due, id), timer, None)?).await
     }
 
-    /// The timers of a shard that are due at the unix millisecond `now`, at most `limit`. A read that is eventually
-    /// consistent, so one that was put this second may be found a minute later.
+    /// The timers of a shard that are due at the unix millisecond `now`, at most `limit`, behind `after` or from the first
+    /// on. A read that is eventually consistent, so one that was put this second may be found a minute later.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn due_timers(&self, shard: u32, now: i64, limit: i32) -> Result<DuePage, Error> {
+    pub async fn due_timers(
+        &self,
+        shard: u32,
+        now: i64,
+        limit: i32,
+        after: Option<After>,
+    ) -> Result<DuePage, Error> {
         let (from, to) = keys::timers_until(shard, now);
         let page = self
             .query(Query {
@@ -71,12 +83,20 @@ impl Store {
                 values: &[(":pk", s(&from.pk)), (":from", s(&from.sk)), (":to", s(&to.sk))],
                 descending: false,
                 limit,
-                start: None,
+                start: after.map(|After(key)| key),
             })
             .await?;
-        let more = page.next.is_some();
-        let timers = page.items.into_iter().filter_map(due).collect();
-        Ok(DuePage { timers, more })
+        let (mut timers, mut unreadable) = (Vec::with_capacity(page.items.len()), Vec::new());
+        for found in page.items {
+            match due(found) {
+                Ok(timer) => timers.push(timer),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        if let Some(error) = unreadable.first() {
+            tracing::error!(shard, timers = unreadable.len(), %error, "timers cannot be read, the first: {error}");
+        }
+        Ok(DuePage { timers, unreadable: unreadable.len(), next: page.next.map(After) })
     }
 
     /// Deletes timers whose jobs are in their queues.
@@ -113,14 +133,10 @@ impl Store {
 }
 
 /// One that cannot be read stays where it is: a later release wrote it, and it is nobody else's.
-fn due(found: Attributes) -> Option<DueTimer> {
+fn due(found: Attributes) -> Result<DueTimer, Error> {
     let word = |name: &str| found.get(name).and_then(|v: &AttributeValue| v.as_s().ok()).cloned();
-    let key = Key { pk: word("pk")?, sk: word("sk")? };
-    match read(found) {
-        Ok(timer) => Some(DueTimer { key, timer }),
-        Err(error) => {
-            tracing::error!(%error, "a timer cannot be read: {error}");
-            None
-        }
-    }
+    let (Some(pk), Some(sk)) = (word("pk"), word("sk")) else {
+        return Err(Error::Item("a timer without a key".into()));
+    };
+    Ok(DueTimer { key: Key { pk, sk }, timer: read(found)? })
 }

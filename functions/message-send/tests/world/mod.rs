@@ -306,7 +306,7 @@ impl World {
         let now = self.clock.now().as_millisecond();
         let mut jobs = Vec::new();
         for shard in shared::timers::shards() {
-            let page = self.app.store.due_timers(shard, now, 100).await.unwrap();
+            let page = self.app.store.due_timers(shard, now, 100, None).await.unwrap();
             jobs.extend(page.timers.iter().map(|due| serde_json::from_str(&due.timer.body).unwrap()));
             self.app.store.delete_timers(&page.timers).await.unwrap();
         }
