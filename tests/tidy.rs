@@ -5,11 +5,12 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use local::{
     functions::needs,
-    template::{EventSpec, QueueSpec, TEMPLATE, parse},
+    template::{EventSpec, FunctionSpec, QueueSpec, TEMPLATE, parse},
 };
 use shared::{
     config::{SETTINGS, TIMELINE_DAYS_DEFAULT, TIMELINE_DAYS_RANGE},
@@ -92,6 +93,19 @@ fn every_queue_mapping_reports_item_failures_and_every_queue_has_dead_letters() 
     for queue in template.queues.iter().filter(|q| q.logical_id.ends_with("DeadLetters")) {
         let (name, days) = (&queue.logical_id, attribute(queue, "MessageRetentionPeriod"));
         assert_eq!(days.as_deref(), Some("1209600"), "{name} does not keep its messages for two weeks");
+    }
+}
+
+/// An invocation begins no call to WeChat that could end too late: with too little time it would begin none at all.
+#[test]
+fn who_calls_wechat_has_time_for_a_token_a_call_and_what_follows() {
+    let least = shared::function::MARGIN + 2 * shared::wechat::transport::CALL_LIMIT + Duration::from_secs(5);
+    let template = parse(TEMPLATE).unwrap();
+    let calls = |function: &&FunctionSpec| function.variables.contains("OAHUB_COMPONENT_APP_SECRET");
+    let calling: Vec<_> = template.functions.iter().filter(calls).collect();
+    assert!(calling.len() > 2, "who calls WeChat?");
+    for function in calling {
+        assert!(function.timeout >= least, "{}: Timeout is less than {least:?}", function.name);
     }
 }
 

@@ -10,6 +10,9 @@ use crate::clock::Clock;
 pub struct Deadline(i64);
 
 impl Deadline {
+    /// Of those whom nobody ends.
+    pub const NEVER: Self = Self(i64::MAX);
+
     /// At the unix millisecond `at`.
     #[must_use]
     pub fn at(at: i64) -> Self {
@@ -29,6 +32,13 @@ impl Deadline {
         Self(self.0.saturating_sub(i64::try_from(what_follows.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// What is left of the time.
+    #[must_use]
+    pub fn left(self, clock: &dyn Clock) -> Duration {
+        let left = self.0.saturating_sub(clock.now().as_millisecond());
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+
     /// Whether there is time for something that takes up to `longest`.
     #[must_use]
     pub fn allows(self, clock: &dyn Clock, longest: Duration) -> bool {
@@ -46,9 +56,13 @@ mod tests {
         let clock = ManualClock::at(1_700_000_000);
         let until = Deadline::after(&clock, Duration::from_secs(30));
         assert!(until.allows(&clock, Duration::from_secs(30)));
+        assert!(Deadline::NEVER.allows(&clock, Duration::MAX));
         clock.advance(20);
+        assert_eq!(until.left(&clock), Duration::from_secs(10));
         assert!(until.allows(&clock, Duration::from_secs(10)));
         assert!(!until.allows(&clock, Duration::from_secs(11)));
         assert!(!until.less(Duration::from_secs(1)).allows(&clock, Duration::from_secs(10)));
+        clock.advance(20);
+        assert_eq!(until.left(&clock), Duration::ZERO);
     }
 }

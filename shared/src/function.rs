@@ -1,7 +1,7 @@
 //! How a function is wired: one value that takes any event JSON that Lambda delivers, so that the local runner
 //! and the Lambda runtime call the very same code.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 pub use aws_lambda_events::sqs::SqsEvent;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::{
     app::{App, StartError},
     config::Need,
+    deadline::Deadline,
     html,
     problem::Problem,
     telemetry,
@@ -28,7 +29,11 @@ const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
 /// Of these, what is kept for the status and the headers: API Gateway takes 10 KB of them.
 const AROUND_BODY_BYTES: usize = 16 * 1024;
 
-type Handler<E, R> = Arc<dyn Fn(E) -> BoxFuture<'static, Result<R, FunctionError>> + Send + Sync>;
+/// What is left of an invocation's time when its work ends: for the requests to the store and the queues that follow
+/// the last call, and for the answer.
+pub const MARGIN: Duration = Duration::from_secs(2);
+
+type Handler<E, R> = Arc<dyn Fn(E, Deadline) -> BoxFuture<'static, Result<R, FunctionError>> + Send + Sync>;
 
 /// A failed invocation: Lambda then retries a schedule, SQS brings the whole batch again.
 #[derive(Debug, Error)]
@@ -59,21 +64,21 @@ impl Function {
     /// Answers API Gateway's HTTP API events (payload 2.0) with `router`.
     #[must_use]
     pub fn http(mut self, router: axum::Router) -> Self {
-        self.http = Some(Arc::new(move |event| {
+        self.http = Some(Arc::new(move |event, _| {
             let router = router.clone();
             Box::pin(async move { answer(router, event).await })
         }));
         self
     }
 
-    /// Handles batches of SQS messages, item by item.
+    /// Handles batches of SQS messages, item by item, until a time by which it answers.
     #[must_use]
-    pub fn sqs<F>(mut self, handler: impl Fn(SqsEvent) -> F + Send + Sync + 'static) -> Self
+    pub fn sqs<F>(mut self, handler: impl Fn(SqsEvent, Deadline) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Vec<String>> + Send + 'static,
     {
-        self.sqs = Some(Arc::new(move |event| {
-            let failed = handler(event);
+        self.sqs = Some(Arc::new(move |event, until| {
+            let failed = handler(event, until);
             Box::pin(async move {
                 let mut answer = SqsBatchResponse::default();
                 answer.batch_item_failures = failed
@@ -91,32 +96,33 @@ impl Function {
         self
     }
 
-    /// Handles EventBridge Scheduler's ticks.
+    /// Handles EventBridge Scheduler's ticks, until a time by which it answers.
     #[must_use]
-    pub fn schedule<F>(mut self, handler: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn schedule<F>(mut self, handler: impl Fn(Deadline) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), FunctionError>> + Send + 'static,
     {
-        self.schedule = Some(Arc::new(move |_| Box::pin(handler())));
+        self.schedule = Some(Arc::new(move |_, until| Box::pin(handler(until))));
         self
     }
 
-    /// Takes one event.
+    /// Takes one event, of an invocation that is ended at `ends`.
     ///
     /// # Errors
     /// The event is of a kind that this function does not take, or its handler failed.
-    pub async fn call(&self, event: Value) -> Result<Value, FunctionError> {
+    pub async fn call(&self, event: Value, ends: Deadline) -> Result<Value, FunctionError> {
+        let until = ends.less(MARGIN);
         let wrong = |kind: &str| FunctionError(format!("this function takes no {kind} event"));
         if event.get("Records").is_some() {
             let handler = self.sqs.as_ref().ok_or_else(|| wrong("SQS"))?;
             let event =
                 serde_json::from_value(event).map_err(|e| FunctionError(format!("SQS event: {e}")))?;
-            let answer = handler(event).await?;
+            let answer = handler(event, until).await?;
             serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))
         } else if event.get("requestContext").is_some() {
-            self.http.as_ref().ok_or_else(|| wrong("HTTP"))?(event).await
+            self.http.as_ref().ok_or_else(|| wrong("HTTP"))?(event, until).await
         } else {
-            self.schedule.as_ref().ok_or_else(|| wrong("schedule"))?(event).await?;
+            self.schedule.as_ref().ok_or_else(|| wrong("schedule"))?(event, until).await?;
             Ok(Value::Null)
         }
     }
@@ -129,7 +135,10 @@ impl Function {
         let function = Arc::new(self);
         lambda_runtime::run(lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
             let function = Arc::clone(&function);
-            async move { function.call(event.payload).await.map_err(lambda_runtime::Error::from) }
+            async move {
+                let ends = Deadline::at(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+                function.call(event.payload, ends).await.map_err(lambda_runtime::Error::from)
+            }
         }))
         .await
     }

@@ -9,7 +9,7 @@ mod component;
 
 use std::time::Duration;
 
-pub use component::{ask_for_ticket, component, with_component};
+pub use component::{ask_for_ticket, component, with_component, with_component_until};
 
 use component::of_component;
 
@@ -203,8 +203,12 @@ impl Refresh<'_> {
     }
 
     fn in_time(&self) -> Result<(), Error> {
-        self.until.allows(&*self.app.clock, CALL_LIMIT).then_some(()).ok_or(Error::RefreshRunning)
+        time_for_a_call(self.app, self.until)
     }
+}
+
+fn time_for_a_call(app: &App, until: Deadline) -> Result<(), Error> {
+    until.allows(&*app.clock, CALL_LIMIT).then_some(()).ok_or(Error::RefreshRunning)
 }
 
 /// What the refusal of a refresh says to whoever wanted the token. The codes mean that only another authorization
@@ -237,25 +241,29 @@ pub async fn recover_refresh_token(app: &App, app_id: &str, lost: &Secret) -> Re
     Refresh { app, app_id, component, until }.recover(lost).await
 }
 
-/// Calls an account's API with its token; one more time with a new one where WeChat refuses it.
+/// Calls an account's API with its token; one more time with a new one where WeChat refuses it. No call begins that could
+/// end after `until`.
 ///
 /// # Errors
-/// As [`authorizer`]; [`Error::WeChat`] where WeChat refuses the call itself.
+/// As [`authorizer`], [`Error::RefreshRunning`] too where there is no time left for the call; [`Error::WeChat`] where WeChat refuses the call itself.
 pub async fn with_authorizer<T, F>(
     app: &App,
     tenant: &str,
     app_id: &str,
+    until: Deadline,
     call: impl Fn(Secret) -> F,
 ) -> Result<T, Error>
 where
     F: Future<Output = Result<T, ApiError>>,
 {
-    let (whose, until) = (For::Tenant(tenant), Deadline::after(&*app.clock, PATIENCE));
-    let token = authorizer(app, whose, app_id, Why::Use, until).await?;
+    let whose = For::Tenant(tenant);
+    let patience = || Deadline::after(&*app.clock, PATIENCE).min(until);
+    let token = authorizer(app, whose, app_id, Why::Use, patience()).await?;
+    time_for_a_call(app, until)?;
     match call(token.clone()).await {
         Err(error) if error.class() == ErrcodeClass::Token => {
-            let until = Deadline::after(&*app.clock, PATIENCE);
-            let token = authorizer(app, whose, app_id, Why::Refused(&token), until).await?;
+            let token = authorizer(app, whose, app_id, Why::Refused(&token), patience()).await?;
+            time_for_a_call(app, until)?;
             call(token).await
         }
         other => other,

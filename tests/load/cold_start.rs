@@ -69,7 +69,7 @@ fn launch(function: &str, binary: std::path::PathBuf) -> Launch {
     let mut settings: Vec<_> = oahub_tests::hub::settings("https://api.weixin.qq.com", "https://hub.example");
     settings.push(("RUST_LOG", "off".into()));
     let environment = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Launch { name: function.into(), binary, environment, memory: None }
+    Launch { name: function.into(), binary, environment, memory: None, descriptors: None }
 }
 
 async fn measure(launch: Launch, event: Value) -> Measured {

@@ -9,10 +9,13 @@ use oahub_tests::{
 use serde_json::{Value, json};
 use wechat_simulator::{Account, Fault, FaultKind, Outcome};
 
+use crate::processes;
+
 const SEND: &str = "/cgi-bin/message/template/send";
 const DETAILS: &str = "/cgi-bin/user/info/batchget";
 
-fn template_message(to: &str) -> Value {
+/// A message that takes no reply window.
+pub fn template_message(to: &str) -> Value {
     json!({
         "to": to,
         "template": {
@@ -22,31 +25,8 @@ fn template_message(to: &str) -> Value {
     })
 }
 
-/// The processes of a function that run now.
-fn processes(hub: &Hub, function: &str) -> Vec<u32> {
-    let children = format!("/proc/{0}/task", hub.process().id());
-    let threads = std::fs::read_dir(children).unwrap().filter_map(Result::ok);
-    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let all: Vec<u32> = lists
-        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
-        .collect();
-    let runs = |id: &u32| {
-        std::fs::read_link(format!("/proc/{id}/exe"))
-            .is_ok_and(|exe| exe.ends_with(format!("bootstrap-{function}")))
-    };
-    all.into_iter().filter(runs).collect()
-}
-
-/// `kill -9` of all of them.
-fn kill(hub: &Hub, function: &str) {
-    let processes = processes(hub, function);
-    assert!(!processes.is_empty(), "no {function} runs");
-    for id in processes {
-        let _ = std::process::Command::new("kill").args(["-9", &id.to_string()]).status().unwrap();
-    }
-}
-
-fn imported(import: &Value) -> [u64; 3] {
+/// What an import counted.
+pub fn imported(import: &Value) -> [u64; 3] {
     ["followers_total", "followers_listed", "followers_imported"].map(|name| import[name].as_u64().unwrap())
 }
 
@@ -55,7 +35,8 @@ async fn asked(hub: &Hub, path: &str) {
     until(format!("a call of {path}"), async || (hub.wechat.calls(path).calls > 0).then_some(())).await;
 }
 
-async fn bound(hub: &Hub, followers: u64) -> (Tenant<'_>, Account) {
+/// A tenant whose account is bound and imported.
+pub async fn bound(hub: &Hub, followers: u64) -> (Tenant<'_>, Account) {
     let tenant = hub.tenant().await;
     let account = hub.service_account(followers);
     tenant.bind(&account).await;
@@ -98,7 +79,7 @@ fn an_account_is_bound_imported_answered_and_written_to() {
         let platform = hub.operator().get("/v1/platform").await.expect(200);
         assert!(platform["component_token_expires_at"].is_string(), "{platform}");
         for function in oahub_tests::binary::FUNCTIONS {
-            assert!(!processes(&hub, function).is_empty(), "no process of {function} was needed");
+            assert!(!processes::of(&hub, function).is_empty(), "no process of {function} was needed");
         }
     });
 }
@@ -115,7 +96,7 @@ fn a_function_that_is_killed_in_the_middle_gets_its_job_again() {
         let accepted = tenant.api.post(&path, &template_message(&open_id)).await.expect(202);
         asked(&hub, SEND).await;
         hub.wechat.clear_faults();
-        kill(&hub, "message-send");
+        processes::signal(&hub, "message-send", "-9");
         let message = tenant.outcome(accepted["id"].as_str().unwrap()).await;
         assert!(matches!(message["status"].as_str(), Some("sent" | "delivered")), "{message}");
         assert_eq!(hub.wechat.received(&account.app_id, &open_id).len(), 1, "once, whoever died");
@@ -135,7 +116,7 @@ fn an_import_whose_process_is_killed_ends_exactly() {
         until("the middle of the import", async || (hub.wechat.calls(DETAILS).calls >= 3).then_some(()))
             .await;
         hub.wechat.clear_faults();
-        kill(&hub, "follower-import");
+        processes::signal(&hub, "follower-import", "-9");
         let import = tenant.imported(&account.app_id).await;
         assert_eq!(imported(&import), [450; 3], "{import}");
         let customers = tenant.api.all(&format!("/v1/customers?app_id={}", account.app_id)).await;

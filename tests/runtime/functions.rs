@@ -7,7 +7,7 @@ use oahub_tests::{
     binary,
     hub::settings,
     lambda::{
-        instance::{Instance, Launch},
+        instance::{DESCRIPTORS, Instance, Launch},
         runtime_api::Outcome,
     },
 };
@@ -47,6 +47,7 @@ pub fn launch(package: &str) -> Launch {
         binary: binary::bootstrap(binary::functions(), package),
         environment,
         memory: None,
+        descriptors: Some(DESCRIPTORS),
     }
 }
 

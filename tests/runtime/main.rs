@@ -5,6 +5,8 @@
 
 mod end_to_end;
 mod functions;
+mod limits;
 mod metrics;
+mod processes;
 mod start;
 mod strange;

@@ -18,6 +18,7 @@ use crate::{
     api::Caller,
     binary,
     process::{Directory, Process},
+    relay::Relay,
     wait::until,
 };
 
@@ -130,13 +131,32 @@ impl Hub {
     /// The same with more flags of `oahub-functions`.
     pub async fn of_functions_with(flags: &[&str]) -> Self {
         let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
-        hub.program = binary::oahub_functions();
-        let functions = binary::functions().display().to_string();
-        hub.arguments = ["--functions", &functions, "--visibility", "5"].map(str::to_owned).to_vec();
-        hub.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        hub.resume().await;
-        hub.push_ticket().await;
+        hub.run_functions(flags).await;
         hub
+    }
+
+    /// The same with a way to WeChat that can be cut.
+    pub async fn of_functions_behind_a_relay() -> (Self, Relay) {
+        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
+        let relay = Relay::to(hub.wechat_url.trim_start_matches("http://").parse().unwrap()).await;
+        let way = format!("http://{}", relay.address);
+        for (_, value) in hub.settings.iter_mut().filter(|(name, _)| *name == "OAHUB_WECHAT_API_URL") {
+            value.clone_from(&way);
+        }
+        hub.run_functions(&[]).await;
+        (hub, relay)
+    }
+
+    async fn run_functions(&mut self, flags: &[&str]) {
+        self.program = binary::oahub_functions();
+        let functions = binary::functions().display().to_string();
+        self.arguments = ["--functions", &functions].map(str::to_owned).to_vec();
+        if !flags.contains(&"--visibility") {
+            self.arguments.extend(["--visibility", "5"].map(str::to_owned));
+        }
+        self.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self.resume().await;
+        self.push_ticket().await;
     }
 
     /// One to measure: its schedules run as template.yaml says. `log` is its `RUST_LOG`.

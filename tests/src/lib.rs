@@ -9,6 +9,7 @@
 //! | [`api`] | a caller of the API, and its answers |
 //! | [`tenant`] | what a tenant and its accounts' owners do |
 //! | [`push`] | pushes made by hand, whatever WeChat would think of them |
+//! | [`relay`] | a way to a server that can be cut |
 //! | [`wait`] | waiting for a condition, with an end |
 
 #![expect(
@@ -24,6 +25,7 @@ pub mod hub;
 pub mod lambda;
 pub mod process;
 pub mod push;
+pub mod relay;
 pub mod tenant;
 pub mod wait;
 

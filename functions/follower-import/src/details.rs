@@ -10,6 +10,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
     quota::Api,
     store::fans::{Details, Fan, union_customer},
@@ -29,24 +30,30 @@ const SINGLES: usize = 10;
 const UPDATES: usize = 25;
 
 /// One [`UserInfo`] for each of `open_ids`, who are different. What WeChat refused after `since` (unix seconds), it is not
-/// asked before the time that it said.
+/// asked before the time that it said. No call begins that could end after `until`.
 pub(crate) async fn fetch(
     app: &App,
     ids: Ids<'_>,
     open_ids: &[String],
     since: i64,
+    until: Deadline,
 ) -> Result<Vec<UserInfo>, Error> {
     let asked = async {
         match open_ids {
-            [alone] => single(app, ids, alone).await.map(|info| vec![info]),
-            _ => several(app, ids, open_ids).await,
+            [alone] => single(app, ids, alone, until).await.map(|info| vec![info]),
+            _ => several(app, ids, open_ids, until).await,
         }
     };
     quota::ask(app, ids.app, Api::UserInfo, since, asked).await
 }
 
-async fn several(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Result<Vec<UserInfo>, Error> {
-    let asked = tokens::with_authorizer(app, ids.tenant, ids.app, |token| async move {
+async fn several(
+    app: &App,
+    ids: Ids<'_>,
+    open_ids: &[String],
+    until: Deadline,
+) -> Result<Vec<UserInfo>, Error> {
+    let asked = tokens::with_authorizer(app, ids.tenant, ids.app, until, |token| async move {
         app.wechat.user_info_batch(&token, open_ids).await
     })
     .await;
@@ -70,7 +77,7 @@ async fn several(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Result<Vec<Use
                     Some(info) => Some(Ok(info)),
                     None if refused.load(Ordering::Relaxed) => None,
                     None => {
-                        let answer = single(app, ids, &id).await;
+                        let answer = single(app, ids, &id, until).await;
                         refused.fetch_or(answer.is_err(), Ordering::Relaxed);
                         Some(answer)
                     }
@@ -83,8 +90,8 @@ async fn several(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Result<Vec<Use
     answers.into_iter().flatten().collect()
 }
 
-async fn single(app: &App, ids: Ids<'_>, open_id: &str) -> Result<UserInfo, Error> {
-    let asked = tokens::with_authorizer(app, ids.tenant, ids.app, |token| async move {
+async fn single(app: &App, ids: Ids<'_>, open_id: &str, until: Deadline) -> Result<UserInfo, Error> {
+    let asked = tokens::with_authorizer(app, ids.tenant, ids.app, until, |token| async move {
         app.wechat.user_info(&token, open_id).await
     });
     match asked.await {

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use shared::{
-    app::App, error::Error, ids, model::account::AccountStatus, queue::jobs::ImportJob, store::fans::Details,
+    app::App, deadline::Deadline, error::Error, ids, model::account::AccountStatus, queue::jobs::ImportJob,
+    store::fans::Details,
 };
 
 use crate::{
@@ -25,9 +26,9 @@ type Follow<'a> = (&'a str, i64);
 /// Does the jobs of one account's followers together; answers what becomes of each, in their order.
 pub async fn deliver(app: &App, jobs: &[(ImportJob, Delivery<'_>)], outbox: &dyn Outbox) -> Vec<Outcome> {
     let follows: Vec<_> = jobs.iter().filter_map(|(job, _)| follow(job)).collect();
-    let Some((first, _)) = jobs.first() else { return Vec::new() };
+    let Some((first, delivery)) = jobs.first() else { return Vec::new() };
     let ids = crate::job::ids(first);
-    let Err(error) = run(app, ids, &follows).await else {
+    let Err(error) = run(app, ids, &follows, delivery.until).await else {
         return jobs.iter().map(|_| Outcome::Done).collect();
     };
     tracing::warn!(app_id = ids.app, jobs = jobs.len(), "details of new followers failed: {error}");
@@ -45,7 +46,7 @@ fn follow(job: &ImportJob) -> Option<Follow<'_>> {
     }
 }
 
-async fn run(app: &App, ids: Ids<'_>, follows: &[Follow<'_>]) -> Result<(), Error> {
+async fn run(app: &App, ids: Ids<'_>, follows: &[Follow<'_>], until: Deadline) -> Result<(), Error> {
     let account = app.store.account(ids.tenant, ids.app).await?;
     if account.is_none_or(|account| account.status != AccountStatus::Bound) {
         return Ok(());
@@ -56,7 +57,7 @@ async fn run(app: &App, ids: Ids<'_>, follows: &[Follow<'_>]) -> Result<(), Erro
         *known = (*known).max(*at);
     }
     let open_ids: Vec<_> = newest.keys().map(|id| (*id).to_owned()).collect();
-    let infos = details::fetch(app, ids, &open_ids, i64::MIN).await?;
+    let infos = details::fetch(app, ids, &open_ids, i64::MIN, until).await?;
     let details = infos.iter().filter_map(|info| {
         newest.get(info.openid.as_str()).map(|at| Details { info, as_of: *at, import_id: None })
     });

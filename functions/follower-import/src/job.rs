@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
     model::account::AccountStatus,
     queue::jobs::ImportJob,
@@ -37,6 +38,8 @@ pub struct Delivery<'a> {
     pub receive_count: u32,
     /// What it may do before it hands on.
     pub budget: Budget,
+    /// No call to WeChat begins that could end later.
+    pub until: Deadline,
 }
 
 /// How much one job does that could go on for long; another one goes on from there.
@@ -48,11 +51,12 @@ pub struct Budget {
     pub time: Duration,
 }
 
-impl Default for Budget {
-    /// A third of the function's minute, since the four other jobs of a batch share its processor, and what is begun is
+impl Budget {
+    /// A third of the time that is `left`, since the four other jobs of a batch share the processor, and what is begun is
     /// ended: 25,000 entries are about a second's reading, and 5 MB.
-    fn default() -> Self {
-        Self { entries: 25_000, time: Duration::from_secs(20) }
+    #[must_use]
+    pub fn of(left: Duration) -> Self {
+        Self { entries: 25_000, time: left / 3 }
     }
 }
 
@@ -144,7 +148,7 @@ async fn attempt(app: &App, job: &ImportJob, delivery: Delivery<'_>) -> Result<N
         ImportJob::PageV1 { page, cursor, .. } => page::run(app, ids, *page, cursor, delivery).await,
         ImportJob::ChunkV1 { page, chunk, chunks, started_at, open_ids, .. } => {
             let place = chunk::Place { page: *page, chunk: *chunk, chunks: *chunks };
-            Ok(chunk::run(app, ids, place, *started_at, open_ids).await?)
+            Ok(chunk::run(app, ids, place, *started_at, open_ids, delivery.until).await?)
         }
         ImportJob::FanOutV1 { page, .. } => Ok(fan_out::run(app, ids, *page).await?),
         ImportJob::ReconcileV1 { shard, cursor, .. } => {

@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use shared::{
     app::App,
     config::Need,
+    deadline::Deadline,
     error::Error,
     function::Function,
     queue::{
@@ -39,6 +40,9 @@ use job::{Budget, Delivery, Outbox, Outcome};
 
 /// Jobs of one batch at work together: a batch holds 5, and each mostly waits for WeChat or the store.
 const CONCURRENCY: usize = 5;
+/// What is left of the time when the last call to WeChat ends: what it told is to be stored, a hundred fans at the most
+/// for each job.
+const STORING: Duration = Duration::from_secs(5);
 
 /// What it is told, and nothing else.
 pub const NEEDS: &[Need] = &[
@@ -58,15 +62,15 @@ pub const NEEDS: &[Need] = &[
 /// The function, over `app`.
 #[must_use]
 pub fn function(app: Arc<App>) -> Function {
-    Function::new().sqs(move |event| {
+    Function::new().sqs(move |event, until| {
         let app = Arc::clone(&app);
         async move {
             let (follows, jobs): (Vec<_>, Vec<_>) = batch::items::<ImportJob>(event)
                 .into_iter()
                 .partition(|item| matches!(item.job, Some(ImportJob::FanV1 { .. })));
             let (mut again, follows) = futures::join!(
-                batch::each(jobs, CONCURRENCY, |job, about| handle(&app, job, about)),
-                new_followers(&app, follows),
+                batch::each(jobs, CONCURRENCY, |job, about| handle(&app, job, about, until)),
+                new_followers(&app, follows, until),
             );
             again.extend(follows);
             again
@@ -74,8 +78,8 @@ pub fn function(app: Arc<App>) -> Function {
     })
 }
 
-async fn handle(app: &App, job: ImportJob, about: Item<()>) -> bool {
-    match job::deliver(app, &job, delivery(&about), &app.queues).await {
+async fn handle(app: &App, job: ImportJob, about: Item<()>, until: Deadline) -> bool {
+    match job::deliver(app, &job, delivery(app, &about, until), &app.queues).await {
         Outcome::Done => true,
         Outcome::Again(after) => {
             if let Err(error) = app.queues.postpone_import(&about.receipt_handle, after).await {
@@ -90,7 +94,7 @@ async fn handle(app: &App, job: ImportJob, about: Item<()>) -> bool {
 type Follows = Vec<(ImportJob, Item<()>)>;
 
 /// The jobs of new followers, those of one account together; answers the ids of those that must come again.
-async fn new_followers(app: &App, items: Vec<Item<ImportJob>>) -> Vec<String> {
+async fn new_followers(app: &App, items: Vec<Item<ImportJob>>, until: Deadline) -> Vec<String> {
     let mut accounts: BTreeMap<(String, String), Follows> = BTreeMap::new();
     for item in items {
         let (job, about) = item.split();
@@ -101,7 +105,8 @@ async fn new_followers(app: &App, items: Vec<Item<ImportJob>>) -> Vec<String> {
     }
     stream::iter(accounts.into_values())
         .map(|follows| async move {
-            let jobs: Vec<_> = follows.iter().map(|(job, about)| (job.clone(), delivery(about))).collect();
+            let each = follows.iter().map(|(job, about)| (job.clone(), delivery(app, about, until)));
+            let jobs: Vec<_> = each.collect();
             let outcomes = fan::deliver(app, &jobs, &app.queues).await;
             let mut again = Vec::new();
             for ((_, about), outcome) in follows.iter().zip(outcomes) {
@@ -119,8 +124,13 @@ async fn new_followers(app: &App, items: Vec<Item<ImportJob>>) -> Vec<String> {
         .await
 }
 
-fn delivery<T>(about: &Item<T>) -> Delivery<'_> {
-    Delivery { message_id: &about.message_id, receive_count: about.receive_count, budget: Budget::default() }
+fn delivery<'a, T>(app: &App, about: &'a Item<T>, until: Deadline) -> Delivery<'a> {
+    Delivery {
+        message_id: &about.message_id,
+        receive_count: about.receive_count,
+        budget: Budget::of(until.left(&*app.clock)),
+        until: until.less(STORING),
+    }
 }
 
 impl Outbox for Queues {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
     queue::jobs::ImportJob,
     quota::Api,
@@ -39,7 +40,7 @@ pub(crate) async fn run(
     let listed = match app.store.listed_page(ids.import, page).await? {
         Some(listed) => listed,
         None => {
-            let listed = fetch(app, &import, page, cursor).await?;
+            let listed = fetch(app, &import, page, cursor, delivery.until).await?;
             if let Some(why) = &listed.cut {
                 tracing::warn!(app_id = ids.app, import_id = ids.import, page, "{why}");
                 if delivery.receive_count < DOUBT_TRIES {
@@ -72,8 +73,15 @@ pub(crate) fn page_job(ids: Ids<'_>, page: u32, cursor: String) -> ImportJob {
     }
 }
 
-async fn fetch(app: &App, import: &Import, page: u32, cursor: &str) -> Result<ListedPage, Error> {
-    let list = tokens::with_authorizer(app, &import.tenant_id, &import.app_id, |token| async move {
+async fn fetch(
+    app: &App,
+    import: &Import,
+    page: u32,
+    cursor: &str,
+    until: Deadline,
+) -> Result<ListedPage, Error> {
+    let (tenant, app_id) = (&import.tenant_id, &import.app_id);
+    let list = tokens::with_authorizer(app, tenant, app_id, until, |token| async move {
         app.wechat.followers(&token, cursor).await
     });
     let answer = quota::ask(app, &import.app_id, Api::UserGet, import.asks_since(), list).await?;

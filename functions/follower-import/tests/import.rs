@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use follower_import::job::{Budget, Delivery, Outcome};
 use shared::{
     clock::Clock,
+    deadline::Deadline,
     queue::jobs::ImportJob,
     random::{Rand, Random},
     store::{
@@ -513,7 +514,12 @@ async fn new_followers_who_come_together_are_asked_for_together() {
         let ImportJob::FanV1 { open_id, .. } = job else { panic!() };
         follow(&world, open_id, *at).await;
     }
-    let delivery = Delivery { message_id: "m", receive_count: 1, budget: Budget::default() };
+    let delivery = Delivery {
+        message_id: "m",
+        receive_count: 1,
+        budget: Budget::of(Duration::from_secs(60)),
+        until: Deadline::NEVER,
+    };
     let queue = Queue::new(&world, 1, 0, fan_job("o00003", START));
     let batch: Vec<_> = jobs.into_iter().map(|(job, _)| (job, delivery)).collect();
     let outcomes = follower_import::fan::deliver(&world.app, &batch, &queue).await;

@@ -19,16 +19,13 @@ use crate::{
     template_result,
 };
 
-/// How long an invocation goes on; the function has 30 s. A round begins only where it can end by then.
-const BUDGET: Duration = Duration::from_secs(28);
 /// When jobs that the budget did not reach come again.
 const SOON: Duration = Duration::from_secs(1);
 
 type Queued = VecDeque<Item<SendJob>>;
 
-/// Handles a batch; answers the ids of the jobs that are not done.
-pub async fn run(app: &App, shares: &Shares, items: Vec<Item<SendJob>>) -> Vec<String> {
-    let until = Deadline::after(&*app.clock, BUDGET);
+/// Handles a batch; answers the ids of the jobs that are not done. A round begins only where it can end by `until`.
+pub async fn run(app: &App, shares: &Shares, items: Vec<Item<SendJob>>, until: Deadline) -> Vec<String> {
     let mut groups = grouped(items);
     let mut undone: Vec<(Item<()>, Option<Duration>)> = Vec::new();
     loop {
@@ -139,7 +136,7 @@ async fn round(
         }
     }
     let rest = others.into_iter().map(|(group, item, job)| async move {
-        let end = single(app, job, item.receive_count).await;
+        let end = single(app, job, item.receive_count, until).await;
         (group, item, end)
     });
     let (ends, mut all) = join(send::round(app, shares, works, until), join_all(rest)).await;
@@ -148,7 +145,7 @@ async fn round(
 }
 
 /// A job that is no message.
-async fn single(app: &App, job: Option<SendJob>, receives: u32) -> End {
+async fn single(app: &App, job: Option<SendJob>, receives: u32, until: Deadline) -> End {
     match job {
         Some(SendJob::TemplateResultV1 { tenant_id, app_id, wechat_msg_id, status }) => {
             template_result::settle(app, &tenant_id, &app_id, &wechat_msg_id, &status, receives)
@@ -156,7 +153,7 @@ async fn single(app: &App, job: Option<SendJob>, receives: u32) -> End {
                 .map(Some)
         }
         Some(SendJob::ReleaseCheckV1 { app_id, code, open_id }) => {
-            release_check::answer(app, &app_id, &code, &open_id, receives).await.map(Some)
+            release_check::answer(app, &app_id, &code, &open_id, receives, until).await.map(Some)
         }
         // Stays in the queue and ends among the dead letters, where an operator sees it.
         Some(SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) | None => Some(None),

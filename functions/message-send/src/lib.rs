@@ -42,8 +42,8 @@ pub const NEEDS: &[Need] = &[
 #[must_use]
 pub fn function(app: Arc<App>) -> Function {
     let shares = Arc::new(shares::Shares::default());
-    Function::new().sqs(move |event| {
+    Function::new().sqs(move |event, until| {
         let (app, shares) = (Arc::clone(&app), Arc::clone(&shares));
-        async move { batch::run(&app, &shares, items(event)).await }
+        async move { batch::run(&app, &shares, items(event), until).await }
     })
 }

@@ -10,7 +10,7 @@ use shared::{
     model::content::Content,
     secret::Secret,
     tokens::{self, For, Why},
-    wechat::ApiError,
+    wechat::{ApiError, transport::CALL_LIMIT},
 };
 
 /// The check waits only briefly.
@@ -27,8 +27,9 @@ pub async fn answer(
     code: &Secret,
     open_id: &str,
     receives: u32,
+    until: Deadline,
 ) -> Option<Duration> {
-    match try_answer(app, app_id, code, open_id).await {
+    match try_answer(app, app_id, code, open_id, until).await {
         Ok(()) => {
             tracing::info!(app_id, "the release check was answered");
             None
@@ -40,15 +41,21 @@ pub async fn answer(
     }
 }
 
-async fn try_answer(app: &App, app_id: &str, code: &Secret, open_id: &str) -> Result<(), Error> {
-    let token = token(app, app_id, code).await?;
+async fn try_answer(
+    app: &App,
+    app_id: &str,
+    code: &Secret,
+    open_id: &str,
+    until: Deadline,
+) -> Result<(), Error> {
+    let token = token(app, app_id, code, until.less(CALL_LIMIT)).await?;
     let content = Content::text(&format!("{}_from_api", code.expose()));
     let mut tries = 0;
     loop {
         tries += 1;
         match app.wechat.custom_send(&token, open_id, content.as_json()).await {
             Ok(()) => return Ok(()),
-            Err(error) if tries < SENDS && unsent(&error) => {}
+            Err(error) if tries < SENDS && unsent(&error) && until.allows(&*app.clock, CALL_LIMIT) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -59,28 +66,26 @@ fn unsent(error: &ApiError) -> bool {
 }
 
 /// The token that the code gives; where the code is spent, the one that its authorization left here.
-async fn token(app: &App, app_id: &str, code: &Secret) -> Result<Secret, Error> {
+async fn token(app: &App, app_id: &str, code: &Secret, until: Deadline) -> Result<Secret, Error> {
     let component = &app.config.component.app_id;
-    let given =
-        tokens::with_component(
-            app,
-            |token| async move { app.wechat.query_auth(&token, component, code).await },
-        )
-        .await;
+    let given = tokens::with_component_until(app, until, |token| async move {
+        app.wechat.query_auth(&token, component, code).await
+    })
+    .await;
     match given {
         Ok(authorization) => match authorization.tokens {
             Some(tokens) => Ok(tokens.access_token),
-            None => own_token(app, app_id).await,
+            None => own_token(app, app_id, until).await,
         },
         Err(Error::WeChat(error)) if matches!(error.errcode(), Some(61009 | 61010)) => {
-            own_token(app, app_id).await
+            own_token(app, app_id, until).await
         }
         Err(error) => Err(error),
     }
 }
 
 /// The account is a test account of WeChat's, bound to nobody.
-async fn own_token(app: &App, app_id: &str) -> Result<Secret, Error> {
-    let until = Deadline::after(&*app.clock, tokens::PATIENCE);
+async fn own_token(app: &App, app_id: &str, until: Deadline) -> Result<Secret, Error> {
+    let until = Deadline::after(&*app.clock, tokens::PATIENCE).min(until);
     tokens::authorizer(app, For::Platform, app_id, Why::Use, until).await
 }

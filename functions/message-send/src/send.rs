@@ -12,7 +12,7 @@ use shared::{
     quota,
     secret::Secret,
     store::{
-        claims::Claim,
+        claims::{CLAIM_SECONDS, Claim},
         lines::Line,
         messages::{Channel, Ended, Message, MessageError, MessageStatus},
         timeline::StoredEvent,
@@ -38,6 +38,9 @@ use crate::{
 const RECORD: Duration = Duration::from_millis(1_500);
 /// What a round may take from its beginning on, if all goes well: a call, and the records.
 pub const ROUND: Duration = Duration::from_millis(CALL_LIMIT.as_millis() as u64 + RECORD.as_millis() as u64);
+
+/// How long a round goes on at most: its claims stand a little longer.
+const CLAIMED: Duration = Duration::from_secs(CLAIM_SECONDS.unsigned_abs() - 2);
 
 /// Over how long those come back that wait for the same, milliseconds: a hundred thousand that wait for midnight are
 /// 170 a second then.
@@ -189,6 +192,8 @@ pub async fn round(
     if works.is_empty() {
         return Vec::new();
     }
+    // however long the function may take: a claim that has ended is another worker's to take
+    let until = until.min(Deadline::after(&*app.clock, CLAIMED));
     let context = match ground::context(app, &works).await {
         Ok(context) => context,
         Err(error) => {

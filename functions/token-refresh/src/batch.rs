@@ -16,18 +16,16 @@ use crate::sweep;
 
 /// Refreshes at the same time within one invocation.
 const CONCURRENCY: usize = 10;
-/// How long a batch goes on; the function has 30 s. No call begins that could end later.
-const BUDGET: Duration = Duration::from_secs(27);
 /// When an account whose refresh failed comes again by itself.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// Refreshes what the batch names; answers the messages to bring again.
-pub async fn run(app: &App, event: shared::function::SqsEvent) -> Vec<String> {
+/// Refreshes what the batch names; answers the messages to bring again. No call begins that could end after `until`.
+pub async fn run(app: &App, event: shared::function::SqsEvent, until: Deadline) -> Vec<String> {
     batch::each(batch::items::<RefreshJob>(event), CONCURRENCY, |job, _| async move {
         match job {
-            RefreshJob::AuthorizersV1 { app_ids } => all(app, app_ids).await,
+            RefreshJob::AuthorizersV1 { app_ids } => all(app, app_ids, until).await,
             RefreshJob::TimersV1 { shards } => {
-                sweep::job(app, &shards).await;
+                sweep::job(app, &shards, until).await;
                 true
             }
         }
@@ -38,8 +36,8 @@ pub async fn run(app: &App, event: shared::function::SqsEvent) -> Vec<String> {
 /// Refreshes each, whatever becomes of the others: one that is dropped half-way may have new tokens of WeChat's in hand
 /// that nobody stores. Those that failed get jobs of their own, so that one that fails for long has nobody refreshed
 /// again with it; where all failed the job itself comes again. Answers whether it need not.
-async fn all(app: &App, app_ids: Vec<String>) -> bool {
-    let (count, until) = (app_ids.len(), Deadline::after(&*app.clock, BUDGET));
+async fn all(app: &App, app_ids: Vec<String>, until: Deadline) -> bool {
+    let count = app_ids.len();
     let failed: Vec<String> = stream::iter(app_ids)
         .map(|app_id| refresh(app, app_id, until))
         .buffer_unordered(CONCURRENCY)

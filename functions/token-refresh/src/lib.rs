@@ -38,19 +38,19 @@ pub fn function(app: Arc<App>) -> Function {
     let state = Arc::new(watch::State::default());
     let noted = Arc::new(status::State::default());
     Function::new()
-        .schedule(move || {
+        .schedule(move |until| {
             let (app, state, noted) = (Arc::clone(&ticking), Arc::clone(&state), Arc::clone(&noted));
             async move {
                 // each for itself: what stops one must not stop the others
-                let ticked = tick::run(&app).await;
-                sweep::tick(&app).await;
+                let ticked = tick::run(&app, until).await;
+                sweep::tick(&app, until).await;
                 watch::run(&app, &state).await;
                 status::run(&app, &noted).await;
                 ticked
             }
         })
-        .sqs(move |event| {
+        .sqs(move |event, until| {
             let app = Arc::clone(&app);
-            async move { batch::run(&app, event).await }
+            async move { batch::run(&app, event, until).await }
         })
 }

@@ -14,13 +14,14 @@ use shared::{
 /// Jobs that sweep at once, at most: four of the ten that the queue lets run, so that no flood of timers keeps a token
 /// waiting. Each hands over some hundreds a second.
 const SWEEPERS: usize = 4;
-/// How long such a job goes on at most: less than its lease of a shard lasts.
+/// How long a sweep goes on at most: less than its lease of a shard lasts.
 const SWEEP: Duration = Duration::from_secs(20);
+/// What a page may take, which is begun by the end of that time.
+const PAGE: Duration = Duration::from_secs(2);
 
 /// The tick's part.
-pub async fn tick(app: &App) {
-    let until = Deadline::after(&*app.clock, SWEEP);
-    let swept = timers::sweep(app, &timers::shards(), false, until).await;
+pub async fn tick(app: &App, until: Deadline) {
+    let swept = timers::sweep(app, &timers::shards(), false, time(app, until)).await;
     told(app, &swept);
     let share = swept.more.len().div_ceil(SWEEPERS).max(1);
     let jobs: Vec<_> =
@@ -33,9 +34,13 @@ pub async fn tick(app: &App) {
 }
 
 /// A job's part. What is left when its time is over is found by the next tick.
-pub async fn job(app: &App, shards: &[u32]) {
-    let until = Deadline::after(&*app.clock, SWEEP);
-    told(app, &timers::sweep(app, shards, true, until).await);
+pub async fn job(app: &App, shards: &[u32], until: Deadline) {
+    told(app, &timers::sweep(app, shards, true, time(app, until)).await);
+}
+
+/// Until when a page may be begun.
+fn time(app: &App, until: Deadline) -> Deadline {
+    until.less(PAGE).min(Deadline::after(&*app.clock, SWEEP))
 }
 
 fn told(app: &App, swept: &Swept) {

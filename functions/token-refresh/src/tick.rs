@@ -15,20 +15,21 @@ use shared::{
 
 /// WeChat pushes a ticket every 10 minutes; after three that did not come we ask for one, seconds.
 const TICKET_LATE_SECONDS: i64 = 30 * 60;
-/// How long the tick waits for the component token; it has more to do in its 30 s.
+/// How long the tick waits for the component token; it has more to do.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// One tick.
 ///
 /// # Errors
 /// The store or the queue did not answer: the next tick looks at the same minutes again.
-pub async fn run(app: &App) -> Result<(), FunctionError> {
+pub async fn run(app: &App, until: Deadline) -> Result<(), FunctionError> {
     let now = app.clock.unix();
     let component = app.store.component().await?;
     if component.ticket.is_none() || component.ticket_at < now - TICKET_LATE_SECONDS {
         tokens::ask_for_ticket(app).await?;
     }
-    match tokens::component(app, Why::Due, Deadline::after(&*app.clock, PATIENCE)).await {
+    let patience = Deadline::after(&*app.clock, PATIENCE).min(until);
+    match tokens::component(app, Why::Due, patience).await {
         Ok(_) | Err(Error::NoTicket | Error::RefreshRunning) => {}
         // the accounts' tokens may still be good without a new one: go on
         Err(error) => {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use shared::{
     app::App,
     config::Need,
+    deadline::Deadline,
     function::{Function, FunctionError},
 };
 
@@ -15,14 +16,14 @@ use crate::template::FunctionSpec;
 
 /// A function's code, wherever it runs.
 pub trait Code: Send + Sync {
-    /// One invocation. Whoever drops it gives the invocation up: its time is over.
-    fn call(&self, event: Value) -> BoxFuture<'static, Result<Value, FunctionError>>;
+    /// One invocation, which is ended at `ends`: whoever drops it then gives it up.
+    fn call(&self, event: Value, ends: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>>;
 }
 
 impl Code for Function {
-    fn call(&self, event: Value) -> BoxFuture<'static, Result<Value, FunctionError>> {
+    fn call(&self, event: Value, ends: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>> {
         let function = self.clone();
-        Box::pin(async move { Function::call(&function, event).await })
+        Box::pin(async move { Function::call(&function, event, ends).await })
     }
 }
 

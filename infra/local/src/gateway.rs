@@ -164,7 +164,7 @@ fn is_too_large(payload: &Value, body_bytes: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use futures::future::BoxFuture;
-    use shared::{clock::ManualClock, function::FunctionError, random::Rand};
+    use shared::{clock::ManualClock, deadline::Deadline, function::FunctionError, random::Rand};
     use tower::ServiceExt;
 
     use super::*;
@@ -174,7 +174,7 @@ mod tests {
     struct Echo(Option<Result<Value, &'static str>>);
 
     impl Code for Echo {
-        fn call(&self, event: Value) -> BoxFuture<'static, Result<Value, FunctionError>> {
+        fn call(&self, event: Value, _: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>> {
             let answer = match &self.0 {
                 Some(Ok(answer)) => Ok(answer.clone()),
                 Some(Err("never")) => return Box::pin(std::future::pending()),
@@ -190,6 +190,7 @@ mod tests {
             name: "F".into(),
             code: Arc::new(code),
             timeout: Duration::from_millis(timeout_ms),
+            clock: Arc::new(ManualClock::at(1)),
             recursive: false,
             room: Room::of(room),
         }

@@ -97,7 +97,7 @@ mod tests {
     use std::sync::Mutex;
 
     use futures::future::BoxFuture;
-    use shared::{clock::ManualClock, function::FunctionError, random::Rand};
+    use shared::{clock::ManualClock, deadline::Deadline, function::FunctionError, random::Rand};
     use tokio::time::Instant;
 
     use super::*;
@@ -108,7 +108,7 @@ mod tests {
     struct Calls(Arc<Mutex<Vec<Instant>>>);
 
     impl Code for Calls {
-        fn call(&self, _: Value) -> BoxFuture<'static, Result<Value, FunctionError>> {
+        fn call(&self, _: Value, _: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>> {
             self.0.lock().unwrap().push(Instant::now());
             Box::pin(async { Ok(Value::Null) })
         }
@@ -121,6 +121,7 @@ mod tests {
             name: "Tick".into(),
             code: Arc::new(calls.clone()),
             timeout: Duration::from_secs(1),
+            clock: Arc::new(ManualClock::at(1)),
             recursive: false,
             room: room.clone(),
         };

@@ -317,6 +317,7 @@ fn start_functions(
             name: spec.name.clone(),
             code,
             timeout: spec.timeout,
+            clock: Arc::clone(&parts.clock),
             recursive: spec.recursive,
             room: account.room(&spec.name),
         };

@@ -24,7 +24,10 @@ use local::{
     wire::Wire,
 };
 use serde_json::{Value, json};
-use shared::{aws::AwsClients, clock::SystemClock, config::Resources, function::FunctionError, random::Rand};
+use shared::{
+    aws::AwsClients, clock::SystemClock, config::Resources, deadline::Deadline, function::FunctionError,
+    random::Rand,
+};
 use tokio::{sync::watch, task::JoinSet};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,6 +66,7 @@ impl Stage {
             name: "Loop".into(),
             code: Arc::new(code),
             timeout: Duration::from_secs(5),
+            clock: Arc::new(SystemClock),
             recursive,
             room: room.clone(),
         };
@@ -119,7 +123,7 @@ impl Script {
 }
 
 impl Code for Script {
-    fn call(&self, event: Value) -> BoxFuture<'static, Result<Value, FunctionError>> {
+    fn call(&self, event: Value, _: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>> {
         let script = self.clone();
         Box::pin(async move {
             let records = event["Records"].as_array().unwrap();

@@ -21,7 +21,7 @@ use crate::{
     model::window::{WindowKind, Windows},
 };
 
-/// How long a claim stands, seconds: longer than the function's timeout, after which its worker is gone.
+/// How long a claim stands, seconds: longer than its worker goes on, which `message-send` sees to.
 pub const CLAIM_SECONDS: i64 = 35;
 /// Attribute of a message: who took it last.
 pub(super) const CLAIMED_BY: &str = "claimed_by";

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// How long a sweeper has a shard, seconds: longer than the function's timeout, after which it is gone.
+/// How long a sweeper has a shard, seconds: longer than it sweeps, which `token-refresh` sees to.
 pub const SWEEP_SECONDS: i64 = 35;
 
 /// A timer as stored: the message that its queue gets, word for word, so that whoever sweeps need not understand it.

@@ -3,7 +3,7 @@
 //! What WeChat refuses is not asked for again at once by whoever comes next: the refusal is remembered beside the
 //! lease, for half a minute at first and up to ten, and a new ticket ends it.
 
-use super::{PATIENCE, WAIT_STEP, Why, owner};
+use super::{PATIENCE, WAIT_STEP, Why, owner, time_for_a_call};
 use crate::{
     app::App,
     deadline::Deadline,
@@ -112,11 +112,28 @@ pub async fn with_component<T, F>(app: &App, call: impl Fn(Secret) -> F) -> Resu
 where
     F: Future<Output = Result<T, ApiError>>,
 {
-    let until = Deadline::after(&*app.clock, PATIENCE);
+    with_component_until(app, Deadline::NEVER, call).await
+}
+
+/// The same, where no call begins that could end after `ends`.
+///
+/// # Errors
+/// As [`with_component`], [`Error::RefreshRunning`] too where there is no time left for the call.
+pub async fn with_component_until<T, F>(
+    app: &App,
+    ends: Deadline,
+    call: impl Fn(Secret) -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let until = Deadline::after(&*app.clock, PATIENCE).min(ends);
     let token = component(app, Why::Use, until).await?;
+    time_for_a_call(app, ends)?;
     match call(token.clone()).await {
         Err(error) if error.class() == ErrcodeClass::Token => {
             let token = component(app, Why::Refused(&token), until).await?;
+            time_for_a_call(app, ends)?;
             call(token).await
         }
         other => other,

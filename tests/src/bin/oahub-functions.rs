@@ -1,6 +1,6 @@
 //! `oahub` with each function as processes of its own, started and ended as Lambda does. Takes the same flags.
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use local::{
@@ -11,7 +11,10 @@ use local::{
 };
 use oahub_tests::{
     binary,
-    lambda::{instance::Launch, pool::Pool},
+    lambda::{
+        instance::{DESCRIPTORS, Launch},
+        pool::Pool,
+    },
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,6 +31,9 @@ struct Arguments {
     /// How long a message stays hidden after a function failed, instead of as template.yaml says.
     #[arg(long, value_name = "SECONDS")]
     visibility: Option<u32>,
+    /// How long an invocation of message-send may take, instead of as template.yaml says.
+    #[arg(long, value_name = "SECONDS")]
+    send_timeout: Option<u64>,
 }
 
 #[tokio::main]
@@ -52,6 +58,12 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
             queue.attributes.insert("VisibilityTimeout".into(), seconds.to_string());
         }
     }
+    let sends = |function: &&mut FunctionSpec| function.code_uri == "functions/message-send";
+    if let (Some(seconds), Some(function)) =
+        (arguments.send_timeout, template.functions.iter_mut().find(sends))
+    {
+        function.timeout = Duration::from_secs(seconds);
+    }
     #[expect(clippy::disallowed_methods, reason = "the settings that the functions get")]
     let get = |name: &str| std::env::var(name).ok();
     let system = System::start_with(&arguments.options, get, &template, &|spec, environment, _| {
@@ -71,5 +83,6 @@ fn launch(arguments: &Arguments, spec: &FunctionSpec, environment: &BTreeMap<Str
         binary: binary::bootstrap(&arguments.functions, spec.code_uri.trim_start_matches("functions/")),
         environment: environment.clone(),
         memory: arguments.shares.then_some(spec.memory),
+        descriptors: Some(DESCRIPTORS),
     }
 }

@@ -20,6 +20,12 @@ use super::{
 };
 use crate::wait;
 
+/// File descriptors of an execution environment.
+///
+/// # Source
+/// AWS Lambda developer guide, "Lambda quotas".
+pub const DESCRIPTORS: u32 = 1024;
+
 /// What is needed to start one.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -31,6 +37,8 @@ pub struct Launch {
     pub environment: BTreeMap<String, String>,
     /// Memory, MB, by which it gets its share of a processor; all that there is, if not given.
     pub memory: Option<u32>,
+    /// How many descriptors it may have open; as many as the tests, if not given.
+    pub descriptors: Option<u32>,
 }
 
 /// A process and its Runtime API. Dropped, it is ended by `kill -9`, as Lambda ends one.
@@ -50,7 +58,7 @@ impl Instance {
     pub async fn start(launch: &Launch, echo: bool) -> Self {
         let api = RuntimeApi::start(&launch.name).await;
         let started = Instant::now();
-        let mut child = Command::new(&launch.binary)
+        let mut child = command(launch)
             .env_clear()
             .envs(&launch.environment)
             .envs([
@@ -157,6 +165,14 @@ impl Instance {
     pub fn id(&self) -> u32 {
         self.child.id()
     }
+}
+
+/// The program itself, or a shell that sets its limit and becomes it.
+fn command(launch: &Launch) -> Command {
+    let Some(descriptors) = launch.descriptors else { return Command::new(&launch.binary) };
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -n \"$1\" && exec \"$0\""]).arg(&launch.binary).arg(descriptors.to_string());
+    command
 }
 
 /// Collects what a process writes, until it closes it; repeats it under `name`, where there is one.

@@ -8,7 +8,7 @@ use std::{
 use futures::future::BoxFuture;
 use local::{functions::Code, lambda::chain::Chain};
 use serde_json::Value;
-use shared::function::FunctionError;
+use shared::{deadline::Deadline, function::FunctionError};
 
 use super::{
     instance::{Instance, Launch},
@@ -62,7 +62,7 @@ impl Pool {
 }
 
 impl Code for Pool {
-    fn call(&self, event: Value) -> BoxFuture<'static, Result<Value, FunctionError>> {
+    fn call(&self, event: Value, _: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>> {
         Box::pin(self.clone().invoke(event))
     }
 }

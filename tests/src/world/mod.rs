@@ -47,6 +47,7 @@ use shared::{
     app::{App, Parts},
     clock::Clock,
     config::{Config, Need, Surroundings},
+    deadline::Deadline,
     function::Function,
     random::Random,
 };
@@ -279,10 +280,11 @@ impl World {
         let warm = self.warm.lock().unwrap().get_mut(name).and_then(Vec::pop);
         let instance = warm.unwrap_or_else(|| self.start(spec));
         instance.wire.begin();
+        let ends = Deadline::after(&*self.clock, spec.timeout);
         let answer = tokio::select! {
             biased;
             () = instance.wire.death() => None,
-            answer = tokio::time::timeout(spec.timeout, chain.enter(name).around(instance.function.call(event))) => answer.ok(),
+            answer = tokio::time::timeout(spec.timeout, chain.enter(name).around(instance.function.call(event, ends))) => answer.ok(),
         };
         let seen = instance.wire.seen();
         if answer.is_some() {

@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, join_all};
 use shared::{
     app::App,
     clock::Clock,
+    deadline::Deadline,
     error::Error,
     queue::jobs::ImportJob,
     random::{Rand, Random},
@@ -50,7 +51,7 @@ impl<'w> Queue<'w> {
             world,
             random: Rand::seeded(seed),
             trouble,
-            budget: Budget::default(),
+            budget: Budget::of(Duration::from_secs(60)),
             lose: Mutex::default(),
             delivered: Mutex::default(),
             messages: Mutex::default(),
@@ -104,8 +105,12 @@ impl<'w> Queue<'w> {
     pub async fn step(&self) -> bool {
         let taken = self.take();
         let work = taken.into_iter().map(|message| async move {
-            let delivery =
-                Delivery { message_id: &message.id, receive_count: message.receives, budget: self.budget };
+            let delivery = Delivery {
+                message_id: &message.id,
+                receive_count: message.receives,
+                budget: self.budget,
+                until: Deadline::NEVER,
+            };
             let polls = if self.chance(self.trouble) { self.random.below(60) } else { u64::MAX };
             let done = crash_after(polls, deliver(&self.world.app, &message.job, delivery, self)).await;
             let again = match done {

@@ -18,6 +18,7 @@ use shared::{
     aws::AwsClients,
     clock::{Clock, ManualClock},
     config::{Config, Surroundings},
+    deadline::Deadline,
     function::Function,
     model::{
         account::{AccountStatus, AccountType},
@@ -270,7 +271,7 @@ impl World {
     /// Delivers a batch for the `receives`-th time; answers the indexes of the jobs that failed.
     pub async fn deliver(&self, jobs: &[&SendJob], receives: u32) -> Vec<usize> {
         let records: Vec<Value> = jobs.iter().enumerate().map(|(n, job)| record(n, job, receives)).collect();
-        let answer = self.function.call(json!({ "Records": records })).await.unwrap();
+        let answer = self.function.call(json!({ "Records": records }), self.ends()).await.unwrap();
         let failures = answer["batchItemFailures"].as_array().unwrap();
         let mut failed: Vec<usize> =
             failures.iter().map(|f| f["itemIdentifier"].as_str().unwrap().parse().unwrap()).collect();
@@ -283,6 +284,11 @@ impl World {
         let store = &self.app.store;
         let (claims, _) = store.claim_messages(store.owner(), self.clock.unix(), claims, &[]).await.unwrap();
         claims.iter().filter(|claim| matches!(claim, Claim::Ours)).count()
+    }
+
+    /// When an invocation that begins now is ended, as long as the template's.
+    fn ends(&self) -> Deadline {
+        Deadline::after(&self.clock, Duration::from_secs(30))
     }
 
     /// The operator suspends the tenant.

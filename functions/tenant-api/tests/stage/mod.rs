@@ -15,6 +15,7 @@ use shared::{
     aws::AwsClients,
     clock::ManualClock,
     config::{Config, Need, Surroundings},
+    deadline::Deadline,
     function::Function,
     model::{
         account::{AccountStatus, AccountType},
@@ -163,7 +164,7 @@ impl Stage {
             },
             "body": body, "isBase64Encoded": false
         });
-        let answer = self.function.call(event).await.unwrap();
+        let answer = self.function.call(event, Deadline::NEVER).await.unwrap();
         let body = answer["body"].as_str().unwrap_or_default();
         Answer {
             status: answer["statusCode"].as_u64().unwrap(),

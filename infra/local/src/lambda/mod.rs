@@ -11,6 +11,7 @@ pub mod concurrency;
 use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
+use shared::{clock::Clock, deadline::Deadline};
 use thiserror::Error;
 
 use crate::functions::Code;
@@ -24,8 +25,10 @@ pub struct Target {
     pub name: String,
     /// Its code.
     pub code: Arc<dyn Code>,
-    /// How long it may take.
+    /// How long it may take. It is told when that is over, and ended then.
     pub timeout: Duration,
+    /// By which it is told.
+    pub clock: Arc<dyn Clock>,
     /// Whether chains of its invocations are meant.
     pub recursive: bool,
     /// How many invocations it may have at once.
@@ -54,8 +57,10 @@ impl Target {
     pub async fn invoke(&self, event: Value, chain: &Chain) -> Result<Value, Failure> {
         let permit = self.room.enter().ok_or(Failure::Throttled)?;
         let (code, timeout, chain) = (Arc::clone(&self.code), self.timeout, chain.enter(&self.name));
+        let ends = Deadline::after(&*self.clock, timeout);
         let call = tokio::spawn(async move {
-            let answer = tokio::time::timeout(timeout, chain.around(async { code.call(event).await })).await;
+            let work = chain.around(async { code.call(event, ends).await });
+            let answer = tokio::time::timeout(timeout, work).await;
             drop(permit);
             answer
         });
