@@ -54,6 +54,10 @@ fn text(answer: impl Serialize) -> String {
 pub fn scan(db: &Database, table: &str) -> BTreeMap<(String, String), Value> {
     let answer = db.scan(read(&json!({"TableName": table}).to_string())).unwrap();
     let answer = serde_json::to_value(&answer).unwrap();
+    assert!(
+        answer["LastEvaluatedKey"].is_null(),
+        "{table} is larger than a page: a check would not see all of it"
+    );
     let items = answer["Items"].as_array().cloned().unwrap_or_default();
     items.iter().map(plain_item).map(|item| ((word(&item, "pk"), word(&item, "sk")), item)).collect()
 }
