@@ -24,6 +24,7 @@ use shared::{
         audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
         bindings::{Binding, BindingEnd, BindingStatus},
         claims::{Claim, Reclaim},
+        consents,
         context::Wanted,
         credentials::Token,
         fans::{Details, FanId, Touch},
@@ -157,7 +158,15 @@ async fn write(app: &App) {
     store.end_request(TENANT, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
     store.create_tenant(&tenant(), &key(), &Secret::new("oak_1")).await.unwrap();
     let due = Due::Wheel { slot: 7 };
-    store.authorize(APP, Some(&token("authorizer")), &Secret::new("refresh@@@1")).await.unwrap();
+    store
+        .authorize(
+            APP,
+            &consents::fingerprint("queryauthcode@@@1"),
+            Some(&token("authorizer")),
+            &Secret::new("refresh@@@1"),
+        )
+        .await
+        .unwrap();
     let page = Page { tenant: TENANT, opened_at: DAY - 60, expires_at: DAY + 540 };
     store.bind_account(account(APP), Some(page), due).await.unwrap();
     let rules = json!({

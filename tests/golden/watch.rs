@@ -47,7 +47,7 @@ fn an_account_is_overdue_whose_turn_passed_without_a_new_token() {
             ("wx0000000000000004", 6_900, Due::At { unix: now - 600 }), // of unusual lifetime, and late
             ("wx0000000000000005", 6_900, Due::At { unix: now - 60 }), // just had its turn
         ] {
-            app.store.authorize(app_id, Some(&token(now - age)), &refresh).await.unwrap();
+            app.store.authorize(app_id, "c", Some(&token(now - age)), &refresh).await.unwrap();
             let page = Page { tenant: "ten_1", opened_at: now, expires_at: now };
             app.store.bind_account(items::account(app_id), Some(page), due).await.unwrap();
         }

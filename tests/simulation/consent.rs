@@ -1,12 +1,18 @@
-//! Histories of consents alone, by seed: two tenants, two accounts, pages that stay open, browsers that come back to the
-//! wrong page, events that are lost, late, doubled and out of order, tenants that are suspended meanwhile, and the world's
-//! other faults.
+//! Histories of consents alone, by seed: two tenants, two accounts and one that may not be bound, links for any account and
+//! for one, pages that stay open, browsers that come back to the wrong page, codes that give no refresh token, refresh
+//! tokens that die, events that are lost, late, doubled and out of order, tenants that are suspended meanwhile, and the
+//! world's other faults.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rand::{RngExt as _, SeedableRng, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
+use shared::{
+    deadline::Deadline,
+    secret::Secret,
+    tokens::{self, For, Why},
+};
 use wechat_simulator::{Grant, NewAccount};
 
 use crate::{
@@ -17,14 +23,19 @@ use crate::{
 /// Histories of a usual run: about half a minute on two cores.
 const HISTORIES: u64 = 200;
 const TENANTS: usize = 2;
-const ACCOUNTS: usize = 2;
+const ACCOUNTS: usize = 3;
+/// The account that is not verified.
+const UNVERIFIED: usize = 2;
+/// What WeChat says of the tokens of an account whose owner changed the password.
+const CHANGED: i64 = 42007;
 
 /// What can happen.
 #[derive(Debug, Clone)]
 enum Op {
-    /// An administrator opens the page of a new binding.
+    /// An administrator opens the page of a new binding, for any account or for one.
     Open {
         tenant: usize,
+        only: Option<usize>,
     },
     /// Somebody opens a page again.
     Again {
@@ -35,6 +46,7 @@ enum Op {
         page: usize,
         account: usize,
         event: bool,
+        refresh_token: bool,
     },
     /// A browser comes back from WeChat, with the cookie of the page or without any.
     Return {
@@ -45,10 +57,15 @@ enum Op {
     Authorize {
         account: usize,
         event: bool,
+        refresh_token: bool,
     },
     Withdraw {
         account: usize,
         event: bool,
+    },
+    /// The owner changes the password: WeChat takes the account's tokens no more, until it is authorized again.
+    Password {
+        account: usize,
     },
     Delete {
         tenant: usize,
@@ -78,17 +95,20 @@ fn history(seed: u64) -> Vec<Op> {
 
 fn op(rng: &mut ChaCha8Rng) -> Op {
     // one account and the newest pages meet most often
-    let account = *[0, 0, 1].choose(rng).unwrap();
+    let account = *[0, 0, 0, 0, 1, 1, UNVERIFIED].choose(rng).unwrap();
     let tenant = rng.random_range(0..TENANTS);
     let newest = *[0, 0, 1, 1, 2, 4].choose(rng).unwrap();
     let event = rng.random_range(0..5) > 0;
+    let refresh_token = rng.random_range(0..4) > 0;
+    let only = *[None, None, None, Some(0), Some(1)].choose(rng).unwrap();
     match rng.random_range(0..100) {
-        0..13 => Op::Open { tenant },
+        0..13 => Op::Open { tenant, only },
         13..16 => Op::Again { page: newest },
-        16..38 => Op::Consent { page: newest, account, event },
+        16..38 => Op::Consent { page: newest, account, event, refresh_token },
         38..50 => Op::Return { consent: newest, cookie: rng.random_range(0..5) > 0 },
-        50..57 => Op::Authorize { account, event },
-        57..67 => Op::Withdraw { account, event },
+        50..56 => Op::Authorize { account, event, refresh_token },
+        56..65 => Op::Withdraw { account, event },
+        65..67 => Op::Password { account },
         67..73 => Op::Delete { tenant, account },
         73..83 => Op::Work { batches: rng.random_range(1..3) },
         83..85 => Op::Replay,
@@ -105,11 +125,11 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
 }
 
 /// A world with a history of consents going on in it.
-struct Run {
-    world: Arc<World>,
-    apps: [String; ACCOUNTS],
-    keys: Vec<String>,
-    tenants: Vec<String>,
+pub struct Run {
+    pub world: Arc<World>,
+    pub apps: [String; ACCOUNTS],
+    pub keys: Vec<String>,
+    pub tenants: Vec<String>,
     /// Newest first.
     pages: Vec<Opened>,
     /// Where browsers are led back to, with the page that led there; newest first.
@@ -118,15 +138,19 @@ struct Run {
     suspended: [Option<i64>; TENANTS],
     /// Which tenant was suspended, from when and until when.
     was_suspended: Vec<(usize, i64, i64)>,
+    /// Accounts whose owner changed the password since they were authorized.
+    changed: [bool; ACCOUNTS],
 }
 
 impl Run {
-    async fn new(seed: u64) -> Self {
+    pub async fn new(seed: u64) -> Self {
         let world = World::new(seed);
         world.create_tables().await;
         let apps: [String; ACCOUNTS] = std::array::from_fn(|n| format!("wx000000000000000{n}"));
-        for app in &apps {
-            let new = NewAccount { app_id: Some(app.clone()), followers: 1, ..NewAccount::default() };
+        for (n, app) in apps.iter().enumerate() {
+            let verify_type = (n == UNVERIFIED).then_some(-1);
+            let app_id = Some(app.clone());
+            let new = NewAccount { app_id, verify_type, followers: 1, ..NewAccount::default() };
             world.sim().add_account(new).unwrap();
             world.base.changed_at.lock().unwrap().insert(app.clone(), world.now());
         }
@@ -148,14 +172,17 @@ impl Run {
             back: Vec::new(),
             suspended: [None; TENANTS],
             was_suspended: Vec::new(),
+            changed: [false; ACCOUNTS],
         }
     }
 
     async fn step(&mut self, op: &Op) {
         let world = Arc::clone(&self.world);
         match op {
-            Op::Open { tenant } => {
-                let opened = world.open(&self.keys[*tenant]).await.filter(|page| page.status == 200);
+            Op::Open { tenant, only } => {
+                let only = only.map(|n| self.apps[n].as_str());
+                let opened =
+                    world.open_for(&self.keys[*tenant], only).await.filter(|page| page.status == 200);
                 self.pages.splice(0..0, opened);
             }
             Op::Again { page } => {
@@ -163,10 +190,13 @@ impl Run {
                 let opened = world.open_again(&page.key, &page.id).await.filter(|page| page.status == 200);
                 self.pages.splice(0..0, opened);
             }
-            Op::Consent { page, account, event } => {
+            Op::Consent { page, account, event, refresh_token } => {
                 let Some(page) = self.pages.get(*page).filter(|page| !page.code.is_empty()) else { return };
-                if let Some(back) = world.consent(page, &self.apps[*account], *event) {
-                    self.back.insert(0, (back, page.clone()));
+                let page = page.clone();
+                let back = world.consent(&page, &self.apps[*account], *event, *refresh_token);
+                if let Some(back) = back {
+                    self.is_authorized_again(*account);
+                    self.back.insert(0, (back, page));
                 }
             }
             Op::Return { consent, cookie } => {
@@ -174,12 +204,26 @@ impl Run {
                 let cookies = if *cookie { page.cookies.as_slice() } else { &[] };
                 world.browse(back, cookies).await;
             }
-            Op::Authorize { account, event } => {
-                let grant =
-                    Grant { app_id: self.apps[*account].clone(), without_event: !event, ..Grant::default() };
-                world.sim().authorize(grant).ok();
+            Op::Authorize { account, event, refresh_token } => {
+                let grant = Grant {
+                    app_id: self.apps[*account].clone(),
+                    without_event: !event,
+                    without_refresh_token: !refresh_token,
+                    ..Grant::default()
+                };
+                world.sim().authorize(grant).unwrap();
+                self.is_authorized_again(*account);
             }
             Op::Withdraw { account, event } => world.withdraw(&self.apps[*account], *event),
+            Op::Password { account } => {
+                let app = self.apps[*account].as_str();
+                world.sim().invalidate_tokens(Some(app));
+                if !std::mem::replace(&mut self.changed[*account], true) {
+                    world.sim().fail_refreshes(app, CHANGED);
+                    // the hub may find out at any time from now on
+                    world.withdrawals.lock().unwrap().push((app.to_owned(), i64::MAX));
+                }
+            }
             Op::Delete { tenant, account } => {
                 let path = format!("/v1/accounts/{}", self.apps[*account]);
                 world.api(&self.keys[*tenant], "DELETE", &path, None, None).await;
@@ -239,12 +283,31 @@ impl Run {
         }
     }
 
+    /// The account has a new authorization: the tokens of before were good for nothing until now, at the latest.
+    fn is_authorized_again(&mut self, account: usize) {
+        if !std::mem::replace(&mut self.changed[account], false) {
+            return;
+        }
+        let sim = self.world.sim();
+        sim.clear_faults();
+        for (app, _) in self.apps.iter().zip(self.changed).filter(|(_, changed)| *changed) {
+            sim.fail_refreshes(app, CHANGED);
+        }
+        for (app, at) in self.world.withdrawals.lock().unwrap().iter_mut() {
+            if *app == self.apps[account] && *at == i64::MAX {
+                *at = self.world.now();
+            }
+        }
+    }
+
     /// Everything heals, late events come, and what was promised must hold.
     async fn end(&mut self) {
         let world = Arc::clone(&self.world);
         world.base.chaos.set(Rates::default());
         world.push_late().await;
         world.replay().await;
+        world.quiet().await;
+        world.tick().await; // unbinds what has to be authorized again
         world.quiet().await;
         for tenant in 0..TENANTS {
             self.activate(tenant).await;
@@ -254,7 +317,9 @@ impl Run {
         let refused = world.base.usage.refused.lock().unwrap().clone();
         assert!(refused.is_empty(), "template.yaml gives too little: {refused:?}");
         self.tokens_are_somebodys().await;
+        self.bound_accounts_can_be_used().await;
         self.a_good_consent_binds().await;
+        self.bound_accounts_can_be_used().await;
     }
 
     /// Tokens that are refreshed belong to a bound account, and a bound account's to its tenant.
@@ -277,20 +342,47 @@ impl Run {
         }
     }
 
+    /// An account that is bound and whose authorization stands has a token that WeChat takes.
+    pub async fn bound_accounts_can_be_used(&self) {
+        let app = self.world.app();
+        for (app_id, changed) in self.apps.iter().zip(self.changed) {
+            let account = app.store.any_account(app_id).await.unwrap().filter(|a| a.standing().bound);
+            let granted = self.world.sim().account(app_id).unwrap().authorization.is_some() && !changed;
+            let Some(account) = account.filter(|_| granted) else { continue };
+            let until = Deadline::after(&*app.clock, Duration::from_secs(15));
+            let whose = For::Tenant(&account.tenant_id);
+            let mut token = tokens::authorizer(&app, whose, app_id, Why::Use, until).await.unwrap();
+            if !self.is_taken(&token).await {
+                token = tokens::authorizer(&app, whose, app_id, Why::Refused(&token), until).await.unwrap();
+            }
+            assert!(self.is_taken(&token).await, "promise 4: the token of {app_id} is not WeChat's");
+        }
+    }
+
+    async fn is_taken(&self, token: &Secret) -> bool {
+        let path = format!("/cgi-bin/user/get?access_token={}", token.expose());
+        self.world.sim().request("GET", &path, "").await.unwrap().body.contains("\"total\"")
+    }
+
     /// Whatever happened, who may have the account gets it by a page opened now.
-    async fn a_good_consent_binds(&self) {
+    async fn a_good_consent_binds(&mut self) {
         // WeChat's times are seconds: a consent in the second of an unbinding is not known to be the later one
         self.world.advance(2).await;
-        for app in &self.apps {
+        for (n, app) in self.apps.clone().iter().enumerate() {
             let store = &self.world.app().store;
             let account = store.any_account(app).await.unwrap().filter(|account| !account.deleted);
             let tenant =
                 account.and_then(|a| self.tenants.iter().position(|t| *t == a.tenant_id)).unwrap_or(0);
             self.world.bind(&self.keys[tenant], app, false, true).await;
+            self.is_authorized_again(n);
             self.world.quiet().await;
             let account = store.account(&self.tenants[tenant], app).await.unwrap();
             let bound = account.is_some_and(|account| account.standing().bound);
-            assert!(bound, "promise 13: a good consent did not bind {app}");
+            assert_eq!(
+                bound,
+                n != UNVERIFIED,
+                "promise 13: a good consent binds {app} where it may be bound"
+            );
         }
         check::consent_decides(&self.world, &self.keys, &self.tenants);
     }

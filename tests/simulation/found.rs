@@ -270,7 +270,7 @@ fn a_page_from_before_the_unbinding_binds_nothing() {
             world.withdraw(app, true);
             world.quiet().await;
             assert!(!world.bound(app));
-            let back = world.consent(&old, app, !returns).unwrap();
+            let back = world.consent(&old, app, !returns, true).unwrap();
             if returns {
                 let (status, ..) = world.browse(&back, &old.cookies).await.unwrap();
                 assert_eq!(status, 400, "the page says to begin again");
@@ -280,7 +280,7 @@ fn a_page_from_before_the_unbinding_binds_nothing() {
             // the same link, opened now
             let now = world.open_again(&run.keys[0], &old.id).await.unwrap();
             assert_ne!(now.code, old.code);
-            world.consent(&now, app, true).unwrap();
+            world.consent(&now, app, true, true).unwrap();
             world.quiet().await;
             assert!(world.bound(app));
         }

@@ -8,6 +8,7 @@
 
 mod check;
 mod consent;
+mod consent_found;
 mod dead_letters;
 mod found;
 mod ops;

@@ -98,7 +98,7 @@ fn a_link_left_open_binds_nothing_to_a_suspended_or_deleted_tenant() {
                 let tenant = world.app().store.tenant(&run.tenants[1]).await.unwrap();
                 assert!(tenant.is_none_or(|tenant| tenant.status == TenantStatus::Deleted));
             }
-            let back = world.consent(&opened, app, !returns).unwrap();
+            let back = world.consent(&opened, app, !returns, true).unwrap();
             if returns {
                 let (status, page, _) = world.browse(&back, &opened.cookies).await.unwrap();
                 assert_eq!(status, 403, "{page}");

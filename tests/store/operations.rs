@@ -37,11 +37,11 @@ use shared::{
     wechat::user::UserInfo,
 };
 
-const APP: &str = "wx5a1b2c3d4e5f6071";
+pub const APP: &str = "wx5a1b2c3d4e5f6071";
 const OTHER: &str = "wx5a1b2c3d4e5f6072";
 const TENANT: &str = "ten_1";
 /// 2025-01-01, unix seconds.
-const DAY: i64 = 1_735_689_600;
+pub const DAY: i64 = 1_735_689_600;
 
 /// Function, after a comma what is special in this row, and a text that only the request of the write has.
 pub const ALL: &[(&str, &str)] = &[
@@ -82,6 +82,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("release_authorizer", "REMOVE #lease_until"),
     ("authorize", "authorized_by"),
     ("recover_refresh_token", ":lost"),
+    ("authorize_instead", "version = :seen"),
     ("forget_authorizer", "version = :seen"),
     ("keep_refresh_tick", "minute"),
     ("touch_fan, who follows", "follow_used"),
@@ -146,7 +147,7 @@ async fn page_of(code: &str, store: &Store) -> OpenedPage {
 pub async fn prepare(store: &Store) {
     store.keep_ticket(&Secret::new("ticket@@@1"), DAY).await.unwrap();
     for app_id in [APP, OTHER] {
-        store.authorize(app_id, Some(&token("t1")), &Secret::new("r1")).await.unwrap();
+        store.authorize(app_id, "c1", Some(&token("t1")), &Secret::new("r1")).await.unwrap();
     }
     store.bind_account(account(APP), Some(opened()), TURN).await.unwrap();
     store.create_binding(&binding("bnd_0")).await.unwrap();
@@ -377,20 +378,30 @@ async fn credentials(name: &str, store: &Store) -> Option<String> {
             new(store.authorizer(APP).await.unwrap().unwrap().lease_until == 0)
         }
         "authorize" => {
-            let version = store.authorize(APP, Some(&token("t3")), &Secret::new("r3")).await.unwrap();
+            let refresh = Secret::new("r3");
+            let version = store.authorize(APP, "c3", Some(&token("t3")), &refresh).await.unwrap().version;
             format!("version {version}, {}", store.authorizer(APP).await.unwrap().unwrap().version)
         }
         "recover_refresh_token" => {
             let (lost, found) = (Secret::new("r1"), Secret::new("r9"));
             new(store.recover_refresh_token(APP, &lost, &found).await.unwrap())
         }
+        "authorize_instead" => {
+            let (seen, refresh) = (store.authorizer(APP).await.unwrap(), Secret::new("r3"));
+            let stored = store.authorize_instead(APP, seen.as_ref(), "c3", None, &refresh).await.unwrap();
+            let now = store.authorizer(APP).await.unwrap().unwrap();
+            format!("version {}, {}, {:?}", stored.unwrap().version, now.version, now.due)
+        }
         "forget_authorizer" => {
-            store.forget_authorizer(APP, 1).await.unwrap();
-            format!(
-                "{:?}, {:?}",
-                store.authorizer(APP).await.unwrap().is_some(),
-                store.due_in_slot(7).await.unwrap()
-            )
+            for app_id in [APP, OTHER] {
+                let seen = store.authorizer(app_id).await.unwrap().unwrap();
+                store.forget_authorizer(app_id, &seen).await.unwrap();
+            }
+            let mut is_there = Vec::new();
+            for app_id in [APP, OTHER] {
+                is_there.push(store.authorizer(app_id).await.unwrap().is_some());
+            }
+            format!("{is_there:?}")
         }
         "keep_refresh_tick" => {
             store.keep_refresh_tick(DAY / 60).await.unwrap();
@@ -707,7 +718,7 @@ fn token(text: &str) -> Token {
     Token { token: Secret::new(text), issued_at: DAY, expires_in: 7200 + LEASE_SECONDS }
 }
 
-fn account(app_id: &str) -> AccountRecord {
+pub fn account(app_id: &str) -> AccountRecord {
     AccountRecord {
         app_id: app_id.into(),
         tenant_id: TENANT.into(),

@@ -5,27 +5,26 @@ use shared::{
     app::App,
     error::Error,
     imports,
-    model::{
-        account::{AccountStatus, AccountType, binding_refusal, is_verified},
-        consent::Claim,
-        token::Due,
-    },
+    model::{consent::Claim, token::Due},
     secret::Secret,
     store::{
         accounts::{AccountRecord, Bound},
         bindings::BindingEnd,
         consents::{self, OpenedPage},
-        credentials::Token,
+        credentials::{AuthorizerCredentials, Token},
         owner::Owner,
     },
     tokens,
-    wechat::{
-        component::AuthorizerInfo,
-        errcode::{is_about_authorization_code, is_withdrawn},
-    },
+    wechat::errcode::{is_about_authorization_code, is_withdrawn},
 };
 
-use super::{heard, told};
+use super::{
+    asked::{Answer, Asked, ask},
+    heard, told,
+};
+
+/// How often a consent is settled anew where others change the account's tokens meanwhile.
+const RACES: usize = 4;
 
 /// How it ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,6 +68,13 @@ pub(crate) struct Consent<'a> {
     pub at: i64,
 }
 
+impl Consent<'_> {
+    /// Of its code.
+    pub(crate) fn fingerprint(&self) -> String {
+        consents::fingerprint(self.code.expose())
+    }
+}
+
 /// Exchanges the code and does to the account what the consent may do; ends the page's binding.
 ///
 /// # Errors
@@ -84,17 +90,23 @@ pub(crate) async fn complete(app: &App, consent: &Consent<'_>) -> Result<Outcome
             return Ok(Outcome::NotOurs); // its event, which is stored, goes on with the tokens
         }
     }
-    let outcome = settle(app, consent, grant).await?;
-    app.store.binding_settled(&app_id).await?;
-    Ok(outcome)
+    for _ in 0..RACES {
+        if let Some(outcome) = settle(app, consent, &grant).await? {
+            app.store.binding_settled(&app_id).await?;
+            return Ok(outcome);
+        }
+    }
+    Err(Error::Store("an account's tokens are being stored by several at once".into()))
 }
 
 /// What the code gave.
-struct Grant {
-    app_id: String,
-    /// Without a refresh token that was stored, this is all there is.
-    token: Option<Token>,
-    granted: Vec<u32>,
+pub(crate) struct Grant {
+    /// The account.
+    pub app_id: String,
+    /// What came without a refresh token, and is not stored yet.
+    pub token: Option<Token>,
+    /// The permission sets; none where somebody else redeemed the code.
+    pub granted: Vec<u32>,
 }
 
 /// Redeems the code and stores what it gives; none where WeChat does not take it.
@@ -119,39 +131,38 @@ async fn exchange(app: &App, consent: &Consent<'_>) -> Result<Option<Grant>, Err
         }
         Err(error) => return Err(error),
     };
-    let (mut token, mut refresh_token) = (None, None);
+    let (app_id, mut token) = (authorization.app_id, None);
     if let Some(given) = authorization.tokens {
         let issued_at = app.clock.unix();
-        token = Some(Token { token: given.access_token, issued_at, expires_in: given.expires_in });
-        refresh_token = given.refresh_token;
+        let new = Token { token: given.access_token, issued_at, expires_in: given.expires_in };
+        match given.refresh_token {
+            Some(refresh_token) => {
+                app.store.authorize(&app_id, &consent.fingerprint(), Some(&new), &refresh_token).await?;
+            }
+            None => token = Some(new),
+        }
     }
-    if let (Some(token), Some(refresh_token)) = (&token, &refresh_token) {
-        app.store.authorize(&authorization.app_id, Some(token), refresh_token).await?;
-    }
-    Ok(Some(Grant { app_id: authorization.app_id, token, granted: authorization.granted }))
+    Ok(Some(Grant { app_id, token, granted: authorization.granted }))
 }
 
-/// What WeChat says of the account that authorized.
-struct Asked {
-    /// Still nobody's.
-    record: AccountRecord,
-    /// When its tokens are due, and their version; none where WeChat gives none.
-    tokens: Option<(u64, Due)>,
-    /// Why nobody may bind it.
-    reason: Option<&'static str>,
-}
-
-/// Asks what the account is, and binds, renews or refuses it.
-async fn settle(app: &App, consent: &Consent<'_>, grant: Grant) -> Result<Outcome, Error> {
-    let app_id = grant.app_id.clone();
-    let Some(asked) = ask(app, consent, grant).await? else { return Ok(Outcome::BadCode) };
-    let entry = told::begin(app, consent, &app_id).await?;
-    let outcome = match claim(app, consent, &asked).await? {
+/// Asks what the account is, and binds, renews or refuses it. None where others changed its tokens meanwhile: then all is
+/// asked anew.
+async fn settle(app: &App, consent: &Consent<'_>, grant: &Grant) -> Result<Option<Outcome>, Error> {
+    let app_id = grant.app_id.as_str();
+    let asked = match ask(app, consent, grant).await? {
+        Answer::Is(asked) => asked,
+        Answer::Withdrawn => return Ok(Some(Outcome::BadCode)),
+        Answer::Again => return Ok(None),
+    };
+    let entry = told::begin(app, consent, app_id).await?;
+    let Some(claim) = claim(app, consent, &asked).await? else { return Ok(None) };
+    let outcome = match claim {
         Claim::Binds => Outcome::Bound,
         claim => {
-            let renewed = renew_owner(app, consent, &asked).await?;
-            if let (false, Some((version, _))) = (renewed, asked.tokens) {
-                app.store.forget_authorizer(&app_id, version).await?;
+            let Some(renewed) = renew_owner(app, consent, &asked).await? else { return Ok(None) };
+            let ours = asked.tokens.as_ref().filter(|tokens| tokens.code == consent.fingerprint());
+            if let (false, Some(ours)) = (renewed, ours) {
+                app.store.forget_authorizer(app_id, ours).await?; // another consent's are not ours to judge
             }
             match (asked.reason, claim) {
                 (Some(reason), _) => Outcome::Refused { reason },
@@ -165,34 +176,14 @@ async fn settle(app: &App, consent: &Consent<'_>, grant: Grant) -> Result<Outcom
     };
     end(app, consent, &asked.record, &outcome).await?;
     told::end(app, entry, &outcome).await?;
-    Ok(outcome)
+    Ok(Some(outcome))
 }
 
-/// None where the authorization does not stand any more.
-async fn ask(app: &App, consent: &Consent<'_>, grant: Grant) -> Result<Option<Asked>, Error> {
-    let (component, app_id) = (&app.config.component.app_id, grant.app_id.as_str());
-    let asked_at = app.clock.unix();
-    let asked = tokens::with_component(app, |token| async move {
-        app.wechat.get_authorizer_info(&token, component, app_id).await
-    });
-    let info = match asked.await {
-        Err(Error::WeChat(error)) if error.errcode().is_some_and(is_withdrawn) => return Ok(None),
-        other => other?,
-    };
-    let tokens = tokens_of(app, &grant, &info).await?;
-    let reason = match consent.page {
-        Some(page) if is_for_another(app, page, app_id).await? => Some("other_account"),
-        _ => binding_refusal(info.is_mini_program, info.service_type, info.verify_type),
-    };
-    let reason = reason.or_else(|| tokens.is_none().then_some("authorization_failed"));
-    let record = record(app_id, asked_at, app.clock.unix(), grant.granted, info);
-    Ok(Some(Asked { record, tokens, reason }))
-}
-
-/// Binds the account to the page's tenant, or renews what is bound to it. Answers [`Claim::Binds`] where it did.
-async fn claim(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Claim, Error> {
-    let (None, Some(page), Some((_, due))) = (asked.reason, consent.page, asked.tokens) else {
-        return Ok(Claim::Nobody);
+/// Binds the account to the page's tenant, or renews what is bound to it. Answers [`Claim::Binds`] where it did; none where
+/// its tokens are gone.
+async fn claim(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Option<Claim>, Error> {
+    let (None, Some(page), Some(tokens)) = (asked.reason, consent.page, &asked.tokens) else {
+        return Ok(Some(Claim::Nobody));
     };
     let record = AccountRecord { tenant_id: page.tenant_id.clone(), ..asked.record.clone() };
     let before = app.store.any_account(&record.app_id).await?.filter(|a| a.standing().bound);
@@ -200,60 +191,40 @@ async fn claim(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Claim,
         Some(before) => told::change(app, consent, &before, &record).await?,
         None => None,
     };
-    match app.store.bind_account(record, Some(page.page()), due).await? {
+    match app.store.bind_account(record, Some(page.page()), due(app, tokens)).await? {
         Bound::Yes { .. } => {
             imports::after_consent(app, &page.tenant_id, &asked.record.app_id).await?;
             told::end(app, lost, &Outcome::Bound).await?;
             tracing::info!(app_id = asked.record.app_id, "{} is bound", asked.record.app_id);
-            Ok(Claim::Binds)
+            Ok(Some(Claim::Binds))
         }
-        Bound::TokensGone => Ok(Claim::TooEarly),
-        Bound::No(claim) => Ok(claim),
+        Bound::TokensGone => Ok(None),
+        Bound::No(claim) => Ok(Some(claim)),
     }
 }
 
 /// Gives whoever has the account bound WeChat's newest word on it: its former tokens are worth nothing now, and its
-/// permissions are others, whoever's page it was. Answers whether anybody has.
-async fn renew_owner(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<bool, Error> {
+/// permissions are others, whoever's page it was. Answers whether anybody has; none where its tokens are gone.
+async fn renew_owner(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Option<bool>, Error> {
     let app_id = &asked.record.app_id;
     let owner = app.store.any_account(app_id).await?.filter(|a| a.standing().bound);
-    let (Some(owner), Some((_, due))) = (owner, asked.tokens) else { return Ok(false) };
+    let (Some(owner), Some(tokens)) = (owner, &asked.tokens) else { return Ok(Some(false)) };
     let record = AccountRecord { tenant_id: owner.tenant_id.clone(), ..asked.record.clone() };
     let changed = told::change(app, consent, &owner, &record).await?;
-    match app.store.bind_account(record, None, due).await? {
+    match app.store.bind_account(record, None, due(app, tokens)).await? {
         Bound::Yes { .. } => {
             imports::after_consent(app, &owner.tenant_id, app_id).await?;
             told::end(app, changed, &Outcome::Bound).await?;
-            Ok(true)
+            Ok(Some(true))
         }
-        Bound::No(_) | Bound::TokensGone => Ok(false),
+        Bound::TokensGone => Ok(None),
+        Bound::No(_) => Ok(Some(false)),
     }
 }
 
-/// The version of the tokens that are stored, and when they are due. Where WeChat gave no refresh token with the code, or
-/// it was lost with a worker that died, its account's details or the list of all accounts have it; none where they have
-/// none either.
-async fn tokens_of(app: &App, grant: &Grant, info: &AuthorizerInfo) -> Result<Option<(u64, Due)>, Error> {
-    let now = Due::At { unix: app.clock.unix() };
-    let due = |token: Option<&Token>| token.map_or(now, |token| tokens::due(app, token));
-    let stored = app.store.authorizer(&grant.app_id).await?.filter(|tokens| !tokens.refresh_token.is_empty());
-    if let Some(stored) = stored {
-        return Ok(Some((stored.version, due(stored.token.as_ref()))));
-    }
-    let found = match &info.refresh_token {
-        Some(found) => Some(found.clone()),
-        None => tokens::recover_refresh_token(app, &grant.app_id, &Secret::default()).await?,
-    };
-    let Some(found) = found else { return Ok(None) };
-    let due = due(grant.token.as_ref());
-    let version = app.store.authorize(&grant.app_id, grant.token.as_ref(), &found).await?;
-    Ok(Some((version, due)))
-}
-
-/// Whether the page's link is for another account.
-async fn is_for_another(app: &App, page: &OpenedPage, app_id: &str) -> Result<bool, Error> {
-    let binding = app.store.binding_by_link(&page.binding_id).await?;
-    Ok(binding.and_then(|b| b.only_app_id).is_some_and(|only| only != app_id))
+/// When an account's tokens are due: at once where there is none that could be used.
+fn due(app: &App, tokens: &AuthorizerCredentials) -> Due {
+    tokens.token.as_ref().map_or(Due::At { unix: app.clock.unix() }, |token| tokens::due(app, token))
 }
 
 /// Ends the page's binding, where there is an end.
@@ -273,32 +244,6 @@ async fn end(
         Outcome::TooEarly | Outcome::Suspended | Outcome::NotOurs | Outcome::BadCode => return Ok(()),
     };
     let Some(page) = consent.page else { return Ok(()) };
-    let code = consents::fingerprint(consent.code.expose());
+    let code = consent.fingerprint();
     app.store.end_binding(&page.binding_id, BindingEnd { app_id, name, reason, code: &code }).await.map(drop)
-}
-
-/// The account as WeChat describes it, still nobody's.
-fn record(app_id: &str, asked_at: i64, now: i64, granted: Vec<u32>, info: AuthorizerInfo) -> AccountRecord {
-    AccountRecord {
-        app_id: app_id.to_owned(),
-        tenant_id: String::new(),
-        original_id: info.user_name,
-        name: info.nick_name,
-        alias: info.alias,
-        avatar_url: info.head_img,
-        qr_code_url: info.qrcode_url,
-        principal_name: info.principal_name,
-        account_type: info
-            .service_type
-            .and_then(AccountType::from_service_type)
-            .unwrap_or(AccountType::Subscription),
-        verified: info.verify_type.is_some_and(is_verified),
-        status: AccountStatus::Bound,
-        granted: if info.granted.is_empty() { granted } else { info.granted },
-        bound_at: now,
-        authorized: asked_at,
-        unbound_at: None,
-        deleted: false,
-        revision: 0,
-    }
 }

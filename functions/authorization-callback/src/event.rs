@@ -25,6 +25,8 @@ use super::jobs::page_of;
 
 /// WeChat's clock and ours may differ by so much, seconds.
 const CLOCKS_DIFFER_SECONDS: i64 = 60;
+/// Who asked WeChat about an account has bound it after this, or never will: longer than the function runs.
+const BINDS_WITHIN: Duration = Duration::from_mins(1);
 
 pub(crate) async fn receive(
     State(app): State<Arc<App>>,
@@ -134,13 +136,12 @@ async fn authorized(app: &App, grant: Authorization, at: i64) -> Result<(), Erro
 }
 
 /// Events come late and out of order, and another consent may be under way: a job asks WeChat whether the authorization
-/// stands.
+/// stands. Where the account is not bound, somebody may be about to bind it who asked WeChat before: the job comes after
+/// that.
 async fn unauthorized(app: &App, app_id: String, at: i64) -> Result<(), Error> {
-    let account = app.store.any_account(&app_id).await?;
-    if account.is_none_or(|account| !account.standing().bound) {
-        return Ok(());
-    }
-    app.queues.authorization(&AuthorizationJob::UnauthorizedV1 { app_id, at }, Duration::ZERO).await
+    let bound = app.store.any_account(&app_id).await?.is_some_and(|account| account.standing().bound);
+    let delay = if bound { Duration::ZERO } else { BINDS_WITHIN };
+    app.queues.authorization(&AuthorizationJob::UnauthorizedV1 { app_id, at }, delay).await
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ async fn unauthorized(app: &App, app_id: &str, at: i64) -> Result<Done, Error> {
         Err(Error::WeChat(error)) if error.errcode().is_some_and(is_withdrawn) => {
             tracing::info!(app_id, event_at = at, "{app_id} is unauthorized, says WeChat");
             let Some(account) = app.store.any_account(app_id).await?.filter(|a| a.standing().bound) else {
-                return Ok(Done::Yes);
+                return Ok(Done::Yes); // who binds it from now on asks WeChat first
             };
             // an older event means nothing: it was withdrawn once more, of which no event has come
             let at = if at < account.authorized_at() { asked_at } else { at.min(asked_at) };
@@ -131,7 +131,7 @@ async fn deleted(app: &App, app_id: &str) -> Result<Done, Error> {
     }
     // read after the tokens: those of a binding since then are newer, and stay
     if app.store.any_account(app_id).await?.is_none_or(|account| account.deleted) {
-        app.store.forget_authorizer(app_id, tokens.version).await?;
+        app.store.forget_authorizer(app_id, &tokens).await?;
     }
     Ok(Done::Yes)
 }

@@ -4,6 +4,7 @@
 //! call to WeChat. `GET /bind/{id}` leads to WeChat's authorization page; `GET /bind/callback` is where it
 //! leads back to. Event and return both carry a code for the same grant: whichever comes first binds.
 
+mod asked;
 mod complete;
 mod event;
 mod heard;

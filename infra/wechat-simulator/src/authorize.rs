@@ -27,6 +27,8 @@ pub struct Grant {
     pub func_ids: Option<Vec<u32>>,
     /// Do not push the event: it got lost.
     pub without_event: bool,
+    /// `api_query_auth` leaves the refresh token empty, as WeChat does at times: the account's details have it.
+    pub without_refresh_token: bool,
 }
 
 /// What consent leads to.
@@ -107,7 +109,12 @@ impl Simulator {
             code.used = true;
         }
         let expires_at = now + expires_in;
-        let code = AuthCode { app_id: grant.app_id.clone(), expires_at, used: false };
+        let code = AuthCode {
+            app_id: grant.app_id.clone(),
+            expires_at,
+            used: false,
+            without_refresh_token: grant.without_refresh_token,
+        };
         if due(world.auth_codes.len()) {
             world.auth_codes.retain(|_, code| now < code.expires_at + 86_400);
         }

@@ -17,6 +17,11 @@ pub enum FaultKind {
         /// How late.
         ms: u64,
     },
+    /// Answers at once what arrives late: what happens meanwhile is not in it.
+    LateAnswer {
+        /// How late.
+        ms: u64,
+    },
     /// Has no effect and never answers.
     Timeout,
     /// Has its effect and never answers: landed but unanswered.

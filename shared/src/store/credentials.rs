@@ -1,7 +1,7 @@
 //! Tickets and tokens. A token is replaced only by its successor: one refresher at a time by lease, and every
 //! write names the version that it read.
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use serde::Deserialize;
 
 use super::{
@@ -24,6 +24,10 @@ pub const LEASE_SECONDS: i64 = 30;
 const COMPONENT_CACHE_SECONDS: i64 = 5;
 /// Attribute of an account's credentials: which call stored its last authorization.
 const AUTHORIZED_BY: &str = "authorized_by";
+/// Nobody stored another authorization or another token since these were read, not even where they were deleted meanwhile
+/// and the versions began anew.
+const UNCHANGED: &str = "(attribute_not_exists(version) OR version = :seen) \
+     AND (attribute_not_exists(authorized_by) OR authorized_by = :by)";
 /// Attribute of the component's credentials: who asked WeChat for a ticket last.
 const PUSH_ASKED_BY: &str = "push_asked_by";
 /// How long the tokens of an unbound account are kept, seconds: an `unauthorized` that was a mistake is made good in days.
@@ -122,6 +126,12 @@ pub struct AuthorizerCredentials {
     pub due: Option<String>,
     /// WeChat refuses the refresh token for good, unix seconds since when: only another authorization helps.
     pub gone_at: Option<i64>,
+    /// Which call stored this authorization; empty in items of 0.1.
+    #[serde(default)]
+    pub authorized_by: String,
+    /// Fingerprint of the authorization code that it came from; empty in items of 0.1.
+    #[serde(default)]
+    pub code: String,
 }
 
 impl AuthorizerCredentials {
@@ -309,47 +319,68 @@ impl Store {
     }
 
     /// Stores what an authorization gave, before it is known whose the account becomes: [`Store::bind_account`] says so,
-    /// and nobody refreshes it before. It
-    /// outdates whatever was there, for WeChat makes the older refresh token invalid; a refresher at work loses its lease.
-    /// Sent once more by the SDK it changes nothing: a refresh may have replaced the token since. Answers the version of
-    /// what is stored.
+    /// and nobody refreshes it before. `code` is the fingerprint of its authorization code. It outdates whatever was
+    /// there, for WeChat makes the older refresh token invalid; a refresher at work loses its lease. Sent once more by the
+    /// SDK it changes nothing: a refresh may have replaced the token since. Answers what is stored.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn authorize(
         &self,
         app_id: &str,
+        code: &str,
         token: Option<&Token>,
         refresh_token: &Secret,
-    ) -> Result<u64, Error> {
-        let update = Update::new().set("refresh_token", s(refresh_token.expose())).remove("gone_at");
-        let update = match token {
-            Some(token) => successor(update, token),
-            None => update.add("version", n(1)).remove("token").remove("lease_until").remove("lease_owner"),
-        };
+    ) -> Result<AuthorizerCredentials, Error> {
         let owner = self.owner();
-        let update = update
+        let update = authorized(code, token, refresh_token)
             .set(AUTHORIZED_BY, owner.value())
             .when("attribute_not_exists(authorized_by) OR authorized_by <> :me", &[(":me", owner.value())]);
         let written = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
         match written.or_own(AUTHORIZED_BY, owner) {
-            Written::Done(item) => Ok(read::<AuthorizerCredentials>(item)?.version),
+            Written::Done(item) => read(item),
             Written::Refused(_) => Err(Error::Store("tokens could not be stored".into())),
         }
     }
 
-    /// Deletes an account's tokens of `version`, which nobody may use; newer ones stay.
+    /// The same with what WeChat said after `seen` was read, none where nothing was there: what somebody stored since is
+    /// newer, and stays. Answers none then.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn forget_authorizer(&self, app_id: &str, version: u64) -> Result<(), Error> {
-        let key = keys::authorizer(app_id);
-        self.delete_where(&self.credentials, &key, "version = :seen", (":seen", n(version))).await
+    pub async fn authorize_instead(
+        &self,
+        app_id: &str,
+        seen: Option<&AuthorizerCredentials>,
+        code: &str,
+        token: Option<&Token>,
+        refresh_token: &Secret,
+    ) -> Result<Option<AuthorizerCredentials>, Error> {
+        let owner = self.owner();
+        let update = authorized(code, token, refresh_token)
+            .set(AUTHORIZED_BY, owner.value())
+            .when(UNCHANGED, &unchanged(seen));
+        let written = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
+        match written.or_own(AUTHORIZED_BY, owner) {
+            Written::Done(item) => read(item).map(Some),
+            Written::Refused(_) => Ok(None),
+        }
     }
 
-    /// The tokens of an account that becomes a tenant's, as one action of its binding: they are refreshed from now on.
+    /// Deletes an account's tokens as they were read, which nobody may use. Others, and those of a bound account, stay.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn forget_authorizer(&self, app_id: &str, seen: &AuthorizerCredentials) -> Result<(), Error> {
+        let condition = format!("{UNCHANGED} AND attribute_not_exists(due)");
+        let values = unchanged(Some(seen));
+        self.delete_where(&self.credentials, &keys::authorizer(app_id), &condition, &values).await
+    }
+
+    /// The tokens of an account that becomes a tenant's, as one action of its binding: they are refreshed from now on,
+    /// whatever WeChat said of them before.
     pub(super) fn owned(&self, tenant: &str, app_id: &str, due: Due) -> Result<TransactWriteItem, Error> {
-        let update = Update::new().set("tenant_id", s(tenant)).remove("ttl");
+        let update = Update::new().set("tenant_id", s(tenant)).remove("ttl").remove("gone_at");
         set_due(update, app_id, due)
             .when("attribute_exists(refresh_token)", &[])
             .action(&self.credentials, &keys::authorizer(app_id))
@@ -407,11 +438,7 @@ impl Store {
         Ok(found)
     }
 
-    async fn due(
-        &self,
-        condition: &str,
-        values: Vec<(&str, aws_sdk_dynamodb::types::AttributeValue)>,
-    ) -> Result<Vec<String>, Error> {
+    async fn due(&self, condition: &str, values: Vec<(&str, AttributeValue)>) -> Result<Vec<String>, Error> {
         let (mut found, mut start) = (Vec::new(), None);
         loop {
             let page = self
@@ -457,6 +484,21 @@ impl Store {
             .when("attribute_not_exists(#minute) OR #minute < :minute", &[(":minute", n(minute))]);
         self.update(&self.credentials, &keys::refresh_tick(), update).await.map(drop)
     }
+}
+
+fn authorized(code: &str, token: Option<&Token>, refresh_token: &Secret) -> Update {
+    let update =
+        Update::new().set("refresh_token", s(refresh_token.expose())).set("code", s(code)).remove("gone_at");
+    match token {
+        Some(token) => successor(update, token),
+        None => update.add("version", n(1)).remove("token").remove("lease_until").remove("lease_owner"),
+    }
+}
+
+/// Values of [`UNCHANGED`].
+fn unchanged(seen: Option<&AuthorizerCredentials>) -> [(&'static str, AttributeValue); 2] {
+    let by = seen.map_or("", |seen| seen.authorized_by.as_str());
+    [(":seen", n(seen.map_or(0, |seen| seen.version))), (":by", s(by))]
 }
 
 fn successor(update: Update, token: &Token) -> Update {

@@ -60,6 +60,6 @@ impl Store {
     /// [`Error::Store`]: then whoever comes next waits for a minute, and ends it.
     pub async fn end_line(&self, fan: FanId<'_>, newest: &str) -> Result<(), Error> {
         let key = keys::line(fan.tenant, fan.app_id, fan.open_id);
-        self.delete_where(&self.work, &key, "newest = :newest", (":newest", s(newest))).await
+        self.delete_where(&self.work, &key, "newest = :newest", &[(":newest", s(newest))]).await
     }
 }

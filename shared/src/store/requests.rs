@@ -107,15 +107,16 @@ impl Store {
         table: &str,
         key: &Key,
         condition: &str,
-        (name, value): (&str, AttributeValue),
+        values: &[(&str, AttributeValue)],
     ) -> Result<(), Error> {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let request = self
             .db
             .delete_item()
             .table_name(table)
             .set_key(Some(key.attributes()))
             .condition_expression(condition)
-            .expression_attribute_values(name, value);
+            .set_expression_attribute_values(Some(values));
         match self.past_conflicts(|| request.clone().send()).await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {

@@ -73,7 +73,13 @@ impl World {
 
     /// An administrator opens the page of a new binding for the tenant of `key`.
     pub async fn open(&self, key: &str) -> Option<Opened> {
-        let (_, binding) = self.api(key, "POST", "/v1/bindings", Some(json!({})), None).await?;
+        self.open_for(key, None).await
+    }
+
+    /// The same, where the link is for `only` this account.
+    pub async fn open_for(&self, key: &str, only: Option<&str>) -> Option<Opened> {
+        let new = only.map_or_else(|| json!({}), |app_id| json!({"app_id": app_id}));
+        let (_, binding) = self.api(key, "POST", "/v1/bindings", Some(new), None).await?;
         self.open_again(key, binding["id"].as_str()?).await
     }
 
@@ -86,13 +92,15 @@ impl World {
         Some(Opened { status, key, id, opened_at, code, cookies })
     }
 
-    /// They consent on WeChat's page for this account; where WeChat leads the browser back to.
-    pub fn consent(&self, opened: &Opened, app_id: &str, event: bool) -> Option<String> {
+    /// They consent on WeChat's page for this account; where WeChat leads the browser back to. The event comes and the code
+    /// gives the refresh token, or not.
+    pub fn consent(&self, opened: &Opened, app_id: &str, event: bool, refresh_token: bool) -> Option<String> {
         let granted = self.sim().authorize(Grant {
             app_id: app_id.to_owned(),
             pre_auth_code: Some(opened.code.clone()),
             redirect_uri: Some(format!("http://hub/bind/callback?binding={}", opened.id)),
             without_event: !event,
+            without_refresh_token: !refresh_token,
             ..Grant::default()
         });
         let back = granted.ok()?.redirect_url;
@@ -119,7 +127,7 @@ impl World {
         if opened.status != 200 {
             return Some(opened.status);
         }
-        let back = self.consent(&opened, app_id, event)?;
+        let back = self.consent(&opened, app_id, event, true)?;
         if returns { self.browse(&back, &opened.cookies).await.map(|(status, ..)| status) } else { None }
     }
 }

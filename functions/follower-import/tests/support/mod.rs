@@ -103,7 +103,7 @@ impl World {
         };
         let token = Token { token: Secret::new("t"), issued_at: START, expires_in: 100_000_000 };
         let due = Due::At { unix: START };
-        self.app.store.authorize(APP, Some(&token), &Secret::new("r")).await.unwrap();
+        self.app.store.authorize(APP, "c", Some(&token), &Secret::new("r")).await.unwrap();
         let page = Page { tenant: TENANT, opened_at: START, expires_at: START };
         self.app.store.bind_account(account, Some(page), due).await.unwrap();
     }

@@ -206,7 +206,7 @@ impl World {
         let token = Token { token: Secret::new("token-0"), issued_at: self.clock.unix(), expires_in: 7200 };
         *self.wechat.token.lock().unwrap() = "token-0".into();
         let due = Due::At { unix: self.clock.unix() + 5400 };
-        self.app.store.authorize(app_id, Some(&token), &Secret::new("r")).await.unwrap();
+        self.app.store.authorize(app_id, "c", Some(&token), &Secret::new("r")).await.unwrap();
         let now = self.clock.unix();
         let page = Page { tenant, opened_at: now, expires_at: now };
         self.app.store.bind_account(account, Some(page), due).await.unwrap();

@@ -216,7 +216,7 @@ impl Stage {
         };
         let now = self.app.clock.unix();
         let due = Due::At { unix: now };
-        self.app.store.authorize(app_id, None, &Secret::new("r")).await.unwrap();
+        self.app.store.authorize(app_id, "c", None, &Secret::new("r")).await.unwrap();
         let page = Page { tenant: &tenant.id, opened_at: now, expires_at: now };
         self.app.store.bind_account(account, Some(page), due).await.unwrap();
     }

@@ -69,22 +69,23 @@ pub(super) fn create_preauthcode(request: &mut Request<'_>) -> Result<Value, Api
 pub(super) fn query_auth(request: &mut Request<'_>) -> Result<Value, ApiError> {
     same_component(request)?;
     let given = request.need("authorization_code", 61009)?;
-    let app_id = match request.world.auth_codes.get_mut(&given) {
+    let (app_id, left_out) = match request.world.auth_codes.get_mut(&given) {
         None | Some(AuthCode { used: true, .. }) => return Err(ApiError::new(61009)),
         Some(code) if request.now >= code.expires_at => return Err(ApiError::new(61010)),
         Some(code) => {
             code.used = true;
-            code.app_id.clone()
+            (code.app_id.clone(), code.without_refresh_token)
         }
     };
     let (token, expires_in) = issue(request, &app_id);
     let account = request.world.account(&app_id)?;
     let grant = account.authorization.as_ref().ok_or_else(|| ApiError::new(61003))?;
+    let refresh_token = if left_out { "" } else { &grant.refresh_token };
     Ok(json!({"authorization_info": {
         "authorizer_appid": app_id,
         "authorizer_access_token": token,
         "expires_in": expires_in,
-        "authorizer_refresh_token": grant.refresh_token,
+        "authorizer_refresh_token": refresh_token,
         "func_info": account.func_info(),
     }}))
 }

@@ -259,6 +259,9 @@ impl Simulator {
                 Ok(Answer { status: 200, content_type: "text/plain", body: "{\"errcode\":".into() })
             }
             kind => {
+                if let Some(FaultKind::LateAnswer { ms }) = kind {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                }
                 let mark = if kind == Some(FaultKind::ByteOrderMark) { "\u{feff}" } else { "" };
                 let body = format!("{mark}{}", users::as_typed(value.to_string()));
                 Ok(Answer { status, content_type: "application/json; encoding=utf-8", body })

@@ -141,6 +141,7 @@ pub(super) async fn consent(
         redirect_uri: get("redirect_uri"),
         func_ids: Some(ids.collect()),
         without_event: false,
+        without_refresh_token: false,
     };
     let app_id = grant.app_id.clone();
     let granted = simulator.authorize(grant);

@@ -95,6 +95,8 @@ pub(crate) struct AuthCode {
     pub app_id: String,
     pub expires_at: i64,
     pub used: bool,
+    #[serde(default)]
+    pub without_refresh_token: bool,
 }
 
 /// The platform.

@@ -42,6 +42,7 @@ async fn a_binding_goes_through_and_its_code_is_taken_once() {
         redirect_uri: Some("https://hub.example/bind/callback?binding=b1".into()),
         func_ids: Some(vec![1, 2, 15]),
         without_event: false,
+        without_refresh_token: false,
     };
     let granted = world.simulator.authorize(grant.clone()).unwrap();
     let url = granted.redirect_url.unwrap();
@@ -75,6 +76,20 @@ async fn a_binding_goes_through_and_its_code_is_taken_once() {
         .collect();
     assert_eq!(ids, [1, 2, 15]);
     assert_eq!(errcode(&world.component("api_query_auth", body).await), 61009, "the code again");
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_the_code_does_not_give_is_in_the_details() {
+    let world = World::new().await;
+    let grant = Grant { app_id: SERVICE.into(), without_refresh_token: true, ..Grant::default() };
+    let code = world.simulator.authorize(grant).unwrap().auth_code;
+    let given = world.component("api_query_auth", json!({"authorization_code": code})).await;
+    let given = &given["authorization_info"];
+    assert!(given["authorizer_access_token"].is_string(), "{given}");
+    assert_eq!(given["authorizer_refresh_token"], "", "{given}");
+    let details = world.component("api_get_authorizer_info", json!({"authorizer_appid": SERVICE})).await;
+    let token = details["authorization_info"]["authorizer_refresh_token"].as_str().unwrap();
+    assert!(token.starts_with("refreshtoken@@@"), "{details}");
 }
 
 #[tokio::test]

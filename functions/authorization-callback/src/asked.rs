@@ -1,0 +1,133 @@
+//! What WeChat says of an account that was authorized, and what is stored of its tokens.
+
+use shared::{
+    app::App,
+    error::Error,
+    model::account::{AccountStatus, AccountType, binding_refusal, is_verified},
+    secret::Secret,
+    store::{accounts::AccountRecord, consents::OpenedPage, credentials::AuthorizerCredentials},
+    tokens,
+    wechat::{component::AuthorizerInfo, errcode::is_withdrawn},
+};
+
+use super::complete::{Consent, Grant};
+
+/// What WeChat says of the account that authorized.
+pub(crate) struct Asked {
+    /// Still nobody's.
+    pub record: AccountRecord,
+    /// What is stored for it and can be used; none where WeChat gives nothing.
+    pub tokens: Option<AuthorizerCredentials>,
+    /// Why nobody may bind it.
+    pub reason: Option<&'static str>,
+}
+
+/// What WeChat and the store say of an account.
+pub(crate) enum Answer {
+    Is(Box<Asked>),
+    /// The authorization does not stand any more.
+    Withdrawn,
+    /// They may say different things: tokens were stored while WeChat was asked.
+    Again,
+}
+
+/// Asks both.
+///
+/// # Errors
+/// WeChat or the store did not answer.
+pub(crate) async fn ask(app: &App, consent: &Consent<'_>, grant: &Grant) -> Result<Answer, Error> {
+    let (component, app_id) = (&app.config.component.app_id, grant.app_id.as_str());
+    // before WeChat is asked: what is stored later may be newer than its answer
+    let stored = app.store.authorizer(app_id).await?;
+    let asked_at = app.clock.unix();
+    let asked = tokens::with_component(app, |token| async move {
+        app.wechat.get_authorizer_info(&token, component, app_id).await
+    });
+    let info = match asked.await {
+        Err(Error::WeChat(error)) if error.errcode().is_some_and(is_withdrawn) => {
+            return Ok(Answer::Withdrawn);
+        }
+        other => other?,
+    };
+    let Tokens::Are(tokens) = tokens_of(app, consent, grant, stored, &info).await? else {
+        return Ok(Answer::Again);
+    };
+    let reason = match consent.page {
+        Some(page) if is_for_another(app, page, app_id).await? => Some("other_account"),
+        _ => binding_refusal(info.is_mini_program, info.service_type, info.verify_type),
+    };
+    let reason = reason.or_else(|| tokens.is_none().then_some("authorization_failed"));
+    let record = record(app_id, asked_at, app.clock.unix(), grant.granted.clone(), info);
+    Ok(Answer::Is(Box::new(Asked { record, tokens, reason })))
+}
+
+/// An account's tokens.
+enum Tokens {
+    /// What is stored and can be used; none where WeChat gives nothing.
+    Are(Option<AuthorizerCredentials>),
+    /// Others stored some meanwhile.
+    Changed,
+}
+
+/// What is stored for the account, made usable. What was `stored` may be of an older
+/// authorization, whose tokens are dead: the details of the account tell, or the list of all accounts. Where they tell of
+/// no refresh token, this consent's own stands, and that of an account that is bound.
+async fn tokens_of(
+    app: &App,
+    consent: &Consent<'_>,
+    grant: &Grant,
+    stored: Option<AuthorizerCredentials>,
+    info: &AuthorizerInfo,
+) -> Result<Tokens, Error> {
+    let app_id = grant.app_id.as_str();
+    let code = consent.fingerprint();
+    let alive = stored.as_ref().filter(|s| s.gone_at.is_none() && !s.refresh_token.is_empty());
+    let told = match &info.refresh_token {
+        Some(told) => Some(told.clone()),
+        None if alive.is_some_and(|stored| stored.code == code) => None,
+        None => tokens::recover_refresh_token(app, app_id, &Secret::default()).await?,
+    };
+    let usable = match told {
+        Some(told) if grant.token.is_some() || alive.is_none_or(|stored| stored.refresh_token != told) => {
+            let token = grant.token.as_ref();
+            let now = app.store.authorize_instead(app_id, stored.as_ref(), &code, token, &told).await?;
+            let Some(now) = now else { return Ok(Tokens::Changed) };
+            Some(now)
+        }
+        Some(_) => stored,
+        None => alive.filter(|stored| stored.code == code || stored.due.is_some()).cloned(),
+    };
+    Ok(Tokens::Are(usable))
+}
+
+/// Whether the page's link is for another account.
+async fn is_for_another(app: &App, page: &OpenedPage, app_id: &str) -> Result<bool, Error> {
+    let binding = app.store.binding_by_link(&page.binding_id).await?;
+    Ok(binding.and_then(|b| b.only_app_id).is_some_and(|only| only != app_id))
+}
+
+/// The account as WeChat describes it, still nobody's.
+fn record(app_id: &str, asked_at: i64, now: i64, granted: Vec<u32>, info: AuthorizerInfo) -> AccountRecord {
+    AccountRecord {
+        app_id: app_id.to_owned(),
+        tenant_id: String::new(),
+        original_id: info.user_name,
+        name: info.nick_name,
+        alias: info.alias,
+        avatar_url: info.head_img,
+        qr_code_url: info.qrcode_url,
+        principal_name: info.principal_name,
+        account_type: info
+            .service_type
+            .and_then(AccountType::from_service_type)
+            .unwrap_or(AccountType::Subscription),
+        verified: info.verify_type.is_some_and(is_verified),
+        status: AccountStatus::Bound,
+        granted: if info.granted.is_empty() { granted } else { info.granted },
+        bound_at: now,
+        authorized: asked_at,
+        unbound_at: None,
+        deleted: false,
+        revision: 0,
+    }
+}
