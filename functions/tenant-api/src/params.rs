@@ -1,6 +1,7 @@
 //! What a request says: path, query, body and cursor. All refusals are problems.
 
 use axum::{
+    Json,
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
 };
@@ -167,10 +168,18 @@ pub fn place<T: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<T>, Pro
     serde_json::from_slice(&bytes).map(Some).map_err(|_| wrong())
 }
 
+/// Reads the cursor of a list that goes on after a key.
+///
+/// # Errors
+/// 422 for one that we did not spell.
+pub fn after(cursor: Option<&str>) -> Result<Option<String>, Problem> {
+    Ok(place::<After>(cursor)?.map(|after| after.0))
+}
+
 /// A place in a list that is one key.
 #[derive(Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct After(pub String);
+struct After(String);
 
 impl TryFrom<String> for After {
     type Error = &'static str;
@@ -200,6 +209,14 @@ pub struct Page<T> {
     pub data: Vec<T>,
     /// Where the next page begins; null on the last one.
     pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// What was `found`, as it is `shown`; there is more after the key `next`.
+    pub fn keyed<F>(found: Vec<F>, next: Option<String>, shown: impl Fn(F) -> T) -> Json<Self> {
+        let next_cursor = next.map(|next| cursor(&After(next)));
+        Json(Self { data: found.into_iter().map(shown).collect(), next_cursor })
+    }
 }
 
 /// `second` as RFC 3339 shows it.

@@ -16,7 +16,7 @@ use super::account_of;
 use crate::{
     audit::audited,
     caller::Caller,
-    params::{After, Page, Paging, Path, Query, cursor, limit, place, time},
+    params::{Page, Paging, Path, Query, after, limit, time},
 };
 
 /// When the tokens of an account that is being deleted are deleted too: longer than a request may take.
@@ -32,12 +32,9 @@ pub async fn list_accounts(
     caller: Caller,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Account>>, Problem> {
-    let after = place::<After>(paging.cursor.as_deref())?.map(|after| after.0);
+    let after = after(paging.cursor.as_deref())?;
     let (found, next) = app.store.accounts(&caller.tenant, limit(paging.limit)?, after.as_deref()).await?;
-    Ok(Json(Page {
-        data: found.into_iter().map(shown).collect(),
-        next_cursor: next.map(|next| cursor(&After(next))),
-    }))
+    Ok(Page::keyed(found, next, shown))
 }
 
 /// Get an account

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     caller::Caller,
-    params::{After, Page, Query, cursor, filter, limit, place, time_ms},
+    params::{Page, Query, after, filter, limit, time_ms},
 };
 
 /// Which entries.
@@ -87,16 +87,13 @@ pub async fn list_audit(
         actor: filter("actor", asked.actor.as_deref())?,
         operation: filter("operation", asked.operation.as_deref())?,
     };
-    let before = place::<After>(asked.cursor.as_deref())?.map(|before| before.0);
+    let before = after(asked.cursor.as_deref())?;
     if before.as_ref().is_some_and(|id| !id.starts_with(PREFIX) || ids::millisecond_of(id).is_none()) {
         return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
     }
     let limit = limit(asked.limit)? as usize;
     let (found, next) = app.store.audit_entries(&caller.tenant, wanted, limit, before.as_deref()).await?;
-    Ok(Json(Page {
-        data: found.into_iter().map(shown).collect(),
-        next_cursor: next.map(|next| cursor(&After(next))),
-    }))
+    Ok(Page::keyed(found, next, shown))
 }
 
 fn shown(entry: audit::AuditEntry) -> Entry {

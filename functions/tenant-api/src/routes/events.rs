@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::account_of;
 use crate::{
     caller::Caller,
-    params::{After, Page, Path, Query, cursor, limit, place, time},
+    params::{Page, Path, Query, after, limit, time},
 };
 
 /// Something that a customer said, did or was sent, or that happened to an account.
@@ -104,11 +104,10 @@ pub async fn list_account_events(
 
 async fn list(app: &App, owners: &[Owner<'_>], filters: &EventFilters) -> Result<Json<Page<Event>>, Problem> {
     let limit = limit(filters.limit)? as usize;
-    let before = place::<After>(filters.cursor.as_deref())?.map(|before| before.0);
+    let before = after(filters.cursor.as_deref())?;
     let (events, next) =
         app.store.events(owners, filters.r#type.as_deref(), limit, before.as_deref()).await?;
-    let next_cursor = next.map(|next| cursor(&After(next)));
-    Ok(Json(Page { data: events.into_iter().map(shown).collect(), next_cursor }))
+    Ok(Page::keyed(events, next, shown))
 }
 
 fn shown(event: StoredEvent) -> Event {

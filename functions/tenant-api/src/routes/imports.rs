@@ -21,7 +21,7 @@ use super::account_of;
 use crate::{
     audit::audited,
     caller::Caller,
-    params::{After, Body, Page, Paging, Path, Query, cursor, limit, place, time},
+    params::{Body, Page, Paging, Path, Query, after, limit, time},
 };
 
 /// Imports of a list whose receipts are read at once.
@@ -136,16 +136,17 @@ pub async fn list_imports(
 ) -> Result<Json<Page<ImportState>>, Problem> {
     account_of(&app, &caller.tenant, &app_id).await?;
     let limit = limit(paging.limit)?;
-    let before = place::<After>(paging.cursor.as_deref())?.map(|before| before.0);
+    let before = after(paging.cursor.as_deref())?;
     if before.as_ref().is_some_and(|id| !id.starts_with("imp_") || ids::millisecond_of(id).is_none()) {
         return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
     }
     let mut found = app.store.imports(&caller.tenant, &app_id, limit + 1, before.as_deref()).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
-    let next_cursor = found.last().filter(|_| more).map(|last| cursor(&After(last.id.clone())));
-    let data = stream::iter(found).map(|import| state(&app, import)).buffered(AT_ONCE).try_collect().await?;
-    Ok(Json(Page { data, next_cursor }))
+    let next = found.last().filter(|_| more).map(|last| last.id.clone());
+    let states = stream::iter(found).map(|import| state(&app, import)).buffered(AT_ONCE);
+    let states: Vec<_> = states.try_collect().await?;
+    Ok(Page::keyed(states, next, |state| state))
 }
 
 /// Get an import

@@ -20,7 +20,7 @@ use crate::{
     caller::Caller,
     guard::missing,
     names::{MAX_NAME, name},
-    params::{After, Body, Page, Paging, Path, Query, cursor, limit, place, time},
+    params::{Body, Page, Paging, Path, Query, after, limit, time},
 };
 
 /// Letters of a key that are shown to tell it by: 24 of its 256 random bits.
@@ -93,7 +93,7 @@ pub async fn list_keys(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<KeyState>>, Problem> {
     let limit = limit(paging.limit)? as usize;
-    let after = place::<After>(paging.cursor.as_deref())?.map(|after| after.0);
+    let after = after(paging.cursor.as_deref())?;
     let mut found = app.store.keys(&caller.tenant).await?;
     if let Some(after) = after {
         let at = found.iter().position(|key| key.id == after).map_or(found.len(), |at| at + 1);
@@ -101,8 +101,8 @@ pub async fn list_keys(
     }
     let more = found.len() > limit;
     found.truncate(limit);
-    let next_cursor = found.last().filter(|_| more).map(|last| cursor(&After(last.id.clone())));
-    Ok(Json(Page { data: found.into_iter().map(shown).collect(), next_cursor }))
+    let next = found.last().filter(|_| more).map(|last| last.id.clone());
+    Ok(Page::keyed(found, next, shown))
 }
 
 /// Create an API key

@@ -22,7 +22,7 @@ use crate::{
     audit::audited,
     caller::Caller,
     names::{is_time_zone, name},
-    params::{After, Body, Page, Paging, Path, Query, cursor, limit, place},
+    params::{Body, Page, Paging, Path, Query, after, limit},
 };
 
 /// Accounts of a tenant looked at in one request.
@@ -136,12 +136,9 @@ pub async fn list_tenants(
     State(app): State<Arc<App>>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<TenantState>>, Problem> {
-    let after = place::<After>(paging.cursor.as_deref())?.map(|after| after.0);
+    let after = after(paging.cursor.as_deref())?;
     let (found, next) = app.store.tenants(limit(paging.limit)?, after.as_deref()).await?;
-    Ok(Json(Page {
-        data: found.into_iter().map(shown).collect(),
-        next_cursor: next.map(|next| cursor(&After(next))),
-    }))
+    Ok(Page::keyed(found, next, shown))
 }
 
 /// Get a tenant
@@ -161,7 +158,7 @@ pub async fn get_tenant(
 ///
 /// While it is suspended its keys answer 403 `tenant_suspended` (within 30 seconds) and nothing is sent for it; what is
 /// pushed to its accounts is stored. Takes the operator's key.
-#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "Tenants", request_body = TenantPatch,
+#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "Tenants", request_body = Option<TenantPatch>,
     params(("id" = String, Path, description = "The tenant's id")),
     responses((status = 200, description = "The tenant as it is now", body = TenantState)))]
 pub async fn change_tenant(
