@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt};
 pub use need::Need;
 pub use setting::{
     ADMIN_KEY_LEAST, Absent, SETTINGS, SIMULATED_ADMIN_KEY, Setting, TIMELINE_DAYS_DEFAULT,
-    TIMELINE_DAYS_RANGE,
+    TIMELINE_DAYS_RANGE, is_queue,
 };
 
 use crate::secret::Secret;

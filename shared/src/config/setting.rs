@@ -75,7 +75,7 @@ pub(super) const COMPONENT_TOKEN_PREVIOUS: Setting = Setting {
     name: "OAHUB_COMPONENT_TOKEN_PREVIOUS",
     expected: "the token before a rotation: 3 to 32 letters or digits",
     absent: Absent::Fine,
-    right: |v, _| is_token(v),
+    ..COMPONENT_TOKEN
 };
 pub(super) const COMPONENT_AES_KEY: Setting = Setting {
     name: "OAHUB_COMPONENT_AES_KEY",
@@ -87,7 +87,7 @@ pub(super) const COMPONENT_AES_KEY_PREVIOUS: Setting = Setting {
     name: "OAHUB_COMPONENT_AES_KEY_PREVIOUS",
     expected: "the EncodingAESKey before a rotation: 43 letters or digits",
     absent: Absent::Fine,
-    right: |v, _| is_aes_key(v),
+    ..COMPONENT_AES_KEY
 };
 pub(super) const WECHAT_API_URL: Setting = Setting {
     name: "OAHUB_WECHAT_API_URL",
@@ -122,7 +122,7 @@ pub(super) const ADMIN_KEY_PREVIOUS: Setting = Setting {
     name: "OAHUB_ADMIN_KEY_PREVIOUS",
     expected: "the operator's key before a rotation: at least 32 characters without blanks",
     absent: Absent::Fine,
-    right: is_admin_key,
+    ..ADMIN_KEY
 };
 pub(super) const TENANT_READ_RATE: Setting = Setting {
     name: "OAHUB_TENANT_READ_RATE",
@@ -169,22 +169,22 @@ pub const SETTINGS: [&Setting; 16] = [
     &TIMELINE_DAYS,
 ];
 
+const fn given(name: &'static str, expected: &'static str) -> Setting {
+    Setting { name, expected, absent: Absent::Refused, right: |v, _| one_word(v) }
+}
+
 const fn table(name: &'static str) -> Setting {
-    Setting {
-        name,
-        expected: "the name of the table, as `template.yaml` gives it",
-        absent: Absent::Refused,
-        right: |v, _| one_word(v),
-    }
+    given(name, "the name of the table, as `template.yaml` gives it")
 }
 
 const fn queue(name: &'static str) -> Setting {
-    Setting {
-        name,
-        expected: "the URL of the queue, as `template.yaml` gives it",
-        absent: Absent::Refused,
-        right: |v, _| one_word(v),
-    }
+    given(name, "the URL of the queue, as `template.yaml` gives it")
+}
+
+/// Whether a variable holds the URL of a queue: `OAHUB_<QUEUE>_QUEUE`, or of its dead letters.
+#[must_use]
+pub fn is_queue(variable: &str) -> bool {
+    variable.ends_with("_QUEUE") || variable.ends_with(DEAD_LETTERS_END)
 }
 
 pub(super) const PLATFORM_TABLE: Setting = table("OAHUB_PLATFORM_TABLE");
@@ -199,6 +199,8 @@ pub(super) const FOLLOWER_QUEUE: Setting = queue("OAHUB_FOLLOWER_QUEUE");
 pub(super) const SEND_QUEUE: Setting = queue("OAHUB_SEND_QUEUE");
 pub(super) const RESULT_QUEUE: Setting = queue("OAHUB_RESULT_QUEUE");
 
+/// How the variable of a queue's dead letters ends.
+const DEAD_LETTERS_END: &str = "_DEAD_LETTERS";
 /// Dead letters: `OAHUB_<QUEUE>_DEAD_LETTERS`.
 pub(super) const DEAD_LETTERS: [&Setting; 7] = [
     &queue("OAHUB_AUTHORIZATION_DEAD_LETTERS"),
@@ -212,7 +214,7 @@ pub(super) const DEAD_LETTERS: [&Setting; 7] = [
 
 /// The queue's name in a variable of its dead letters: `send`.
 pub(super) fn dead_letters_of(variable: &str) -> String {
-    let name = variable.strip_prefix("OAHUB_").and_then(|rest| rest.strip_suffix("_DEAD_LETTERS"));
+    let name = variable.strip_prefix("OAHUB_").and_then(|rest| rest.strip_suffix(DEAD_LETTERS_END));
     name.unwrap_or_default().to_ascii_lowercase()
 }
 

@@ -8,9 +8,7 @@ fn right(name: &str) -> Option<String> {
         "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
         "OAHUB_PUBLIC_URL" => "https://hub.example/",
         "OAHUB_ADMIN_KEY" => "an-operators-key-of-forty-characters-xyz",
-        name if ["_TABLE", "_QUEUE", "_DEAD_LETTERS"].iter().any(|end| name.ends_with(end)) => {
-            return Some(format!("the-{name}"));
-        }
+        name if name.ends_with("_TABLE") || is_queue(name) => return Some(format!("the-{name}")),
         _ => return None,
     };
     Some(value.into())

@@ -17,7 +17,7 @@ use shared::{
     app::{App, Parts},
     aws::AwsClients,
     clock::{Clock, ManualClock},
-    config::{Config, Surroundings},
+    config::{Config, Surroundings, is_queue},
     deadline::Deadline,
     function::Function,
     model::{
@@ -154,7 +154,7 @@ impl World {
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef".into(),
                 // There is no SQS: the database's endpoint refuses to postpone a job, which must not matter.
                 "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => url.clone(),
-                name if name.ends_with("_TABLE") || name.ends_with("_QUEUE") => name.to_owned(),
+                name if name.ends_with("_TABLE") || is_queue(name) => name.to_owned(),
                 _ => return None,
             })
         })

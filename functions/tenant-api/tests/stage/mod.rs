@@ -14,7 +14,7 @@ use shared::{
     app::{App, Parts},
     aws::AwsClients,
     clock::ManualClock,
-    config::{Config, Need, Surroundings},
+    config::{Config, Need, Surroundings, is_queue},
     deadline::Deadline,
     function::Function,
     model::{
@@ -100,9 +100,7 @@ impl Stage {
                 "OAHUB_WORK_TABLE" => "WorkTable",
                 "AWS_ENDPOINT_URL_DYNAMODB" => &dynamodb,
                 "AWS_ENDPOINT_URL_SQS" => &sqs,
-                name if name.ends_with("_QUEUE") || name.ends_with("_DEAD_LETTERS") => {
-                    return Some(format!("{sqs}/{name}"));
-                }
+                name if is_queue(name) => return Some(format!("{sqs}/{name}")),
                 _ => return None,
             };
             Some(value.to_owned())
