@@ -9,7 +9,7 @@
 //! | [`wechat`] | the only HTTP to WeChat | tables, queues |
 //! | [`store`] | the only place that spells a table's key | HTTP |
 //! | [`queue`] | job types, SQS | tables |
-//! | [`tokens`], [`imports`], [`timers`], [`quota`] | what several functions do: tokens in use, starting an import, "at time T", what WeChat refuses until when | which function asks |
+//! | [`tokens`], [`imports`], [`timers`], [`quota`], [`given_up`] | what several functions do: tokens in use, starting an import, "at time T", what WeChat refuses until when, why a job was given up | which function asks |
 //! | [`aws`], [`app`] | the SDK's clients, and all that a handler may reach | what a function does |
 //! | [`function`], [`html`] | how a Lambda is wired: one value that takes any event; what protects its answers | what a function does |
 
@@ -21,6 +21,7 @@ pub mod deadline;
 pub mod envelope;
 pub mod error;
 pub mod function;
+pub mod given_up;
 pub mod html;
 pub mod ids;
 pub mod imports;

@@ -27,6 +27,7 @@ use shared::{
         consents,
         context::Wanted,
         credentials::Token,
+        failures::Failure,
         fans::{Details, FanId, Touch},
         idempotency::Begun,
         import_pages::ListedPage,
@@ -56,6 +57,10 @@ const DAY: i64 = 1_735_689_600;
 /// When a timer is due, unix seconds.
 const LATER: i64 = DAY + 7200;
 const REFUSAL: QuotaRefusal = QuotaRefusal { refused_until: DAY + 3600, refused_at: DAY, errcode: 45009 };
+
+fn failure() -> Failure {
+    Failure { job: "f1".into(), why: "WeChat: -1: system error".into(), at: DAY, receives: 40 }
+}
 
 /// Empty tables, and the store over them.
 pub async fn empty() -> (Arc<World>, Arc<App>) {
@@ -272,6 +277,7 @@ async fn write(app: &App) {
     store.join_line(fan("o1"), "msg_1", LATER * 1000, true, true).await.unwrap();
     store.tell_accounts(TENANT, true).await.unwrap();
     store.count_requests(TENANT, "read", (DAY / 5, 5), 10).await.unwrap();
+    store.note_failure(&failure()).await.unwrap();
     store.audit(TENANT, &entry()).await.unwrap();
     store.end_audit(TENANT, &entry(), SUCCEEDED).await.unwrap();
 }
@@ -429,6 +435,7 @@ async fn read_newer(app: &App) {
     assert_eq!(context.line(fan("o1")).unwrap(), Some(line));
     assert!(context.fan(fan("o1")).unwrap().is_some() && context.account(APP).unwrap().is_some());
     assert_eq!(store.quota_refusal(APP, Api::UserGet.name()).await.unwrap(), Some(REFUSAL));
+    assert_eq!(store.failures(&["f1"]).await.unwrap()["f1"], failure());
 }
 
 /// Everything in the tables, as DynamoDB has it, in the order of tables and keys.

@@ -1,8 +1,16 @@
 //! What the operator sees of jobs that were given up, and moving them back.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use shared::{
+    queue::{Target, jobs::AuthorizationJob},
+    secret::Secret,
+};
+use wechat_simulator::{Fault, FaultKind};
 
 use crate::{
+    found::bound,
     on_paused_time,
     world::{ADMIN_KEY, World},
 };
@@ -114,5 +122,53 @@ fn dead_letters_are_shown_without_their_contents_and_moved_back() {
             .collect();
         assert_eq!(targets.len(), 13, "each call is on record: {audit}");
         assert_eq!(targets[0], (json!("tick"), json!("not_redrivable")));
+    });
+}
+
+/// SQS keeps no word of why: whoever failed a job for the last time noted it.
+#[test]
+fn a_job_that_was_given_up_says_why() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (world, app) = (&run.world, &run.apps[0]);
+        let letters = async |queue: &str| {
+            let path = format!("/v1/platform/queues/{queue}/dead-letters");
+            world.api(ADMIN_KEY, "GET", &path, None, None).await.unwrap().1["data"].clone()
+        };
+        let ails = FaultKind::Error { errcode: 40164 };
+        world.sim().fault(Fault::once("/cgi-bin/component/api_query_auth", ails).times(10_000));
+        let job = AuthorizationJob::AuthorizedV2 {
+            app_id: app.clone(),
+            code: Secret::new("queryauthcode@@@secret"),
+            pre_auth_code: Secret::new(""),
+            at: world.now(),
+        };
+        let hub = world.app();
+        hub.queues.authorization(&job, Duration::ZERO).await.unwrap();
+        // a job of a later release, in every queue
+        for (_, queue, _) in harmless() {
+            let mut message = json!({"QueueUrl": world.queue(&format!("{queue}Queue")), "MessageBody": r#"{"type":"x_v9"}"#});
+            if queue == "Send" {
+                message["MessageGroupId"] = "wx1#o1".into();
+                message["MessageDeduplicationId"] = "1".into();
+            }
+            world.sqs("SendMessage", message).await;
+        }
+        for _ in 0..700 {
+            world.advance(61).await;
+        }
+        for (name, _, _) in harmless() {
+            let found = letters(name).await;
+            let unknown = found.as_array().unwrap().iter().find(|one| one["job"] == "x_v9").cloned();
+            let unknown = unknown.unwrap_or_else(|| panic!("{name}: {found}"));
+            assert_eq!(unknown["last_error"], "it is no job that this release knows", "{name}");
+            let receives = Target::named(name).unwrap().receives();
+            assert_eq!(unknown["receives"], receives, "{name}");
+        }
+        let found = letters("authorization").await;
+        let authorized = found.as_array().unwrap().iter().find(|one| one["job"] == "authorized_v2").unwrap();
+        let why = authorized["last_error"].as_str().unwrap();
+        assert!(why.contains("40164"), "{why}");
+        assert!(authorized["failed_at"].is_string() && !found.to_string().contains("secret"), "{found}");
     });
 }

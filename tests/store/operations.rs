@@ -23,6 +23,7 @@ use shared::{
         consents::{self, OpenedPage},
         context::Wanted,
         credentials::{LEASE_SECONDS, Token},
+        failures::Failure,
         fans::{Details, FanId, Touch},
         idempotency::Begun,
         import_pages::ListedPage,
@@ -126,6 +127,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("lease_timers", "lease_until"),
     ("release_timers", "REMOVE #lease_until"),
     ("keep_quota_refusal", "refused_until"),
+    ("note_failure", "FAILED"),
     ("count_requests", "requests"),
     ("audit", "attribute_not_exists(pk)"),
     ("end_audit", "SET #outcome"),
@@ -661,6 +663,11 @@ async fn others(name: &str, what: &str, store: &Store) -> Option<String> {
             let refusal = QuotaRefusal { refused_until: DAY + 3600, refused_at: DAY, errcode: 45009 };
             store.keep_quota_refusal(APP, "user_get", &refusal).await.unwrap();
             format!("{:?}", store.quota_refusal(APP, "user_get").await.unwrap())
+        }
+        "note_failure" => {
+            let failure = Failure { job: "f1".into(), why: "no".into(), at: DAY, receives: 40 };
+            store.note_failure(&failure).await.unwrap();
+            format!("{:?}", store.failures(&["f1"]).await.unwrap())
         }
         "audit" | "end_audit" => {
             let entry = AuditEntry {

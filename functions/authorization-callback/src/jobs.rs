@@ -6,7 +6,9 @@ use shared::{
     app::App,
     error::Error,
     function::SqsEvent,
+    given_up,
     queue::{
+        Target,
         batch::{self, Item},
         jobs::AuthorizationJob,
     },
@@ -30,7 +32,7 @@ enum Done {
 }
 
 pub(crate) async fn run(app: &App, event: SqsEvent) -> Vec<String> {
-    batch::each(batch::items::<AuthorizationJob>(event), 1, |job, item| async move {
+    let undone = batch::each(batch::items::<AuthorizationJob>(event), 1, |job, item| async move {
         let done = match job {
             AuthorizationJob::AuthorizedV1 { app_id, code, pre_auth_code } => {
                 authorized(app, &app_id, &code, pre_auth_code.expose(), app.clock.unix()).await
@@ -42,23 +44,26 @@ pub(crate) async fn run(app: &App, event: SqsEvent) -> Vec<String> {
             AuthorizationJob::DeletedV1 { app_id } => deleted(app, &app_id).await,
         };
         settle(app, &item, done).await
-    })
-    .await
+    });
+    given_up::undone(app, Target::Authorization, undone.await).await
 }
 
 /// Whatever goes wrong, the job comes again: an outage ends, a wrong secret or address is put right, and what is wrong for
 /// good ends in the dead letters, where an operator sees it.
-async fn settle(app: &App, item: &Item<()>, done: Result<Done, Error>) -> bool {
-    match done {
-        Ok(Done::Yes) => return true,
-        Ok(Done::Later) => {}
-        Err(error) => tracing::warn!(%error, "an authorization event is tried again: {error}"),
-    }
+async fn settle(app: &App, item: &Item<()>, done: Result<Done, Error>) -> Result<(), String> {
+    let why = match done {
+        Ok(Done::Yes) => return Ok(()),
+        Ok(Done::Later) => "another consent is under way".to_owned(),
+        Err(error) => {
+            tracing::warn!(%error, "an authorization event is tried again: {error}");
+            error.to_string()
+        }
+    };
     let wait = backoff(item.receive_count);
     if let Err(error) = app.queues.postpone_authorization(&item.receipt_handle, wait).await {
         tracing::warn!(%error, "it comes again later than it could: {error}");
     }
-    false
+    Err(why)
 }
 
 /// Twice as long each time: 2 s, 4 s, …, [`LONGEST_WAIT`].
@@ -142,10 +147,7 @@ mod tests {
 
     #[test]
     fn a_job_waits_for_as_long_as_an_authorization_code_lives() {
-        let template = include_str!("../../../template.yaml");
-        let queue = template.split("\n  AuthorizationQueue:\n").nth(1).unwrap();
-        let most = queue.split("maxReceiveCount: ").nth(1).unwrap();
-        let most: u32 = most.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+        let most = Target::Authorization.receives();
         let all: Duration = (1..most).map(backoff).sum();
         assert!(all >= Duration::from_mins(60), "{all:?}");
         assert!((1..most).all(|n| backoff(n) <= LONGEST_WAIT && backoff(n) <= backoff(n + 1)));

@@ -75,7 +75,7 @@ async fn settle(
     let now = app.clock.unix();
     let (until, spread) = match trouble::decide(error, delivery.receive_count, app.clock.now()) {
         Decision::Fail(_) => return Outcome::Done,
-        Decision::Again(after) => return Outcome::Again(after),
+        Decision::Again(after) => return Outcome::Again(after, error.to_string()),
         Decision::Later(after) => (now + i64::try_from(after.as_secs()).unwrap_or(0), 1),
         Decision::Pause { back, .. } => (back, SPREAD),
     };
@@ -90,7 +90,7 @@ async fn settle(
         Ok(()) => Outcome::Done,
         Err(error) => {
             tracing::warn!(app_id, %error, "a job comes again: {error}");
-            Outcome::Again(trouble::SHORT_WAIT)
+            Outcome::Again(trouble::SHORT_WAIT, error.to_string())
         }
     }
 }

@@ -65,8 +65,8 @@ impl Budget {
 pub enum Outcome {
     /// It need not come again.
     Done,
-    /// It must, after this long.
-    Again(Duration),
+    /// It must, after this long, and why.
+    Again(Duration, String),
 }
 
 /// Jobs that follow.
@@ -112,6 +112,9 @@ pub(crate) struct Ids<'a> {
     pub tenant: &'a str,
 }
 
+/// Said of a job that asks WeChat once more.
+const DOUBT: &str = "what WeChat answered is doubtful";
+
 /// Does a job, and queues what follows from it.
 pub async fn deliver(app: &App, job: &ImportJob, delivery: Delivery<'_>, outbox: &dyn Outbox) -> Outcome {
     if matches!(job, ImportJob::FanV1 { .. }) {
@@ -120,12 +123,12 @@ pub async fn deliver(app: &App, job: &ImportJob, delivery: Delivery<'_>, outbox:
     }
     let outcome = match attempt(app, job, delivery).await {
         Ok(next) => queue(app, job, outbox, next).await.map(|()| Outcome::Done),
-        Err(Stop::Doubt(after)) => Ok(Outcome::Again(after)),
+        Err(Stop::Doubt(after)) => Ok(Outcome::Again(after, DOUBT.to_owned())),
         Err(Stop::Failed(error)) => trouble::settle(app, job, &error, delivery, outbox).await,
     };
     outcome.unwrap_or_else(|error| {
         tracing::warn!(%error, "a job comes again: {error}");
-        Outcome::Again(trouble::SHORT_WAIT)
+        Outcome::Again(trouble::SHORT_WAIT, error.to_string())
     })
 }
 

@@ -28,9 +28,10 @@ use shared::{
     deadline::Deadline,
     error::Error,
     function::Function,
+    given_up,
     queue::{
-        Queues,
-        batch::{self, Item},
+        Queues, Target,
+        batch::{self, Item, Undone},
         jobs::ImportJob,
     },
     timers,
@@ -68,24 +69,25 @@ pub fn function(app: Arc<App>) -> Function {
             let (follows, jobs): (Vec<_>, Vec<_>) = batch::items::<ImportJob>(event)
                 .into_iter()
                 .partition(|item| matches!(item.job, Some(ImportJob::FanV1 { .. })));
-            let (mut again, follows) = futures::join!(
+            let (jobs, follows) = futures::join!(
                 batch::each(jobs, CONCURRENCY, |job, about| handle(&app, job, about, until)),
                 new_followers(&app, follows, until),
             );
-            again.extend(follows);
+            let mut again = given_up::undone(&app, Target::Import, jobs).await;
+            again.extend(given_up::undone(&app, Target::Follower, follows).await);
             again
         }
     })
 }
 
-async fn handle(app: &App, job: ImportJob, about: Item<()>, until: Deadline) -> bool {
+async fn handle(app: &App, job: ImportJob, about: Item<()>, until: Deadline) -> Result<(), String> {
     match job::deliver(app, &job, delivery(app, &about, until), &app.queues).await {
-        Outcome::Done => true,
-        Outcome::Again(after) => {
+        Outcome::Done => Ok(()),
+        Outcome::Again(after, why) => {
             if let Err(error) = app.queues.postpone_import(&about.receipt_handle, after).await {
                 tracing::warn!(%error, "a job could not be postponed: {error}");
             }
-            false
+            Err(why)
         }
     }
 }
@@ -93,8 +95,8 @@ async fn handle(app: &App, job: ImportJob, about: Item<()>, until: Deadline) -> 
 /// Jobs of new followers, with their messages.
 type Follows = Vec<(ImportJob, Item<()>)>;
 
-/// The jobs of new followers, those of one account together; answers the ids of those that must come again.
-async fn new_followers(app: &App, items: Vec<Item<ImportJob>>, until: Deadline) -> Vec<String> {
+/// The jobs of new followers, those of one account together; answers those that must come again.
+async fn new_followers(app: &App, items: Vec<Item<ImportJob>>, until: Deadline) -> Vec<Undone> {
     let mut accounts: BTreeMap<(String, String), Follows> = BTreeMap::new();
     for item in items {
         let (job, about) = item.split();
@@ -110,11 +112,11 @@ async fn new_followers(app: &App, items: Vec<Item<ImportJob>>, until: Deadline) 
             let outcomes = fan::deliver(app, &jobs, &app.queues).await;
             let mut again = Vec::new();
             for ((_, about), outcome) in follows.iter().zip(outcomes) {
-                if let Outcome::Again(after) = outcome {
+                if let Outcome::Again(after, why) = outcome {
                     if let Err(error) = app.queues.postpone_follower(&about.receipt_handle, after).await {
                         tracing::warn!(%error, "a job could not be postponed: {error}");
                     }
-                    again.push(about.message_id.clone());
+                    again.push(Undone { item: about.clone(), why });
                 }
             }
             again

@@ -206,7 +206,7 @@ pub(crate) async fn settle(
         tracing::warn!(app_id, import_id = import, then = decision.name(), "an import job failed: {error}");
     }
     match decision {
-        Decision::Again(after) => Ok(Outcome::Again(after)),
+        Decision::Again(after) => Ok(Outcome::Again(after, error.to_string())),
         Decision::Later(after) => outbox.put(vec![job.clone()], after).await.map(|()| Outcome::Done),
         Decision::Pause { back, why } => {
             let until = paused_until(back, app.clock.unix());

@@ -9,7 +9,12 @@ use futures::future::{join, join_all};
 use shared::{
     app::App,
     deadline::Deadline,
-    queue::{batch::Item, jobs::SendJob},
+    given_up,
+    queue::{
+        Target,
+        batch::{Item, UNKNOWN, Undone},
+        jobs::SendJob,
+    },
 };
 
 use crate::{
@@ -21,32 +26,38 @@ use crate::{
 
 /// When jobs that the budget did not reach come again.
 const SOON: Duration = Duration::from_secs(1);
+const LATE: &str = "the batch ended before its turn";
 
 type Queued = VecDeque<Item<SendJob>>;
 
 /// Handles a batch; answers the ids of the jobs that are not done. A round begins only where it can end by `until`.
 pub async fn run(app: &App, shares: &Shares, items: Vec<Item<SendJob>>, until: Deadline) -> Vec<String> {
     let mut groups = grouped(items);
-    let mut undone: Vec<(Item<()>, Option<Duration>)> = Vec::new();
+    let mut undone: Vec<(Undone, Option<Duration>)> = Vec::new();
     loop {
         let heads = heads(&mut groups);
         if heads.is_empty() {
             break;
         }
         for (group, item, end) in round(app, shares, heads, until).await {
-            if let Some(wait) = end {
-                undone.push((item, wait));
+            if let Some((wait, why)) = end {
+                undone.push((Undone { item, why }, wait));
                 let rest = groups.get_mut(group).map(std::mem::take).unwrap_or_default();
-                undone.extend(rest.into_iter().map(|later| (about(later).1, wait)));
+                undone.extend(rest.into_iter().map(|later| (Undone::behind(later.split().1), wait)));
             }
         }
         if !until.allows(&*app.clock, send::ROUND) {
             let rest = groups.iter_mut().flat_map(std::mem::take);
-            undone.extend(rest.map(|later| (about(later).1, Some(SOON))));
+            let late = |later: Item<SendJob>| Undone { item: later.split().1, why: LATE.to_owned() };
+            undone.extend(rest.map(|later| (late(later), Some(SOON))));
         }
     }
-    join_all(undone.iter().map(|(item, wait)| postpone(app, item, *wait))).await;
-    undone.into_iter().map(|(item, _)| item.message_id).collect()
+    join_all(undone.iter().map(|(one, wait)| postpone(app, &one.item, *wait))).await;
+    let (results, messages): (Vec<_>, Vec<_>) =
+        undone.into_iter().map(|(one, _)| one).partition(|one| one.item.group.is_empty());
+    let mut ids = given_up::undone(app, Target::Send, messages).await;
+    ids.extend(given_up::undone(app, Target::Result, results).await);
+    ids
 }
 
 /// One queue for each group, in the order of the batch. A job without a group is one of its own.
@@ -86,13 +97,8 @@ fn heads(groups: &mut [Queued]) -> Vec<(usize, Item<SendJob>)> {
     heads
 }
 
-fn about(item: Item<SendJob>) -> (Option<SendJob>, Item<()>) {
-    let Item { job, message_id, receipt_handle, group, receive_count } = item;
-    (job, Item { job: None, message_id, receipt_handle, group, receive_count })
-}
-
-/// [`None`] for a job that is done; else when it comes again, where that is not for the queue to say.
-type End = Option<Option<Duration>>;
+/// [`None`] for a job that is done; else when it comes again, where that is not for the queue to say, and why.
+type End = Option<(Option<Duration>, String)>;
 
 async fn round(
     app: &App,
@@ -102,7 +108,7 @@ async fn round(
 ) -> Vec<(usize, Item<()>, End)> {
     let (mut works, mut messages, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for (group, item) in heads {
-        let (job, item) = about(item);
+        let (job, item) = item.split();
         match job {
             Some(SendJob::MessageV1 { message_id, tenant_id, app_id, to, content, template, created_at }) => {
                 works.push(Work {
@@ -140,7 +146,12 @@ async fn round(
         (group, item, end)
     });
     let (ends, mut all) = join(send::round(app, shares, works, until), join_all(rest)).await;
-    all.extend(messages.into_iter().zip(ends).map(|((group, item), end)| (group, item, end.map(Some))));
+    all.extend(
+        messages
+            .into_iter()
+            .zip(ends)
+            .map(|((group, item), end)| (group, item, end.map(|(wait, why)| (Some(wait), why)))),
+    );
     all
 }
 
@@ -150,14 +161,18 @@ async fn single(app: &App, job: Option<SendJob>, receives: u32, until: Deadline)
         Some(SendJob::TemplateResultV1 { tenant_id, app_id, wechat_msg_id, status }) => {
             template_result::settle(app, &tenant_id, &app_id, &wechat_msg_id, &status, receives)
                 .await
-                .map(Some)
+                .map(later)
         }
         Some(SendJob::ReleaseCheckV1 { app_id, code, open_id }) => {
-            release_check::answer(app, &app_id, &code, &open_id, receives, until).await.map(Some)
+            release_check::answer(app, &app_id, &code, &open_id, receives, until).await.map(later)
         }
         // Stays in the queue and ends among the dead letters, where an operator sees it.
-        Some(SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) | None => Some(None),
+        Some(SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) | None => Some((None, UNKNOWN.to_owned())),
     }
+}
+
+fn later((wait, why): (Duration, String)) -> (Option<Duration>, String) {
+    (Some(wait), why)
 }
 
 async fn postpone(app: &App, item: &Item<()>, wait: Option<Duration>) {

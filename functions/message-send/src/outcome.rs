@@ -58,6 +58,16 @@ pub enum Wait {
     Quota(i64),
 }
 
+impl Wait {
+    /// For the operator.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Busy(_) => "WeChat does not answer, or there is no token",
+            Self::Quota(_) => "WeChat's quota is used up",
+        }
+    }
+}
+
 /// Reads a refusal of WeChat, or the want of an answer. `template`: whether there is one that may be sent.
 pub fn outcome(channel: Channel, error: &ApiError, template: bool) -> Outcome {
     let failed =

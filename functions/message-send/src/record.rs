@@ -24,12 +24,12 @@ const KEEP_TRIES: u32 = 5;
 const KEEP_PAUSE: Duration = Duration::from_millis(200);
 
 /// Waits for all of `flights`, one for each of `works`, and writes how each ended. Answers for each [`None`] when its job
-/// is done, else when it should come again. Where nothing could be written the rule for crashes decides.
+/// is done, else when it should come again, and why. Where nothing could be written the rule for crashes decides.
 pub async fn as_they_land(
     app: &App,
     works: &[(&Work, Option<&Line>)],
     flights: Vec<impl Future<Output = End>>,
-) -> Vec<Option<Duration>> {
+) -> Vec<Option<(Duration, String)>> {
     let mut air: FuturesUnordered<_> =
         flights.into_iter().enumerate().map(|(n, flight)| async move { (n, flight.await) }).collect();
     let mut answers = vec![None; works.len()];
@@ -48,7 +48,7 @@ pub async fn as_they_land(
                 landed.push((n, *ended));
                 write_at.get_or_insert_with(|| Instant::now() + TOGETHER);
             }
-            Some((n, End::Later(wait))) => answers.iter_mut().skip(n).take(1).for_each(|a| *a = Some(wait)),
+            Some((n, End::Later(wait, why))) => again(&mut answers, n, (wait, why)),
             Some((n, End::Ended)) => leave(app, works, n).await,
             Some((_, End::Parked)) => {}
             None => {
@@ -57,11 +57,17 @@ pub async fn as_they_land(
                     if noted {
                         leave(app, works, n).await;
                     } else {
-                        answers.iter_mut().skip(n).take(1).for_each(|a| *a = Some(backoff(1)));
+                        again(&mut answers, n, (backoff(1), "how it ended could not be stored".to_owned()));
                     }
                 }
             }
         }
+    }
+}
+
+fn again(answers: &mut [Option<(Duration, String)>], n: usize, when: (Duration, String)) {
+    if let Some(answer) = answers.get_mut(n) {
+        *answer = Some(when);
     }
 }
 

@@ -20,7 +20,7 @@ const RECEIVES: u32 = 4;
 /// Tries of the answer with one token: the code is spent by then.
 const SENDS: u32 = 3;
 
-/// Answers the check. [`None`] when it is done, else when to come again.
+/// Answers the check. [`None`] when it is done, else when to come again, and why.
 pub async fn answer(
     app: &App,
     app_id: &str,
@@ -28,7 +28,7 @@ pub async fn answer(
     open_id: &str,
     receives: u32,
     until: Deadline,
-) -> Option<Duration> {
+) -> Option<(Duration, String)> {
     match try_answer(app, app_id, code, open_id, until).await {
         Ok(()) => {
             tracing::info!(app_id, "the release check was answered");
@@ -36,7 +36,7 @@ pub async fn answer(
         }
         Err(error) => {
             tracing::warn!(app_id, %error, "the release check could not be answered: {error}");
-            (receives < RECEIVES).then_some(WAIT)
+            (receives < RECEIVES).then(|| (WAIT, error.to_string()))
         }
     }
 }

@@ -165,8 +165,8 @@ pub enum End {
     Keep(Box<Ended>),
     /// It waits in a timer: its job is done.
     Parked,
-    /// Not done: its job comes again.
-    Later(Duration),
+    /// Not done: its job comes again after so long; and why.
+    Later(Duration, String),
 }
 
 /// How a message begins in this round.
@@ -182,13 +182,13 @@ enum Start<'a> {
 }
 
 /// Sends `works`, of which no two go to one fan. Answers for each [`None`] when its job is done, else when it should
-/// come again. Begins only where `until` allows a [`ROUND`].
+/// come again, and why. Begins only where `until` allows a [`ROUND`].
 pub async fn round(
     app: &App,
     shares: &Shares,
     mut works: Vec<Work>,
     until: Deadline,
-) -> Vec<Option<Duration>> {
+) -> Vec<Option<(Duration, String)>> {
     if works.is_empty() {
         return Vec::new();
     }
@@ -198,7 +198,10 @@ pub async fn round(
         Ok(context) => context,
         Err(error) => {
             tracing::warn!(%error, "messages have to wait for the database: {error}");
-            return works.iter().map(|work| Some(later(&error, work.receives))).collect();
+            return works
+                .iter()
+                .map(|work| Some((later(&error, work.receives), error.to_string())))
+                .collect();
         }
     };
     let mut about: Vec<(Option<Box<Message>>, Option<Line>)> = Vec::with_capacity(works.len());
@@ -220,7 +223,9 @@ pub async fn round(
             other => {
                 let error = other.and_then(|read| read.as_ref().err());
                 tracing::warn!(app_id = work.app_id, "nothing is known of an account: {error:?}");
-                Start::Not(End::Later(backoff(work.receives)))
+                let why =
+                    error.map_or_else(|| "nothing is known of its account".to_owned(), Error::to_string);
+                Start::Not(End::Later(backoff(work.receives), why))
             }
         };
         starts.push(start);
@@ -241,7 +246,7 @@ pub async fn round(
                     let claimed = all.get_mut(n).and_then(Option::take).zip(fresh.get(n).map(|f| f.2));
                     Begun::Held(ground, claimed, None)
                 }
-                Err(error) => Begun::Over(End::Later(later(error, work.receives))),
+                Err(error) => Begun::Over(End::Later(later(error, work.receives), error.to_string())),
             },
         };
         flights.push(async move {
@@ -252,7 +257,7 @@ pub async fn round(
             };
             flown.unwrap_or_else(|error| {
                 tracing::warn!(message_id = work.id, %error, "a message has to wait: {error}");
-                End::Later(later(&error, work.receives))
+                End::Later(later(&error, work.receives), error.to_string())
             })
         });
     }
@@ -304,7 +309,7 @@ fn start<'a>(
     // Nothing is claimed yet, so the job alone waits; not for ever.
     if let Some(wait) = waits(ground, plan, now.as_second()) {
         match due(app, work, ground, &wait, plan.channel()) {
-            When::Soon(wait) => return Start::Not(End::Later(wait)),
+            When::Soon(after) => return Start::Not(End::Later(after, wait.why().to_owned())),
             When::At(due) => return Start::Park(due, true),
             When::Over => {}
         }
@@ -387,7 +392,7 @@ async fn one(
         Ok(held) => held,
         Err(seen) => match claim::again(app, work, ground, used, seen.map(|seen| *seen)).await? {
             Again::Ended => return Ok(End::Ended),
-            Again::Later(wait) => return Ok(End::Later(wait)),
+            Again::Later(wait) => return Ok(End::Later(wait, "another worker has it".to_owned())),
             Again::Ours(held) => held,
         },
     };
@@ -447,6 +452,7 @@ async fn deliver(
             }
             Outcome::Fail(error) => return Ok(work.failed(app, held, Some(channel), error)),
             Outcome::Again { why, may_have_happened, error } => {
+                let said = error.code.clone();
                 let maybe = may_have_happened || held.may_have_happened;
                 let held = Held { may_have_happened: maybe, ..*held };
                 let when = due(app, work, ground, &why, Some(channel));
@@ -457,12 +463,12 @@ async fn deliver(
                 }
                 tracing::debug!(message_id = work.id, code = error.code, errcode = error.errcode, "again");
                 if claim::give_back(app, work, held.owner, maybe).await.is_none() {
-                    return Ok(End::Later(backoff(work.receives)));
+                    return Ok(End::Later(backoff(work.receives), said));
                 }
                 return match when {
                     When::At(due) => park::park(app, work, due, true).await.map(|()| End::Parked),
-                    When::Soon(wait) => Ok(End::Later(wait)),
-                    When::Over => Ok(End::Later(backoff(work.receives))),
+                    When::Soon(wait) => Ok(End::Later(wait, said)),
+                    When::Over => Ok(End::Later(backoff(work.receives), said)),
                 };
             }
         }

@@ -13,7 +13,7 @@ const WAIT: Duration = Duration::from_secs(5);
 /// After so many receives, more than a minute, it was somebody else's message: a record that a crash held up is there.
 const RECEIVES: u32 = 5;
 
-/// Settles the message. Answers [`None`] when it is done, else when to come again.
+/// Settles the message. Answers [`None`] when it is done, else when to come again, and why.
 pub async fn settle(
     app: &App,
     tenant: &str,
@@ -21,10 +21,12 @@ pub async fn settle(
     wechat_msg_id: &str,
     status: &str,
     receives: u32,
-) -> Option<Duration> {
+) -> Option<(Duration, String)> {
     match try_settle(app, tenant, app_id, wechat_msg_id, status).await {
         Ok(true) => None,
-        Ok(false) if receives < RECEIVES => Some(WAIT * (1 << receives.saturating_sub(1))),
+        Ok(false) if receives < RECEIVES => {
+            Some((WAIT * (1 << receives.saturating_sub(1)), "its message is not stored yet".to_owned()))
+        }
         Ok(false) => {
             tracing::info!(
                 app_id,
@@ -35,7 +37,7 @@ pub async fn settle(
         }
         Err(error) => {
             tracing::warn!(app_id, %error, "a template message could not be settled: {error}");
-            Some(crate::outcome::backoff(receives))
+            Some((crate::outcome::backoff(receives), error.to_string()))
         }
     }
 }

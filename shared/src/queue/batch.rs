@@ -8,11 +8,17 @@ use serde::de::DeserializeOwned;
 
 use crate::error::unreadable;
 
+/// Why a job is not done that nobody tried.
+pub const UNKNOWN: &str = "it is no job that this release knows";
+const BEHIND: &str = "it waits behind one of its group that failed";
+
 /// One message of a batch.
 #[derive(Debug, Clone)]
 pub struct Item<T> {
     /// The job; [`None`] where the body is no job that this version knows.
     pub job: Option<T>,
+    /// The job as the queue has it.
+    pub body: String,
     /// SQS's id, for the answer.
     pub message_id: String,
     /// For [`super::Queues::postpone_send`] and its kin.
@@ -26,8 +32,31 @@ pub struct Item<T> {
 impl<T> Item<T> {
     /// The job, and what is known about its message.
     pub fn split(self) -> (Option<T>, Item<()>) {
-        let Self { job, message_id, receipt_handle, group, receive_count } = self;
-        (job, Item { job: None, message_id, receipt_handle, group, receive_count })
+        let Self { job, body, message_id, receipt_handle, group, receive_count } = self;
+        (job, Item { job: None, body, message_id, receipt_handle, group, receive_count })
+    }
+}
+
+/// A job that is not done.
+#[derive(Debug, Clone)]
+pub struct Undone {
+    /// Its message.
+    pub item: Item<()>,
+    /// What stopped it, without what is in it.
+    pub why: String,
+}
+
+impl Undone {
+    /// A job that could not be read, or that is another queue's.
+    #[must_use]
+    pub fn unknown(item: Item<()>) -> Self {
+        Self { item, why: UNKNOWN.to_owned() }
+    }
+
+    /// One of a group that is not tried while one before it is not done.
+    #[must_use]
+    pub fn behind(item: Item<()>) -> Self {
+        Self { item, why: BEHIND.to_owned() }
     }
 }
 
@@ -40,35 +69,34 @@ pub fn items<T: DeserializeOwned>(event: SqsEvent) -> Vec<Item<T>> {
 
 fn item<T: DeserializeOwned>(message: SqsMessage) -> Item<T> {
     let attribute = |name: &str| message.attributes.get(name).cloned().unwrap_or_default();
-    let job = message.body.as_deref().and_then(|body| {
-        serde_json::from_str(body)
-            .inspect_err(|error| {
-                let why = unreadable(error); // serde's own text quotes the job
-                tracing::error!(why, "a job could not be read: {why}");
-            })
-            .ok()
-    });
+    let body = message.body.unwrap_or_default();
+    let job = serde_json::from_str(&body)
+        .inspect_err(|error| {
+            let why = unreadable(error); // serde's own text quotes the job
+            tracing::error!(why, "a job could not be read: {why}");
+        })
+        .ok();
     // on a standard queue a group is only whose share a job takes
     let fifo = message.attributes.contains_key("SequenceNumber");
     Item {
         job,
         group: if fifo { attribute("MessageGroupId") } else { String::new() },
         receive_count: attribute("ApproximateReceiveCount").parse().unwrap_or(1),
+        body,
         message_id: message.message_id.unwrap_or_default(),
         receipt_handle: message.receipt_handle.unwrap_or_default(),
     }
 }
 
 /// Runs `handle` on every item, at most `concurrency` at a time; items of one FIFO group one after the other,
-/// and none after one that failed. `handle` says whether the item is done. Answers the ids of those that are
-/// not.
+/// and none after one that failed. `handle` says why an item is not done. Answers those that are not.
 pub async fn each<T, F>(
     items: Vec<Item<T>>,
     concurrency: usize,
     handle: impl Fn(T, Item<()>) -> F,
-) -> Vec<String>
+) -> Vec<Undone>
 where
-    F: Future<Output = bool>,
+    F: Future<Output = Result<(), String>>,
 {
     let mut groups: BTreeMap<String, Vec<Item<T>>> = BTreeMap::new();
     for item in items {
@@ -81,15 +109,14 @@ where
         .map(|group| async move {
             let mut failed = Vec::new();
             for item in group {
-                let Item { job, message_id, receipt_handle, group, receive_count } = item;
-                let about =
-                    Item { job: None, message_id: message_id.clone(), receipt_handle, group, receive_count };
-                let done = match job {
-                    Some(job) if failed.is_empty() => handle(job, about).await,
-                    _ => false,
-                };
-                if !done {
-                    failed.push(message_id);
+                match item.split() {
+                    (_, item) if !failed.is_empty() => failed.push(Undone::behind(item)),
+                    (None, item) => failed.push(Undone::unknown(item)),
+                    (Some(job), item) => {
+                        if let Err(why) = handle(job, item.clone()).await {
+                            failed.push(Undone { item, why });
+                        }
+                    }
                 }
             }
             failed

@@ -64,6 +64,17 @@ impl Target {
         Self::ALL.into_iter().find(|target| target.name() == name)
     }
 
+    /// How often a job is received, at most; then it is given up. `template.yaml` says so, and a test that they agree.
+    #[must_use]
+    pub fn receives(self) -> u32 {
+        match self {
+            Self::Authorization => 40,
+            Self::Refresh => 5,
+            Self::Import | Self::Follower | Self::Result => 20,
+            Self::Send => 60,
+        }
+    }
+
     /// Whether order and single receipt are the queue's to keep. Such a queue delays no single message.
     #[must_use]
     pub fn is_fifo(self) -> bool {
@@ -355,4 +366,21 @@ fn all_taken(sent: Result<HashMap<usize, String>, Error>) -> Result<(), Error> {
 /// [`Error::Queue`] for what is no JSON.
 pub fn body<T: Serialize>(job: &T) -> Result<String, Error> {
     serde_json::to_string(job).map_err(|e| Error::Queue(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_gives_up_when_the_code_thinks_so() {
+        let template = include_str!("../../../template.yaml");
+        for target in Target::ALL {
+            let (first, rest) = target.name().split_at(1);
+            let name = format!("\n  {}{rest}Queue:\n", first.to_uppercase());
+            let queue = template.split(&name).nth(1).unwrap().split("maxReceiveCount: ").nth(1).unwrap();
+            let most: u32 = queue.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+            assert_eq!(target.receives(), most, "{}", target.name());
+        }
+    }
 }

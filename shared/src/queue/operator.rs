@@ -49,16 +49,18 @@ pub struct DeadLetter {
     pub id: String,
     /// The job's `type`; [`None`] where the body is no job.
     pub job: Option<String>,
-    /// Tells the body, as [`body_fingerprint`] does.
+    /// Tells the job, as [`fingerprint`] does.
     pub fingerprint: String,
     /// When it was queued, unix milliseconds: first of all on a standard queue, as dead letter on a FIFO one.
     pub queued_at: i64,
 }
 
-/// Tells one body from another without holding it.
+/// Tells one job of a queue from another without holding its body. Those of follower-import's two queues are told alike: of
+/// one that it cannot read, it does not know which brought it.
 #[must_use]
-pub fn body_fingerprint(body: &str) -> String {
-    ids::fingerprint(&["job", body])
+pub fn fingerprint(queue: &str, body: &str) -> String {
+    let queue = if queue == Target::Follower.name() { Target::Import.name() } else { queue };
+    ids::fingerprint(&["job", queue, body])
 }
 
 #[derive(Deserialize)]
@@ -128,7 +130,7 @@ impl Queues {
                 let letter = DeadLetter {
                     id: message.message_id.unwrap_or_default(),
                     job: serde_json::from_str::<Typed>(&body).ok().map(|job| job.r#type),
-                    fingerprint: body_fingerprint(&body),
+                    fingerprint: fingerprint(name, &body),
                     queued_at: number(
                         message.attributes.as_ref(),
                         &MessageSystemAttributeName::SentTimestamp,

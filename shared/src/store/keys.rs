@@ -36,6 +36,7 @@
 //! | work | who sweeps a shard of timers | `TIMER#<00..15>` | `SWEEP` | token-refresh |
 //! | work | what WeChat has refused until when | `QUOTA#<app_id>#<api>` | `QUOTA` | message-send, follower-import (TTL) |
 //! | work | requests of a tenant in a window | `RATE#<tenant>#<class>` | number of the window | tenant-api (TTL) |
+//! | work | why a job was given up | `FAILED#<sha256>` | `FAILED` | whoever failed it (TTL) |
 //! | work | idempotency record | `IDEMPOTENCY#<sha256>` | `IDEMPOTENCY` | tenant-api (TTL) |
 //!
 //! Indexes: `credentials.due` (`due`, `due_at`); `customers.people` (`people`, `customer_id`): every fan and
@@ -227,6 +228,10 @@ fn timers(shard: u32) -> String {
 }
 pub(super) fn quota(app_id: &str, api: &str) -> Key {
     Key::new(format!("QUOTA#{app_id}#{api}"), "QUOTA")
+}
+/// Of a job, told by its fingerprint.
+pub(super) fn failure(fingerprint: &str) -> Key {
+    Key::new(format!("FAILED#{fingerprint}"), "FAILED")
 }
 pub(super) fn line(tenant: &str, app_id: &str, open_id: &str) -> Key {
     Key::new(format!("LINE#{tenant}#{app_id}#{open_id}"), "LINE")

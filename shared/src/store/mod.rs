@@ -12,6 +12,7 @@ pub mod consents;
 pub mod context;
 pub mod credentials;
 pub mod customers;
+pub mod failures;
 pub mod fans;
 pub mod idempotency;
 pub mod import_pages;

@@ -115,7 +115,7 @@ impl<'w> Queue<'w> {
             let done = crash_after(polls, deliver(&self.world.app, &message.job, delivery, self)).await;
             let again = match done {
                 Some(Outcome::Done) => return 1,
-                Some(Outcome::Again(after)) => after.as_secs() as i64,
+                Some(Outcome::Again(after, _)) => after.as_secs() as i64,
                 None => VISIBILITY,
             };
             let ready_at = self.world.clock.unix() + again;

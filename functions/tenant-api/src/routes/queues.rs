@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::{
     audit::audited,
     caller::Caller,
-    params::{Body, Page, Path, time_ms},
+    params::{Body, Page, Path, time, time_ms},
 };
 
 /// After so long a call moves no more, seconds: the gateway waits for 30.
@@ -56,8 +56,9 @@ pub async fn list_queues(State(app): State<Arc<App>>) -> Result<Json<Page<QueueS
 /// A job that was given up, without what is in it.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
-    "id": "5fea7756-0ea4-451a-a703-a558b933e274", "job": "message_v1", "queued_at": "2026-01-15T08:30:00.120Z",
-    "age_seconds": 7200
+    "id": "5fea7756-0ea4-451a-a703-a558b933e274", "job": "authorized_v2", "queued_at": "2026-01-15T08:30:00.120Z",
+    "age_seconds": 7200, "last_error": "the platform's own token: 40164: invalid ip", "failed_at": "2026-01-15T09:42:10Z",
+    "receives": 40
 }))]
 pub struct DeadLetter {
     /// SQS's id of the message.
@@ -69,12 +70,21 @@ pub struct DeadLetter {
     queued_at: Timestamp,
     /// How long ago that was.
     age_seconds: i64,
+    /// What stopped it the last time: the function's own words, WeChat's errcode, or AWS's. SQS keeps none, so the function
+    /// that fails a job for the last time notes it; null where it could not: it died with the job, out of time or of
+    /// memory, which its log tells, or the database did not answer.
+    last_error: Option<String>,
+    /// When that was; null where nothing was noted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    failed_at: Option<Timestamp>,
+    /// How often it had been received by then; null where nothing was noted.
+    receives: Option<u32>,
 }
 
 /// List dead letters
 ///
-/// Up to 50 jobs of a queue that were given up, oldest first: never what is in them, which are people's words. Of `send`
-/// at most ten of one follower. Takes the operator's key.
+/// Up to 50 jobs of a queue that were given up, oldest first, and why: never what is in them, which are people's words. Of
+/// `send` at most ten of one follower. Takes the operator's key.
 #[utoipa::path(get, path = "/v1/platform/queues/{name}/dead-letters", tag = "Platform",
     params(("name" = String, Path, description = "The queue's name")),
     responses((status = 200, description = "Some of its dead letters", body = Page<DeadLetter>)))]
@@ -84,11 +94,20 @@ pub async fn list_dead_letters(
 ) -> Result<Json<Page<DeadLetter>>, Problem> {
     checked(&app, &name)?;
     let now = app.clock.now().as_millisecond();
-    let data = app.queues.dead_letters(&name).await?.into_iter().map(|letter| DeadLetter {
-        id: letter.id,
-        job: letter.job,
-        queued_at: time_ms(letter.queued_at),
-        age_seconds: (now - letter.queued_at).max(0) / 1000,
+    let letters = app.queues.dead_letters(&name).await?;
+    let jobs: Vec<&str> = letters.iter().map(|letter| letter.fingerprint.as_str()).collect();
+    let failures = app.store.failures(&jobs).await?;
+    let data = letters.into_iter().map(|letter| {
+        let failure = failures.get(&letter.fingerprint);
+        DeadLetter {
+            id: letter.id,
+            job: letter.job,
+            queued_at: time_ms(letter.queued_at),
+            age_seconds: (now - letter.queued_at).max(0) / 1000,
+            last_error: failure.map(|failure| failure.why.clone()),
+            failed_at: failure.map(|failure| time(failure.at)),
+            receives: failure.map(|failure| failure.receives),
+        }
     });
     Ok(Json(Page { data: data.collect(), next_cursor: None }))
 }

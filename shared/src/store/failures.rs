@@ -1,0 +1,56 @@
+//! Why a job failed the last time that its queue brought it: for the operator, who finds it among the dead letters. A job
+//! is told by the fingerprint of its queue and body, since nothing says that its id stays the same there.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, keys,
+    table::{Update, n, read, s},
+};
+use crate::error::Error;
+
+/// How long a failure is remembered, seconds: a day longer than a queue keeps a dead letter.
+const KEPT_SECONDS: i64 = 15 * 24 * 3600;
+
+/// The last failure of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The job's fingerprint.
+    pub job: String,
+    /// What stopped it, without what is in the job.
+    pub why: String,
+    /// When, unix seconds.
+    pub at: i64,
+    /// How often it had been received by then.
+    pub receives: u32,
+}
+
+impl Store {
+    /// Notes a job's last failure. A later one of a job with the same body replaces it.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn note_failure(&self, failure: &Failure) -> Result<(), Error> {
+        let update = Update::new()
+            .set("job", s(&failure.job))
+            .set("why", s(&failure.why))
+            .set("at", n(failure.at))
+            .set("receives", n(failure.receives))
+            .set("ttl", n(failure.at + KEPT_SECONDS));
+        self.update(&self.work, &keys::failure(&failure.job), update).await.map(drop)
+    }
+
+    /// The last failures of jobs, by their fingerprints; of which nothing was noted there is none.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn failures(&self, jobs: &[&str]) -> Result<HashMap<String, Failure>, Error> {
+        let mut keys: Vec<_> = jobs.iter().map(|job| keys::failure(job)).collect();
+        keys.sort_by(|a, b| a.pk.cmp(&b.pk));
+        keys.dedup();
+        let found = self.get_many(&self.work, &keys).await?.into_iter().map(read::<Failure>);
+        found.map(|failure| failure.map(|failure| (failure.job.clone(), failure))).collect()
+    }
+}
