@@ -14,12 +14,23 @@ impl Bucket {
         Self { left: f64::from(burst), at_ms: now_ms }
     }
 
-    /// Takes `amount` if there is as much, or if it is full: what is larger than the bucket empties it.
-    pub fn take(&mut self, amount: u32, rate: u32, burst: u32, now_ms: i64) -> bool {
-        let (amount, rate, burst) = (f64::from(amount), f64::from(rate), f64::from(burst));
+    fn fill(&mut self, rate: u32, burst: u32, now_ms: i64) {
         let passed = i32::try_from(now_ms.saturating_sub(self.at_ms).max(0)).unwrap_or(i32::MAX);
         self.at_ms = self.at_ms.max(now_ms);
-        self.left = (self.left + f64::from(passed) * rate / 1000.0).min(burst);
+        self.left = (self.left + f64::from(passed) * f64::from(rate) / 1000.0).min(f64::from(burst));
+    }
+
+    /// Takes `amount` whatever is there: the bucket may owe some.
+    pub fn spend(&mut self, amount: u32, rate: u32, burst: u32, now_ms: i64) {
+        self.fill(rate, burst, now_ms);
+        self.left -= f64::from(amount);
+    }
+
+    /// Takes `amount` if there is as much, or if it is full: what is larger than the bucket empties it. Of one that owes
+    /// something not even nothing can be taken.
+    pub fn take(&mut self, amount: u32, rate: u32, burst: u32, now_ms: i64) -> bool {
+        self.fill(rate, burst, now_ms);
+        let (amount, burst) = (f64::from(amount), f64::from(burst));
         let enough = self.left >= amount.min(burst);
         if enough {
             self.left = (self.left - amount).max(0.0);

@@ -143,18 +143,76 @@ async fn a_partition_takes_so_many_writes_a_second_and_its_neighbour_as_many() {
 async fn reads_are_throttled_too() {
     let bench = Bench::new("reads", Habits { reads: Some(2), ..Habits::default() }).await;
     let query = json!({
-        "TableName": "Table", "KeyConditionExpression": "pk = :p AND begins_with(sk, :s)",
+        "TableName": "Table", "KeyConditionExpression": "pk = :p AND begins_with(sk, :s)", "ConsistentRead": true,
         "ExpressionAttributeValues": {":p": {"S": "hot"}, ":s": {"S": "x"}},
     });
     bench.fine("Query", query.clone()).await;
-    bench.fine("GetItem", json!({"TableName": "Table", "Key": key("hot", "0")})).await;
+    bench.fine("GetItem", get("hot", true)).await;
     assert_eq!(kind(&bench.ask("Query", query).await), THROTTLED);
+    let batch = |keys: Value| json!({"RequestItems": {"Table": {"Keys": keys, "ConsistentRead": true}}});
     let keys = json!([key("hot", "1"), key("cold", "1"), key("cold", "2"), key("cold", "3")]);
-    let answer = bench.fine("BatchGetItem", json!({"RequestItems": {"Table": {"Keys": keys}}})).await;
+    let answer = bench.fine("BatchGetItem", batch(keys)).await;
     assert_eq!(answer["UnprocessedKeys"]["Table"]["Keys"], json!([key("hot", "1"), key("cold", "3")]));
-    let keys = json!([key("hot", "1")]);
-    let all = bench.ask("BatchGetItem", json!({"RequestItems": {"Table": {"Keys": keys}}})).await;
+    let all = bench.ask("BatchGetItem", batch(json!([key("hot", "1")]))).await;
     assert_eq!(kind(&all), THROTTLED, "where nothing is left, the whole batch");
+}
+
+fn get(pk: &str, consistent: bool) -> Value {
+    json!({"TableName": "Table", "Key": key(pk, "0"), "ConsistentRead": consistent})
+}
+
+fn large(pk: &str, bytes: usize) -> Value {
+    json!({"TableName": "Table", "Item": {"pk": {"S": pk}, "sk": {"S": "0"}, "text": {"S": "x".repeat(bytes)}}})
+}
+
+#[tokio::test]
+async fn a_read_takes_what_it_reads() {
+    let bench = Bench::new("sizes", Habits { reads: Some(20), ..Habits::default() }).await;
+    bench.fine("PutItem", large("list", 78_000)).await;
+    for (what, consistent, seconds) in [("20 units of 20", true, 1), ("half of them", false, 0)] {
+        bench.fine("GetItem", get("list", consistent)).await;
+        assert_eq!(bench.ask("GetItem", get("list", false)).await.0 == 200, seconds == 0, "{what}");
+        bench.clock.advance(2);
+    }
+    let query = json!({
+        "TableName": "Table", "KeyConditionExpression": "pk = :p", "ConsistentRead": true,
+        "ExpressionAttributeValues": {":p": {"S": "list"}},
+    });
+    for (what, operation, request) in [
+        ("a query", "Query", query),
+        (
+            "a batch",
+            "BatchGetItem",
+            json!({"RequestItems": {"Table": {"Keys": [key("list", "0")], "ConsistentRead": true}}}),
+        ),
+    ] {
+        bench.fine(operation, request).await;
+        assert_eq!(kind(&bench.ask("GetItem", get("list", false)).await), THROTTLED, "{what}");
+        bench.clock.advance(2);
+    }
+}
+
+#[tokio::test]
+async fn a_write_takes_what_stands_after_it_and_what_it_changes_in_an_index() {
+    let bench = Bench::new("standing", writes(10)).await;
+    let update = json!({
+        "TableName": "Table", "Key": key("big", "0"), "UpdateExpression": "SET a = :a",
+        "ExpressionAttributeValues": {":a": {"S": "x"}},
+    });
+    bench.fine("PutItem", large("big", 9_900)).await;
+    bench.clock.advance(2);
+    bench.fine("UpdateItem", update.clone()).await;
+    assert_eq!(kind(&bench.ask("UpdateItem", update).await), THROTTLED, "a letter, in an item of ten units");
+    bench.clock.advance(2);
+    // one partition of the index takes what many of the table get
+    let put = async |n: usize| bench.put(&format!("p{n}"), "0").await.0;
+    for n in 0..10 {
+        assert_eq!(put(n).await, 200, "{n}");
+    }
+    assert_eq!(put(10).await, 200, "it is not yet in debt");
+    assert_eq!(put(11).await, 400, "and then it is");
+    bench.clock.advance(1);
+    assert_eq!(put(11).await, 200, "a second later");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`parts`] | the items that a request is about |
+//! | [`weights`] | what they cost |
 //! | here | what becomes of them |
 //!
 //! # Source
@@ -13,6 +14,7 @@
 //! Indexes" (eventual consistency).
 
 mod parts;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -105,6 +107,7 @@ impl Weather {
         let parts = parts::of(operation, &request, &self.tables);
         let newcomers = self.newcomers(database, &parts).await;
         let refused = self.refuse(&parts, operation == "TransactWriteItems");
+        let before = self.standing(database, &parts).await;
         let answer = match operation {
             _ if refused.is_empty() => self.plain(database, operation, &request).await,
             "BatchGetItem" | "BatchWriteItem" => {
@@ -126,6 +129,9 @@ impl Weather {
         let (status, mut answer) = answer;
         if status == 200 {
             self.hide(&newcomers);
+            let after = self.standing(database, &parts).await;
+            self.charge(&weights::of_reads(operation, &answer, &parts, &self.tables));
+            self.charge(&self.of_writes(&parts, &before, &after));
             self.thin_out(operation, &request, &mut answer);
         }
         (status, answer.to_string())
@@ -170,11 +176,15 @@ impl Weather {
         }
         let mut refused = BTreeMap::new();
         for (index, part) in parts.iter().enumerate() {
-            let rate = if part.writes { self.habits.writes } else { self.habits.reads };
-            if let Some(rate) = rate {
-                let bucket = seen.buckets.entry((part.writes, part.partition.clone()));
-                let bucket = bucket.or_insert_with(|| Bucket::full(rate, now));
-                if !bucket.take(part.units, rate, rate, now) {
+            if let Some(rate) = self.rate(part.writes) {
+                let mut takes = |partition: &String, units: u32| {
+                    let bucket = seen.buckets.entry((part.writes, partition.clone()));
+                    bucket.or_insert_with(|| Bucket::full(rate, now)).take(units, rate, rate, now)
+                };
+                // an index has to take its entry, which is charged when it is there
+                let all =
+                    takes(&part.partition, part.units) && part.indexes.iter().all(|index| takes(index, 0));
+                if !all {
                     refused.insert(index, Refusal::Throttled);
                     continue;
                 }
@@ -194,6 +204,21 @@ impl Weather {
             }
         }
         refused
+    }
+
+    /// Units of writes a second, or half units of reads.
+    fn rate(&self, writes: bool) -> Option<u32> {
+        if writes { self.habits.writes } else { self.habits.reads.map(|units| units.saturating_mul(2)) }
+    }
+
+    /// Takes what was more than it looked, into debt if need be.
+    fn charge(&self, bill: &weights::Bill) {
+        let (now, mut seen) = (self.clock.now().as_millisecond(), self.seen());
+        for (writes, partition, units) in bill.iter().filter(|(_, _, units)| *units > 0) {
+            let Some(rate) = self.rate(*writes) else { continue };
+            let bucket = seen.buckets.entry((*writes, partition.clone()));
+            bucket.or_insert_with(|| Bucket::full(rate, now)).spend(*units, rate, rate, now);
+        }
     }
 
     /// The items that a request would bring into being, of tables with global indexes.

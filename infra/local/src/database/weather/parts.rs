@@ -1,15 +1,11 @@
 //! The items that a request is about, in the order in which it names them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::Indexes;
-use crate::template::TableSpec;
-
-/// A write unit, bytes. A read unit is four of them, and half of one where yesterday's answer will do: that is not
-/// counted.
-const UNIT: usize = 1024;
+use super::{Indexes, weights::UNIT};
+use crate::template::{IndexSpec, TableSpec};
 
 /// How a table's items are told apart.
 #[derive(Debug)]
@@ -17,17 +13,46 @@ pub(super) struct Schema {
     table: String,
     /// Key attributes, the partition key first.
     keys: Vec<String>,
-    global: BTreeSet<String>,
+    global: BTreeMap<String, Index>,
+}
+
+/// A global index.
+#[derive(Debug)]
+struct Index {
+    /// Key attributes, the partition key first.
+    keys: Vec<String>,
+    /// Whether an entry has the keys alone.
+    keys_only: bool,
+}
+
+impl Index {
+    fn of(index: &IndexSpec) -> Self {
+        Self { keys: names(&index.key), keys_only: index.projection == "KEYS_ONLY" }
+    }
+}
+
+/// An item in a global index.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Which of the index.
+    pub partition: String,
+    what: Value,
+}
+
+/// Of key attributes, the partition key first.
+fn names(keys: &[(String, String)]) -> Vec<String> {
+    let mut keys = keys.to_vec();
+    keys.sort_by_key(|(_, kind)| kind != "HASH");
+    keys.into_iter().map(|(name, _)| name).collect()
 }
 
 impl Schema {
     pub(super) fn of(table: &TableSpec) -> Self {
-        let mut keys = table.key.clone();
-        keys.sort_by_key(|(_, kind)| kind != "HASH");
+        let global = table.indexes.iter().filter(|index| index.global);
         Self {
             table: table.name.clone(),
-            keys: keys.into_iter().map(|(name, _)| name).collect(),
-            global: table.indexes.iter().filter(|i| i.global).map(|i| i.name.clone()).collect(),
+            keys: names(&table.key),
+            global: global.map(|index| (index.name.clone(), Index::of(index))).collect(),
         }
     }
 
@@ -36,7 +61,7 @@ impl Schema {
     }
 
     pub(super) fn is_global(&self, index: &str) -> bool {
-        self.global.contains(index)
+        self.global.contains_key(index)
     }
 
     /// An item's name: its table and its key.
@@ -46,6 +71,18 @@ impl Schema {
 
     fn key(&self, of: &Value) -> Option<Map<String, Value>> {
         self.keys.iter().map(|name| Some((name.clone(), of.get(name)?.clone()))).collect()
+    }
+
+    /// What an item is in each global index.
+    pub(super) fn entries(&self, item: Option<&Value>) -> impl Iterator<Item = Option<Entry>> {
+        self.global.iter().map(move |(name, index)| {
+            let item = item?;
+            let keys: Option<Vec<&Value>> = index.keys.iter().map(|key| item.get(key)).collect();
+            let keys = keys?;
+            let partition = format!("{name} {} {}", self.table, keys.first()?);
+            let what = if index.keys_only { json!([keys, self.key(item)]) } else { item.clone() };
+            Some(Entry { partition, what })
+        })
     }
 
     /// A part about the item that has this key among its members.
@@ -58,6 +95,9 @@ impl Schema {
             key: self.key(of),
             writes,
             may_create,
+            consistent: true,
+            times: 1,
+            indexes: Vec::new(),
             units: u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1),
         }
     }
@@ -74,7 +114,25 @@ pub(super) struct Part {
     pub writes: bool,
     /// Whether the item may not have been there before.
     pub may_create: bool,
+    /// Of a read.
+    pub consistent: bool,
+    /// How often its units count.
+    pub times: u32,
+    /// Partitions of indexes that a new item goes to.
+    pub indexes: Vec<String>,
+    /// What it takes at least, and is admitted for: of reads half units.
     pub units: u32,
+}
+
+impl Part {
+    fn put(self, schema: &Schema, item: &Value) -> Self {
+        let indexes = schema.entries(Some(item)).flatten().map(|entry| entry.partition).collect();
+        Self { indexes, ..self }
+    }
+
+    fn read(self, consistent: bool) -> Self {
+        Self { consistent, units: if consistent { 2 } else { 1 }, ..self }
+    }
 }
 
 /// The parts of a request; none of one that is not understood, which nothing happens to.
@@ -82,16 +140,17 @@ pub(super) fn of(operation: &str, request: &Value, tables: &BTreeMap<String, Sch
     let table = |of: &Value| tables.get(of.get("TableName")?.as_str()?);
     let bytes = |of: &Value| of.to_string().len();
     match operation {
-        "PutItem" => member(request, "Item", table).map(|(t, item)| t.part(item, true, true, bytes(item))),
-        "UpdateItem" => {
-            member(request, "Key", table).map(|(t, key)| t.part(key, true, true, bytes(request) / 2))
+        "PutItem" => {
+            member(request, "Item", table).map(|(t, item)| t.part(item, true, true, bytes(item)).put(t, item))
         }
+        "UpdateItem" => member(request, "Key", table).map(|(t, key)| t.part(key, true, true, 1)),
         "DeleteItem" => member(request, "Key", table).map(|(t, key)| t.part(key, true, false, 1)),
-        "GetItem" => member(request, "Key", table).map(|(t, key)| t.part(key, false, false, 1)),
+        "GetItem" => member(request, "Key", table)
+            .map(|(t, key)| t.part(key, false, false, 1).read(consistent(request))),
         "Query" => table(request).map(|t| {
             let value = queried(request).unwrap_or(Value::Null);
             let key = t.keys.first().map(|name| json!({name.as_str(): value})).unwrap_or_default();
-            let mut part = t.part(&key, false, false, 1);
+            let mut part = t.part(&key, false, false, 1).read(consistent(request));
             if let Some(index) = request.get("IndexName").and_then(Value::as_str) {
                 part.partition = format!("{} {}", index, part.partition);
             }
@@ -104,6 +163,10 @@ pub(super) fn of(operation: &str, request: &Value, tables: &BTreeMap<String, Sch
     }
     .into_iter()
     .collect()
+}
+
+fn consistent(asked: &Value) -> bool {
+    asked.get("ConsistentRead") == Some(&Value::Bool(true))
 }
 
 fn member<'r, 't>(
@@ -128,13 +191,14 @@ fn batch(operation: &str, request: &Value, tables: &BTreeMap<String, Schema>) ->
         let Some(table) = tables.get(name) else { continue };
         if operation == "BatchGetItem" {
             let keys = entries.get("Keys").and_then(Value::as_array).into_iter().flatten();
-            parts.extend(keys.map(|key| table.part(key, false, false, 1)));
+            parts.extend(keys.map(|key| table.part(key, false, false, 1).read(consistent(entries))));
             continue;
         }
         for entry in entries.as_array().into_iter().flatten() {
             let item = entry.pointer("/PutRequest/Item");
             let of = item.or_else(|| entry.pointer("/DeleteRequest/Key")).unwrap_or(&Value::Null);
-            parts.push(table.part(of, true, item.is_some(), of.to_string().len()));
+            let part = table.part(of, true, item.is_some(), of.to_string().len());
+            parts.push(if item.is_some() { part.put(table, of) } else { part });
         }
     }
     parts
@@ -153,7 +217,7 @@ fn transaction<'t>(request: &Value, table: impl Fn(&Value) -> Option<&'t Schema>
                 of.to_string().len(),
             );
             // twice: once to prepare, once to write
-            Some(Part { units: part.units.saturating_mul(2), ..part })
+            Some(Part { units: part.units.saturating_mul(2), times: 2, ..part })
         })
         .collect()
 }
@@ -167,7 +231,10 @@ fn statements(request: &Value, tables: &BTreeMap<String, Schema>) -> Vec<Part> {
             let verb = text.split(' ').next()?;
             let parameters = statement.get("Parameters").and_then(Value::as_array).into_iter().flatten();
             let key = parameters_by_name(text, parameters, verb != "INSERT");
-            Some(table.part(&key, verb != "SELECT", verb == "INSERT", statement.to_string().len() / 2))
+            let insert = verb == "INSERT";
+            let bytes = if insert { key.to_string().len() } else { 1 };
+            let part = table.part(&key, verb != "SELECT", insert, bytes);
+            Some(if insert { part.put(table, &key) } else { part })
         })
         .collect()
 }

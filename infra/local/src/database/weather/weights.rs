@@ -1,0 +1,112 @@
+//! What requests cost of a partition's units, as it shows when they are done: by the items that were read, and by those
+//! that stand after a write.
+//!
+//! # Source
+//! DynamoDB developer guide: "DynamoDB read and write operations" (a strongly consistent read of up to 4 KB is a unit, an
+//! eventually consistent one half of one; a query counts its items together, a batch each; a write of up to 1 KB is a unit;
+//! of an update the larger item counts, before or after), "Using Global Secondary Indexes" (a write unit for each entry
+//! that comes, goes or changes). A partition that is in debt refuses until it is paid, which is how AWS is measured to do it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    Weather,
+    parts::{Part, Schema},
+};
+use crate::database::Database;
+
+/// What a request takes beside what it was admitted for: units of writes (`true`) or half units of reads, by partition.
+pub(super) type Bill = Vec<(bool, String, u32)>;
+
+/// Bytes of a write unit; a read unit is four of them.
+pub(super) const UNIT: usize = 1024;
+
+fn bytes(item: &Value) -> usize {
+    item.to_string().len()
+}
+
+/// Half units of reading so many bytes.
+fn read_halves(bytes: usize, consistent: bool) -> u32 {
+    let units = u32::try_from(bytes.div_ceil(4 * UNIT)).unwrap_or(u32::MAX).max(1);
+    if consistent { units.saturating_mul(2) } else { units }
+}
+
+/// Of what was read, beyond what was admitted.
+pub(super) fn of_reads(
+    operation: &str,
+    answer: &Value,
+    parts: &[Part],
+    tables: &BTreeMap<String, Schema>,
+) -> Bill {
+    let more = |part: &Part, bytes: usize| {
+        let more = read_halves(bytes, part.consistent).saturating_sub(part.units);
+        (false, part.partition.clone(), more)
+    };
+    match operation {
+        "GetItem" => {
+            let item = answer.get("Item").map_or(0, bytes);
+            parts.iter().map(|part| more(part, item)).collect()
+        }
+        "Query" => {
+            let items = answer.get("Items").and_then(Value::as_array).into_iter().flatten();
+            let all = items.map(bytes).sum();
+            parts.iter().map(|part| more(part, all)).collect()
+        }
+        "BatchGetItem" => {
+            let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
+            for (table, items) in answer.get("Responses").and_then(Value::as_object).into_iter().flatten() {
+                let Some(table) = tables.get(table) else { continue };
+                for item in items.as_array().into_iter().flatten() {
+                    sizes.extend(table.item(item).map(|name| (name, bytes(item))));
+                }
+            }
+            let size = |part: &Part| part.item.as_ref().and_then(|item| sizes.get(item)).copied();
+            parts.iter().filter_map(|part| Some(more(part, size(part)?))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+impl Weather {
+    /// The items that a request is about to write, as they stand; none where nobody counts.
+    pub(super) async fn standing(&self, database: &Database, parts: &[Part]) -> Vec<Option<Value>> {
+        let mut found = Vec::new();
+        for part in parts {
+            let key = part.key.as_ref().filter(|_| part.writes && self.habits.writes.is_some());
+            found.push(match key {
+                Some(key) => {
+                    let asked = json!({"TableName": part.table, "Key": key, "ConsistentRead": true});
+                    self.plain(database, "GetItem", &asked).await.1.get("Item").cloned()
+                }
+                None => None,
+            });
+        }
+        found
+    }
+
+    /// Of what was written, beyond what was admitted.
+    pub(super) fn of_writes(
+        &self,
+        parts: &[Part],
+        before: &[Option<Value>],
+        after: &[Option<Value>],
+    ) -> Bill {
+        let mut bill = Bill::new();
+        for (part, (was, is)) in parts.iter().zip(before.iter().zip(after)) {
+            let larger = [was, is].into_iter().flatten().map(bytes).max().unwrap_or(0);
+            let units = u32::try_from(larger.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
+            let units = units.saturating_mul(part.times);
+            bill.push((true, part.partition.clone(), units.saturating_sub(part.units)));
+            let Some(schema) = self.tables.get(&part.table).filter(|_| was != is) else { continue };
+            for (was, is) in schema.entries(was.as_ref()).zip(schema.entries(is.as_ref())) {
+                if was != is {
+                    let entries = [was, is].into_iter().flatten();
+                    bill.extend(entries.map(|entry| (true, entry.partition, part.times)));
+                }
+            }
+        }
+        bill
+    }
+}
