@@ -41,3 +41,17 @@ fn what_aws_does_under_load_costs_time_and_nothing_else() {
         assert_eq!(hub.wechat.received(&account.app_id, &open_id).len(), 1, "once");
     });
 }
+
+/// All lists of an import lay in one partition, which every shard's reconciling reads: the more followers, the surer it
+/// was throttled, and a job that is throttled began anew.
+#[test]
+fn an_import_of_many_lists_gets_through_where_a_partition_gives_little() {
+    run(async {
+        let hub = Hub::under(&["--aws-partition-reads", "30"]).await;
+        hub.wechat.configure(|habits| habits.followers_page = 10);
+        let (tenant, account) = (hub.tenant().await, hub.service_account(450));
+        tenant.bind(&account).await;
+        let import = tenant.imported(&account.app_id).await;
+        assert_eq!(import["followers_imported"], 450, "{import}");
+    });
+}

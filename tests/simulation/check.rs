@@ -184,8 +184,8 @@ pub fn imports(run: &Run) {
             "completed" => {
                 let done = import["pages_done"].as_object().unwrap();
                 let imported: u64 = done.values().map(|n| n.as_u64().unwrap()).sum();
-                let pages = format!("PAGES#{}", word(import, "id"));
-                let lists = work.iter().filter(|((pk, sk), _)| *pk == pages && sk.starts_with("LIST#"));
+                let pages = format!("PAGES#{}#", word(import, "id"));
+                let lists = work.iter().filter(|((pk, sk), _)| pk.starts_with(&pages) && sk == "LIST");
                 let listed: usize = lists.map(|(_, page)| word(page, "open_id_lines").lines().count()).sum();
                 assert_eq!(imported, listed as u64, "promise 5: {import}");
                 assert_eq!(import["followers_listed"], imported, "promise 5: {import}");

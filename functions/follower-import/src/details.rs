@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use shared::{
     app::App,
     deadline::Deadline,
@@ -116,19 +116,17 @@ pub(crate) async fn store(app: &App, ids: Ids<'_>, details: &[Details<'_>]) -> R
     }
     let open_ids: Vec<_> = old.keys().copied().collect();
     let before = app.store.fans(ids.tenant, ids.app, &open_ids).await?;
-    stream::iter(before)
-        .map(|fan| {
-            let details = old.get(fan.open_id.as_str()).copied();
-            async move {
-                match details {
-                    Some(details) => update(app, &fan, details).await,
-                    None => Ok(()),
-                }
+    let updated = stream::iter(before).map(|fan| {
+        let details = old.get(fan.open_id.as_str()).copied();
+        async move {
+            match details {
+                Some(details) => update(app, &fan, details).await,
+                None => Ok(()),
             }
-        })
-        .buffer_unordered(UPDATES)
-        .try_collect()
-        .await
+        }
+    });
+    // all to their end, whatever becomes of one
+    updated.buffer_unordered(UPDATES).collect::<Vec<_>>().await.into_iter().collect()
 }
 
 /// A union id may make the fan another customer's. The word of that is left first: while the old customer has

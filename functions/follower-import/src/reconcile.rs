@@ -18,6 +18,7 @@ use shared::{
     store::{
         fans::{Fan, FanId},
         imports::Import,
+        keys::PEOPLE_SHARDS,
         timeline::StoredEvent,
     },
 };
@@ -56,7 +57,7 @@ pub(crate) async fn run(
     }
     let clock = Stopwatch { app, began: app.clock.now() };
     let (window, end) = window(app, ids, shard, cursor.clone(), delivery.budget, &clock).await?;
-    let unseen = not_listed(app, &import, window).await?;
+    let unseen = not_listed(app, &import, shard, window).await?;
     let stopped = mark(app, &import, &unseen, delivery.budget, &clock).await?;
     let Some(next) = stopped.or(end) else {
         let import = app.store.finish_shard(ids.app, ids.import, shard).await?;
@@ -119,11 +120,14 @@ async fn window(
 async fn not_listed(
     app: &App,
     import: &Import,
+    shard: u32,
     mut fans: HashMap<String, String>,
 ) -> Result<Vec<(String, String)>, Error> {
     if import.pages_listed as usize * FANS_A_LIST <= fans.len().max(READS) {
-        let mut lists = stream::iter(0..import.pages_listed)
-            .map(|page| app.store.listed_page(&import.id, page))
+        // the shards begin together: each with another list, so that they do not all ask one partition
+        let first = import.pages_listed * shard / PEOPLE_SHARDS;
+        let mut lists = stream::iter((first..import.pages_listed).chain(0..first))
+            .map(|page| app.store.listed_page_lately(&import.id, page))
             .buffer_unordered(LISTS);
         while !fans.is_empty()
             && let Some(list) = lists.try_next().await?
@@ -150,11 +154,9 @@ async fn mark(
     while let Some(these) = some.next() {
         let open_ids: Vec<_> = these.iter().map(|(_, open_id)| open_id.as_str()).collect();
         let fans = app.store.fans(&import.tenant_id, &import.app_id, &open_ids).await?;
-        stream::iter(fans)
-            .map(|fan| async move { reconcile(app, import, &fan).await })
-            .buffer_unordered(MARKS)
-            .try_collect::<()>()
-            .await?;
+        // all to their end, whatever becomes of one: a mark that is dropped half-way has no event
+        let marked = stream::iter(fans).map(|fan| async move { reconcile(app, import, &fan).await });
+        marked.buffer_unordered(MARKS).collect::<Vec<_>>().await.into_iter().collect::<Result<(), _>>()?;
         let (last, next) = (these.last(), some.peek().and_then(|next| next.first()));
         if let (Some((last, _)), Some((next, _))) = (last, next)
             && last != next // a customer's fans stay together, since the next job begins behind the customer
@@ -167,7 +169,7 @@ async fn mark(
 }
 
 fn all_done(import: &Import) -> bool {
-    import.shards_done.len() >= shared::store::keys::PEOPLE_SHARDS as usize
+    import.shards_done.len() >= PEOPLE_SHARDS as usize
 }
 
 /// Marks a fan whom the import did not see. A crash may have come between the mark and its event: the mark tells

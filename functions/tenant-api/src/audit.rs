@@ -3,7 +3,7 @@
 //! What only reads is not in it: it changes nothing, is most of the traffic, and would cost a write each. Neither is
 //! sending: a message is a record of its own, with its time and outcome, kept for 90 days.
 
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 use shared::{
     app::App,
     ids,
@@ -36,7 +36,8 @@ pub async fn audited<T>(
     if caller.is_operator() && of != PLATFORM {
         logs.push(PLATFORM);
     }
-    try_join_all(logs.iter().map(|log| app.store.audit(log, &entry))).await?;
+    let begun = join_all(logs.iter().map(|log| app.store.audit(log, &entry))).await;
+    begun.into_iter().collect::<Result<Vec<_>, _>>()?;
     let done = work.await;
     let outcome = match &done {
         Ok(_) => SUCCEEDED,

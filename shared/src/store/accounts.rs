@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, keys,
-    table::{Attributes, Query, Update, any, delete_action, item, n, put_action, read, s},
+    table::{Attributes, Query, Update, any, delete_action, item, n, put_action, read_each, s},
     tenants::{self, TenantStatus},
 };
 use crate::{
@@ -152,10 +152,7 @@ impl Store {
         app_ids.truncate(limit as usize);
         let next = app_ids.last().filter(|_| more).map(|id| (*id).clone());
         let keys: Vec<_> = app_ids.into_iter().map(|id| keys::account(id)).collect();
-        let mut found = Vec::new();
-        for account in self.get_many(&self.platform, &keys).await? {
-            found.push(read::<AccountRecord>(account)?);
-        }
+        let mut found: Vec<AccountRecord> = read_each(self.get_many(&self.platform, &keys).await?);
         found.retain(|a| a.tenant_id == tenant && !a.deleted);
         found.sort_by(|a, b| a.app_id.cmp(&b.app_id));
         Ok((found, next))

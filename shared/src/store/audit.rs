@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, keys,
-    table::{Query, Update, item, read, s},
+    table::{Query, Update, item, read_each, s},
 };
 use crate::{error::Error, ids};
 
@@ -171,8 +171,7 @@ impl Store {
                         start,
                     })
                     .await?;
-                for entry in page.items {
-                    let entry: AuditEntry = read(entry)?;
+                for entry in read_each::<AuditEntry>(page.items) {
                     looked_at += 1;
                     if before == Some(entry.id.as_str()) {
                         continue;

@@ -1,6 +1,6 @@
 //! How long to wait before asking again for what DynamoDB refused for a moment: keys, items and statements that a batch
-//! left undone because of throttling, and writes that met a transaction. Whole requests that are throttled, and those
-//! without an answer, the SDK repeats by itself (`crate::aws`).
+//! left undone because of throttling, requests that were throttled as a whole, and writes that met a transaction. The SDK
+//! repeats the latter but two and those without an answer by itself, within 150 ms (`crate::aws`).
 
 use std::time::Duration;
 

@@ -148,13 +148,9 @@ impl Store {
             }
             let mut failures = 0;
             while !rest.is_empty() {
-                let answer = self
-                    .db
-                    .batch_get_item()
-                    .set_request_items(Some(rest))
-                    .send()
-                    .await
-                    .map_err(|e| Error::Store(sdk_error(&e)))?;
+                let request = self.db.batch_get_item().set_request_items(Some(rest));
+                let answer = self.past_refusals(|| request.clone().send()).await;
+                let answer = answer.map_err(|e| Error::Store(sdk_error(&e)))?;
                 found.extend(answer.responses.unwrap_or_default().into_values().flatten());
                 rest = answer.unprocessed_keys.unwrap_or_default();
                 failures += 1;
@@ -179,7 +175,8 @@ impl Store {
             let mut failures = 0;
             while !rest.is_empty() {
                 let request = self.db.batch_write_item().set_request_items(Some(rest));
-                let answer = request.send().await.map_err(|e| Error::Store(sdk_error(&e)))?;
+                let answer = self.past_refusals(|| request.clone().send()).await;
+                let answer = answer.map_err(|e| Error::Store(sdk_error(&e)))?;
                 rest = answer.unprocessed_items.unwrap_or_default();
                 failures += 1;
                 if !rest.is_empty() && !self.may_retry(failures).await {
@@ -209,13 +206,10 @@ impl Store {
         let mut failures = 0;
         loop {
             let asked = open.iter().filter_map(|n| statements.get(*n)).map(Statement::request);
-            let sent = self
-                .db
-                .batch_execute_statement()
-                .set_statements(Some(asked.collect::<Result<_, _>>()?))
-                .send()
-                .await
-                .map_err(|e| Error::Store(sdk_error(&e)))?;
+            let request =
+                self.db.batch_execute_statement().set_statements(Some(asked.collect::<Result<_, _>>()?));
+            let sent = self.past_refusals(|| request.clone().send()).await;
+            let sent = sent.map_err(|e| Error::Store(sdk_error(&e)))?;
             let mut again = Vec::new();
             for (n, response) in open.iter().zip(sent.responses()) {
                 let (answer, passes) = Answer::of(response);

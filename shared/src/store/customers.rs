@@ -8,7 +8,7 @@ use super::{
     Store,
     fans::{Fan, people_shard},
     keys,
-    table::{Query, Update, read, s},
+    table::{Query, Update, read, read_each, s},
 };
 use crate::error::Error;
 
@@ -164,8 +164,7 @@ impl Store {
                 page.customers.values().flatten().map(|(app, open)| keys::fan(tenant, app, open)).collect();
             looked_at += keys.len();
             let mut fans: BTreeMap<String, Vec<Fan>> = BTreeMap::new();
-            for fan in self.get_many(&self.customers, &keys).await? {
-                let fan: Fan = read(fan)?;
+            for fan in read_each::<Fan>(self.get_many(&self.customers, &keys).await?) {
                 // one that just became another person's is listed there: the cursor must not jump
                 if !page.customers.contains_key(&fan.customer_id) {
                     continue;

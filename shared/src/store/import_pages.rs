@@ -56,7 +56,22 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn listed_page(&self, import_id: &str, page: u32) -> Result<Option<ListedPage>, Error> {
-        self.get(&self.work, &keys::page_list(import_id, page)).await
+        match self.get(&self.work, &keys::page_list(import_id, page)).await? {
+            Some(listed) => Ok(Some(listed)),
+            None => self.get(&self.work, &keys::page_list_of_0_1(import_id, page)).await,
+        }
+    }
+
+    /// The same of a page that was counted long ago, for half of the read units: a list never changes, so that one which
+    /// is answered is right.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn listed_page_lately(&self, import_id: &str, page: u32) -> Result<Option<ListedPage>, Error> {
+        match self.get_lately(&self.work, &keys::page_list(import_id, page)).await? {
+            Some(listed) => Ok(Some(listed)),
+            None => self.listed_page(import_id, page).await,
+        }
     }
 
     /// Counts a listed page, once; answers the import as it is then. `by` is the message that counts it.

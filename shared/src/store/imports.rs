@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Store, keys,
     open_imports::Open,
-    table::{Attributes, Query, Update, Written, any, item, n, put_action, read, s},
+    table::{Attributes, Query, Update, Written, any, item, n, put_action, read, read_each, s},
 };
 use crate::error::Error;
 
@@ -201,8 +201,7 @@ impl Store {
                     start,
                 })
                 .await?;
-            for item in page.items {
-                let import: Import = read(item)?;
+            for import in read_each::<Import>(page.items) {
                 if import.tenant_id == tenant && Some(import.id.as_str()) != before {
                     found.push(import);
                 }

@@ -26,7 +26,8 @@
 //! | work | import | `IMPORT#<app_id>` | import id | tenant-api, follower-import |
 //! | work | the import that runs | `IMPORT#<app_id>` | `RUNNING` | tenant-api, follower-import |
 //! | work | an import that has not ended | `IMPORTS` | import id | authorization-callback, tenant-api, follower-import |
-//! | work | a listed page | `PAGES#<import>` | `LIST#<page>` | follower-import (TTL) |
+//! | work | a listed page | `PAGES#<import>#<page>` | `LIST` | follower-import (TTL) |
+//! | work | the same of 0.1 | `PAGES#<import>` | `LIST#<page>` | nobody any more (TTL) |
 //! | work | a page's receipts | `PAGES#<import>` | `DONE#<page>` | follower-import (TTL) |
 //! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
 //! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
@@ -190,7 +191,12 @@ pub(super) fn import_running(app_id: &str) -> Key {
 pub(super) fn open_import(import_id: &str) -> Key {
     Key::new("IMPORTS", import_id)
 }
+/// A partition of its own for each: a list is hundreds of read units, and every shard's reconciling reads them all.
 pub(super) fn page_list(import_id: &str, page: u32) -> Key {
+    Key::new(format!("PAGES#{import_id}#{page:06}"), "LIST")
+}
+/// The same of an import that 0.1 began.
+pub(super) fn page_list_of_0_1(import_id: &str, page: u32) -> Key {
     Key::new(format!("PAGES#{import_id}"), format!("LIST#{page:06}"))
 }
 pub(super) fn page_done(import_id: &str, page: u32) -> Key {

@@ -1,5 +1,6 @@
 //! Requests about one item, transactions and queries. A write that meets a transaction of somebody else is made again a
-//! little later: DynamoDB answers that nothing happened, and the SDK does not repeat it.
+//! little later: DynamoDB answers that nothing happened, and the SDK does not repeat it. So is what a partition throttles
+//! for longer than the 150 ms in which the SDK asks three times.
 
 use aws_sdk_dynamodb::{
     operation::{
@@ -27,18 +28,29 @@ const REFUSED: &str = "ConditionalCheckFailed";
 /// These are over in a moment.
 const PASSING: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
+/// Of a whole request, after what the SDK tried by itself.
+const THROTTLED: [&str; 3] =
+    ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"];
+
 impl Store {
     pub(super) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Attributes>, Error> {
-        let answer = self
-            .db
-            .get_item()
-            .table_name(table)
-            .set_key(Some(key.attributes()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|e| Error::Store(sdk_error(&e)))?;
-        Ok(answer.item)
+        self.read_item(table, key, true).await
+    }
+
+    async fn read_item(&self, table: &str, key: &Key, consistent: bool) -> Result<Option<Attributes>, Error> {
+        let request = self.db.get_item().table_name(table).set_key(Some(key.attributes()));
+        let request = request.consistent_read(consistent);
+        let answer = self.past_refusals(|| request.clone().send()).await;
+        Ok(answer.map_err(|e| Error::Store(sdk_error(&e)))?.item)
+    }
+
+    /// As it was lately: eventually consistent, which costs half.
+    pub(super) async fn get_lately<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        key: &Key,
+    ) -> Result<Option<T>, Error> {
+        self.read_item(table, key, false).await?.map(read).transpose()
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, table: &str, key: &Key) -> Result<Option<T>, Error> {
@@ -48,7 +60,7 @@ impl Store {
     /// Puts an item, whatever is there.
     pub(super) async fn put(&self, table: &str, item: Attributes) -> Result<(), Error> {
         let request = self.db.put_item().table_name(table).set_item(Some(item));
-        let sent = self.past_conflicts(|| request.clone().send()).await;
+        let sent = self.past_refusals(|| request.clone().send()).await;
         sent.map(drop).map_err(|e| Error::Store(sdk_error(&e)))
     }
 
@@ -64,7 +76,7 @@ impl Store {
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match self.past_conflicts(|| request.clone().send()).await {
+        match self.past_refusals(|| request.clone().send()).await {
             Ok(_) => Ok(Written::Done(Attributes::new())),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(e)) => {
@@ -90,7 +102,7 @@ impl Store {
             .set_expression_attribute_values(values)
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match self.past_conflicts(|| request.clone().send()).await {
+        match self.past_refusals(|| request.clone().send()).await {
             Ok(answer) => Ok(Written::Done(answer.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(e)) => {
@@ -117,7 +129,7 @@ impl Store {
             .set_key(Some(key.attributes()))
             .condition_expression(condition)
             .set_expression_attribute_values(Some(values));
-        match self.past_conflicts(|| request.clone().send()).await {
+        match self.past_refusals(|| request.clone().send()).await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
@@ -126,8 +138,9 @@ impl Store {
         }
     }
 
-    /// Sends until nobody's transaction is in the way.
-    async fn past_conflicts<T, E, R, F>(&self, send: impl Fn() -> F) -> Result<T, SdkError<E, R>>
+    /// Sends until nobody's transaction is in the way and the partition has something left. The function's own time is
+    /// the caller's to keep.
+    pub(super) async fn past_refusals<T, E, R, F>(&self, send: impl Fn() -> F) -> Result<T, SdkError<E, R>>
     where
         E: ProvideErrorMetadata,
         F: Future<Output = Result<T, SdkError<E, R>>>,
@@ -137,7 +150,9 @@ impl Store {
             let sent = send().await;
             failures += 1;
             match &sent {
-                Err(error) if error.code() == Some(CONFLICT) && self.may_retry(failures).await => {}
+                Err(error)
+                    if error.code().is_some_and(|code| code == CONFLICT || THROTTLED.contains(&code))
+                        && self.may_retry(failures).await => {}
                 _ => return sent,
             }
         }
@@ -161,7 +176,8 @@ impl Store {
             if reasons.contains(&REFUSED) {
                 return Ok(false);
             }
-            let passes = reasons.iter().any(|code| PASSING.contains(code));
+            let throttled = error.code().is_some_and(|code| THROTTLED.contains(&code));
+            let passes = throttled || reasons.iter().any(|code| PASSING.contains(code));
             if !(passes && self.may_retry(failures).await) {
                 return Err(Error::Store(sdk_error(&error)));
             }
@@ -189,7 +205,8 @@ impl Store {
         for (alias, name) in query.names {
             request = request.expression_attribute_names(*alias, *name);
         }
-        let answer = request.send().await.map_err(|e| Error::Store(sdk_error(&e)))?;
+        let answer = self.past_refusals(|| request.clone().send()).await;
+        let answer = answer.map_err(|e| Error::Store(sdk_error(&e)))?;
         Ok(Page { items: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
     }
 }

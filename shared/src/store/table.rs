@@ -238,6 +238,17 @@ pub fn read<T: DeserializeOwned>(item: Attributes) -> Result<T, Error> {
     serde_dynamo::from_item(item).map_err(|e| Error::Item(unreadable(&e)))
 }
 
+/// Reads what can be read. One item of a later release hides none of the others, which may be other tenants'.
+pub(super) fn read_each<T: DeserializeOwned>(items: impl IntoIterator<Item = Attributes>) -> Vec<T> {
+    let one = |item: Attributes| {
+        let key =
+            ["pk", "sk"].map(|name| item.get(name).and_then(|v| v.as_s().ok()).cloned().unwrap_or_default());
+        let [pk, sk] = key;
+        read(item).inspect_err(|error| tracing::error!(pk, sk, %error, "an item is left out: {error}")).ok()
+    };
+    items.into_iter().filter_map(one).collect()
+}
+
 /// The item of `value` under `key`; `ttl` is when DynamoDB may delete it, unix seconds.
 pub(super) fn item<T: Serialize>(key: &Key, value: &T, ttl: Option<i64>) -> Result<Attributes, Error> {
     let mut item: Attributes = serde_dynamo::to_item(value).map_err(|e| Error::Item(unreadable(&e)))?;

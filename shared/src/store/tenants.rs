@@ -8,7 +8,7 @@ use super::{
     Store,
     api_keys::ApiKey,
     keys,
-    table::{Attributes, Query, Update, any, check_action, delete_action, item, n, put_action, read, s},
+    table::{Attributes, Query, Update, any, check_action, delete_action, item, n, put_action, read, read_each, s},
 };
 use crate::{error::Error, secret::Secret};
 
@@ -136,7 +136,7 @@ impl Store {
         let next = listed.last().filter(|_| more).map(|last| last.id.clone());
         let wanted: Vec<_> = listed.iter().map(|one| keys::tenant(&one.id)).collect();
         let found = self.get_many(&self.platform, &wanted).await?;
-        let mut found = found.into_iter().map(read::<Tenant>).collect::<Result<Vec<_>, _>>()?;
+        let mut found: Vec<Tenant> = read_each(found);
         found.sort_by(|a, b| a.id.cmp(&b.id));
         Ok((found, next))
     }
