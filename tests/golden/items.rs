@@ -220,8 +220,8 @@ async fn write(app: &App) {
     store.note_status(&store.component().await.unwrap(), Some(7)).await.unwrap();
 
     let follow = Touch::Followed { scene: Some("shelf".into()) };
-    store.touch_fan(fan("o1"), &follow, DAY, true).await.unwrap();
-    store.touch_fan(fan("o1"), &Touch::Message, DAY + 1, true).await.unwrap();
+    store.touch_fan(fan("o1"), &follow, DAY, "E1").await.unwrap();
+    store.touch_fan(fan("o1"), &Touch::Message, DAY + 1, "M1").await.unwrap();
     let info: UserInfo = serde_json::from_value(json!({
         "subscribe": 1, "openid": "o2", "language": "zh_CN", "subscribe_time": DAY - 100, "unionid": "u2",
         "remark": "VIP", "groupid": 0, "tagid_list": [2, 128], "subscribe_scene": "ADD_SCENE_QR_CODE",

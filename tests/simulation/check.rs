@@ -6,26 +6,26 @@ use serde_json::Value;
 use shared::model::push::Push;
 
 use crate::{
+    followers,
     run::{Run, tenant_of},
     world::{
         EPOCH, World,
         chaos::Rates,
         dynamo::{scan, word},
-        hub::Landed,
     },
 };
 
-type Items = BTreeMap<(String, String), Value>;
+pub type Items = BTreeMap<(String, String), Value>;
 
-fn table(run: &Run, name: &str) -> Items {
+pub fn table(run: &Run, name: &str) -> Items {
     scan(&run.world.base.db, name)
 }
 
-fn identity(plaintext: &str) -> String {
+pub fn identity(plaintext: &str) -> String {
     Push::parse(plaintext.as_bytes()).unwrap().identity(plaintext.as_bytes())
 }
 
-fn fan_key(run: &Run, account: usize, open_id: &str) -> String {
+pub fn fan_key(run: &Run, account: usize, open_id: &str) -> String {
     format!("FAN#{}#{}#{open_id}", run.tenants[tenant_of(account)], run.apps[account])
 }
 
@@ -63,28 +63,17 @@ pub fn acknowledged_is_stored(run: &Run) {
         assert_eq!(detail["Content"], typed.text, "promise 1: another text than was typed: {event}");
         assert_eq!(event["type"], "message_received", "promise 1: a text is something else: {event}");
     }
+    followers::reports_are_heard(&landed, &work);
     for account in 0..run.apps.len() {
         for open_id in &run.fans[account] {
-            follows_as_the_last_push_said(run, &fans, &landed, account, open_id);
+            followers::follow_as_the_last_push_said(run, &landed, account, open_id);
         }
+        followers::have_the_details_that_wechat_tells(run, &landed, &fans, account);
     }
 }
 
 fn ended(message: &Value) -> bool {
     matches!(message["status"].as_str(), Some("sent" | "delivered" | "failed"))
-}
-
-fn follows_as_the_last_push_said(run: &Run, fans: &Items, landed: &[Landed], account: usize, open_id: &str) {
-    let theirs: Vec<_> =
-        run.statuses.iter().filter(|s| s.account == account && s.open_id == open_id).collect();
-    let Some(last) = theirs.iter().max_by_key(|s| s.at) else { return };
-    let tied = theirs.iter().filter(|s| s.at == last.at).count() > 1;
-    let known = landed.iter().any(|p| p.stored && p.plaintext == last.plaintext);
-    if tied || !known {
-        return;
-    }
-    let fan = &fans[&(fan_key(run, account, open_id), "FAN".into())];
-    assert_eq!(fan["subscribed"], last.subscribed, "promise 1: {open_id} at {}: {fan}", last.at);
 }
 
 /// 2 Once: the same answer to the same push, and no message twice.
@@ -190,10 +179,11 @@ pub fn imports(run: &Run) {
                 assert_eq!(imported, listed as u64, "promise 5: {import}");
                 assert_eq!(import["followers_listed"], imported, "promise 5: {import}");
             }
-            "failed" => assert!(import["error"].is_string(), "promise 5: failed without a reason: {import}"),
+            "failed" => followers::failed_for_a_reason(run, import),
             _ => panic!("promise 5: an import never ended: {import}"),
         }
     }
+    followers::who_is_gone_has_an_event(run);
 }
 
 /// 5 After an import of everybody, the hub knows who follows.

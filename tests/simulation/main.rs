@@ -10,6 +10,7 @@ mod check;
 mod consent;
 mod consent_found;
 mod dead_letters;
+mod followers;
 mod found;
 mod ops;
 mod refresh;
@@ -132,6 +133,10 @@ async fn ending(run: &mut Run, seed: u64) {
     check::imports(run);
     check::no_forbidden_call(run);
     check::consent_decides(&run.world, &run.keys, &run.tenants);
+    let landed = world.landed.lock().unwrap().clone();
+    for account in 0..run.apps.len() {
+        followers::are_known_after_the_bindings_import(run, &landed, account);
+    }
     let before = check::everybody(run);
     // what takes long to simulate is not looked at in every history
     if seed.is_multiple_of(8) {

@@ -23,7 +23,7 @@ use support::{APP, START, TENANT, World, fan_id, open_ids, queue::Queue};
 
 async fn follow(world: &World, open_id: &str, at: i64) {
     let touch = Touch::Followed { scene: None };
-    world.app.store.touch_fan(fan_id(open_id), &touch, at, true).await.unwrap();
+    world.app.store.touch_fan(fan_id(open_id), &touch, at, "E1").await.unwrap();
 }
 
 async fn quiet(_: usize) {}
@@ -65,7 +65,7 @@ async fn an_import_is_exact_whatever_happens_to_its_jobs() {
                     let touch = if joins { Touch::Followed { scene: None } } else { Touch::Unfollowed };
                     world.wechat.fans.lock().unwrap().insert(who.clone(), joins);
                     let at = world.clock.unix();
-                    world.app.store.touch_fan(fan_id(&who), &touch, at, true).await.unwrap();
+                    world.app.store.touch_fan(fan_id(&who), &touch, at, &format!("E{step}")).await.unwrap();
                     truth.insert(who, joins);
                 }
             })
@@ -239,9 +239,9 @@ async fn a_scene_is_the_last_follows_and_what_user_info_says_now() {
         at += 100;
         world.clock.advance(100);
         let leave = Touch::Unfollowed;
-        world.app.store.touch_fan(fan_id("o00000"), &leave, at - 50, true).await.unwrap();
+        world.app.store.touch_fan(fan_id("o00000"), &leave, at - 50, "E2").await.unwrap();
         let follow = Touch::Followed { scene: pushed.map(str::to_owned) };
-        world.app.store.touch_fan(fan_id("o00000"), &follow, at, true).await.unwrap();
+        world.app.store.touch_fan(fan_id("o00000"), &follow, at, "E3").await.unwrap();
         assert_eq!(fan_of().await, after_push, "{what}: after the push");
         *world.wechat.scene.lock().unwrap() = (number, words.to_owned());
         let job =
@@ -268,7 +268,7 @@ async fn who_is_missing_on_the_list_is_gone_unless_they_followed_just_now_or_wri
         follow(&world, open_id, START - before).await;
     }
     follow(&world, "quits", START - 5_000).await;
-    world.app.store.touch_fan(fan_id("quits"), &Touch::Unfollowed, START - 4_000, true).await.unwrap();
+    world.app.store.touch_fan(fan_id("quits"), &Touch::Unfollowed, START - 4_000, "E4").await.unwrap();
     let (id, first) = world.start().await;
     Queue::new(&world, 1, 0, first).drain(quiet).await;
     world.completed(&id).await;
@@ -283,7 +283,7 @@ async fn who_is_missing_on_the_list_is_gone_unless_they_followed_just_now_or_wri
         ("quits", Touch::Message, false), // they said so themselves
         ("quits", Touch::Menu, false),
     ] {
-        world.app.store.touch_fan(fan_id(open_id), &touch, now, true).await.unwrap();
+        world.app.store.touch_fan(fan_id(open_id), &touch, now, "E5").await.unwrap();
         assert_eq!(world.fan(open_id).await.subscribed, follows, "{open_id} after {touch:?}");
     }
 }

@@ -142,19 +142,13 @@ async fn store(
     let at = push.create_time.min(now + CLOCK_SKEW);
     let (stored, touched, queued) = futures::join!(
         app.store.put_event(fan, &event),
-        app.store.touch_fan(fan, &touch, at, false),
+        app.store.touch_fan(fan, &touch, at, &event.identity),
         queue_jobs(app, fan, push),
     );
-    let (stored, touched, ()) = (stored?, touched?, queued?);
+    let (stored, (), ()) = (stored?, touched?, queued?);
     let event = match stored {
         Stored::Seen(before) => *before,
-        Stored::New => {
-            // a follow and an unfollow within one second are two: the later to arrive stands
-            if !touched && matches!(touch, Touch::Followed { .. } | Touch::Unfollowed) {
-                app.store.touch_fan(fan, &touch, at, true).await?;
-            }
-            event
-        }
+        Stored::New => event,
     };
     if let Some(content) = &event.sends {
         send_reply(app, fan, &event, content).await?;

@@ -95,7 +95,7 @@ impl Bench {
         };
         let store = &self.store;
         let writes = async {
-            try_join(store.put_event(fan, &event), store.touch_fan(fan, &Touch::Message, AT, false)).await
+            try_join(store.put_event(fan, &event), store.touch_fan(fan, &Touch::Message, AT, "M1")).await
         };
         self.runtime.block_on(writes).expect("is stored");
     }

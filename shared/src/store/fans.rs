@@ -10,13 +10,16 @@ use super::{
     Store,
     batches::{Answer, BATCH_WRITE, Statement},
     keys,
-    table::{Attributes, Update, any, item, n, read, s},
+    table::{Attributes, Update, Written, any, item, n, read, s},
 };
 use crate::{error::Error, ids, model::window::Windows, wechat::user::UserInfo};
 
 /// Who followed so shortly before an import began may not be on WeChat's list yet, seconds: the import that misses
 /// them proves nothing.
 const LIST_LAG_SECONDS: i64 = 600;
+
+/// Follows and unfollows of one fan within one second that count, which nobody's finger reaches.
+const TIES: usize = 20;
 
 /// Who is meant, with the tenant that asks.
 #[derive(Debug, Clone, Copy)]
@@ -218,9 +221,9 @@ pub struct Details<'a> {
 }
 
 impl Store {
-    /// Stores what a push of `at` says of its sender. What a newer push said stands; the same push again
-    /// changes nothing. `first` tells a push that is surely new, so that two in one second both count. Answers whether
-    /// the fan is now as this push says.
+    /// Stores what the push `identity` of `at` says of its sender. What a newer push said stands; the same push again
+    /// changes nothing. Of several follows and unfollows within one second, the one that came last stands: the fan has the
+    /// identities of that second's, so that each counts once, whatever became of the writes beside it.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -229,8 +232,8 @@ impl Store {
         fan: FanId<'_>,
         touch: &Touch,
         at: i64,
-        first: bool,
-    ) -> Result<bool, Error> {
+        identity: &str,
+    ) -> Result<(), Error> {
         let customer = fan.own_customer();
         let base = Update::new()
             .set_if_absent("tenant_id", s(fan.tenant))
@@ -258,21 +261,30 @@ impl Store {
             Touch::Menu => (base.set_if_absent("subscribed", yes).set("menu_used", n(0)), "menu_at"),
             Touch::Seen => (base, "seen_at"),
         };
-        let than = if first { "<=" } else { "<" };
-        let update = update
+        let is_status = register == "status_at";
+        let this = AttributeValue::Ss(vec![identity.to_owned()]);
+        let newer = if is_status { update.clone().set("status_ids", this.clone()) } else { update.clone() };
+        let newer = newer
             .set(register, n(at))
-            .when(&format!("attribute_not_exists(#{register}) OR #{register} {than} :at"), &[(":at", n(at))]);
-        let follows = match touch {
-            Touch::Followed { .. } => Some(AttributeValue::Bool(true)),
-            Touch::Unfollowed => Some(AttributeValue::Bool(false)),
-            Touch::Message | Touch::Menu | Touch::Seen => None,
+            .when(&format!("attribute_not_exists(#{register}) OR #{register} < :at"), &[(":at", n(at))]);
+        let refused = match self.update(&self.customers, &fan.key(), newer).await? {
+            Written::Refused(Some(item)) => item,
+            Written::Done(_) | Written::Refused(None) => return Ok(()),
         };
-        // refused where it says so already, be it of this very call
-        let says = |item: &Attributes| {
-            item.get(register) == Some(&n(at))
-                && follows.as_ref().is_none_or(|yes| item.get("subscribed") == Some(yes))
+        let counted = match refused.get("status_ids") {
+            Some(AttributeValue::Ss(ids)) => ids.iter().any(|id| id == identity),
+            _ => false,
         };
-        Ok(self.update(&self.customers, &fan.key(), update).await?.or_if(says).done())
+        if !is_status || refused.get(register) != Some(&n(at)) || counted {
+            return Ok(());
+        }
+        let tied = update.add("status_ids", this).when(
+            "status_at = :at AND (attribute_not_exists(status_ids) \
+             OR (NOT contains(status_ids, :id) AND size(status_ids) < :most))",
+            &[(":at", n(at)), (":id", s(identity)), (":most", n(TIES))],
+        );
+        // refused where it is counted by now, or where a newer one came
+        self.update(&self.customers, &fan.key(), tied).await.map(drop)
     }
 
     /// One fan.
@@ -313,7 +325,8 @@ impl Store {
             })
             .collect::<Result<Vec<_>, Error>>()?;
         let batches = statements.chunks(BATCH_WRITE).map(|some| self.statements(some));
-        let answers = futures::future::try_join_all(batches).await?;
+        // all to their end: a batch that is dropped half-way may happen or not, and nobody would know
+        let answers = futures::future::join_all(batches).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         answers.into_iter().flatten().map(Answer::done).collect()
     }
 
@@ -384,6 +397,7 @@ impl Store {
             .remove("subscribed")
             .set("unsubscribed_at", n(started_at))
             .set("status_at", n(started_at))
+            .remove("status_ids") // which are of the second that it said before
             .set("gone_import", s(import_id))
             .when(
                 "subscribed = :yes AND created_at < :started \

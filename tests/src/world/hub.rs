@@ -26,6 +26,15 @@ pub struct Landed {
     pub stored: bool,
 }
 
+/// When a push came first, and when it was first answered with 200, unix milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// At the function.
+    pub came: i64,
+    /// By it.
+    pub answered: Option<i64>,
+}
+
 /// The way to the hub.
 #[derive(Default)]
 pub struct Hub(OnceLock<Weak<World>>);
@@ -73,6 +82,10 @@ impl World {
         let name = self.route("POST", path);
         let app_id = path.rsplit('/').next().unwrap().to_owned();
         let came_at = self.now();
+        if name == "MessageCallback" {
+            let first = Arrival { came: self.clock.now().as_millisecond(), answered: None };
+            self.arrivals.lock().unwrap().entry(self.opened(body)).or_insert(first);
+        }
         let answer = self.invoke(&name, http_event("POST", path, query, &[], Some(body), self.now())).await;
         let Some((answer, seen)) = answer else { return Err("the function died".into()) };
         let status = u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap();
@@ -102,6 +115,10 @@ impl World {
 
     fn note(&self, app_id: String, body: &str, answer: &str, came_at: i64) {
         let plaintext = self.opened(body);
+        let now = self.clock.now().as_millisecond();
+        if let Some(arrival) = self.arrivals.lock().unwrap().get_mut(&plaintext) {
+            arrival.answered.get_or_insert(now);
+        }
         self.landed.lock().unwrap().push(Landed {
             open_id: head(&plaintext, "FromUserName").unwrap().to_owned(),
             reply: (!answer.is_empty() && answer != "success").then(|| self.opened(answer)),

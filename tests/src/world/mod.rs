@@ -57,7 +57,7 @@ use wechat_simulator::{Simulator, crypto::AesKey};
 use api::Consented;
 use chaos::{Chaos, Dice};
 use flights::Flights;
-use hub::{Hub, Landed};
+use hub::{Arrival, Hub, Landed};
 use usage::Usage;
 use wire::{Seen, Wire};
 
@@ -172,6 +172,8 @@ pub struct World {
     warm: Mutex<BTreeMap<String, Vec<Instance>>>,
     /// Pushes that reached a function, in the order of their answers.
     pub landed: Mutex<Vec<Landed>>,
+    /// Of each push, by what was inside.
+    pub arrivals: Mutex<BTreeMap<String, Arrival>>,
     /// Pushes that will come once more, much later.
     pub late: Mutex<Vec<(String, String)>>,
     /// Batches that will come once more, later.
@@ -235,6 +237,7 @@ impl World {
             routes,
             warm: Mutex::default(),
             landed: Mutex::default(),
+            arrivals: Mutex::default(),
             late: Mutex::default(),
             replays: Mutex::default(),
             consents: Mutex::default(),

@@ -215,7 +215,7 @@ impl World {
     /// The fan writes, which opens 48 hours.
     pub async fn writes(&self, open_id: &str) {
         let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
-        self.app.store.touch_fan(fan, &Touch::Message, self.clock.unix(), true).await.unwrap();
+        self.app.store.touch_fan(fan, &Touch::Message, self.clock.unix(), "M1").await.unwrap();
     }
 
     pub async fn used(&self, open_id: &str) -> u32 {
@@ -304,7 +304,7 @@ impl World {
     /// The fan leaves.
     pub async fn leaves(&self, open_id: &str) {
         let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
-        self.app.store.touch_fan(fan, &Touch::Unfollowed, self.clock.unix(), true).await.unwrap();
+        self.app.store.touch_fan(fan, &Touch::Unfollowed, self.clock.unix(), "E1").await.unwrap();
     }
 
     /// The jobs that wait in timers which are due by now, in their order; they wait no longer.

@@ -221,7 +221,7 @@ impl Stage {
 
     pub async fn follow(&self, tenant: &Tenant, app_id: &str, open_id: &str) {
         let (fan, at) = (FanId { tenant: &tenant.id, app_id, open_id }, self.app.clock.unix());
-        self.app.store.touch_fan(fan, &Touch::Followed { scene: None }, at, true).await.unwrap();
+        self.app.store.touch_fan(fan, &Touch::Followed { scene: None }, at, "E1").await.unwrap();
         let event = StoredEvent {
             identity: format!("e#{open_id}"),
             kind: "subscribed".into(),
