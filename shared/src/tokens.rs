@@ -6,6 +6,7 @@
 //! before it is used. No call begins that could outlive the lease or the caller's own time.
 
 mod component;
+mod refusal;
 
 use std::time::Duration;
 
@@ -88,6 +89,10 @@ pub async fn authorizer(
         if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), app.clock.unix())) {
             return Ok(token.token.clone());
         }
+        // whoever comes next does not ask at once again: it would cost a call of a quota for each job that waits
+        if let Some(refused) = current.lately.refused(app.clock.unix()) {
+            return Err(Error::Account(refused));
+        }
         // before the lease, which is for one call
         let component = component(app, Why::Use, until).await?;
         if !until.allows(&*app.clock, CALL_LIMIT) {
@@ -101,7 +106,10 @@ pub async fn authorizer(
                 if let Err(error) = &refreshed {
                     // tokens that are nobody's are not on the wheel, and stay off it
                     let gone = matches!(error, Error::NotAuthorized(_)) && lease.credentials.due.is_some();
-                    app.store.release_authorizer(app_id, &lease.owner, gone).await?;
+                    let before = lease.credentials.lately.refused_wait;
+                    let refusal = refusal::refusal(error, before, app.clock.now());
+                    let refusal = refusal.filter(|_| matches!(error, Error::Account(_)));
+                    app.store.release_authorizer(app_id, &lease.owner, gone, refusal).await?;
                 }
                 return refreshed;
             }

@@ -30,6 +30,7 @@ fn examples() -> Value {
         ],
         "refresh": [
             RefreshJob::AuthorizersV1 { app_ids: vec![a(), s("wx5a1b2c3d4e5f6072")] },
+            RefreshJob::AuthorizersAgainV1 { app_ids: vec![a()], since: 1_735_689_600 },
             RefreshJob::TimersV1 { shards: vec![0, 15] },
         ],
         "import": [

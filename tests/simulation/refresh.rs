@@ -107,3 +107,61 @@ fn an_account_that_has_to_be_authorized_again_is_unbound_and_not_asked_for_again
         });
     }
 }
+
+/// Each message, each round and each tick asked again, which was a hundred thousand calls a day to a quota that was gone.
+#[test]
+fn an_account_whose_refresh_is_refused_is_not_asked_for_by_everybody() {
+    // (errcode, calls at most in five minutes)
+    for (errcode, most) in [(45009, 1), (50002, 5), (-1, 10)] {
+        on_paused_time(async {
+            let mut run = bound().await;
+            run.world.sim().fault(Fault::once(REFRESH, FaultKind::Error { errcode }).times(100_000));
+            run.step(&Op::Spoil { account: Some(0), revoke: true }).await;
+            let before = run.world.base.flights.refreshes(&run.apps[0]);
+            for fan in 0..2 {
+                let send =
+                    Op::Send { account: 0, fan, content: false, template: true, keyed: false, times: 5 };
+                run.step(&send).await;
+            }
+            for _ in 0..60 {
+                let job = RefreshJob::AuthorizersV1 { app_ids: vec![run.apps[0].clone()] };
+                run.world.app().queues.refresh(&[job], std::time::Duration::ZERO).await.unwrap();
+                run.world.work(3).await;
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+            }
+            let asked = run.world.base.flights.refreshes(&run.apps[0]) - before;
+            assert!((1..=most).contains(&asked), "{errcode}: asked {asked} times in five minutes");
+            run.world.sim().clear_faults();
+            run.world.quiet().await;
+            for id in &run.sent.iter().flat_map(|sent| sent.accepted.clone()).collect::<Vec<_>>() {
+                let message = run.world.app().store.message(&run.tenants[0], id).await.unwrap().unwrap();
+                assert_eq!(format!("{:?}", message.error.map(|e| e.code)), "None", "{errcode}: {id}");
+            }
+        });
+    }
+}
+
+/// A job that failed five times was given up, so that after an outage of a quarter of an hour nobody came for two hours.
+#[test]
+fn an_outage_is_waited_for_by_age_and_tokens_are_new_soon_after_it() {
+    on_paused_time(async {
+        let history = History { followers: [2, 2, 2], bound: [true, true, false], ops: Vec::new() };
+        let run = Run::new(1, &history).await;
+        let world = &run.world;
+        world.quiet().await;
+        let before = [issued(&run, 0).await, issued(&run, 1).await];
+        tokio::time::sleep(std::time::Duration::from_secs(6_500)).await;
+        world.sim().push_ticket().await;
+        world.sim().fault(Fault::once(REFRESH, FaultKind::Error { errcode: -1 }).times(100_000));
+        let job = RefreshJob::AuthorizersV1 { app_ids: run.apps[..2].to_vec() };
+        world.app().queues.refresh(&[job], std::time::Duration::ZERO).await.unwrap();
+        minutes(&run, 40).await;
+        assert_eq!([issued(&run, 0).await, issued(&run, 1).await], before, "it was to fail");
+        assert_eq!(world.queued().await.1, 0, "given up");
+        world.sim().clear_faults();
+        minutes(&run, 6).await;
+        for account in [0, 1] {
+            assert!(issued(&run, account).await > before[account], "{account}: nobody came after the outage");
+        }
+    });
+}

@@ -22,7 +22,7 @@ use shared::{
         claims::{Claim, Reclaim, WindowUse},
         consents::{self, OpenedPage},
         context::Wanted,
-        credentials::{LEASE_SECONDS, Token},
+        credentials::{LEASE_SECONDS, Refusal, Token},
         failures::Failure,
         fans::{Details, FanId, Touch},
         idempotency::Begun,
@@ -376,7 +376,8 @@ async fn credentials(name: &str, store: &Store) -> Option<String> {
         }
         "release_authorizer" => {
             store.lease_authorizer(APP, 1, "lse_1".into()).await.unwrap().unwrap();
-            store.release_authorizer(APP, "lse_1", false).await.unwrap();
+            let refusal = Refusal { until: DAY + 30, wait: 30, errcode: Some(50002) };
+            store.release_authorizer(APP, "lse_1", false, Some(refusal)).await.unwrap();
             new(store.authorizer(APP).await.unwrap().unwrap().lease_until == 0)
         }
         "authorize" => {

@@ -52,6 +52,7 @@ pub(crate) async fn ask(app: &App, consent: &Consent<'_>, grant: &Grant) -> Resu
     let Tokens::Are(tokens) = tokens_of(app, consent, grant, stored, &info).await? else {
         return Ok(Answer::Again);
     };
+    let tokens = tokens.map(|tokens| *tokens);
     let reason = match consent.page {
         Some(page) if is_for_another(app, page, app_id).await? => Some("other_account"),
         _ => binding_refusal(info.is_mini_program, info.service_type, info.verify_type),
@@ -64,7 +65,7 @@ pub(crate) async fn ask(app: &App, consent: &Consent<'_>, grant: &Grant) -> Resu
 /// An account's tokens.
 enum Tokens {
     /// What is stored and can be used; none where WeChat gives nothing.
-    Are(Option<AuthorizerCredentials>),
+    Are(Option<Box<AuthorizerCredentials>>),
     /// Others stored some meanwhile.
     Changed,
 }
@@ -97,7 +98,7 @@ async fn tokens_of(
         Some(_) => stored,
         None => alive.filter(|stored| stored.code == code || stored.due.is_some()).cloned(),
     };
-    Ok(Tokens::Are(usable))
+    Ok(Tokens::Are(usable.map(Box::new)))
 }
 
 /// Whether the page's link is for another account.

@@ -9,6 +9,7 @@ use shared::{
     error::Error,
     given_up,
     metrics::Metric,
+    model::token::WHEEL_SLOTS,
     queue::{Target, batch, jobs::RefreshJob},
     tokens::{self, For, Why},
 };
@@ -17,14 +18,18 @@ use crate::sweep;
 
 /// Refreshes at the same time within one invocation.
 const CONCURRENCY: usize = 10;
-/// When an account whose refresh failed comes again by itself.
-const AGAIN: Duration = Duration::from_secs(60);
+/// When accounts whose refresh failed come again by themselves, seconds: as long after as they fail already, but within
+/// these. An outage may end any moment, and a token is refreshed five minutes before its end at the latest.
+const AGAIN: (i64, i64) = (60, 300);
+/// They fail for so long at most, seconds: then the wheel has come round to them.
+const ROUND: i64 = WHEEL_SLOTS as i64 * 60;
 
 /// Refreshes what the batch names; answers the messages to bring again. No call begins that could end after `until`.
 pub async fn run(app: &App, event: shared::function::SqsEvent, until: Deadline) -> Vec<String> {
     let undone = batch::each(batch::items::<RefreshJob>(event), CONCURRENCY, |job, _| async move {
         match job {
-            RefreshJob::AuthorizersV1 { app_ids } => all(app, app_ids, until).await,
+            RefreshJob::AuthorizersV1 { app_ids } => all(app, app_ids, app.clock.unix(), until).await,
+            RefreshJob::AuthorizersAgainV1 { app_ids, since } => all(app, app_ids, since, until).await,
             RefreshJob::TimersV1 { shards } => {
                 sweep::job(app, &shards, until).await;
                 Ok(())
@@ -36,31 +41,35 @@ pub async fn run(app: &App, event: shared::function::SqsEvent, until: Deadline) 
 
 /// Refreshes each, whatever becomes of the others: one that is dropped half-way may have new tokens of WeChat's in hand
 /// that nobody stores. Those that failed get jobs of their own, so that one that fails for long has nobody refreshed
-/// again with it; where all failed the job itself comes again. Answers why, where it has to.
-async fn all(app: &App, app_ids: Vec<String>, until: Deadline) -> Result<(), String> {
+/// again with it; where all failed, the cause is outside, and they stay together. They come again by age: a queue that
+/// counts tries would give them up in an outage of minutes. Answers why, where this job itself has to come again.
+async fn all(app: &App, app_ids: Vec<String>, since: i64, until: Deadline) -> Result<(), String> {
     let count = app_ids.len();
-    let failed: Vec<(String, String)> = stream::iter(app_ids)
+    let failed: Vec<String> = stream::iter(app_ids)
         .map(|app_id| refresh(app, app_id, until))
         .buffer_unordered(CONCURRENCY)
         .filter_map(|failed| async move { failed })
         .collect()
         .await;
-    match failed.first() {
-        None => return Ok(()),
-        Some((_, why)) if failed.len() == count => return Err(why.clone()),
-        Some(_) => {}
+    let age = app.clock.unix().saturating_sub(since);
+    if failed.is_empty() || age >= ROUND {
+        return Ok(());
     }
-    let alone: Vec<_> =
-        failed.into_iter().map(|(app_id, _)| RefreshJob::AuthorizersV1 { app_ids: vec![app_id] }).collect();
-    let queued = app.queues.refresh(&alone, AGAIN).await;
+    let together = if failed.len() == count { count } else { 1 };
+    let again: Vec<_> = failed
+        .chunks(together)
+        .map(|app_ids| RefreshJob::AuthorizersAgainV1 { app_ids: app_ids.to_vec(), since })
+        .collect();
+    let wait = Duration::from_secs(age.clamp(AGAIN.0, AGAIN.1).unsigned_abs());
+    let queued = app.queues.refresh(&again, wait).await;
     queued.map_err(|error| {
         tracing::warn!(%error, "a batch comes again as a whole: {error}");
         error.to_string()
     })
 }
 
-/// Answers the account where it needs another try, and why.
-async fn refresh(app: &App, app_id: String, until: Deadline) -> Option<(String, String)> {
+/// Answers the account where it needs another try.
+async fn refresh(app: &App, app_id: String, until: Deadline) -> Option<String> {
     let asked_at = app.clock.unix();
     let done = match tokens::authorizer(app, For::Platform, &app_id, Why::Due, until).await {
         Ok(_) => Ok(()),
@@ -71,7 +80,13 @@ async fn refresh(app: &App, app_id: String, until: Deadline) -> Option<(String, 
             Err(error)
         }
     };
-    done.err().map(|error| (app_id, error.to_string()))
+    (done.is_err() && waits_for_the_wheel(app, &app_id).await).then_some(app_id)
+}
+
+/// Whether no tick comes back for the account before the wheel does. Others are found due by every tick.
+async fn waits_for_the_wheel(app: &App, app_id: &str) -> bool {
+    let found = app.store.authorizer(app_id).await;
+    found.map_or(true, |found| found.is_some_and(|credentials| credentials.wheel_slot().is_some()))
 }
 
 /// The authorization was gone at `asked_at`, unix seconds, and no event told us: the account is unbound, unless it was

@@ -61,6 +61,13 @@ pub enum RefreshJob {
         /// At most [`REFRESH_BATCH`].
         app_ids: Vec<String>,
     },
+    /// The same once more, because something outside was in the way.
+    AuthorizersAgainV1 {
+        /// At most [`REFRESH_BATCH`].
+        app_ids: Vec<String>,
+        /// When they failed first, unix seconds.
+        since: i64,
+    },
     /// More timers are due in these shards than the tick hands over by itself.
     TimersV1 {
         /// The shards.

@@ -66,17 +66,25 @@ pub struct ComponentCredentials {
     /// Until when somebody refreshes, unix seconds.
     #[serde(default)]
     pub lease_until: i64,
+    /// What WeChat said to the last try, if it refused.
+    #[serde(flatten)]
+    pub lately: Lately,
+}
+
+/// A refusal beside a lease.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Lately {
     /// Until when nobody asks again, because WeChat refused, unix seconds.
     #[serde(default)]
-    pub refused_until: i64,
+    refused_until: i64,
     /// How long that pause is, seconds: the next is twice as long.
     #[serde(default)]
     pub refused_wait: i64,
     /// By which errcode; none where it did not answer.
-    pub refused_errcode: Option<i64>,
+    refused_errcode: Option<i64>,
 }
 
-impl ComponentCredentials {
+impl Lately {
     /// What WeChat said a moment ago, where nobody asks again yet.
     #[must_use]
     pub fn refused(&self, now: i64) -> Option<ApiError> {
@@ -93,7 +101,7 @@ impl ComponentCredentials {
     }
 }
 
-/// A refusal of the component token.
+/// A refusal of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// Until when nobody asks again, unix seconds.
@@ -132,6 +140,9 @@ pub struct AuthorizerCredentials {
     /// Fingerprint of the authorization code that it came from; empty in items of 0.1.
     #[serde(default)]
     pub code: String,
+    /// What WeChat said to the last try, if it refused.
+    #[serde(flatten)]
+    pub lately: Lately,
 }
 
 impl AuthorizerCredentials {
@@ -280,28 +291,24 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn release_component(&self, owner: &str, refusal: Option<Refusal>) -> Result<(), Error> {
-        let update = Update::new().remove("lease_until");
-        let update = match refusal {
-            Some(Refusal { until, wait, errcode }) => {
-                let update = update.set("refused_until", n(until)).set("refused_wait", n(wait));
-                match errcode {
-                    Some(errcode) => update.set("refused_errcode", n(errcode)),
-                    None => update.remove("refused_errcode"),
-                }
-            }
-            None => update,
-        };
+        let update = given_back(refusal);
         let update = update.when("lease_owner = :me", &[(":me", s(owner))]);
         self.update(&self.credentials, &keys::component(), update).await.map(drop)
     }
 
-    /// Gives a lease back after a failure. Where the authorization is `gone`, nobody asks WeChat again, and the next
-    /// tick unbinds the account.
+    /// Gives a lease back after a failure, and remembers a refusal. Where the authorization is `gone`, nobody asks WeChat
+    /// again, and the next tick unbinds the account.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn release_authorizer(&self, app_id: &str, owner: &str, gone: bool) -> Result<(), Error> {
-        let mut update = Update::new().remove("lease_until");
+    pub async fn release_authorizer(
+        &self,
+        app_id: &str,
+        owner: &str,
+        gone: bool,
+        refusal: Option<Refusal>,
+    ) -> Result<(), Error> {
+        let mut update = given_back(refusal);
         if gone {
             let now = self.clock.unix();
             update = set_due(update.set("gone_at", n(now)), app_id, Due::At { unix: now });
@@ -491,7 +498,10 @@ fn authorized(code: &str, token: Option<&Token>, refresh_token: &Secret) -> Upda
         Update::new().set("refresh_token", s(refresh_token.expose())).set("code", s(code)).remove("gone_at");
     match token {
         Some(token) => successor(update, token),
-        None => update.add("version", n(1)).remove("token").remove("lease_until").remove("lease_owner"),
+        None => {
+            let update = update.add("version", n(1)).remove("token").remove("lease_until");
+            update.remove("lease_owner").remove("refused_until").remove("refused_wait")
+        }
     }
 }
 
@@ -499,6 +509,14 @@ fn authorized(code: &str, token: Option<&Token>, refresh_token: &Secret) -> Upda
 fn unchanged(seen: Option<&AuthorizerCredentials>) -> [(&'static str, AttributeValue); 2] {
     let by = seen.map_or("", |seen| seen.authorized_by.as_str());
     [(":seen", n(seen.map_or(0, |seen| seen.version))), (":by", s(by))]
+}
+
+/// A lease that ends without a token.
+fn given_back(refusal: Option<Refusal>) -> Update {
+    let update = Update::new().remove("lease_until");
+    let Some(Refusal { until, wait, errcode }) = refusal else { return update };
+    let update = update.set("refused_until", n(until)).set("refused_wait", n(wait));
+    update.set_or_remove("refused_errcode", errcode.map(n))
 }
 
 fn successor(update: Update, token: &Token) -> Update {

@@ -1,22 +1,18 @@
 //! The platform's own token, from its secret and the newest ticket.
 //!
-//! What WeChat refuses is not asked for again at once by whoever comes next: the refusal is remembered beside the
-//! lease, for half a minute at first and up to ten, and a new ticket ends it.
+//! What WeChat refuses is not asked for again at once by whoever comes next: the refusal is remembered beside the lease
+//! ([`super::refusal`]), and a new ticket ends it.
 
-use super::{PATIENCE, WAIT_STEP, Why, owner, time_for_a_call};
+use super::{PATIENCE, WAIT_STEP, Why, owner, refusal::refusal, time_for_a_call};
 use crate::{
     app::App,
     deadline::Deadline,
     error::Error,
     secret::Secret,
-    store::credentials::{ComponentCredentials, Refusal, Token},
+    store::credentials::{ComponentCredentials, Token},
     wechat::{ApiError, errcode::ErrcodeClass, transport::CALL_LIMIT},
 };
 
-/// The first pause after a refusal, seconds, and the longest.
-const REFUSED: (i64, i64) = (30, 600);
-/// The same where WeChat was busy or not reached, which passes sooner.
-const UNREACHED: (i64, i64) = (2, 60);
 /// WeChat is asked to push a ticket at most so often, seconds: it comes within ten minutes.
 pub const ASK_EVERY_SECONDS: i64 = 10 * 60;
 
@@ -42,14 +38,14 @@ pub async fn component(app: &App, why: Why<'_>, until: Deadline) -> Result<Secre
         if current.ticket.is_none() {
             return Err(Error::NoTicket);
         }
-        if let Some(refused) = current.refused(now) {
+        if let Some(refused) = current.lately.refused(now) {
             return Err(Error::Platform(refused));
         }
         match app.store.lease_component(current.version, owner(app)).await? {
             Some(lease) => {
                 let refreshed = refresh(app, &lease.credentials, &lease.owner).await;
                 if let Err(error) = &refreshed {
-                    let refusal = pause(error, lease.credentials.refused_wait, app.clock.unix());
+                    let refusal = refusal(error, lease.credentials.lately.refused_wait, app.clock.now());
                     app.store.release_component(&lease.owner, refusal).await?;
                 }
                 return refreshed;
@@ -91,17 +87,6 @@ pub async fn ask_for_ticket(app: &App) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Until when nobody asks again after `error`; `before` is the pause before it, seconds, 0 for none.
-fn pause(error: &Error, before: i64, now: i64) -> Option<Refusal> {
-    let Error::Platform(refused) = error else { return None };
-    let (first, longest) = match refused.class() {
-        ErrcodeClass::Retry | ErrcodeClass::Unknown => UNREACHED,
-        _ => REFUSED,
-    };
-    let wait = before.saturating_mul(2).clamp(first, longest);
-    Some(Refusal { until: now + wait, wait, errcode: refused.errcode() })
 }
 
 /// Calls a component API with the component token; one more time with a new one where WeChat refuses it.
@@ -146,31 +131,5 @@ pub(super) fn of_component(error: ApiError) -> Error {
     match error.class() {
         ErrcodeClass::Token => Error::Platform(error),
         _ => error.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wechat::transport::TransportError;
-
-    #[test]
-    fn what_is_refused_is_asked_for_less_and_less_often() {
-        let refused =
-            |errcode| Error::Platform(ApiError::Refused { errcode, errmsg: "no".into(), rid: None });
-        let unsent = || Error::Platform(ApiError::Transport(TransportError::NotSent("no connection".into())));
-        for (what, error, before, wait) in [
-            ("a stale ticket", refused(61006), 0, Some(30)),
-            ("the same once more", refused(61006), 30, Some(60)),
-            ("a wrong secret for long", refused(40125), 480, Some(600)),
-            ("not reached", unsent(), 0, Some(2)),
-            ("not reached for long", unsent(), 60, Some(60)),
-            ("busy after a refusal", refused(-1), 600, Some(60)),
-            ("another refreshes", Error::RefreshRunning, 30, None),
-            ("no database", Error::Store("down".into()), 0, None),
-        ] {
-            let pause = pause(&error, before, 1_000);
-            assert_eq!(pause.map(|p| (p.until, p.wait)), wait.map(|w| (1_000 + w, w)), "{what}");
-        }
     }
 }

@@ -1,0 +1,71 @@
+//! How long nobody asks WeChat for a token that it has refused, the platform's or an account's.
+//!
+//! Half a minute at first and up to ten; less where it was busy or not reached; where a quota is used up, until WeChat's
+//! day or minute ends.
+
+use jiff::Timestamp;
+
+use crate::{
+    error::Error,
+    store::credentials::Refusal,
+    wechat::errcode::{ErrcodeClass, wait_until},
+};
+
+/// The first pause after a refusal, seconds, and the longest.
+const REFUSED: (i64, i64) = (30, 600);
+/// The same where WeChat was busy or not reached, which passes sooner.
+const UNREACHED: (i64, i64) = (2, 60);
+
+/// Until when nobody asks again after `error`; `before` is the pause before it, seconds, 0 for none. [`None`] where it is
+/// no refusal, or one for good.
+pub(super) fn refusal(error: &Error, before: i64, now: Timestamp) -> Option<Refusal> {
+    let (Error::Platform(refused) | Error::Account(refused)) = error else { return None };
+    let errcode = refused.errcode();
+    let (first, longest) = match refused.class() {
+        ErrcodeClass::Quota(wait) => {
+            let until = wait_until(wait, now).as_second();
+            return Some(Refusal { until, wait: before, errcode });
+        }
+        ErrcodeClass::Retry | ErrcodeClass::Unknown => UNREACHED,
+        _ => REFUSED,
+    };
+    let wait = before.saturating_mul(2).clamp(first, longest);
+    Some(Refusal { until: now.as_second() + wait, wait, errcode })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wechat::{ApiError, transport::TransportError};
+
+    #[test]
+    fn what_is_refused_is_asked_for_less_and_less_often() {
+        let now: Timestamp = "2026-03-01T15:00:00Z".parse().unwrap(); // an hour before Beijing's midnight
+        let api = |errcode| ApiError::Refused { errcode, errmsg: "no".into(), rid: None };
+        let unsent = || ApiError::Transport(TransportError::NotSent("no connection".into()));
+        for (what, error, before, left, wait) in [
+            ("a stale ticket", Error::Platform(api(61006)), 0, 30, 30),
+            ("the same once more", Error::Platform(api(61006)), 30, 60, 60),
+            ("a wrong secret for long", Error::Platform(api(40125)), 480, 600, 600),
+            ("not reached", Error::Platform(unsent()), 0, 2, 2),
+            ("not reached for long", Error::Account(unsent()), 60, 60, 60),
+            ("busy after a refusal", Error::Account(api(-1)), 600, 60, 60),
+            ("an account that is restricted", Error::Account(api(50002)), 0, 30, 30),
+            ("a day's quota", Error::Account(api(45009)), 30, 3_600, 30),
+        ] {
+            let expected = Refusal {
+                until: now.as_second() + left,
+                wait,
+                errcode: match &error {
+                    Error::Account(error) | Error::Platform(error) => error.errcode(),
+                    _ => None,
+                },
+            };
+            assert_eq!(refusal(&error, before, now), Some(expected), "{what}");
+        }
+        for error in [Error::RefreshRunning, Error::Store("down".into()), Error::NotAuthorized("wx1".into())]
+        {
+            assert_eq!(refusal(&error, 30, now), None, "{error}");
+        }
+    }
+}
