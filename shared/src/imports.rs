@@ -8,7 +8,10 @@ use crate::{
     error::Error,
     model::account::capabilities,
     queue::jobs::ImportJob,
-    store::imports::{Import, ImportStatus, Started},
+    store::{
+        accounts::AccountRecord,
+        imports::{Import, ImportStatus, Started},
+    },
 };
 
 /// Before an import that has listed nothing is begun again: whoever started it has queued its first job by then, or
@@ -38,11 +41,13 @@ pub fn take_up_job(import: &Import) -> ImportJob {
 }
 
 /// Starts the import `id` of a tenant's account, unless another one runs there. The same id again makes no
-/// second one: it only queues the first job once more where that may have been lost.
+/// second one: it only queues the first job once more where that may have been lost. One of an earlier binding is ended:
+/// it takes for followers who left while nobody listened.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Queue`]: the same call again is safe.
-pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<Started, Error> {
+pub async fn start(app: &App, account: &AccountRecord, id: String) -> Result<Started, Error> {
+    let (tenant, app_id) = (account.tenant_id.as_str(), account.app_id.as_str());
     let import = Import {
         id,
         app_id: app_id.to_owned(),
@@ -68,11 +73,9 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
     };
     let mut started = app.store.start_import(&import).await?;
     if let Started::Running(other) = &started
-        && other.tenant_id != tenant
+        && let Some(why) = outlived(other, account)
     {
-        // of the tenant that had the account before: its tokens are gone, so it cannot end by itself
-        let why = Some("account_not_bound");
-        app.store.end_import(app_id, &other.id, ImportStatus::Failed, why).await?;
+        app.store.end_import(app_id, &other.id, ImportStatus::Failed, Some(why)).await?;
         started = app.store.start_import(&import).await?;
     }
     match started {
@@ -87,6 +90,17 @@ pub async fn start(app: &App, tenant: &str, app_id: &str, id: String) -> Result<
         }
         running @ Started::Running(_) => Ok(running),
     }
+}
+
+/// Why an import that has not ended is none of the account as it is bound now, if so.
+fn outlived(import: &Import, account: &AccountRecord) -> Option<&'static str> {
+    if import.tenant_id != account.tenant_id {
+        // of the tenant that had the account before: its tokens are gone, so it cannot end by itself
+        return Some("account_not_bound");
+    }
+    // what it stored of those who left while the account was unbound is wrong, and it would take it for right
+    (import.started_at < account.bound_at)
+        .then_some("the account was bound anew, which started another import")
 }
 
 /// Starts the import of an account that was just authorized: none has begun since it was bound, or one has failed and the
@@ -104,7 +118,7 @@ pub async fn after_consent(app: &App, tenant: &str, app_id: &str) -> Result<(), 
             begin_again(app, &import).await
         }
         Some(_) if can.get("followers") != Some(&true) => Ok(()), // it would fail again
-        Some(_) | None => start(app, tenant, app_id, app.fresh_id("imp")).await.map(drop),
+        Some(_) | None => start(app, &account, app.fresh_id("imp")).await.map(drop),
     }
 }
 

@@ -6,6 +6,7 @@
 //! `OAHUB_SEED=17 cargo test -p oahub-tests --test simulation -- --nocapture`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod anew;
 mod check;
 mod consent;
 mod consent_found;

@@ -265,8 +265,9 @@ impl Store {
         Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.or_if(ours).done())
     }
 
-    /// Lets a paused import go on; `by` names who did, so that it may finish what it began after a crash. What
-    /// [`RESUMED_BY_API`] began, the first job that comes takes over.
+    /// Lets a paused import go on; `by` names who did, so that it may finish what it began after a crash: it is answered
+    /// `true` again until somebody else moves the import. What [`RESUMED_BY_API`] began, the first job that comes takes
+    /// over.
     ///
     /// # Errors
     /// [`Error::Store`].

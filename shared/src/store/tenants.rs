@@ -8,7 +8,9 @@ use super::{
     Store,
     api_keys::ApiKey,
     keys,
-    table::{Attributes, Query, Update, any, check_action, delete_action, item, n, put_action, read, read_each, s},
+    table::{
+        Attributes, Query, Update, any, check_action, delete_action, item, n, put_action, read, read_each, s,
+    },
 };
 use crate::{error::Error, secret::Secret};
 

@@ -13,7 +13,7 @@ use shared::{
     model::account::AccountStatus,
     problem::Problem,
     queue::jobs::ImportJob,
-    store::imports::{Import, ImportStatus, Started},
+    store::imports::{Import, ImportStatus, RESUMED_BY_API, Started},
 };
 use utoipa::ToSchema;
 
@@ -26,9 +26,6 @@ use crate::{
 
 /// Imports of a list whose receipts are read at once.
 const AT_ONCE: usize = 8;
-/// Who resumed an import, when a tenant did.
-const BY: &str = "api";
-
 /// A body without members.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,7 +86,7 @@ pub async fn start_import(
     }
     let id = caller.new_id(&app, "imp");
     let import_id = audited(&app, &caller, &caller.tenant, "import.started", &app_id, async {
-        match imports::start(&app, &caller.tenant, &app_id, id.clone()).await? {
+        match imports::start(&app, &account, id.clone()).await? {
             Started::New => Ok(id),
             Started::Running(other) => {
                 go_on(&app, &other).await?;
@@ -104,10 +101,8 @@ pub async fn start_import(
 
 /// Resumes a paused import; 409 for one that runs.
 async fn go_on(app: &App, import: &Import) -> Result<(), Problem> {
-    // one that was resumed here answers `true` again: its job may have been lost
-    if import.status == ImportStatus::Paused
-        && app.store.resume_import(&import.app_id, &import.id, BY).await?
-    {
+    // whatever was read: one that was resumed here answers `true` until a job takes it over, which may have been lost
+    if app.store.resume_import(&import.app_id, &import.id, RESUMED_BY_API).await? {
         let job = ImportJob::ResumeV1 {
             import_id: import.id.clone(),
             app_id: import.app_id.clone(),

@@ -1,0 +1,122 @@
+//! Imports that met something: another binding, a request that died, a follow and an unfollow of one second.
+
+use serde_json::Value;
+use shared::store::imports::{Import, ImportStatus};
+use wechat_simulator::{Act, Fault, FaultKind, Stamp};
+
+use crate::{
+    check,
+    found::bound,
+    on_paused_time,
+    run::Run,
+    world::{chaos::Fate, dynamo},
+};
+
+async fn newest(run: &Run) -> Import {
+    run.world.app().store.imports(&run.tenants[0], &run.apps[0], 1, None).await.unwrap().remove(0)
+}
+
+async fn post(run: &Run) -> (u16, Value) {
+    let path = format!("/v1/accounts/{}/imports", run.apps[0]);
+    run.world.api(&run.keys[0], "POST", &path, None, None).await.unwrap()
+}
+
+fn fan(run: &Run, open_id: &str) -> Value {
+    let key = format!("FAN#{}#{}#{open_id}", run.tenants[0], run.apps[0]);
+    dynamo::item(&run.world.base.db, "CustomersTable", &key, "FAN").unwrap()
+}
+
+/// An account with an import of its own that has its first page, and pauses at its second.
+async fn paused() -> Run {
+    let run = bound().await;
+    run.world.advance(660).await;
+    assert_eq!(post(&run).await.0, 202);
+    for _ in 0..20 {
+        if newest(&run).await.pages_listed == 0 {
+            run.world.work(1).await;
+        }
+    }
+    let refused = FaultKind::Error { errcode: 45009 };
+    run.world.sim().fault(Fault::once("/cgi-bin/user/get", refused).times(1_000));
+    for _ in 0..20 {
+        run.world.work(1).await;
+    }
+    let import = newest(&run).await;
+    assert_eq!((import.status, import.pages_done.len()), (ImportStatus::Paused, 1), "{import:?}");
+    run
+}
+
+/// A binding found an import of the binding before it paused, and left it at that. It resumed, and took those on its first
+/// page for followers, who had left while the account was unbound and nobody listened.
+#[test]
+fn a_binding_begins_an_import_of_its_own_though_an_older_one_is_paused() {
+    on_paused_time(async {
+        let run = paused().await;
+        let (world, app) = (&run.world, &run.apps[0]);
+        let older = newest(&run).await;
+        world.withdraw(app, true);
+        world.sim().deliver_pending().await;
+        for _ in 0..20 {
+            world.work(1).await;
+        }
+        assert!(!world.bound(app));
+        let leaver = &run.fans[0][0];
+        world.sim().act(app, leaver, Act::Unfollow, Stamp::default()).await.unwrap();
+        assert_eq!(fan(&run, leaver)["subscribed"], true, "nobody was told");
+        world.sim().clear_faults();
+        world.bind(&run.keys[0], app, true, true).await;
+        world.quiet().await;
+        let import = newest(&run).await;
+        assert!(import.id != older.id && import.status == ImportStatus::Completed, "{import:?}");
+        let older = world.app().store.import(app, &older.id).await.unwrap().unwrap();
+        assert_eq!((older.status, older.error.unwrap().contains("bound anew")), (ImportStatus::Failed, true));
+        check::fans_are_the_followers(&run, 0);
+        check::imports(&run);
+    });
+}
+
+/// The import was written as running, its job was lost with the request, and the repetition was told that it runs.
+#[test]
+fn a_paused_import_whose_resuming_request_died_is_resumed_by_its_repetition() {
+    on_paused_time(async {
+        let run = paused().await;
+        run.world.sim().clear_faults();
+        run.world.advance(61).await; // past the quota's note
+        run.world.base.chaos.strike("resume_v1", Fate::Lost);
+        assert_eq!(post(&run).await.0, 503, "the queue did not take the job");
+        assert!(run.world.base.chaos.has_struck());
+        assert_eq!(newest(&run).await.status, ImportStatus::Running);
+        assert_eq!(post(&run).await.0, 202, "the repetition");
+        while newest(&run).await.status != ImportStatus::Completed {
+            assert!(run.world.work(2).await > 0, "nothing moves: {:?}", newest(&run).await);
+        }
+        assert_eq!(post(&run).await.0, 202, "a new one");
+        run.world.work(1).await;
+        assert_eq!(post(&run).await.0, 409, "one that runs by itself");
+        run.world.quiet().await;
+        check::fans_are_the_followers(&run, 0);
+    });
+}
+
+/// The event of the second push was stored, and what it says of the fan was not: the repetition took that for done.
+#[test]
+fn an_unfollow_in_the_second_of_a_follow_counts_though_its_write_is_lost() {
+    for fate in [Fate::Lost, Fate::Unanswered, Fate::Crash] {
+        on_paused_time(async {
+            let run = bound().await;
+            let (world, app, open_id) = (&run.world, &run.apps[0], &run.fans[0][3]);
+            let act = async |act| world.sim().act(app, open_id, act, Stamp::default()).await.unwrap();
+            let left = 1_000 - world.clock.now().as_millisecond() % 1_000;
+            tokio::time::sleep(std::time::Duration::from_millis(left.unsigned_abs())).await;
+            let second = world.now();
+            act(Act::Follow { scene: None }).await;
+            world.base.chaos.strike("NOT contains(", fate);
+            act(Act::Unfollow).await;
+            world.quiet().await;
+            assert!(world.base.chaos.has_struck(), "they were of two seconds");
+            let stored = fan(&run, open_id);
+            assert_eq!(stored["status_at"], second, "{stored}");
+            assert_eq!(stored["subscribed"], false, "{fate:?}: the unfollow is lost: {stored}");
+        });
+    }
+}
