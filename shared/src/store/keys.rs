@@ -27,7 +27,6 @@
 //! | work | the import that runs | `IMPORT#<app_id>` | `RUNNING` | tenant-api, follower-import |
 //! | work | an import that has not ended | `IMPORTS` | import id | authorization-callback, tenant-api, follower-import |
 //! | work | a listed page | `PAGES#<import>#<page>` | `LIST` | follower-import (TTL) |
-//! | work | the same of 0.1 | `PAGES#<import>` | `LIST#<page>` | nobody any more (TTL) |
 //! | work | a page's receipts | `PAGES#<import>` | `DONE#<page>` | follower-import (TTL) |
 //! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
 //! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
@@ -39,6 +38,8 @@
 //! | work | requests of a tenant in a window | `RATE#<tenant>#<class>` | number of the window | tenant-api (TTL) |
 //! | work | why a job was given up | `FAILED#<sha256>` | `FAILED` | whoever failed it (TTL) |
 //! | work | idempotency record | `IDEMPOTENCY#<sha256>` | `IDEMPOTENCY` | tenant-api (TTL) |
+//!
+//! Imports that 0.1 began have their lists at `PAGES#<import>`, `LIST#<page>`.
 //!
 //! Indexes: `credentials.due` (`due`, `due_at`); `customers.people` (`people`, `customer_id`): every fan and
 //! person of a tenant, in [`PEOPLE_SHARDS`] shards by customer; `timeline.by_time` (`pk`, `at_key`), local.
