@@ -47,6 +47,20 @@ fn deliveries(hub: &Hub, account: &Account) -> BTreeMap<String, u32> {
 }
 
 #[test]
+fn a_text_arrives_whatever_characters_it_has() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, account) = bound(hub, 1).await;
+        let fan = open_ids(hub, &account).remove(0);
+        hub.say(&account, &fan, "hello").await;
+        let words = "a queue takes no \u{fffe}, \u{ffff}, \u{1} and \u{b}; it takes \u{7f}, \u{85}, \u{1ffff} and \\\u{fffe}";
+        let sent = tenant.send(&account.app_id, &json!({"to": fan, "content": text(words)})).await;
+        assert_eq!(sent["status"], "sent", "{sent}");
+        assert_eq!(deliveries(hub, &account).get(words), Some(&1));
+    });
+}
+
+#[test]
 fn a_message_goes_the_way_that_the_window_allows() {
     run(async {
         let hub = hub::shared().await;

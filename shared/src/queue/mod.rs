@@ -360,17 +360,32 @@ fn all_taken(sent: Result<HashMap<usize, String>, Error>) -> Result<(), Error> {
     }
 }
 
-/// A job as a queue has it.
+/// A job as a queue has it. SQS takes the characters of XML 1.0 alone: of what JSON leaves unescaped, those are all but
+/// U+FFFE and U+FFFF, which only stand in texts.
 ///
 /// # Errors
 /// [`Error::Queue`] for what is no JSON.
 pub fn body<T: Serialize>(job: &T) -> Result<String, Error> {
-    serde_json::to_string(job).map_err(|e| Error::Queue(e.to_string()))
+    let json = serde_json::to_string(job).map_err(|e| Error::Queue(e.to_string()))?;
+    if !json.contains(['\u{fffe}', '\u{ffff}']) {
+        return Ok(json);
+    }
+    Ok(json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_text_holds_a_queue_takes_it_and_gives_it_back() {
+        let odd = (0..=0x7f_u32).chain([0xd7ff, 0xe000, 0xfffd, 0xfffe, 0xffff, 0x1_fffe, 0x10_ffff]);
+        let text: String = odd.filter_map(char::from_u32).collect();
+        let body = body(&[&text]).unwrap();
+        let taken = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+        assert!(body.chars().all(taken), "{body:?}");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&body).unwrap(), [text]);
+    }
 
     #[test]
     fn a_queue_gives_up_when_the_code_thinks_so() {
