@@ -76,16 +76,8 @@ pub async fn authorizer(
     why: Why<'_>,
     until: Deadline,
 ) -> Result<Secret, Error> {
-    let gone = || Error::NotAuthorized(app_id.to_owned());
     loop {
-        let current = app.store.authorizer(app_id).await?.ok_or_else(gone)?;
-        let theirs = match whose {
-            For::Tenant(tenant) => current.tenant_id == tenant,
-            For::Platform => true,
-        };
-        if !theirs || current.gone_at.is_some() || current.refresh_token.is_empty() {
-            return Err(gone());
-        }
+        let current = current(app, whose, app_id).await?;
         if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), app.clock.unix())) {
             return Ok(token.token.clone());
         }
@@ -116,6 +108,29 @@ pub async fn authorizer(
             None => tokio::time::sleep(WAIT_STEP).await,
         }
     }
+}
+
+/// An account's token, if it can be used as it is; [`None`] where it has to be refreshed first, by [`authorizer`], which
+/// takes time.
+///
+/// # Errors
+/// [`Error::NotAuthorized`], as [`authorizer`]; [`Error::Store`].
+pub async fn at_hand(app: &App, whose: For<'_>, app_id: &str) -> Result<Option<Secret>, Error> {
+    let current = current(app, whose, app_id).await?;
+    let now = app.clock.unix();
+    Ok(current.token.filter(|token| !Why::Use.wants(Some(token), now)).map(|token| token.token))
+}
+
+/// What is stored of an account that is authorized.
+async fn current(app: &App, whose: For<'_>, app_id: &str) -> Result<AuthorizerCredentials, Error> {
+    let current = app.store.authorizer(app_id).await?;
+    let theirs = |credentials: &AuthorizerCredentials| match whose {
+        For::Tenant(tenant) => credentials.tenant_id == tenant,
+        For::Platform => true,
+    };
+    current
+        .filter(|found| theirs(found) && found.gone_at.is_none() && !found.refresh_token.is_empty())
+        .ok_or_else(|| Error::NotAuthorized(app_id.to_owned()))
 }
 
 /// A refresh of an account's token, under its lease.

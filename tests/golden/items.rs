@@ -32,7 +32,7 @@ use shared::{
         idempotency::Begun,
         import_pages::ListedPage,
         imports::{Import, ImportStatus},
-        lines::Line,
+        lines::{self, Line, Waiting},
         messages::{Channel, Ended, Message, MessageError, MessageStatus},
         quotas::QuotaRefusal,
         status::PlatformStatus,
@@ -56,6 +56,12 @@ const TABLES: [&str; 5] =
 const DAY: i64 = 1_735_689_600;
 /// When a timer is due, unix seconds.
 const LATER: i64 = DAY + 7200;
+const WAITING: Waiting<'static> = Waiting {
+    fan: FanId { tenant: TENANT, app_id: APP, open_id: "o1" },
+    channel: Channel::Template,
+    message: "msg_1",
+    created_at: DAY * 1000,
+};
 const REFUSAL: QuotaRefusal = QuotaRefusal { refused_until: DAY + 3600, refused_at: DAY, errcode: 45009 };
 
 fn failure() -> Failure {
@@ -274,7 +280,7 @@ async fn write(app: &App) {
     timers::set(app, "imp_1", at(LATER), timers::Job::Import(&resume)).await.unwrap();
     assert!(store.lease_timers(3, "swp_1").await.unwrap());
     store.keep_quota_refusal(APP, Api::UserGet.name(), &REFUSAL).await.unwrap();
-    store.join_line(fan("o1"), "msg_1", LATER * 1000, true, true).await.unwrap();
+    store.join_line(&WAITING, LATER * 1000, true).await.unwrap();
     store.tell_accounts(TENANT, true).await.unwrap();
     store.count_requests(TENANT, "read", (DAY / 5, 5), 10).await.unwrap();
     store.note_failure(&failure()).await.unwrap();
@@ -429,10 +435,12 @@ async fn read_newer(app: &App) {
     let [timer] = timers.as_slice() else { panic!("{timers:?}") };
     assert_eq!((timer.timer.queue.as_str(), timer.timer.group.as_str()), ("import", TENANT));
     assert!(serde_json::from_str::<ImportJob>(&timer.timer.body).is_ok());
-    let wanted = Wanted { fans: vec![fan("o1")], accounts: vec![APP], ..Wanted::default() };
+    let (fans, lines) = (vec![WAITING.fan], vec![(WAITING.fan, WAITING.channel)]);
+    let wanted = Wanted { fans, lines, accounts: vec![APP], ..Wanted::default() };
     let context = store.send_context(&wanted).await.unwrap();
-    let line = Line { until: LATER * 1000, first: "msg_1".into(), newest: "msg_1".into() };
-    assert_eq!(context.line(fan("o1")).unwrap(), Some(line));
+    let newest = lines::place(WAITING.created_at, WAITING.message);
+    let line = Line { until: LATER * 1000, first: WAITING.message.into(), newest };
+    assert_eq!(context.line(WAITING.fan, WAITING.channel).unwrap(), Some(line));
     assert!(context.fan(fan("o1")).unwrap().is_some() && context.account(APP).unwrap().is_some());
     assert_eq!(store.quota_refusal(APP, Api::UserGet.name()).await.unwrap(), Some(REFUSAL));
     assert_eq!(store.failures(&["f1"]).await.unwrap()["f1"], failure());

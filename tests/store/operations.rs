@@ -28,6 +28,7 @@ use shared::{
         idempotency::Begun,
         import_pages::ListedPage,
         imports::{Import, ImportStatus, Started},
+        lines::{self, Waiting},
         messages::{Channel, Ended, Message, MessageStatus},
         quotas::QuotaRefusal,
         tenants::{Tenant, TenantChange, TenantDeleted, TenantStatus},
@@ -644,14 +645,18 @@ async fn others(name: &str, what: &str, store: &Store) -> Option<String> {
             format!("{due} due")
         }
         "join_line" | "end_line" => {
-            store.join_line(fan("o1"), "msg_1", DAY * 1000, true, true).await.unwrap();
-            store.join_line(fan("o1"), "msg_2", DAY * 1000 + 1, false, true).await.unwrap();
+            let by = Channel::Template;
+            let one = Waiting { fan: fan("o1"), channel: by, message: "msg_1", created_at: 1 };
+            store.join_line(&one, DAY * 1000, true).await.unwrap();
+            let two = Waiting { message: "msg_2", created_at: 2, ..one };
+            store.join_line(&two, DAY * 1000 + 1, false).await.unwrap();
+            store.join_line(&one, DAY * 1000 + 2, true).await.unwrap(); // again, and is not the newest by that
             if what == "end_line" {
-                store.end_line(fan("o1"), "msg_1").await.unwrap(); // it is not the newest
-                store.end_line(fan("o1"), "msg_2").await.unwrap();
+                store.end_line(fan("o1"), by, &lines::place(1, "msg_1")).await.unwrap(); // it is not the newest
+                store.end_line(fan("o1"), by, &lines::place(2, "msg_2")).await.unwrap();
             }
-            let wanted = Wanted { fans: vec![fan("o1")], ..Wanted::default() };
-            format!("{:?}", store.send_context(&wanted).await.unwrap().line(fan("o1")).unwrap())
+            let wanted = Wanted { lines: vec![(fan("o1"), by)], ..Wanted::default() };
+            format!("{:?}", store.send_context(&wanted).await.unwrap().line(fan("o1"), by).unwrap())
         }
         "lease_timers" => {
             let ours = store.lease_timers(3, "swp_1").await.unwrap();

@@ -17,12 +17,7 @@ use shared::{
     },
 };
 
-use crate::{
-    release_check,
-    send::{self, Work},
-    shares::Shares,
-    template_result,
-};
+use crate::{release_check, send, shares::Shares, template_result, work::Work};
 
 /// When jobs that the budget did not reach come again.
 const SOON: Duration = Duration::from_secs(1);
@@ -106,9 +101,11 @@ async fn round(
     heads: Vec<(usize, Item<SendJob>)>,
     until: Deadline,
 ) -> Vec<(usize, Item<()>, End)> {
+    let received_at = app.clock.now().as_millisecond();
     let (mut works, mut messages, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for (group, item) in heads {
         let (job, item) = item.split();
+        let lag_ms = item.sent_at.map_or(0, |at| received_at - at);
         match job {
             Some(SendJob::MessageV1 { message_id, tenant_id, app_id, to, content, template, created_at }) => {
                 works.push(Work {
@@ -121,6 +118,8 @@ async fn round(
                     created_at,
                     receives: item.receive_count,
                     waited: false,
+                    job: item.message_id.clone(),
+                    lag_ms,
                 });
                 messages.push((group, item));
             }
@@ -135,6 +134,8 @@ async fn round(
                     created_at,
                     receives: item.receive_count,
                     waited: true,
+                    job: item.message_id.clone(),
+                    lag_ms,
                 });
                 messages.push((group, item));
             }

@@ -9,7 +9,6 @@ use shared::{
     model::window::WindowKind,
     store::{
         claims::{Claim, Reclaim, WindowUse},
-        fans::FanId,
         messages::{Channel, Message, MessageStatus},
         owner::Owner,
     },
@@ -19,7 +18,7 @@ use crate::{
     decide::{Plan, Recipient, Refusal, decide},
     found::{Found, found},
     ground::Ground,
-    send::Work,
+    work::Work,
 };
 
 /// How often a message whose window changed under it is decided anew.
@@ -247,11 +246,4 @@ pub async fn give_back(app: &App, work: &Work, owner: Owner, may_have_happened: 
         }
     }
     None
-}
-
-impl Work {
-    /// Whom it goes to.
-    pub fn fan(&self) -> FanId<'_> {
-        FanId { tenant: &self.tenant_id, app_id: &self.app_id, open_id: &self.to }
-    }
 }

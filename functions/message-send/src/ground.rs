@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures::future::join_all;
 use shared::{
     app::App,
-    deadline::Deadline,
     error::Error,
     model::window::{self, Windows},
     quota::Api,
@@ -16,12 +15,12 @@ use shared::{
         quotas::QuotaRefusal,
         tenants::TenantStatus,
     },
-    tokens::{self, For, Why},
+    tokens::{self, For},
 };
 
 use crate::{
     decide::{Plan, Recipient, Standing, decide},
-    send::Work,
+    work::Work,
 };
 
 /// Of one account of one tenant.
@@ -31,8 +30,10 @@ pub struct Ground {
     pub standing: Standing,
     recipients: HashMap<String, Recipient>,
     refusals: BTreeMap<Api, QuotaRefusal>,
-    /// To send with; none where nothing is to be sent.
+    /// To send with; none where nothing is to be sent, or where it has to be refreshed first.
     pub token: Option<Result<Secret, Error>>,
+    /// It has to be refreshed first, which takes time.
+    pub wants_token: bool,
 }
 
 impl Ground {
@@ -87,22 +88,22 @@ pub async fn context(app: &App, works: &[Work]) -> Result<Context, Error> {
         quotas,
         accounts: accounts.into_iter().collect(),
         fans: works.iter().map(Work::fan).collect(),
+        lines: works.iter().flat_map(|work| work.channels().map(|channel| (work.fan(), channel))).collect(),
         messages: known.map(|w| w.id.as_str()).collect(),
     };
     app.store.send_context(&wanted).await
 }
 
-/// The ground of every account in `works`.
+/// The ground of every account in `works`, as far as it is at hand.
 pub async fn all<'a>(
     app: &App,
     works: &'a [Work],
     context: &Context,
-    until: Deadline,
 ) -> BTreeMap<Key<'a>, Result<Ground, Error>> {
     let keys: BTreeSet<Key<'_>> = works.iter().map(Work::account).collect();
     let read = keys.into_iter().map(|key| async move {
         let of: Vec<&Work> = works.iter().filter(|w| w.account() == key).collect();
-        (key, one(app, key, &of, context, until).await)
+        (key, one(app, key, &of, context).await)
     });
     join_all(read).await.into_iter().collect()
 }
@@ -112,13 +113,13 @@ async fn one(
     (tenant, app_id): Key<'_>,
     works: &[&Work],
     context: &Context,
-    until: Deadline,
 ) -> Result<Ground, Error> {
     let suspended = context.tenant(tenant)?.is_some_and(|tenant| tenant.status != TenantStatus::Active);
     let standing = Standing { suspended, ..Standing::of(context.account(app_id)?.as_ref(), tenant) };
     let mut ground = Ground { standing, ..Ground::default() };
     for work in works {
-        if let Some(fan) = context.fan(work.fan())? {
+        // whoever cannot be read holds up their own message alone
+        if let Ok(Some(fan)) = context.fan(work.fan()) {
             ground.recipients.insert(work.to.clone(), Recipient::of(&fan));
         }
     }
@@ -131,7 +132,9 @@ async fn one(
     let sends =
         |w: &&Work| w.waited || w.receives > 1 || !matches!(ground.plan(w, false, now), Plan::Fail(_));
     if standing.bound && works.iter().any(sends) {
-        ground.token = Some(tokens::authorizer(app, For::Tenant(tenant), app_id, Why::Use, until).await);
+        let at_hand = tokens::at_hand(app, For::Tenant(tenant), app_id).await;
+        ground.wants_token = matches!(at_hand, Ok(None));
+        ground.token = at_hand.transpose();
     }
     Ok(ground)
 }

@@ -7,6 +7,7 @@
 //! for a day at most, and what is sent to the same fan later waits behind it.
 
 mod batch;
+mod begin;
 mod claim;
 mod decide;
 mod found;
@@ -18,10 +19,12 @@ mod release_check;
 mod send;
 mod shares;
 mod template_result;
+mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::{app::App, config::Need, function::Function, queue::batch::items};
+use shares::Shares;
 
 /// What it is told, and nothing else.
 pub const NEEDS: &[Need] = &[
@@ -41,9 +44,15 @@ pub const NEEDS: &[Need] = &[
 /// The function: takes `SendJob`s from its queue.
 #[must_use]
 pub fn function(app: Arc<App>) -> Function {
-    let shares = Arc::new(shares::Shares::default());
+    // What an instance has seen. On Lambda one takes one batch at a time; where several run at once here, each has its own.
+    let idle: Arc<Mutex<Vec<Shares>>> = Arc::default();
     Function::new().sqs(move |event, until| {
-        let (app, shares) = (Arc::clone(&app), Arc::clone(&shares));
-        async move { batch::run(&app, &shares, items(event), until).await }
+        let (app, idle) = (Arc::clone(&app), Arc::clone(&idle));
+        async move {
+            let shares = idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let undone = batch::run(&app, &shares, items(event), until).await;
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(shares);
+            undone
+        }
     })
 }

@@ -12,6 +12,8 @@ use shared::{
     wechat::{ApiError, errcode::ErrcodeClass, transport::TransportError},
 };
 
+use crate::found::RESEND_SECONDS;
+
 /// How long a message waits for what is outside, milliseconds: a WeChat that answers, a token, a quota.
 pub const PATIENCE_MS: i64 = 24 * 3600 * 1000;
 /// After so many receives it waits in a timer and not in the queue.
@@ -197,6 +199,25 @@ pub fn when(why: Wait, waited: bool, receives: u32, age_ms: i64, now_ms: i64) ->
     }
 }
 
+/// When to try a template message again that may have reached the fan since the unix second `since`: soon, as long as
+/// WeChat tells that it came twice. Each wait is as long as all before it.
+pub fn again_unless_too_late(why: Wait, since: i64, now_ms: i64) -> When {
+    let past = now_ms.saturating_sub(since.saturating_mul(1000)).max(0);
+    let least = match why {
+        Wait::Busy(least) => least,
+        Wait::Quota(until) => {
+            Duration::from_millis(u64::try_from(until.saturating_mul(1000) - now_ms).unwrap_or(0))
+        }
+    };
+    let wait = Duration::from_millis(past.unsigned_abs()).clamp(backoff(1), QUEUE_WAIT_MAX).max(least);
+    let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    match past.saturating_add(wait_ms) {
+        late if late >= RESEND_SECONDS * 1000 => When::Over,
+        _ if wait > QUEUE_WAIT_MAX => When::At(now_ms.saturating_add(wait_ms)),
+        _ => When::Soon(wait),
+    }
+}
+
 /// 2 s, 4 s, 8 s, … for the first, second, third failure.
 pub fn backoff(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.min(16)).min(QUEUE_WAIT_MAX)
@@ -303,6 +324,21 @@ mod tests {
             ("a quota for a day", quota(7 * 3600), true, 1, hours(24), When::Over),
         ] {
             assert_eq!(when(why, waited, receives, age, NOW), expected, "{what}");
+        }
+        const SINCE: i64 = NOW / 1000;
+        for (what, why, past, expected) in [
+            ("no answer at first", busy, 0, soon(2)),
+            ("none to the second try either", busy, 10, soon(10)),
+            ("none for minutes", busy, 300, soon(120)),
+            ("no ticket meanwhile", ticket, 10, soon(60)),
+            ("a quota for longer than the queue waits", quota(200), 10, at(190)),
+            ("a last time", busy, 419, soon(120)),
+            ("beyond that WeChat delivers it twice", busy, 420, When::Over),
+            ("the day's quota", quota(7 * 3600), 10, When::Over),
+        ] {
+            let now = NOW + past * 1000;
+            let expected = if expected == at(190) { When::At(now + 190_000) } else { expected };
+            assert_eq!(again_unless_too_late(why, SINCE, now), expected, "{what}");
         }
         assert_eq!(backoff(60), QUEUE_WAIT_MAX, "nothing stays in the queue for longer");
     }

@@ -6,13 +6,28 @@ use shared::{
     app::App,
     error::Error,
     queue::jobs::SendJob,
-    store::lines::Line,
+    store::{
+        lines::{Line, Waiting},
+        messages::Channel,
+    },
     timers::{self, Job},
 };
 
-use crate::{claim, send::Work};
+use crate::{claim, work::Work};
 
-/// Whether a message may go, or waits behind others, until which unix millisecond. `line`: who waits to reach its fan.
+/// How a message waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Parked {
+    /// How it would go.
+    pub channel: Channel,
+    /// Until this unix millisecond.
+    pub due: i64,
+    /// It leads its line, or waits behind others.
+    pub leads: bool,
+}
+
+/// Whether a message may go, or waits behind others, until which unix millisecond. `line`: who waits
+/// to reach its fan by the same channel.
 ///
 /// One that comes from the queue is newer than all that wait. One that waited goes when the line does: its timer was
 /// handed over behind those before it.
@@ -25,9 +40,8 @@ pub fn behind(work: &Work, line: Option<&Line>, now: i64) -> Option<i64> {
     }
 }
 
-/// Has a message come again at the unix millisecond `due`. `leads`: it says for how long the line waits; otherwise it
-/// waits behind somebody. Where this fails, its message stays in the queue.
-pub async fn park(app: &App, work: &Work, due: i64, leads: bool) -> Result<(), Error> {
+/// Has a message come again. Where this fails, its message stays in the queue.
+pub async fn park(app: &App, work: &Work, parked: Parked) -> Result<(), Error> {
     if !work.waited {
         // of a reply rule, whose job alone had it so far
         claim::create(app, work).await?;
@@ -39,19 +53,25 @@ pub async fn park(app: &App, work: &Work, due: i64, leads: bool) -> Result<(), E
         to: work.to.clone(),
         created_at: work.created_at,
     };
-    let due_at = Timestamp::from_millisecond(due).unwrap_or_else(|_| app.clock.now());
-    // those of one line that are due together go in the order in which they were accepted
-    let id = format!("{:013}#{}", work.created_at.max(0), work.id);
+    let due_at = Timestamp::from_millisecond(parked.due).unwrap_or_else(|_| app.clock.now());
+    // Those of one line that are due together go in the order in which they were accepted. A job that waits twice is one
+    // timer. One that was handed over and waits again, be it by a slow clock for the very same time, is another one: who
+    // handed it over deletes the first, and the queue would take a second of that name for the first.
+    let id = format!("{}#{}", work.place(), work.job);
     timers::set(app, &id, due_at, Job::Send(&job, &work.group())).await?;
-    app.store.join_line(work.fan(), &work.id, due, leads, !work.waited).await
+    let waiting =
+        Waiting { fan: work.fan(), channel: parked.channel, message: &work.id, created_at: work.created_at };
+    app.store.join_line(&waiting, parked.due, parked.leads).await
 }
 
-/// After the end of a message: the line ends with its last.
-pub async fn leave(app: &App, work: &Work, line: Option<&Line>) {
-    if line.is_some_and(|line| line.newest == work.id)
-        && let Err(error) = app.store.end_line(work.fan(), &work.id).await
-    {
-        tracing::warn!(message_id = work.id, %error, "a line stays for the next message to end: {error}");
+/// After the end of a message: a line ends with its last.
+pub async fn leave(app: &App, work: &Work, lines: &[(Channel, Line)]) {
+    for (channel, line) in lines {
+        if line.newest == work.place()
+            && let Err(error) = app.store.end_line(work.fan(), *channel, &line.newest).await
+        {
+            tracing::warn!(message_id = work.id, %error, "a line stays for the next message to end: {error}");
+        }
     }
 }
 

@@ -27,13 +27,15 @@ pub struct Item<T> {
     pub group: String,
     /// How often it has been received, this time included.
     pub receive_count: u32,
+    /// When it came into the queue, unix milliseconds.
+    pub sent_at: Option<i64>,
 }
 
 impl<T> Item<T> {
     /// The job, and what is known about its message.
     pub fn split(self) -> (Option<T>, Item<()>) {
-        let Self { job, body, message_id, receipt_handle, group, receive_count } = self;
-        (job, Item { job: None, body, message_id, receipt_handle, group, receive_count })
+        let Self { job, body, message_id, receipt_handle, group, receive_count, sent_at } = self;
+        (job, Item { job: None, body, message_id, receipt_handle, group, receive_count, sent_at })
     }
 }
 
@@ -83,6 +85,7 @@ fn item<T: DeserializeOwned>(message: SqsMessage) -> Item<T> {
         group: if fifo { attribute("MessageGroupId") } else { String::new() },
         receive_count: attribute("ApproximateReceiveCount").parse().unwrap_or(1),
         body,
+        sent_at: attribute("SentTimestamp").parse().ok(),
         message_id: message.message_id.unwrap_or_default(),
         receipt_handle: message.receipt_handle.unwrap_or_default(),
     }

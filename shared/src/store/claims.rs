@@ -46,7 +46,7 @@ pub enum Claim {
     Ours,
     /// Somebody took it before, or it is gone: as it is.
     Taken(Option<Box<Message>>),
-    /// It may be taken, or not.
+    /// It may be taken, or not; or what is there cannot be read.
     Undone(Error),
 }
 
@@ -95,10 +95,10 @@ impl Store {
         statements.extend(uses.iter().map(|one| self.use_statement(owner, one)));
         let mut answers = self.statements(&statements).await?;
         let used = answers.split_off(claims.len());
-        let claims = answers.into_iter().map(|answer| claim(answer.or_own(CLAIMED_BY, owner)));
+        let claims = answers.into_iter().map(|answer| claim(answer.or_own(CLAIMED_BY, owner))).collect();
         // a use that was left undone is decided anew, as one that was refused
         let used = used.into_iter().map(|one| one.or_own(WINDOW_USED_BY, owner).done().unwrap_or(false));
-        Ok((claims.collect::<Result<_, _>>()?, used.collect()))
+        Ok((claims, used.collect()))
     }
 
     /// Uses a send of one window; `false` where the ledger is not as it was read.
@@ -194,12 +194,15 @@ impl Store {
     }
 }
 
-fn claim(answer: Answer) -> Result<Claim, Error> {
-    Ok(match answer {
+fn claim(answer: Answer) -> Claim {
+    match answer {
         Answer::Written(Written::Done(_)) => Claim::Ours,
-        Answer::Written(Written::Refused(item)) => Claim::Taken(item.map(read).transpose()?.map(Box::new)),
+        Answer::Written(Written::Refused(item)) => match item.map(read).transpose() {
+            Ok(message) => Claim::Taken(message.map(Box::new)),
+            Err(error) => Claim::Undone(error), // its own trouble, and no other message's
+        },
         Answer::Undone(why) => Claim::Undone(Error::Store(why)),
-    })
+    }
 }
 
 /// Under the condition that `owner` has the message.

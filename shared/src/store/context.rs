@@ -9,8 +9,8 @@ use super::{
     fans::{Fan, FanId},
     keys,
     keys::Key,
-    lines::Line,
-    messages::Message,
+    lines::{self, Line},
+    messages::{Channel, Message},
     quotas::QuotaRefusal,
     table::{Attributes, read},
     tenants::Tenant,
@@ -24,8 +24,10 @@ pub struct Wanted<'a> {
     pub tenants: Vec<&'a str>,
     /// Accounts.
     pub accounts: Vec<&'a str>,
-    /// Fans, and who waits to reach them.
+    /// Fans.
     pub fans: Vec<FanId<'a>>,
+    /// Who waits to reach them.
+    pub lines: Vec<(FanId<'a>, Channel)>,
     /// APIs of accounts.
     pub quotas: Vec<(&'a str, &'a str)>,
     /// Messages.
@@ -68,12 +70,12 @@ impl Context {
         self.find(&keys::fan(fan.tenant, fan.app_id, fan.open_id))
     }
 
-    /// Who waits to reach a fan.
+    /// Who waits to reach a fan by a channel.
     ///
     /// # Errors
     /// [`Error::Item`].
-    pub fn line(&self, fan: FanId<'_>) -> Result<Option<Line>, Error> {
-        self.find(&keys::line(fan.tenant, fan.app_id, fan.open_id))
+    pub fn line(&self, fan: FanId<'_>, channel: Channel) -> Result<Option<Line>, Error> {
+        self.find(&lines::key(fan, channel))
     }
 
     /// The newest refusal of an account's API; it may be past.
@@ -100,14 +102,12 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn send_context(&self, wanted: &Wanted<'_>) -> Result<Context, Error> {
-        let fan = |fan: &FanId<'_>| (fan.tenant.to_owned(), fan.app_id.to_owned(), fan.open_id.to_owned());
         let mut keys = Vec::new();
         keys.extend(wanted.tenants.iter().map(|id| (self.platform.as_str(), keys::tenant(id))));
         keys.extend(wanted.accounts.iter().map(|app_id| (self.platform.as_str(), keys::account(app_id))));
-        for (tenant, app_id, open_id) in wanted.fans.iter().map(fan) {
-            keys.push((self.customers.as_str(), keys::fan(&tenant, &app_id, &open_id)));
-            keys.push((self.work.as_str(), keys::line(&tenant, &app_id, &open_id)));
-        }
+        let fan = |fan: &FanId<'_>| keys::fan(fan.tenant, fan.app_id, fan.open_id);
+        keys.extend(wanted.fans.iter().map(|one| (self.customers.as_str(), fan(one))));
+        keys.extend(wanted.lines.iter().map(|(fan, way)| (self.work.as_str(), lines::key(*fan, *way))));
         keys.extend(wanted.quotas.iter().map(|(app, api)| (self.work.as_str(), keys::quota(app, api))));
         keys.extend(wanted.messages.iter().map(|id| (self.work.as_str(), keys::message(id))));
         // DynamoDB takes no request that names an item twice

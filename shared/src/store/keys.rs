@@ -31,7 +31,7 @@
 //! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
 //! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
 //! | work | who did what | `AUDIT#<tenant>#<month>` | entry's id | tenant-api (TTL) |
-//! | work | who waits to reach a fan | `LINE#<tenant>#<app_id>#<open_id>` | `LINE` | message-send (TTL) |
+//! | work | who waits to reach a fan by a channel | `LINE#<tenant>#<app_id>#<open_id>` | channel | message-send (TTL) |
 //! | work | timer | `TIMER#<00..15>` | `<due in ms, 13 digits>#<id>` | message-send, follower-import, token-refresh |
 //! | work | who sweeps a shard of timers | `TIMER#<00..15>` | `SWEEP` | token-refresh |
 //! | work | what WeChat has refused until when | `QUOTA#<app_id>#<api>` | `QUOTA` | message-send, follower-import (TTL) |
@@ -240,6 +240,6 @@ pub(super) fn quota(app_id: &str, api: &str) -> Key {
 pub(super) fn failure(fingerprint: &str) -> Key {
     Key::new(format!("FAILED#{fingerprint}"), "FAILED")
 }
-pub(super) fn line(tenant: &str, app_id: &str, open_id: &str) -> Key {
-    Key::new(format!("LINE#{tenant}#{app_id}#{open_id}"), "LINE")
+pub(super) fn line(tenant: &str, app_id: &str, open_id: &str, channel: &str) -> Key {
+    Key::new(format!("LINE#{tenant}#{app_id}#{open_id}"), channel)
 }

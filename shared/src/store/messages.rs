@@ -46,6 +46,20 @@ pub enum Channel {
     Template,
 }
 
+impl Channel {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::CustomerService, Self::Template];
+
+    /// Its word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CustomerService => "customer_service",
+            Self::Template => "template",
+        }
+    }
+}
+
 /// Why a message did not go out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageError {

@@ -107,6 +107,27 @@ impl Store {
         self.get(&self.platform, &keys::tenant(id)).await
     }
 
+    /// Whether there is more than one tenant, as of a moment ago.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn has_several_tenants(&self) -> Result<bool, Error> {
+        let page = self
+            .query(Query {
+                table: &self.platform,
+                index: None,
+                consistent: false,
+                condition: "pk = :pk",
+                names: &[],
+                values: &[(":pk", s(keys::listed_tenant("").pk))],
+                descending: false,
+                limit: 2,
+                start: None,
+            })
+            .await?;
+        Ok(page.items.len() > 1)
+    }
+
     /// A page of tenants in the order in which they were made, after `after`; and after which one there are more.
     ///
     /// # Errors

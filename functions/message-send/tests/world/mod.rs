@@ -2,14 +2,17 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, LocalSecondaryIndex,
-    Projection, ProjectionType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    LocalSecondaryIndex, Projection, ProjectionType, ScalarAttributeType,
 };
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -36,6 +39,7 @@ use shared::{
         fans::{FanId, Touch},
         messages::{Channel, Message, MessageStatus},
         timeline::StoredEvent,
+        timers::DueTimer,
     },
     wechat::transport::{Request, Response, Transport, TransportError},
 };
@@ -137,6 +141,8 @@ impl Transport for WeChat {
 
 pub struct World {
     pub app: Arc<App>,
+    pub db: aws_sdk_dynamodb::Client,
+    batches: AtomicUsize,
     pub clock: ManualClock,
     pub wechat: Arc<WeChat>,
     pub function: Function,
@@ -162,7 +168,8 @@ impl World {
         let clock = ManualClock::at(1_735_689_600);
         let wechat = Arc::new(WeChat::default());
         let aws = AwsClients::new(&config.resources, Credentials::new("local", "local", None, None, "test"));
-        create_tables(&aws.dynamodb).await;
+        let db = aws.dynamodb.clone();
+        create_tables(&db).await;
         let app = App::new(
             config,
             Parts {
@@ -173,7 +180,8 @@ impl World {
             },
         )
         .unwrap();
-        let world = Self { function: message_send::function(Arc::clone(&app)), app, clock, wechat };
+        let function = message_send::function(Arc::clone(&app));
+        let world = Self { app, db, batches: AtomicUsize::new(0), clock, wechat, function };
         world.app.store.keep_ticket(&Secret::new("ticket"), world.clock.unix()).await.unwrap();
         world.bind(ACCOUNT, AccountType::Service, &[1, 15, 4, 7, 2, 3, 11, 8]).await;
         world
@@ -236,12 +244,24 @@ impl World {
         content: bool,
         template: bool,
     ) -> SendJob {
+        self.accept_of(TENANT, app_id, id, to, content, template).await
+    }
+
+    pub async fn accept_of(
+        &self,
+        tenant: &str,
+        app_id: &str,
+        id: &str,
+        to: &str,
+        content: bool,
+        template: bool,
+    ) -> SendJob {
         let content = content.then(|| json!({ "msgtype": "text", "text": { "content": id } }));
         let template = template.then(|| json!({ "template_id": "t1", "data": { "first": { "value": id } } }));
         let created_at = self.clock.now().as_millisecond();
         let message = Message {
             id: id.into(),
-            tenant_id: TENANT.into(),
+            tenant_id: tenant.into(),
             app_id: app_id.into(),
             to: to.into(),
             status: MessageStatus::Queued,
@@ -259,7 +279,7 @@ impl World {
         assert!(self.app.store.create_message(&message).await.unwrap().is_none());
         SendJob::MessageV1 {
             message_id: id.into(),
-            tenant_id: TENANT.into(),
+            tenant_id: tenant.into(),
             app_id: app_id.into(),
             to: to.into(),
             content,
@@ -270,11 +290,19 @@ impl World {
 
     /// Delivers a batch for the `receives`-th time; answers the indexes of the jobs that failed.
     pub async fn deliver(&self, jobs: &[&SendJob], receives: u32) -> Vec<usize> {
-        let records: Vec<Value> = jobs.iter().enumerate().map(|(n, job)| record(n, job, receives)).collect();
+        self.deliver_late(jobs, receives, 0).await
+    }
+
+    /// The same of jobs that were in the queue for `lag` milliseconds.
+    pub async fn deliver_late(&self, jobs: &[&SendJob], receives: u32, lag: i64) -> Vec<usize> {
+        let batch = self.batches.fetch_add(1, Ordering::SeqCst);
+        let sent_at = self.clock.now().as_millisecond() - lag;
+        let record = |(n, job): (usize, &&SendJob)| record(&format!("{n} {batch}"), job, receives, sent_at);
+        let records: Vec<Value> = jobs.iter().enumerate().map(record).collect();
         let answer = self.function.call(json!({ "Records": records }), self.ends()).await.unwrap();
         let failures = answer["batchItemFailures"].as_array().unwrap();
-        let mut failed: Vec<usize> =
-            failures.iter().map(|f| f["itemIdentifier"].as_str().unwrap().parse().unwrap()).collect();
+        let place = |id: &Value| id.as_str().unwrap().split_once(' ').unwrap().0.parse().unwrap();
+        let mut failed: Vec<usize> = failures.iter().map(|f| place(&f["itemIdentifier"])).collect();
         failed.sort_unstable();
         failed
     }
@@ -293,12 +321,17 @@ impl World {
 
     /// The operator suspends the tenant.
     pub async fn suspend(&self) {
+        self.tenant(TENANT, "suspended").await;
+    }
+
+    /// A tenant that the operator knows.
+    pub async fn tenant(&self, id: &str, status: &str) {
         let tenant = json!({
-            "id": TENANT, "name": "Invented Cafe", "status": "suspended", "created_at": self.clock.now(),
+            "id": id, "name": "Invented Cafe", "status": status, "created_at": self.clock.now(),
         });
         let tenant = serde_json::from_value(tenant).unwrap();
-        let key = ApiKey { id: "key_1".into(), tenant_id: TENANT.into(), ..ApiKey::default() };
-        self.app.store.create_tenant(&tenant, &key, &Secret::new("oak_1")).await.unwrap();
+        let key = ApiKey { id: format!("key_of_{id}"), tenant_id: id.into(), ..ApiKey::default() };
+        self.app.store.create_tenant(&tenant, &key, &Secret::new(format!("oak_{id}"))).await.unwrap();
     }
 
     /// The fan leaves.
@@ -309,14 +342,39 @@ impl World {
 
     /// The jobs that wait in timers which are due by now, in their order; they wait no longer.
     pub async fn due(&self) -> Vec<SendJob> {
-        let now = self.clock.now().as_millisecond();
-        let mut jobs = Vec::new();
+        let due = self.due_timers(self.clock.now().as_millisecond()).await;
+        self.app.store.delete_timers(&due).await.unwrap();
+        due.iter().map(|due| serde_json::from_str(&due.timer.body).unwrap()).collect()
+    }
+
+    /// Timers that are due by a clock that shows the unix millisecond `now`.
+    pub async fn due_timers(&self, now: i64) -> Vec<DueTimer> {
+        let mut timers = Vec::new();
         for shard in shared::timers::shards() {
-            let page = self.app.store.due_timers(shard, now, 100, None).await.unwrap();
-            jobs.extend(page.timers.iter().map(|due| serde_json::from_str(&due.timer.body).unwrap()));
-            self.app.store.delete_timers(&page.timers).await.unwrap();
+            timers.extend(self.app.store.due_timers(shard, now, 100, None).await.unwrap().timers);
         }
-        jobs
+        timers
+    }
+
+    /// The ids of messages that WeChat was asked to send by template, in order.
+    pub fn templates(&self) -> Vec<String> {
+        let id = |body: &Value| body["client_msg_id"].as_str().unwrap_or_default().to_owned();
+        self.wechat.bodies(TEMPLATE).iter().map(id).collect()
+    }
+
+    /// The item of a table whose key ends with `key` becomes one that this release cannot read.
+    pub async fn spoil(&self, table: &str, key: &str) {
+        let found = self.db.scan().table_name(table).send().await.unwrap().items.unwrap();
+        let is = |item: &&HashMap<String, AttributeValue>| {
+            ["pk", "sk"].iter().any(|part| item[*part].as_s().unwrap().ends_with(key))
+        };
+        let mut item = found.iter().find(is).unwrap().clone();
+        for (name, value) in &mut item {
+            if !["pk", "sk", "claimed_by", "people", "customer_id"].contains(&name.as_str()) {
+                *value = AttributeValue::Bool(true);
+            }
+        }
+        self.db.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
     }
 
     pub async fn message(&self, id: &str) -> Message {
@@ -333,19 +391,20 @@ impl World {
     }
 }
 
-fn record(n: usize, job: &SendJob, receives: u32) -> Value {
+fn record(id: &str, job: &SendJob, receives: u32, sent_at: i64) -> Value {
     let group = match job {
         SendJob::MessageV1 { app_id, to, .. } | SendJob::WaitedV1 { app_id, to, .. } => {
             format!("{app_id}/{to}")
         }
-        _ => format!("other {n}"),
+        _ => format!("other {id}"),
     };
     json!({
-        "messageId": n.to_string(),
-        "receiptHandle": format!("handle {n}"),
+        "messageId": id,
+        "receiptHandle": format!("handle {id}"),
         "body": serde_json::to_string(job).unwrap(),
         "attributes": {
             "MessageGroupId": group, "SequenceNumber": "1", "ApproximateReceiveCount": receives.to_string(),
+            "SentTimestamp": sent_at.to_string(),
         },
         "messageAttributes": {},
         "eventSource": "aws:sqs",

@@ -104,7 +104,7 @@ pub struct MessageState {
 ///
 /// Within a reply window (48 hours after the fan wrote, 1 minute after a follow, scan or menu click) `content`
 /// goes as a customer-service message; otherwise `template` goes as a template message. It is accepted at once
-/// and sent in order for each fan. Ask for the message to see what became of it: it fails with
+/// and sent in order for each fan, but one in a window does not wait for a quota of templates. Ask for the message to see what became of it: it fails with
 /// `outside_reply_window` without a template, with `capability_missing` where the account may not, with
 /// `account_not_bound` where it is unbound.
 #[utoipa::path(post, path = "/v1/accounts/{app_id}/messages", tag = "Messages",

@@ -1,0 +1,181 @@
+//! A message to be sent, and its ends.
+
+use serde_json::{Value, json};
+use shared::{
+    app::App,
+    error::{Error, unreadable},
+    metrics::Metric,
+    store::{
+        fans::FanId,
+        lines,
+        messages::{Channel, Ended, Message, MessageError, MessageStatus},
+        timeline::StoredEvent,
+    },
+};
+
+use crate::{
+    claim::Held,
+    decide::Carries,
+    ground::Key,
+    outcome::{cause, unknown},
+    send::End,
+};
+
+/// A message to be sent, as its job carries it.
+#[derive(Debug)]
+pub struct Work {
+    /// `msg_…`.
+    pub id: String,
+    /// Whose.
+    pub tenant_id: String,
+    /// The account that sends it.
+    pub app_id: String,
+    /// The openid that gets it.
+    pub to: String,
+    /// WeChat's customer-service message, without `touser`.
+    pub content: Option<Value>,
+    /// WeChat's template message, without `touser`.
+    pub template: Option<Value>,
+    /// When it was accepted, unix milliseconds.
+    pub created_at: i64,
+    /// How often its job was received.
+    pub receives: u32,
+    /// It waited in a timer; what it carries is in its record.
+    pub waited: bool,
+    /// The queue's own id of this job, another one each time that it waited.
+    pub job: String,
+    /// How long its job was in the queue when it was received, milliseconds.
+    pub lag_ms: i64,
+}
+
+impl Work {
+    /// Tenant and account.
+    pub fn account(&self) -> Key<'_> {
+        (&self.tenant_id, &self.app_id)
+    }
+
+    /// What it carries.
+    pub fn carries(&self) -> Carries {
+        Carries { content: self.content.is_some(), template: self.template.is_some() }
+    }
+
+    /// The queue's group: what stays in order.
+    pub fn group(&self) -> String {
+        format!("{}#{}", self.app_id, self.to)
+    }
+
+    /// Whom it goes to.
+    pub fn fan(&self) -> FanId<'_> {
+        FanId { tenant: &self.tenant_id, app_id: &self.app_id, open_id: &self.to }
+    }
+
+    /// Its place among those to its fan.
+    pub fn place(&self) -> String {
+        lines::place(self.created_at, &self.id)
+    }
+
+    /// The channels that it may go by: what one that waited carries is not known before its record is read.
+    pub fn channels(&self) -> impl Iterator<Item = Channel> + use<> {
+        let (carries, waited) = (self.carries(), self.waited);
+        Channel::ALL.into_iter().filter(move |channel| match channel {
+            Channel::CustomerService => waited || carries.content,
+            Channel::Template => waited || carries.template,
+        })
+    }
+
+    /// What its record carries.
+    ///
+    /// # Errors
+    /// [`Error::Item`]: it is not what this version writes.
+    pub fn fill(&mut self, message: &Message) -> Result<(), Error> {
+        let json = |text: &Option<String>| {
+            let read = text.as_deref().map(serde_json::from_str).transpose();
+            read.map_err(|error| Error::Item(unreadable(&error)))
+        };
+        self.content = json(&message.content)?;
+        self.template = json(&message.template)?;
+        Ok(())
+    }
+
+    fn message(&self, channel: Option<Channel>, status: MessageStatus) -> Message {
+        Message {
+            id: self.id.clone(),
+            tenant_id: self.tenant_id.clone(),
+            app_id: self.app_id.clone(),
+            to: self.to.clone(),
+            status,
+            channel,
+            content: self.content.as_ref().map(Value::to_string),
+            template: self.template.as_ref().map(Value::to_string),
+            wechat_msg_id: None,
+            error: None,
+            created_at: self.created_at,
+            sent_at: None,
+            claimed_at: None,
+            claimed_by: None,
+            first_claimed_at: None,
+        }
+    }
+
+    /// Its end at WeChat's hands.
+    pub fn sent(&self, app: &App, held: &Held, channel: Channel, wechat_msg_id: Option<String>) -> End {
+        let now = app.clock.now();
+        let carried = match channel {
+            Channel::CustomerService => ("content", &self.content),
+            Channel::Template => ("template", &self.template),
+        };
+        let detail = json!({ "message_id": self.id, "channel": channel, carried.0: carried.1 });
+        let event = StoredEvent {
+            identity: format!("S{}", self.id),
+            kind: "message_sent".into(),
+            at: now.as_second(),
+            app_id: self.app_id.clone(),
+            open_id: self.to.clone(),
+            detail: detail.to_string(),
+            reply: None,
+            sends: None,
+        };
+        let mut message = self.message(Some(channel), MessageStatus::Sent);
+        message.wechat_msg_id = wechat_msg_id.filter(|id| !id.is_empty());
+        message.sent_at = Some(now.as_millisecond());
+        End::Keep(Box::new(Ended { owner: held.owner, message, event: Some(event) }))
+    }
+
+    /// Its end without having been sent. Where an earlier try may have reached the fan, whatever a later one was answered
+    /// says nothing of that one.
+    pub fn failed(&self, app: &App, held: &Held, channel: Option<Channel>, error: MessageError) -> End {
+        let error = if held.may_have_happened { unknown(error.errcode) } else { error };
+        app.metrics.count(Metric::FailedMessages(cause(&error.code)), app.clock.now());
+        tracing::info!(
+            message_id = self.id,
+            app_id = self.app_id,
+            code = error.code,
+            errcode = error.errcode,
+            "a message failed: {}",
+            error.code
+        );
+        let mut message = self.message(channel, MessageStatus::Failed);
+        message.error = Some(error);
+        End::Keep(Box::new(Ended { owner: held.owner, message, event: None }))
+    }
+}
+
+#[cfg(test)]
+impl Work {
+    /// A text to a fan.
+    pub fn example(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            tenant_id: "ten_1".into(),
+            app_id: "wx1".into(),
+            to: "o1".into(),
+            content: Some(json!({ "msgtype": "text", "text": { "content": id } })),
+            template: None,
+            created_at: 0,
+            receives: 1,
+            waited: false,
+            job: "job".into(),
+            lag_ms: 0,
+        }
+    }
+}
