@@ -158,10 +158,16 @@ fn a_start_that_cannot_be_says_why_and_leaves_nothing() {
             ("the simulated WeChat's port taken", &["--listen", &before], &address),
             ("no port after it", &["--listen", "127.0.0.1:65535"], "65535"),
             ("open to others with everybody's key", &["--listen", "0.0.0.0:0"], "OAHUB_ADMIN_KEY"),
+            (
+                "open to others with a short key",
+                &["--listen", "0.0.0.0:0", "--tick", "9"],
+                "32 random characters",
+            ),
             ("a port alone", &["--listen", "3000"], "127.0.0.1:3000"),
         ] {
             let given = match arguments.contains(&"live") {
                 true => settings(ELSEWHERE, PUBLIC),
+                false if arguments.contains(&"9") => vec![("OAHUB_ADMIN_KEY", "short".to_owned())],
                 false => Vec::new(),
             };
             let given: Vec<_> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();

@@ -1,7 +1,11 @@
 //! Where the local program listens.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
+use shared::config::{ADMIN_KEY_LEAST, SIMULATED_ADMIN_KEY};
 use thiserror::Error;
 use tokio::net::TcpListener;
 
@@ -38,27 +42,48 @@ pub enum ListenError {
     Last(u16),
     /// Whoever reaches it would be the operator.
     #[error(
-        "--listen {0} can be reached from other machines, where the simulated set-up's operator's key is known to everybody: set OAHUB_ADMIN_KEY to one of your own, or listen on 127.0.0.1"
+        "--listen {address} can be reached from other machines: set {name} to a key of your own of at least 32 random characters, or listen on 127.0.0.1"
     )]
-    Open(SocketAddr),
+    Open {
+        /// Which address.
+        address: SocketAddr,
+        /// The setting that everybody knows, or could guess.
+        name: &'static str,
+    },
 }
 
-/// Refuses a simulated set-up that other machines reach with a key that everybody knows.
+/// Refuses a simulated set-up that other machines reach with an operator's key that everybody knows, or could guess.
+/// Settings hold a real one to the same. `get` is the process's environment.
 ///
 /// # Errors
 /// It would be one.
-pub fn check(address: SocketAddr, wechat: WeChat, own_key: bool) -> Result<(), ListenError> {
-    let open = wechat == WeChat::Simulated && !address.ip().is_loopback() && !own_key;
-    if open { Err(ListenError::Open(address)) } else { Ok(()) }
+pub fn check(
+    address: SocketAddr,
+    wechat: WeChat,
+    get: impl Fn(&str) -> Option<String>,
+) -> Result<(), ListenError> {
+    if wechat == WeChat::Live || address.ip().is_loopback() {
+        return Ok(());
+    }
+    let weak = |key: &str| key.chars().count() < ADMIN_KEY_LEAST || key == SIMULATED_ADMIN_KEY;
+    let current = get("OAHUB_ADMIN_KEY").is_none_or(|key| weak(&key));
+    let previous = get("OAHUB_ADMIN_KEY_PREVIOUS").is_some_and(|key| !key.is_empty() && weak(&key));
+    match (current, previous) {
+        (true, _) => Err(ListenError::Open { address, name: "OAHUB_ADMIN_KEY" }),
+        (_, true) => Err(ListenError::Open { address, name: "OAHUB_ADMIN_KEY_PREVIOUS" }),
+        _ => Ok(()),
+    }
 }
 
-/// Listens: the gateway, and beside it the simulated WeChat where there is one.
+/// Listens: the gateway, and beside it the simulated WeChat where there is one: on loopback alone, for it asks nobody for
+/// a key, unless it is to be `exposed`.
 ///
 /// # Errors
 /// One of both ports is not to be had.
 pub async fn listen(
     address: SocketAddr,
     wechat: WeChat,
+    exposed: bool,
 ) -> Result<(TcpListener, Option<TcpListener>), ListenError> {
     let mut tries = 0;
     loop {
@@ -69,7 +94,7 @@ pub async fn listen(
             return Ok((gateway, None));
         }
         let own = gateway.local_addr().map_err(refuse)?;
-        match beside(own).await {
+        match beside(own, exposed).await {
             Ok(beside) => return Ok((gateway, Some(beside))),
             Err(_) if address.port() == 0 && tries < TRIES => {}
             Err(error) => return Err(error),
@@ -77,9 +102,14 @@ pub async fn listen(
     }
 }
 
-async fn beside(gateway: SocketAddr) -> Result<TcpListener, ListenError> {
+async fn beside(gateway: SocketAddr, exposed: bool) -> Result<TcpListener, ListenError> {
     let port = gateway.port().checked_add(1).ok_or(ListenError::Last(gateway.port()))?;
-    let address = SocketAddr::new(gateway.ip(), port);
+    let ip = match gateway.ip() {
+        ip if exposed || ip.is_loopback() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let address = SocketAddr::new(ip, port);
     TcpListener::bind(address).await.map_err(|error| ListenError::WeChat { address, error })
 }
 
@@ -89,30 +119,83 @@ mod tests {
 
     #[test]
     fn the_simulated_set_up_is_open_to_this_machine_alone() {
-        for (what, address, wechat, own_key, fine) in [
-            ("loopback", "127.0.0.1:1", WeChat::Simulated, false, true),
-            ("loopback's other address", "[::1]:1", WeChat::Simulated, false, true),
-            ("all addresses", "0.0.0.0:1", WeChat::Simulated, false, false),
-            ("one that others reach", "192.168.7.1:1", WeChat::Simulated, false, false),
-            ("with an operator's own key", "0.0.0.0:1", WeChat::Simulated, true, true),
-            ("a real set-up, which has one", "0.0.0.0:1", WeChat::Live, true, true),
+        let (long, short) = ("k".repeat(ADMIN_KEY_LEAST), "k".repeat(ADMIN_KEY_LEAST - 1));
+        for (what, address, wechat, key, previous, wrong) in [
+            ("loopback", "127.0.0.1:1", WeChat::Simulated, None, None, None),
+            ("loopback with a short key", "127.0.0.1:1", WeChat::Simulated, Some("a"), None, None),
+            ("loopback's other address", "[::1]:1", WeChat::Simulated, None, None, None),
+            ("all addresses", "0.0.0.0:1", WeChat::Simulated, None, None, Some("OAHUB_ADMIN_KEY ")),
+            ("all of the other kind", "[::]:1", WeChat::Simulated, None, None, Some("OAHUB_ADMIN_KEY ")),
+            (
+                "one that others reach",
+                "192.168.7.1:1",
+                WeChat::Simulated,
+                None,
+                None,
+                Some("OAHUB_ADMIN_KEY "),
+            ),
+            ("an empty key", "0.0.0.0:1", WeChat::Simulated, Some(""), None, Some("OAHUB_ADMIN_KEY ")),
+            ("one letter", "0.0.0.0:1", WeChat::Simulated, Some("a"), None, Some("OAHUB_ADMIN_KEY ")),
+            ("one too few", "0.0.0.0:1", WeChat::Simulated, Some(&*short), None, Some("OAHUB_ADMIN_KEY ")),
+            (
+                "everybody's",
+                "0.0.0.0:1",
+                WeChat::Simulated,
+                Some(SIMULATED_ADMIN_KEY),
+                None,
+                Some("OAHUB_ADMIN_KEY "),
+            ),
+            ("an operator's own key", "0.0.0.0:1", WeChat::Simulated, Some(&*long), None, None),
+            ("with one of before", "0.0.0.0:1", WeChat::Simulated, Some(&*long), Some(&*long), None),
+            ("with none of before", "0.0.0.0:1", WeChat::Simulated, Some(&*long), Some(""), None),
+            (
+                "with a short one of before",
+                "0.0.0.0:1",
+                WeChat::Simulated,
+                Some(&*long),
+                Some("a"),
+                Some("OAHUB_ADMIN_KEY_PREVIOUS "),
+            ),
+            ("a real set-up, whose settings are held to it", "0.0.0.0:1", WeChat::Live, None, None, None),
         ] {
-            assert_eq!(check(address.parse().unwrap(), wechat, own_key).is_ok(), fine, "{what}");
+            let get = |name: &str| if name == "OAHUB_ADMIN_KEY" { key } else { previous }.map(str::to_owned);
+            let said = check(address.parse().unwrap(), wechat, get).map_err(|error| error.to_string());
+            match wrong {
+                Some(name) => assert!(said.unwrap_err().contains(name), "{what}"),
+                None => assert_eq!(said, Ok(()), "{what}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_simulated_wechat_is_reached_from_elsewhere_only_where_that_was_asked_for() {
+        for (address, exposed, loopback) in
+            [("0.0.0.0:0", false, true), ("0.0.0.0:0", true, false), ("127.0.0.1:0", true, true)]
+        {
+            let (gateway, wechat) =
+                listen(address.parse().unwrap(), WeChat::Simulated, exposed).await.unwrap();
+            let (gateway, wechat) = (gateway.local_addr().unwrap(), wechat.unwrap().local_addr().unwrap());
+            assert_eq!(
+                (wechat.ip().is_loopback(), wechat.port()),
+                (loopback, gateway.port() + 1),
+                "{address}"
+            );
         }
     }
 
     #[tokio::test]
     async fn the_simulated_wechat_has_the_next_port_or_the_start_says_so() {
-        let (gateway, wechat) = listen("127.0.0.1:0".parse().unwrap(), WeChat::Simulated).await.unwrap();
+        let (gateway, wechat) =
+            listen("127.0.0.1:0".parse().unwrap(), WeChat::Simulated, false).await.unwrap();
         let (first, second) = (gateway.local_addr().unwrap(), wechat.unwrap().local_addr().unwrap());
         assert_eq!(second.port(), first.port() + 1);
         drop(gateway);
         let taken = TcpListener::bind(second).await.unwrap();
-        let error = listen(first, WeChat::Simulated).await.unwrap_err();
+        let error = listen(first, WeChat::Simulated, false).await.unwrap_err();
         assert!(error.to_string().contains(&second.to_string()), "{error}");
-        assert!(listen(first, WeChat::Live).await.is_ok(), "a real one needs no second port");
+        assert!(listen(first, WeChat::Live, false).await.is_ok(), "a real one needs no second port");
         drop(taken);
-        let last = beside("127.0.0.1:65535".parse().unwrap()).await.unwrap_err();
+        let last = beside("127.0.0.1:65535".parse().unwrap(), false).await.unwrap_err();
         assert!(last.to_string().contains("65535 is the last"), "{last}");
     }
 }

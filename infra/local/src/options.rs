@@ -10,13 +10,17 @@ use crate::{database::weather, schedule};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "oahub", version)]
 pub struct Options {
-    /// Where WeChat's callbacks, the API and the pages are answered.
-    /// The simulated WeChat listens on the next port.
+    /// Where WeChat's callbacks, the API and the pages are answered. The simulated WeChat listens on the next port, of
+    /// loopback alone.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = address)]
     pub listen: SocketAddr,
     /// Which WeChat to work with: a simulated one that is started too, or the one that the settings name.
     #[arg(long, value_enum, default_value = "simulated")]
     pub wechat: WeChat,
+    /// Lets the simulated WeChat listen where --listen says, for phones and other machines. It asks nobody for a key:
+    /// whoever reaches it commands its accounts and followers.
+    #[arg(long)]
+    pub expose_simulator: bool,
     /// Where the database, the queues and the simulated WeChat keep their files. A folder is for one WeChat and one
     /// platform.
     #[arg(long, value_name = "DIR", default_value = ".oahub")]

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use shared::config::{SETTINGS, SIMULATED_ADMIN_KEY};
+use shared::{
+    config::{SETTINGS, SIMULATED_ADMIN_KEY},
+    random::Random,
+};
 
 use crate::{
     options::WeChat,
@@ -18,6 +21,18 @@ const SIMULATED: [(&str, &str); 5] = [
     ("OAHUB_COMPONENT_AES_KEY", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
     ("OAHUB_ADMIN_KEY", SIMULATED_ADMIN_KEY),
 ];
+
+/// Gives the simulated platform secrets of its own, for as long as this process runs: the simulated WeChat is told them too.
+pub fn draw_secrets(environment: &mut BTreeMap<String, String>, random: &dyn Random) {
+    for (name, letters) in
+        [("OAHUB_COMPONENT_APP_SECRET", 32), ("OAHUB_COMPONENT_TOKEN", 32), ("OAHUB_COMPONENT_AES_KEY", 43)]
+    {
+        let mut bytes = [0; 32];
+        random.fill(&mut bytes);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        environment.insert(name.to_owned(), hex.chars().take(letters).collect());
+    }
+}
 
 /// Where things listen.
 #[derive(Debug, Clone, Copy)]

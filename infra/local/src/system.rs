@@ -111,8 +111,9 @@ impl System {
         find: &Find<'_>,
     ) -> Result<Self, StartError> {
         let own_key = get("OAHUB_ADMIN_KEY").is_some_and(|key| !key.is_empty() && key != SIMULATED_ADMIN_KEY);
-        listen::check(options.listen, options.wechat, own_key)?;
-        let (gateway, wechat) = listen::listen(options.listen, options.wechat).await?;
+        listen::check(options.listen, options.wechat, &get)?;
+        let (gateway, wechat) =
+            listen::listen(options.listen, options.wechat, options.expose_simulator).await?;
         let aws = match options.aws.endpoints {
             true => Some((loopback().await?, loopback().await?)),
             false => None,
@@ -125,7 +126,11 @@ impl System {
             },
             wechat: wechat.as_ref().map(local_address).transpose()?,
         };
-        let environment = settings::environment(options.wechat, &addresses, template, get);
+        let mut environment = settings::environment(options.wechat, &addresses, template, get);
+        if options.wechat == WeChat::Simulated && !options.listen.ip().is_loopback() {
+            // what everybody knows would let everybody push
+            settings::draw_secrets(&mut environment, &Rand::from_system()?);
+        }
         let surroundings = match options.wechat {
             WeChat::Simulated => Surroundings::Simulated,
             WeChat::Live => Surroundings::Live,
