@@ -11,6 +11,7 @@
 //! | `audit` | what is changed is on record |
 //! | `params` | paths, queries, bodies and cursors, refused as problems |
 //! | `names` | names that people read |
+//! | `words` | refusals in plain words |
 //! | `routes` | one file a resource |
 //! | `docs` | the description, as JSON and as a page |
 //! | `openapi` | makes the description from the same types, and holds it and the routes together: tests alone need it |
@@ -28,6 +29,7 @@ mod openapi;
 mod params;
 mod rates;
 mod routes;
+mod words;
 
 use std::sync::Arc;
 

@@ -207,6 +207,11 @@ fn add_problems(operation: &mut Operation, rule: Rule, is_post: bool, has_id: bo
         (rule.scope().is_none(), "403", "`forbidden`: a tenant's key on the operator's route"),
         (has_id, "404", "`not_found`: it does not exist, or is another tenant's"),
         (is_post, "409", "`request_in_progress`, or what the description says"),
+        (
+            has_id,
+            "405",
+            "`method_not_allowed`: an id with a `?`, encoded or not, ends the path there, which is another route",
+        ),
         (operation.request_body.is_some(), "413", "`body_too_large`: more than 256 KiB"),
         (checked, "422", "`invalid_request`: `detail` names the member; `idempotency_key_reused`"),
         (true, "429", "`rate_limited`: go on when `Retry-After` says"),

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared::{model::content::ContentError, problem::Problem};
 use utoipa::ToSchema;
 
+use crate::words;
+
 /// Bytes of a body at most.
 pub const MAX_BODY: usize = 256 * 1024;
 /// Bytes of an id at most: table keys end at 1 KB.
@@ -46,7 +48,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON object.
+///
+/// # Errors
+/// 422 that says what is wrong, and where.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // serde would read an array as a struct's members in order
     if bytes.iter().find(|b| !b.is_ascii_whitespace()).is_some_and(|b| b"[\"0123456789-tfn".contains(b)) {
         return Err(Problem::invalid("body: must be a JSON object"));
@@ -54,30 +60,15 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        let path = if path == "." || path == "?" { "body".to_owned() } else { path };
-        Problem::invalid(format!("{path}: {}", plain(&error.into_inner().to_string())))
-    })?;
-    json.end().map_err(|error| Problem::invalid(format!("body: {error}")))?;
-    Ok(value)
-}
-
-/// serde's words without Rust's: who reads them writes JSON.
-fn plain(message: &str) -> String {
-    for (begin, instead) in [
-        ("invalid digit found in string", "must be a whole number"),
-        ("cannot parse integer from empty string", "must be a whole number"),
-        ("number too large to fit in target type", "must be a smaller number"),
-        ("number too small to fit in target type", "must be a larger number"),
-        ("provided string was not `true` or `false`", "must be `true` or `false`"),
-    ] {
-        if message.starts_with(begin) {
-            return instead.to_owned();
+        let error = error.into_inner();
+        if !error.is_data() {
+            return Problem::invalid(format!("body: {}", words::no_json(&error)));
         }
-    }
-    let Some((before, rest)) = message.split_once("expected struct ") else { return message.to_owned() };
-    // `expected struct Template with 4 elements at line 1 column 9`
-    let place = rest.find(" at line ").and_then(|at| rest.get(at..)).unwrap_or_default();
-    format!("{before}expected an object{place}")
+        let path = if path == "." || path == "?" { "body".to_owned() } else { path };
+        Problem::invalid(format!("{path}: {}", words::plain(&error.to_string())))
+    })?;
+    json.end().map_err(|error| Problem::invalid(format!("body: {}", words::no_json(&error))))?;
+    Ok(value)
 }
 
 /// A problem of a content or of rules, below the member `parent`.
@@ -110,17 +101,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(
-            |error| {
-                let text = error.body_text();
-                let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                match text.split_once(": ") {
-                    Some((name, message)) => Problem::invalid(format!("{name}: {}", plain(message))),
-                    None => Problem::invalid(plain(text)),
-                }
-            },
-        )
+        parse_query(&parts.uri).map(Self)
     }
+}
+
+/// Reads a query.
+///
+/// # Errors
+/// 422 that says which parameter is wrong, and how.
+pub fn parse_query<T: DeserializeOwned>(uri: &http::Uri) -> Result<T, Problem> {
+    axum::extract::Query::try_from_uri(uri).map(|axum::extract::Query(query)| query).map_err(|error| {
+        let text = error.body_text();
+        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        match text.split_once(": ") {
+            Some((name, message)) => Problem::invalid(format!("{name}: {}", words::plain(message))),
+            None => Problem::invalid(words::plain(text)),
+        }
+    })
 }
 
 /// Checks `limit`.
@@ -233,36 +230,6 @@ pub fn time_ms(millisecond: i64) -> jiff::Timestamp {
 mod tests {
     use super::*;
 
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only read from JSON")]
-    struct Sample {
-        name: String,
-        list: Vec<Sample>,
-    }
-
-    #[test]
-    fn a_wrong_body_is_told_where() {
-        for (body, detail) in [
-            (r#"{"name":1,"list":[]}"#, "name: "),
-            (r#"{"name":"a","list":[{"name":"b","list":[],"typo":1}]}"#, "list[0].typo: unknown field"),
-            (r#"{"name":"a","list":[{"name":"b"}]}"#, "list[0]: missing field `list`"),
-            (r#"{"name":"a","list":[]"#, "body: EOF"),
-            (r#"{"name":"a","list":[]} x"#, "body: trailing"),
-            ("[", "body: must be a JSON object"),
-            (" 7", "body: must be a JSON object"),
-            (
-                r#"{"name":"a","list":["b"]}"#,
-                "list[0]: invalid type: string \"b\", expected an object at line",
-            ),
-            ("\u{0}", "body: "),
-        ] {
-            let problem = parse::<Sample>(body.as_bytes()).unwrap_err();
-            assert!(problem.detail.starts_with(detail), "{body}: {}", problem.detail);
-            assert_eq!((problem.status, problem.code.as_str()), (422, "invalid_request"));
-        }
-    }
-
     #[test]
     fn cursors_are_read_back_and_strange_ones_refused() {
         let spelled = cursor(&After("wx1".into()));
@@ -270,20 +237,6 @@ mod tests {
         assert!(place::<After>(None).unwrap().is_none());
         for strange in ["", "?", "bm9uc2Vuc2U", &cursor(&After(String::new())), &"a".repeat(2000)] {
             assert!(place::<After>(Some(strange)).is_err(), "{strange}");
-        }
-        for (query, detail) in [
-            ("limit=abc", "limit: must be a whole number"),
-            ("limit=", "limit: must be a whole number"),
-            ("limit=-1", "limit: must be a whole number"),
-            ("limit=99999999999", "limit: must be a smaller number"),
-            ("limt=1", "limt: unknown field"),
-            ("limit=1&limit=2", "duplicate field `limit`"),
-        ] {
-            let request = http::Request::builder().uri(format!("/v1/x?{query}")).body(()).unwrap();
-            let (mut parts, ()) = request.into_parts();
-            let read = futures::executor::block_on(Query::<Paging>::from_request_parts(&mut parts, &()));
-            let refused = read.map(|_| ()).unwrap_err().detail;
-            assert!(refused.starts_with(detail), "{query}: {refused}");
         }
         assert!(limit(Some(0)).is_err() && limit(Some(201)).is_err() && limit(None).unwrap() == 50);
     }

@@ -190,6 +190,7 @@ async fn customers_are_found_and_paged() {
     let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
     for n in 0..25 {
         stage.follow(&cafe, "wx1", &format!("o{n}")).await;
+    stage.bind(&cafe, "wx1").await;
     }
     let mut seen = std::collections::BTreeSet::new();
     let mut path = "/v1/customers?limit=10&subscribed=true&app_id=wx1".to_owned();
@@ -211,9 +212,34 @@ async fn customers_are_found_and_paged() {
     assert_eq!(stage.call(Some(&tea.key), "GET", &path, None, &[]).await.status, 404);
     let timeline = stage.call(Some(&cafe.key), "GET", &format!("{path}/timeline"), None, &[]).await;
     assert_eq!(timeline.json["data"][0]["type"], "subscribed", "{:?}", timeline.json);
-    let none = stage.call(Some(&cafe.key), "GET", &format!("{path}/timeline?type=x"), None, &[]).await;
-    assert_eq!(none.json["data"], json!([]));
-    for query in ["subscribed=false", "tag_id=2", "union_id=u", "external_id=crm:1", "app_id=wx9"] {
+    for (kind, status) in [
+        ("menu_clicked", 200),
+        ("x_order_paid", 200),
+        ("user_gifting_card", 200),
+        ("bogus", 422),
+        ("Subscribed", 422),
+        ("", 422),
+    ] {
+        let path = format!("{path}/timeline?type={kind}");
+        let answer = stage.call(Some(&cafe.key), "GET", &path, None, &[]).await;
+        assert_eq!(answer.status, status, "{kind}: {answer:?}");
+        assert!(status != 200 || answer.json["data"] == json!([]), "{kind}");
+    }
+    for (what, app_id) in [("nobody follows it", "wx2"), ("it was deleted", "wx3"), ("another's", "wx4")] {
+        stage.bind(if app_id == "wx4" { &tea } else { &cafe }, app_id).await;
+        if app_id == "wx3" {
+            let now = stage.app.clock.unix();
+            stage.app.store.unbind_account(app_id, now, now).await.unwrap();
+            stage.app.store.delete_account(&cafe.id, app_id).await.unwrap();
+        }
+        for query in [format!("app_id={app_id}"), format!("app_id={app_id}&open_id=o7")] {
+            let page = stage.call(Some(&cafe.key), "GET", &format!("/v1/customers?{query}"), None, &[]).await;
+            assert_eq!(page.status, if app_id == "wx4" { 404 } else { 200 }, "{what}: {query}");
+        }
+    }
+    let typo = stage.call(Some(&cafe.key), "GET", "/v1/customers?app_id=wx9", None, &[]).await;
+    assert_eq!((typo.status, typo.code()), (404, "not_found"), "an account that nobody has");
+    for query in ["subscribed=false", "tag_id=2", "union_id=u", "external_id=crm:1", "app_id=wx1&tag_id=9"] {
         let page = stage.call(Some(&cafe.key), "GET", &format!("/v1/customers?{query}"), None, &[]).await;
         assert_eq!(page.json, json!({"data": [], "next_cursor": null}), "{query}");
     }

@@ -5,6 +5,7 @@ pub mod component_event;
 pub mod consent;
 pub mod content;
 pub mod detail;
+pub mod event_type;
 pub mod member;
 pub mod passive;
 pub mod push;

@@ -24,6 +24,9 @@ macro_rules! kinds {
             UnknownEvent,
         }
 
+        /// Names of the events that are in the table, in lower case.
+        pub(super) const EVENTS: &[&str] = &[ $( $( $ename, )+ )* ];
+
         impl PushKind {
             /// Message types are lower case; WeChat's own clients compare them exactly.
             pub(super) fn of_message(name: &str, push: &Element<'_>) -> Self {

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     caller::Caller,
     params::{Page, Query, after, filter, limit, time_ms},
+    words::moment,
 };
 
 /// Which entries.
@@ -25,9 +26,11 @@ use crate::{
 pub struct Asked {
     /// Not before: RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "moment")]
     from: Option<Timestamp>,
     /// Not after: RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "moment")]
     to: Option<Timestamp>,
     /// By whom: an actor's id.
     #[param(min_length = 1)]

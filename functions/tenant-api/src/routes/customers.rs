@@ -104,7 +104,7 @@ pub struct Fan {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filters {
-    /// Only followers of this account, present or past.
+    /// Only followers of this account, present or past. One that is not yours, and of which no customer is found: 404.
     #[param(min_length = 1, max_length = 200)]
     app_id: Option<String>,
     /// Only who has this openid; with `app_id` it is looked up directly.
@@ -146,7 +146,10 @@ impl Filters {
 /// In no order that means something. A page may be short although there is more: go on while `next_cursor` is
 /// not null.
 #[utoipa::path(get, path = "/v1/customers", tag = "Customers", params(Filters),
-    responses((status = 200, description = "A page of customers", body = Page<Customer>)))]
+    responses(
+        (status = 200, description = "A page of customers", body = Page<Customer>),
+        (status = 404, description = "`not_found`: `app_id` is no account of yours", body = Problem,
+            content_type = "application/problem+json")))]
 pub async fn list_customers(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -178,9 +181,23 @@ pub async fn list_customers(
         let fits = |fan: &fans::Fan| filters.fits(fan);
         app.store.list_customers(&caller.tenant, limit as usize, from, fits).await?
     };
-    let fitting = found.into_iter().filter(|person: &Person| person.fans.iter().any(|f| filters.fits(f)));
+    let fitting: Vec<Customer> = found
+        .into_iter()
+        .filter(|person: &Person| person.fans.iter().any(|f| filters.fits(f)))
+        .map(shown)
+        .collect();
+    if let (Some(app_id), true, None) = (&filters.app_id, fitting.is_empty(), &filters.cursor) {
+        its_own(&app, &caller.tenant, app_id).await?;
+    }
     let next_cursor = next.map(|next| cursor(&next));
-    Ok(Json(Page { data: fitting.map(shown).collect(), next_cursor }))
+    Ok(Json(Page { data: fitting, next_cursor }))
+}
+
+/// Nothing was found: because the account has nobody, or because it is none of the tenant's. One that it deleted was its
+/// own, and its customers stay.
+async fn its_own(app: &App, tenant: &str, app_id: &str) -> Result<(), Problem> {
+    let account = app.store.any_account(app_id).await?.filter(|account| account.tenant_id == tenant);
+    account.map(drop).ok_or_else(|| Problem::not_found("account"))
 }
 
 async fn of_fan(app: &App, id: FanId<'_>) -> Result<Option<Person>, Problem> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
     app::App,
+    model::event_type::EventType,
     problem::Problem,
     store::{
         fans::FanId,
@@ -55,7 +56,7 @@ pub struct Event {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EventFilters {
-    /// Only events of this type.
+    /// Only events of this type: one of the description's words, `x_…`, or WeChat's own name in snake_case.
     r#type: Option<String>,
     /// How many at most: 1 to 200.
     #[param(default = 50, minimum = 1, maximum = 200)]
@@ -104,9 +105,21 @@ pub async fn list_account_events(
 
 async fn list(app: &App, owners: &[Owner<'_>], filters: &EventFilters) -> Result<Json<Page<Event>>, Problem> {
     let limit = limit(filters.limit)? as usize;
+    let (kind, known) = (filters.r#type.as_deref(), filters.r#type.as_deref().map(EventType::of));
+    if known == Some(EventType::Impossible) {
+        return Err(Problem::invalid(
+            "type: must be a type of event: one that the description lists, `x_…`, or WeChat's own name in snake_case",
+        ));
+    }
     let before = after(filters.cursor.as_deref())?;
-    let (events, next) =
-        app.store.events(owners, filters.r#type.as_deref(), limit, before.as_deref()).await?;
+    let (events, next) = app.store.events(owners, kind, limit, before.as_deref()).await?;
+    // WeChat may send tomorrow what nobody knows today: what is stored is shown, whatever it is called
+    let nothing = events.is_empty() && next.is_none() && before.is_none();
+    if let (true, Some(EventType::Possible), Some(kind)) = (nothing, known, kind) {
+        return Err(Problem::invalid(format!(
+            "type: `{kind}` is no type of event that this hub knows, and there is none here"
+        )));
+    }
     Ok(Page::keyed(events, next, shown))
 }
 

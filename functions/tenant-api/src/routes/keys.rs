@@ -24,6 +24,7 @@ use crate::{
 };
 
 /// Letters of a key that are shown to tell it by: 24 of its 256 random bits.
+    words::moment,
 const PREFIX: usize = "oak_".len() + 6;
 
 /// A key to be made.
@@ -42,6 +43,7 @@ pub struct NewKey {
     expires_at: Option<Timestamp>,
 }
 
+    #[serde(default, deserialize_with = "moment")]
 /// An API key, without the key itself.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ApiKey, example = json!({

@@ -57,7 +57,8 @@ pub async fn put_reply_rules(
 fn refuse_unknown(body: &Value) -> Result<(), Problem> {
     let unknown = |value: &Value, path: &str, known: &[&str]| {
         let name = value.as_object().and_then(|o| o.keys().find(|name| !known.contains(&name.as_str())))?;
-        Some(Problem::invalid(format!("{path}{name}: unknown field, expected one of {}", known.join(", "))))
+        let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+        Some(Problem::invalid(format!("{path}{name}: is not known here; known: {}", known.join(", "))))
     };
     let keywords = body.get("keywords").and_then(Value::as_array).into_iter().flatten().enumerate();
     let found = unknown(body, "", &["on_subscribe", "keywords", "default"]).or_else(|| {

@@ -22,7 +22,7 @@ use crate::{
     audit::audited,
     caller::Caller,
     names::{is_time_zone, name},
-    params::{Body, Page, Paging, Path, Query, after, limit},
+    params::{Body, Page, Paging, Path, Query, after, limit, time_ms},
 };
 
 /// Accounts of a tenant looked at in one request.
@@ -40,10 +40,10 @@ pub struct NewTenant {
     time_zone: Option<String>,
 }
 
-/// What of a tenant is to be changed; what is left out stays.
+/// What of a tenant is to be changed, one member at least; what is left out stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"status": "suspended"}))]
+#[schema(min_properties = 1, example = json!({"status": "suspended"}))]
 pub struct TenantPatch {
     /// What the company calls itself: 1 to 100 characters that can be seen.
     #[schema(min_length = 1, max_length = 100)]
@@ -112,7 +112,7 @@ pub async fn create_tenant(
     let time_zone = checked_zone(new.time_zone)?.unwrap_or_else(|| DEFAULT_ZONE.to_owned());
     let id = caller.new_id(&app, "ten");
     let secret = caller.new_api_key(&app);
-    let now = app.clock.now();
+    let now = time_ms(app.clock.now().as_millisecond()); // nobody needs a tenant's nanosecond
     let (all, key_id) = (Scope::ALL, caller.new_id(&app, "key"));
     let key = keys::fresh(key_id, &id, "First key".to_owned(), &all, now.as_second(), &secret);
     let status = TenantStatus::Active;
@@ -158,7 +158,7 @@ pub async fn get_tenant(
 ///
 /// While it is suspended its keys answer 403 `tenant_suspended` (within 30 seconds) and nothing is sent for it; what is
 /// pushed to its accounts is stored. Takes the operator's key.
-#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "Tenants", request_body = Option<TenantPatch>,
+#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "Tenants", request_body = TenantPatch,
     params(("id" = String, Path, description = "The tenant's id")),
     responses((status = 200, description = "The tenant as it is now", body = TenantState)))]
 pub async fn change_tenant(
@@ -173,6 +173,9 @@ pub async fn change_tenant(
         Some(PatchedStatus::Suspended) => "tenant.suspended",
         None => "tenant.changed",
     };
+    if patch.name.is_none() && patch.time_zone.is_none() && patch.status.is_none() {
+        return Err(Problem::invalid("body: must have one of `name`, `time_zone`, `status`"));
+    }
     let change = TenantChange {
         name: called,
         time_zone: checked_zone(patch.time_zone)?,

@@ -1,0 +1,121 @@
+//! Which words can be the type of an event (contract, section 5).
+
+use super::push_kind::EVENTS;
+
+/// Words of our own for what happens.
+const OWN: [&str; 19] = [
+    "subscribed",
+    "unsubscribed",
+    "message_received",
+    "message_sent",
+    "menu_clicked",
+    "menu_viewed",
+    "qr_scanned",
+    "location_reported",
+    "page_visited",
+    "site_visited",
+    "template_delivered",
+    "broadcast_delivered",
+    "coupon_received",
+    "coupon_redeemed",
+    "coupon_deleted",
+    "identity_merged",
+    "identity_unmerged",
+    "profile_updated",
+    "tags_changed",
+];
+/// WeChat's events that have one of our words instead of WeChat's.
+const RENAMED: [&str; 18] = [
+    "subscribe",
+    "unsubscribe",
+    "scan",
+    "location",
+    "click",
+    "scancode_push",
+    "scancode_waitmsg",
+    "pic_sysphoto",
+    "pic_photo_or_album",
+    "pic_weixin",
+    "location_select",
+    "view",
+    "view_miniprogram",
+    "templatesendjobfinish",
+    "masssendjobfinish",
+    "user_get_card",
+    "user_del_card",
+    "user_consume_card",
+];
+/// Prefix of a tenant's own words.
+const OF_TENANT: &str = "x_";
+/// Letters of a type at most.
+const MAX: usize = 64;
+
+/// What is known of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// Events have it.
+    Known,
+    /// An event of WeChat's that is not in the table may have it.
+    Possible,
+    /// No event has it.
+    Impossible,
+}
+
+impl EventType {
+    /// Looks at a word.
+    #[must_use]
+    pub fn of(word: &str) -> Self {
+        let snake = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if !(1..=MAX).contains(&word.len()) || !word.bytes().all(snake) {
+            return Self::Impossible;
+        }
+        let own = OWN.contains(&word) || word.strip_prefix(OF_TENANT).is_some_and(|rest| !rest.is_empty());
+        // the table has `wificonnected` for `WifiConnected`, of which we make `wifi_connected`
+        let bare = |name: &str| name.replace('_', "");
+        let in_table = || EVENTS.iter().any(|name| bare(name) == bare(word)) && !RENAMED.contains(&word);
+        if own || in_table() { Self::Known } else { Self::Possible }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::push::Push;
+
+    fn type_of(event: &str) -> String {
+        let sides = "<ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>7</CreateTime>";
+        let push = format!("<xml>{sides}<MsgType>event</MsgType><Event>{event}</Event></xml>");
+        Push::parse(push.as_bytes()).unwrap().event_type()
+    }
+
+    #[test]
+    fn a_type_is_a_word_that_events_have() {
+        for (word, known) in [
+            ("subscribed", EventType::Known),
+            ("tags_changed", EventType::Known),
+            ("x_order_paid", EventType::Known),
+            ("user_gifting_card", EventType::Known),
+            ("wifi_connected", EventType::Known),
+            ("bogus", EventType::Possible),
+            ("x_", EventType::Possible),
+            ("subscribe", EventType::Possible),
+            ("Subscribed", EventType::Impossible),
+            ("message-sent", EventType::Impossible),
+            ("message_received ", EventType::Impossible),
+            ("", EventType::Impossible),
+            (&"x_a".repeat(30), EventType::Impossible),
+        ] {
+            assert_eq!(EventType::of(word), known, "{word}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_stored_of_a_known_event_is_known() {
+        for event in EVENTS.iter().copied().chain(["WifiConnected", "MASSSENDJOBFINISH", "CLICK"]) {
+            assert_eq!(EventType::of(&type_of(event)), EventType::Known, "{event}");
+        }
+        let renamed: Vec<&str> = EVENTS.iter().copied().filter(|event| type_of(event) != *event).collect();
+        assert_eq!(renamed, RENAMED);
+        assert_eq!(EventType::of(&type_of("SomethingNew")), EventType::Possible);
+    }
+}
