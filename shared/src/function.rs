@@ -7,7 +7,11 @@ pub use aws_lambda_events::sqs::SqsEvent;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 use axum::response::IntoResponse;
 use futures::future::BoxFuture;
-use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest, tower::ServiceExt};
+use lambda_http::{
+    Adapter, LambdaEvent,
+    request::{LambdaRequest, RequestContext},
+    tower::ServiceExt,
+};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -269,6 +273,15 @@ fn fits(body: &lambda_http::Body) -> bool {
     }
 }
 
+/// API Gateway's id of a request, by which the access log has it too; empty where none came with it.
+#[must_use]
+pub fn request_id(extensions: &http::Extensions) -> &str {
+    match extensions.get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref().unwrap_or_default(),
+        _ => "",
+    }
+}
+
 /// Counts what is written.
 struct Count(usize);
 
@@ -338,6 +351,18 @@ mod tests {
             let answer = answer(router.clone(), event(&format!("/{id}"))).await.unwrap();
             assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(200), &json!(id)), "{id:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_has_the_id_of_the_access_log() {
+        let router = Router::new().route(
+            "/{id}",
+            get(async |request: axum::extract::Request| request_id(request.extensions()).to_owned()),
+        );
+        let mut event = event("/x");
+        event["requestContext"]["requestId"] = json!("JKJaXmPLvHcESHA=");
+        assert_eq!(answer(router, event).await.unwrap()["body"], "JKJaXmPLvHcESHA=");
+        assert_eq!(request_id(&http::Extensions::new()), "");
     }
 
     #[test]

@@ -238,7 +238,7 @@ fn the_description_lists_the_routes() {
             ("/v1/audit", vec!["get"]),
             ("/v1/platform", vec!["get"]),
             ("/v1/bindings", vec!["post"]),
-            ("/v1/bindings/{id}", vec!["get"]),
+            ("/v1/bindings/{id}", vec!["get", "delete"]),
             ("/v1/accounts", vec!["get"]),
             ("/v1/accounts/{app_id}", vec!["get", "delete"]),
             ("/v1/accounts/{app_id}/imports", vec!["get", "post"]),

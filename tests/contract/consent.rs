@@ -480,3 +480,36 @@ fn what_is_no_official_account_is_refused_first() {
         assert!(page.text.contains("取消授权"), "{}", page.text);
     });
 }
+
+#[test]
+fn a_link_that_was_taken_back_binds_nothing() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, other) = (hub.tenant().await, hub.tenant().await);
+        let account = hub.service_account(1);
+        let link = tenant.link().await;
+        let path = format!("/v1/bindings/{}", link.id);
+        let code = pre_auth_code(&hub.open(&link.url).await.text);
+        hub.wechat.withhold_event(&account.app_id);
+        let back = hub.consent(&link, &account.app_id, &all_but(&[])).await;
+        other.api.delete(&path).await.expect_problem(404, "not_found");
+        assert_eq!(tenant.api.delete(&path).await.status, 204);
+        tenant.api.delete(&path).await.expect_problem(404, "not_found");
+        tenant.api.get(&path).await.expect_problem(404, "not_found");
+        for url in [&link.url, &back] {
+            assert_eq!(hub.open(url).await.status, 404, "{url}: its page is gone");
+        }
+        // the administrator had agreed already: WeChat's event names the page
+        push_authorized(hub, &account, "authorized", Some(&code)).await;
+        heard(&tenant).await;
+        tenant.api.get(&format!("/v1/accounts/{}", account.app_id)).await.expect_problem(404, "not_found");
+        let entries = tenant.api.get("/v1/audit?operation=binding.deleted").await.expect(200);
+        assert_eq!(entries["data"][0]["target"], link.id.as_str(), "{entries}");
+
+        let (page, binding) = tenant.try_bind(&account).await;
+        assert_eq!((page.status.as_u16(), binding["status"].as_str()), (200, Some("bound")), "another link");
+        let bound = format!("/v1/bindings/{}", binding["id"].as_str().unwrap());
+        assert_eq!(tenant.api.delete(&bound).await.status, 204);
+        assert_eq!(shown(&tenant, &account).await["status"], "bound", "what it has bound stays so");
+    });
+}

@@ -324,6 +324,7 @@ fn key() -> ApiKey {
         created_at: DAY,
         expires_at: None,
         last_used_at: Some(DAY),
+        made_by: Some(Actor::operator("operator")),
     }
 }
 

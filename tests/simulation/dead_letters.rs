@@ -122,6 +122,10 @@ fn dead_letters_are_shown_without_their_contents_and_moved_back() {
             .collect();
         assert_eq!(targets.len(), 13, "each call is on record: {audit}");
         assert_eq!(targets[0], (json!("tick"), json!("not_redrivable")));
+        let looks =
+            world.api(ADMIN_KEY, "GET", "/v1/audit?operation=queue.dead_letters_listed", None, None).await;
+        let looks = looks.unwrap().1["data"].as_array().unwrap().len();
+        assert_eq!(looks, 13, "each look at what a queue has, too");
     });
 }
 

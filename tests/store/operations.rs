@@ -62,6 +62,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("release_account", "\"Delete\""),
     ("put_reply_rules", "\"Item\""),
     ("create_binding", "attribute_not_exists(pk)"),
+    ("delete_binding", "tenant_id = :tenant"),
     ("note_authorization", "event_at"),
     ("note_consent", "under_way_until"),
     ("binding_under_way", "under_way_until"),
@@ -293,6 +294,10 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
         "create_binding" => {
             store.create_binding(&binding("bnd_1")).await.unwrap();
             new(store.binding(TENANT, "bnd_1").await.unwrap().is_some())
+        }
+        "delete_binding" => {
+            let was = store.delete_binding(TENANT, "bnd_0").await.unwrap();
+            format!("{was}, {} now", store.binding(TENANT, "bnd_0").await.unwrap().is_some())
         }
         "note_authorization" => {
             store.note_authorization(&page_of("code@@@0", store).await).await.unwrap();

@@ -53,10 +53,11 @@ pub(crate) async fn ask(app: &App, consent: &Consent<'_>, grant: &Grant) -> Resu
         return Ok(Answer::Again);
     };
     let tokens = tokens.map(|tokens| *tokens);
-    let reason = match consent.page {
-        Some(page) if is_for_another(app, page, app_id).await? => Some("other_account"),
-        _ => binding_refusal(info.is_mini_program, info.service_type, info.verify_type),
+    let link = match consent.page {
+        Some(page) => link_refuses(app, page, app_id).await?,
+        None => None,
     };
+    let reason = link.or_else(|| binding_refusal(info.is_mini_program, info.service_type, info.verify_type));
     let reason = reason.or_else(|| tokens.is_none().then_some("authorization_failed"));
     let record = record(app_id, asked_at, app.clock.unix(), grant.granted.clone(), info);
     Ok(Answer::Is(Box::new(Asked { record, tokens, reason })))
@@ -101,10 +102,12 @@ async fn tokens_of(
     Ok(Tokens::Are(usable.map(Box::new)))
 }
 
-/// Whether the page's link is for another account.
-async fn is_for_another(app: &App, page: &OpenedPage, app_id: &str) -> Result<bool, Error> {
-    let binding = app.store.binding_by_link(&page.binding_id).await?;
-    Ok(binding.and_then(|b| b.only_app_id).is_some_and(|only| only != app_id))
+/// Why the page's link does not bind this account: it is for another, or its tenant has taken it back.
+async fn link_refuses(app: &App, page: &OpenedPage, app_id: &str) -> Result<Option<&'static str>, Error> {
+    let Some(binding) = app.store.binding_by_link(&page.binding_id).await? else {
+        return Ok(Some("authorization_failed"));
+    };
+    Ok(binding.only_app_id.is_some_and(|only| only != app_id).then_some("other_account"))
 }
 
 /// The account as WeChat describes it, still nobody's.

@@ -1,6 +1,7 @@
 //! Operations that change something are on record: the entry is written before the operation, its outcome after it.
 //!
-//! What only reads is not in it: it changes nothing, is most of the traffic, and would cost a write each. Neither is
+//! What only reads is not in it: it changes nothing, is most of the traffic, and would cost a write each (the operator's look
+//! at dead letters, which is rare, is). Each request leaves a line in the log instead (`guard`). Neither is
 //! sending: a message is a record of its own, with its time and outcome, kept for 90 days.
 
 use futures::future::join_all;

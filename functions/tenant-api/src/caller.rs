@@ -25,6 +25,8 @@ pub struct Caller {
     pub actor: Actor,
     /// What the key grants.
     pub scopes: Vec<Scope>,
+    /// When the key ends, unix seconds; [`None`] for never.
+    pub ends_at: Option<i64>,
     /// A request with an `Idempotency-Key`.
     pub keyed: Option<Keyed>,
 }
@@ -36,7 +38,7 @@ pub struct Keyed {
     pub route: String,
     /// The `Idempotency-Key`.
     pub key: Secret,
-    /// When its first try began, and that try's salt.
+    /// When its first try began, and that try's salt, opened.
     pub begun: Try,
 }
 
@@ -60,7 +62,7 @@ impl Caller {
     }
 
     /// The new API key of this request: 256 random bits, or a hash of the request's random salt and its
-    /// `Idempotency-Key`, of which only the first is stored, and for a day.
+    /// `Idempotency-Key`. Of these only the salt is stored, for a day, and sealed with the key that asks (`seal`).
     pub fn new_api_key(&self, app: &App) -> Secret {
         let random = match &self.keyed {
             Some(k) => ids::fingerprint(&["api key of", k.begun.salt.expose(), &k.route, k.key.expose()]),

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use shared::{
     app::App,
+    function::request_id,
     model::scope::Scope,
     problem::Problem,
     secret::Secret,
@@ -43,26 +44,84 @@ impl Gate {
     }
 }
 
-/// Lets pass who may.
+/// Lets pass who may. Whatever a key that stands asks for leaves a line in the log: of what only reads there is no other
+/// trace, should somebody have stolen it.
 pub async fn guard(State((gate, rule)): State<(Arc<Gate>, Rule)>, request: Request, next: Next) -> Response {
-    match caller(&gate, rule, request.headers(), request.method()).await {
-        Ok(caller) => once(&gate.app, caller, rule.shows, request, next).await,
+    let Some(secret) = bearer(request.headers()) else { return unauthorized().into_response() };
+    let (caller, status) = match caller(&gate, rule, &secret).await {
+        Ok(known) => known,
+        Err(problem) => return problem.into_response(),
+    };
+    let line = Line::of(&caller, &request);
+    let response = match may(&gate, rule, &caller, status, request.method()).await {
+        Ok(()) => once(&gate.app, caller, &secret, rule.shows, request, next).await,
         Err(problem) => problem.into_response(),
+    };
+    line.write(response.status());
+    response
+}
+
+/// What the log says of a request: whose it is and what it asks for. Its path is left out, for that may hold a link.
+struct Line {
+    key: String,
+    tenant: String,
+    method: Method,
+    route: String,
+    request: String,
+}
+
+impl Line {
+    fn of(caller: &Caller, request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>();
+        Self {
+            key: caller.actor.id.clone(),
+            tenant: caller.tenant.clone(),
+            method: request.method().clone(),
+            route: route.map(|path| path.as_str().to_owned()).unwrap_or_default(),
+            request: request_id(request.extensions()).to_owned(),
+        }
+    }
+
+    fn write(&self, status: StatusCode) {
+        let Self { key, tenant, method, route, request } = self;
+        let status = status.as_u16();
+        tracing::info!(key, tenant, %method, route, status, request, "{method} {route}: {status}");
     }
 }
 
-async fn caller(gate: &Gate, rule: Rule, headers: &HeaderMap, method: &Method) -> Result<Caller, Problem> {
+/// Whose key it is, and how its tenant stands.
+async fn caller(gate: &Gate, rule: Rule, secret: &Secret) -> Result<(Caller, TenantStatus), Problem> {
     let app = &gate.app;
-    let secret = bearer(headers).ok_or_else(unauthorized)?;
-    if let Some(operator) = operator(app, &secret) {
-        let wrong = || forbidden("This route takes a tenant's key, not the operator's.");
-        return if rule.takes_operator() { Ok(operator) } else { Err(wrong()) };
+    if let Some(operator) = operator(app, secret) {
+        return Ok((operator, TenantStatus::Active));
     }
-    let Some(known) = known(gate, &secret).await? else {
+    let Some(known) = known(gate, secret).await? else {
         gate.attempts.failed(app, rule);
         return Err(unauthorized());
     };
-    match known.tenant.status {
+    let caller = Caller {
+        tenant: known.tenant.id.clone(),
+        actor: Actor::key(&known.key.id),
+        scopes: known.key.scopes.iter().filter_map(|name| Scope::of(name)).collect(),
+        ends_at: known.key.expires_at,
+        keyed: None,
+    };
+    Ok((caller, known.tenant.status))
+}
+
+/// Whether they may ask for this, and as often.
+async fn may(
+    gate: &Gate,
+    rule: Rule,
+    caller: &Caller,
+    status: TenantStatus,
+    method: &Method,
+) -> Result<(), Problem> {
+    if caller.is_operator() {
+        let wrong = || forbidden("This route takes a tenant's key, not the operator's.");
+        return if rule.takes_operator() { Ok(()) } else { Err(wrong()) };
+    }
+    match status {
         TenantStatus::Active => {}
         TenantStatus::Suspended => return Err(suspended()),
         TenantStatus::Deleted => return Err(unauthorized()),
@@ -70,17 +129,11 @@ async fn caller(gate: &Gate, rule: Rule, headers: &HeaderMap, method: &Method) -
     let Some(scope) = rule.scope() else {
         return Err(forbidden("This route takes the operator's key."));
     };
-    if !known.key.grants(scope) {
+    if !caller.scopes.contains(&scope) {
         return Err(missing(scope));
     }
     let class = if method == Method::GET { Class::Read } else { Class::Write };
-    gate.rates.take(app, &known.tenant.id, class, rule.weight).await?;
-    Ok(Caller {
-        tenant: known.tenant.id.clone(),
-        actor: Actor::key(&known.key.id),
-        scopes: known.key.scopes.iter().filter_map(|name| Scope::of(name)).collect(),
-        keyed: None,
-    })
+    gate.rates.take(&gate.app, &caller.tenant, class, rule.weight).await
 }
 
 /// The key and its tenant, if it opens anything now.
@@ -103,7 +156,7 @@ fn operator(app: &App, secret: &Secret) -> Option<Caller> {
     let mut keys = app.config.admin_keys.iter().zip(["operator", "operator_previous_key"]);
     let (_, id) = keys.find(|(key, _)| Secret::new(key_hash(key)).same(&given))?;
     let (tenant, actor) = (PLATFORM.to_owned(), Actor::operator(id));
-    Some(Caller { tenant, actor, scopes: Scope::ALL.into(), keyed: None })
+    Some(Caller { tenant, actor, scopes: Scope::ALL.into(), ends_at: None, keyed: None })
 }
 
 /// Whether it looks like a key of ours, `oak_` and 64 hex digits: what does not costs no request to the database.

@@ -8,10 +8,11 @@
 //! | `attempts` | keys that open nothing: counted, and looked up at a bounded rate |
 //! | `rates` | how many requests a tenant makes |
 //! | `once` | `Idempotency-Key` |
+//! | `seal` | what of a new key is stored for a repetition |
 //! | `audit` | what is changed is on record |
 //! | `params` | paths, queries, bodies and cursors, refused as problems |
-//! | `names` | names that people read |
 //! | `words` | refusals in plain words |
+//! | `names` | names that people read |
 //! | `routes` | one file a resource |
 //! | `docs` | the description, as JSON and as a page |
 //! | `openapi` | makes the description from the same types, and holds it and the routes together: tests alone need it |
@@ -29,6 +30,7 @@ mod openapi;
 mod params;
 mod rates;
 mod routes;
+mod seal;
 mod words;
 
 use std::sync::Arc;
@@ -111,7 +113,13 @@ fn keyed() -> Vec<Route> {
         ("/v1/keys/{id}", vec![(needs(Scope::Keys), delete(keys::revoke_key))]),
         ("/v1/audit", vec![(Rule::both(Scope::Keys).weighs(SIFTED), get(routes::audit::list_audit))]),
         ("/v1/bindings", vec![(needs(Scope::Bind), post(bindings::create_binding))]),
-        ("/v1/bindings/{id}", vec![(needs(Scope::Read), get(bindings::get_binding))]),
+        (
+            "/v1/bindings/{id}",
+            vec![
+                (needs(Scope::Read), get(bindings::get_binding)),
+                (needs(Scope::Bind), delete(bindings::delete_binding)),
+            ],
+        ),
         ("/v1/accounts", vec![(needs(Scope::Read).weighs(LIST), get(accounts::list_accounts))]),
         (
             "/v1/accounts/{app_id}",

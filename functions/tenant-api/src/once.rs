@@ -8,26 +8,34 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value};
-use shared::{app::App, ids, problem::Problem, secret::Secret, store::idempotency::Begun};
+use shared::{
+    app::App,
+    ids,
+    problem::Problem,
+    secret::Secret,
+    store::idempotency::{Begun, Try},
+};
 
 use crate::{
     caller::{Caller, Keyed, random_hex},
-    params,
+    params, seal,
 };
 
 /// Characters of an `Idempotency-Key` at most.
 const MAX_KEY: usize = 255;
 
-/// Runs a request once for its `Idempotency-Key`. `shows` is the member of the answer that holds a new API key: it is
-/// not stored, but made again.
+/// Runs a request once for its `Idempotency-Key`. `bearer` is the key that it came with, `shows` the member of the answer
+/// that holds a new API key: it is not stored, but made again, and only for that key. Another, which may do less, would
+/// get one that does more than it may.
 pub async fn once(
     app: &App,
     caller: Caller,
+    bearer: &Secret,
     shows: Option<&'static str>,
     request: Request,
     next: Next,
 ) -> Response {
-    match begin(app, caller, shows, request).await {
+    match begin(app, caller, bearer, shows, request).await {
         Ok(Begin::Run(run)) => {
             let (caller, mut request) = *run;
             request.extensions_mut().insert(caller.clone());
@@ -50,6 +58,7 @@ enum Begin {
 async fn begin(
     app: &App,
     mut caller: Caller,
+    bearer: &Secret,
     shows: Option<&str>,
     request: Request,
 ) -> Result<Begin, Problem> {
@@ -60,17 +69,24 @@ async fn begin(
     let route = format!("{} {}", request.method(), request.uri().path());
     let (parts, body) = request.into_parts();
     let bytes = params::read_body(body).await?;
-    let fingerprint = ids::fingerprint(&[&String::from_utf8_lossy(&bytes)]);
-    let salt = Secret::new(random_hex(app));
+    let body = String::from_utf8_lossy(&bytes);
+    let (fingerprint, salt) = match shows {
+        Some(_) => (ids::fingerprint(&[&body, "shown to", bearer.expose()]), seal::fresh(app, bearer)),
+        None => (ids::fingerprint(&[&body]), Secret::new(random_hex(app))),
+    };
+    let opened = |begun: Try| match shows {
+        Some(_) => Try { salt: seal::open(bearer, &begun.salt), ..begun },
+        None => begun,
+    };
     let begun = app.store.begin_request(&caller.tenant, &route, key.expose(), &fingerprint, &salt).await?;
     let problem = match begun {
         Begun::First(begun) => {
-            caller.keyed = Some(Keyed { route, key, begun });
+            caller.keyed = Some(Keyed { route, key, begun: opened(begun) });
             let request = Request::from_parts(parts, Body::from(bytes));
             return Ok(Begin::Run(Box::new((caller, request))));
         }
         Begun::Answered { begun, status, body } => {
-            caller.keyed = Some(Keyed { route, key, begun });
+            caller.keyed = Some(Keyed { route, key, begun: opened(begun) });
             let shown = shows.filter(|_| (200..300).contains(&status));
             let body = shown.map_or(body.clone(), |member| with_key(app, &caller, member, &body));
             return Ok(Begin::Answer(answered(status, body)));
@@ -82,7 +98,8 @@ async fn begin(
         Begun::Reused => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency_key_reused",
-            "This Idempotency-Key came with another body within the last 24 hours. Take a new key.",
+            "This Idempotency-Key came with another body within the last 24 hours, or with another API key where the \
+             answer shows a new one. Take a new Idempotency-Key.",
         ),
     };
     Err(problem)

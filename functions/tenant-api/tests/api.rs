@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod tenants;
@@ -188,9 +190,9 @@ async fn accounts_have_rules_and_imports() {
 async fn customers_are_found_and_paged() {
     let stage = Stage::new().await;
     let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    stage.bind(&cafe, "wx1").await;
     for n in 0..25 {
         stage.follow(&cafe, "wx1", &format!("o{n}")).await;
-    stage.bind(&cafe, "wx1").await;
     }
     let mut seen = std::collections::BTreeSet::new();
     let mut path = "/v1/customers?limit=10&subscribed=true&app_id=wx1".to_owned();

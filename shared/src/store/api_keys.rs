@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
+    Store,
+    audit::Actor,
+    keys,
     table::{Attributes, Query, Update, any, delete_action, item, n, put_action, read, s},
     tenants::{Tenant, TenantStatus},
 };
@@ -52,6 +54,8 @@ pub struct ApiKey {
     pub expires_at: Option<i64>,
     /// When it was last used, to the hour, unix seconds.
     pub last_used_at: Option<i64>,
+    /// Who made it; none of a key that was made before this was noted.
+    pub made_by: Option<Actor>,
 }
 
 impl ApiKey {
@@ -63,6 +67,11 @@ impl ApiKey {
     #[must_use]
     pub fn grants(&self, scope: Scope) -> bool {
         self.scopes.iter().any(|name| name == scope.name())
+    }
+
+    /// Whether it can make others at `now`, unix seconds; of those that can, one without an end can for ever.
+    fn makes_others(&self, now: i64) -> bool {
+        self.grants(Scope::Keys) && self.lives_at(now)
     }
 
     /// Whether it opens anything at `now`, unix seconds.
@@ -102,7 +111,7 @@ pub enum KeyRevoked {
     Yes,
     /// The tenant has no such key.
     NotFound,
-    /// No other key of the tenant could make a new one.
+    /// No other key of the tenant could make a new one, or none for ever.
     LastKey,
 }
 
@@ -188,6 +197,7 @@ impl Store {
             created_at: tenant.created_at.as_second(),
             expires_at: None,
             last_used_at: Some(now),
+            made_by: None,
         };
         let pointer = Pointer { id: key.id.clone(), hash: hash.to_owned(), revoked_at: None };
         let there = Some(("attribute_exists(pk)", Attributes::new()));
@@ -256,8 +266,9 @@ impl Store {
         Ok(found)
     }
 
-    /// Revokes a tenant's key: other instances refuse it within 30 s. The last one that lives and may make others
-    /// stays: of two that are revoked at once, one does.
+    /// Revokes a tenant's key: other instances refuse it within 30 s. The last one that may make others stays, and so does
+    /// the last of these without an end: when the others end, nobody could make one any more. Of two that are revoked at
+    /// once, one stays.
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`RACES`] races.
@@ -269,10 +280,13 @@ impl Store {
                 return Ok(KeyRevoked::NotFound);
             };
             let now = self.clock.unix();
-            let makes_others = |key: &ApiKey| key.grants(Scope::Keys) && key.lives_at(now);
+            let maker = |key: &ApiKey| key.makes_others(now);
+            let lasting = |key: &ApiKey| key.makes_others(now) && key.expires_at.is_none();
             let (this, others): (Vec<_>, Vec<_>) =
                 self.keys(tenant).await?.into_iter().partition(|key| key.id == id);
-            if this.iter().any(makes_others) && !others.iter().any(makes_others) {
+            let last =
+                |counts: &dyn Fn(&ApiKey) -> bool| this.iter().any(counts) && !others.iter().any(counts);
+            if last(&maker) || last(&lasting) {
                 return Ok(KeyRevoked::LastKey);
             }
             // the tenant's revision says that no other key was revoked since it was read

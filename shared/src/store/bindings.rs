@@ -135,6 +135,20 @@ impl Store {
         self.get(&self.platform, &keys::binding(id)).await
     }
 
+    /// Takes a tenant's link back: its page is gone, and a consent that began on it binds nothing. What it has bound stays
+    /// bound. Answers whether there was one; a second call changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn delete_binding(&self, tenant: &str, id: &str) -> Result<bool, Error> {
+        if self.binding(tenant, id).await?.is_none() {
+            return Ok(false);
+        }
+        let its_own = [(":tenant", s(tenant))];
+        self.delete_where(&self.platform, &keys::binding(id), "tenant_id = :tenant", &its_own).await?;
+        Ok(true)
+    }
+
     /// Notes on a page's binding that its authorization event has come: a job is at it, and the page's code is used.
     ///
     /// # Errors

@@ -160,6 +160,27 @@ pub async fn get_binding(
     }))
 }
 
+/// Delete a binding
+///
+/// Takes a link back, as one that somebody made with a stolen key: its page is gone, and a consent that began on it binds
+/// nothing. An account that is bound already stays bound.
+#[utoipa::path(delete, path = "/v1/bindings/{id}", tag = "Bindings",
+    params(("id" = String, Path, description = "The binding's id")),
+    responses((status = 204, description = "The link leads nowhere any more")))]
+pub async fn delete_binding(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    audited(&app, &caller, &caller.tenant, "binding.deleted", &id, async {
+        match app.store.delete_binding(&caller.tenant, &id).await? {
+            true => Ok(StatusCode::NO_CONTENT),
+            false => Err(Problem::not_found("binding")),
+        }
+    })
+    .await
+}
+
 /// Whether the last page may lead to it: to where it seems to lead.
 fn may_lead_back(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };

@@ -11,7 +11,10 @@ use shared::{
     model::scope::Scope,
     problem::Problem,
     secret::Secret,
-    store::api_keys::{self, KeyCreated, KeyRevoked, MAX_KEYS},
+    store::{
+        api_keys::{self, KeyCreated, KeyRevoked, MAX_KEYS},
+        audit::Actor,
+    },
 };
 use utoipa::ToSchema;
 
@@ -21,10 +24,10 @@ use crate::{
     guard::missing,
     names::{MAX_NAME, name},
     params::{Body, Page, Paging, Path, Query, after, limit, time},
+    words::moment,
 };
 
 /// Letters of a key that are shown to tell it by: 24 of its 256 random bits.
-    words::moment,
 const PREFIX: usize = "oak_".len() + 6;
 
 /// A key to be made.
@@ -38,18 +41,19 @@ pub struct NewKey {
     /// What it may do: at most what the key has that makes it. All of that if left out.
     #[schema(min_items = 1)]
     scopes: Option<Vec<Scope>>,
-    /// When it ends; never if left out.
+    /// When it ends: with the key that makes it at the latest. If left out when that one ends, never where it has no end.
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "moment")]
     expires_at: Option<Timestamp>,
 }
 
-    #[serde(default, deserialize_with = "moment")]
 /// An API key, without the key itself.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ApiKey, example = json!({
     "id": "key_01jd3v6m5s8qk2x9w4r7t0y1za", "name": "Shop", "prefix": "oak_5f0c7f", "scopes": ["read", "send"],
     "created_at": "2026-01-15T08:30:00Z", "expires_at": "2027-01-15T08:30:00Z",
-    "last_used_at": "2026-01-15T09:00:12Z"
+    "last_used_at": "2026-01-15T09:00:12Z",
+    "made_by": {"type": "key", "id": "key_01jd3v6m5s8qk2x9w4r7t0y1yz"}
 }))]
 pub struct KeyState {
     /// `key_…`
@@ -69,13 +73,17 @@ pub struct KeyState {
     /// When it was last used, to the hour; null before the first time.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
+    /// Who made it, so that what a key made that somebody stole can be found: a key, or the operator; null where nobody
+    /// noted it.
+    made_by: Option<Actor>,
 }
 
 /// A key that was just made.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "id": "key_01jd3v6m5s8qk2x9w4r7t0y1za", "name": "Shop", "prefix": "oak_5f0c7f", "scopes": ["read", "send"],
-    "created_at": "2026-01-15T08:30:00Z", "expires_at": null, "last_used_at": null, "key": "oak_5f0c7f1e…"
+    "created_at": "2026-01-15T08:30:00Z", "expires_at": null, "last_used_at": null,
+    "made_by": {"type": "key", "id": "key_01jd3v6m5s8qk2x9w4r7t0y1yz"}, "key": "oak_5f0c7f1e…"
 }))]
 pub struct CreatedKey {
     #[serde(flatten)]
@@ -109,8 +117,9 @@ pub async fn list_keys(
 
 /// Create an API key
 ///
-/// The key is shown this once. It can do at most what the key can that makes it: for a scope that this one lacks the
-/// answer is 403 `scope_missing`. A tenant has at most 100 keys.
+/// The key is shown this once, and again for a repetition with the same key and `Idempotency-Key`. It can do at most what
+/// the key can that makes it: for a scope that this one lacks the answer is 403 `scope_missing`. It ends at the latest when
+/// that one ends; where that one is revoked it stays. A tenant has at most 100 keys.
 #[utoipa::path(post, path = "/v1/keys", tag = "Keys", request_body = NewKey,
     responses(
         (status = 201, description = "The key", body = CreatedKey),
@@ -127,7 +136,8 @@ pub async fn create_key(
 
 /// Revoke an API key
 ///
-/// It is refused within 30 seconds. The last key with the scope `keys` stays: 409 `last_key`.
+/// It is refused within 30 seconds. Keys that it made stay: `made_by` of the list names them. The last key with the scope
+/// `keys` stays, and the last of these without an end: 409 `last_key`.
 #[utoipa::path(delete, path = "/v1/keys/{id}", tag = "Keys",
     params(("id" = String, Path, description = "The key's id")),
     responses(
@@ -144,7 +154,7 @@ pub async fn revoke_key(
             KeyRevoked::NotFound => Err(Problem::not_found("key")),
             KeyRevoked::LastKey => Err(Problem::conflict(
                 "last_key",
-                "No other key could make new ones. Make another with the scope `keys` first.",
+                "No other key could make new ones for ever. Make another with the scope `keys` and without an end first.",
             )),
         }
     })
@@ -169,16 +179,18 @@ pub async fn make(
     if let Some(lacking) = scopes.iter().find(|scope| !caller.scopes.contains(scope)) {
         return Err(missing(*lacking));
     }
-    let expires_at = new.expires_at.map(Timestamp::as_second);
-    if expires_at.is_some_and(|end| end <= now) {
+    let asked = new.expires_at.map(Timestamp::as_second);
+    if asked.is_some_and(|end| end <= now) {
         return Err(Problem::invalid("expires_at: must be in the future"));
     }
     let secret = caller.new_api_key(app);
     let key = api_keys::ApiKey {
-        expires_at,
+        expires_at: asked.into_iter().chain(caller.ends_at).min(),
+        made_by: Some(caller.actor.clone()),
         ..fresh(caller.new_id(app, "key"), tenant, called, &scopes, now, &secret)
     };
-    audited(app, caller, tenant, "key.created", &key.id, async {
+    let operation = if caller.is_operator() { "tenant.key_created_by_operator" } else { "key.created" };
+    audited(app, caller, tenant, operation, &key.id, async {
         match app.store.create_key(&key, &secret).await? {
             KeyCreated::Yes => Ok(()),
             KeyCreated::NoTenant => Err(Problem::not_found("tenant")),
@@ -193,7 +205,7 @@ pub async fn make(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// A key's record, without an end.
+/// A key's record, without an end and a maker.
 pub fn fresh(
     id: String,
     tenant: &str,
@@ -211,6 +223,7 @@ pub fn fresh(
         created_at: now,
         expires_at: None,
         last_used_at: None,
+        made_by: None,
     }
 }
 
@@ -225,6 +238,7 @@ fn shown(key: api_keys::ApiKey) -> KeyState {
         created_at: time(key.created_at),
         expires_at: key.expires_at.map(time),
         last_used_at: key.last_used_at.map(time),
+        made_by: key.made_by,
         id: key.id,
         name: key.name,
         prefix: key.prefix,

@@ -84,17 +84,22 @@ pub struct DeadLetter {
 /// List dead letters
 ///
 /// Up to 50 jobs of a queue that were given up, oldest first, and why: never what is in them, which are people's words. Of
-/// `send` at most ten of one follower. Takes the operator's key.
+/// `send` at most ten of one follower. It is on record, as `queue.dead_letters_listed`. Takes the operator's key.
 #[utoipa::path(get, path = "/v1/platform/queues/{name}/dead-letters", tag = "Platform",
     params(("name" = String, Path, description = "The queue's name")),
     responses((status = 200, description = "Some of its dead letters", body = Page<DeadLetter>)))]
 pub async fn list_dead_letters(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Page<DeadLetter>>, Problem> {
     checked(&app, &name)?;
     let now = app.clock.now().as_millisecond();
-    let letters = app.queues.dead_letters(&name).await?;
+    // it reads, but takes from the queue what it shows
+    let letters = audited(&app, &caller, PLATFORM, "queue.dead_letters_listed", &name, async {
+        Ok(app.queues.dead_letters(&name).await?)
+    })
+    .await?;
     let jobs: Vec<&str> = letters.iter().map(|letter| letter.fingerprint.as_str()).collect();
     let failures = app.store.failures(&jobs).await?;
     let data = letters.into_iter().map(|letter| {

@@ -10,7 +10,10 @@ use shared::{
     app::App,
     model::scope::Scope,
     problem::Problem,
-    store::tenants::{self, DEFAULT_ZONE, TenantChange, TenantDeleted, TenantStatus},
+    store::{
+        api_keys,
+        tenants::{self, DEFAULT_ZONE, TenantChange, TenantDeleted, TenantStatus},
+    },
 };
 use utoipa::ToSchema;
 
@@ -114,7 +117,10 @@ pub async fn create_tenant(
     let secret = caller.new_api_key(&app);
     let now = time_ms(app.clock.now().as_millisecond()); // nobody needs a tenant's nanosecond
     let (all, key_id) = (Scope::ALL, caller.new_id(&app, "key"));
-    let key = keys::fresh(key_id, &id, "First key".to_owned(), &all, now.as_second(), &secret);
+    let key = api_keys::ApiKey {
+        made_by: Some(caller.actor.clone()),
+        ..keys::fresh(key_id, &id, "First key".to_owned(), &all, now.as_second(), &secret)
+    };
     let status = TenantStatus::Active;
     let new = tenants::Tenant { id, name: called, time_zone, status, created_at: now, revision: 0 };
     let tenant = audited(&app, &caller, &new.id, "tenant.created", &new.id, async {
@@ -167,15 +173,15 @@ pub async fn change_tenant(
     Path(id): Path<String>,
     Body(patch): Body<TenantPatch>,
 ) -> Result<Json<TenantState>, Problem> {
+    if patch.name.is_none() && patch.time_zone.is_none() && patch.status.is_none() {
+        return Err(Problem::invalid("body: must have one of `name`, `time_zone`, `status`"));
+    }
     let called = patch.name.map(|text| name(&text).ok_or_else(|| wrong_name("name"))).transpose()?;
     let operation = match patch.status {
         Some(PatchedStatus::Active) => "tenant.activated",
         Some(PatchedStatus::Suspended) => "tenant.suspended",
         None => "tenant.changed",
     };
-    if patch.name.is_none() && patch.time_zone.is_none() && patch.status.is_none() {
-        return Err(Problem::invalid("body: must have one of `name`, `time_zone`, `status`"));
-    }
     let change = TenantChange {
         name: called,
         time_zone: checked_zone(patch.time_zone)?,

@@ -6,13 +6,14 @@ use shared::{ids, model::scope::Scope};
 use crate::stage::{ADMIN, Stage};
 
 /// Every route that takes a tenant's key, and what it needs of it.
-const ROUTES: [(&str, &str, &str); 20] = [
+const ROUTES: [(&str, &str, &str); 21] = [
     ("GET", "/v1/keys", "keys"),
     ("POST", "/v1/keys", "keys"),
     ("DELETE", "/v1/keys/key_1", "keys"),
     ("GET", "/v1/audit", "keys"),
     ("POST", "/v1/bindings", "bind"),
     ("GET", "/v1/bindings/bnd_1", "read"),
+    ("DELETE", "/v1/bindings/bnd_1", "bind"),
     ("GET", "/v1/accounts", "read"),
     ("GET", "/v1/accounts/wx1", "read"),
     ("DELETE", "/v1/accounts/wx1", "bind"),
@@ -317,4 +318,116 @@ async fn a_tenant_has_its_rate_and_no_other_tenants() {
         let list = stage.json(&slow.key, "GET", "/v1/customers", Value::Null).await;
         assert_eq!(list.status, status, "a list that counts as more than the limit takes all of it");
     }
+}
+
+#[tokio::test]
+async fn a_repetition_with_another_key_shows_no_key() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    let weak = stage.key(&tenant, &["keys"]).await;
+    let post = async |path: &str, key: &str, body: &str, once: &str| {
+        stage.call(Some(key), "POST", path, Some(body), &[("idempotency-key", once)]).await
+    };
+    let body = r#"{"name":"Shop"}"#;
+    let made = post("/v1/keys", &tenant.key, body, "shop-1").await;
+    assert_eq!(made.status, 201);
+    for (what, body) in [("the same body", body), ("another", r#"{"name":"Shop","scopes":["keys"]}"#)] {
+        let answer = post("/v1/keys", &weak, body, "shop-1").await;
+        assert_eq!((answer.status, answer.code()), (422, "idempotency_key_reused"), "{what}");
+        assert!(!answer.json.to_string().contains("oak_"), "{what}: {answer:?}");
+    }
+    // what shows no key is the tenant's, whichever of its keys asks
+    let binder = stage.key(&tenant, &["bind"]).await;
+    let link = post("/v1/bindings", &tenant.key, "{}", "link-1").await;
+    let again = post("/v1/bindings", &binder, "{}", "link-1").await;
+    assert_eq!((again.status, &again.json), (201, &link.json));
+}
+
+#[tokio::test]
+async fn what_is_stored_of_a_repetition_makes_no_key_of_anybody() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    for (path, caller, member) in [
+        ("/v1/keys", tenant.key.as_str(), "key"),
+        ("/v1/tenants", ADMIN, "api_key"),
+        (&*format!("/v1/tenants/{}/keys", tenant.id), ADMIN, "key"),
+    ] {
+        let headers = [("idempotency-key", "shop-1")];
+        let made = stage.call(Some(caller), "POST", path, Some(r#"{"name":"Shop"}"#), &headers).await;
+        let key = made.json[member].as_str().unwrap();
+        let route = format!("POST {path}");
+        // every text of the table, whole and in halves, in the place of the salt
+        let items = stage.items("WorkTable");
+        let texts: Vec<&str> = items.split('"').filter(|text| text.len() >= 32).collect();
+        assert!(texts.iter().any(|text| text.len() == 128), "{path}: no salt is stored");
+        for text in texts {
+            let (one, two) = text.split_at_checked(text.len() / 2).unwrap_or_default();
+            for salt in [text, one, two] {
+                let guess = ids::fingerprint(&["api key of", salt, &route, "shop-1"]);
+                assert_ne!(key, format!("oak_{guess}"), "{path}: made of what is stored and a guess");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_ends_at_the_latest_with_the_one_that_made_it_and_says_which_that_was() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    let end = "2023-11-15T00:00:00Z";
+    let trial = json!({"name": "Trial", "scopes": ["read", "keys"], "expires_at": end});
+    let trial = stage.json(&tenant.key, "POST", "/v1/keys", trial).await.json;
+    let maker = trial["key"].as_str().unwrap();
+    for (what, asked, ends) in [
+        ("for ever", Value::Null, end),
+        ("longer", json!("2024-01-01T00:00:00Z"), end),
+        ("as long", json!(end), end),
+        ("shorter", json!("2023-11-14T23:00:00Z"), "2023-11-14T23:00:00Z"),
+    ] {
+        let body = json!({"name": what, "scopes": ["read"], "expires_at": asked});
+        let made = stage.json(maker, "POST", "/v1/keys", body).await;
+        assert_eq!((made.status, &made.json["expires_at"]), (201, &json!(ends)), "{what}");
+        assert_eq!(made.json["made_by"], json!({"type": "key", "id": trial["id"]}), "{what}");
+    }
+    let path = format!("/v1/tenants/{}/keys", tenant.id);
+    assert_eq!(stage.json(ADMIN, "POST", &path, json!({"name": "Way back"})).await.status, 201);
+    let list = stage.json(&tenant.key, "GET", "/v1/keys", Value::Null).await;
+    let makers: Vec<&str> =
+        list.json["data"].as_array().unwrap().iter().map(|k| k["made_by"]["id"].as_str().unwrap()).collect();
+    let count = |id: &Value| makers.iter().filter(|maker| **maker == id).count();
+    let first = list.json["data"].as_array().unwrap().iter().find(|key| key["name"] == "First key").unwrap();
+    assert_eq!(
+        (count(&trial["id"]), count(&first["id"]), count(&json!("operator"))),
+        (4, 1, 2),
+        "{makers:?}"
+    );
+    stage.clock.advance(24 * 3600);
+    let now = stage.json(maker, "GET", "/v1/keys", Value::Null).await;
+    assert_eq!(now.status, 401, "it has ended, and all that it made");
+    let log = stage.json(&tenant.key, "GET", "/v1/audit?actor=operator", Value::Null).await;
+    let done: Vec<&str> = log.json["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["operation"].as_str().unwrap())
+        .collect();
+    assert_eq!(done, ["tenant.key_created_by_operator", "tenant.created"]);
+}
+
+#[tokio::test]
+async fn a_tenant_keeps_a_key_that_makes_others_for_ever() {
+    let stage = Stage::new().await;
+    let tenant = stage.tenant("Cafe").await;
+    let body = json!({"name": "Soon", "scopes": ["keys"], "expires_at": "2023-11-15T00:00:00Z"});
+    let soon = stage.json(&tenant.key, "POST", "/v1/keys", body).await.json;
+    let list = stage.json(&tenant.key, "GET", "/v1/keys", Value::Null).await.json;
+    let first = list["data"].as_array().unwrap().iter().find(|key| key["name"] == "First key").unwrap();
+    let revoke = async |key: &str, id: &Value| {
+        stage.json(key, "DELETE", &format!("/v1/keys/{}", id.as_str().unwrap()), Value::Null).await
+    };
+    let refused = revoke(soon["key"].as_str().unwrap(), &first["id"]).await;
+    assert_eq!((refused.status, refused.code()), (409, "last_key"), "in a day nobody could make one");
+    assert_eq!(revoke(&tenant.key, &soon["id"]).await.status, 204, "one that ends is not the last");
+    let other = stage.key(&tenant, &["keys"]).await;
+    assert_eq!(revoke(&other, &first["id"]).await.status, 204, "the other lasts");
 }

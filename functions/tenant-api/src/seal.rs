@@ -1,0 +1,55 @@
+//! Random values that are stored, and that nobody reads there who does not have the API key that they were sealed with.
+
+use shared::{app::App, ids, secret::Secret};
+
+use crate::caller::random_hex;
+
+/// Hex digits of a value: 256 bits.
+const DIGITS: usize = 64;
+
+/// A fresh random value, sealed with the key `bearer` as it may be stored: a nonce, and the value under a pad that
+/// follows from the key and the nonce.
+pub fn fresh(app: &App, bearer: &Secret) -> Secret {
+    let nonce = random_hex(app);
+    let sealed = under(&random_hex(app), &pad(bearer, &nonce));
+    Secret::new(format!("{nonce}{sealed}"))
+}
+
+/// The value that was sealed with `bearer`. With another key it is another one; what is not sealed stays as it is.
+pub fn open(bearer: &Secret, sealed: &Secret) -> Secret {
+    match sealed.expose().split_at_checked(DIGITS) {
+        Some((nonce, value)) if value.len() == DIGITS => Secret::new(under(value, &pad(bearer, nonce))),
+        _ => sealed.clone(),
+    }
+}
+
+/// 256 bits that nobody can compute without the key. Parts are hashed with their lengths; what is stored of a key is
+/// the hash of other parts.
+fn pad(bearer: &Secret, nonce: &str) -> String {
+    ids::fingerprint(&["seal of", bearer.expose(), nonce])
+}
+
+/// Each hex digit of `value` with that of `pad` added to it without carry; the same again undoes it.
+fn under(value: &str, pad: &str) -> String {
+    let digits = value.chars().zip(pad.chars());
+    let xor = |(a, b): (char, char)| Some(a.to_digit(16)? ^ b.to_digit(16)?);
+    digits.filter_map(xor).filter_map(|digit| char::from_digit(digit, 16)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_opens_with_its_own_key_alone() {
+        let (ours, other) = (Secret::new("oak_1"), Secret::new("oak_2"));
+        let (nonce, value) = ("1".repeat(DIGITS), "0123456789abcdef".repeat(4));
+        let sealed = Secret::new(format!("{nonce}{}", under(&value, &pad(&ours, &nonce))));
+        assert!(!sealed.expose().contains(&value));
+        assert_eq!(open(&ours, &sealed).expose(), value);
+        assert_ne!(open(&other, &sealed).expose(), value);
+        for plain in ["", "salt of an older release", "é".repeat(DIGITS + 1).as_str()] {
+            assert_eq!(open(&ours, &Secret::new(plain)).expose(), plain, "{plain}");
+        }
+    }
+}
