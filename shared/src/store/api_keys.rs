@@ -96,8 +96,10 @@ pub type Cache = Mutex<HashMap<String, (Arc<KnownKey>, i64)>>;
 /// What became of a new key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum KeyCreated {
-    /// It is there, from this try or an earlier one.
-    Yes,
+    /// It is there as it stands here, from this try or an earlier one.
+    Yes(Box<ApiKey>),
+    /// An earlier try made it, and it was revoked since.
+    Revoked,
     /// The tenant has [`MAX_KEYS`].
     TooMany,
     /// There is no such tenant, or it is being deleted.
@@ -231,8 +233,8 @@ impl Store {
     /// [`Error::Store`].
     pub async fn create_key(&self, key: &ApiKey, secret: &Secret) -> Result<KeyCreated, Error> {
         let before = self.pointers(&key.tenant_id).await?;
-        if before.iter().any(|pointer| pointer.id == key.id) {
-            return Ok(KeyCreated::Yes);
+        if let Some(made) = before.iter().find(|pointer| pointer.id == key.id) {
+            return self.made(made).await;
         }
         if before.iter().filter(|pointer| pointer.revoked_at.is_none()).count() >= MAX_KEYS {
             return Ok(KeyCreated::TooMany);
@@ -244,11 +246,19 @@ impl Store {
         let mut actions = vec![stands.action(&self.platform, &keys::tenant(&key.tenant_id))?];
         actions.extend(self.key_actions(key, secret)?);
         if self.transact(actions).await? {
-            return Ok(KeyCreated::Yes);
+            return Ok(KeyCreated::Yes(Box::new(key.clone())));
         }
         // the same request a moment ago, or no tenant
-        let made = self.pointers(&key.tenant_id).await?.iter().any(|pointer| pointer.id == key.id);
-        Ok(if made { KeyCreated::Yes } else { KeyCreated::NoTenant })
+        match self.pointers(&key.tenant_id).await?.iter().find(|pointer| pointer.id == key.id) {
+            Some(made) => self.made(made).await,
+            None => Ok(KeyCreated::NoTenant),
+        }
+    }
+
+    /// What an earlier try made.
+    async fn made(&self, pointer: &Pointer) -> Result<KeyCreated, Error> {
+        let key: Option<ApiKey> = self.get(&self.platform, &keys::api_key(&pointer.hash)).await?;
+        Ok(key.map_or(KeyCreated::Revoked, |key| KeyCreated::Yes(Box::new(key))))
     }
 
     /// A tenant's keys, in the order in which they were made; those that ended too.

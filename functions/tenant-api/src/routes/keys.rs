@@ -190,9 +190,10 @@ pub async fn make(
         ..fresh(caller.new_id(app, "key"), tenant, called, &scopes, now, &secret)
     };
     let operation = if caller.is_operator() { "tenant.key_created_by_operator" } else { "key.created" };
-    audited(app, caller, tenant, operation, &key.id, async {
+    let key = audited(app, caller, tenant, operation, &key.id, async {
         match app.store.create_key(&key, &secret).await? {
-            KeyCreated::Yes => Ok(()),
+            KeyCreated::Yes(key) => Ok(*key),
+            KeyCreated::Revoked => Err(Problem::not_found("key")),
             KeyCreated::NoTenant => Err(Problem::not_found("tenant")),
             KeyCreated::TooMany => Err(Problem::conflict(
                 "too_many_keys",
