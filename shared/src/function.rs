@@ -65,12 +65,13 @@ impl Function {
         Self::default()
     }
 
-    /// Answers API Gateway's HTTP API events (payload 2.0) with `router`.
+    /// Answers API Gateway's HTTP API events (payload 2.0) with `router`. A request's extensions have the [`Deadline`] by
+    /// which it is to be answered.
     #[must_use]
     pub fn http(mut self, router: axum::Router) -> Self {
-        self.http = Some(Arc::new(move |event, _| {
+        self.http = Some(Arc::new(move |event, until| {
             let router = router.clone();
-            Box::pin(async move { answer(router, event).await })
+            Box::pin(async move { answer(router, event, until).await })
         }));
         self
     }
@@ -206,14 +207,15 @@ async fn report_init_error(error: &StartError) -> Result<(), lambda_runtime::Err
     Ok(())
 }
 
-async fn answer(router: axum::Router, mut event: Value) -> Result<Value, FunctionError> {
+async fn answer(router: axum::Router, mut event: Value, until: Deadline) -> Result<Value, FunctionError> {
     normalise_host(&mut event);
     encode_path(&mut event);
     let https = event.pointer("/headers/x-forwarded-proto").and_then(Value::as_str) == Some("https");
     let request: LambdaRequest =
         serde_json::from_value(event).map_err(|e| FunctionError(format!("HTTP event: {e}")))?;
-    let service = lambda_http::service_fn(move |request: lambda_http::Request| {
+    let service = lambda_http::service_fn(move |mut request: lambda_http::Request| {
         let router = router.clone();
+        request.extensions_mut().insert(until);
         async move {
             let mut response = collected(router, request).await?;
             html::protect(response.headers_mut(), https);
@@ -348,7 +350,7 @@ mod tests {
     async fn a_path_that_was_decoded_on_its_way_is_read_as_it_was_meant() {
         let router = Router::new().route("/{id}", get(async |Path(id): Path<String>| id));
         for id in ["plain", "a b", "100%", "%41", "你好", "a#b", "a+b", "<\"^`{|}\\>", "\u{7f}\u{1}"] {
-            let answer = answer(router.clone(), event(&format!("/{id}"))).await.unwrap();
+            let answer = answer(router.clone(), event(&format!("/{id}")), Deadline::NEVER).await.unwrap();
             assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(200), &json!(id)), "{id:?}");
         }
     }
@@ -361,7 +363,7 @@ mod tests {
         );
         let mut event = event("/x");
         event["requestContext"]["requestId"] = json!("JKJaXmPLvHcESHA=");
-        assert_eq!(answer(router, event).await.unwrap()["body"], "JKJaXmPLvHcESHA=");
+        assert_eq!(answer(router, event, Deadline::NEVER).await.unwrap()["body"], "JKJaXmPLvHcESHA=");
         assert_eq!(request_id(&http::Extensions::new()), "");
     }
 
@@ -384,7 +386,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_lambda_would_refuse_says_what_to_do() {
         let router = Router::new().route("/{id}", get(async || "\"".repeat(4_000_000)));
-        let answer = answer(router, event("/x")).await.unwrap();
+        let answer = answer(router, event("/x"), Deadline::NEVER).await.unwrap();
         assert_eq!(answer["statusCode"], 422);
         let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         assert_eq!(problem["code"], "answer_too_large");

@@ -254,12 +254,18 @@ pub fn due(app: &App, token: &Token) -> Due {
     token::plan(token.issued_at, token.expires_in, app.random.below(u64::MAX))
 }
 
-/// Asks WeChat for an account's refresh token; [`None`] where it has no other than the lost one.
+/// Asks WeChat for an account's refresh token; [`None`] where it has no other than the lost one. No call begins that could
+/// end after `ends`.
 ///
 /// # Errors
 /// As [`component`]; [`Error::WeChat`] where WeChat does not tell.
-pub async fn recover_refresh_token(app: &App, app_id: &str, lost: &Secret) -> Result<Option<Secret>, Error> {
-    let until = Deadline::after(&*app.clock, PATIENCE);
+pub async fn recover_refresh_token(
+    app: &App,
+    app_id: &str,
+    lost: &Secret,
+    ends: Deadline,
+) -> Result<Option<Secret>, Error> {
+    let until = Deadline::after(&*app.clock, PATIENCE).min(ends);
     let component = component(app, Why::Use, until).await?;
     Refresh { app, app_id, component, until }.recover(lost).await
 }

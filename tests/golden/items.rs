@@ -1,6 +1,11 @@
 //! Every item that a release wrote is still read.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
 
 use dynoxide::Database;
 use jiff::Timestamp;
@@ -99,6 +104,7 @@ pub fn account(app_id: &str) -> AccountRecord {
         status: AccountStatus::Bound,
         granted: vec![1, 15, 4, 7, 2, 3, 11, 8],
         bound_at: DAY,
+        bound_by: Some("c".into()),
         unbound_at: None,
         authorized: DAY,
         deleted: false,
@@ -202,14 +208,14 @@ async fn write(app: &App) {
         pre_auth_at: None,
         pre_auth_expires: None,
         event_at: None,
-        codes_asked: 0,
+        asked: BTreeSet::new(),
         ended_by: None,
     };
     store.create_binding(&binding).await.unwrap();
     let page = store.keep_pre_auth_code(&binding, "preauthcode@@@1", DAY + 600).await.unwrap();
     store.note_authorization(&page).await.unwrap();
     store.note_consent(APP, "queryauthcode@@@1", Some(&page), DAY).await.unwrap();
-    assert!(store.may_ask_about_code("bnd_1").await.unwrap().is_some());
+    assert!(store.may_ask_about_code(&page).await.unwrap().is_some());
     let ended = BindingEnd {
         app_id: APP,
         name: "Harbour Coffee",

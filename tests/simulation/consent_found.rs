@@ -117,3 +117,154 @@ fn an_authorization_that_is_withdrawn_while_it_is_being_bound_unbinds() {
         assert!(!world.bound(app), "bound, and its grant is withdrawn");
     });
 }
+
+/// A browser that opened a page of its own brought the code of a consent on another tenant's page, while WeChat's event was
+/// late: the account became its tenant's, and the event that named the right page changed nothing.
+#[test]
+fn wechats_event_goes_before_a_browser_that_brought_anothers_code() {
+    on_paused_time(async {
+        let run = Run::new(9).await;
+        let (world, app) = (&run.world, run.apps[0].as_str());
+        let (mine, theirs) =
+            (world.open(&run.keys[0]).await.unwrap(), world.open(&run.keys[1]).await.unwrap());
+        let back = world.consent(&mine, app, true, true).unwrap(); // its event waits
+        let stolen = back.replace(&mine.id, &theirs.id);
+        assert_eq!(world.browse(&stolen, &theirs.cookies).await.unwrap().0, 200, "by the browser's word");
+        let path = format!("/v1/accounts/{app}");
+        let get =
+            async |key: usize, path: &str| world.api(&run.keys[key], "GET", path, None, None).await.unwrap();
+        assert_eq!(get(1, &path).await.0, 200);
+        world.quiet().await;
+        assert_eq!((get(1, &path).await.0, get(0, &path).await.0), (404, 200), "by WeChat's");
+        assert_eq!(get(0, &format!("/v1/bindings/{}", mine.id)).await.1["status"], "bound");
+        let imports = get(0, &format!("{path}/imports")).await.1;
+        assert_eq!(imports["data"][0]["status"], "completed", "{imports}");
+        assert_eq!(world.app().store.accounts_bound().await.unwrap(), 1);
+        for (key, operation) in [(0, "account.authorized"), (1, "account.authorized_elsewhere")] {
+            let (_, audit) = get(key, &format!("/v1/audit?operation={operation}")).await;
+            assert_eq!(audit["data"][0]["outcome"], "succeeded", "{audit}");
+            assert!(key == 0 || !audit.to_string().contains(&mine.id), "it knows the other's link: {audit}");
+        }
+        run.bound_accounts_can_be_used().await;
+        // the browser comes once more
+        world.browse(&stolen, &theirs.cookies).await.unwrap();
+        world.quiet().await;
+        assert_eq!((get(1, &path).await.0, get(0, &path).await.0), (404, 200));
+    });
+}
+
+/// Ten reloads while WeChat was not reached used up what a link may ask: the good code of the browser that had opened the
+/// page was never asked about.
+#[test]
+fn a_failure_of_wechats_costs_a_link_none_of_its_questions() {
+    on_paused_time(async {
+        let run = Run::new(11).await;
+        let (world, app) = (&run.world, run.apps[0].as_str());
+        let page = world.open(&run.keys[0]).await.unwrap();
+        let back = world.consent(&page, app, false, true).unwrap();
+        for kind in [FaultKind::Http { status: 502 }, FaultKind::Error { errcode: -1 }] {
+            world.sim().fault(Fault::once(EXCHANGE, kind).times(1_000));
+            for at_once in [1, 1, 1, 12] {
+                let reloads = (0..at_once).map(|_| world.browse(&back, &page.cookies));
+                for page in futures::future::join_all(reloads).await {
+                    assert!(page.unwrap().0 >= 400);
+                }
+            }
+            world.sim().clear_faults();
+        }
+        assert_eq!(world.browse(&back, &page.cookies).await.unwrap().0, 200);
+        assert!(world.bound(app));
+    });
+}
+
+/// Somebody who had the link used up what it may ask about wrong codes; whose event was lost could not bind by it any more.
+#[test]
+fn a_link_whose_questions_are_used_up_asks_for_a_page_that_was_opened_since_once_a_minute() {
+    on_paused_time(async {
+        let run = Run::new(12).await;
+        let (world, app) = (&run.world, run.apps[0].as_str());
+        let page = world.open(&run.keys[0]).await.unwrap();
+        let wrong = |n: u32| format!("http://hub/bind/callback?binding={}&auth_code=wrong{n}", page.id);
+        let asked = || world.sim().calls(EXCHANGE).calls;
+        for n in 0..15 {
+            world.browse(&wrong(n), &page.cookies).await.unwrap();
+        }
+        assert_eq!(asked(), 10);
+        world.advance(300).await;
+        world.browse(&wrong(15), &page.cookies).await.unwrap();
+        assert_eq!(asked(), 10, "of before");
+        for n in 16..20 {
+            let opened = world.open_again(&page.key, &page.id).await.unwrap();
+            world.browse(&wrong(n), &opened.cookies).await.unwrap();
+            assert_eq!(asked(), 11, "one a minute");
+        }
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        let opened = world.open_again(&page.key, &page.id).await.unwrap();
+        let back = world.consent(&opened, app, false, true).unwrap();
+        assert_eq!(world.browse(&back, &opened.cookies).await.unwrap().0, 200);
+        assert!(world.bound(app));
+    });
+}
+
+/// The entry was dated by when the page was opened, up to an hour before: who read on from the last one never saw it.
+#[test]
+fn a_consent_is_on_record_once_by_when_it_was_given() {
+    on_paused_time(async {
+        let run = Run::new(13).await;
+        let world = &run.world;
+        let page = world.open(&run.keys[0]).await.unwrap();
+        world.advance(300).await;
+        let given = world.now();
+        let back = world.consent(&page, &run.apps[0], true, true).unwrap();
+        world.browse(&back, &page.cookies).await.unwrap();
+        world.advance(60).await;
+        world.quiet().await;
+        let path = "/v1/audit?operation=account.authorized";
+        let (_, audit) = world.api(&run.keys[0], "GET", path, None, None).await.unwrap();
+        let entries = audit["data"].as_array().unwrap();
+        assert_eq!(entries.len(), 1, "{audit}");
+        let at: jiff::Timestamp = entries[0]["at"].as_str().unwrap().parse().unwrap();
+        assert!((given..given + 10).contains(&at.as_second()), "{audit}, {given}");
+    });
+}
+
+/// The first try had made it and died; hours later the repetition promised what a new one would have been.
+#[test]
+fn what_is_made_again_after_a_crash_is_answered_as_it_is() {
+    on_paused_time(async {
+        let run = Run::new(14).await;
+        let world = &run.world;
+        for (path, body, made_by, member) in [
+            ("/v1/bindings", serde_json::json!({}), "BINDING#", "expires_at"),
+            ("/v1/keys", serde_json::json!({"name": "Till"}), "Till", "created_at"),
+        ] {
+            let key = run.keys[0].as_str();
+            let made = world.now();
+            world.base.chaos.strike(made_by, Fate::Crash);
+            assert!(world.api(key, "POST", path, Some(body.clone()), Some("k1")).await.is_none());
+            assert!(world.base.chaos.has_struck());
+            world.advance(2 * 3600).await;
+            let (status, again) = world.api(key, "POST", path, Some(body), Some("k1")).await.unwrap();
+            assert_eq!(status, 201, "{again}");
+            let at: jiff::Timestamp = again[member].as_str().unwrap().parse().unwrap();
+            assert!(at.as_second() <= made + 3_601, "{path} answers another {member}: {again}");
+        }
+    });
+}
+
+/// WeChat was slow, and the function was ended in the middle of it: the administrator saw the gateway's error.
+#[test]
+fn a_browser_is_answered_in_time_however_slow_wechat_is() {
+    on_paused_time(async {
+        let run = Run::new(15).await;
+        let (world, app) = (&run.world, run.apps[0].as_str());
+        let page = world.open(&run.keys[0]).await.unwrap();
+        let back = world.consent(&page, app, false, true).unwrap();
+        world.sim().expire_tokens(None);
+        for path in [EXCHANGE, "/cgi-bin/component/api_component_token", DETAILS] {
+            world.sim().slow_down(path, 9_500);
+        }
+        let page = world.browse(&back, &page.cookies).await;
+        assert_eq!(page.map(|(status, ..)| status), Some(400));
+    });
+}

@@ -1,5 +1,7 @@
 //! Every write of the store, by the name of its function, with what it needs to be there, and its answer as text.
 
+use std::collections::BTreeSet;
+
 use futures::FutureExt;
 use jiff::Timestamp;
 use serde_json::json;
@@ -57,6 +59,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("erase_access", "REPLY_RULES"),
     ("bind_account", "TransactItems"),
     ("bind_account, again", "TransactItems"),
+    ("hand_over_account", "TransactItems"),
     ("unbind_account", "TransactItems"),
     ("delete_account", "\"Delete\""),
     ("release_account", "\"Delete\""),
@@ -68,8 +71,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("binding_under_way", "under_way_until"),
     ("binding_settled", "REMOVE #under_way_until"),
     ("keep_component_event", "seen_until"),
-    ("may_ask_about_code", "codes_asked"),
-    ("code_was_good", "REMOVE #asked_by"),
+    ("may_ask_about_code", "size(asked)"),
+    ("code_counts_not", "DELETE #asked"),
+    ("consented_at", "consented_at"),
     ("keep_pre_auth_code", "\"Item\""),
     ("keep_pre_auth_code, its second write", "pre_auth_expires"),
     ("end_binding, bound", "NOT #status = :bound"),
@@ -274,6 +278,15 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
             let bound = store.bind_account(account(app), Some(opened()), TURN).await.unwrap();
             format!("{bound:?}, {} bound", store.accounts_bound().await.unwrap())
         }
+        "hand_over_account" => {
+            let owner = store.any_account(APP).await.unwrap().unwrap();
+            let new = AccountRecord { tenant_id: "ten_9".into(), ..account(APP) };
+            let done = store.hand_over_account(&owner, new, TURN).await.unwrap();
+            let (theirs, _) = store.accounts(TENANT, 10, None).await.unwrap();
+            let (ours, _) = store.accounts("ten_9", 10, None).await.unwrap();
+            let bound = store.accounts_bound().await.unwrap();
+            format!("{done}, {} and {}, {bound} bound", theirs.len(), ours.len())
+        }
         "unbind_account" => {
             let changed = store.unbind_account(APP, DAY + 10_000, DAY + 10_000).await.unwrap();
             format!("{changed}, {} bound", store.accounts_bound().await.unwrap())
@@ -334,13 +347,19 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
             format!("{:?}", store.component_event_seen("e").await.unwrap().is_some())
         }
         "may_ask_about_code" => {
-            let may = store.may_ask_about_code("bnd_0").await.unwrap().is_some();
-            format!("{may}, {} asked", store.binding(TENANT, "bnd_0").await.unwrap().unwrap().codes_asked)
+            let page = page_of("code@@@0", store).await;
+            let may = store.may_ask_about_code(&page).await.unwrap().is_some();
+            format!("{may}, {} asked", store.binding(TENANT, "bnd_0").await.unwrap().unwrap().asked.len())
         }
-        "code_was_good" => {
-            let owner = store.may_ask_about_code("bnd_0").await.unwrap().unwrap();
-            store.code_was_good("bnd_0", owner).await.unwrap();
-            format!("{} asked", store.binding(TENANT, "bnd_0").await.unwrap().unwrap().codes_asked)
+        "code_counts_not" => {
+            let owner = store.may_ask_about_code(&page_of("code@@@0", store).await).await.unwrap();
+            store.code_counts_not("bnd_0", owner.unwrap()).await.unwrap();
+            format!("{} asked", store.binding(TENANT, "bnd_0").await.unwrap().unwrap().asked.len())
+        }
+        "consented_at" => {
+            let page = page_of("code@@@0", store).await;
+            let first = store.consented_at(&page).await.unwrap();
+            format!("{first}, {}", store.consented_at(&page).await.unwrap())
         }
         _ => return None,
     })
@@ -753,6 +772,7 @@ pub fn account(app_id: &str) -> AccountRecord {
         status: AccountStatus::Bound,
         granted: vec![1, 15, 4, 7, 2, 3, 11, 8],
         bound_at: DAY,
+        bound_by: None,
         authorized: DAY,
         unbound_at: None,
         deleted: false,
@@ -777,7 +797,7 @@ fn binding(id: &str) -> Binding {
         pre_auth_at: None,
         pre_auth_expires: None,
         event_at: None,
-        codes_asked: 0,
+        asked: BTreeSet::new(),
         ended_by: None,
     }
 }

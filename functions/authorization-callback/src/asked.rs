@@ -2,6 +2,7 @@
 
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
     model::account::{AccountStatus, AccountType, binding_refusal, is_verified},
     secret::Secret,
@@ -34,13 +35,18 @@ pub(crate) enum Answer {
 /// Asks both.
 ///
 /// # Errors
-/// WeChat or the store did not answer.
-pub(crate) async fn ask(app: &App, consent: &Consent<'_>, grant: &Grant) -> Result<Answer, Error> {
+/// WeChat or the store did not answer, or there was no time left to ask.
+pub(crate) async fn ask(
+    app: &App,
+    consent: &Consent<'_>,
+    grant: &Grant,
+    until: Deadline,
+) -> Result<Answer, Error> {
     let (component, app_id) = (&app.config.component.app_id, grant.app_id.as_str());
     // before WeChat is asked: what is stored later may be newer than its answer
     let stored = app.store.authorizer(app_id).await?;
     let asked_at = app.clock.unix();
-    let asked = tokens::with_component(app, |token| async move {
+    let asked = tokens::with_component_until(app, until, |token| async move {
         app.wechat.get_authorizer_info(&token, component, app_id).await
     });
     let info = match asked.await {
@@ -49,7 +55,7 @@ pub(crate) async fn ask(app: &App, consent: &Consent<'_>, grant: &Grant) -> Resu
         }
         other => other?,
     };
-    let Tokens::Are(tokens) = tokens_of(app, consent, grant, stored, &info).await? else {
+    let Tokens::Are(tokens) = tokens_of(app, consent, grant, stored, &info, until).await? else {
         return Ok(Answer::Again);
     };
     let tokens = tokens.map(|tokens| *tokens);
@@ -80,6 +86,7 @@ async fn tokens_of(
     grant: &Grant,
     stored: Option<AuthorizerCredentials>,
     info: &AuthorizerInfo,
+    until: Deadline,
 ) -> Result<Tokens, Error> {
     let app_id = grant.app_id.as_str();
     let code = consent.fingerprint();
@@ -87,7 +94,7 @@ async fn tokens_of(
     let told = match &info.refresh_token {
         Some(told) => Some(told.clone()),
         None if alive.is_some_and(|stored| stored.code == code) => None,
-        None => tokens::recover_refresh_token(app, app_id, &Secret::default()).await?,
+        None => tokens::recover_refresh_token(app, app_id, &Secret::default(), until).await?,
     };
     let usable = match told {
         Some(told) if grant.token.is_some() || alive.is_none_or(|stored| stored.refresh_token != told) => {
@@ -129,6 +136,7 @@ fn record(app_id: &str, asked_at: i64, now: i64, granted: Vec<u32>, info: Author
         status: AccountStatus::Bound,
         granted: if info.granted.is_empty() { granted } else { info.granted },
         bound_at: now,
+        bound_by: None,
         authorized: asked_at,
         unbound_at: None,
         deleted: false,

@@ -3,6 +3,7 @@
 
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
     imports,
     model::{consent::Claim, token::Due},
@@ -13,9 +14,10 @@ use shared::{
         consents::{self, OpenedPage},
         credentials::{AuthorizerCredentials, Token},
         owner::Owner,
+        tenants::TenantStatus,
     },
     tokens,
-    wechat::errcode::{is_about_authorization_code, is_withdrawn},
+    wechat::errcode::{ErrcodeClass, is_about_authorization_code, is_withdrawn},
 };
 
 use super::{
@@ -78,20 +80,26 @@ impl Consent<'_> {
 /// Exchanges the code and does to the account what the consent may do; ends the page's binding.
 ///
 /// # Errors
-/// WeChat or the store did not answer. The tokens may be stored already: a repetition finds the code used.
-pub(crate) async fn complete(app: &App, consent: &Consent<'_>) -> Result<Outcome, Error> {
-    let Some(grant) = exchange(app, consent).await? else { return Ok(Outcome::BadCode) };
+/// WeChat or the store did not answer, or there was no time left until `until` to ask. The tokens may be stored already: a
+/// repetition finds the code used.
+pub(crate) async fn complete(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<Outcome, Error> {
+    let exchanged = exchange(app, consent, until).await;
+    if let (Messenger::Browser(owner), Some(page)) = (consent.messenger, consent.page)
+        && !is_against_code(&exchanged)
+    {
+        app.store.code_counts_not(&page.binding_id, owner).await?;
+    }
+    let Some(grant) = exchanged? else { return Ok(Outcome::BadCode) };
     let app_id = grant.app_id.clone();
-    if let (Messenger::Browser(owner), Some(page)) = (consent.messenger, consent.page) {
+    if let (Messenger::Browser(_), Some(page)) = (consent.messenger, consent.page) {
         app.store.binding_under_way(&app_id).await?;
-        app.store.code_was_good(&page.binding_id, owner).await?;
         if !heard::began_on(app, page, &app_id, consent.code).await? {
             tracing::warn!(app_id, "{app_id} was authorized on another page than the browser's");
             return Ok(Outcome::NotOurs); // its event, which is stored, goes on with the tokens
         }
     }
     for _ in 0..RACES {
-        if let Some(outcome) = settle(app, consent, &grant).await? {
+        if let Some(outcome) = settle(app, consent, &grant, until).await? {
             app.store.binding_settled(&app_id).await?;
             return Ok(outcome);
         }
@@ -109,10 +117,23 @@ pub(crate) struct Grant {
     pub granted: Vec<u32>,
 }
 
+/// Whether WeChat refused the code, or may have. It says nothing against the code that WeChat was not reached, was busy, or
+/// refused the platform.
+fn is_against_code(exchanged: &Result<Option<Grant>, Error>) -> bool {
+    match exchanged {
+        Ok(grant) => grant.is_none(),
+        Err(Error::WeChat(refused)) => {
+            let class = refused.class();
+            refused.errcode().is_some() && !matches!(class, ErrcodeClass::Retry | ErrcodeClass::Quota(_))
+        }
+        Err(_) => false,
+    }
+}
+
 /// Redeems the code and stores what it gives; none where WeChat does not take it.
-async fn exchange(app: &App, consent: &Consent<'_>) -> Result<Option<Grant>, Error> {
+async fn exchange(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<Option<Grant>, Error> {
     let component = &app.config.component.app_id;
-    let exchanged = tokens::with_component(app, |token| async move {
+    let exchanged = tokens::with_component_until(app, until, |token| async move {
         app.wechat.query_auth(&token, component, consent.code).await
     })
     .await;
@@ -147,9 +168,14 @@ async fn exchange(app: &App, consent: &Consent<'_>) -> Result<Option<Grant>, Err
 
 /// Asks what the account is, and binds, renews or refuses it. None where others changed its tokens meanwhile: then all is
 /// asked anew.
-async fn settle(app: &App, consent: &Consent<'_>, grant: &Grant) -> Result<Option<Outcome>, Error> {
+async fn settle(
+    app: &App,
+    consent: &Consent<'_>,
+    grant: &Grant,
+    until: Deadline,
+) -> Result<Option<Outcome>, Error> {
     let app_id = grant.app_id.as_str();
-    let asked = match ask(app, consent, grant).await? {
+    let asked = match ask(app, consent, grant, until).await? {
         Answer::Is(asked) => asked,
         Answer::Withdrawn => return Ok(Some(Outcome::BadCode)),
         Answer::Again => return Ok(None),
@@ -185,7 +211,8 @@ async fn claim(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Option
     let (None, Some(page), Some(tokens)) = (asked.reason, consent.page, &asked.tokens) else {
         return Ok(Some(Claim::Nobody));
     };
-    let record = AccountRecord { tenant_id: page.tenant_id.clone(), ..asked.record.clone() };
+    let bound_by = Some(consent.fingerprint());
+    let record = AccountRecord { tenant_id: page.tenant_id.clone(), bound_by, ..asked.record.clone() };
     let before = app.store.any_account(&record.app_id).await?.filter(|a| a.standing().bound);
     let lost = match before.filter(|a| a.tenant_id == page.tenant_id) {
         Some(before) => told::change(app, consent, &before, &record).await?,
@@ -199,8 +226,40 @@ async fn claim(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Option
             Ok(Some(Claim::Binds))
         }
         Bound::TokensGone => Ok(None),
+        Bound::No(Claim::Elsewhere) => correct(app, consent, asked, page, tokens).await,
         Bound::No(claim) => Ok(Some(claim)),
     }
+}
+
+/// The account is another tenant's. Where that is so by this very consent, which a browser brought to a page on which it
+/// did not begin, WeChat's event goes before: the account goes to the tenant whose page it names.
+async fn correct(
+    app: &App,
+    consent: &Consent<'_>,
+    asked: &Asked,
+    page: &OpenedPage,
+    tokens: &AuthorizerCredentials,
+) -> Result<Option<Claim>, Error> {
+    let (app_id, code) = (asked.record.app_id.as_str(), consent.fingerprint());
+    let owner = app.store.any_account(app_id).await?.filter(|a| a.standing().bound);
+    let owner = owner.filter(|owner| owner.bound_by.as_ref() == Some(&code));
+    let (Messenger::Event(_), Some(owner)) = (consent.messenger, owner) else {
+        return Ok(Some(Claim::Elsewhere));
+    };
+    let tenant = app.store.tenant(&page.tenant_id).await?;
+    if tenant.is_none_or(|tenant| tenant.status != TenantStatus::Active) {
+        return Ok(Some(Claim::Suspended));
+    }
+    let entry = told::corrected(app, consent, &owner).await?;
+    let tenant_id = page.tenant_id.clone();
+    let record = AccountRecord { tenant_id, bound_by: Some(code), ..asked.record.clone() };
+    if !app.store.hand_over_account(&owner, record, due(app, tokens)).await? {
+        return Ok(None);
+    }
+    imports::after_consent(app, &page.tenant_id, app_id).await?;
+    told::end(app, entry, &Outcome::Bound).await?;
+    tracing::info!(app_id, "{app_id} is bound");
+    Ok(Some(Claim::Binds))
 }
 
 /// Gives whoever has the account bound WeChat's newest word on it: its former tokens are worth nothing now, and its

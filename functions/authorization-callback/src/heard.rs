@@ -65,8 +65,13 @@ mod tests {
 
     #[test]
     fn wechats_word_goes_before_the_browsers() {
-        let page =
-            OpenedPage { binding_id: "mine".into(), tenant_id: "t".into(), opened_at: 100, expires_at: 700 };
+        let page = OpenedPage {
+            binding_id: "mine".into(),
+            tenant_id: "t".into(),
+            opened_at: 100,
+            expires_at: 700,
+            fingerprint: "p".into(),
+        };
         let event = |code: &str, binding: Option<&str>, event_at| {
             let binding_id = binding.map(str::to_owned);
             Some(ConsentEvent { code: code.into(), binding_id, event_at, under_way_until: 0 })

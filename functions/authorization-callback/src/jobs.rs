@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
     function::SqsEvent,
     given_up,
@@ -31,16 +32,17 @@ enum Done {
     Later,
 }
 
-pub(crate) async fn run(app: &App, event: SqsEvent) -> Vec<String> {
+/// No call to WeChat begins that could end after `until`.
+pub(crate) async fn run(app: &App, event: SqsEvent, until: Deadline) -> Vec<String> {
     let undone = batch::each(batch::items::<AuthorizationJob>(event), 1, |job, item| async move {
         let done = match job {
             AuthorizationJob::AuthorizedV1 { app_id, code, pre_auth_code } => {
-                authorized(app, &app_id, &code, pre_auth_code.expose(), app.clock.unix()).await
+                authorized(app, &app_id, &code, pre_auth_code.expose(), app.clock.unix(), until).await
             }
             AuthorizationJob::AuthorizedV2 { app_id, code, pre_auth_code, at } => {
-                authorized(app, &app_id, &code, pre_auth_code.expose(), at).await
+                authorized(app, &app_id, &code, pre_auth_code.expose(), at, until).await
             }
-            AuthorizationJob::UnauthorizedV1 { app_id, at } => unauthorized(app, &app_id, at).await,
+            AuthorizationJob::UnauthorizedV1 { app_id, at } => unauthorized(app, &app_id, at, until).await,
             AuthorizationJob::DeletedV1 { app_id } => deleted(app, &app_id).await,
         };
         settle(app, &item, done).await
@@ -87,6 +89,7 @@ async fn authorized(
     code: &Secret,
     pre_auth_code: &str,
     at: i64,
+    until: Deadline,
 ) -> Result<Done, Error> {
     let page = page_of(app, pre_auth_code, at).await?;
     if page.is_none() && !app.store.any_account(app_id).await?.is_some_and(|a| a.standing().bound) {
@@ -96,17 +99,17 @@ async fn authorized(
         return Ok(Done::Yes);
     }
     let consent = Consent { code, page: page.as_ref(), messenger: Messenger::Event(app_id), at };
-    complete(app, &consent).await?; // the page tells the administrator how it ended
+    complete(app, &consent, until).await?; // the page tells the administrator how it ended
     app.store.binding_settled(app_id).await?;
     Ok(Done::Yes)
 }
 
 /// WeChat says whether the authorization stands: an event that is older than the newest consent changes nothing, and
 /// whose clock is ahead is of no matter.
-async fn unauthorized(app: &App, app_id: &str, at: i64) -> Result<Done, Error> {
+async fn unauthorized(app: &App, app_id: &str, at: i64, until: Deadline) -> Result<Done, Error> {
     let component = &app.config.component.app_id;
     let asked_at = app.clock.unix();
-    let asked = tokens::with_component(app, |token| async move {
+    let asked = tokens::with_component_until(app, until, |token| async move {
         app.wechat.get_authorizer_info(&token, component, app_id).await
     })
     .await;

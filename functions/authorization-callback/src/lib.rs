@@ -45,8 +45,8 @@ pub fn function(app: Arc<App>) -> Function {
         .route("/bind/{binding_id}", get(pages::bind::bind))
         .layer(DefaultBodyLimit::max(shared::envelope::MAX_BODY_BYTES + 1))
         .with_state(Arc::clone(&app));
-    Function::new().http(router).sqs(move |event, _| {
+    Function::new().http(router).sqs(move |event, until| {
         let app = Arc::clone(&app);
-        async move { jobs::run(&app, event).await }
+        async move { jobs::run(&app, event, until).await }
     })
 }

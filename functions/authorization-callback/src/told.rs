@@ -26,7 +26,25 @@ pub(crate) struct Entry(String, AuditEntry);
 /// [`Error::Store`]: then nothing may be done.
 pub(crate) async fn begin(app: &App, consent: &Consent<'_>, app_id: &str) -> Result<Option<Entry>, Error> {
     let Some(page) = consent.page else { return Ok(None) };
-    write(app, &page.tenant_id, app_id, "account.authorized", consent).await.map(Some)
+    write(app, &page.tenant_id, app_id, "account.authorized", consent, &page.binding_id).await.map(Some)
+}
+
+/// An account goes to the tenant on whose page the consent began, from `owner`, who had it by a browser's word.
+///
+/// # Errors
+/// [`Error::Store`]: then nothing may be done.
+pub(crate) async fn corrected(
+    app: &App,
+    consent: &Consent<'_>,
+    owner: &AccountRecord,
+) -> Result<Option<Entry>, Error> {
+    let (tenant, app_id) = (&owner.tenant_id, &owner.app_id);
+    tracing::warn!(
+        app_id,
+        "{app_id} was authorized on another tenant's page than the browser's, says WeChat"
+    );
+    // the other tenant's link is nothing that this one may know
+    write(app, tenant, app_id, "account.authorized_elsewhere", consent, AT_WECHAT).await.map(Some)
 }
 
 /// An account that is bound has other permissions than `before`, perhaps without its tenant's doing.
@@ -51,7 +69,8 @@ pub(crate) async fn change(
     } else {
         return Ok(None);
     };
-    write(app, tenant, app_id, operation, consent).await.map(Some)
+    let who = consent.page.map_or(AT_WECHAT, |page| page.binding_id.as_str());
+    write(app, tenant, app_id, operation, consent, who).await.map(Some)
 }
 
 /// How it ended.
@@ -70,16 +89,20 @@ pub(crate) async fn end(app: &App, entry: Option<Entry>, outcome: &Outcome) -> R
     app.store.end_audit(&tenant, &entry, outcome).await
 }
 
-/// One entry for a consent, whichever messenger writes it and however often: it is dated by the consent's beginning.
+/// One entry for a consent, whichever messenger writes it and however often: it is dated by when the hub first heard of the
+/// consent, or by WeChat's event where it was on no page of ours.
 async fn write(
     app: &App,
     tenant: &str,
     app_id: &str,
     operation: &str,
     consent: &Consent<'_>,
+    who: &str,
 ) -> Result<Entry, Error> {
-    let who = consent.page.map_or(AT_WECHAT, |page| page.binding_id.as_str());
-    let at = consent.page.map_or(consent.at, |page| page.opened_at) * 1000;
+    let at = match consent.page {
+        Some(page) => app.store.consented_at(page).await?,
+        None => consent.at,
+    } * 1000;
     let entry = AuditEntry {
         id: ids::derived_at(PREFIX, at, &[tenant, app_id, operation, consent.code.expose()]),
         at,

@@ -1,6 +1,6 @@
 //! Bound accounts and their reply rules. One account belongs to one tenant, by conditional write.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -52,6 +52,10 @@ pub struct AccountRecord {
     pub granted: Vec<u32>,
     /// When it was bound (last), unix seconds.
     pub bound_at: i64,
+    /// Fingerprint of the authorization code by which it is bound, or was renewed on a page of its tenant; none in items
+    /// of 0.1.
+    #[serde(default)]
+    pub bound_by: Option<String>,
     /// When WeChat last said that its authorization stands, unix seconds: an older `unauthorized` changes nothing. 0 in
     /// items of 0.1, see [`AccountRecord::authorized_at`].
     #[serde(default, rename = "authorized_at")]
@@ -200,25 +204,9 @@ impl Store {
             if !newly && let Some(before) = &before {
                 account.bound_at = before.bound_at;
                 account.authorized = account.authorized.max(before.authorized_at());
+                account.bound_by = account.bound_by.or_else(|| before.bound_by.clone());
             }
-            let condition = match &before {
-                None => ("attribute_not_exists(pk)", Attributes::new()),
-                Some(b) => ("revision = :seen", Attributes::from([(":seen".into(), n(b.revision))])),
-            };
-            let pointer = keys::tenant_account(&account.tenant_id, &account.app_id);
-            let mut actions = vec![
-                put_action(
-                    &self.platform,
-                    item(&keys::account(&account.app_id), &account, None)?,
-                    Some(condition),
-                )?,
-                put_action(
-                    &self.platform,
-                    item(&pointer, &Pointer { app_id: account.app_id.clone() }, None)?,
-                    None,
-                )?,
-                self.owned(&account.tenant_id, &account.app_id, due)?,
-            ];
+            let mut actions = self.account_actions(&account, before.as_ref(), due)?;
             if newly {
                 let update = Update::new().add("accounts_bound", n(1));
                 actions.push(update.action(&self.platform, &keys::counters())?);
@@ -237,6 +225,47 @@ impl Store {
             }
         }
         Err(Error::Store("an account is being bound by several at once".into()))
+    }
+
+    /// The account as it becomes, if it is still as `before`; that its tenant has it; and whose its tokens are.
+    fn account_actions(
+        &self,
+        account: &AccountRecord,
+        before: Option<&AccountRecord>,
+        due: Due,
+    ) -> Result<Vec<TransactWriteItem>, Error> {
+        let condition = match before {
+            None => ("attribute_not_exists(pk)", Attributes::new()),
+            Some(b) => ("revision = :seen", Attributes::from([(":seen".into(), n(b.revision))])),
+        };
+        let new = item(&keys::account(&account.app_id), account, None)?;
+        let pointer = keys::tenant_account(&account.tenant_id, &account.app_id);
+        let pointer = item(&pointer, &Pointer { app_id: account.app_id.clone() }, None)?;
+        Ok(vec![
+            put_action(&self.platform, new, Some(condition))?,
+            put_action(&self.platform, pointer, None)?,
+            self.owned(&account.tenant_id, &account.app_id, due)?,
+        ])
+    }
+
+    /// Hands a bound account over from `owner`, as it was read, to `account.tenant_id`, in one step. Answers false where it
+    /// has changed meanwhile, its tokens are gone, or that tenant is suspended or deleted: then nothing has changed.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn hand_over_account(
+        &self,
+        owner: &AccountRecord,
+        mut account: AccountRecord,
+        due: Due,
+    ) -> Result<bool, Error> {
+        account.revision = owner.revision + 1;
+        let mut actions = self.account_actions(&account, Some(owner), due)?;
+        // the entry in the former owner's list stays, and shows nothing: bind pages may delete nothing in this table
+        actions.push(tenants::stands(&self.platform, &account.tenant_id)?);
+        let done = self.transact(actions).await?;
+        self.forget_account(&account.app_id);
+        Ok(done)
     }
 
     /// Marks an account's authorization as withdrawn at `at`, which WeChat confirmed when it was asked at `asked_at`, unless

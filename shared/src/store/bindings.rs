@@ -1,14 +1,17 @@
 //! Bindings: an attempt to bind an account, from its link to its outcome.
 
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    consents::OpenedPage,
+    consents::{OpenedPage, fingerprint},
     keys,
     owner::Owner,
-    table::{Update, Written, any, item, n, read, s},
+    table::{Attributes, Update, Written, any, item, n, read, s},
 };
 use crate::{error::Error, secret::Secret};
 
@@ -16,9 +19,10 @@ use crate::{error::Error, secret::Secret};
 const KEPT_SECONDS: i64 = 90 * 24 * 3600;
 /// A page that is opened again this soon shows its code again, seconds: a reload burns no other.
 const PAGE_REUSED_SECONDS: i64 = 60;
-/// Attribute of a binding: who asked WeChat about a code last.
-const ASKED_BY: &str = "asked_by";
-/// Codes of browsers that WeChat is asked about for one link at most. Its event binds after that too.
+/// Attribute of a binding: who asked WeChat about a browser's code, as a set.
+const ASKED: &str = "asked";
+/// Codes of browsers that WeChat is asked about for one link at most; beyond them one a minute, for a page that was opened
+/// since. Its event binds after that too.
 const CODES_ASKED: u32 = 10;
 
 /// Where a binding stands.
@@ -69,9 +73,9 @@ pub struct Binding {
     pub pre_auth_expires: Option<i64>,
     /// When WeChat's event of the authorization came, unix seconds: a job is at it.
     pub event_at: Option<i64>,
-    /// Codes of browsers that WeChat was asked about and did not take.
-    #[serde(default)]
-    pub codes_asked: u32,
+    /// Who asked WeChat about codes of browsers, where it did not take them or has not answered yet.
+    #[serde(default, skip_serializing)]
+    pub asked: BTreeSet<String>,
     /// Fingerprint of the authorization code that led to `status`.
     #[serde(default)]
     pub ended_by: Option<String>,
@@ -110,13 +114,17 @@ pub struct BindingEnd<'a> {
 }
 
 impl Store {
-    /// Stores a new binding; the same id again changes nothing.
+    /// Stores a new binding; the same id again changes nothing. Answers the one that is there.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn create_binding(&self, binding: &Binding) -> Result<(), Error> {
+    pub async fn create_binding(&self, binding: &Binding) -> Result<Binding, Error> {
         let ttl = binding.expires_at.as_second() + KEPT_SECONDS;
-        self.put_new(&self.platform, item(&keys::binding(&binding.id), binding, Some(ttl))?).await.map(drop)
+        let new = item(&keys::binding(&binding.id), binding, Some(ttl))?;
+        match self.put_new(&self.platform, new).await? {
+            Written::Refused(Some(before)) => read(before),
+            Written::Done(_) | Written::Refused(None) => Ok(binding.clone()),
+        }
     }
 
     /// A tenant's binding.
@@ -174,6 +182,7 @@ impl Store {
             tenant_id: binding.tenant_id.clone(),
             opened_at: self.clock.unix(),
             expires_at: expires,
+            fingerprint: fingerprint(code),
         };
         self.keep_page_of_code(code, &page).await?;
         let update = Update::new()
@@ -185,31 +194,36 @@ impl Store {
         Ok(page)
     }
 
-    /// Whether WeChat may be asked about one more code that a browser brought; the page's pre_auth_code is used then,
-    /// whatever WeChat says. Answers who asks, for [`Store::code_was_good`].
+    /// Whether WeChat may be asked about one more code that a browser brought which opened `page`; the page's pre_auth_code
+    /// is used then, whatever WeChat says. Answers who asks, for [`Store::code_counts_not`].
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn may_ask_about_code(&self, binding_id: &str) -> Result<Option<Owner>, Error> {
-        let owner = self.owner();
-        let update = spent(Update::new()).add("codes_asked", n(1)).set(ASKED_BY, owner.value()).when(
-            "attribute_exists(pk) AND (attribute_not_exists(codes_asked) OR codes_asked < :most) \
-             AND (attribute_not_exists(asked_by) OR asked_by <> :me)",
-            &[(":most", n(CODES_ASKED)), (":me", owner.value())],
+    pub async fn may_ask_about_code(&self, page: &OpenedPage) -> Result<Option<Owner>, Error> {
+        let (owner, now) = (self.owner(), self.clock.unix());
+        let update = spent(Update::new()).add(ASKED, asked(owner)).set("asked_at", n(now)).when(
+            "attribute_exists(pk) AND (attribute_not_exists(asked) OR size(asked) < :most \
+             OR (asked_at < :opened AND asked_at <= :before))",
+            &[
+                (":most", n(CODES_ASKED)),
+                (":opened", n(page.opened_at)),
+                (":before", n(now - PAGE_REUSED_SECONDS)),
+            ],
         );
-        let written = self.update(&self.platform, &keys::binding(binding_id), update).await?;
-        Ok(written.or_own(ASKED_BY, owner).done().then_some(owner))
+        let written = self.update(&self.platform, &keys::binding(&page.binding_id), update).await?;
+        let own = |item: &Attributes| {
+            let asked = item.get(ASKED).and_then(|asked| asked.as_ss().ok());
+            asked.is_some_and(|asked| asked.contains(&owner.to_string()))
+        };
+        Ok(written.or_if(own).done().then_some(owner))
     }
 
-    /// The code that `owner` asked about was a good one: it does not count, unless somebody asked since.
+    /// What came of `owner`'s question says nothing against the code: it does not count.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn code_was_good(&self, binding_id: &str, owner: Owner) -> Result<(), Error> {
-        let update = Update::new()
-            .add("codes_asked", n(-1))
-            .remove(ASKED_BY)
-            .when("asked_by = :me", &[(":me", owner.value())]);
+    pub async fn code_counts_not(&self, binding_id: &str, owner: Owner) -> Result<(), Error> {
+        let update = Update::new().take(ASKED, asked(owner)).when("attribute_exists(pk)", &[]);
         self.update(&self.platform, &keys::binding(binding_id), update).await.map(drop)
     }
 
@@ -239,6 +253,11 @@ impl Store {
             Written::Refused(None) => Ok(None),
         }
     }
+}
+
+/// One who asks, as a set.
+fn asked(owner: Owner) -> AttributeValue {
+    AttributeValue::Ss(vec![owner.to_string()])
 }
 
 /// A pre_auth_code is for one attempt: WeChat refuses it from then on, so no page may show it again.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, keys,
-    table::{Update, item, n, s},
+    table::{Update, Written, item, n, read, s},
 };
 use crate::{error::Error, ids, model::consent};
 
@@ -39,6 +39,9 @@ pub struct OpenedPage {
     /// When that code expires, unix seconds.
     #[serde(default)]
     pub expires_at: i64,
+    /// [`fingerprint`] of that code, under which the page is kept.
+    #[serde(skip)]
+    pub fingerprint: String,
 }
 
 impl OpenedPage {
@@ -82,7 +85,22 @@ impl Store {
     /// [`Error::Store`].
     pub async fn opened_page(&self, fingerprint: &str) -> Result<Option<OpenedPage>, Error> {
         let page: Option<OpenedPage> = self.get(&self.platform, &keys::pre_auth_code(fingerprint)).await?;
-        Ok(page.filter(|page| !page.tenant_id.is_empty()))
+        let page = page.filter(|page| !page.tenant_id.is_empty());
+        Ok(page.map(|page| OpenedPage { fingerprint: fingerprint.to_owned(), ..page }))
+    }
+
+    /// When the hub first heard of the consent that began on a page, unix seconds: a pre_auth_code is for one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn consented_at(&self, page: &OpenedPage) -> Result<i64, Error> {
+        let now = self.clock.unix();
+        let update = Update::new().set_if_absent("consented_at", n(now)).when("attribute_exists(pk)", &[]);
+        let key = keys::pre_auth_code(&page.fingerprint);
+        match self.update(&self.platform, &key, update).await? {
+            Written::Done(item) => Ok(read::<Consented>(item)?.consented_at),
+            Written::Refused(_) => Ok(now),
+        }
     }
 
     /// Notes an authorization event of an account, unless a newer one came; and that the account is being bound.
@@ -157,6 +175,11 @@ impl Store {
         let seen = Seen { seen_until: self.clock.unix() + SEEN_SECONDS };
         self.put(&self.platform, item(&keys::component_event(content), &seen, Some(seen.seen_until))?).await
     }
+}
+
+#[derive(Deserialize)]
+struct Consented {
+    consented_at: i64,
 }
 
 #[derive(Serialize, Deserialize)]

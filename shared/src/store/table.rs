@@ -60,6 +60,7 @@ pub struct Update {
     set: Vec<String>,
     remove: Vec<String>,
     add: Vec<String>,
+    delete: Vec<String>,
     condition: Option<String>,
     names: HashMap<String, String>,
     values: Attributes,
@@ -75,7 +76,7 @@ impl Update {
     /// Whether it would change nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.remove.is_empty() && self.add.is_empty()
+        self.set.is_empty() && self.remove.is_empty() && self.add.is_empty() && self.delete.is_empty()
     }
 
     /// `name = value`.
@@ -132,6 +133,14 @@ impl Update {
         self
     }
 
+    /// Takes elements out of a set; with the last one the attribute goes.
+    #[must_use]
+    pub fn take(mut self, name: &str, value: AttributeValue) -> Self {
+        let (n, v) = self.alias(name, value);
+        self.delete.push(format!("{n} {v}"));
+        self
+    }
+
     /// Removes an attribute.
     #[must_use]
     pub fn remove(mut self, name: &str) -> Self {
@@ -180,10 +189,8 @@ impl Update {
             [] => String::new(),
             some => format!("{word} {} ", some.join(", ")),
         };
-        [part("SET", &self.set), part("REMOVE", &self.remove), part("ADD", &self.add)]
-            .concat()
-            .trim_end()
-            .to_owned()
+        let (set, remove) = (part("SET", &self.set), part("REMOVE", &self.remove));
+        [set, remove, part("ADD", &self.add), part("DELETE", &self.delete)].concat().trim_end().to_owned()
     }
 
     pub(super) fn parts(self) -> Parts {

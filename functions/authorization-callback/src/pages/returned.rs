@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::{Query, State},
     response::Response,
 };
@@ -11,6 +12,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use shared::{
     app::App,
+    deadline::Deadline,
     error::Error,
     secret::Secret,
     store::{
@@ -46,6 +48,7 @@ pub(crate) struct Return {
 pub(crate) async fn returned(
     State(app): State<Arc<App>>,
     Query(query): Query<Return>,
+    Extension(until): Extension<Deadline>,
     headers: HeaderMap,
 ) -> Response {
     let reader = Reader::of(headers);
@@ -55,7 +58,7 @@ pub(crate) async fn returned(
         Err(error) => return result::unavailable(&app, reader.lang, &error, None),
     };
     let code = query.auth_code.filter(|code| is_plausible(code)).map(Secret::new);
-    come_back(&app, &reader, &binding, code).await.unwrap_or_else(|error| match error {
+    come_back(&app, &reader, &binding, code, until).await.unwrap_or_else(|error| match error {
         Error::NoTicket => result::no_ticket(&app, reader.lang),
         error => result::unavailable(&app, reader.lang, &error, Some(&link(&app, &binding))),
     })
@@ -71,6 +74,7 @@ async fn come_back(
     reader: &Reader,
     binding: &Binding,
     code: Option<Secret>,
+    until: Deadline,
 ) -> Result<Response, Error> {
     let lang = reader.lang;
     if is_answered(binding, code.as_ref()) {
@@ -87,18 +91,18 @@ async fn come_back(
         }
         (_, None) => return Ok(result::failed(app, lang, binding, BAD_CODE, "authorization_failed")),
         // nothing shows that this browser opened the page: only WeChat's event tells
-        (_, Some(code)) => return wait_for_event(app, reader, binding, &code, NOT_YET).await,
+        (_, Some(code)) => return wait_for_event(app, reader, binding, &code, NOT_YET, until).await,
     };
-    let Some(asks) = app.store.may_ask_about_code(&binding.id).await? else {
+    let Some(asks) = app.store.may_ask_about_code(&page).await? else {
         tracing::warn!("too many wrong codes came for one link");
-        return wait_for_event(app, reader, binding, &code, NOT_YET).await;
+        return wait_for_event(app, reader, binding, &code, NOT_YET, until).await;
     };
-    match exchange(app, &page, &code, asks).await {
+    match exchange(app, &page, &code, asks, until).await {
         Ok(Outcome::Bound | Outcome::Refused { .. }) => {
             let now = app.store.binding_by_link(&binding.id).await?;
             result::ended(app, lang, now.as_ref().unwrap_or(binding)).await
         }
-        Ok(Outcome::BadCode) => wait_for_event(app, reader, binding, &code, BAD_CODE).await,
+        Ok(Outcome::BadCode) => wait_for_event(app, reader, binding, &code, BAD_CODE, until).await,
         Ok(Outcome::TooEarly) => {
             let said = (texts::NO_CODE, texts::TOO_EARLY_TEXT);
             Ok(result::failed(app, lang, binding, said, "page_too_old"))
@@ -108,17 +112,26 @@ async fn come_back(
             let said = (texts::NO_CODE, texts::NOT_OURS_TEXT);
             Ok(result::failed(app, lang, binding, said, "another_page"))
         }
-        Err(error) => match answered(app, reader, binding, &code).await? {
-            Some(page) => Ok(page),
-            None => Err(error),
+        Err(error) => match (answered(app, reader, binding, &code, until).await?, error) {
+            (Some(page), _) => Ok(page),
+            (None, Error::RefreshRunning) => {
+                Ok(result::failed(app, lang, binding, NOT_YET, "authorization_failed"))
+            }
+            (None, error) => Err(error),
         },
     }
 }
 
-async fn exchange(app: &App, page: &OpenedPage, code: &Secret, asks: Owner) -> Result<Outcome, Error> {
+async fn exchange(
+    app: &App,
+    page: &OpenedPage,
+    code: &Secret,
+    asks: Owner,
+    until: Deadline,
+) -> Result<Outcome, Error> {
     let messenger = Messenger::Browser(asks);
     let consent = Consent { code, page: Some(page), messenger, at: app.clock.unix() };
-    complete(app, &consent).await
+    complete(app, &consent, until).await
 }
 
 /// Whether what is stored is the answer to this return: bound once is bound, and the same code again gets the same answer.
@@ -138,6 +151,7 @@ async fn wait_for_event(
     binding: &Binding,
     code: &Secret,
     otherwise: (Text, Text),
+    until: Deadline,
 ) -> Result<Response, Error> {
     for step in 0..WAIT_STEPS {
         let now = app.store.binding_by_link(&binding.id).await?;
@@ -145,7 +159,7 @@ async fn wait_for_event(
         if is_answered(now, Some(code)) {
             return result::ended(app, reader.lang, now).await;
         }
-        if now.event_at.is_none() && step >= EVENT_STEPS {
+        if (now.event_at.is_none() && step >= EVENT_STEPS) || !until.allows(&*app.clock, WAIT_STEP) {
             break;
         }
         tokio::time::sleep(WAIT_STEP).await;
@@ -159,6 +173,7 @@ async fn answered(
     reader: &Reader,
     binding: &Binding,
     code: &Secret,
+    until: Deadline,
 ) -> Result<Option<Response>, Error> {
     for _ in 0..WAIT_STEPS {
         let now = app.store.binding_by_link(&binding.id).await?;
@@ -166,7 +181,7 @@ async fn answered(
         if is_answered(now, Some(code)) {
             return result::ended(app, reader.lang, now).await.map(Some);
         }
-        if now.event_at.is_none() {
+        if now.event_at.is_none() || !until.allows(&*app.clock, WAIT_STEP) {
             break;
         }
         tokio::time::sleep(WAIT_STEP).await;

@@ -96,6 +96,7 @@ impl World {
             status: AccountStatus::Bound,
             granted: vec![2],
             bound_at: START - 10_000,
+            bound_by: None,
             unbound_at: None,
             authorized: 0,
             deleted: false,

@@ -206,6 +206,7 @@ impl World {
             status: AccountStatus::Bound,
             granted: granted.to_vec(),
             bound_at: self.clock.unix(),
+            bound_by: None,
             unbound_at: None,
             authorized: 0,
             deleted: false,

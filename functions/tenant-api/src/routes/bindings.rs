@@ -1,6 +1,6 @@
 //! Bindings: links by which an administrator binds an account.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Json, extract::State};
 use http::{StatusCode, Uri};
@@ -121,10 +121,11 @@ pub async fn create_binding(
         pre_auth_at: None,
         pre_auth_expires: None,
         event_at: None,
-        codes_asked: 0,
+        asked: BTreeSet::new(),
         ended_by: None,
     };
-    audited(&app, &caller, &caller.tenant, "binding.created", &binding.id, async {
+    // one that an earlier try made stands as it was made
+    let binding = audited(&app, &caller, &caller.tenant, "binding.created", &binding.id, async {
         Ok(app.store.create_binding(&binding).await?)
     })
     .await?;

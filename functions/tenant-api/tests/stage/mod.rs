@@ -207,6 +207,7 @@ impl Stage {
             status: AccountStatus::Bound,
             granted: vec![1, 2],
             bound_at: self.app.clock.unix(),
+            bound_by: None,
             unbound_at: None,
             authorized: 0,
             deleted: false,
