@@ -22,6 +22,9 @@ pub const SHOWN: usize = 50;
 const PEEKS: usize = 2 * SHOWN / BATCH;
 /// For how long dead letters are hidden where a listing dies before it shows them again, seconds.
 const PEEK_SECONDS: i32 = 10;
+/// How long a request waits for dead letters, seconds, within an attempt's 1.5: a short poll asks a sample of SQS's
+/// servers alone and finds nothing of a few messages, a long one asks all (*short and long polling* in SQS's guide).
+const WAIT_SECONDS: i32 = 1;
 /// Dead letters moved in one call at most: one after the other, some 20 ms each, within the API's 30 s.
 pub const MOVED: usize = 200;
 /// For how long those that are being moved are hidden, seconds: longer than a call lasts.
@@ -218,6 +221,7 @@ impl Queues {
         let asked = self.client.receive_message().queue_url(url).max_number_of_messages(10);
         let answer = asked
             .visibility_timeout(hidden)
+            .wait_time_seconds(WAIT_SECONDS)
             .set_message_system_attribute_names(Some(wanted.to_vec()))
             .send()
             .await
