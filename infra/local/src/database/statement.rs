@@ -1,7 +1,7 @@
 //! A PartiQL statement as an action of a transaction. It understands the hub's own spelling alone:
 //!
 //! - `INSERT INTO "T" VALUE {'a': ?, 'b': ?}`
-//! - `UPDATE "T" SET a = ? SET "b" = ? WHERE pk = ? AND sk = ? AND a = ? AND c IS MISSING`
+//! - `UPDATE "T" SET a = ? SET "b" = ? WHERE pk = ? AND sk = ? AND a = ?`
 
 use std::collections::HashMap;
 
@@ -82,10 +82,6 @@ fn update(
     // an update of a transaction would make the item
     let mut condition = vec![format!("attribute_exists({})", named(keys.first()?))];
     for part in wheres.split(" AND ") {
-        if let Some(name) = part.strip_suffix(" IS MISSING") {
-            condition.push(format!("attribute_not_exists({})", named(plain(name)?)));
-            continue;
-        }
         let (name, value) = (plain(part.strip_suffix(" = ?")?)?, values.next()?);
         if !keys.iter().any(|key| key == name) {
             condition.push(format!("{} = {}", named(name), valued(value)));
@@ -145,6 +141,12 @@ mod tests {
                 false,
             ),
             ("arithmetic", r#"UPDATE "T" SET a = a + ? WHERE pk = ? AND sk = ?"#, 3, false),
+            (
+                "what no documentation shows for an update",
+                r#"UPDATE "T" SET a = ? WHERE pk = ? AND sk = ? AND b IS MISSING"#,
+                3,
+                false,
+            ),
             ("another comparison", r#"UPDATE "T" SET a = ? WHERE pk = ? AND sk = ? AND b > ?"#, 4, false),
             ("alternatives", r#"UPDATE "T" SET a = ? WHERE pk = ? AND sk = ? OR b = ?"#, 4, false),
             (
@@ -161,17 +163,11 @@ mod tests {
 
     #[test]
     fn an_update_keeps_its_conditions() {
-        let text = r#"UPDATE "T" SET "a" = ? SET b = ? WHERE pk = ? AND sk = ? AND "a" = ? AND c IS MISSING"#;
+        let text = r#"UPDATE "T" SET "a" = ? SET b = ? WHERE pk = ? AND sk = ? AND "a" = ?"#;
         let update = understood(text, 5).unwrap()["Update"].clone();
         assert_eq!(update["UpdateExpression"], "SET #0 = :0, #1 = :1");
-        assert_eq!(
-            update["ConditionExpression"],
-            "attribute_exists(#2) AND #3 = :2 AND attribute_not_exists(#4)"
-        );
-        assert_eq!(
-            update["ExpressionAttributeNames"],
-            json!({"#0": "a", "#1": "b", "#2": "pk", "#3": "a", "#4": "c"})
-        );
+        assert_eq!(update["ConditionExpression"], "attribute_exists(#2) AND #3 = :2");
+        assert_eq!(update["ExpressionAttributeNames"], json!({"#0": "a", "#1": "b", "#2": "pk", "#3": "a"}));
         assert_eq!(update["Key"], json!({"pk": {"N": "2"}, "sk": {"N": "3"}}));
         assert_eq!(
             update["ExpressionAttributeValues"],
