@@ -6,6 +6,7 @@
 
 mod items;
 mod jobs;
+mod sizes;
 mod tables;
 mod watch;
 #[path = "../src/world/mod.rs"]

@@ -14,7 +14,7 @@ const MAX_STRING_BYTES: usize = 2048;
 /// Entries of a `msgmenu`; WeChat answers 45098 beyond its own, undocumented, limit.
 const MAX_MENU_ITEMS: usize = 50;
 /// Bytes of the whole JSON. WeChat's own members are far below.
-const MAX_CONTENT_BYTES: usize = 16 * 1024;
+pub const MAX_CONTENT_BYTES: usize = 16 * 1024;
 
 /// What is wrong with a content, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -1,0 +1,93 @@
+//! The largest item of each family is one that DynamoDB takes: at most 400 KB, names counted.
+//!
+//! # Source
+//! Amazon DynamoDB developer guide, "Service, account, and table quotas" and "DynamoDB item sizes and formats".
+
+use serde_json::Value;
+use shared::{
+    model::{content, detail, reply_rules},
+    wechat::user::FOLLOWERS_MAX,
+};
+
+use crate::{UNRELEASED, releases};
+
+const ITEM_MAX: usize = 400 * 1024;
+/// What no row below names: ids, names, addresses and words, which WeChat or the API keep shorter.
+const ANY_TEXT: usize = 2 * 1024;
+/// A number of 38 digits.
+const NUMBER: usize = 21;
+/// A list or a map itself, and each of its elements.
+const NESTED: usize = 3;
+
+/// What may be longer, and by what it is bounded.
+fn longest(name: &str) -> Option<usize> {
+    Some(match name {
+        // API: a message's content, and a template message; WeChat's reply and what has to be sent besides
+        "content" | "template" => content::MAX_CONTENT_BYTES,
+        "reply" | "sends" => content::MAX_CONTENT_BYTES + ANY_TEXT,
+        "detail" => detail::MAX_BYTES,
+        "rules" => reply_rules::MAX_RULES_BYTES,
+        // openids have 28 letters, and each its line
+        "open_id_lines" => FOLLOWERS_MAX * 29,
+        // follower-import: 2,000 pages, `1999` and how many it has
+        "pages_done" => 2_000 * (4 + NUMBER + NESTED),
+        // a message, with what it carries, to whoever made it
+        "answer" => 4 * content::MAX_CONTENT_BYTES,
+        // a job that waits carries ids; a message's content is in its record
+        "body" => 2 * ANY_TEXT,
+        _ => return None,
+    })
+}
+
+/// As large as the attribute may become.
+fn most(name: &str, value: &Value) -> usize {
+    let (kind, inner) = value.as_object().unwrap().iter().next().unwrap();
+    let all = |values: &mut dyn Iterator<Item = (&str, &Value)>| -> usize {
+        values.map(|(name, value)| NESTED + name.len() + most(name, value)).sum()
+    };
+    match kind.as_str() {
+        "S" => longest(name).unwrap_or(ANY_TEXT),
+        "N" => NUMBER,
+        "BOOL" | "NULL" => 1,
+        "M" => longest(name).unwrap_or_else(|| {
+            NESTED + all(&mut inner.as_object().unwrap().iter().map(|(name, value)| (name.as_str(), value)))
+        }),
+        // permissions, scopes, tags, shards: tens of them
+        "L" | "NS" | "SS" => longest(name).unwrap_or(ANY_TEXT),
+        other => panic!("{name} is of the type {other}, of which nothing is known here"),
+    }
+}
+
+#[test]
+fn the_largest_item_of_each_family_is_one_that_dynamodb_takes() {
+    let examples = releases("items").into_iter().find(|(release, _)| release == UNRELEASED).unwrap().1;
+    let mut largest = (0, String::new());
+    for (table, items) in examples.as_object().unwrap() {
+        for item in items.as_array().unwrap() {
+            let members = item.as_object().unwrap();
+            let mut size: usize = members.iter().map(|(name, value)| name.len() + most(name, value)).sum();
+            if members.contains_key("chunk_0") {
+                size += 99 * ("chunk_99".len() + NUMBER); // a page has a hundred receipts
+            }
+            let key = format!("{table} {} {}", item["pk"]["S"], item["sk"]["S"]);
+            assert!(size < ITEM_MAX, "{key} may become {size} bytes");
+            largest = largest.max((size, key));
+        }
+    }
+    println!("the largest: {largest:?}");
+}
+
+/// The bounds above are those by which things are cut or refused.
+#[test]
+fn what_is_longer_than_its_bound_is_cut_or_refused() {
+    let long = "\u{1}\u{1F600}\"".repeat(200_000);
+    let members = serde_json::from_value(serde_json::json!({"Content": long, "Other": [long]})).unwrap();
+    assert!(detail::bounded(&members).len() <= detail::MAX_BYTES);
+    let text = |bytes: usize| serde_json::json!({"msgtype": "text", "text": {"content": "x".repeat(bytes)}});
+    let keywords: Vec<_> = (0..reply_rules::MAX_KEYWORDS)
+        .map(|n| serde_json::json!({"keyword": n.to_string(), "match": "exact", "reply": text(content::MAX_TEXT_BYTES)}))
+        .collect();
+    let rules = serde_json::json!({"on_subscribe": null, "keywords": keywords, "default": null});
+    assert!(rules.to_string().len() > reply_rules::MAX_RULES_BYTES);
+    assert!(reply_rules::ReplyRules::parse(rules).is_err(), "larger than an item may be");
+}
