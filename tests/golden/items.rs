@@ -9,22 +9,17 @@ use std::{
 
 use dynoxide::Database;
 use jiff::Timestamp;
+use oahub_tests::fixtures::{APP, DAY, TENANT, account, event, fan, import, message};
 use serde_json::{Value, json};
 use shared::{
     app::App,
     ids,
-    model::{
-        account::{AccountStatus, AccountType},
-        consent::Page,
-        reply_rules::ReplyRules,
-        scope::Scope,
-        token::Due,
-    },
+    model::account::AccountStatus,
+    model::{consent::Page, reply_rules::ReplyRules, scope::Scope, token::Due},
     queue::jobs::ImportJob,
     quota::Api,
     secret::Secret,
     store::{
-        accounts::AccountRecord,
         api_keys::{ApiKey, KeyRevoked},
         audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
         bindings::{Binding, BindingEnd, BindingStatus},
@@ -36,9 +31,9 @@ use shared::{
         fans::{Details, FanId, Touch},
         idempotency::Begun,
         import_pages::ListedPage,
-        imports::{Import, ImportStatus},
+        imports::ImportStatus,
         lines::{self, Line, Waiting},
-        messages::{Channel, Ended, Message, MessageError, MessageStatus},
+        messages::{Channel, Ended, MessageError, MessageStatus},
         quotas::QuotaRefusal,
         status::PlatformStatus,
         tenants::{Tenant, TenantStatus},
@@ -53,12 +48,8 @@ use crate::{
     world::{World, dynamo},
 };
 
-const APP: &str = "wx5a1b2c3d4e5f6071";
-const TENANT: &str = "ten_1";
 const TABLES: [&str; 5] =
     ["PlatformTable", "CredentialsTable", "CustomersTable", "TimelineTable", "WorkTable"];
-/// 2025-01-01, unix seconds.
-const DAY: i64 = 1_735_689_600;
 /// When a timer is due, unix seconds.
 const LATER: i64 = DAY + 7200;
 const WAITING: Waiting<'static> = Waiting {
@@ -76,81 +67,14 @@ fn failure() -> Failure {
 /// Empty tables, and the store over them.
 pub async fn empty() -> (Arc<World>, Arc<App>) {
     let world = World::new(1);
+    world.base.chaos.take_no_time();
     world.create_tables().await;
     let app = world.app();
     (world, app)
 }
 
-fn fan(open_id: &str) -> FanId<'_> {
-    FanId { tenant: TENANT, app_id: APP, open_id }
-}
-
 fn token(text: &str) -> Token {
     Token { token: Secret::new(text), issued_at: DAY, expires_in: 7200 }
-}
-
-pub fn account(app_id: &str) -> AccountRecord {
-    AccountRecord {
-        app_id: app_id.into(),
-        tenant_id: TENANT.into(),
-        original_id: "gh_3c884a361561".into(),
-        name: "Harbour Coffee".into(),
-        alias: "harbour".into(),
-        avatar_url: "https://avatar.example/1".into(),
-        qr_code_url: "https://qr.example/1".into(),
-        principal_name: "Harbour Ltd".into(),
-        account_type: AccountType::Service,
-        verified: true,
-        status: AccountStatus::Bound,
-        granted: vec![1, 15, 4, 7, 2, 3, 11, 8],
-        bound_at: DAY,
-        bound_by: Some("c".into()),
-        unbound_at: None,
-        authorized: DAY,
-        deleted: false,
-        revision: 0,
-    }
-}
-
-/// An import that just began.
-pub fn import(id: &str, app_id: &str, started_at: i64) -> Import {
-    let import = json!({
-        "id": id, "app_id": app_id, "tenant_id": TENANT, "status": "running", "started_at": started_at,
-    });
-    serde_json::from_value(import).unwrap()
-}
-
-fn message(id: &str) -> Message {
-    Message {
-        id: id.into(),
-        tenant_id: TENANT.into(),
-        app_id: APP.into(),
-        to: "o1".into(),
-        status: MessageStatus::Queued,
-        channel: None,
-        content: Some(r#"{"msgtype":"text","text":{"content":"Hello"}}"#.into()),
-        template: Some(r#"{"template_id":"T1"}"#.into()),
-        wechat_msg_id: None,
-        error: None,
-        created_at: DAY * 1000,
-        sent_at: None,
-        claimed_at: None,
-        claimed_by: None,
-        first_claimed_at: None,
-    }
-}
-
-fn event(identity: &str) -> StoredEvent {
-    StoredEvent {
-        identity: identity.into(),
-        kind: "message_received".into(),
-        at: DAY,
-        app_id: APP.into(),
-        open_id: "o1".into(),
-        detail: r#"{"MsgType":"text","Content":"menu"}"#.into(),
-        reply: Some("<xml><MsgType>text</MsgType></xml>".into()),
-        sends: Some("msg_1".into()),
-    }
 }
 
 /// What happened to the account itself.
@@ -170,7 +94,6 @@ fn report() -> StoredEvent {
 /// Writes one item of every family, through the store.
 async fn write(app: &App) {
     let store = &app.store;
-    // first, since it has the millisecond, and every request takes some
     store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
     store.end_request(TENANT, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
     store.create_tenant(&tenant(), &key(), &Secret::new("oak_1")).await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oahub_tests::fixtures::{account, import};
 use serde_json::json;
 use shared::{
     model::{
@@ -49,7 +50,7 @@ fn an_account_is_overdue_whose_turn_passed_without_a_new_token() {
         ] {
             app.store.authorize(app_id, "c", Some(&token(now - age)), &refresh).await.unwrap();
             let page = Page { tenant: "ten_1", opened_at: now, expires_at: now };
-            app.store.bind_account(items::account(app_id), Some(page), due).await.unwrap();
+            app.store.bind_account(account(app_id), Some(page), due).await.unwrap();
         }
         assert_eq!(look(&app, &State::default()).await.overdue, Some(2));
     });
@@ -60,7 +61,7 @@ fn an_import_is_seen_that_nothing_moves_and_no_other() {
     on_paused_time(async {
         let (world, app) = items::empty().await;
         for (id, app_id) in [("imp_1", "wx1"), ("imp_2", "wx2"), ("imp_3", "wx3")] {
-            app.store.start_import(&items::import(id, app_id, world.now())).await.unwrap();
+            app.store.start_import(&import(id, app_id, world.now())).await.unwrap();
         }
         let state = State::default();
         assert_eq!(look(&app, &state).await.stuck, Some(0), "they have just begun");
@@ -85,7 +86,7 @@ fn every_import_is_looked_after_in_turn() {
         let (world, app) = items::empty().await;
         for n in 0..250 {
             let (id, app_id) = (format!("imp_{n}"), format!("wx{n}"));
-            app.store.start_import(&items::import(&id, &app_id, world.now())).await.unwrap();
+            app.store.start_import(&import(&id, &app_id, world.now())).await.unwrap();
         }
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..3 {
@@ -104,7 +105,7 @@ fn what_cannot_be_read_hides_nothing_else_that_is_wrong() {
         let (world, app) = items::empty().await;
         for n in 1..=2 {
             let (id, app_id) = (format!("imp_{n}"), format!("wx{n}"));
-            app.store.start_import(&items::import(&id, &app_id, world.now())).await.unwrap();
+            app.store.start_import(&import(&id, &app_id, world.now())).await.unwrap();
         }
         let broken =
             json!({"pk": {"S": "IMPORT#wx1"}, "sk": {"S": "imp_1"}, "status": {"S": "of a later release"}});

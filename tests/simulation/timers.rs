@@ -162,6 +162,7 @@ fn a_timer_that_cannot_be_handed_over_keeps_none_behind_it_waiting_and_is_not_lo
     ] {
         on_paused_time(async {
             let world = world().await;
+            world.base.chaos.take_no_time();
             let due = world.now() + HOUR;
             put(&world, due, (0..count).map(|n| format!("a{n:05}")), queue).await;
             let stuck = waiting(&world);

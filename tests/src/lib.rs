@@ -9,6 +9,7 @@
 //! | [`api`] | a caller of the API, and its answers |
 //! | [`tenant`] | what a tenant and its accounts' owners do |
 //! | [`push`] | pushes made by hand, whatever WeChat would think of them |
+//! | [`fixtures`] | things as the store has them |
 //! | [`relay`] | a way to a server that can be cut |
 //! | [`wait`] | waiting for a condition, with an end |
 
@@ -21,6 +22,7 @@
 
 pub mod api;
 pub mod binary;
+pub mod fixtures;
 pub mod hub;
 pub mod lambda;
 pub mod process;

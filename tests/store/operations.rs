@@ -4,16 +4,10 @@ use std::collections::BTreeSet;
 
 use futures::FutureExt;
 use jiff::Timestamp;
+use oahub_tests::fixtures::{APP, DAY, TENANT, account, event, fan, import, message};
 use serde_json::json;
 use shared::{
-    model::{
-        account::{AccountStatus, AccountType},
-        consent::Page,
-        reply_rules::ReplyRules,
-        scope::Scope,
-        token::Due,
-        window::WindowKind,
-    },
+    model::{consent::Page, reply_rules::ReplyRules, scope::Scope, token::Due, window::WindowKind},
     secret::Secret,
     store::{
         Store,
@@ -26,26 +20,22 @@ use shared::{
         context::Wanted,
         credentials::{LEASE_SECONDS, Refusal, Token},
         failures::Failure,
-        fans::{Details, FanId, Touch},
+        fans::{Details, Touch},
         idempotency::Begun,
         import_pages::ListedPage,
-        imports::{Import, ImportStatus, Started},
+        imports::{ImportStatus, Started},
         lines::{self, Waiting},
         messages::{Channel, Ended, Message, MessageStatus},
         quotas::QuotaRefusal,
         tenants::{Tenant, TenantChange, TenantDeleted, TenantStatus},
-        timeline::{Stored, StoredEvent},
+        timeline::Stored,
         timers::StoredTimer,
     },
     timers,
     wechat::user::UserInfo,
 };
 
-pub const APP: &str = "wx5a1b2c3d4e5f6071";
 const OTHER: &str = "wx5a1b2c3d4e5f6072";
-const TENANT: &str = "ten_1";
-/// 2025-01-01, unix seconds.
-pub const DAY: i64 = 1_735_689_600;
 
 /// Function, after a comma what is special in this row, and a text that only the request of the write has.
 pub const ALL: &[(&str, &str)] = &[
@@ -165,7 +155,7 @@ pub async fn prepare(store: &Store) {
         .insert_fans(TENANT, APP, &[Details { info: &info("o2"), as_of: DAY, import_id: None }])
         .await
         .unwrap();
-    store.start_import(&import("imp_0")).await.unwrap();
+    store.start_import(&import("imp_0", APP, DAY)).await.unwrap();
     for id in ["msg_0", "msg_1"] {
         store.create_message(&message(id)).await.unwrap();
     }
@@ -493,16 +483,16 @@ async fn followers(name: &str, what: &str, store: &Store) -> Option<String> {
         }
         "start_import" => {
             store.end_import(APP, "imp_0", ImportStatus::Failed, None).await.unwrap();
-            new(matches!(store.start_import(&import("imp_1")).await.unwrap(), Started::New))
+            new(matches!(store.start_import(&import("imp_1", APP, DAY)).await.unwrap(), Started::New))
         }
         "keep_page" => {
-            let kept = store.keep_page(&import("imp_0"), 0, &page()).await.unwrap();
+            let kept = store.keep_page(&import("imp_0", APP, DAY), 0, &page()).await.unwrap();
             let other = ListedPage { open_ids: vec!["o9".into()], ..page() };
-            let again = store.keep_page(&import("imp_0"), 0, &other).await.unwrap();
+            let again = store.keep_page(&import("imp_0", APP, DAY), 0, &other).await.unwrap();
             format!("{:?}, {:?}", kept.open_ids, again.open_ids)
         }
         "count_page" => {
-            let counted = store.count_page(&import("imp_0"), 0, &page(), "job").await.unwrap();
+            let counted = store.count_page(&import("imp_0", APP, DAY), 0, &page(), "job").await.unwrap();
             format!("{} listed on {} pages", counted.followers_listed, counted.pages_listed)
         }
         "keep_receipt" => format!("{:?}", store.keep_receipt("imp_0", 0, 0, 100).await.unwrap()),
@@ -512,7 +502,7 @@ async fn followers(name: &str, what: &str, store: &Store) -> Option<String> {
         "finish_shard" => format!("{:?}", store.finish_shard(APP, "imp_0", 3).await.unwrap().shards_done),
         "advance_shard" => {
             let at = |from, to, by| {
-                let import = import("imp_0");
+                let import = import("imp_0", APP, DAY);
                 async move { store.advance_shard(&import, 4, from, to, by).await.unwrap() }
             };
             let from = what.contains("stands").then_some("cus_1");
@@ -522,8 +512,8 @@ async fn followers(name: &str, what: &str, store: &Store) -> Option<String> {
             format!("{ours}, {others}, {place:?}")
         }
         "take_up_import" => {
-            let ours = store.take_up_import(&import("imp_0"), "job").await.unwrap();
-            let others = store.take_up_import(&import("imp_0"), "other").await.unwrap();
+            let ours = store.take_up_import(&import("imp_0", APP, DAY), "job").await.unwrap();
+            let others = store.take_up_import(&import("imp_0", APP, DAY), "other").await.unwrap();
             format!("{ours}, {others}")
         }
         "pause_import" => new(store.pause_import(APP, "imp_0", DAY + 600, "quota").await.unwrap()),
@@ -743,10 +733,6 @@ fn begun(begun: &Begun) -> &'static str {
     }
 }
 
-fn fan(open_id: &str) -> FanId<'_> {
-    FanId { tenant: TENANT, app_id: APP, open_id }
-}
-
 fn window(used: u32) -> WindowUse<'static> {
     let mut windows = shared::model::window::Windows::default();
     (windows.message_at, windows.message_used) = (Some(DAY), used);
@@ -755,29 +741,6 @@ fn window(used: u32) -> WindowUse<'static> {
 
 fn token(text: &str) -> Token {
     Token { token: Secret::new(text), issued_at: DAY, expires_in: 7200 + LEASE_SECONDS }
-}
-
-pub fn account(app_id: &str) -> AccountRecord {
-    AccountRecord {
-        app_id: app_id.into(),
-        tenant_id: TENANT.into(),
-        original_id: "gh_3c884a361561".into(),
-        name: "Harbour Coffee".into(),
-        alias: "harbour".into(),
-        avatar_url: "https://avatar.example/1".into(),
-        qr_code_url: "https://qr.example/1".into(),
-        principal_name: "Harbour Ltd".into(),
-        account_type: AccountType::Service,
-        verified: true,
-        status: AccountStatus::Bound,
-        granted: vec![1, 15, 4, 7, 2, 3, 11, 8],
-        bound_at: DAY,
-        bound_by: None,
-        authorized: DAY,
-        unbound_at: None,
-        deleted: false,
-        revision: 0,
-    }
 }
 
 fn binding(id: &str) -> Binding {
@@ -802,31 +765,8 @@ fn binding(id: &str) -> Binding {
     }
 }
 
-fn import(id: &str) -> Import {
-    let import = json!({
-        "id": id, "app_id": APP, "tenant_id": TENANT, "status": "running", "started_at": DAY,
-    });
-    serde_json::from_value(import).unwrap()
-}
-
 fn page() -> ListedPage {
     ListedPage { open_ids: vec!["o1".into(), "o2".into()], next_cursor: None, total: 2, cut: None }
-}
-
-fn message(id: &str) -> Message {
-    serde_json::from_value(json!({
-        "id": id, "tenant_id": TENANT, "app_id": APP, "to": "o1", "status": "queued",
-        "content": r#"{"msgtype":"text","text":{"content":"Hello"}}"#, "created_at": DAY * 1000,
-    }))
-    .unwrap()
-}
-
-fn event(identity: &str) -> StoredEvent {
-    serde_json::from_value(json!({
-        "sk": identity, "type": "message_received", "at": DAY, "app_id": APP, "open_id": "o1",
-        "detail": r#"{"MsgType":"text","Content":"menu"}"#,
-    }))
-    .unwrap()
 }
 
 fn info(open_id: &str) -> UserInfo {

@@ -1,15 +1,12 @@
 //! Tokens as somebody read them are deleted or replaced, and never those that were stored since.
 
+use oahub_tests::fixtures::{APP, DAY, account};
 use shared::{
     model::{consent::Page, token::Due},
     secret::Secret,
 };
 
-use crate::{
-    on_paused_time,
-    operations::{APP, DAY, account},
-    world::World,
-};
+use crate::{on_paused_time, world::World};
 
 #[test]
 fn tokens_that_were_stored_since_stay() {

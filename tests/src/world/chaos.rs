@@ -1,6 +1,12 @@
 //! What goes wrong, drawn from the seed: nothing else in the world throws dice.
 
-use std::sync::Mutex;
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use rand::{Rng as _, RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -49,6 +55,7 @@ pub struct Chaos {
     passing: Mutex<ChaCha8Rng>,
     rates: Mutex<Rates>,
     strike: Mutex<Option<(&'static str, Fate)>>,
+    instant: AtomicBool,
 }
 
 impl Chaos {
@@ -59,12 +66,25 @@ impl Chaos {
             passing: Mutex::new(ChaCha8Rng::seed_from_u64(seed ^ 1 << 32)),
             rates: Mutex::default(),
             strike: Mutex::default(),
+            instant: AtomicBool::new(false),
         }
     }
 
     /// Changes how much goes wrong.
     pub fn set(&self, rates: Rates) {
         *self.rates.lock().unwrap() = rates;
+    }
+
+    /// From now on requests to DynamoDB and SQS take no time, so that what is written does not depend on how many there
+    /// were before it.
+    pub fn take_no_time(&self) {
+        self.instant.store(true, Ordering::Relaxed);
+    }
+
+    /// How long a request to DynamoDB or SQS takes.
+    pub fn latency(&self) -> Duration {
+        let drawn = Duration::from_millis(u64::from(1 + self.roll(20)));
+        if self.instant.load(Ordering::Relaxed) { Duration::ZERO } else { drawn }
     }
 
     /// Nothing goes wrong any more.

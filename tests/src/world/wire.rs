@@ -142,7 +142,7 @@ impl Wire {
             seen.writes += u32::from(dynamodb && dynamo::writes(operation));
         }
         let chaos = &self.base.chaos;
-        tokio::time::sleep(Duration::from_millis(u64::from(1 + chaos.roll(20)))).await;
+        tokio::time::sleep(chaos.latency()).await;
         self.alive().await;
         let body = String::from_utf8(body).unwrap();
         let fate = chaos.aws(&body);
