@@ -1,6 +1,6 @@
 //! Details of followers: asked for by the hundred, one by one where that is refused or cannot be read, and stored with
 //! one write each. Everybody who was asked for is answered: whom WeChat tells nothing about, or nothing that is JSON,
-//! is stored as listed.
+//! is stored as listed. Where the time ends before, what was told is kept, so that the next try has less to ask.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,6 +29,20 @@ const SINGLES: usize = 10;
 /// Fans that are written at once.
 const UPDATES: usize = 25;
 
+/// What WeChat told.
+pub(crate) struct Told {
+    /// Of each who was answered.
+    pub infos: Vec<UserInfo>,
+    /// Why others were not, if so.
+    pub left: Option<Error>,
+}
+
+impl From<Vec<UserInfo>> for Told {
+    fn from(infos: Vec<UserInfo>) -> Self {
+        Self { infos, left: None }
+    }
+}
+
 /// One [`UserInfo`] for each of `open_ids`, who are different. What WeChat refused after `since` (unix seconds), it is not
 /// asked before the time that it said. No call begins that could end after `until`.
 pub(crate) async fn fetch(
@@ -37,22 +51,21 @@ pub(crate) async fn fetch(
     open_ids: &[String],
     since: i64,
     until: Deadline,
-) -> Result<Vec<UserInfo>, Error> {
+) -> Result<Told, Error> {
     let asked = async {
         match open_ids {
-            [alone] => single(app, ids, alone, until).await.map(|info| vec![info]),
+            [alone] => single(app, ids, alone, until).await.map(|info| vec![info].into()),
             _ => several(app, ids, open_ids, until).await,
         }
     };
-    quota::ask(app, ids.app, Api::UserInfo, since, asked).await
+    let told = quota::ask(app, ids.app, Api::UserInfo, since, asked).await?;
+    if let Some(Error::WeChat(error)) = &told.left {
+        shared::quota::note(app, ids.app, Api::UserInfo, error).await;
+    }
+    Ok(told)
 }
 
-async fn several(
-    app: &App,
-    ids: Ids<'_>,
-    open_ids: &[String],
-    until: Deadline,
-) -> Result<Vec<UserInfo>, Error> {
+async fn several(app: &App, ids: Ids<'_>, open_ids: &[String], until: Deadline) -> Result<Told, Error> {
     let asked = tokens::with_authorizer(app, ids.tenant, ids.app, until, |token| async move {
         app.wechat.user_info_batch(&token, open_ids).await
     })
@@ -61,7 +74,9 @@ async fn several(
         Ok(list) => list.into_iter().map(|info| (info.openid.clone(), info)).collect(),
         Err(Error::WeChat(refused)) => match trouble::no_details(&refused) {
             Some(NoDetails::OfThese) => HashMap::new(),
-            Some(NoDetails::OfAnybody) => return Ok(open_ids.iter().map(|id| listed(id)).collect()),
+            Some(NoDetails::OfAnybody) => {
+                return Ok(open_ids.iter().map(|id| listed(id)).collect::<Vec<_>>().into());
+            }
             None => return Err(refused.into()),
         },
         Err(error) => return Err(error),
@@ -87,7 +102,14 @@ async fn several(
         .buffer_unordered(SINGLES)
         .collect()
         .await;
-    answers.into_iter().flatten().collect()
+    let (mut infos, mut left) = (Vec::with_capacity(answers.len()), None);
+    for answer in answers.into_iter().flatten() {
+        match answer {
+            Ok(info) => infos.push(info),
+            Err(error) => left = left.or(Some(error)),
+        }
+    }
+    Ok(Told { infos, left })
 }
 
 async fn single(app: &App, ids: Ids<'_>, open_id: &str, until: Deadline) -> Result<UserInfo, Error> {

@@ -57,11 +57,12 @@ async fn run(app: &App, ids: Ids<'_>, follows: &[Follow<'_>], until: Deadline) -
         *known = (*known).max(*at);
     }
     let open_ids: Vec<_> = newest.keys().map(|id| (*id).to_owned()).collect();
-    let infos = details::fetch(app, ids, &open_ids, i64::MIN, until).await?;
-    let details = infos.iter().filter_map(|info| {
+    let told = details::fetch(app, ids, &open_ids, i64::MIN, until).await?;
+    let details = told.infos.iter().filter_map(|info| {
         newest.get(info.openid.as_str()).map(|at| Details { info, as_of: *at, import_id: None })
     });
-    details::store(app, ids, &details.collect::<Vec<_>>()).await
+    details::store(app, ids, &details.collect::<Vec<_>>()).await?;
+    told.left.map_or(Ok(()), Err)
 }
 
 /// The push itself is stored, so an end is an end. What waits for WeChat waits by its age, in a timer.

@@ -121,10 +121,11 @@ pub async fn deliver(app: &App, job: &ImportJob, delivery: Delivery<'_>, outbox:
         let outcome = fan::deliver(app, &[(job.clone(), delivery)], outbox).await.pop();
         return outcome.unwrap_or(Outcome::Done);
     }
+    let began = app.clock.unix();
     let outcome = match attempt(app, job, delivery).await {
         Ok(next) => queue(app, job, outbox, next).await.map(|()| Outcome::Done),
         Err(Stop::Doubt(after)) => Ok(Outcome::Again(after, DOUBT.to_owned())),
-        Err(Stop::Failed(error)) => trouble::settle(app, job, &error, delivery, outbox).await,
+        Err(Stop::Failed(error)) => trouble::settle(app, job, &error, began, delivery, outbox).await,
     };
     outcome.unwrap_or_else(|error| {
         tracing::warn!(%error, "a job comes again: {error}");
@@ -151,7 +152,7 @@ async fn attempt(app: &App, job: &ImportJob, delivery: Delivery<'_>) -> Result<N
         ImportJob::PageV1 { page, cursor, .. } => page::run(app, ids, *page, cursor, delivery).await,
         ImportJob::ChunkV1 { page, chunk, chunks, started_at, open_ids, .. } => {
             let place = chunk::Place { page: *page, chunk: *chunk, chunks: *chunks };
-            Ok(chunk::run(app, ids, place, *started_at, open_ids, delivery.until).await?)
+            Ok(chunk::run(app, ids, place, *started_at, open_ids, delivery).await?)
         }
         ImportJob::FanOutV1 { page, .. } => Ok(fan_out::run(app, ids, *page).await?),
         ImportJob::ReconcileV1 { shard, cursor, .. } => {

@@ -7,7 +7,7 @@ use shared::{
     app::App,
     error::{Error, Retry},
     metrics::Metric,
-    model::account,
+    model::account::{self, AccountStatus},
     queue::jobs::ImportJob,
     store::imports::ImportStatus,
     wechat::{
@@ -191,11 +191,12 @@ pub(crate) fn no_details(refused: &ApiError) -> Option<NoDetails> {
     }
 }
 
-/// Makes the decision about a failed job of an import true.
+/// Makes the decision true about a job of an import that began at `began`, unix seconds, and failed.
 pub(crate) async fn settle(
     app: &App,
     job: &ImportJob,
     error: &Error,
+    began: i64,
     delivery: Delivery<'_>,
     outbox: &dyn Outbox,
 ) -> Result<Outcome, Error> {
@@ -227,10 +228,20 @@ pub(crate) async fn settle(
             Ok(Outcome::Done)
         }
         Decision::Fail(why) => {
+            // what the job met was of before: whoever authorized the account meanwhile counts on the import that runs
+            if authorized_since(app, tenant, app_id, began).await? {
+                return Ok(Outcome::Again(SHORT_WAIT, error.to_string()));
+            }
             finish::fail(app, app_id, import, &why).await?;
             Ok(Outcome::Done)
         }
     }
+}
+
+/// Whether WeChat said since `began`, unix seconds, that the account's authorization stands.
+async fn authorized_since(app: &App, tenant: &str, app_id: &str, began: i64) -> Result<bool, Error> {
+    let account = app.store.account(tenant, app_id).await?;
+    Ok(account.is_some_and(|a| a.status == AccountStatus::Bound && a.authorized_at() >= began))
 }
 
 #[cfg(test)]

@@ -196,6 +196,30 @@ async fn details_that_are_no_json_cost_one_follower_theirs_and_no_other() {
     }
 }
 
+/// One name that is no JSON, and a WeChat that takes its time: a hundred single calls took longer than the function may
+/// run, which was killed without a receipt, and began anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_wechat_is_asked_for_the_rest_when_the_job_comes_again() {
+    let world = World::new(1, &open_ids(100)).await;
+    {
+        let mut faults = world.wechat.faults.lock().unwrap();
+        faults.raw.insert("o00099".into(), b"a\"b".to_vec());
+        faults.slow = 2;
+    }
+    let (id, first) = world.start().await;
+    let mut queue = Queue::new(&world, 1, 0, first);
+    queue.patience = Some(Duration::from_secs(55));
+    queue.drain(quiet).await;
+    let import = world.completed(&id).await;
+    assert_eq!((import.followers_imported(), import.error), (100, None));
+    let singles = world.wechat.calls.lock().unwrap().iter().filter(|call| *call == "user/info").count();
+    assert!((100..120).contains(&singles), "{singles} calls for a hundred followers");
+    for open_id in open_ids(100) {
+        let known = (open_id != "o00099").then_some("known");
+        assert_eq!(world.fan(&open_id).await.remark.as_deref(), known, "{open_id}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_byte_order_mark_before_an_answer_hides_nothing() {
     let world = World::new(1, &open_ids(101)).await;
@@ -303,6 +327,25 @@ async fn an_import_that_cannot_go_on_says_what_to_do() {
         assert!(error.contains(step) && error.contains(&errcode.to_string()), "{error}");
         assert!(world.app.store.running_import(APP).await.unwrap().is_none());
     }
+}
+
+/// A job that was told "not authorized" ended the import that a consent of the same moment had found running.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_does_not_end_for_what_was_before_a_consent() {
+    let world = World::new(1, &open_ids(10)).await;
+    world.wechat.faults.lock().unwrap().list = Some(61003);
+    let (id, first) = world.start().await;
+    let queue = Queue::new(&world, 1, 0, first.clone());
+    world.bind(world.clock.unix()).await;
+    let budget = Budget::of(Duration::from_secs(60));
+    let delivery = Delivery { message_id: "m", receive_count: 1, budget, until: Deadline::NEVER };
+    let outcome = follower_import::job::deliver(&world.app, &first, delivery, &queue).await;
+    assert!(matches!(outcome, Outcome::Again(..)), "{outcome:?}");
+    assert_eq!(world.import(&id).await.status, ImportStatus::Running);
+    world.clock.advance(2);
+    let outcome = follower_import::job::deliver(&world.app, &first, delivery, &queue).await;
+    assert_eq!(outcome, Outcome::Done);
+    assert_eq!(world.import(&id).await.status, ImportStatus::Failed, "it is refused since");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

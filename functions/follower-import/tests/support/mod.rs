@@ -77,11 +77,12 @@ impl World {
             aws,
         };
         let world = Self { app: App::new(config, parts).unwrap(), clock, wechat };
-        world.bind().await;
+        world.bind(0).await;
         world
     }
 
-    async fn bind(&self) {
+    /// Its administrator authorizes the account, which may be bound, at `authorized`, unix seconds.
+    pub async fn bind(&self, authorized: i64) {
         let account = AccountRecord {
             app_id: APP.into(),
             tenant_id: TENANT.into(),
@@ -98,7 +99,7 @@ impl World {
             bound_at: START - 10_000,
             bound_by: None,
             unbound_at: None,
-            authorized: 0,
+            authorized,
             deleted: false,
             revision: 0,
         };

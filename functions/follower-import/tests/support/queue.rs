@@ -37,6 +37,8 @@ pub struct Queue<'w> {
     trouble: u64,
     /// What each job may do.
     pub budget: Budget,
+    /// How long a delivery may go on.
+    pub patience: Option<Duration>,
     /// Jobs of this type get lost, after so many.
     pub lose: Mutex<Option<(&'static str, usize)>>,
     /// How often jobs of each type were delivered.
@@ -52,6 +54,7 @@ impl<'w> Queue<'w> {
             random: Rand::seeded(seed),
             trouble,
             budget: Budget::of(Duration::from_secs(60)),
+            patience: None,
             lose: Mutex::default(),
             delivered: Mutex::default(),
             messages: Mutex::default(),
@@ -109,7 +112,7 @@ impl<'w> Queue<'w> {
                 message_id: &message.id,
                 receive_count: message.receives,
                 budget: self.budget,
-                until: Deadline::NEVER,
+                until: self.patience.map_or(Deadline::NEVER, |time| Deadline::after(&self.world.clock, time)),
             };
             let polls = if self.chance(self.trouble) { self.random.below(60) } else { u64::MAX };
             let done = crash_after(polls, deliver(&self.world.app, &message.job, delivery, self)).await;
