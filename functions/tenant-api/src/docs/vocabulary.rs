@@ -32,7 +32,8 @@ const ERRORS: [(u16, &str, &str); 19] = [
     (
         422,
         "idempotency_key_reused",
-        "This `Idempotency-Key` came with another body within 24 hours. Take a new one.",
+        "This `Idempotency-Key` came with another body within 24 hours, or with another API key where the answer shows a new \
+         one. Take a new `Idempotency-Key`.",
     ),
     (
         422,

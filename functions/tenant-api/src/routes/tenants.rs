@@ -71,7 +71,7 @@ pub enum PatchedStatus {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tenant, example = json!({
     "id": "ten_01jd3v6m5s8qk2x9w4r7t0y1za", "name": "Invented Cafe Ltd.", "time_zone": "Europe/Berlin",
-    "status": "active", "created_at": "2026-01-15T08:30:00Z"
+    "status": "active", "created_at": "2026-01-15T08:30:00.120Z"
 }))]
 pub struct TenantState {
     /// `ten_…`
@@ -91,7 +91,7 @@ pub struct TenantState {
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "id": "ten_01jd3v6m5s8qk2x9w4r7t0y1za", "name": "Invented Cafe Ltd.", "time_zone": "Europe/Berlin",
-    "status": "active", "created_at": "2026-01-15T08:30:00Z", "api_key": "oak_5f0c7f1e…"
+    "status": "active", "created_at": "2026-01-15T08:30:00.120Z", "api_key": "oak_5f0c7f1e…"
 }))]
 pub struct CreatedTenant {
     #[serde(flatten)]
@@ -290,6 +290,6 @@ fn shown(tenant: tenants::Tenant) -> TenantState {
         name: tenant.name,
         time_zone: tenant.time_zone,
         status: tenant.status,
-        created_at: tenant.created_at,
+        created_at: time_ms(tenant.created_at.as_millisecond()), // 0.1 stored nanoseconds
     }
 }

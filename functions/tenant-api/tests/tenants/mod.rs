@@ -66,6 +66,23 @@ async fn a_tenant_is_listed_changed_and_suspended() {
 }
 
 #[tokio::test]
+async fn a_tenants_time_is_told_to_the_millisecond() {
+    let stage = Stage::new().await;
+    let cafe = stage.tenant("Cafe").await;
+    stage.clock.advance_ms(7);
+    let made = stage.json(ADMIN, "POST", "/v1/tenants", json!({"name": "Tea"})).await.json;
+    assert_eq!(made["created_at"], "2023-11-14T22:13:20.007Z");
+    // an older release stored the clock as it was
+    let stored = stage.app.store.tenant(&cafe.id).await.unwrap().unwrap();
+    let created_at = "2023-11-14T22:13:20.123456789Z".parse().unwrap();
+    let old = shared::store::tenants::Tenant { id: "ten_old".into(), created_at, ..stored };
+    let (key, secret) = (Default::default(), shared::secret::Secret::new("oak_old"));
+    stage.app.store.create_tenant(&old, &key, &secret).await.unwrap();
+    let shown = stage.json(ADMIN, "GET", "/v1/tenants/ten_old", Value::Null).await.json;
+    assert_eq!(shown["created_at"], "2023-11-14T22:13:20.123Z");
+}
+
+#[tokio::test]
 async fn a_tenant_is_deleted_once_nothing_of_it_is_at_work() {
     let stage = Stage::new().await;
     let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
