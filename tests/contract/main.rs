@@ -3,6 +3,7 @@
 mod api;
 mod bind;
 mod consent;
+mod docs;
 mod fair;
 mod hostile;
 mod import;

@@ -25,6 +25,8 @@ use utoipa::{
     openapi::{
         Content, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder, ServerBuilder, Type,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
+        request_body::RequestBody,
+        schema::{Schema, SchemaType},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
@@ -166,6 +168,9 @@ fn complete(mut api: utoipa::openapi::OpenApi, rules: &Rules) -> utoipa::openapi
             ("patch", &mut item.patch),
         ] {
             let Some(operation) = operation else { continue };
+            if let Some(RefOr::T(body)) = &mut operation.request_body {
+                body_of_no_null(body);
+            }
             let Some(rule) = rules.get(&(path.clone(), method.to_owned())) else { continue };
             operation.security = Some(security(*rule));
             let is_post = method == "post";
@@ -176,6 +181,20 @@ fn complete(mut api: utoipa::openapi::OpenApi, rules: &Rules) -> utoipa::openapi
         }
     }
     api
+}
+
+/// A body that may be left out is described as one that may be `null`, which none may.
+fn body_of_no_null(body: &mut RequestBody) {
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        let Some(RefOr::T(Schema::OneOf(choices))) = &content.schema else { continue };
+        let is_null = |choice: &RefOr<Schema>| matches!(choice, RefOr::T(Schema::Object(o)) if o.schema_type == SchemaType::Type(Type::Null));
+        let bodies: Vec<_> = choices.items.iter().filter(|choice| !is_null(choice)).cloned().collect();
+        if let ([one], true) = (&*bodies, choices.items.iter().any(is_null)) {
+            content.schema = Some(one.clone());
+            body.required = Some(Required::False);
+        }
+    }
 }
 
 fn idempotency_key() -> Parameter {

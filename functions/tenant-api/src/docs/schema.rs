@@ -7,7 +7,7 @@ use super::view::{Member, Type, marked, text};
 /// Deeper schemas than this are shown as `…`.
 const MAX_DEPTH: usize = 6;
 
-/// The schema of a body.
+/// The schema of a body, under its first media type.
 pub fn schema(body: &Value) -> Option<&Value> {
     body.get("content")?.as_object()?.values().next()?.get("schema")
 }
@@ -24,7 +24,7 @@ pub fn members(document: &Value, schema: &Value) -> Vec<Member> {
         schema = resolve(document, entry);
     }
     let parts = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-    parts.chain([schema]).flat_map(|part| own_members(document, part)).collect()
+    parts.chain([schema]).flat_map(|part| own_members(document, resolve(document, part))).collect()
 }
 
 fn own_members(document: &Value, schema: &Value) -> Vec<Member> {
@@ -52,11 +52,14 @@ pub fn types(document: &Value) -> Vec<Type> {
     let schemas = document.pointer("/components/schemas").and_then(Value::as_object).into_iter().flatten();
     let mut types: Vec<Type> = schemas
         .filter(|(name, _)| !name.starts_with("Page_"))
-        .map(|(name, schema)| Type {
-            name: name.clone(),
-            about: marked(&text(schema, "description").replace('\n', " ")),
-            kind: if schema.get("properties").is_some() { String::new() } else { shape(document, schema) },
-            members: members(document, schema),
+        .map(|(name, schema)| {
+            let members = members(document, schema);
+            Type {
+                name: name.clone(),
+                about: marked(&text(schema, "description").replace('\n', " ")),
+                kind: if members.is_empty() { shape(document, schema) } else { String::new() },
+                members,
+            }
         })
         .collect();
     types.sort_by_key(|one| one.name.to_lowercase());

@@ -273,8 +273,20 @@ mod tests {
         }
         for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
             assert!(name.starts_with("Page_") || page.contains(&format!("id=\"type-{name}\"")), "{name}");
-            for member in schema["properties"].as_object().into_iter().flatten() {
-                assert!(page.contains(&format!("<code>{}</code>", member.0)), "{name}.{}", member.0);
+            let parts = schema["allOf"].as_array().into_iter().flatten().chain([schema]);
+            let members: Vec<_> =
+                parts.flat_map(|part| part["properties"].as_object().into_iter().flatten()).collect();
+            for (member, _) in &members {
+                assert!(page.contains(&format!("<code>{member}</code>")), "{name}.{member}");
+            }
+            let shown = page.split(&format!("id=\"type-{name}\"")).nth(1).unwrap_or_default();
+            let shown = shown.split("</article>").next().unwrap();
+            assert!(members.is_empty() || !shown.contains("<p>any</p>"), "{name} has members: {shown}");
+            if let Some(of) = schema.pointer("/allOf/0/$ref") {
+                let of = of.as_str().unwrap().strip_prefix('#').unwrap();
+                for member in document.pointer(of).unwrap()["properties"].as_object().unwrap().keys() {
+                    assert!(shown.contains(&format!("<code>{member}</code>")), "{name}.{member}: {shown}");
+                }
             }
         }
         for words in document["x-vocabulary"].as_array().unwrap() {

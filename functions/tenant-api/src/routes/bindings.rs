@@ -87,7 +87,7 @@ pub struct BindingState {
 /// Begin a binding
 ///
 /// Answers a link. Whoever administers an Official Account opens it, scans WeChat's code and agrees; the
-/// account then belongs to this tenant, and the import of its followers begins. The page names the tenant, the account where
+/// account then belongs to this tenant, and the import of its followers begins where it granted that. The page names the tenant, the account where
 /// `app_id` fixes it, and the host of `return_url`, in Chinese or English as the browser likes. Ask for the binding to see
 /// how it went.
 #[utoipa::path(post, path = "/v1/bindings", tag = "Bindings", request_body = Option<NewBinding>,
