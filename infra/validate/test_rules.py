@@ -16,7 +16,7 @@ ROWS = [
     ("limits of no route", False, "        GET /docs: {", "        GET /elsewhere: {", "GET /elsewhere, which is no route"),
     ("limits above the account's", False, "GET /docs: { ThrottlingRateLimit: 20", "GET /docs: { ThrottlingRateLimit: 9000", "more than an account's"),
     ("API Gateway's own route", False, "Path: /docs", "Path: /ping", "GET /ping is API Gateway's own"),
-    ("less reserved than a mapping takes", False, "!Ref AWS::NoValue, 60]", "!Ref AWS::NoValue, 4]", "AuthorizationCallback has 4 reserved"),
+    ("less reserved than a mapping takes", False, "!Ref AWS::NoValue, 140]", "!Ref AWS::NoValue, 4]", "AuthorizationCallback has 4 reserved"),
     ("a reservation in a small account", False, "!If [SmallAccount, !Ref AWS::NoValue, 150]", "150", "TenantApi is reserved"),
     ("a public function without a bound", False, "      ReservedConcurrentExecutions: !If [SmallAccount, !Ref AWS::NoValue, 150]\n", "", "TenantApi answers strangers"),
     ("more reserved than there is", False, "!Ref AWS::NoValue, 300]", "!Ref AWS::NoValue, 700]", "more is reserved"),

@@ -117,7 +117,7 @@ pub async fn after_consent(app: &App, tenant: &str, app_id: &str) -> Result<(), 
             // perhaps by us, who died before its first job was queued
             begin_again(app, &import).await
         }
-        Some(_) if can.get("followers") != Some(&true) => Ok(()), // it would fail again
+        _ if can.get("followers") != Some(&true) => Ok(()), // it would fail
         Some(_) | None => start(app, &account, app.fresh_id("imp")).await.map(drop),
     }
 }

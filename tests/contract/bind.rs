@@ -83,8 +83,9 @@ fn what_may_not_be_bound_is_refused_with_its_reason() {
             );
             assert_eq!(binding["app_id"], account.app_id.as_str(), "{what}");
             assert!(page.content_type.starts_with("text/html"), "{what}: {page:?}");
-            if reason.is_none() {
-                assert!(page.text.contains(&account.name), "{what}: the page names the account: {page:?}");
+            let headline = page.text.split("<h1>").nth(1).unwrap().split("</h1>").next().unwrap();
+            for name in [&account.name, "Invented Cafe Ltd."] {
+                assert!(headline.contains(name), "{what}: the page names account and tenant: {page:?}");
             }
             let shown = tenant.api.get(&format!("/v1/accounts/{}", account.app_id)).await.status;
             assert_eq!(shown, if reason.is_some() { 404 } else { 200 }, "{what}");
@@ -213,6 +214,19 @@ fn a_forged_code_shows_an_error_and_leaves_the_binding_pending() {
             assert!(page.status.is_client_error(), "{query}: {page:?}");
             assert_eq!(tenant.binding(&link).await["status"], "pending", "{query}");
         }
+        // what waits for WeChat is answered at once, and comes again a bounded number of times
+        let mut address =
+            format!("{}/bind/callback?binding={}&auth_code=queryauthcode@@@f", hub.url, link.id);
+        let mut loads = 0;
+        let last = loop {
+            let page = hub.open_elsewhere(&address).await;
+            let Some((_, next)) = page.reload(&address) else { break page };
+            assert!(page.text.contains("Waiting for WeChat") && loads < 10, "{loads}: {page:?}");
+            assert!(page.text.contains("Invented Cafe Ltd."), "an error page names the tenant: {page:?}");
+            (address, loads) = (next, loads + 1);
+        };
+        assert!(last.status == 400 && last.text.contains("has not confirmed it yet"), "{loads}: {last:?}");
+        assert_eq!(loads, 10);
         // and it still works
         let account = hub.service_account(1);
         let back = hub.consent(&link, &account.app_id, &[1, 2]).await;
@@ -220,6 +234,33 @@ fn a_forged_code_shows_an_error_and_leaves_the_binding_pending() {
         assert_eq!(tenant.binding(&link).await["status"], "bound");
         assert_eq!(hub.open(&back).await.status, 200, "a page that is loaded again says the same");
         assert!(hub.open(&format!("{}/bind/bnd_nobody", hub.url)).await.status.is_client_error());
+    });
+}
+
+#[test]
+fn a_link_of_a_tenant_that_may_bind_nothing_is_no_longer_valid() {
+    run(async {
+        let hub = hub::shared().await;
+        let (tenant, operator) = (hub.tenant().await, hub.operator());
+        let link = tenant.link().await;
+        let account = hub.service_account(1);
+        hub.wechat.withhold_event(&account.app_id);
+        let back = hub.consent(&link, &account.app_id, &[1, 2]).await;
+        let path = format!("/v1/tenants/{}", tenant.id);
+        for (status, is_good) in [("suspended", false), ("active", true), ("suspended", false)] {
+            assert_eq!(operator.patch(&path, &json!({"status": status})).await.status, 200);
+            for url in [&link.url, &back] {
+                let page = hub.open(url).await;
+                assert_eq!(page.status, if is_good { 200 } else { 410 }, "{status} {url}: {page:?}");
+                let leads_on = page.text.contains("componentloginpage");
+                assert!(
+                    is_good || !leads_on && page.text.contains("no longer valid"),
+                    "{status} {url}: {page:?}"
+                );
+            }
+        }
+        operator.delete(&path).await;
+        assert_eq!(hub.open(&link.url).await.status, 410, "deleted");
     });
 }
 

@@ -179,8 +179,12 @@ fn the_event_binds_for_a_browser_that_lost_its_cookie() {
         let account = hub.service_account(1);
         let link = tenant.link().await;
         let back = hub.consent(&link, &account.app_id, &all_but(&[])).await;
-        let page = hub.open_elsewhere(&back).await;
-        assert_eq!(page.status, 200, "{page:?}");
+        let page = until("bound by the event", async || {
+            let page = hub.open_elsewhere(&back).await;
+            assert!(page.status == 200 || page.reload(&back).is_some(), "{page:?}");
+            (page.status == 200).then_some(page)
+        });
+        let page = page.await;
         assert!(page.text.contains(&account.name), "{page:?}");
     });
 }
@@ -200,19 +204,19 @@ fn wrong_codes_cost_few_calls_and_leave_the_link_to_whoever_opened_it() {
             format!("{}/bind/callback?binding={}&auth_code=queryauthcode@@@wrong{n}", hub.url, link.id)
         };
         let (here, address) = (&hub, &wrong);
-        let strangers = (0..30).map(|n| async move { here.open_elsewhere(&address(n)).await });
+        let strangers = (0..6).map(|n| async move { here.open_elsewhere(&address(n)).await });
         for page in futures::future::join_all(strangers).await {
             assert!(page.status.is_client_error(), "{page:?}");
         }
         assert_eq!(calls(), 0, "a browser that never opened the page");
         hub.open(&link.url).await;
-        for n in 0..15 {
+        for n in 0..12 {
             assert!(hub.open(&wrong(n)).await.status.is_client_error());
         }
         assert_eq!(calls(), 10, "one that did");
         assert_eq!(tenant.binding(&link).await["status"], "pending");
         let back = hub.consent(&link, &account.app_id, &all_but(&[])).await;
-        assert_eq!(hub.open(&back).await.status, 200);
+        until("bound by the event", async || (hub.open(&back).await.status == 200).then_some(())).await;
         assert_eq!(tenant.binding(&link).await["status"], "bound");
     });
 }
@@ -301,7 +305,9 @@ fn a_link_for_one_account_binds_no_other() {
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         let link = Link { id: text("id"), url: text("url") };
         let page = hub.open(&link.url).await;
-        assert!(page.text.contains(&wanted.app_id), "{}", page.text);
+        for part in [&*wanted.app_id, "AppID", "mp.weixin.qq.com"] {
+            assert!(page.text.contains(part), "{part}: {}", page.text);
+        }
         assert!(href(&page.text, "authorize").contains(&format!("biz_appid={}", wanted.app_id)));
         assert_eq!(tenant.binding(&link).await["app_id"], wanted.app_id.as_str());
         let back = hub.consent(&link, &other.app_id, &all_but(&[])).await;
@@ -347,7 +353,7 @@ fn a_refused_attempt_of_another_tenant_shows_its_owner_what_wechat_took_away() {
 }
 
 #[test]
-fn an_import_that_lacked_the_permission_begins_again_when_it_comes() {
+fn an_import_that_lacks_the_permission_begins_when_it_comes() {
     run(async {
         let hub = hub::shared().await;
         for by_page in [true, false] {
@@ -357,13 +363,9 @@ fn an_import_that_lacked_the_permission_begins_again_when_it_comes() {
             assert_eq!(binding["status"], "bound");
             assert_eq!(binding["missing_permissions"], json!(["User Management Access"]));
             assert!(page.text.contains("用户管理") && !page.text.contains("微信卡券"), "{}", page.text);
-            until("the import has failed", async || {
-                (tenant.import(&account.app_id).await?["status"] == "failed").then_some(())
-            })
-            .await;
-            let link = Link { id: binding["id"].as_str().unwrap().into(), url: String::new() };
-            let page = hub.open(&format!("{}/bind/{}", hub.url, link.id)).await;
-            assert!(page.text.contains("have not been imported"), "{}", page.text);
+            assert!(page.text.contains("are not imported"), "{}", page.text);
+            heard(&tenant).await;
+            assert_eq!(tenant.import(&account.app_id).await, None, "it would fail");
             if by_page {
                 let (page, _) = tenant.try_bind(&account).await;
                 assert_eq!(page.status, 200, "{page:?}");

@@ -1,5 +1,7 @@
 //! Histories that were found, as plain tests: each names what it found.
 
+use std::time::Duration;
+
 use serde_json::json;
 use shared::{
     app::App,
@@ -8,6 +10,7 @@ use shared::{
     store::{
         account_cache::{Addressee, CACHE_SECONDS},
         accounts::Deleted,
+        consents::fingerprint,
         imports::ImportStatus,
     },
 };
@@ -285,5 +288,59 @@ fn a_page_from_before_the_unbinding_binds_nothing() {
             assert!(world.bound(app));
         }
         check::consent_decides(world, &run.keys, &run.tenants);
+    });
+}
+
+/// Who brought a code without having opened the page was waited for, for eight seconds, as long as WeChat's event was noted:
+/// ten requests a second held every invocation, and WeChat's tickets found none.
+#[test]
+fn a_return_that_nobody_asked_about_holds_no_invocation() {
+    on_paused_time(async {
+        let run = bound().await;
+        let (world, store) = (&run.world, &run.world.app().store);
+        let opened = world.open(&run.keys[0]).await.unwrap();
+        let page = store.opened_page(&fingerprint(&opened.code)).await.unwrap().unwrap();
+        store.note_authorization(&page).await.unwrap();
+        let back = |code: &str| format!("http://hub/bind/callback?binding={}&auth_code={code}", opened.id);
+        let took = async |url: &str, cookies: &[String]| {
+            let begun = tokio::time::Instant::now();
+            let (status, ..) = world.browse(url, cookies).await.unwrap();
+            (status, begun.elapsed())
+        };
+        let (status, waited) = took(&back("abc"), &[]).await;
+        assert!(status == 202 && waited < Duration::from_secs(1), "a stranger's: {status} {waited:?}");
+        for n in 0..15 {
+            let (status, waited) = took(&back(&format!("abc{n}")), &opened.cookies).await;
+            let most = Duration::from_secs(if n < 10 { 9 } else { 1 });
+            assert!(status == 202 && waited < most, "the browser's, number {n}: {status} {waited:?}");
+        }
+        assert_eq!(took(&(back("abc") + "&waited=10"), &[]).await.0, 202, "the last one");
+        world.advance(120).await;
+        let (status, waited) = took(&back("abc"), &opened.cookies).await;
+        assert!(status == 400 && waited < Duration::from_secs(1), "after two minutes: {status} {waited:?}");
+        assert_eq!(took(&(back("abc") + "&waited=10"), &[]).await.0, 400);
+    });
+}
+
+/// The event's mark stayed on the binding where its job ended without an outcome of the binding.
+#[test]
+fn an_event_that_came_to_nothing_is_forgotten() {
+    on_paused_time(async {
+        let run = bound().await;
+        let world = &run.world;
+        let opened = world.open(&run.keys[0]).await.unwrap();
+        let event = format!(
+            "<xml><AppId>wx00c0ffee00c0ffee</AppId><CreateTime>{}</CreateTime><InfoType>authorized</InfoType>\
+             <AuthorizerAppid>{}</AuthorizerAppid><AuthorizationCode>queryauthcode@@@used</AuthorizationCode>\
+             <PreAuthCode>{}</PreAuthCode></xml>",
+            world.now(),
+            run.apps[1],
+            opened.code
+        );
+        world.sim().push_raw(Target::Component, None, event).await;
+        let noted = async || world.app().store.binding_by_link(&opened.id).await.unwrap().unwrap().event_at;
+        assert!(noted().await.is_some(), "it came");
+        world.quiet().await;
+        assert_eq!(noted().await, None);
     });
 }

@@ -1,6 +1,6 @@
 //! A caller of the API.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use reqwest::{Client, Method, StatusCode, header::HeaderMap, redirect};
 use serde_json::Value;
@@ -47,6 +47,14 @@ impl Answer {
         let (status, challenge) = (response.status(), header("www-authenticate"));
         let headers = response.headers().clone();
         Ok(Self { status, content_type, location, challenge, headers, text: response.text().await? })
+    }
+
+    /// After how long the page at `url` loads itself again, and from where.
+    #[must_use]
+    pub fn reload(&self, url: &str) -> Option<(Duration, String)> {
+        let (seconds, address) = self.headers.get("refresh")?.to_str().unwrap().split_once("; url=").unwrap();
+        let address = reqwest::Url::parse(url).unwrap().join(address).unwrap();
+        Some((Duration::from_secs(seconds.parse().unwrap()), address.into()))
     }
 
     /// The body as JSON.
@@ -113,6 +121,11 @@ impl Caller {
     /// PUT.
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
         Answer::of(self.request(Method::PUT, path).json(body)).await.unwrap()
+    }
+
+    /// PATCH.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::PATCH, path).json(body)).await.unwrap()
     }
 
     /// DELETE.

@@ -115,8 +115,20 @@ impl Hub {
         self.open_as(url, &[]).await
     }
 
-    /// The same, saying this of itself: names and values of headers.
+    /// The same, saying this of itself: names and values of headers. A page that WeChat has confirmed, and that loads itself
+    /// again until it is known how it went, is waited for.
     pub async fn open_as(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut answer = self.load(url, headers).await;
+        while answer.status == 202
+            && let Some((seconds, next)) = answer.reload(url)
+        {
+            tokio::time::sleep(seconds).await;
+            answer = self.load(&next, headers).await;
+        }
+        answer
+    }
+
+    async fn load(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         let sent = {
             let cookies = self.cookies.lock().unwrap();
             let latest = cookies.iter().rev().take(COOKIES).map(|(name, value)| format!("{name}={value}"));

@@ -57,6 +57,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("create_binding", "attribute_not_exists(pk)"),
     ("delete_binding", "tenant_id = :tenant"),
     ("note_authorization", "event_at"),
+    ("authorization_came_to_nothing", "REMOVE #event_at"),
     ("note_consent", "under_way_until"),
     ("binding_under_way", "under_way_until"),
     ("binding_settled", "REMOVE #under_way_until"),
@@ -305,6 +306,12 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
         "note_authorization" => {
             store.note_authorization(&page_of("code@@@0", store).await).await.unwrap();
             new(store.binding(TENANT, "bnd_0").await.unwrap().unwrap().event_at.is_some())
+        }
+        "authorization_came_to_nothing" => {
+            let page = page_of("code@@@0", store).await;
+            store.note_authorization(&page).await.unwrap();
+            store.authorization_came_to_nothing(&page).await.unwrap();
+            new(store.binding(TENANT, "bnd_0").await.unwrap().unwrap().event_at.is_none())
         }
         "keep_pre_auth_code" => {
             store.keep_pre_auth_code(&binding("bnd_0"), "code@@@1", DAY + 600).await.unwrap();

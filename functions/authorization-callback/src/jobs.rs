@@ -19,7 +19,7 @@ use shared::{
     wechat::errcode::is_withdrawn,
 };
 
-use super::complete::{Consent, Messenger, complete};
+use super::complete::{Consent, Messenger, Outcome, complete};
 
 /// Longest wait between two tries: a queue is no place to wait in for long. With the receives that `template.yaml` gives
 /// the queue, a job waits for over an hour, as long as an authorization code lives.
@@ -99,7 +99,10 @@ async fn authorized(
         return Ok(Done::Yes);
     }
     let consent = Consent { code, page: page.as_ref(), messenger: Messenger::Event(app_id), at };
-    complete(app, &consent, until).await?; // the page tells the administrator how it ended
+    let outcome = complete(app, &consent, until).await?; // the page tells the administrator how it ended
+    if let (Some(page), false) = (&page, matches!(outcome, Outcome::Bound | Outcome::Refused { .. })) {
+        app.store.authorization_came_to_nothing(page).await?;
+    }
     app.store.binding_settled(app_id).await?;
     Ok(Done::Yes)
 }

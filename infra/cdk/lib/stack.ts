@@ -39,7 +39,7 @@ export class OahubStack extends Stack {
     if (config.domain && config.front) front(this, config.domain, config.front, this.parts);
     if (config.parameters['Concurrency'] === undefined) {
       Annotations.of(this).addWarningV2('oahub:concurrency',
-        'parameter Concurrency is not given, so the account has to allow Lambda 1,000 invocations at once, of which 510 are reserved. '
+        'parameter Concurrency is not given, so the account has to allow Lambda 1,000 invocations at once, of which 590 are reserved. '
         + 'A new account may have 10: see `aws lambda get-account-settings`, and infra/RUNBOOK.md, step 1.');
     } else if (config.parameters['Concurrency'] === 'small') {
       Annotations.of(this).addWarningV2('oahub:concurrency',

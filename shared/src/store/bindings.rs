@@ -19,6 +19,8 @@ use crate::{error::Error, secret::Secret};
 const KEPT_SECONDS: i64 = 90 * 24 * 3600;
 /// A page that is opened again this soon shows its code again, seconds: a reload burns no other.
 const PAGE_REUSED_SECONDS: i64 = 60;
+/// How long the job of an authorization event is thought to be at work, seconds.
+const EVENT_AT_WORK_SECONDS: i64 = 120;
 /// Attribute of a binding: who asked WeChat about a browser's code, as a set.
 const ASKED: &str = "asked";
 /// Codes of browsers that WeChat is asked about for one link at most; beyond them one a minute, for a page that was opened
@@ -87,6 +89,13 @@ impl Binding {
     pub fn code_to_show(&self, now: i64) -> Option<Secret> {
         let (code, made) = (self.pre_auth_code.as_ref()?, self.pre_auth_at?);
         (made <= now && now < made + PAGE_REUSED_SECONDS).then(|| Secret::new(code))
+    }
+
+    /// Whether a job is at WeChat's event of an authorization at `now`, unix seconds, as far as anybody knows: one that
+    /// takes longer waits for WeChat, and nobody waits for it.
+    #[must_use]
+    pub fn is_being_bound(&self, now: i64) -> bool {
+        self.event_at.is_some_and(|came| now < came + EVENT_AT_WORK_SECONDS)
     }
 
     /// Where it stands at `now`.
@@ -164,6 +173,15 @@ impl Store {
     pub async fn note_authorization(&self, page: &OpenedPage) -> Result<(), Error> {
         let update =
             spent(Update::new()).set("event_at", n(self.clock.unix())).when("attribute_exists(pk)", &[]);
+        self.update(&self.platform, &keys::binding(&page.binding_id), update).await.map(drop)
+    }
+
+    /// Notes that the job of an authorization event has ended, and the page's binding has not: it is as if none had come.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn authorization_came_to_nothing(&self, page: &OpenedPage) -> Result<(), Error> {
+        let update = Update::new().remove("event_at").when("attribute_exists(pk)", &[]);
         self.update(&self.platform, &keys::binding(&page.binding_id), update).await.map(drop)
     }
 

@@ -28,15 +28,16 @@ texts! {
     SCAN_HOW: "点按钮后，微信会显示一个二维码。请公众号的管理员用手机微信扫码，并在手机上确认。",
         "WeChat shows a QR code. The account’s administrator scans it with WeChat on a phone and confirms there.";
     /// The other way, elsewhere.
-    ON_A_PHONE: "正在用手机？请把本页链接发到微信（例如“文件传输助手”），在微信里打开，就不用扫码。",
+    ON_A_PHONE: "在手机上？请把本页链接发到微信（例如“文件传输助手”），在微信里打开，就不用扫码。",
         "On a phone? Send this page’s address to yourself in WeChat (to File Transfer, say) and open it there: then nothing has to be scanned.";
+    /// Where an account's id is shown; WeChat's own words for its menus.
+    WHERE_ITS_ID_STANDS: "公众号的 AppID 可在 mp.weixin.qq.com 的“设置与开发 → 开发接口管理”（旧称“基本配置”）中查看。",
+        "An account’s AppID stands on mp.weixin.qq.com under 设置与开发 (settings) → 开发接口管理 (interfaces; 基本配置 in older versions).";
     /// Link to WeChat's page for phones.
     WITHOUT_SCANNING: "已在微信中？直接授权", "In WeChat already? Authorize without scanning";
     /// Who may be bound.
     ONLY_VERIFIED: "仅支持已通过微信认证的服务号和订阅号。",
         "Only service and subscription accounts with WeChat verification can be bound.";
-    /// Title of a refusal.
-    NOT_BOUND: "公众号未绑定", "The account was not bound";
     /// Button: begin again.
     TRY_AGAIN: "重新授权", "Try again";
     /// Before the code that support needs.
@@ -52,8 +53,11 @@ texts! {
     IMPORT_RUNS: "正在导入粉丝列表，您可以关闭此页。", "Its followers are being imported. You can close this page.";
     /// An import has ended.
     IMPORT_DONE: "粉丝列表已导入，您可以关闭此页。", "Its followers have been imported. You can close this page.";
-    /// None runs, or it has failed.
+    /// It has failed.
     IMPORT_FAILED: "粉丝列表没有导入。", "Its followers have not been imported.";
+    /// None is begun, for it may not be.
+    IMPORT_NOT_GRANTED: "没有授予“用户管理”权限，不会导入粉丝列表。您可以关闭此页。",
+        "Its followers are not imported: 用户管理 (User Management Access) was not granted. You can close this page.";
     /// Nothing is known of an import.
     CAN_CLOSE: "您可以关闭此页。", "You can close this page.";
     /// Refusal.
@@ -74,6 +78,19 @@ texts! {
     /// What to do then.
     NO_CODE_TEXT: "此地址中的授权码已使用、已过期，或不是微信给出的。目前没有绑定任何公众号，请重新授权。",
         "The code in this address is used, too old or not WeChat’s. Nothing was bound by it; start over.";
+    /// Title while WeChat's event is not here.
+    WAITING: "正在等待微信的确认", "Waiting for WeChat’s confirmation";
+    /// What the page does then.
+    WAITING_TEXT: "微信的确认通常在几秒内到达。本页会自动刷新，最多等待半分钟，您无需操作。",
+        "It is here within seconds as a rule. This page reloads by itself for half a minute at most; there is nothing to do.";
+    /// Title while the event's job is at work.
+    BINDING: "微信已确认，正在处理", "WeChat has confirmed; one moment";
+    /// What the page does then.
+    BINDING_TEXT: "正在查看该公众号。本页会自动刷新，结果马上显示。",
+        "The account is being looked at. This page reloads by itself and shows how it went.";
+    /// The same, after a while.
+    BINDING_LONG_TEXT: "处理时间比平时长，您的授权不会丢失。请几分钟后刷新本页，或向发送链接的人询问结果。",
+        "It takes longer than usual, and nothing is lost. Reload this page in a few minutes, or ask whoever sent you the link.";
     /// Title: nobody knows yet.
     NOT_YET: "还没有收到微信的确认", "WeChat has not confirmed it yet";
     /// What to do then: the browser that came back is not the one that opened the page, or the page is too old.
@@ -85,9 +102,11 @@ texts! {
     /// The consent began on another page.
     NOT_OURS_TEXT: "微信告知这次授权来自另一个页面，因此没有通过此链接绑定。请重新授权。",
         "WeChat says that this authorization began on another page, so this link bound nothing. Start over.";
-    /// The link's tenant is suspended or deleted.
-    SUSPENDED_TEXT: "发送链接的一方目前已被本平台停用，因此没有绑定任何公众号。请联系发送链接的人。",
-        "Whoever sent you this link may bind no accounts on this platform now, so nothing was bound. Ask them.";
+    /// Title of a link whose tenant may bind nothing.
+    OVER: "链接已失效", "This link is no longer valid";
+    /// What to do then.
+    OVER_TEXT: "发送链接的一方目前不能绑定公众号，请联系对方。",
+        "Whoever sent it cannot bind accounts at present; ask them.";
     /// Title of an unknown link.
     UNKNOWN: "链接不存在", "There is no such link";
     /// What to do then.
@@ -169,6 +188,18 @@ pub fn last_time(lang: Lang, account: &str) -> String {
 #[must_use]
 pub fn bound(lang: Lang, account: &str, tenant: &str) -> String {
     lang.pick(format!("「{account}」已绑定到「{tenant}」"), format!("{account} is bound to {tenant}"))
+}
+
+/// Headline of a refusal.
+#[must_use]
+pub fn not_bound(lang: Lang, account: &str, tenant: &str) -> String {
+    lang.pick(format!("「{account}」没有绑定到「{tenant}」"), format!("{account} was not bound to {tenant}"))
+}
+
+/// Who sent a link.
+#[must_use]
+pub fn whose(lang: Lang, tenant: &str) -> String {
+    lang.pick(format!("此链接由「{tenant}」发出。"), format!("The link is from {tenant}."))
 }
 
 /// Link back.

@@ -11,7 +11,7 @@ pub mod errcode;
 pub mod http;
 mod lenient;
 pub mod message;
-mod query;
+pub mod query;
 pub mod transport;
 pub mod user;
 

@@ -1,6 +1,7 @@
 //! The query of a URL, percent-encoded as WeChat reads it everywhere.
 
 /// `?name=value&…` with percent-encoded values; empty without pairs. Names are ours and need no encoding.
+#[must_use]
 pub fn query(pairs: &[(&str, &str)]) -> String {
     let mut out = String::new();
     for (name, value) in pairs {

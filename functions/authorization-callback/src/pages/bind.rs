@@ -23,8 +23,8 @@ use shared::{
 };
 
 use super::{
-    Reader, STYLE, Set, account_name, answer, authorized_name, binding_of, cookie, host, link, may_bind,
-    result, sets, tenant_name,
+    Found, Link, PAGE_AT_MOST, Reader, STYLE, Set, account_name, answer, authorized_name, cookie, find, host,
+    result, sets, within,
 };
 
 /// WeChat's own time.
@@ -41,7 +41,8 @@ struct BindPage<'a> {
     refused: Option<(String, String)>,
     asks: String,
     means: String,
-    only: Option<String>,
+    /// The account alone that the link is for, and where its id stands.
+    only: Option<(String, &'static str)>,
     grant: &'static str,
     sets: Vec<Set>,
     in_wechat: bool,
@@ -63,51 +64,45 @@ pub(crate) async fn bind(
     headers: HeaderMap,
 ) -> Response {
     let reader = Reader::of(headers);
-    let binding = match binding_of(&app, &id).await {
-        Ok(Some(binding)) => binding,
-        Ok(None) => return result::unknown(&app, reader.lang),
+    let link = match find(&app, &id).await {
+        Ok(Found::Link(link)) => link,
+        Ok(Found::Over) => return result::over(&app, reader.lang),
+        Ok(Found::Unknown) => return result::unknown(&app, reader.lang),
         Err(error) => return result::unavailable(&app, reader.lang, &error, None),
     };
+    let binding = &link.binding;
     let now = app.clock.now();
     let over = match binding.status_at(now) {
         BindingStatus::Pending => false,
         BindingStatus::Refused => binding.expires_at <= now, // until then it may be tried again
         BindingStatus::Bound | BindingStatus::Expired => true,
     };
-    let shown = match over {
-        true => result::ended(&app, reader.lang, &binding).await,
-        false => begin(&app, &reader, &binding, now).await,
-    };
-    shown.unwrap_or_else(|error| match error {
-        Error::NoTicket => result::no_ticket(&app, reader.lang),
-        error => result::unavailable(&app, reader.lang, &error, Some(&link(&app, &binding))),
+    within(PAGE_AT_MOST, &app, reader.lang, binding, async {
+        match over {
+            true => result::ended(&app, reader.lang, &link).await,
+            false => page(&app, &reader, &link, now).await,
+        }
     })
+    .await
 }
 
-async fn begin(app: &App, reader: &Reader, binding: &Binding, now: Timestamp) -> Result<Response, Error> {
-    match may_bind(app, binding).await? {
-        true => page(app, reader, binding, now).await,
-        false => Ok(result::suspended(app, reader.lang, binding)),
-    }
-}
-
-async fn page(app: &App, reader: &Reader, binding: &Binding, now: Timestamp) -> Result<Response, Error> {
+async fn page(app: &App, reader: &Reader, link: &Link, now: Timestamp) -> Result<Response, Error> {
     let lang = reader.lang;
+    let Link { binding, tenant } = link;
     let code = code(app, binding).await?;
     let urls = urls(app, binding, &code);
-    let tenant = tenant_name(app, &binding.tenant_id).await?;
     let only = match &binding.only_app_id {
         Some(only) => {
             let name = account_name(app, &binding.tenant_id, Some(only), lang).await?;
             let named = if name == *only { name } else { format!("{name} ({only})") };
-            Some(texts::only(lang, &named))
+            Some((texts::only(lang, &named), texts::WHERE_ITS_ID_STANDS.read(lang)))
         }
         None => None,
     };
     let refused = match &binding.reason {
         Some(reason) => {
             let account = authorized_name(app, binding, lang).await?;
-            let why = result::why(app, lang, binding, reason, &account).await?;
+            let why = result::why(app, lang, link, reason, &account).await?;
             Some((texts::last_time(lang, &account), why))
         }
         None => None,
@@ -120,8 +115,8 @@ async fn page(app: &App, reader: &Reader, binding: &Binding, now: Timestamp) -> 
         tag: lang.tag(),
         title: texts::BIND.read(lang),
         refused,
-        asks: texts::asks(lang, &tenant),
-        means: texts::means(lang, &tenant, &platform),
+        asks: texts::asks(lang, tenant),
+        means: texts::means(lang, tenant, &platform),
         host: platform,
         only,
         grant: texts::GRANT.read(lang),

@@ -1,9 +1,14 @@
-//! The two pages of a binding: before WeChat's authorization page ([`bind`]), and after it ([`returned`]).
+//! The two pages of a binding: before WeChat's authorization page ([`bind`]), and after it ([`returned`]). Strangers open
+//! them, and they share the function's invocations with WeChat's tickets: no page waits for long, and who has to wait
+//! comes again ([`waiting`]).
 
 pub(crate) mod bind;
 mod cookie;
 mod result;
 pub(crate) mod returned;
+mod waiting;
+
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri, header};
@@ -23,6 +28,10 @@ use shared::{
 const STYLE: &str = include_str!("../../templates/page.css");
 /// Bytes of a binding's id at most; ours have 30.
 const MAX_ID: usize = 64;
+/// How long the page before WeChat's waits for WeChat's code, and a return for what WeChat says of the authorization; then
+/// they answer that it did not work. With the routes' rates they bound how many invocations pages can hold (the test below).
+const PAGE_AT_MOST: Duration = Duration::from_secs(5);
+const RETURN_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Who reads a page.
 pub(crate) struct Reader {
@@ -73,23 +82,50 @@ fn answer(status: StatusCode, page: Result<String, askama::Error>) -> Response {
     }
 }
 
-/// The binding of a link, if it can be one.
-async fn binding_of(app: &App, id: &str) -> Result<Option<Binding>, Error> {
+/// What a link leads to.
+struct Link {
+    binding: Binding,
+    /// The name of its tenant, as its operator spelled it.
+    tenant: String,
+}
+
+enum Found {
+    /// A link of a tenant that may bind accounts.
+    Link(Box<Link>),
+    /// Its tenant is suspended or deleted.
+    Over,
+    Unknown,
+}
+
+/// What stands behind a link's id, if it can be one.
+async fn find(app: &App, id: &str) -> Result<Found, Error> {
     if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        return Ok(None);
+        return Ok(Found::Unknown);
     }
-    app.store.binding_by_link(id).await
-}
-
-/// Whether the tenant of a link may have accounts bound: not while it is suspended, nor once it is deleted.
-async fn may_bind(app: &App, binding: &Binding) -> Result<bool, Error> {
+    let Some(binding) = app.store.binding_by_link(id).await? else { return Ok(Found::Unknown) };
     let tenant = app.store.tenant(&binding.tenant_id).await?;
-    Ok(tenant.is_some_and(|tenant| tenant.status == TenantStatus::Active))
+    Ok(match tenant.filter(|tenant| tenant.status == TenantStatus::Active) {
+        Some(tenant) => Found::Link(Box::new(Link { binding, tenant: tenant.name })),
+        None => Found::Over,
+    })
 }
 
-/// The name of a tenant, as its operator spelled it.
-async fn tenant_name(app: &App, tenant: &str) -> Result<String, Error> {
-    Ok(app.store.tenant(tenant).await?.map(|tenant| tenant.name).unwrap_or_default())
+/// The page that `work` makes, or one that says why there is none. What takes longer than this is broken off, as if the
+/// function had ended: every step of a binding may be repeated.
+async fn within(
+    longest: Duration,
+    app: &App,
+    lang: Lang,
+    binding: &Binding,
+    work: impl Future<Output = Result<Response, Error>>,
+) -> Response {
+    let again = address(app, binding);
+    match tokio::time::timeout(longest, work).await {
+        Ok(Ok(page)) => page,
+        Ok(Err(Error::NoTicket)) => result::no_ticket(app, lang),
+        Ok(Err(error)) => result::unavailable(app, lang, &error, Some(&again)),
+        Err(too_slow) => result::unavailable(app, lang, &too_slow, Some(&again)),
+    }
 }
 
 /// The name of a tenant's account, else its id.
@@ -117,6 +153,37 @@ fn host(url: &str) -> String {
 }
 
 /// The address of a binding's first page.
-fn link(app: &App, binding: &Binding) -> String {
+fn address(app: &App, binding: &Binding) -> String {
     format!("{}/bind/{}", app.config.public_url, binding.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number after `name` in a line of the template that begins like this.
+    fn number(line: &str, name: &str) -> u64 {
+        let template = include_str!("../../../../template.yaml");
+        let mut after = template.lines().filter(|at| at.trim_start().starts_with(line));
+        let digits = after.next().unwrap().split(name).nth(1).unwrap();
+        digits.split(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty()).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn pages_however_many_are_asked_for_leave_invocations_for_tickets() {
+        let held = |route: &str, longest: Duration| {
+            number(route, "ThrottlingBurstLimit:") + number(route, "ThrottlingRateLimit:") * longest.as_secs()
+        };
+        let pages =
+            held("GET /bind/{binding_id}:", PAGE_AT_MOST) + held("GET /bind/callback:", RETURN_AT_MOST);
+        let template = include_str!("../../../../template.yaml");
+        let function = template.split("\n  AuthorizationCallback:\n").nth(1).unwrap();
+        let of_function = |name: &str| -> u64 {
+            let line = function.split(name).nth(1).unwrap().lines().next().unwrap();
+            line.rsplit(',').next().unwrap().trim().trim_end_matches([']', '}', ' ']).parse().unwrap()
+        };
+        let (reserved, jobs) =
+            (of_function("ReservedConcurrentExecutions:"), of_function("MaximumConcurrency:"));
+        assert!(pages + jobs + 15 <= reserved, "{pages} by pages and {jobs} by jobs, of {reserved}");
+    }
 }

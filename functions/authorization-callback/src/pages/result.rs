@@ -1,11 +1,14 @@
 //! The page that says what happened, and what to do next.
 
+use std::fmt::Display;
+
 use askama::Template;
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header::REFRESH};
 use shared::{
     app::App,
     error::Error,
+    model::account::capabilities,
     store::{
         bindings::{Binding, BindingStatus},
         imports::ImportStatus,
@@ -13,7 +16,7 @@ use shared::{
     texts::{Lang, Text, bind as texts},
 };
 
-use super::{STYLE, Set, account_name, answer, authorized_name, host, link, sets, tenant_name};
+use super::{Link, STYLE, Set, account_name, address, answer, authorized_name, host, sets};
 
 #[derive(Template)]
 #[template(path = "result.html")]
@@ -22,7 +25,7 @@ struct ResultPage {
     tag: &'static str,
     host: String,
     title: String,
-    good: bool,
+    mark: Mark,
     texts: Vec<String>,
     /// What was not granted, with what comes before and after.
     missing: Option<(&'static str, Vec<Set>, &'static str)>,
@@ -34,6 +37,25 @@ struct ResultPage {
     code: Option<(&'static str, String)>,
 }
 
+/// What a reader sees first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Good,
+    Bad,
+    Waits,
+}
+
+impl Mark {
+    /// Its class in the style, and its sign.
+    fn looks(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Good => ("good", "✓"),
+            Self::Bad => ("bad", "!"),
+            Self::Waits => ("waits", "…"),
+        }
+    }
+}
+
 impl ResultPage {
     fn new(app: &App, lang: Lang, title: impl Into<String>, texts: Vec<String>) -> Self {
         Self {
@@ -41,7 +63,7 @@ impl ResultPage {
             tag: lang.tag(),
             host: host(&app.config.public_url),
             title: title.into(),
-            good: false,
+            mark: Mark::Bad,
             texts,
             missing: None,
             retry: None,
@@ -75,21 +97,21 @@ impl ResultPage {
 ///
 /// # Errors
 /// [`Error::Store`].
-pub(super) async fn ended(app: &App, lang: Lang, binding: &Binding) -> Result<Response, Error> {
+pub(super) async fn ended(app: &App, lang: Lang, link: &Link) -> Result<Response, Error> {
+    let binding = &link.binding;
     match binding.status_at(app.clock.now()) {
-        BindingStatus::Bound => bound(app, lang, binding).await,
-        BindingStatus::Refused => refused(app, lang, binding).await,
+        BindingStatus::Bound => bound(app, lang, link).await,
+        BindingStatus::Refused => refused(app, lang, link).await,
         BindingStatus::Pending | BindingStatus::Expired => {
-            let page =
-                ResultPage::new(app, lang, texts::EXPIRED.read(lang), read(lang, &[texts::EXPIRED_TEXT]));
+            let said = said(lang, link, texts::EXPIRED_TEXT);
+            let page = ResultPage::new(app, lang, texts::EXPIRED.read(lang), said);
             Ok(page.back(lang, binding).code(lang, "expired").respond(StatusCode::GONE))
         }
     }
 }
 
 /// Names account and tenant: an administrator of several sees whether it was the right one.
-async fn bound(app: &App, lang: Lang, binding: &Binding) -> Result<Response, Error> {
-    let tenant = tenant_name(app, &binding.tenant_id).await?;
+async fn bound(app: &App, lang: Lang, Link { binding, tenant }: &Link) -> Result<Response, Error> {
     let account = match &binding.app_id {
         Some(app_id) => app.store.account(&binding.tenant_id, app_id).await?,
         None => None,
@@ -104,37 +126,43 @@ async fn bound(app: &App, lang: Lang, binding: &Binding) -> Result<Response, Err
     };
     let since = account.as_ref().map_or(0, |account| account.bound_at);
     let import = import.filter(|import| import.started_at >= since);
-    let of_import = match import.map(|import| import.status) {
-        Some(ImportStatus::Running | ImportStatus::Paused) => texts::IMPORT_RUNS,
-        Some(ImportStatus::Completed) => texts::IMPORT_DONE,
-        Some(ImportStatus::Failed) => texts::IMPORT_FAILED,
-        None => texts::CAN_CLOSE,
+    let may_import = account.as_ref().is_none_or(|account| {
+        let can = capabilities(account.account_type, account.verified, &account.granted);
+        can.get("followers") == Some(&true)
+    });
+    let of_import = match (import.map(|import| import.status), may_import) {
+        (Some(ImportStatus::Completed), _) => texts::IMPORT_DONE,
+        (_, false) => texts::IMPORT_NOT_GRANTED,
+        (Some(ImportStatus::Running | ImportStatus::Paused), true) => texts::IMPORT_RUNS,
+        (Some(ImportStatus::Failed), true) => texts::IMPORT_FAILED,
+        (None, true) => texts::CAN_CLOSE,
     };
-    let mut page = ResultPage::new(app, lang, texts::bound(lang, &name, &tenant), read(lang, &[of_import]));
+    let mut page = ResultPage::new(app, lang, texts::bound(lang, &name, tenant), read(lang, &[of_import]));
     let missing = account.map(|account| sets(lang, |id| !account.granted.contains(&id))).unwrap_or_default();
     if !missing.is_empty() {
         page.missing = Some((texts::MISSING.read(lang), missing, texts::ADD_PERMISSIONS.read(lang)));
     }
-    page.good = true;
+    page.mark = Mark::Good;
     Ok(page.back(lang, binding).respond(StatusCode::OK))
 }
 
-async fn refused(app: &App, lang: Lang, binding: &Binding) -> Result<Response, Error> {
+async fn refused(app: &App, lang: Lang, link: &Link) -> Result<Response, Error> {
+    let Link { binding, tenant } = link;
     let reason = binding.reason.as_deref().unwrap_or_default();
     let account = authorized_name(app, binding, lang).await?;
     let owned = match &binding.app_id {
         Some(app_id) => app.store.any_account(app_id).await?.is_some_and(|a| a.standing().bound),
         None => false,
     };
-    let mut said = vec![why(app, lang, binding, reason, &account).await?];
+    let mut said = vec![why(app, lang, link, reason, &account).await?];
     // whoever has the account would lose it: say how only to one who wants that
     if !owned || reason == "account_bound_elsewhere" {
         said.push(texts::cancel(lang, owned));
     }
+    let page = ResultPage::new(app, lang, texts::not_bound(lang, &account, tenant), said);
+    let page = page.back(lang, binding).code(lang, reason);
     let page =
-        ResultPage::new(app, lang, texts::NOT_BOUND.read(lang), said).back(lang, binding).code(lang, reason);
-    let page =
-        if binding.expires_at > app.clock.now() { page.retry(lang, &link(app, binding)) } else { page };
+        if binding.expires_at > app.clock.now() { page.retry(lang, &address(app, binding)) } else { page };
     Ok(page.respond(StatusCode::OK))
 }
 
@@ -145,17 +173,14 @@ async fn refused(app: &App, lang: Lang, binding: &Binding) -> Result<Response, E
 pub(super) async fn why(
     app: &App,
     lang: Lang,
-    binding: &Binding,
+    Link { binding, tenant }: &Link,
     reason: &str,
     account: &str,
 ) -> Result<String, Error> {
     Ok(match reason {
         "unverified_account" => texts::UNVERIFIED.read(lang).to_owned(),
         "not_an_official_account" => texts::NOT_OFFICIAL.read(lang).to_owned(),
-        "account_bound_elsewhere" => {
-            let tenant = tenant_name(app, &binding.tenant_id).await?;
-            texts::elsewhere(lang, account, &tenant, &host(&app.config.public_url))
-        }
+        "account_bound_elsewhere" => texts::elsewhere(lang, account, tenant, &host(&app.config.public_url)),
         "other_account" => {
             let only = account_name(app, &binding.tenant_id, binding.only_app_id.as_deref(), lang).await?;
             texts::other_account(lang, account, &only)
@@ -168,19 +193,39 @@ pub(super) async fn why(
 pub(super) fn failed(
     app: &App,
     lang: Lang,
-    binding: &Binding,
+    link: &Link,
     (title, text): (Text, Text),
     code: &str,
 ) -> Response {
-    let page = ResultPage::new(app, lang, title.read(lang), read(lang, &[text])).back(lang, binding);
-    page.retry(lang, &link(app, binding)).code(lang, code).respond(StatusCode::BAD_REQUEST)
+    let page = ResultPage::new(app, lang, title.read(lang), said(lang, link, text)).back(lang, &link.binding);
+    page.retry(lang, &address(app, &link.binding)).code(lang, code).respond(StatusCode::BAD_REQUEST)
 }
 
-/// The tenant is suspended or deleted: its links lead nowhere.
-pub(super) fn suspended(app: &App, lang: Lang, binding: &Binding) -> Response {
-    let said = read(lang, &[texts::SUSPENDED_TEXT]);
-    let page = ResultPage::new(app, lang, texts::NOT_BOUND.read(lang), said).back(lang, binding);
-    page.code(lang, "tenant_suspended").respond(StatusCode::FORBIDDEN)
+/// Nobody knows yet: WeChat has confirmed (202), or nothing shows so far that the code is good (400). Loads itself again
+/// after `reload`, seconds, from an address; without one, the reader may.
+pub(super) fn waits(
+    app: &App,
+    lang: Lang,
+    link: &Link,
+    status: StatusCode,
+    (title, text): (Text, Text),
+    reload: Option<(u32, String)>,
+) -> Response {
+    let page = ResultPage::new(app, lang, title.read(lang), said(lang, link, text));
+    let page = ResultPage { mark: Mark::Waits, ..page.back(lang, &link.binding) };
+    let mut response = page.respond(status);
+    if let Some((seconds, address)) = reload
+        && let Ok(refresh) = HeaderValue::from_str(&format!("{seconds}; url={address}"))
+    {
+        response.headers_mut().insert(REFRESH, refresh);
+    }
+    response
+}
+
+/// The link's tenant is suspended or deleted: it leads nowhere.
+pub(super) fn over(app: &App, lang: Lang) -> Response {
+    let page = ResultPage::new(app, lang, texts::OVER.read(lang), read(lang, &[texts::OVER_TEXT]));
+    page.code(lang, "tenant_suspended").respond(StatusCode::GONE)
 }
 
 pub(super) fn unknown(app: &App, lang: Lang) -> Response {
@@ -193,7 +238,7 @@ pub(super) fn no_ticket(app: &App, lang: Lang) -> Response {
     page.code(lang, "component_verify_ticket missing").respond(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-pub(super) fn unavailable(app: &App, lang: Lang, error: &Error, retry: Option<&str>) -> Response {
+pub(super) fn unavailable(app: &App, lang: Lang, error: &dyn Display, retry: Option<&str>) -> Response {
     tracing::error!(%error, "a binding page failed: {error}");
     let page =
         ResultPage::new(app, lang, texts::UNAVAILABLE.read(lang), read(lang, &[texts::UNAVAILABLE_TEXT]));
@@ -202,6 +247,11 @@ pub(super) fn unavailable(app: &App, lang: Lang, error: &Error, retry: Option<&s
         None => page,
     };
     page.respond(StatusCode::BAD_GATEWAY)
+}
+
+/// A text, and whose the link is.
+fn said(lang: Lang, link: &Link, text: Text) -> Vec<String> {
+    vec![text.read(lang).to_owned(), texts::whose(lang, &link.tenant)]
 }
 
 fn read(lang: Lang, texts: &[Text]) -> Vec<String> {

@@ -23,25 +23,30 @@ use shared::{
     texts::{Text, bind as texts},
 };
 
-use super::{Reader, binding_of, cookie, link, may_bind, result};
+use super::{
+    Found, Link, RETURN_AT_MOST, Reader, cookie, find, result,
+    waiting::{self, Patience},
+    within,
+};
 use crate::complete::{Consent, Messenger, Outcome, complete};
 
 /// Bytes of an authorization code at most; WeChat's have about a hundred.
 const MAX_CODE: usize = 512;
-/// How long a return waits for the event's job to finish, in steps; and for the event itself.
-const WAIT_STEPS: u32 = 16;
-const EVENT_STEPS: u32 = 4;
-const WAIT_STEP: Duration = Duration::from_millis(500);
+/// How long a return that asked WeChat waits for the event's job to finish, in steps.
+const JOB_STEPS: u32 = 24;
+const JOB_STEP: Duration = Duration::from_millis(250);
 
 const BAD_CODE: (Text, Text) = (texts::NO_CODE, texts::NO_CODE_TEXT);
 const NOT_YET: (Text, Text) = (texts::NOT_YET, texts::NOT_YET_TEXT);
 
-/// What WeChat adds to the `redirect_uri`.
+/// What WeChat adds to the `redirect_uri`, and what a page that waits adds to its own address.
 #[derive(Deserialize)]
 pub(crate) struct Return {
     #[serde(default)]
     binding: String,
     auth_code: Option<String>,
+    #[serde(flatten)]
+    patience: Patience,
 }
 
 /// `GET /bind/callback`.
@@ -52,16 +57,16 @@ pub(crate) async fn returned(
     headers: HeaderMap,
 ) -> Response {
     let reader = Reader::of(headers);
-    let binding = match binding_of(&app, &query.binding).await {
-        Ok(Some(binding)) => binding,
-        Ok(None) => return result::unknown(&app, reader.lang),
+    let link = match find(&app, &query.binding).await {
+        Ok(Found::Link(link)) => link,
+        // its event has what was given at WeChat deleted
+        Ok(Found::Over) => return result::over(&app, reader.lang),
+        Ok(Found::Unknown) => return result::unknown(&app, reader.lang),
         Err(error) => return result::unavailable(&app, reader.lang, &error, None),
     };
     let code = query.auth_code.filter(|code| is_plausible(code)).map(Secret::new);
-    come_back(&app, &reader, &binding, code, until).await.unwrap_or_else(|error| match error {
-        Error::NoTicket => result::no_ticket(&app, reader.lang),
-        error => result::unavailable(&app, reader.lang, &error, Some(&link(&app, &binding))),
-    })
+    let answer = come_back(&app, &reader, &link, code, &query.patience, until);
+    within(RETURN_AT_MOST, &app, reader.lang, &link.binding, answer).await
 }
 
 /// Whether it can be an authorization code at all.
@@ -72,53 +77,65 @@ fn is_plausible(code: &str) -> bool {
 async fn come_back(
     app: &App,
     reader: &Reader,
-    binding: &Binding,
+    link: &Link,
     code: Option<Secret>,
+    patience: &Patience,
     until: Deadline,
 ) -> Result<Response, Error> {
-    let lang = reader.lang;
+    let (lang, binding) = (reader.lang, &link.binding);
     if is_answered(binding, code.as_ref()) {
-        return result::ended(app, lang, binding).await;
+        return result::ended(app, lang, link).await;
     }
-    if !may_bind(app, binding).await? {
-        return Ok(result::suspended(app, lang, binding)); // its event has what was given at WeChat deleted
+    let Some(code) = code else {
+        return match binding.status_at(app.clock.now()) {
+            BindingStatus::Expired => result::ended(app, lang, link).await,
+            _ => Ok(result::failed(app, lang, link, BAD_CODE, "authorization_failed")),
+        };
+    };
+    let wait = |otherwise| waiting::wait(app, lang, link, &code, &patience.again(), otherwise);
+    if patience.asked() {
+        return Ok(wait(BAD_CODE));
     }
     let page = cookie::page(app, binding, &reader.headers).await?;
-    let (page, code) = match (page, code) {
-        (Some(page), Some(code)) if page.page().may_have_led_to(app.clock.unix()) => (page, code),
-        (_, None) if binding.status_at(app.clock.now()) == BindingStatus::Expired => {
-            return result::ended(app, lang, binding).await;
-        }
-        (_, None) => return Ok(result::failed(app, lang, binding, BAD_CODE, "authorization_failed")),
-        // nothing shows that this browser opened the page: only WeChat's event tells
-        (_, Some(code)) => return wait_for_event(app, reader, binding, &code, NOT_YET, until).await,
+    // if nothing shows that this browser opened the page, only WeChat's event tells
+    let Some(page) = page.filter(|page| page.page().may_have_led_to(app.clock.unix())) else {
+        return Ok(wait(NOT_YET));
     };
     let Some(asks) = app.store.may_ask_about_code(&page).await? else {
         tracing::warn!("too many wrong codes came for one link");
-        return wait_for_event(app, reader, binding, &code, NOT_YET, until).await;
+        return Ok(wait(NOT_YET));
     };
     match exchange(app, &page, &code, asks, until).await {
         Ok(Outcome::Bound | Outcome::Refused { .. }) => {
-            let now = app.store.binding_by_link(&binding.id).await?;
-            result::ended(app, lang, now.as_ref().unwrap_or(binding)).await
+            let link = now(app, link).await?;
+            result::ended(app, lang, &link).await
         }
-        Ok(Outcome::BadCode) => wait_for_event(app, reader, binding, &code, BAD_CODE, until).await,
+        Ok(Outcome::BadCode) => {
+            let link = being_bound(app, link, &code).await?;
+            match is_answered(&link.binding, Some(&code)) {
+                true => result::ended(app, lang, &link).await,
+                false => Ok(waiting::wait(app, lang, &link, &code, &patience.after_asking(), BAD_CODE)),
+            }
+        }
         Ok(Outcome::TooEarly) => {
             let said = (texts::NO_CODE, texts::TOO_EARLY_TEXT);
-            Ok(result::failed(app, lang, binding, said, "page_too_old"))
+            Ok(result::failed(app, lang, link, said, "page_too_old"))
         }
-        Ok(Outcome::Suspended) => Ok(result::suspended(app, lang, binding)),
+        Ok(Outcome::Suspended) => Ok(result::over(app, lang)),
         Ok(Outcome::NotOurs) => {
             let said = (texts::NO_CODE, texts::NOT_OURS_TEXT);
-            Ok(result::failed(app, lang, binding, said, "another_page"))
+            Ok(result::failed(app, lang, link, said, "another_page"))
         }
-        Err(error) => match (answered(app, reader, binding, &code, until).await?, error) {
-            (Some(page), _) => Ok(page),
-            (None, Error::RefreshRunning) => {
-                Ok(result::failed(app, lang, binding, NOT_YET, "authorization_failed"))
+        Err(error) => {
+            let link = now(app, link).await?;
+            if is_answered(&link.binding, Some(&code)) {
+                return result::ended(app, lang, &link).await;
             }
-            (None, error) => Err(error),
-        },
+            match link.binding.is_being_bound(app.clock.unix()) || matches!(error, Error::RefreshRunning) {
+                true => Ok(waiting::wait(app, lang, &link, &code, &patience.after_asking(), BAD_CODE)),
+                false => Err(error),
+            }
+        }
     }
 }
 
@@ -144,49 +161,24 @@ fn is_answered(binding: &Binding, code: Option<&Secret>) -> bool {
     }
 }
 
-/// The code does not work here: it is made up or too old, or the event's job is at it, or was faster.
-async fn wait_for_event(
-    app: &App,
-    reader: &Reader,
-    binding: &Binding,
-    code: &Secret,
-    otherwise: (Text, Text),
-    until: Deadline,
-) -> Result<Response, Error> {
-    for step in 0..WAIT_STEPS {
-        let now = app.store.binding_by_link(&binding.id).await?;
-        let now = now.as_ref().unwrap_or(binding);
-        if is_answered(now, Some(code)) {
-            return result::ended(app, reader.lang, now).await;
-        }
-        if (now.event_at.is_none() && step >= EVENT_STEPS) || !until.allows(&*app.clock, WAIT_STEP) {
-            break;
-        }
-        tokio::time::sleep(WAIT_STEP).await;
-    }
-    Ok(result::failed(app, reader.lang, binding, otherwise, "authorization_failed"))
+/// The link as it stands now.
+async fn now(app: &App, link: &Link) -> Result<Link, Error> {
+    let now = app.store.binding_by_link(&link.binding.id).await?;
+    Ok(Link { binding: now.unwrap_or_else(|| link.binding.clone()), tenant: link.tenant.clone() })
 }
 
-/// The page of the answer, if there is one by now.
-async fn answered(
-    app: &App,
-    reader: &Reader,
-    binding: &Binding,
-    code: &Secret,
-    until: Deadline,
-) -> Result<Option<Response>, Error> {
-    for _ in 0..WAIT_STEPS {
-        let now = app.store.binding_by_link(&binding.id).await?;
-        let now = now.as_ref().unwrap_or(binding);
-        if is_answered(now, Some(code)) {
-            return result::ended(app, reader.lang, now).await.map(Some);
-        }
-        if now.event_at.is_none() || !until.allows(&*app.clock, WAIT_STEP) {
+/// The code does not work here. If the event's job was faster it ends in a moment, for which this browser may wait: it has
+/// asked about a code, of which a link has few.
+async fn being_bound(app: &App, link: &Link, code: &Secret) -> Result<Link, Error> {
+    let mut now_is = now(app, link).await?;
+    for _ in 0..JOB_STEPS {
+        if is_answered(&now_is.binding, Some(code)) || !now_is.binding.is_being_bound(app.clock.unix()) {
             break;
         }
-        tokio::time::sleep(WAIT_STEP).await;
+        tokio::time::sleep(JOB_STEP).await;
+        now_is = now(app, link).await?;
     }
-    Ok(None)
+    Ok(now_is)
 }
 
 #[cfg(test)]
