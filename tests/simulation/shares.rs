@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::{RngExt as _, SeedableRng, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
+use tokio::time::Instant;
 use wechat_simulator::{Act, Fault, FaultKind, Outcome, Stamp};
 
 use crate::{
@@ -33,6 +34,50 @@ const TROUBLED: u64 = 1_800;
 fn nobody_takes_anothers_share_in_any_history() {
     each(HISTORIES, "nobody_takes_anothers_share_in_any_history", |seed, _| {
         on_paused_time(history(seed));
+    });
+}
+
+/// Messages of one tenant, posted at once: half a minute of the calls of two instances, which take a second each.
+const FLOOD: u64 = 300;
+/// Seconds that another's message may take behind them: until the queue lags and each instance has seen it, and a turn.
+const BEHIND: u64 = 18;
+
+#[test]
+fn a_slow_wechat_has_nobody_wait_for_all_that_another_posted() {
+    on_paused_time(async {
+        let begun = History { followers: [FLOOD, 2, 9], bound: [true, false, true], ops: Vec::new() };
+        let run = Run::new(1, &begun).await;
+        let (world, sim) = (&run.world, run.world.sim());
+        world.quiet().await;
+        sim.slow_down(TEMPLATE_SEND, 1_000);
+        let fans = sim.account(&run.apps[MANY]).unwrap().followers.page("", 1_000).unwrap();
+        for fan in &fans {
+            // as fast as a tenant may
+            while !post(&run, fan).await {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        let (app, fan) = (&run.apps[FEW], &run.fans[FEW][0]);
+        let says = Act::Text { content: "hello".into(), bizmsgmenuid: None };
+        sim.act(app, fan, says, Stamp::default()).await.unwrap();
+        let path = format!("/v1/accounts/{app}/messages");
+        let body = json!({"to": fan, "content": {"msgtype": "text", "text": {"content": "beside"}}});
+        assert_eq!(world.api(&run.keys[1], "POST", &path, Some(body), None).await.unwrap().0, 202);
+        // as many instances as stay warm, none of which waits for another's batch
+        let posted = Instant::now();
+        let worker = async || {
+            while !sim.received(app, fan).iter().any(|line| line.text == "beside") {
+                assert!(posted.elapsed() < Duration::from_secs(BEHIND), "another's message waits still");
+                if world.work(1).await == 0 {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        };
+        futures::future::join(worker(), worker()).await;
+        // what was put off goes out too, each once
+        world.quiet().await;
+        let got: Vec<usize> = fans.iter().map(|fan| sim.received(&run.apps[MANY], fan).len()).collect();
+        assert!(got.iter().all(|count| *count == 1), "{got:?}");
     });
 }
 
@@ -71,14 +116,19 @@ async fn history(seed: u64) {
 
 /// The one posts messages, more than are sent in a second.
 async fn flood(run: &Run, rng: &mut ChaCha8Rng, fans: &[String]) {
-    let path = format!("/v1/accounts/{}/messages", run.apps[MANY]);
     for _ in 0..rng.random_range(10..60) {
-        let message = json!({"to": fans.choose(rng).unwrap(), "template": {
-            "template_id": "TMsimulatedOrderReady000000000000000000000001",
-            "data": {"thing1": {"value": "Tea"}, "time2": {"value": "now"}, "amount3": {"value": "1"}},
-        }});
-        run.world.api(&run.keys[0], "POST", &path, Some(message), None).await;
+        post(run, fans.choose(rng).unwrap()).await;
     }
+}
+
+/// Whether it is accepted.
+async fn post(run: &Run, fan: &str) -> bool {
+    let path = format!("/v1/accounts/{}/messages", run.apps[MANY]);
+    let message = json!({"to": fan, "template": {
+        "template_id": "TMsimulatedOrderReady000000000000000000000001",
+        "data": {"thing1": {"value": "Tea"}, "time2": {"value": "now"}, "amount3": {"value": "1"}},
+    }});
+    run.world.api(&run.keys[0], "POST", &path, Some(message), None).await.is_some_and(|(code, _)| code == 202)
 }
 
 /// A fan of the other writes, and is written to.
