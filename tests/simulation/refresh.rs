@@ -134,6 +134,7 @@ fn an_account_whose_refresh_is_refused_is_not_asked_for_by_everybody() {
             let asked = run.world.base.flights.refreshes(&run.apps[0]) - before;
             assert!((1..=most).contains(&asked), "{errcode}: asked {asked} times in five minutes");
             run.world.sim().clear_faults();
+            run.world.advance(17 * 3600).await; // a day's quota is back at Beijing's midnight
             run.world.quiet().await;
             for id in &run.sent.iter().flat_map(|sent| sent.accepted.clone()).collect::<Vec<_>>() {
                 let message = run.world.app().store.message(&run.tenants[0], id).await.unwrap().unwrap();
