@@ -158,6 +158,8 @@ pub struct Config {
     pub reject_stale_callbacks: bool,
     /// How many days an event is kept; those that are stored already keep their own.
     pub timeline_days: i64,
+    /// How many jobs hand over timers at once where many are due.
+    pub sweepers: usize,
     /// Where tables and queues are.
     pub resources: Resources,
 }
@@ -251,6 +253,7 @@ impl Config {
             timeline_days: read(&setting::TIMELINE_DAYS)
                 .and_then(|days| days.parse().ok())
                 .unwrap_or(TIMELINE_DAYS_DEFAULT),
+            sweepers: read(&setting::SWEEPERS).and_then(|jobs| jobs.parse().ok()).unwrap_or(1),
             component: Component {
                 token_previous: read(&setting::COMPONENT_TOKEN_PREVIOUS).map(Secret::new),
                 aes_key_previous: read(&setting::COMPONENT_AES_KEY_PREVIOUS).map(Secret::new),

@@ -22,6 +22,7 @@ pub const NEEDS: &[Need] = &[
     Need::ComponentAppId,
     Need::AppSecret,
     Need::WeChatApi,
+    Need::Sweepers,
     Need::PlatformTable,
     Need::CredentialsTable,
     Need::WorkTable,

@@ -1,5 +1,7 @@
 //! Timers that are due: the tick hands over a page of each shard, and where there are more, jobs hand over the rest at
-//! the same time. They ride the queue of the refreshes, of which they never take more than a part.
+//! the same time. They ride the queue of the refreshes, of which they never take more than a part, so that no flood of
+//! timers keeps a token waiting: `OAHUB_SWEEPERS`, which is four of the ten that the queue lets run, and in a small
+//! account one of two. Each hands over some hundreds a second.
 
 use std::time::Duration;
 
@@ -11,9 +13,6 @@ use shared::{
     timers::{self, Swept},
 };
 
-/// Jobs that sweep at once, at most: four of the ten that the queue lets run, so that no flood of timers keeps a token
-/// waiting. Each hands over some hundreds a second.
-const SWEEPERS: usize = 4;
 /// How long a sweep goes on at most: less than its lease of a shard lasts.
 const SWEEP: Duration = Duration::from_secs(20);
 /// What a page may take, which is begun by the end of that time.
@@ -23,7 +22,7 @@ const PAGE: Duration = Duration::from_secs(2);
 pub async fn tick(app: &App, until: Deadline) {
     let swept = timers::sweep(app, &timers::shards(), false, time(app, until)).await;
     told(app, &swept);
-    let share = swept.more.len().div_ceil(SWEEPERS).max(1);
+    let share = swept.more.len().div_ceil(app.config.sweepers.max(1)).max(1);
     let jobs: Vec<_> =
         swept.more.chunks(share).map(|shards| RefreshJob::TimersV1 { shards: shards.to_vec() }).collect();
     if !jobs.is_empty()

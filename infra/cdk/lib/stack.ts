@@ -43,7 +43,7 @@ export class OahubStack extends Stack {
         + 'A new account may have 10: see `aws lambda get-account-settings`, and infra/RUNBOOK.md, step 1.');
     } else if (config.parameters['Concurrency'] === 'small') {
       Annotations.of(this).addWarningV2('oahub:concurrency',
-        'parameter Concurrency is small: nothing is reserved for pushes, so that a flood of requests or a large import makes WeChat give pushes up. '
+        'parameter Concurrency is small: nothing is reserved for pushes, and jobs alone may take 12 at once, so that a flood of requests or a large import makes WeChat give pushes up. '
         + 'Have the quota raised before real accounts are bound: infra/RUNBOOK.md, step 1.');
     }
     if (config.budget && config.email) budget(this, config.budget, config.email);

@@ -24,6 +24,8 @@ pub enum Need {
     TenantRates,
     /// How long an event is kept: for whoever stores some.
     TimelineDays,
+    /// How many jobs hand over timers at once.
+    Sweepers,
     /// Tenants, accounts, bindings, rules.
     PlatformTable,
     /// Tickets and tokens.
@@ -62,6 +64,7 @@ impl Need {
         Self::AdminKey,
         Self::TenantRates,
         Self::TimelineDays,
+        Self::Sweepers,
         Self::PlatformTable,
         Self::CredentialsTable,
         Self::CustomersTable,
@@ -95,6 +98,7 @@ impl Need {
             Self::AdminKey => &[&setting::ADMIN_KEY, &setting::ADMIN_KEY_PREVIOUS],
             Self::TenantRates => &[&setting::TENANT_READ_RATE, &setting::TENANT_WRITE_RATE],
             Self::TimelineDays => &[&setting::TIMELINE_DAYS],
+            Self::Sweepers => &[&setting::SWEEPERS],
             Self::PlatformTable => &[&setting::PLATFORM_TABLE],
             Self::CredentialsTable => &[&setting::CREDENTIALS_TABLE],
             Self::CustomersTable => &[&setting::CUSTOMERS_TABLE],

@@ -148,9 +148,15 @@ pub(super) const TIMELINE_DAYS: Setting = Setting {
     absent: Absent::Default("365"),
     right: |v, _| v.parse().is_ok_and(|days| TIMELINE_DAYS_RANGE.contains(&days)),
 };
+pub(super) const SWEEPERS: Setting = Setting {
+    name: "OAHUB_SWEEPERS",
+    expected: "how many jobs hand over what waited, where much is due at once: 1 to 8",
+    absent: Absent::Default("4"),
+    right: |v, _| v.parse().is_ok_and(|jobs: usize| (1..=8).contains(&jobs)),
+};
 
 /// Every setting that an operator gives, in the README's order.
-pub const SETTINGS: [&Setting; 16] = [
+pub const SETTINGS: [&Setting; 17] = [
     &COMPONENT_APP_ID,
     &COMPONENT_APP_SECRET,
     &COMPONENT_TOKEN,
@@ -167,6 +173,7 @@ pub const SETTINGS: [&Setting; 16] = [
     &TENANT_WRITE_RATE,
     &REJECT_STALE_CALLBACKS,
     &TIMELINE_DAYS,
+    &SWEEPERS,
 ];
 
 const fn given(name: &'static str, expected: &'static str) -> Setting {
