@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
+    ids,
     queue::jobs::{ImportJob, SendJob},
     store::timers::StoredTimer,
-    timers::{self, Job, PAGE, PASSED},
+    timers::{self, Job, PAGE, PASSED, TURN},
 };
 
 use crate::{
@@ -30,12 +31,27 @@ fn resume(import: &str) -> ImportJob {
     ImportJob::ResumeV1 { import_id: import.into(), app_id: "wx1".into(), tenant_id: "ten_1".into() }
 }
 
+/// A message to `o1`, whose line is [`LINE`].
 fn message(id: &str) -> SendJob {
+    message_to("o1", id)
+}
+
+const LINE: &str = "wx1#o1";
+
+/// Another line in the shard of [`LINE`], whose timers lie behind its where they are due together.
+fn beside() -> String {
+    let mark = |line: &str| (ids::shard(line, 16), ids::fingerprint(&[line]));
+    let (shard, first) = mark(LINE);
+    let lines = (2..).map(|n| format!("wx1#o{n}"));
+    lines.into_iter().find(|line| mark(line).0 == shard && mark(line).1 > first).unwrap()
+}
+
+fn message_to(to: &str, id: &str) -> SendJob {
     SendJob::MessageV1 {
         message_id: id.into(),
         tenant_id: "ten_1".into(),
         app_id: "wx1".into(),
-        to: "o1".into(),
+        to: to.into(),
         content: None,
         template: None,
         created_at: 0,
@@ -118,7 +134,7 @@ fn two_ticks_at_once_and_a_late_one_hand_over_everything_in_order() {
         // one fan's messages, more than a page of them, set in any order
         for n in (0..250).rev() {
             let id = format!("msg_{n:03}");
-            timers::set(&app, &id, due, Job::Send(&message(&id), "wx1#o1")).await.unwrap();
+            timers::set(&app, &id, due, Job::Send(&message(&id))).await.unwrap();
         }
         seconds(5 * HOUR).await; // no tick for four hours
         futures::join!(world.tick(), world.tick());
@@ -136,12 +152,12 @@ fn two_ticks_at_once_and_a_late_one_hand_over_everything_in_order() {
     });
 }
 
-/// Timers of one shard, all due at `due` in the order of their ids.
+/// Timers in the shard of [`LINE`], all due at `due` in the order of their ids.
 async fn put(world: &World, due: i64, ids: impl IntoIterator<Item = String>, queue: &str) {
     for id in ids {
         let body = serde_json::to_string(&resume(&id)).unwrap();
         let timer = StoredTimer { queue: queue.into(), body, group: "ten_1".into(), once: String::new() };
-        world.app().store.put_timer("one-shard", due * 1000, &id, &timer).await.unwrap();
+        world.app().store.put_timer(&beside(), due * 1000, &id, &timer).await.unwrap();
     }
 }
 
@@ -149,6 +165,13 @@ async fn put(world: &World, due: i64, ids: impl IntoIterator<Item = String>, que
 fn waiting(world: &World) -> Vec<(String, String)> {
     let keys = dynamo::scan(&world.base.db, "WorkTable").into_keys();
     keys.filter(|(pk, sk)| pk.starts_with("TIMER#") && sk != "SWEEP").collect()
+}
+
+/// Has the function do a job.
+async fn work(world: &World, job: &Value) {
+    let record = json!({"messageId": "m", "receiptHandle": "r", "body": job.to_string(), "attributes": {}});
+    let (answer, _) = world.invoke("TokenRefresh", json!({"Records": [record]})).await.expect("an answer");
+    assert_eq!(answer["batchItemFailures"], json!([]));
 }
 
 #[test]
@@ -180,10 +203,7 @@ fn a_timer_that_cannot_be_handed_over_keeps_none_behind_it_waiting_and_is_not_lo
             let jobs: Vec<_> = jobs.iter().filter(|job| job["type"] == "timers_v1").collect();
             assert_eq!(jobs.len(), sweeps, "{what}: {jobs:?}");
             for job in jobs {
-                let record = json!({"messageId": "m", "receiptHandle": "r", "body": job.to_string(), "attributes": {}});
-                let (answer, _) =
-                    world.invoke("TokenRefresh", json!({"Records": [record]})).await.expect("an answer");
-                assert_eq!(answer["batchItemFailures"], json!([]), "{what}");
+                work(&world, job).await;
             }
             let came: Vec<_> = received(&world, "ImportQueue").await;
             let came: Vec<_> = came.iter().map(|job| job["import_id"].as_str().unwrap()).collect();
@@ -200,7 +220,7 @@ fn a_queue_that_takes_nothing_keeps_no_other_waiting_and_its_order_is_kept() {
         let (app, due) = (world.app(), at(world.now() + HOUR));
         for n in 0..150 {
             let id = format!("msg_{n:03}");
-            timers::set(&app, &id, due, Job::Send(&message(&id), "one-shard")).await.unwrap();
+            timers::set(&app, &id, due, Job::Send(&message(&id))).await.unwrap();
         }
         put(&world, world.now() + HOUR, ["~".to_owned()], "import").await;
         seconds(HOUR + 1).await;
@@ -217,6 +237,87 @@ fn a_queue_that_takes_nothing_keeps_no_other_waiting_and_its_order_is_kept() {
         }
         assert_eq!(came, (0..150).map(|n| format!("msg_{n:03}")).collect::<Vec<_>>());
     });
+}
+
+#[test]
+fn a_long_line_keeps_no_other_waiting_and_what_went_is_gone_where_a_sweep_dies() {
+    on_paused_time(async {
+        let world = world().await;
+        world.base.chaos.take_no_time();
+        let (app, due) = (world.app(), world.now() + HOUR);
+        let all: Vec<_> = (0..PAGE * 12).map(|n| format!("msg_{n:04}")).collect();
+        for id in &all {
+            timers::set(&app, id, at(due), Job::Send(&message(id))).await.unwrap();
+        }
+        let beside = beside();
+        let other = message_to(beside.split_once('#').unwrap().1, "other");
+        timers::set(&app, "other", at(due + 1), Job::Send(&other)).await.unwrap();
+        seconds(HOUR + 2).await;
+        world.base.chaos.strike("msg_0050", Fate::Crash);
+        world.tick().await;
+        assert!(world.base.chaos.has_struck(), "the tick came not so far");
+        let ids = |jobs: Vec<Value>| -> Vec<String> {
+            jobs.iter().map(|job| job["message_id"].as_str().unwrap().to_owned()).collect()
+        };
+        let mut came = ids(received(&world, "SendQueue.fifo").await);
+        assert_eq!(
+            came.iter().position(|id| id == "other"),
+            Some(TURN),
+            "behind the line's first turn: {came:?}"
+        );
+        // the request before that in which it died was not yet taken out
+        let left = waiting(&world).len();
+        assert!((all.len() - 50..=all.len() - 49).contains(&left), "what went is there still: {left}");
+        let mut sweeps = 0;
+        while !waiting(&world).is_empty() {
+            sweeps += 1;
+            assert!(sweeps < 5, "it takes for ever");
+            seconds(60).await;
+            world.tick().await;
+            for job in received(&world, "RefreshQueue").await {
+                if job["type"] == "timers_v1" {
+                    work(&world, &job).await;
+                }
+            }
+            came.extend(ids(received(&world, "SendQueue.fifo").await));
+        }
+        came.retain(|id| id != "other");
+        assert_eq!(came, all);
+    });
+}
+
+#[test]
+fn a_message_that_no_queue_takes_is_passed_and_stays() {
+    let good = serde_json::to_string(&message("msg_0")).unwrap();
+    for (what, group, body) in [
+        ("of a group that is none", "no group", good.clone()),
+        ("whose text is none", LINE, format!("{good}\u{ffff}")),
+    ] {
+        on_paused_time(async {
+            let world = world().await;
+            let (app, due) = (world.app(), world.now() + HOUR);
+            let odd = StoredTimer {
+                queue: "send".into(),
+                body: body.clone(),
+                group: group.into(),
+                once: "1".into(),
+            };
+            app.store.put_timer(LINE, due * 1000, "a", &odd).await.unwrap();
+            let stuck = waiting(&world);
+            for id in ["msg_1", "msg_2"] {
+                timers::set(&app, id, at(due), Job::Send(&message(id))).await.unwrap();
+            }
+            put(&world, due, ["b".to_owned()], "import").await;
+            seconds(HOUR + 1).await;
+            world.tick().await;
+            let came = received(&world, "SendQueue.fifo").await;
+            let came: Vec<_> = came.iter().map(|job| job["message_id"].as_str().unwrap()).collect();
+            assert_eq!(came, ["msg_1", "msg_2"], "{what}");
+            assert_eq!(received(&world, "ImportQueue").await.len(), 1, "{what}");
+            world.tick().await;
+            assert_eq!(waiting(&world), stuck, "{what}");
+        });
+    }
 }
 
 #[test]

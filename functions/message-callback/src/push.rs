@@ -25,8 +25,6 @@ use super::{Answer, Rejection};
 
 /// Bytes of an app id, of which table keys are made; real ones have 18.
 const MAX_APP_ID: usize = 64;
-/// Characters of a group of SQS.
-const MAX_GROUP: usize = 128;
 /// Bytes of WeChat's id of a message, of which table keys are made; real ones have 20 digits at most.
 const MAX_MESSAGE_ID: usize = 64;
 /// Bytes of what WeChat says of a template message's delivery that are looked at.
@@ -205,14 +203,7 @@ async fn send_reply(app: &App, fan: FanId<'_>, event: &StoredEvent, content: &st
         template: None,
         created_at: app.clock.now().as_millisecond(),
     };
-    app.queues.send(&job, &group(fan.app_id, fan.open_id), &message_id).await
-}
-
-/// The group in which a follower's jobs keep their order. SQS takes visible ASCII alone, which every real openid is.
-fn group(app_id: &str, open_id: &str) -> String {
-    let group = format!("{app_id}#{open_id}");
-    let right = group.len() <= MAX_GROUP && group.bytes().all(|byte| byte.is_ascii_graphic());
-    if right { group } else { ids::fingerprint(&[app_id, open_id]) }
+    app.queues.send(&job, &message_id).await
 }
 
 fn seal(app: &App, opened: &Opened, xml: &str) -> String {
@@ -236,27 +227,5 @@ async fn answer_check(
             app.queues.result(&job, app_id).await.map_err(Rejection::Unavailable)?;
             Ok(Answer::Empty)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_is_one_that_sqs_takes_and_each_followers_own() {
-        let app = "wx5a1b2c3d4e5f6071";
-        assert_eq!(group(app, "oHub0aBcDeFgHiJkLmNoPqRsTuV1"), format!("{app}#oHub0aBcDeFgHiJkLmNoPqRsTuV1"));
-        let strange = ["o 1", "o\u{1}", "o你好", &"o".repeat(200), &"o".repeat(199)];
-        for open_id in strange {
-            let group = group(app, open_id);
-            assert!(
-                group.len() <= MAX_GROUP && group.bytes().all(|b| b.is_ascii_graphic()),
-                "{open_id}: {group}"
-            );
-        }
-        let groups: std::collections::BTreeSet<_> =
-            strange.iter().map(|open_id| group(app, open_id)).collect();
-        assert_eq!(groups.len(), strange.len(), "two followers share one");
     }
 }

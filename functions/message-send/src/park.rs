@@ -58,7 +58,7 @@ pub async fn park(app: &App, work: &Work, parked: Parked) -> Result<(), Error> {
     // timer. One that was handed over and waits again, be it by a slow clock for the very same time, is another one: who
     // handed it over deletes the first, and the queue would take a second of that name for the first.
     let id = format!("{}#{}", work.place(), work.job);
-    timers::set(app, &id, due_at, Job::Send(&job, &work.group())).await?;
+    timers::set(app, &id, due_at, Job::Send(&job)).await?;
     let waiting =
         Waiting { fan: work.fan(), channel: parked.channel, message: &work.id, created_at: work.created_at };
     app.store.join_line(&waiting, parked.due, parked.leads).await

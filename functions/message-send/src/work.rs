@@ -5,6 +5,7 @@ use shared::{
     app::App,
     error::{Error, unreadable},
     metrics::Metric,
+    queue::jobs::fan_group,
     store::{
         fans::FanId,
         lines,
@@ -61,7 +62,7 @@ impl Work {
 
     /// The queue's group: what stays in order.
     pub fn group(&self) -> String {
-        format!("{}#{}", self.app_id, self.to)
+        fan_group(&self.app_id, &self.to)
     }
 
     /// Whom it goes to.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::secret::Secret;
+use crate::{ids, secret::Secret};
 
 /// A secret that a queue has to carry; its `Debug` shows nothing of it.
 fn exposed<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
@@ -242,9 +242,54 @@ pub enum SendJob {
     },
 }
 
+/// Characters of a group of SQS.
+const MAX_GROUP: usize = 128;
+
+impl SendJob {
+    /// What stays in order: the jobs of one fan of one account.
+    #[must_use]
+    pub fn group(&self) -> String {
+        match self {
+            Self::MessageV1 { app_id, to, .. } | Self::WaitedV1 { app_id, to, .. } => fan_group(app_id, to),
+            Self::ReleaseCheckV1 { app_id, open_id, .. } => fan_group(app_id, open_id),
+            Self::TemplateResultV1 { tenant_id, .. } => tenant_id.clone(),
+        }
+    }
+}
+
+/// The group in which a follower's jobs keep their order. SQS takes visible ASCII alone, which every real openid is.
+#[must_use]
+pub fn fan_group(app_id: &str, open_id: &str) -> String {
+    let group = format!("{app_id}#{open_id}");
+    let right = group.len() <= MAX_GROUP && group.bytes().all(|byte| byte.is_ascii_graphic());
+    if right { group } else { ids::fingerprint(&[app_id, open_id]) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_one_that_sqs_takes_and_each_followers_own() {
+        let app = "wx5a1b2c3d4e5f6071";
+        let usual = "oHub0aBcDeFgHiJkLmNoPqRsTuV1";
+        assert_eq!(fan_group(app, usual), format!("{app}#{usual}"));
+        let strange = ["o 1", "o\u{1}", "o你好", &"o".repeat(200), &"o".repeat(199)];
+        let mut groups = std::collections::BTreeSet::new();
+        for open_id in strange {
+            let waited = SendJob::WaitedV1 {
+                message_id: "msg_1".into(),
+                tenant_id: "ten_1".into(),
+                app_id: app.into(),
+                to: open_id.into(),
+                created_at: 0,
+            };
+            let group = waited.group();
+            assert!(group.len() <= MAX_GROUP && group.bytes().all(|b| b.is_ascii_graphic()), "{group}");
+            groups.insert(group);
+        }
+        assert_eq!(groups.len(), strange.len(), "two followers share one");
+    }
 
     #[test]
     fn a_jobs_debug_shows_no_code() {

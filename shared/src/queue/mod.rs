@@ -1,25 +1,28 @@
 //! Work between functions: job types, sending them, and answering batches item by item.
 
 pub mod batch;
+mod hand_over;
 pub mod jobs;
 pub mod operator;
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures::future::join_all;
 use serde::Serialize;
 
 use crate::{
     config::Resources,
     error::{Error, sdk_error},
 };
+use hand_over::all_taken;
+pub use hand_over::{HandedOver, Parcel, Refused};
 use jobs::{AuthorizationJob, ImportJob, RefreshJob, SendJob};
 
 /// SQS takes at most this many messages in one request.
 pub const BATCH: usize = 10;
+/// Requests that are sent at once where there are many: after a long pause of the tick 4,000 jobs are due together, in a
+/// function of 128 MB.
+pub const IN_FLIGHT: usize = 10;
 /// SQS delays a message by at most 15 minutes; longer waits are delayed again.
 pub const MAX_DELAY: Duration = Duration::from_mins(15);
 
@@ -80,28 +83,6 @@ impl Target {
     pub fn is_fifo(self) -> bool {
         self == Self::Send
     }
-}
-
-/// A message as a queue takes it.
-#[derive(Debug, Clone, Copy)]
-pub struct Parcel<'a> {
-    /// The job as JSON.
-    pub body: &'a str,
-    /// On a FIFO queue what stays in order; on a standard one whose share it takes, empty for nobody's.
-    pub group: &'a str,
-    /// By which a FIFO queue tells, for five minutes, that it came twice.
-    pub once: &'a str,
-}
-
-/// What a queue took of several parcels.
-#[derive(Debug, Default)]
-pub struct HandedOver {
-    /// Their places, in no order.
-    pub taken: Vec<usize>,
-    /// Why single ones were refused, and those that stay in order behind them not tried.
-    pub refused: Option<Error>,
-    /// Why the queue took no more: nothing is said of the rest.
-    pub stopped: Option<Error>,
 }
 
 /// The queues.
@@ -167,16 +148,16 @@ impl Queues {
         self.standard(Target::Follower, std::slice::from_ref(job), ImportJob::tenant, Duration::ZERO).await
     }
 
-    /// To `message-send`: in order within `group` (one fan of one account), once within 5 minutes per `once`.
+    /// To `message-send`: in order within the job's [`SendJob::group`], once within 5 minutes per `once`.
     ///
     /// # Errors
     /// As [`Queues::authorization`].
-    pub async fn send(&self, job: &SendJob, group: &str, once: &str) -> Result<(), Error> {
+    pub async fn send(&self, job: &SendJob, once: &str) -> Result<(), Error> {
         self.client
             .send_message()
             .queue_url(&self.send)
             .message_body(body(job)?)
-            .message_group_id(group)
+            .message_group_id(job.group())
             .message_deduplication_id(once)
             .send()
             .await
@@ -245,58 +226,6 @@ impl Queues {
             .map_err(|e| Error::Queue(sdk_error(&e)))
     }
 
-    /// Puts `parcels` into a queue, those of one group in their order, and answers which of them it has, by their
-    /// place, and what kept it from the others.
-    pub async fn hand_over(&self, target: Target, parcels: &[Parcel<'_>]) -> HandedOver {
-        let mut over = HandedOver::default();
-        let mut waiting: Vec<(usize, &Parcel<'_>)> = parcels.iter().enumerate().collect();
-        let mut broken: HashSet<&str> = HashSet::new();
-        while !waiting.is_empty() {
-            // of a FIFO group one a batch: the second must not be taken where the first was not
-            let (mut batch, mut rest, mut groups) = (Vec::new(), Vec::new(), HashSet::new());
-            for (place, parcel) in waiting {
-                let ordered = !target.is_fifo() || groups.insert(parcel.group);
-                if ordered && batch.len() < BATCH {
-                    batch.push((place, parcel))
-                } else {
-                    rest.push((place, parcel))
-                }
-            }
-            match self.send_batch(target, &batch, Duration::ZERO).await {
-                Ok(failed) => {
-                    for (place, parcel) in batch {
-                        match failed.get(&place) {
-                            None => over.taken.push(place),
-                            Some(why) => {
-                                over.refused = Some(Error::Queue(why.clone()));
-                                broken.insert(parcel.group);
-                            }
-                        }
-                    }
-                }
-                Err(error) => return HandedOver { stopped: Some(error), ..over },
-            }
-            if target.is_fifo() {
-                rest.retain(|(_, parcel)| !broken.contains(parcel.group));
-            }
-            waiting = rest;
-        }
-        over
-    }
-
-    /// Puts one message into a standard queue, to be received after `delay` (at most [`MAX_DELAY`]).
-    ///
-    /// # Errors
-    /// [`Error::Queue`]: it may be there; again is safe.
-    pub async fn hand_over_later(
-        &self,
-        target: Target,
-        parcel: &Parcel<'_>,
-        delay: Duration,
-    ) -> Result<(), Error> {
-        all_taken(self.send_batch(target, &[(0, parcel)], delay).await)
-    }
-
     async fn standard<'a, T: Serialize>(
         &self,
         target: Target,
@@ -307,37 +236,21 @@ impl Queues {
         let bodies = jobs.iter().map(body).collect::<Result<Vec<_>, Error>>()?;
         let parcel = |(body, job)| Parcel { body, group: group(job), once: "" };
         let parcels: Vec<_> = bodies.iter().map(String::as_str).zip(jobs).map(parcel).collect();
-        let parcels: Vec<_> = parcels.iter().enumerate().collect();
-        let batches = parcels.chunks(BATCH).map(|chunk| self.send_batch(target, chunk, delay));
         // all of them, whatever becomes of one: a request that is dropped half-way may have landed or not
-        futures::future::join_all(batches).await.into_iter().try_for_each(all_taken)
+        let mut all = Ok(());
+        for some in parcels.chunks(BATCH * IN_FLIGHT) {
+            let batches = some.chunks(BATCH).map(|batch| self.send_batch(target, batch, delay));
+            for sent in join_all(batches).await {
+                all = all.and(all_taken(sent));
+            }
+        }
+        all
     }
 
-    /// Sends one batch; answers those that were not taken, by their place, and why.
-    async fn send_batch(
-        &self,
-        target: Target,
-        batch: &[(usize, &Parcel<'_>)],
-        delay: Duration,
-    ) -> Result<HashMap<usize, String>, Error> {
-        let delay = i32::try_from(delay.min(MAX_DELAY).as_secs()).unwrap_or(0);
-        let entries = batch
-            .iter()
-            .map(|(place, parcel)| {
-                SendMessageBatchRequestEntry::builder()
-                    .id(place.to_string())
-                    .message_body(parcel.body)
-                    .set_message_group_id((!parcel.group.is_empty()).then(|| parcel.group.to_owned()))
-                    .set_message_deduplication_id((!parcel.once.is_empty()).then(|| parcel.once.to_owned()))
-                    .set_delay_seconds((delay > 0).then_some(delay))
-                    .build()
-                    .map_err(|e| Error::Queue(e.to_string()))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let request = self.client.send_message_batch().queue_url(self.url(target)).set_entries(Some(entries));
-        let answer = request.send().await.map_err(|e| Error::Queue(sdk_error(&e)))?;
-        let failed = answer.failed().iter();
-        Ok(failed.filter_map(|entry| Some((entry.id().parse().ok()?, entry.code().to_owned()))).collect())
+    /// Whether this function is told where the queue is.
+    #[must_use]
+    pub fn reaches(&self, target: Target) -> bool {
+        !self.url(target).is_empty()
     }
 
     fn url(&self, target: Target) -> &str {
@@ -349,14 +262,6 @@ impl Queues {
             Target::Send => &self.send,
             Target::Result => &self.result,
         }
-    }
-}
-
-fn all_taken(sent: Result<HashMap<usize, String>, Error>) -> Result<(), Error> {
-    let failed = sent?;
-    match failed.values().next() {
-        None => Ok(()),
-        Some(code) => Err(Error::Queue(format!("{} of a batch: {code}", failed.len()))),
     }
 }
 

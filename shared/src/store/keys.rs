@@ -32,7 +32,7 @@
 //! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
 //! | work | who did what | `AUDIT#<tenant>#<month>` | entry's id | tenant-api (TTL) |
 //! | work | who waits to reach a fan by a channel | `LINE#<tenant>#<app_id>#<open_id>` | channel | message-send (TTL) |
-//! | work | timer | `TIMER#<00..15>` | `<due in ms, 13 digits>#<id>` | message-send, follower-import, token-refresh |
+//! | work | timer | `TIMER#<00..15>` | `<due in ms, 13 digits>#<line, 16 hex digits>#<id>` | message-send, follower-import, token-refresh |
 //! | work | who sweeps a shard of timers | `TIMER#<00..15>` | `SWEEP` | token-refresh |
 //! | work | what WeChat has refused until when | `QUOTA#<app_id>#<api>` | `QUOTA` | message-send, follower-import (TTL) |
 //! | work | requests of a tenant in a window | `RATE#<tenant>#<class>` | number of the window | tenant-api (TTL) |
@@ -219,9 +219,22 @@ pub(super) fn audit(tenant: &str, month: &str, id: &str) -> Key {
 pub(super) fn idempotency(tenant: &str, route: &str, key: &str) -> Key {
     Key::new(format!("IDEMPOTENCY#{}", ids::fingerprint(&[tenant, route, key])), "IDEMPOTENCY")
 }
-/// A timer of `line`, which names the shard, so that one line is swept in order.
+/// A timer of `line`, which names the shard, so that one line is swept in order; those of a line that are due together
+/// lie together.
 pub(super) fn timer(line: &str, due_ms: i64, id: &str) -> Key {
-    Key::new(timers(ids::shard(line, TIMER_SHARDS)), format!("{:013}#{id}", due_ms.max(0)))
+    let mut mark = ids::fingerprint(&[line]);
+    mark.truncate(16);
+    Key::new(timers(ids::shard(line, TIMER_SHARDS)), format!("{:013}#{mark}#{id}", due_ms.max(0)))
+}
+/// The first sort key that lies behind all timers of the line of the one at `sk` that are due together with it.
+pub(super) fn behind_line(sk: &str) -> String {
+    let mut parts = sk.splitn(3, '#');
+    let (due, line) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    format!("{due}#{line}$") // `$` comes after `#`
+}
+/// The first sort key that may lie behind `sk`.
+pub(super) fn behind(sk: &str) -> String {
+    format!("{sk}\u{1}")
 }
 /// The first and the last key that a timer of `shard` may have which is due at `now_ms`.
 pub(super) fn timers_until(shard: u32, now_ms: i64) -> (Key, Key) {

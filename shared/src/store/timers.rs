@@ -35,6 +35,20 @@ pub struct DueTimer {
     pub timer: StoredTimer,
 }
 
+impl DueTimer {
+    /// Of a page that begins with this one.
+    #[must_use]
+    pub fn here(&self) -> Begin {
+        Begin(self.key.sk.clone())
+    }
+
+    /// Of a page that begins behind all of its line that are due together with it, however many they are.
+    #[must_use]
+    pub fn behind_line(&self) -> Begin {
+        Begin(keys::behind_line(&self.key.sk))
+    }
+}
+
 /// A page of them.
 #[derive(Debug, Default)]
 pub struct DuePage {
@@ -43,12 +57,21 @@ pub struct DuePage {
     /// Those that cannot be read, and stay where they are.
     pub unreadable: usize,
     /// Where the next page begins, if there is one.
-    pub next: Option<After>,
+    pub next: Option<Begin>,
 }
 
-/// Behind which timer a page begins.
-#[derive(Debug, Clone)]
-pub struct After(Attributes);
+impl DuePage {
+    /// The last timer of the page, where it is one that can be read.
+    #[must_use]
+    pub fn last(&self) -> Option<&DueTimer> {
+        let last = self.timers.last()?;
+        (self.next.as_ref()?.0 == keys::behind(&last.key.sk)).then_some(last)
+    }
+}
+
+/// Where a page begins: the first sort key that it may hold.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Begin(String);
 
 impl Store {
     /// Puts a timer for the unix millisecond `due`. The same again is the same timer. Timers of one `line` that are
@@ -60,8 +83,8 @@ impl Store {
         self.put(&self.work, item(&keys::timer(line, due, id), timer, None)?).await
     }
 
-    /// The timers of a shard that are due at the unix millisecond `now`, at most `limit`, behind `after` or from the first
-    /// on. A read that is eventually consistent, so one that was put this second may be found a minute later.
+    /// The timers of a shard that are due at the unix millisecond `now`, at most `limit`, from `from` or the first on. A
+    /// read that is eventually consistent, so one that was put this second may be found a minute later.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -70,9 +93,13 @@ impl Store {
         shard: u32,
         now: i64,
         limit: i32,
-        after: Option<After>,
+        from: Option<Begin>,
     ) -> Result<DuePage, Error> {
-        let (from, to) = keys::timers_until(shard, now);
+        let (first, to) = keys::timers_until(shard, now);
+        let from = from.map_or(first.sk, |Begin(sk)| sk);
+        if from > to.sk {
+            return Ok(DuePage::default()); // which DynamoDB takes for a mistake
+        }
         let page = self
             .query(Query {
                 table: &self.work,
@@ -80,10 +107,10 @@ impl Store {
                 consistent: false,
                 condition: "pk = :pk AND sk BETWEEN :from AND :to",
                 names: &[],
-                values: &[(":pk", s(&from.pk)), (":from", s(&from.sk)), (":to", s(&to.sk))],
+                values: &[(":pk", s(&to.pk)), (":from", s(&from)), (":to", s(&to.sk))],
                 descending: false,
                 limit,
-                start: after.map(|After(key)| key),
+                start: None,
             })
             .await?;
         let (mut timers, mut unreadable) = (Vec::with_capacity(page.items.len()), Vec::new());
@@ -96,7 +123,9 @@ impl Store {
         if let Some(error) = unreadable.first() {
             tracing::error!(shard, timers = unreadable.len(), %error, "timers cannot be read, the first: {error}");
         }
-        Ok(DuePage { timers, unreadable: unreadable.len(), next: page.next.map(After) })
+        let last = page.next.as_ref().and_then(|key| key.get("sk")).and_then(|sk| sk.as_s().ok());
+        let next = last.map(|sk| Begin(keys::behind(sk)));
+        Ok(DuePage { timers, unreadable: unreadable.len(), next })
     }
 
     /// Deletes timers whose jobs are in their queues.

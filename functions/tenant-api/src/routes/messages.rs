@@ -153,7 +153,7 @@ pub async fn send_message(
             template,
             created_at: message.created_at,
         };
-        app.queues.send(&job, &format!("{}#{}", message.app_id, message.to), &message.id).await?;
+        app.queues.send(&job, &message.id).await?;
     }
     Ok((StatusCode::ACCEPTED, Json(shown(message))))
 }

@@ -1,0 +1,278 @@
+//! Sending several messages in one request, and what became of each.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_sqs::{error::ProvideErrorMetadata, types::SendMessageBatchRequestEntry};
+
+use super::{MAX_DELAY, Queues, Target};
+use crate::error::{Error, sdk_error};
+
+/// What SQS says of a message, or of a request because of one, that it will never take: code of the API, "Errors" of
+/// `SendMessage` and `SendMessageBatch`. All else, a missing right or key among it, is about the moment or the queue.
+const FOR_GOOD: [&str; 6] = [
+    "InvalidAttributeValue",
+    "InvalidMessageContents",
+    "InvalidParameterValue",
+    "MissingParameter",
+    "BatchRequestTooLong",
+    "InvalidBatchEntryId",
+];
+
+/// A message as a queue takes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcel<'a> {
+    /// The job as JSON.
+    pub body: &'a str,
+    /// On a FIFO queue what stays in order; on a standard one whose share it takes, empty for nobody's.
+    pub group: &'a str,
+    /// By which a FIFO queue tells, for five minutes, that it came twice.
+    pub once: &'a str,
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// SQS's code.
+    pub why: String,
+    /// For what it is: the queue will never take it.
+    pub for_good: bool,
+}
+
+/// What became of several parcels.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// Of each, in their order; none where nothing is known.
+    pub each: Vec<Option<Result<(), Refused>>>,
+    /// Why the queue took no more.
+    pub stopped: Option<Error>,
+}
+
+/// Why a whole request was not taken.
+pub(super) struct Failure {
+    error: Error,
+    for_good: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+impl Queues {
+    /// Puts at most [`BATCH`](super::BATCH) parcels into a queue in one request, of a FIFO group one: the second must not
+    /// be taken where the first was not. Where SQS refuses the request because of one of them, they go one by one.
+    pub async fn hand_over(&self, target: Target, parcels: &[Parcel<'_>]) -> HandedOver {
+        let mut each = vec![None; parcels.len()];
+        let stopped = match self.send_batch(target, parcels, Duration::ZERO).await {
+            Ok(failed) => {
+                for (place, taken) in each.iter_mut().enumerate() {
+                    *taken = Some(failed.get(&place).map_or(Ok(()), |refused| Err(refused.clone())));
+                }
+                None
+            }
+            Err(Failure { for_good: false, error }) => Some(error),
+            Err(_) => self.one_by_one(target, parcels, &mut each).await,
+        };
+        HandedOver { each, stopped }
+    }
+
+    async fn one_by_one(
+        &self,
+        target: Target,
+        parcels: &[Parcel<'_>],
+        each: &mut [Option<Result<(), Refused>>],
+    ) -> Option<Error> {
+        for (parcel, taken) in parcels.iter().zip(each) {
+            *taken = match self.send_batch(target, std::slice::from_ref(parcel), Duration::ZERO).await {
+                Ok(mut failed) => Some(failed.remove(&0).map_or(Ok(()), Err)),
+                Err(Failure { for_good: false, error }) => return Some(error),
+                Err(Failure { error, .. }) => Some(Err(Refused { why: error.to_string(), for_good: true })),
+            };
+        }
+        None
+    }
+
+    /// Puts one message into a standard queue, to be received after `delay` (at most [`MAX_DELAY`]).
+    ///
+    /// # Errors
+    /// [`Error::Queue`]: it may be there; again is safe.
+    pub async fn hand_over_later(
+        &self,
+        target: Target,
+        parcel: &Parcel<'_>,
+        delay: Duration,
+    ) -> Result<(), Error> {
+        all_taken(self.send_batch(target, std::slice::from_ref(parcel), delay).await)
+    }
+
+    /// Sends one batch; answers those that were not taken, by their place, and why.
+    pub(super) async fn send_batch(
+        &self,
+        target: Target,
+        batch: &[Parcel<'_>],
+        delay: Duration,
+    ) -> Result<HashMap<usize, Refused>, Failure> {
+        let delay = i32::try_from(delay.min(MAX_DELAY).as_secs()).unwrap_or(0);
+        let entries = batch.iter().enumerate().map(|(place, parcel)| {
+            SendMessageBatchRequestEntry::builder()
+                .id(place.to_string())
+                .message_body(parcel.body)
+                .set_message_group_id((!parcel.group.is_empty()).then(|| parcel.group.to_owned()))
+                .set_message_deduplication_id((!parcel.once.is_empty()).then(|| parcel.once.to_owned()))
+                .set_delay_seconds((delay > 0).then_some(delay))
+                .build()
+                .map_err(|e| Failure { error: Error::Queue(e.to_string()), for_good: false })
+        });
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        let request = self.client.send_message_batch().queue_url(self.url(target)).set_entries(Some(entries));
+        let answer = request.send().await.map_err(|e| Failure {
+            for_good: e.code().is_some_and(for_good),
+            error: Error::Queue(sdk_error(&e)),
+        })?;
+        let failed = answer.failed().iter().filter_map(|entry| {
+            let refused = Refused { why: entry.code().to_owned(), for_good: for_good(entry.code()) };
+            Some((entry.id().parse().ok()?, refused))
+        });
+        Ok(failed.collect())
+    }
+}
+
+/// Whether SQS will never take what it refuses with this code, which may have the older API's name before it.
+fn for_good(code: &str) -> bool {
+    let code = code.rsplit(['.', '#']).next().unwrap_or(code);
+    FOR_GOOD.contains(&code)
+}
+
+pub(super) fn all_taken(sent: Result<HashMap<usize, Refused>, Failure>) -> Result<(), Error> {
+    let failed = sent?;
+    match failed.values().next() {
+        None => Ok(()),
+        Some(refused) => Err(Error::Queue(format!("{} of a batch: {}", failed.len(), refused.why))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use aws_smithy_runtime_api::client::{
+        http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+        orchestrator::{HttpRequest, HttpResponse},
+    };
+    use aws_smithy_types::{body::SdkBody, retry::RetryConfig};
+
+    use super::*;
+    use crate::{
+        config::Resources,
+        queue::{IN_FLIGHT, jobs::RefreshJob},
+    };
+
+    /// An SQS that refuses every request in which something is odd.
+    #[derive(Debug, Clone, Default)]
+    struct Sqs(Arc<Mutex<Seen>>);
+
+    #[derive(Debug, Default)]
+    struct Seen {
+        now: usize,
+        most: usize,
+        taken: Vec<String>,
+        refused: usize,
+    }
+
+    impl HttpConnector for Sqs {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            let body = String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap();
+            let seen = Arc::clone(&self.0);
+            HttpConnectorFuture::new(async move {
+                {
+                    let mut seen = seen.lock().unwrap();
+                    seen.now += 1;
+                    seen.most = seen.most.max(seen.now);
+                }
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                let mut seen = seen.lock().unwrap();
+                seen.now -= 1;
+                let (status, answer) = if body.contains("odd") {
+                    seen.refused += 1;
+                    (400, r#"{"__type":"com.amazonaws.sqs#InvalidMessageContents","message":"no"}"#)
+                } else {
+                    seen.taken.push(body);
+                    (200, r#"{"Successful":[],"Failed":[]}"#)
+                };
+                Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(answer)))
+            })
+        }
+    }
+
+    impl Sqs {
+        fn queues(&self) -> Queues {
+            let connector = SharedHttpConnector::new(self.clone());
+            let config = aws_sdk_sqs::Config::builder()
+                .behavior_version(crate::aws::behavior())
+                .region(aws_sdk_sqs::config::Region::new("us-east-1"))
+                .allow_no_auth()
+                .retry_config(RetryConfig::disabled())
+                .endpoint_url("http://sqs")
+                .http_client(http_client_fn(move |_, _| connector.clone()))
+                .build();
+            let url = || "http://sqs/queue".to_owned();
+            let resources = Resources { refresh_queue: url(), send_queue: url(), ..Resources::default() };
+            Queues::new(aws_sdk_sqs::Client::from_conf(config), &resources)
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_no_queue_takes_keeps_none_of_its_request_from_going() {
+        let sqs = Sqs::default();
+        let bodies: Vec<_> =
+            (0..10).map(|n| if n == 3 { "odd".into() } else { format!("job {n}") }).collect();
+        let parcel = |(n, body)| Parcel { body, group: ["a", "b", "c", "d"][n % 4], once: "1" };
+        let parcels: Vec<_> = bodies.iter().map(String::as_str).enumerate().map(parcel).collect();
+        let over = sqs.queues().hand_over(Target::Send, &parcels).await;
+        assert!(over.stopped.is_none(), "{over:?}");
+        for (n, became) in over.each.iter().enumerate() {
+            match became {
+                Some(Ok(())) => assert_ne!(n, 3),
+                Some(Err(refused)) => assert!(n == 3 && refused.for_good, "{n}: {refused:?}"),
+                None => panic!("nothing is known of {n}"),
+            }
+        }
+        let seen = sqs.0.lock().unwrap();
+        assert_eq!((seen.taken.len(), seen.refused), (9, 2));
+    }
+
+    #[tokio::test]
+    async fn many_jobs_are_sent_a_few_requests_at_a_time_and_all_of_them_whatever_becomes_of_one() {
+        for (what, odd, refused) in [("all are taken", None, 0), ("one is refused", Some(30), 1)] {
+            let sqs = Sqs::default();
+            let job = |n| RefreshJob::TimersV1 { shards: vec![n] };
+            let strange = RefreshJob::AuthorizersV1 { app_ids: vec!["odd".into()] };
+            let jobs: Vec<_> =
+                (0..1000).map(|n| if Some(n) == odd { strange.clone() } else { job(n) }).collect();
+            let sent = sqs.queues().refresh(&jobs, Duration::ZERO).await;
+            assert_eq!(sent.is_err(), odd.is_some(), "{what}");
+            let seen = sqs.0.lock().unwrap();
+            assert_eq!((seen.taken.len(), seen.refused), (100 - refused, refused), "{what}");
+            assert_eq!(seen.most, IN_FLIGHT, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_for_what_it_is_differs_from_what_is_refused_for_now() {
+        for (code, never) in [
+            ("InvalidParameterValue", true),
+            ("AWS.SimpleQueueService.BatchRequestTooLong", true),
+            ("com.amazonaws.sqs#InvalidMessageContents", true),
+            ("RequestThrottled", false),
+            ("KmsAccessDenied", false),
+            ("AccessDeniedException", false),
+            ("AWS.SimpleQueueService.NonExistentQueue", false),
+            ("InternalError", false),
+        ] {
+            assert_eq!(for_good(code), never, "{code}");
+        }
+    }
+}
