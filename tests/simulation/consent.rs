@@ -366,8 +366,9 @@ impl Run {
 
     /// Whatever happened, who may have the account gets it by a page opened now.
     async fn a_good_consent_binds(&mut self) {
-        // WeChat's times are seconds: a consent in the second of an unbinding is not known to be the later one
-        self.world.advance(2).await;
+        // WeChat's times are seconds: a consent in the second of an unbinding is not known to be the later one; and for
+        // some minutes nobody asks WeChat again for what it has just refused the platform
+        self.world.advance(20 * 60).await;
         for (n, app) in self.apps.clone().iter().enumerate() {
             let store = &self.world.app().store;
             let account = store.any_account(app).await.unwrap().filter(|account| !account.deleted);
