@@ -7,6 +7,7 @@ use wechat_simulator::{Fault, FaultKind};
 use crate::{consent::Run, on_paused_time, world::chaos::Fate};
 
 const EXCHANGE: &str = "/cgi-bin/component/api_query_auth";
+const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
 const DETAILS: &str = "/cgi-bin/component/api_get_authorizer_info";
 
 /// Time passes as it does for a schedule that runs.
@@ -53,11 +54,14 @@ fn a_new_consent_does_not_inherit_the_dead_tokens_of_the_old_one() {
                     "the code is old" => sim.configure(|habits| habits.auth_code_lifetime = -1),
                     _ => {}
                 }
+                let refused = || sim.calls(REFRESH).errors.values().sum::<u64>();
+                let before = refused();
                 let page = world.open(&run.keys[0]).await.unwrap();
                 world.consent(&page, app, true, lost != "no refresh token comes").unwrap();
                 sim.configure(|habits| habits.auth_code_lifetime = lifetime);
                 world.quiet().await;
                 assert!(world.bound(app), "{ended}, {lost}");
+                assert_eq!(refused(), before, "{ended}, {lost}: a dead token of before was tried");
                 run.bound_accounts_can_be_used().await;
                 world.advance(7_800).await;
                 minutes(&run, 2).await;
@@ -84,13 +88,15 @@ fn a_refused_consent_leaves_the_tokens_of_a_good_one() {
         let back = world.consent(&good, app, false, true).unwrap();
         world.sim().fault(Fault::once(DETAILS, FaultKind::LateAnswer { ms: 4_000 }));
         let late = async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(4)).await; // half of it passes in wait for the event
             world.work(1).await
         };
         let (page, came) = tokio::join!(world.browse(&back, &good.cookies), late);
         assert!(came > 0, "the job of the other consent did not come");
         assert_eq!(page.unwrap().0, 200);
         assert!(world.bound(app), "the good consent did not bind");
+        let stored = world.app().store.authorizer(app).await.unwrap().unwrap();
+        assert!(stored.token.is_some(), "what its code gave was deleted");
         run.bound_accounts_can_be_used().await;
     });
 }
@@ -113,7 +119,8 @@ fn an_authorization_that_is_withdrawn_while_it_is_being_bound_unbinds() {
         let (page, ()) = tokio::join!(world.browse(&back, &page.cookies), withdrawn);
         assert_eq!(page.unwrap().0, 200);
         assert!(world.bound(app), "it was to be withdrawn in between");
-        minutes(&run, 3).await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        world.work(3).await; // no tick: a refresh that fails would find out too, two hours later
         assert!(!world.bound(app), "bound, and its grant is withdrawn");
     });
 }
@@ -258,13 +265,18 @@ fn a_browser_is_answered_in_time_however_slow_wechat_is() {
     on_paused_time(async {
         let run = Run::new(15).await;
         let (world, app) = (&run.world, run.apps[0].as_str());
+        world.sim().configure(|habits| {
+            habits.component_token_lifetime = 1_200;
+            habits.pre_auth_code_lifetime = 1_800;
+        });
         let page = world.open(&run.keys[0]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1_300)).await;
         let back = world.consent(&page, app, false, true).unwrap();
-        world.sim().expire_tokens(None);
+        // a token for the platform, the exchange, two seconds for the event, the details
         for path in [EXCHANGE, "/cgi-bin/component/api_component_token", DETAILS] {
             world.sim().slow_down(path, 9_500);
         }
-        let page = world.browse(&back, &page.cookies).await;
-        assert_eq!(page.map(|(status, ..)| status), Some(400));
+        let (status, text, _) = world.browse(&back, &page.cookies).await.unwrap();
+        assert!(status >= 400 && text.contains("<html"), "{status}: {text}");
     });
 }
