@@ -41,9 +41,9 @@ fn a_link_left_open_binds_nothing_to_a_suspended_tenant() {
         assert_eq!(page.status, 200);
         becomes(&tenant, "suspended").await;
         let again = hub.open(&link.url).await;
-        assert_eq!(again.status, 403, "the link leads nowhere: {}", again.text);
+        assert_eq!(again.status, 410, "the link leads nowhere: {}", again.text);
         let back = hub.open(&consent(hub, &page.text, &account)).await;
-        assert_eq!(back.status, 403, "{}", back.text);
+        assert_eq!(back.status, 410, "{}", back.text);
         assert!(back.text.contains("tenant_suspended"), "{}", back.text);
         other.bind(&hub.service_account(0)).await; // a later event, which has had its effect
         becomes(&tenant, "active").await;

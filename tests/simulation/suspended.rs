@@ -101,7 +101,7 @@ fn a_link_left_open_binds_nothing_to_a_suspended_or_deleted_tenant() {
             let back = world.consent(&opened, app, !returns, true).unwrap();
             if returns {
                 let (status, page, _) = world.browse(&back, &opened.cookies).await.unwrap();
-                assert_eq!(status, 403, "{page}");
+                assert_eq!(status, 410, "{page}");
             }
             world.quiet().await;
             assert!(!world.bound(app), "by the browser: {returns}, deleted: {deleted}");

@@ -34,6 +34,8 @@ use crate::complete::{Consent, Messenger, Outcome, complete};
 const MAX_CODE: usize = 512;
 /// How long a return that asked WeChat waits for the event's job to finish, in steps.
 const JOB_STEPS: u32 = 24;
+/// And how long one that may not ask, the first time that it comes: mostly the event is faster than the browser.
+const EVENT_STEPS: u32 = 8;
 const JOB_STEP: Duration = Duration::from_millis(250);
 
 const BAD_CODE: (Text, Text) = (texts::NO_CODE, texts::NO_CODE_TEXT);
@@ -92,18 +94,23 @@ async fn come_back(
             _ => Ok(result::failed(app, lang, link, BAD_CODE, "authorization_failed")),
         };
     };
-    let wait = |otherwise| waiting::wait(app, lang, link, &code, &patience.again(), otherwise);
+    let wait = |link: &Link, otherwise| waiting::wait(app, lang, link, &code, &patience.again(), otherwise);
     if patience.asked() {
-        return Ok(wait(BAD_CODE));
+        return Ok(wait(link, BAD_CODE));
     }
     let page = cookie::page(app, binding, &reader.headers).await?;
     // if nothing shows that this browser opened the page, only WeChat's event tells
     let Some(page) = page.filter(|page| page.page().may_have_led_to(app.clock.unix())) else {
-        return Ok(wait(NOT_YET));
+        let steps = if patience.is_first() { EVENT_STEPS } else { 0 };
+        let link = until_ended(app, link, &code, steps, |_| true).await?;
+        return match is_answered(&link.binding, Some(&code)) {
+            true => result::ended(app, lang, &link).await,
+            false => Ok(wait(&link, NOT_YET)),
+        };
     };
     let Some(asks) = app.store.may_ask_about_code(&page).await? else {
         tracing::warn!("too many wrong codes came for one link");
-        return Ok(wait(NOT_YET));
+        return Ok(wait(link, NOT_YET));
     };
     match exchange(app, &page, &code, asks, until).await {
         Ok(Outcome::Bound | Outcome::Refused { .. }) => {
@@ -170,9 +177,21 @@ async fn now(app: &App, link: &Link) -> Result<Link, Error> {
 /// The code does not work here. If the event's job was faster it ends in a moment, for which this browser may wait: it has
 /// asked about a code, of which a link has few.
 async fn being_bound(app: &App, link: &Link, code: &Secret) -> Result<Link, Error> {
+    let at_work = |binding: &Binding| binding.is_being_bound(app.clock.unix());
+    until_ended(app, link, code, JOB_STEPS, at_work).await
+}
+
+/// The link as soon as this code's end is known, after so many steps at the latest, or once nobody `may_end` it.
+async fn until_ended(
+    app: &App,
+    link: &Link,
+    code: &Secret,
+    steps: u32,
+    may_end: impl Fn(&Binding) -> bool,
+) -> Result<Link, Error> {
     let mut now_is = now(app, link).await?;
-    for _ in 0..JOB_STEPS {
-        if is_answered(&now_is.binding, Some(code)) || !now_is.binding.is_being_bound(app.clock.unix()) {
+    for _ in 0..steps {
+        if is_answered(&now_is.binding, Some(code)) || !may_end(&now_is.binding) {
             break;
         }
         tokio::time::sleep(JOB_STEP).await;

@@ -1,6 +1,6 @@
-//! The page that waits for WeChat's event or for its job: it is answered at once and loads itself again, so that waiting
-//! holds no invocation. How often it did stands in its address, which anybody can write: nothing hangs on it but what the
-//! page says, and whether it asks WeChat about the code once more.
+//! The page that waits for WeChat's event or for its job: it is answered within two seconds and loads itself again, so
+//! that waiting holds no invocation for long. How often it did stands in its address, which anybody can write: nothing
+//! hangs on it but what the page says, and whether it asks WeChat about the code once more.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -29,6 +29,11 @@ impl Patience {
     /// Whether WeChat was asked about the code before: it does not take one twice.
     pub(super) fn asked(&self) -> bool {
         self.asked.is_some()
+    }
+
+    /// Whether WeChat led the browser here, and not this page itself.
+    pub(super) fn is_first(&self) -> bool {
+        self.waited.is_none()
     }
 
     /// Of the next load; none after the last one.
