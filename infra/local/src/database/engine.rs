@@ -5,6 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, OnceLock, mpsc},
+    time::Duration,
 };
 
 use dynoxide::{DynoxideError, storage::Storage};
@@ -22,6 +23,10 @@ const FILE: &str = "dynamodb.sqlite";
 const CACHE_KIB: u32 = 8 * 1024;
 /// Statements that SQLite keeps compiled: some for each table and index.
 const STATEMENTS: usize = 128;
+
+/// How often the last cut of the log is tried, and the pause between two tries: a second in all.
+const SETTLE_TRIES: u32 = 50;
+const SETTLE_STEP: Duration = Duration::from_millis(20);
 
 type Job = Box<dyn FnOnce(&Storage) + Send>;
 
@@ -58,10 +63,15 @@ impl Database {
 
     /// After all that was asked for before, moves SQLite's log into the file: a folder that rests holds nothing twice.
     pub async fn settle(&self) {
-        let cut = self.with(|storage| Ok(upkeep::cut_log(storage))).await;
-        if !cut.unwrap_or(false) {
-            tracing::warn!("the database's log stays beside its file; the next start takes it in");
+        for _ in 0..SETTLE_TRIES {
+            // [`upkeep`] may be at the log just now
+            match self.with(|storage| Ok(upkeep::cut_log(storage))).await {
+                Ok(false) => tokio::time::sleep(SETTLE_STEP).await,
+                Ok(true) => return,
+                Err(_) => break,
+            }
         }
+        tracing::warn!("the database's log stays beside its file; the next start takes it in");
     }
 
     /// Does something with the storage, after what others asked for before.
@@ -102,4 +112,35 @@ pub(super) fn connect(path: &Path, cache_kib: u32) -> Result<Storage, DatabaseEr
     storage.conn().execute_batch(&settings).map_err(failed)?;
     storage.conn().set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(storage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_log_is_cut_at_the_end_though_somebody_is_at_it_just_then() {
+        let folder = std::env::temp_dir().join(format!("oahub-engine-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let database = Database::open(&folder).unwrap();
+        let write = |storage: &Storage| {
+            // as SQLite does where another checkpoint runs, whatever the time is that it may wait
+            storage.conn().busy_timeout(Duration::ZERO).unwrap();
+            storage.conn().execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1)").unwrap();
+            Ok(())
+        };
+        database.with(write).await.unwrap();
+        let reader = connect(&folder.join(FILE), CACHE_KIB).unwrap();
+        reader.conn().execute_batch("BEGIN; SELECT * FROM t").unwrap();
+        let log = || std::fs::metadata(folder.join("dynamodb.sqlite-wal")).map_or(0, |log| log.len());
+        let settled = database.settle();
+        let leaves = async {
+            database.with(|_| Ok(())).await.unwrap(); // behind the first try
+            assert!(log() > 0, "nobody is at it");
+            reader.conn().execute_batch("COMMIT").unwrap();
+        };
+        futures::join!(settled, leaves);
+        assert_eq!(log(), 0);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
