@@ -83,6 +83,7 @@ fn answer(status: StatusCode, page: Result<String, askama::Error>) -> Response {
 }
 
 /// What a link leads to.
+#[derive(Clone)]
 struct Link {
     binding: Binding,
     /// The name of its tenant, as its operator spelled it.

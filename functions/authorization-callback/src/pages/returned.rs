@@ -102,7 +102,7 @@ async fn come_back(
     // if nothing shows that this browser opened the page, only WeChat's event tells
     let Some(page) = page.filter(|page| page.page().may_have_led_to(app.clock.unix())) else {
         let steps = if patience.is_first() { EVENT_STEPS } else { 0 };
-        let link = until_ended(app, link, &code, steps, |_| true).await?;
+        let link = until_ended(app, link.clone(), &code, steps, |_| true).await?;
         return match is_answered(&link.binding, Some(&code)) {
             true => result::ended(app, lang, &link).await,
             false => Ok(wait(&link, NOT_YET)),
@@ -178,26 +178,25 @@ async fn now(app: &App, link: &Link) -> Result<Link, Error> {
 /// asked about a code, of which a link has few.
 async fn being_bound(app: &App, link: &Link, code: &Secret) -> Result<Link, Error> {
     let at_work = |binding: &Binding| binding.is_being_bound(app.clock.unix());
-    until_ended(app, link, code, JOB_STEPS, at_work).await
+    until_ended(app, now(app, link).await?, code, JOB_STEPS, at_work).await
 }
 
-/// The link as soon as this code's end is known, after so many steps at the latest, or once nobody `may_end` it.
+/// The link, just read, as soon as this code's end is known, after so many steps at the latest, or once nobody `may_end` it.
 async fn until_ended(
     app: &App,
-    link: &Link,
+    mut link: Link,
     code: &Secret,
     steps: u32,
     may_end: impl Fn(&Binding) -> bool,
 ) -> Result<Link, Error> {
-    let mut now_is = now(app, link).await?;
     for _ in 0..steps {
-        if is_answered(&now_is.binding, Some(code)) || !may_end(&now_is.binding) {
+        if is_answered(&link.binding, Some(code)) || !may_end(&link.binding) {
             break;
         }
         tokio::time::sleep(JOB_STEP).await;
-        now_is = now(app, link).await?;
+        link = now(app, &link).await?;
     }
-    Ok(now_is)
+    Ok(link)
 }
 
 #[cfg(test)]
