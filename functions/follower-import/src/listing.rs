@@ -1,7 +1,8 @@
 //! Where a list of followers ends. Pure: what WeChat answered and where we are, in; the page to store, out.
 //!
 //! WeChat's lists are known to end in every way: no `data`, a null list, an empty or a repeated `next_openid`, a
-//! last page whose `next_openid` is its own last follower, a page that comes twice. Each ends the list. An end
+//! last page whose `next_openid` is its own last follower, a page that comes twice. Each ends the list; that it is as
+//! long as `total` ends it on its first page alone, since followers may leave between two pages. An end
 //! far below `total` is doubtful: it is asked for again, and if it stays, the page says so in `cut`, and the
 //! import must not take those who are missing for gone.
 
@@ -44,7 +45,9 @@ pub fn judge(answer: FollowerPage, at: Place<'_>) -> ListedPage {
     let listed = at.listed.saturating_add(open_ids.len() as u64);
     let circles = listed > total.saturating_add(RUNAWAY) && at.page > 0;
     let next = answer.next_openid;
-    let ends = open_ids.is_empty() || next.is_empty() || next == at.cursor || (!full && listed >= total);
+    // `total` is of this answer and says nothing of who was on the pages before and has left since
+    let complete = at.page == 0 && !full && listed >= total;
+    let ends = open_ids.is_empty() || next.is_empty() || next == at.cursor || complete;
     let last = ends || circles || at.page + 1 >= MAX_PAGES;
     let cut = if circles || (!ends && last) {
         Some(format!("WeChat's list of followers does not end: {listed} were listed, it counts {total}"))
@@ -81,7 +84,8 @@ mod tests {
             ("everybody on one page", 0, "", 0, (3, 0, 3, "o2"), (3, false, false)),
             ("10,000 exactly: one more look", 0, "", 0, (10_000, 0, FULL, "o9999"), (FULL, true, false)),
             ("10,001: cut at 10k", 0, "", 0, (10_001, 0, FULL, "o9999"), (FULL, true, false)),
-            ("its last page", 1, "o9999", 10_000, (10_001, FULL, 1, "o10000"), (1, false, false)),
+            ("its last page: asked on", 1, "o9999", 10_000, (10_001, FULL, 1, "o10000"), (1, true, false)),
+            ("two have left since they were listed", 1, "o6", 7, (12, 7, 5, "o11"), (5, true, false)),
             ("a null list at the end", 1, "o9999", 10_000, (10_000, 0, 0, ""), (0, false, false)),
             ("beyond 100,000", 11, "o", 110_000, (150_000, 110_000, FULL, "p"), (FULL, true, false)),
             ("an empty next_openid", 1, "o9999", 10_000, (15_000, FULL, 5_000, ""), (5_000, false, false)),
@@ -93,8 +97,8 @@ mod tests {
             ("a null list at the start", 0, "", 0, (30_000, 0, 0, ""), (0, false, true)),
             ("a null list of one follower", 0, "", 0, (1, 0, 0, ""), (0, false, true)),
             ("a short page in the middle", 0, "", 0, (10_500, 0, 9_000, "o8999"), (9_000, true, false)),
-            ("a total that shrank", 1, "o9999", 10_000, (9_990, FULL, 20, "o"), (20, false, false)),
-            ("a total that grew", 1, "o9999", 10_000, (10_060, FULL, 60, "o"), (60, false, false)),
+            ("a total that shrank", 1, "o9999", 10_000, (9_990, FULL, 20, "o"), (20, true, false)),
+            ("a total that grew", 1, "o9999", 10_000, (10_060, FULL, 60, "o"), (60, true, false)),
             ("a few who are not listed", 1, "o9999", 10_000, (10_070, FULL, 60, ""), (60, false, false)),
             ("pages in a circle", 15, "o", 150_000, (50_000, 0, FULL, "p"), (FULL, false, true)),
             ("the bound", 1_999, "o", 19_990_000, (20_990_000, 0, FULL, "p"), (FULL, false, true)),
