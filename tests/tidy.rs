@@ -1,4 +1,4 @@
-//! Rules of the repository, as tests: what a reviewer would otherwise have to remember.
+//! The repository's rules as tests, so that reviewers need not remember them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::{
@@ -96,7 +96,7 @@ fn every_queue_mapping_reports_item_failures_and_every_queue_has_dead_letters() 
     }
 }
 
-/// An invocation begins no call to WeChat that could end too late: with too little time it would begin none at all.
+/// An invocation starts no call to WeChat that could end too late; a short timeout would allow none at all.
 #[test]
 fn who_calls_wechat_has_time_for_a_token_a_call_and_what_follows() {
     let least = shared::function::MARGIN + 2 * shared::wechat::transport::CALL_LIMIT + Duration::from_secs(5);
@@ -185,8 +185,8 @@ fn the_template_deploys_to_any_partition_and_holds_no_secret() {
     }
 }
 
-/// The one function that reads what anybody sends to the API, and the one that answers WeChat's pushes, are not to hold
-/// what opens accounts at WeChat.
+/// The two functions that are open to the internet, the API's and the one for WeChat's pushes, must not hold
+/// credentials for WeChat.
 #[test]
 fn who_is_open_to_all_reads_no_token() {
     let template = parse(TEMPLATE).unwrap();
@@ -287,7 +287,7 @@ fn the_readme_lists_the_settings_as_the_code_reads_them() {
 
 #[test]
 fn each_function_is_told_what_it_needs_and_nothing_else() {
-    // every function's, and read beside the settings or not at all; where WeChat is, the template leaves as it is
+    // given to every function, not listed in NEEDS; the template does not set WeChat's URLs
     let nobodys = ["OAHUB_STACK", "OAHUB_SECRETS_REVISION", "RUST_LOG"];
     for function in parse(TEMPLATE).unwrap().functions {
         let needs = needs(&function.code_uri).unwrap().iter().flat_map(|need| need.settings());
@@ -332,7 +332,7 @@ fn the_cost_of_metrics_and_mappings_is_that_of_those_there_are() {
     assert!(read("infra/COST.md").contains(&row), "infra/COST.md has no row {row}");
 }
 
-/// A sum of a table of `infra/COST.md`, and whatever else it says in cents, are right to the cent.
+/// All sums in `infra/COST.md` are right to the cent.
 #[test]
 fn the_sums_of_what_a_deployment_costs_are_sums() {
     let text = read("infra/COST.md");
@@ -378,7 +378,7 @@ fn the_sums_of_what_a_deployment_costs_are_sums() {
 fn functions_leave_nothing_running_and_nothing_on_the_disk() {
     for (path, text) in shipped() {
         if path.starts_with("shared/src/") || path.starts_with("functions/") {
-            // Lambda freezes a function between its answers, and the next invocation finds what the last one left
+            // Lambda freezes a function between invocations, and the next one finds what the last one left
             for word in ["tokio::spawn", "task::spawn", "JoinSet", "thread::spawn", "\"/tmp", "temp_dir()"] {
                 assert!(!text.contains(word), "{path} holds {word}");
             }

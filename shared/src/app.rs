@@ -1,4 +1,4 @@
-//! What a function has in its hands: settings, time, randomness, store, queues and WeChat, each built once.
+//! What a handler works with: settings, time, randomness, store, queues and WeChat, each built once.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::{
     wechat::{self, transport::Transport},
 };
 
-/// Everything that a handler may reach.
+/// Everything that a handler may use.
 pub struct App {
     /// Settings.
     pub config: Config,
-    /// Opens callbacks and seals replies; of a function that does not need the keys, refuses all.
+    /// Decrypts callbacks and encrypts replies; without keys it refuses everything.
     pub envelope: Envelope,
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -37,7 +37,7 @@ pub struct App {
     pub metrics: Metrics,
 }
 
-/// What can be put in another's place: by the local runner and by the simulation tests.
+/// What the local runner and the simulation tests replace by their own.
 pub struct Parts {
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -52,17 +52,17 @@ pub struct Parts {
 /// Why a function does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// By its settings.
+    /// Settings are missing or malformed.
     #[error("{0}")]
     Settings(#[from] ConfigError),
-    /// By the machine.
+    /// The operating system gives no randomness.
     #[error("{0}")]
     Randomness(#[from] NoRandomness),
 }
 
 impl App {
-    /// A function's own, from Lambda's environment, of which it reads what `needs` names. `transport` is how it
-    /// reaches WeChat.
+    /// Builds the services of a function from Lambda's environment, of which
+    /// it reads what `needs` names. `transport` is how it reaches WeChat.
     ///
     /// # Errors
     /// Every setting that is missing or malformed, or that there is no randomness.
@@ -82,7 +82,7 @@ impl App {
         Ok(Self::new(config, Parts { clock: Arc::new(SystemClock), random, transport, aws })?)
     }
 
-    /// With parts of the caller's choice.
+    /// Builds the services from dependencies that the caller chooses.
     ///
     /// # Errors
     /// The AES keys do not decode.

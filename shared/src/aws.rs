@@ -1,11 +1,11 @@
 //! The SDK's clients, built so that a function starts fast.
 //!
-//! Reading the system's 140 root certificates is what a start would take longest for, so AWS's own endpoints are
-//! trusted by Amazon Trust Services' five roots alone ([`Roots::Amazon`]). Where that is not known to hold, the
-//! system's are read.
+//! Reading the system's 140 root certificates would be the slowest part of a start,
+//! so AWS's own endpoints are verified with Amazon Trust Services' five roots alone
+//! ([`TrustedRoots::Amazon`]). Where these may not suffice, the system's are read.
 //!
-//! Every request has an end. WeChat waits five seconds for the answer to a push, and a connection may be dead without
-//! a sign, after a freeze for one; so an attempt is given up early enough for a second one.
+//! Every request has a timeout. WeChat waits five seconds for the response to a push, and a connection may
+//! be dead without notice, for one after a freeze; so an attempt is abandoned early enough for a second one.
 
 use std::time::Duration;
 
@@ -19,23 +19,23 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::config::Resources;
 
-/// How often a request is sent in all. One that was not answered may have landed: `store/owner.rs`.
+/// How often a request is sent in all. One that was not answered may have been applied: `store/owner.rs`.
 pub const ATTEMPTS: u32 = 3;
-/// How long one attempt may take. DynamoDB answers in milliseconds; what takes this long is not coming. Two attempts and
-/// the wait between them leave 1.9 of WeChat's five seconds. No long poll fits in.
+/// How long one attempt may take. DynamoDB answers in milliseconds; a response that is this late will not
+/// come. Two attempts and the wait between them leave 1.9 of WeChat's five seconds. Long polls do not fit in.
 pub const ATTEMPT: Duration = Duration::from_millis(1500);
 /// How long a request may take with all its attempts: the third one is cut short, so that a push still gets its 503.
 pub const OPERATION: Duration = Duration::from_secs(4);
-/// How long connecting may take, as a part of an attempt.
+/// How long connecting may take, within an attempt.
 const CONNECT: Duration = Duration::from_secs(1);
-/// The wait before the second attempt at most, twice that before the third; how much of it is drawn. The SDK's own is a
-/// second.
+/// The longest wait before the second attempt, and half of the longest before
+/// the third; the actual wait is random. The SDK's default is a second.
 const BACKOFF: Duration = Duration::from_millis(50);
-/// Connections that were idle for longer are not used again: the services close theirs sooner than the SDK's 90 s, and a
-/// frozen function does not see it.
+/// Connections that were idle for longer are not reused: the services close
+/// theirs sooner than the SDK's 90 s, and a frozen function does not notice.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// The defaults that these clients were tried with. `latest()` would change them with an upgrade, unseen.
+/// The SDK defaults that these clients were tested with. `latest()` would change them unseen with an upgrade.
 #[must_use]
 pub fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
@@ -63,7 +63,7 @@ pub fn dynamodb(region: &str) -> aws_sdk_dynamodb::config::Builder {
         .timeout_config(timeouts())
 }
 
-/// SQS's.
+/// SQS's client as every function has it, without credentials and HTTP client.
 #[must_use]
 pub fn sqs(region: &str) -> aws_sdk_sqs::config::Builder {
     aws_sdk_sqs::Config::builder()
@@ -86,8 +86,8 @@ pub struct AwsClients {
 }
 
 impl AwsClients {
-    /// Clients for `resources`: its endpoints where it names some, AWS's own else. `credentials` are those that
-    /// Lambda puts in the environment.
+    /// Clients for `resources`: its endpoints where it names any, otherwise
+    /// AWS's own. `credentials` are those that Lambda puts in the environment.
     #[must_use]
     pub fn new(resources: &Resources, credentials: Credentials) -> Self {
         let http = http_client(resources);
@@ -109,10 +109,10 @@ impl AwsClients {
     }
 }
 
-/// Whom a connection to DynamoDB and SQS trusts.
+/// Which root certificates connections to DynamoDB and SQS are verified with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Roots {
-    /// Nobody: all connections are plain HTTP.
+    /// None: all connections are plain HTTP.
     None,
     /// Amazon Trust Services.
     Amazon,
@@ -121,8 +121,8 @@ enum Roots {
 }
 
 impl Roots {
-    /// AWS says that its endpoints chain to Amazon's roots; for its partition in China nobody says so, and an
-    /// endpoint of the operator's choice, or a proxy that opens connections, has any.
+    /// AWS documents that its endpoints chain to Amazon's roots, but not for its partition in
+    /// China; an endpoint of the operator's own, or a TLS-inspecting proxy, may use any root.
     fn of(resources: &Resources) -> Self {
         let urls = [&resources.dynamodb_url, &resources.sqs_url];
         if urls.iter().all(|url| url.as_ref().is_some_and(|url| url.starts_with("http://"))) {

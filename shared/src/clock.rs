@@ -1,4 +1,4 @@
-//! Time as an argument: the simulation drives a month of it by seed.
+//! Time as an argument: a simulation runs through a month of it from a seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

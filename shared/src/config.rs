@@ -1,5 +1,5 @@
-//! The settings, read once, and by each function only those that it needs. The README's table of settings is compared
-//! with [`SETTINGS`] by a test, and so are the variables that `template.yaml` gives with the [`Need`]s.
+//! The settings, read once; each function reads only those that it needs. Tests compare the
+//! README's table with [`SETTINGS`], and the variables in `template.yaml` with the [`Need`]s.
 
 mod need;
 mod setting;
@@ -14,7 +14,7 @@ pub use setting::{
 
 use crate::secret::Secret;
 
-/// Where the process runs, and so how strict the rules are.
+/// Where the process runs, which decides how strict the rules are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surroundings {
     /// On AWS, or here with a real WeChat: URLs are https outside loopback, and the operator's key is long.
@@ -52,7 +52,7 @@ impl fmt::Display for Fault {
 pub struct ConfigError(pub Vec<Fault>);
 
 impl ConfigError {
-    /// The platform's current or previous EncodingAESKey is none.
+    /// The platform's current or previous EncodingAESKey is malformed.
     pub(crate) fn aes_key(previous: bool) -> Self {
         let setting =
             if previous { &setting::COMPONENT_AES_KEY_PREVIOUS } else { &setting::COMPONENT_AES_KEY };
@@ -88,12 +88,12 @@ pub struct Component {
     pub aes_key_previous: Option<Secret>,
 }
 
-/// Requests a second that one tenant may make; [`None`] for any number.
+/// Requests a second that one tenant may make; [`None`] for no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TenantRates {
     /// GET.
     pub read: Option<u32>,
-    /// What sends or changes.
+    /// All other requests.
     pub write: Option<u32>,
 }
 
@@ -130,13 +130,13 @@ pub struct Resources {
     pub sqs_url: Option<String>,
     /// `AWS_REGION`.
     pub region: String,
-    /// The CloudFormation stack, by which its metrics are told from another's; none where there is no CloudWatch.
+    /// The CloudFormation stack, which keeps its metrics apart from others'; [`None`] without CloudWatch.
     pub stack: Option<String>,
-    /// `SSL_CERT_FILE` names a bundle of root certificates of the operator's.
+    /// The operator has set `SSL_CERT_FILE` to a bundle of root certificates.
     pub has_own_roots: bool,
 }
 
-/// Everything that is set from outside. What the function does not need is empty.
+/// All settings. What the function does not need is empty.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The platform's credentials.
@@ -149,14 +149,14 @@ pub struct Config {
     pub wechat_open_url: String,
     /// Base URL of this deployment.
     pub public_url: String,
-    /// The operator's keys: the current one, then the one before a rotation. Where there is none, nobody is the
-    /// operator.
+    /// The operator's keys: the current one, then the one before
+    /// a rotation. Without any, nobody can act as operator.
     pub admin_keys: Vec<Secret>,
     /// How many requests a tenant may make.
     pub tenant_rates: TenantRates,
     /// Refuse callbacks whose timestamp is further than 10 minutes away.
     pub reject_stale_callbacks: bool,
-    /// How many days an event is kept; those that are stored already keep their own.
+    /// How many days an event is kept; a change does not affect events that are already stored.
     pub timeline_days: i64,
     /// How many jobs hand over timers at once where many are due.
     pub sweepers: usize,

@@ -1,5 +1,5 @@
-//! Until when an invocation may go on. It is passed down, so that nothing begins which cannot end in time: what Lambda
-//! kills has had its effect and tells nobody.
+//! When an invocation has to end. It is passed down so that nothing begins which
+//! cannot end in time: work that Lambda kills may have taken effect without a record.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::clock::Clock;
 pub struct Deadline(i64);
 
 impl Deadline {
-    /// Of those whom nobody ends.
+    /// No deadline.
     pub const NEVER: Self = Self(i64::MAX);
 
     /// At the unix millisecond `at`.
@@ -26,13 +26,13 @@ impl Deadline {
         Self(clock.now().as_millisecond().saturating_add(wait))
     }
 
-    /// So much earlier, for what has to follow.
+    /// Earlier by `what_follows`, to leave time for it.
     #[must_use]
     pub fn less(self, what_follows: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(what_follows.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// What is left of the time.
+    /// The time that is left.
     #[must_use]
     pub fn left(self, clock: &dyn Clock) -> Duration {
         let left = self.0.saturating_sub(clock.now().as_millisecond());

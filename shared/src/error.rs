@@ -1,4 +1,4 @@
-//! What can go wrong between us and what we stand on, and what the caller may do next.
+//! Failures of the store, the queues and WeChat, and what the caller may do next.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ pub enum Error {
     /// DynamoDB refused or did not answer.
     #[error("store: {0}")]
     Store(String),
-    /// An item is not what this version writes.
+    /// A stored item has a shape that this version cannot read.
     #[error("stored item: {0}")]
     Item(String),
     /// SQS refused or did not answer.
     #[error("queue: {0}")]
     Queue(String),
-    /// WeChat refused or did not answer this very call: what it says is about the call.
+    /// WeChat refused or did not answer this call: the errcode is about the call itself.
     #[error("WeChat: {0}")]
     WeChat(ApiError),
-    /// The platform's own chain of ticket, secret, address and component token does not hold: nothing is said of
-    /// the account or of the call that was wanted.
+    /// The platform's own ticket, secret, address or component token was
+    /// refused. It says nothing about the account or the intended call.
     #[error("the platform's own token: {0}")]
     Platform(ApiError),
-    /// The account's token could not be had: nothing is said of the call that was wanted.
+    /// There is no token for the account. It says nothing about the intended call.
     #[error("the account's token: {0}")]
     Account(ApiError),
-    /// No component ticket has arrived yet, so no token can be had.
+    /// No component ticket has arrived yet, so no token can be fetched.
     #[error("no component_verify_ticket has arrived yet; WeChat pushes one every 10 minutes")]
     NoTicket,
     /// The account's tokens are gone: it must be authorized again.
@@ -39,16 +39,16 @@ pub enum Error {
     RefreshRunning,
 }
 
-/// Whom an error is about.
+/// What an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// This deployment: a table, a queue, a stored item.
     Hub,
-    /// The platform's chain of ticket, secret, address and component token. Always again later.
+    /// The platform's ticket, secret, address or component token. Always worth a retry later.
     Platform,
     /// The account: its token, or its authorization.
     Account,
-    /// This very call. Only its errcode decides about the code, the import, the message.
+    /// This call. Only then does its errcode decide about the code, the import or the message.
     Call,
 }
 
@@ -57,12 +57,12 @@ pub enum Origin {
 pub enum Retry {
     /// Report the item as failed; the queue brings it again after this long.
     After(Duration),
-    /// Record the outcome and acknowledge: again would be the same.
+    /// Record the outcome and acknowledge the job: a retry would give the same.
     Never,
 }
 
 impl Error {
-    /// Whom it is about.
+    /// What it is about.
     #[must_use]
     pub fn origin(&self) -> Origin {
         match self {
@@ -73,7 +73,7 @@ impl Error {
         }
     }
 
-    /// WeChat's errcode, whomever it is about.
+    /// WeChat's errcode, whatever its origin.
     #[must_use]
     pub fn errcode(&self) -> Option<i64> {
         match self {
@@ -97,13 +97,13 @@ impl Error {
 }
 
 impl From<ApiError> for Error {
-    /// An answer that is about the platform is so wherever it is met: addresses are checked on every call.
+    /// A platform error is classified as such for every call: WeChat checks addresses on each.
     fn from(error: ApiError) -> Self {
         if error.class() == ErrcodeClass::Platform { Self::Platform(error) } else { Self::WeChat(error) }
     }
 }
 
-/// The short name of an SDK error: its code, and what the service says where that cannot hold values of the request.
+/// A short text for an SDK error: its code, and the message where that cannot quote request values.
 pub fn sdk_error<E, R>(error: &aws_smithy_runtime_api::client::result::SdkError<E, R>) -> String
 where
     E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
@@ -127,7 +127,7 @@ where
     }
 }
 
-/// What serde says of an item or a text that it could not read, without the value that it found there.
+/// A short text for a serde error, without the value that was found.
 pub fn unreadable(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     if text.starts_with("missing field") || text.starts_with("duplicate field") {

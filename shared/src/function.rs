@@ -28,18 +28,18 @@ use crate::{
     },
 };
 
-/// Lambda answers at most 6 MB of JSON, in which a body has its escapes, or is base64.
+/// Lambda returns at most 6 MB of JSON, in which a body is escaped or base64-encoded.
 const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
-/// Of these, what is kept for the status and the headers: API Gateway takes 10 KB of them.
+/// The part of it that is reserved for status and headers, of which API Gateway takes 10 KB.
 const AROUND_BODY_BYTES: usize = 16 * 1024;
 
-/// What is left of an invocation's time when its work ends: for the requests to the store and the queues that follow
-/// the last call, and for the answer.
+/// Time between the end of a handler's work and the end of its invocation: for
+/// the store and queue requests after the last call, and for the response.
 pub const MARGIN: Duration = Duration::from_secs(2);
 
 type Handler<E, R> = Arc<dyn Fn(E, Deadline) -> BoxFuture<'static, Result<R, FunctionError>> + Send + Sync>;
 
-/// A failed invocation: Lambda then retries a schedule, SQS brings the whole batch again.
+/// A failed invocation: Lambda then retries a schedule, and SQS delivers the whole batch again.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct FunctionError(pub String);
@@ -50,7 +50,7 @@ impl From<crate::error::Error> for FunctionError {
     }
 }
 
-/// A function: what it does with each kind of event. An event of a kind without a handler is an error.
+/// A function: one optional handler for each kind of event. An event of a kind without a handler is an error.
 #[derive(Clone, Default)]
 pub struct Function {
     http: Option<Handler<Value, Value>>,
@@ -65,8 +65,8 @@ impl Function {
         Self::default()
     }
 
-    /// Answers API Gateway's HTTP API events (payload 2.0) with `router`. A request's extensions have the [`Deadline`] by
-    /// which it is to be answered.
+    /// Handles API Gateway's HTTP API events (payload 2.0) with `router`.
+    /// A request's extensions hold the [`Deadline`] for its response.
     #[must_use]
     pub fn http(mut self, router: axum::Router) -> Self {
         self.http = Some(Arc::new(move |event, until| {
@@ -76,7 +76,7 @@ impl Function {
         self
     }
 
-    /// Handles batches of SQS messages, item by item, until a time by which it answers.
+    /// Handles batches of SQS messages; the handler returns the ids that failed, before its deadline.
     #[must_use]
     pub fn sqs<F>(mut self, handler: impl Fn(SqsEvent, Deadline) -> F + Send + Sync + 'static) -> Self
     where
@@ -101,7 +101,7 @@ impl Function {
         self
     }
 
-    /// Handles EventBridge Scheduler's ticks, until a time by which it answers.
+    /// Handles EventBridge Scheduler's ticks; the handler returns before its deadline.
     #[must_use]
     pub fn schedule<F>(mut self, handler: impl Fn(Deadline) -> F + Send + Sync + 'static) -> Self
     where
@@ -111,7 +111,7 @@ impl Function {
         self
     }
 
-    /// Takes one event, of an invocation that is ended at `ends`.
+    /// Handles one event of an invocation that is killed at `ends`.
     ///
     /// # Errors
     /// The event is of a kind that this function does not take, or its handler failed.
@@ -155,7 +155,7 @@ pub async fn serve(needs: &[Need], function: impl FnOnce(Arc<App>) -> Function) 
     serve_with(needs, Arc::new(HttpTransport::new()), function).await
 }
 
-/// The same for a function that never calls WeChat: leaves the HTTP client for it out of the binary.
+/// The same for a function that never calls WeChat; it keeps the HTTP client out of the binary.
 pub async fn serve_without_wechat(needs: &[Need], function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
     serve_with(needs, Arc::new(Nowhere), function).await
 }
@@ -183,7 +183,7 @@ async fn serve_with(
         }
     };
     match ended {
-        Ok(()) => ExitCode::FAILURE, // Lambda ends a function, it does not end by itself
+        Ok(()) => ExitCode::FAILURE, // a function runs until Lambda stops it
         Err(error) => {
             tracing::error!(error, "the Runtime API: {error}");
             ExitCode::FAILURE
@@ -191,7 +191,7 @@ async fn serve_with(
     }
 }
 
-/// Tells Lambda why, so that whoever calls the function or looks at its errors reads it too.
+/// Reports the reason to Lambda, so that it shows to the caller and in the function's errors.
 async fn report_init_error(error: &StartError) -> Result<(), lambda_runtime::Error> {
     let kind = match error {
         StartError::Settings(_) => "Runtime.InvalidSetting",
@@ -229,7 +229,7 @@ async fn answer(router: axum::Router, mut event: Value, until: Deadline) -> Resu
     serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))
 }
 
-/// API Gateway decodes paths; a router wants them encoded. A `%2F` has become a `/`, which nothing brings back.
+/// API Gateway decodes paths, a router expects them encoded. A `%2F` became a `/`: that stays.
 ///
 /// # Source
 /// Observed: middleapi/standard-server#93, honojs/hono#2156.
@@ -243,7 +243,7 @@ fn encode_path(event: &mut Value) {
     }
 }
 
-/// The whole answer: text as text, anything else as base64, as API Gateway wants it.
+/// Collects the whole response: text as text, anything else as base64, as API Gateway expects.
 async fn collected(
     router: axum::Router,
     request: lambda_http::Request,
@@ -261,12 +261,12 @@ async fn collected(
     Ok(http::Response::from_parts(parts, body))
 }
 
-/// Whether Lambda would hand an answer with this body on.
+/// Whether a response with this body is small enough for Lambda.
 fn fits(body: &lambda_http::Body) -> bool {
     const MOST: usize = MAX_ANSWER_BYTES - AROUND_BODY_BYTES;
     match body {
         lambda_http::Body::Text(text) if text.len() > MOST / 6 => {
-            // no byte becomes more than six: \u001f
+            // a byte becomes six at most: \u001f
             let mut count = Count(0);
             serde_json::to_writer(&mut count, text).is_ok() && count.0 <= MOST
         }
@@ -275,7 +275,7 @@ fn fits(body: &lambda_http::Body) -> bool {
     }
 }
 
-/// API Gateway's id of a request, by which the access log has it too; empty where none came with it.
+/// API Gateway's id of a request, as in the access log; empty where there is none.
 #[must_use]
 pub fn request_id(extensions: &http::Extensions) -> &str {
     match extensions.get::<RequestContext>() {
@@ -298,7 +298,7 @@ impl std::io::Write for Count {
     }
 }
 
-/// Lambda would answer 500 in our place, and nobody would know why.
+/// Without this, Lambda would respond with 500 and no reason.
 async fn too_large() -> Result<http::Response<lambda_http::Body>, FunctionError> {
     tracing::error!("an answer is larger than Lambda takes");
     let problem = Problem::new(
@@ -313,8 +313,8 @@ async fn too_large() -> Result<http::Response<lambda_http::Body>, FunctionError>
     Ok(http::Response::from_parts(parts, lambda_http::Body::Text(body)))
 }
 
-/// lambda_http 1.3 builds a URL of the Host header and panics where it is none (`[::1`, `a b`). No function of
-/// ours reads it, so a strange one is replaced.
+/// lambda_http 1.3 builds a URL from the Host header and panics where that is malformed
+/// (`[::1`, `a b`). None of our functions reads it, so a malformed one is replaced.
 fn normalise_host(event: &mut Value) {
     let odd = |host: &str| {
         host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))

@@ -1,5 +1,5 @@
-//! Jobs that are not done. SQS brings them again until it gives them up, and keeps no word of why; so whoever fails one for
-//! the last time leaves that word for the operator.
+//! Jobs that failed. SQS retries them and finally moves them to the dead letters,
+//! but records no reason; so the last failed attempt records one for the operator.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::{
     store::failures::Failure,
 };
 
-/// Bytes of a reason that are kept: an errcode, and what WeChat or AWS says of it.
+/// Most bytes of a reason: an errcode, and the message of WeChat or AWS.
 const WHY_BYTES: usize = 400;
-/// How long a note may take, of a batch's last two seconds: without its answer SQS would bring the whole batch again.
+/// How long recording may take: without a response SQS would retry the whole batch.
 const NOTE_LIMIT: Duration = Duration::from_millis(500);
 
-/// Leaves word of those jobs that `target` gives up now; answers the ids of all, for SQS. A job whose function dies with
-/// it, out of time or of memory, has nobody who says why.
+/// Records why jobs failed for which this was the last attempt; returns the ids of all,
+/// for SQS's response. A job whose function ran out of time or memory leaves no reason.
 pub async fn undone(app: &App, target: Target, undone: Vec<Undone>) -> Vec<String> {
     let last = undone.iter().filter(|one| one.item.receive_count >= target.receives());
     join_all(last.map(|one| leave_word(app, target, one))).await;

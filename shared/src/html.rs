@@ -1,4 +1,4 @@
-//! What protects the answers that browsers get: one layer for every function, and pages with a style of their own.
+//! Security headers of responses: one layer for every function, and pages with their own inline style.
 
 use axum::response::{IntoResponse, Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -11,16 +11,16 @@ use http::{
 };
 use sha2::{Digest, Sha256};
 
-/// What a page may do: show itself, its own pictures and nothing else. No script, no frame around it.
+/// What a page may do: load its own images and nothing else. No script, no frame around it.
 const POLICY: &str =
     "default-src 'none'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-/// Whoever is linked to learns the origin and no path: WeChat's authorization page checks the origin, and paths name
-/// bindings and codes.
+/// Linked sites learn the origin but not the path: WeChat's authorization
+/// page checks the origin, and paths contain bindings and codes.
 const REFERRER: &str = "strict-origin-when-cross-origin";
-/// A year, as browsers that preload it demand at least.
+/// A year, the least that browser preload lists accept.
 const HTTPS_ONLY: &str = "max-age=31536000";
 
-/// A page whose one `<style>` holds exactly `style`; no browser or proxy keeps it.
+/// A page whose one `<style>` is exactly `style`; browsers and proxies must not cache it.
 #[must_use]
 pub fn page(status: StatusCode, style: &str, page: String) -> Response {
     let hash = STANDARD.encode(Sha256::digest(style));
@@ -33,7 +33,7 @@ pub fn page(status: StatusCode, style: &str, page: String) -> Response {
     response
 }
 
-/// Adds to an answer what every answer has, unless it says otherwise itself; `https` where the browser came by it.
+/// Adds the headers of every response, unless it has them; `https` if the browser used HTTPS.
 pub fn protect(headers: &mut HeaderMap, https: bool) {
     let is_page = headers
         .get(CONTENT_TYPE)

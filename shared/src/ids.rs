@@ -1,14 +1,14 @@
-//! Ids that we make: a prefix that tells what it is, and 26 letters.
+//! Ids made by the hub: a prefix that tells what it is, and 26 letters.
 //!
-//! A *fresh* id starts with its time, so that ids sort as they were made. A *derived* id is a hash of what it
-//! stands for, so that two writers of the same thing, or one that crashed in between, spell the same id. One
-//! [`derived_at`] a time is both.
+//! A *fresh* id starts with its time, so that ids sort by creation. A *derived* id
+//! is a hash of what it stands for, so that two writers of the same thing, or one
+//! that retries after a crash, make the same id. One from [`derived_at`] is both.
 
 use sha2::{Digest, Sha256};
 
 use crate::{clock::Clock, random::Random};
 
-/// Crockford's base 32 in lower case: no i, l, o, u.
+/// Crockford's base 32 in lower case, without i, l, o, u.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Letters of an id after its prefix: 128 bits.
 const LETTERS: usize = 26;
@@ -21,20 +21,20 @@ pub fn fresh(prefix: &str, clock: &dyn Clock, random: &dyn Random) -> String {
     timed(prefix, clock.now().as_millisecond(), bytes)
 }
 
-/// Like a fresh one of the unix millisecond `at`, but it depends on `at` and `parts` alone.
+/// Like a fresh id of the unix millisecond `at`, but it depends on `at` and `parts` alone.
 #[must_use]
 pub fn derived_at(prefix: &str, at: i64, parts: &[&str]) -> String {
     timed(prefix, at, first16(&digest(parts)))
 }
 
-/// The first id with `prefix` that can be made in the unix millisecond `at`.
+/// The lowest id with `prefix` for the unix millisecond `at`.
 #[must_use]
 pub fn earliest(prefix: &str, at: i64) -> String {
     timed(prefix, at, [0; 16])
 }
 
-/// When an id was made that begins with its time, unix milliseconds; [`None`] for what is none of our ids. Of a
-/// [`derived`] id it says nothing.
+/// When an id that begins with its time was made, unix milliseconds;
+/// [`None`] if it is not an id of the hub. Meaningless for a [`derived`] id.
 #[must_use]
 pub fn millisecond_of(id: &str) -> Option<i64> {
     let (_, letters) = id.rsplit_once('_')?;

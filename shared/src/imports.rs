@@ -1,5 +1,5 @@
-//! Imports of an account's followers, as others than their own jobs see them: how one is started, at a binding and when
-//! a tenant asks for one, and who comes back for one whose jobs got lost.
+//! Starting imports of an account's followers, at a binding or at
+//! a tenant's request, and requeuing those whose jobs got lost.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// Before an import that has listed nothing is begun again: whoever started it has queued its first job by then, or
-/// has died. Were it sooner, two chains of jobs would list and store everything side by side.
+/// Delay before the first job of an import is queued again: by then its starter has
+/// queued it or has died. A shorter delay could run two chains of jobs side by side.
 const BEGIN_AGAIN: Duration = Duration::from_secs(15);
 
 /// The first job of an import: its first page.
@@ -30,7 +30,7 @@ pub fn first_job(import: &Import) -> ImportJob {
     }
 }
 
-/// The job that queues again what an import stands at.
+/// The job that queues the next step of an import again.
 #[must_use]
 pub fn take_up_job(import: &Import) -> ImportJob {
     ImportJob::TakeUpV1 {
@@ -40,9 +40,9 @@ pub fn take_up_job(import: &Import) -> ImportJob {
     }
 }
 
-/// Starts the import `id` of a tenant's account, unless another one runs there. The same id again makes no
-/// second one: it only queues the first job once more where that may have been lost. One of an earlier binding is ended:
-/// it takes for followers who left while nobody listened.
+/// Starts the import `id` of a tenant's account, unless another one runs there. The same id starts no
+/// second import: it only requeues the first job if that may have been lost. An import of an earlier
+/// binding is failed first: it would count as followers those who left while the account was unbound.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Queue`]: the same call again is safe.
@@ -92,19 +92,19 @@ pub async fn start(app: &App, account: &AccountRecord, id: String) -> Result<Sta
     }
 }
 
-/// Why an import that has not ended is none of the account as it is bound now, if so.
+/// Why an unfinished import does not belong to the current binding of the account, or [`None`] if it does.
 fn outlived(import: &Import, account: &AccountRecord) -> Option<&'static str> {
     if import.tenant_id != account.tenant_id {
-        // of the tenant that had the account before: its tokens are gone, so it cannot end by itself
+        // belongs to the previous tenant of the account, whose tokens are gone: it cannot end by itself
         return Some("account_not_bound");
     }
-    // what it stored of those who left while the account was unbound is wrong, and it would take it for right
+    // it may have stored followers who left while the account was unbound
     (import.started_at < account.bound_at)
         .then_some("the account was bound anew, which started another import")
 }
 
-/// Starts the import of an account that was just authorized: none has begun since it was bound, or one has failed and the
-/// account may list its followers now. Also after a crash between the two.
+/// Starts the import of an account that was just authorized, if none has begun since it was bound, or
+/// if one has failed and the account may list its followers now. Safe after a crash between the two.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Queue`]: the same call again is safe.
@@ -114,7 +114,7 @@ pub async fn after_consent(app: &App, tenant: &str, app_id: &str) -> Result<(), 
     let can = capabilities(account.account_type, account.verified, &account.granted);
     match newest.filter(|import| import.started_at >= account.bound_at) {
         Some(import) if import.status != ImportStatus::Failed => {
-            // perhaps by us, who died before its first job was queued
+            // perhaps started by an attempt that died before its first job was queued
             begin_again(app, &import).await
         }
         _ if can.get("followers") != Some(&true) => Ok(()), // it would fail
@@ -122,8 +122,8 @@ pub async fn after_consent(app: &App, tenant: &str, app_id: &str) -> Result<(), 
     }
 }
 
-/// Looks through the imports that have not ended: what nothing moves any more is taken up where it stands. Answers how
-/// many are stuck although somebody came for them. An import whose jobs are merely slow loses nothing by it.
+/// Requeues unfinished imports that make no progress. Returns how many are stuck
+/// although they were requeued. An import whose jobs are merely slow is not harmed.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Queue`]: the next look finds the same.
@@ -139,8 +139,8 @@ pub async fn look_after(app: &App) -> Result<usize, Error> {
     Ok(stuck.len() + open.unreadable)
 }
 
-/// Queues the first job of an import that was started but has listed nothing: whoever started it may have died
-/// before the job was queued, and nobody else would ever end it. The job may come twice, so it comes late.
+/// Queues the first job of an import that was started but has listed nothing: its starter may have died
+/// before it queued the job, and nothing else would move it. The job may come twice, so it is delayed.
 ///
 /// # Errors
 /// [`Error::Queue`]: the same call again is safe.

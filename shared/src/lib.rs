@@ -1,17 +1,17 @@
-//! The one library crate of oahub, in the order that data meets it.
+//! The one library crate of oahub, in the order in which data meets it.
 //!
 //! | room | what it is | must not know |
 //! |---|---|---|
-//! | [`config`], [`clock`], [`deadline`], [`random`], [`ids`], [`secret`], [`error`], [`problem`], [`telemetry`], [`metrics`] | the ground floor: used by all | any other room |
+//! | [`config`], [`clock`], [`deadline`], [`random`], [`ids`], [`secret`], [`error`], [`problem`], [`telemetry`], [`metrics`] | basics, used by all | any other room |
 //! | [`envelope`] | bytes from WeChat to values, and back | clock, tables, `async` |
 //! | [`model`] | values and the hub's decisions | clock, tables, `async` |
 //! | [`texts`] | what pages say, in Chinese and English side by side | clock, tables, `async` |
 //! | [`wechat`] | the only HTTP to WeChat | tables, queues |
 //! | [`store`] | the only place that spells a table's key | HTTP |
 //! | [`queue`] | job types, SQS | tables |
-//! | [`tokens`], [`imports`], [`timers`], [`quota`], [`given_up`] | what several functions do: tokens in use, starting an import, "at time T", what WeChat refuses until when, why a job was given up | which function asks |
-//! | [`aws`], [`app`] | the SDK's clients, and all that a handler may reach | what a function does |
-//! | [`function`], [`html`] | how a Lambda is wired: one value that takes any event; what protects its answers | what a function does |
+//! | [`tokens`], [`start_import`], [`timers`], [`quota`], [`job_failures`] | what several functions do: tokens in use, starting an import, "at time T", quotas that WeChat has refused, why a job failed for good | which function asks |
+//! | [`aws`], [`services`] | the SDK's clients, and all that a handler may use | what a function does |
+//! | [`function`], [`html`] | how a Lambda is wired: one value that takes any event; security headers of its responses | what a function does |
 
 pub mod app;
 pub mod aws;

@@ -1,5 +1,5 @@
-//! What the hub counts and AWS does not. On Lambda each value is one line of CloudWatch's embedded metric format
-//! on standard output, which CloudWatch Logs turns into a metric; elsewhere it is a `debug` log.
+//! Metrics that AWS does not count. On Lambda each value is one line of CloudWatch's embedded metric
+//! format on standard output, which CloudWatch Logs turns into a metric; elsewhere it is a `debug` log.
 //!
 //! Every series is listed in [`Metric::ALL`]. A custom metric costs 0.30 USD a month beyond ten, and there is one for each
 //! combination of dimensions, so the only dimensions are the stack and a [`Cause`]: never an account or tenant.
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 /// CloudWatch's namespace.
 pub const NAMESPACE: &str = "oahub";
-/// Dimension of every metric: two deployments in one region are told apart.
+/// Dimension of every metric: it tells two deployments in one region apart.
 pub const STACK: &str = "Stack";
 /// Dimension of failures.
 pub const CAUSE: &str = "Cause";
@@ -45,26 +45,26 @@ impl Cause {
 /// A metric, with its cause where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// Seconds since the newest component ticket; nothing before the first one.
+    /// Seconds since the newest component ticket; not written before the first one.
     ComponentTicketAge,
     /// Accounts whose token was due five minutes ago and is still the old one, among those looked at.
     OverdueAccounts,
-    /// Tokens that could not be refreshed, for a reason of WeChat's or the hub's, which is logged. An account whose
-    /// authorization is gone is none of them: it is unbound.
+    /// Tokens that could not be refreshed, for a logged reason of WeChat's or the
+    /// hub's. Accounts whose authorization is gone do not count: they are unbound.
     RefreshFailures,
     /// Imports that have neither moved nor ended for an hour.
     StuckImports,
-    /// Timers that are due and that this release cannot hand over; nothing where there are none, which costs nothing.
+    /// Due timers that this release cannot hand over; not written while there are none, to save cost.
     StuckTimers,
     /// Imports that paused or failed; the import says why.
     HaltedImports,
     /// Messages that ended as failed.
     FailedMessages(Cause),
-    /// Callbacks that did not prove to be WeChat's, or could not be read.
+    /// Callbacks whose signature did not match, or that could not be read.
     RefusedPushes,
-    /// Requests to the API with a key that opens nothing. Somebody may be trying keys.
+    /// Requests to the API with an invalid key. Somebody may be trying keys.
     AuthenticationFailures,
-    /// Pushes of WeChat's for accounts that are not bound, which are stored nowhere.
+    /// Pushes for accounts that are not bound; they are not stored.
     UnboundPushes,
 }
 
@@ -85,7 +85,7 @@ impl Metric {
         Self::UnboundPushes,
     ];
 
-    /// CloudWatch's name of it.
+    /// Its name in CloudWatch.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -119,7 +119,7 @@ impl Metric {
         }
     }
 
-    /// CloudWatch's unit of it.
+    /// Its unit in CloudWatch.
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
@@ -137,25 +137,25 @@ impl Metric {
     }
 }
 
-/// Where values go.
+/// Writes metrics.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     stack: Option<String>,
 }
 
 impl Metrics {
-    /// For the deployment `stack`; without one values are only logged.
+    /// For the deployment `stack`; without one, values are only logged.
     #[must_use]
     pub fn new(stack: Option<String>) -> Self {
         Self { stack }
     }
 
-    /// One of these happened at `at`.
+    /// Counts one occurrence at `at`.
     pub fn count(&self, metric: Metric, at: Timestamp) {
         self.put(metric, 1, at);
     }
 
-    /// It was `value` at `at`.
+    /// Records `value` at `at`.
     pub fn put(&self, metric: Metric, value: i64, at: Timestamp) {
         let Some(stack) = &self.stack else {
             let cause = metric.cause().map(Cause::name);
@@ -163,7 +163,7 @@ impl Metrics {
             return;
         };
         let line = line(stack, metric, value, at);
-        // a metric that cannot be written is no reason to fail what it counts
+        // a metric that cannot be written must not fail the work that it counts
         drop(writeln!(std::io::stdout().lock(), "{line}"));
     }
 }

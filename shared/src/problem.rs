@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// The member that says after how many seconds to repeat a request; the header says it too.
+/// The member with the seconds until a retry makes sense; the header has the same value.
 const RETRY_AFTER: &str = "retry_after";
 
 /// An `application/problem+json` answer.
@@ -41,12 +41,12 @@ impl Problem {
         }
     }
 
-    /// 404: not there, or another tenant's.
+    /// 404: it does not exist, or belongs to another tenant.
     pub fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}."))
     }
 
-    /// 422 for a body or parameter that does not say what it should.
+    /// 422: a body or parameter is invalid.
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", detail)
     }
@@ -56,7 +56,7 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
-    /// 429: repeat it after so many seconds.
+    /// 429: retry after so many seconds.
     #[must_use]
     pub fn rate_limited(seconds: i64) -> Self {
         let detail =

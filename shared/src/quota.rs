@@ -1,5 +1,5 @@
-//! Quota memory: what WeChat has refused until when, for each account and API. Whoever is refused writes it, and
-//! whoever is about to call reads it first, so that a used-up quota costs one call and not one for each job that waits.
+//! Quota memory: until when WeChat refuses each API of an account. A refused caller writes it and every
+//! caller reads it first, so that a used-up quota costs one call and not one for each waiting job.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// An API with a quota of its own.
+/// An API with its own quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Api {
     /// Customer-service messages.
@@ -22,7 +22,7 @@ pub enum Api {
     TemplateSend,
     /// The list of followers.
     UserGet,
-    /// Followers' details, by the hundred and one by one.
+    /// Followers' details, in batches of a hundred and one by one.
     UserInfo,
 }
 
@@ -39,8 +39,8 @@ impl Api {
     }
 }
 
-/// What `error` says of a quota at `now`; [`None`] where it says nothing, or where it is one fan's reply window, which
-/// only that fan brings back.
+/// The quota refusal that `error` reports at `now`; [`None`] where it reports none, or
+/// where the sends of one fan's reply window are used up, which only that fan can renew.
 #[must_use]
 pub fn refusal(error: &ApiError, now: Timestamp) -> Option<QuotaRefusal> {
     match error.class() {
@@ -54,8 +54,8 @@ pub fn refusal(error: &ApiError, now: Timestamp) -> Option<QuotaRefusal> {
     }
 }
 
-/// Remembers what `error` says of the quota of an account's API, and answers it. Where it cannot be stored the next
-/// call is refused once more, which is all that is lost.
+/// Stores the quota refusal that `error` reports for an account's API, and returns it.
+/// If it cannot be stored, the next call is refused once more; nothing else is lost.
 pub async fn note(app: &App, app_id: &str, api: Api, error: &ApiError) -> Option<QuotaRefusal> {
     let refusal = refusal(error, app.clock.now())?;
     if let Err(error) = app.store.keep_quota_refusal(app_id, api.name(), &refusal).await {
@@ -64,7 +64,7 @@ pub async fn note(app: &App, app_id: &str, api: Api, error: &ApiError) -> Option
     Some(refusal)
 }
 
-/// Until when WeChat refuses an account's API; [`None`] where it may be asked.
+/// The refusal that is in force for an account's API; [`None`] where calls are allowed.
 ///
 /// # Errors
 /// [`Error::Store`].

@@ -8,7 +8,7 @@ use rand::{
 };
 use thiserror::Error;
 
-/// The operating system gave no randomness. Nothing may start without: keys and ids would be the same everywhere.
+/// The operating system gave no randomness. Nothing may start without it: keys and ids would be predictable.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the operating system gives no randomness: {0}")]
 pub struct NoRandomness(String);
@@ -34,7 +34,7 @@ impl Rand {
     /// Seeded by the operating system.
     ///
     /// # Errors
-    /// It gives none.
+    /// The operating system gives none.
     pub fn from_system() -> Result<Self, NoRandomness> {
         Self::seeded_by(&mut SysRng)
     }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
 
-/// A secret, token, ticket or key. Its `Debug` shows `***`; [`Secret::expose`] is the one way out, and it has
-/// no `Serialize`, so that it cannot slip into an answer or a log.
+/// A secret, token, ticket or key. Its `Debug` prints `***`; [`Secret::expose`] is the only
+/// way to read it, and it has no `Serialize`, so that it cannot leak into a response or a log.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Secret(String);
 
@@ -28,7 +28,7 @@ impl Secret {
         self.0.as_bytes().ct_eq(other.as_bytes()).into()
     }
 
-    /// Whether there is anything in it.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

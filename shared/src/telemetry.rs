@@ -1,6 +1,6 @@
-//! Logs: JSON lines to standard error, `info` unless `RUST_LOG` says else. Never a secret, token, ticket, key,
-//! and no openid at `info`. Those of others print whole requests and answers at `trace`, tokens and tickets with them, so
-//! they stay at `debug` whatever is asked for.
+//! Logs: JSON lines to standard error, `info` unless `RUST_LOG` says otherwise. Never a secret,
+//! token, ticket or key, and no openid at `info`. Libraries print whole requests and responses at
+//! `trace`, with tokens and tickets, so they are limited to `debug` whatever `RUST_LOG` asks for.
 
 use std::io::IsTerminal;
 
@@ -12,10 +12,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Whose traces show what passes over the wire: the SDK, HTTP, TLS, and Lambda's runtime.
+/// Libraries whose traces show requests and responses: the SDK, HTTP, TLS, and Lambda's runtime.
 const CAPPED: [&str; 7] = ["aws_", "h2", "hyper", "lambda_", "reqwest", "rustls", "tower"];
 
-/// What is logged; `info` where `filter` cannot be read.
+/// The levels by target; `info` where `filter` cannot be parsed.
 fn targets(filter: Option<&str>) -> Targets {
     let given: Option<Targets> = filter.and_then(|filter| filter.parse().ok());
     let given = given.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
@@ -26,7 +26,7 @@ fn targets(filter: Option<&str>) -> Targets {
         level.map_or(LevelFilter::OFF, LevelFilter::from_level)
     };
     let mut all = given.clone();
-    // what they would get by a shorter name, or by none; then what they are named for themselves
+    // first the level that a shorter prefix or the default gives them, then their own
     for prefix in CAPPED {
         all = all.with_target(prefix, level(prefix));
     }
@@ -36,11 +36,11 @@ fn targets(filter: Option<&str>) -> Targets {
     all
 }
 
-/// Starts logging; a second call does nothing. `filter` is a level, or levels by module as in
-/// `info,shared::wechat=debug`; one that cannot be read means `info`.
+/// Starts logging; a second call does nothing. `filter` is a level, or levels
+/// by module as in `info,shared::wechat=debug`; an invalid one means `info`.
 pub fn init(json: bool, filter: Option<&str>) {
     let registry = tracing_subscriber::registry().with(targets(filter));
-    // a file keeps no colours, and `NO_COLOR` is for who wants none (the layer asks for that itself)
+    // no colours in a file; the layer itself respects `NO_COLOR`
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     let started = if json {

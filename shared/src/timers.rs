@@ -1,26 +1,26 @@
-//! "At time T": a job that waits, for whoever waits.
+//! "At time T": jobs that wait, for every part of the hub.
 //!
-//! A timer is an item in one of 16 shards, in the order of when it is due. The minute's tick hands those that are due
-//! to their queues and then deletes them, so a timer is handed over at least once, up to a minute late, and again after
-//! a crash in between: whatever its job does, it does once by the job's own id. There is no cursor to miss anything
-//! behind: what is due and still there is found by every sweep.
+//! A timer is an item in one of 16 shards, sorted by due time. The tick of each minute hands
+//! due timers to their queues and then deletes them, so a timer is handed over at least
+//! once, up to a minute late, and again after a crash in between: a job must be idempotent
+//! by its own id. No cursor can skip a timer: every sweep finds what is due and still there.
 //!
-//! What cannot be handed over stays, and nothing waits behind it: a timer for a queue that this release does not know or
-//! that it cannot read, since a later release set it and this one came back, and what its queue does not take. A sweep
-//! reads on past it and tells how many there are. A line of a FIFO queue, of which one goes after the other, has turns:
-//! [`TURN`] of each line go, and the sweep reads on behind it, however long it is ([`sweep()`]).
+//! What cannot be handed over stays and blocks nothing: a timer for an unknown queue or with an
+//! unreadable item (set by a later release that was rolled back), and what its queue rejects. A sweep
+//! reads past it and reports how many there are. Timers of one FIFO group go in order and take turns:
+//! [`TIMERS_PER_TURN`] of a group, then the sweep reads on behind it, however many wait ([`sweep()`]).
 //!
-//! Up to 15 minutes a standard queue waits by itself, to the second; then there is no item. A FIFO queue delays no
-//! single message.
+//! A standard queue delays messages by itself up to 15 minutes, to the
+//! second; then no item is stored. A FIFO queue cannot delay single messages.
 //!
-//! | crash | leaves | what comes of it |
+//! | crash | leaves | effect |
 //! |---|---|---|
-//! | before the timer is put | the job that wanted to wait, in its queue | it comes again |
+//! | before the timer is stored | the job that wanted to wait, in its queue | the queue retries it |
 //! | after it, before that job is deleted | both | the job twice |
-//! | after the hand-over, before the deletion | the timer and its job | the job twice, on a FIFO queue once |
+//! | after the hand-over, before the deletion | the timer and its job | the job twice; on a FIFO queue once |
 //!
-//! Bounds: [`PAGE`] timers at a time, [`TURN`] of a line before everybody else had a turn, [`PASSED`] pages read by a quick
-//! sweep, [`MAX_WAIT`] ahead, a sweep ends when its time does; the next goes on.
+//! Bounds: [`TIMERS_PER_PAGE`] timers at a time, [`TIMERS_PER_TURN`] of a group in the first round,
+//! [`MAX_PAGES_QUICK_SWEEP`] pages in a quick sweep, [`MAX_WAIT`] ahead; a sweep ends with its time.
 
 mod sweep;
 
@@ -39,23 +39,23 @@ use crate::{
     store::timers::StoredTimer,
 };
 
-/// Timers handed over at a time.
+/// Timers that are read at a time.
 pub const PAGE: i32 = 100;
-/// Timers of one line that go before all others had their turn. Each takes a request, because the second must not be
-/// taken where the first was not: some 10 ms.
+/// Timers of one FIFO group that are handed over before all others had their turn. Each is a
+/// request of its own (some 10 ms), because the second must not be sent if the first was not taken.
 pub const TURN: usize = 10;
-/// Pages that a quick sweep reads in a shard until it has handed over [`PAGE`], some 10 ms each; a thorough one reads on
-/// for as long as it has time, past a hundred thousand timers and more.
+/// Most pages that a quick sweep reads in a shard until it has handed over [`TIMERS_PER_PAGE`], some
+/// 10 ms each; a thorough sweep reads on while it has time, past a hundred thousand timers and more.
 pub const PASSED: usize = 10;
-/// A timer waits at most for so long: a year and a day. A later one comes then, and its job looks whether it is time.
+/// The longest wait: a year and a day. A timer for later fires then, and its job checks whether it is time.
 pub const MAX_WAIT: Duration = Duration::from_hours(24 * 367);
 
 /// The job that waits.
 #[derive(Debug, Clone, Copy)]
 pub enum Job<'a> {
-    /// For `follower-import`: of an import.
+    /// For `follower-import`: a job of an import.
     Import(&'a ImportJob),
-    /// For `follower-import`: of a single follower.
+    /// For `follower-import`: a job of a single follower.
     Follower(&'a ImportJob),
     /// For `message-send`, in order within its group.
     Send(&'a SendJob),
@@ -84,8 +84,8 @@ impl Job<'_> {
     }
 }
 
-/// Has `job` come at `due`. The same `id` and time again is the same timer. Jobs of one FIFO group that are due at the
-/// same time come in the order of their ids.
+/// Delivers `job` at `due`. The same `id` and time is the same timer. Jobs of one
+/// FIFO group that are due at the same time are delivered in the order of their ids.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Queue`]: it may be set; the same call again is safe.
@@ -94,7 +94,7 @@ pub async fn set(app: &App, id: &str, due: Timestamp, job: Job<'_>) -> Result<()
     let longest = i64::try_from(MAX_WAIT.as_millis()).unwrap_or(i64::MAX);
     let due = due.as_millisecond().clamp(now, now.saturating_add(longest));
     let timer = job.stored(id, due)?;
-    // up to the next whole second, so that it never comes before its time
+    // rounded up to a whole second, so that it is never early
     let wait = Duration::from_secs((due - now).unsigned_abs().div_ceil(1000));
     if !job.target().is_fifo() && wait <= MAX_DELAY {
         let parcel = Parcel { body: &timer.body, group: &timer.group, once: "" };

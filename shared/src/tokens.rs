@@ -1,9 +1,9 @@
-//! Tokens in use: read, refreshed when they have expired, replaced when WeChat refuses them. The schedule and
-//! every caller of WeChat go through here.
+//! Tokens in use: read, refreshed when they have expired, replaced when WeChat
+//! refuses them. The schedule and all callers of WeChat use this module.
 //!
-//! One refresher at a time by lease; whoever waits reads what the winner stored. A caller whose token WeChat
-//! refused names it, and it is refreshed only if it is still the current one. What WeChat returns is stored
-//! before it is used. No call begins that could outlive the lease or the caller's own time.
+//! A lease allows one refresher at a time; the others wait and read what the winner stored. A caller whose
+//! token WeChat refused names it, and it is refreshed only if it is still the current one. What WeChat
+//! returns is stored before it is used. No call begins that could outlive the lease or the caller's deadline.
 
 mod component;
 mod refusal;
@@ -24,26 +24,26 @@ use crate::{
     wechat::{ApiError, component::AuthorizerTokens, errcode::ErrcodeClass, transport::CALL_LIMIT},
 };
 
-/// How often a waiter looks whether the winner has stored the token.
+/// Interval at which a waiting caller checks whether the winner has stored the token.
 const WAIT_STEP: Duration = Duration::from_millis(100);
-/// How long a caller that says nothing else waits for a token: half of what a function has.
+/// How long a caller waits for a token by default: half of a function's time.
 pub const PATIENCE: Duration = Duration::from_secs(15);
-/// WeChat's page size of api_get_authorizer_list.
+/// Page size for api_get_authorizer_list.
 const RECOVERY_PAGE: u32 = 500;
 
-/// Why a refresh is asked for.
+/// Why a token is asked for, which decides when it is refreshed.
 #[derive(Debug, Clone, Copy)]
 pub enum Why<'a> {
     /// The schedule says that it is due.
     Due,
-    /// It has expired, or will any moment.
+    /// It is about to be used: refreshed if it has expired.
     Use,
     /// WeChat refused this one.
     Refused(&'a Secret),
 }
 
 impl Why<'_> {
-    /// Whether `token` has to be replaced at `now`.
+    /// Whether `token` must be replaced at `now`.
     fn wants(self, token: Option<&Token>, now: i64) -> bool {
         let Some(t) = token else { return true };
         match self {
@@ -54,21 +54,21 @@ impl Why<'_> {
     }
 }
 
-/// On whose behalf an account's token is asked for.
+/// On whose behalf an account's token is requested.
 #[derive(Debug, Clone, Copy)]
 pub enum For<'a> {
-    /// A tenant's: the account has to be its.
+    /// A tenant: the account must belong to it.
     Tenant(&'a str),
-    /// The platform's own, whoever has the account: the schedule, and WeChat's check before a release.
+    /// The platform itself, whichever tenant has the account: the schedule, and WeChat's release check.
     Platform,
 }
 
-/// An account's token, refreshed if `why` asks for it.
+/// An account's token, refreshed if `why` requires it.
 ///
 /// # Errors
-/// [`Error::NotAuthorized`] where the account has none any more, or is not that tenant's; [`Error::Account`] where
-/// WeChat does not give one; [`Error::RefreshRunning`] where there is no time left to get one; those of
-/// [`component`].
+/// [`Error::NotAuthorized`] where the account has no token any more, or belongs to another
+/// tenant; [`Error::Account`] where WeChat does not give one; [`Error::RefreshRunning`]
+/// where there is no time left to get one; those of [`component_token`].
 pub async fn authorizer(
     app: &App,
     whose: For<'_>,
@@ -81,11 +81,11 @@ pub async fn authorizer(
         if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), app.clock.unix())) {
             return Ok(token.token.clone());
         }
-        // whoever comes next does not ask at once again: it would cost a call of a quota for each job that waits
+        // the next caller does not ask again at once: each waiting job would cost a call of the quota
         if let Some(refused) = current.lately.refused(app.clock.unix()) {
             return Err(Error::Account(refused));
         }
-        // before the lease, which is for one call
+        // fetched before the lease, which lasts for one call only
         let component = component(app, Why::Use, until).await?;
         if !until.allows(&*app.clock, CALL_LIMIT) {
             return Err(Error::RefreshRunning);
@@ -96,7 +96,7 @@ pub async fn authorizer(
                 let mut refresh = Refresh { app, app_id, component, until: lease_ends.min(until) };
                 let refreshed = refresh.run(&lease).await;
                 if let Err(error) = &refreshed {
-                    // tokens that are nobody's are not on the wheel, and stay off it
+                    // tokens without a tenant are not on the wheel, and stay off it
                     let gone = matches!(error, Error::NotAuthorized(_)) && lease.credentials.due.is_some();
                     let before = lease.credentials.lately.refused_wait;
                     let refusal = refusal::refusal(error, before, app.clock.now());
@@ -110,18 +110,18 @@ pub async fn authorizer(
     }
 }
 
-/// An account's token, if it can be used as it is; [`None`] where it has to be refreshed first, by [`authorizer`], which
-/// takes time.
+/// An account's token, if it can be used as it is; [`None`] where
+/// [`authorizer_token`] would have to refresh it first, which takes time.
 ///
 /// # Errors
-/// [`Error::NotAuthorized`], as [`authorizer`]; [`Error::Store`].
+/// [`Error::NotAuthorized`], as [`authorizer_token`]; [`Error::Store`].
 pub async fn at_hand(app: &App, whose: For<'_>, app_id: &str) -> Result<Option<Secret>, Error> {
     let current = current(app, whose, app_id).await?;
     let now = app.clock.unix();
     Ok(current.token.filter(|token| !Why::Use.wants(Some(token), now)).map(|token| token.token))
 }
 
-/// What is stored of an account that is authorized.
+/// The stored credentials of an account that is authorized.
 async fn current(app: &App, whose: For<'_>, app_id: &str) -> Result<AuthorizerCredentials, Error> {
     let current = app.store.authorizer(app_id).await?;
     let theirs = |credentials: &AuthorizerCredentials| match whose {
@@ -138,7 +138,7 @@ struct Refresh<'a> {
     app: &'a App,
     app_id: &'a str,
     component: Secret,
-    /// The sooner of the lease's end and the caller's.
+    /// The earlier of the lease's end and the caller's deadline.
     until: Deadline,
 }
 
@@ -151,7 +151,7 @@ impl Refresh<'_> {
                 let found = self.recover(&refresh_token).await.map_err(|error| of_account(error, app_id))?;
                 let found = found.ok_or_else(|| Error::NotAuthorized(app_id.to_owned()))?;
                 if !app.store.recover_refresh_token(app_id, &refresh_token, &found).await? {
-                    return Err(Error::RefreshRunning); // the account was authorized anew meanwhile
+                    return Err(Error::RefreshRunning); // the account was authorized again meanwhile
                 }
                 refresh_token = found;
                 self.ask(&refresh_token).await
@@ -165,7 +165,7 @@ impl Refresh<'_> {
         let slot = credentials.wheel_slot();
         let stays = slot.is_some_and(|slot| token::keeps_slot(slot, token.issued_at, token.expires_in));
         let due = (credentials.due.is_some() && !stays).then(|| due(app, &token));
-        // false: our lease ran out, or the account was authorized anew: what is stored is newer than ours
+        // false: our lease expired, or the account was authorized again: the stored token is newer than ours
         let kept = app.store.keep_authorizer_token(app_id, &lease.owner, &token, &refresh_token, due).await?;
         kept.then_some(token.token).ok_or(Error::RefreshRunning)
     }
@@ -178,8 +178,8 @@ impl Refresh<'_> {
         .await
     }
 
-    /// Asks WeChat for the account's refresh token; [`None`] where it has no other than the lost one. The account's
-    /// details have it; where they do not, the list of all accounts, as far as the time lasts.
+    /// Asks WeChat for the account's refresh token; [`None`] where it knows only the lost one. The account's
+    /// details contain it; where they do not, the list of all accounts is searched while time allows.
     async fn recover(&mut self, lost: &Secret) -> Result<Option<Secret>, Error> {
         let (app, app_id, platform) = (self.app, self.app_id, &self.app.config.component.app_id);
         tracing::warn!(app_id, "the refresh token of {app_id} is refused; asking WeChat for another");
@@ -207,8 +207,8 @@ impl Refresh<'_> {
         Ok(None)
     }
 
-    /// One call of a component API, and one more with a new component token where WeChat refuses it; none that could
-    /// end too late.
+    /// Calls a component API, and once more with a new component token if
+    /// WeChat refuses the first; no call begins that could end too late.
     async fn call<T, F>(&mut self, call: impl Fn(Secret) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, ApiError>>,
@@ -234,9 +234,9 @@ fn time_for_a_call(app: &App, until: Deadline) -> Result<(), Error> {
     until.allows(&*app.clock, CALL_LIMIT).then_some(()).ok_or(Error::RefreshRunning)
 }
 
-/// What the refusal of a refresh says to whoever wanted the token. The codes mean that only another authorization
-/// helps: it was withdrawn (61003), the refresh token is not valid (61023, 40030), the owner changed the password
-/// (42007).
+/// Translates a refused refresh for the caller who wanted the token. These codes
+/// mean that only a new authorization helps: it was withdrawn (61003), the refresh
+/// token is not valid (61023, 40030), the owner changed the password (42007).
 fn of_account(error: Error, app_id: &str) -> Error {
     match error {
         Error::WeChat(refused) if matches!(refused.errcode(), Some(61003 | 61023 | 40030 | 42007)) => {
@@ -248,17 +248,17 @@ fn of_account(error: Error, app_id: &str) -> Error {
     }
 }
 
-/// When a token that was just given is due.
+/// When a token that was just issued is refreshed next.
 #[must_use]
 pub fn due(app: &App, token: &Token) -> Due {
     token::plan(token.issued_at, token.expires_in, app.random.below(u64::MAX))
 }
 
-/// Asks WeChat for an account's refresh token; [`None`] where it has no other than the lost one. No call begins that could
-/// end after `ends`.
+/// Asks WeChat for an account's refresh token; [`None`] where it knows
+/// only the lost one. No call begins that could end after `ends`.
 ///
 /// # Errors
-/// As [`component`]; [`Error::WeChat`] where WeChat does not tell.
+/// As [`component_token`]; [`Error::WeChat`] where WeChat refuses.
 pub async fn recover_refresh_token(
     app: &App,
     app_id: &str,
@@ -270,11 +270,11 @@ pub async fn recover_refresh_token(
     Refresh { app, app_id, component, until }.recover(lost).await
 }
 
-/// Calls an account's API with its token; one more time with a new one where WeChat refuses it. No call begins that could
-/// end after `until`.
+/// Calls an account's API with its token; once more with a new one if
+/// WeChat refuses the first. No call begins that could end after `until`.
 ///
 /// # Errors
-/// As [`authorizer`], [`Error::RefreshRunning`] too where there is no time left for the call; [`Error::WeChat`] where WeChat refuses the call itself.
+/// As [`authorizer_token`]; [`Error::RefreshRunning`] also without time for the call; [`Error::WeChat`].
 pub async fn with_authorizer<T, F>(
     app: &App,
     tenant: &str,

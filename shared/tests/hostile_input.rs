@@ -1,4 +1,4 @@
-//! Bytes from strangers: always a refusal with a 4xx, never a panic, and never a wrong plaintext.
+//! Hostile input: always rejected with a 4xx, never a panic, and never a wrong plaintext.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may fail loudly")]
 
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ fn pushed(by: &Envelope, plaintext: &[u8]) -> (CallbackQuery, String) {
     by.seal_push(Outer::ToUserName("gh_7b1c9d2e4f60"), plaintext, 1_735_689_600, "n0nce", [7; 16])
 }
 
-/// A body that is signed rightly, whatever it holds.
+/// A correctly signed body, whatever it contains.
 fn signed(encrypted: &str) -> (CallbackQuery, String) {
     let parts = ["hubToken2025", "1", "2"];
     let query = CallbackQuery {

@@ -1,4 +1,4 @@
-//! Our bytes against those of others: vectors from public SDKs, and payloads in WeChat's published shapes.
+//! Compares our results with others': vectors from public SDKs, and payloads in WeChat's published shapes.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -46,7 +46,7 @@ fn component(app_id: &str, token: &str, key: &str, previous: Option<&str>) -> Co
     }
 }
 
-/// One vector, with the members that some kinds have.
+/// One test vector, with the members of its kind.
 struct Vector(Value);
 
 impl Vector {
@@ -120,7 +120,7 @@ impl Vector {
         self.check_envelope(&plaintext);
     }
 
-    /// The same through the front door, where the vector has signatures.
+    /// The same through [`Envelope`], where the vector has signatures.
     fn check_envelope(&self, plaintext: &[u8]) {
         let (id, current) = (self.get("id"), self.get("current_encoding_aes_key"));
         if self.get("msg_signature").is_empty() {

@@ -1,5 +1,5 @@
-//! WeChat puts what others chose into CDATA sections as it is. Whatever that is: the push is read, the text is whole,
-//! and nothing that WeChat itself says can be forged by it.
+//! WeChat puts user-chosen text into CDATA sections unescaped. Whatever the text is: the push
+//! is read, the text is complete, and nothing that WeChat itself says can be forged by it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail loudly")]
 
 use proptest::prelude::*;
@@ -9,12 +9,12 @@ use shared::model::push::Push;
 const HEAD: &str = "<ToUserName><![CDATA[gh_7b1c9d2e4f60]]></ToUserName>\n<FromUserName><![CDATA[oFan]]>\
     </FromUserName>\n<CreateTime>1735689600</CreateTime>\n";
 
-/// A kind of push: WeChat's members, with `{}` where somebody else's value comes, and the names of those.
+/// A kind of push: WeChat's members, with `{}` for user-chosen values, and the names of those.
 struct Kind {
     what: &'static str,
     members: &'static str,
     chosen: &'static [&'static str],
-    /// Values that WeChat filled in behind.
+    /// Values that WeChat fills in behind them.
     behind: &'static [(&'static str, &'static str)],
 }
 
@@ -111,7 +111,7 @@ const KINDS: [Kind; 12] = [
     },
 ];
 
-/// What is no member of any push: whoever finds it below was fooled.
+/// Not a member of any push: where it shows up, the reader was fooled.
 const FORGED: &str = "forged";
 
 impl Kind {
@@ -125,8 +125,8 @@ impl Kind {
         body + "</xml>"
     }
 
-    /// Reads a push with these values, and holds that nothing of WeChat's is other than WeChat wrote it. Answers
-    /// the chosen values as they were read.
+    /// Reads a push with these values, and asserts that everything of WeChat's
+    /// is as WeChat wrote it. Returns the user-chosen values as they were read.
     fn read(&self, values: &[&str]) -> Vec<String> {
         let body = self.body(values);
         let push = Push::parse(body.as_bytes()).unwrap_or_else(|e| panic!("{}: {e}: {body}", self.what));
@@ -159,7 +159,7 @@ impl Kind {
     }
 }
 
-/// What a text becomes: a writer's way of splitting `]]>` is undone where all of the text is written so.
+/// The expected value of a text: where all of it escapes `]]>` by splitting it, that is undone.
 fn expected(value: &str) -> String {
     let split = "]]]]><![CDATA[>";
     let escaped = value.contains(split) && !value.replace(split, "").contains("]]>");
@@ -167,7 +167,7 @@ fn expected(value: &str) -> String {
     value.trim().to_owned()
 }
 
-/// Texts that get out of a section, by the name of the member that they are in.
+/// Texts that try to leave their section, by the name of their member.
 fn escapes(name: &str) -> Vec<(&'static str, String)> {
     let end = format!("]]></{name}>");
     let start = format!("<{name}><![CDATA[");
@@ -306,7 +306,7 @@ fn stray_text_loses_no_push_and_no_member() {
     }
 }
 
-/// Pieces that texts of attackers are made of.
+/// Texts made of pieces that an attacker would use.
 fn text() -> impl Strategy<Value = String> {
     let names =
         ["Content", "Title", "Description", "Url", "Label", "Poiname", "ScanResult", "EventKey", "OuterStr"];
@@ -340,7 +340,7 @@ proptest! {
         let place = place.index(values.len());
         values[place] = &text;
         let read = kind.read(&values);
-        // beside others, an end of one of them that its own name follows is ambiguous
+        // with siblings, an end tag that is followed by the same name is ambiguous
         if kind.chosen.len() == 1 {
             prop_assert_eq!(&read[0], &expected(&text), "{}: {}", kind.what, kind.body(&values));
         }

@@ -1,4 +1,4 @@
-//! The API's common manners: keys, problems, pages, and that a tenant sees its own alone.
+//! What all routes have in common: keys, problems, pages, and the isolation of tenants.
 
 use std::collections::BTreeSet;
 

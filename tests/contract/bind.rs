@@ -13,7 +13,7 @@ async fn account_of(tenant: &Tenant<'_>, app_id: &str) -> Value {
     tenant.api.get(&format!("/v1/accounts/{app_id}")).await.expect(200)
 }
 
-/// The owner takes the authorization back, and the hub has heard of it.
+/// The owner revokes the authorization; waits until the hub knows.
 async fn unauthorize(tenant: &Tenant<'_>, account: &Account) {
     tenant.hub.wechat.unauthorize(&account.app_id, true).unwrap();
     until("an unbound account", async || {
@@ -110,7 +110,7 @@ fn an_account_belongs_to_one_tenant_until_it_is_unbound_and_deleted() {
         assert!(account_of(&first, &account.app_id).await["unbound_at"].is_string());
         let (_, binding) = second.try_bind(&account).await;
         assert_eq!(binding["reason"], "account_bound_elsewhere", "while it is not deleted");
-        // the second owner's consent stands at WeChat: what is not bound here is still free to go
+        // the second consent stands at WeChat, but nothing is bound by it: the account may go
         assert_eq!(account_of(&first, &account.app_id).await["status"], "unbound");
         assert_eq!(first.api.delete(&path).await.status, 204);
         first.api.get(&path).await.expect_problem(404, "not_found");
@@ -214,7 +214,7 @@ fn a_forged_code_shows_an_error_and_leaves_the_binding_pending() {
             assert!(page.status.is_client_error(), "{query}: {page:?}");
             assert_eq!(tenant.binding(&link).await["status"], "pending", "{query}");
         }
-        // what waits for WeChat is answered at once, and comes again a bounded number of times
+        // a page that waits for WeChat returns at once and reloads a bounded number of times
         let mut address =
             format!("{}/bind/callback?binding={}&auth_code=queryauthcode@@@f", hub.url, link.id);
         let mut loads = 0;

@@ -1,4 +1,4 @@
-//! Who agreed to what with whom: consents, the two messengers that bring them, and what strangers make of the addresses.
+//! Consents: who granted what to whom, by browser and by event, and what an attacker can do with the URLs.
 
 use oahub_tests::{
     hub::{self, COMPONENT, Hub},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::model::account::{PERMISSIONS, REQUIRED};
 use wechat_simulator::{Account, Fault, FaultKind, Grant, Kind, NewAccount, Outcome, Target};
 
-/// All sets that the hub requires, but for these.
+/// All permission sets that the hub requires, except these.
 fn all_but(without: &[u32]) -> Vec<u32> {
     PERMISSIONS.iter().take(REQUIRED).map(|(id, ..)| *id).filter(|id| !without.contains(id)).collect()
 }
@@ -27,7 +27,7 @@ async fn becomes(tenant: &Tenant<'_>, account: &Account, status: &str) {
     .await;
 }
 
-/// WeChat pushes an event of the platform that a test wrote.
+/// WeChat pushes a hand-written event to the platform's URL.
 async fn push(hub: &Hub, account: &Account, info_type: &str, at: i64, more: &str) {
     let event = format!(
         "<xml><AppId>{COMPONENT}</AppId><CreateTime>{at}</CreateTime><InfoType>{info_type}</InfoType>\
@@ -38,7 +38,7 @@ async fn push(hub: &Hub, account: &Account, info_type: &str, at: i64, more: &str
     assert_eq!(delivery.outcome, Outcome::Accepted, "{delivery:?}");
 }
 
-/// WeChat pushes an authorization event whose code nobody has used; `page` is the pre_auth_code that it names.
+/// WeChat pushes an authorization event with an unused code; `page` is its pre_auth_code.
 async fn push_authorized(hub: &Hub, account: &Account, info_type: &str, page: Option<&str>) {
     let grant = Grant { app_id: account.app_id.clone(), without_event: true, ..Grant::default() };
     let code = hub.wechat.authorize(grant).unwrap().auth_code;
@@ -47,7 +47,7 @@ async fn push_authorized(hub: &Hub, account: &Account, info_type: &str, page: Op
     push(hub, account, info_type, now(), &more).await;
 }
 
-/// Until the hub has nothing left of what was pushed: a later event has had its effect.
+/// Waits until earlier pushes are processed: a later binding has taken effect.
 async fn heard(tenant: &Tenant<'_>) {
     let marker = tenant.hub.service_account(0);
     tenant.bind(&marker).await;
@@ -122,7 +122,7 @@ fn an_unauthorized_that_is_older_than_the_newest_consent_changes_nothing() {
         }
         heard(&tenant).await;
         assert_eq!(shown(&tenant, &account).await["status"], "bound");
-        // a true one still unbinds, whatever its clock says
+        // a genuine one still unbinds, whatever its time says
         hub.wechat.unauthorize(&account.app_id, false).unwrap();
         push(hub, &account, "unauthorized", now() + 86_400, "").await;
         becomes(&tenant, &account, "unbound").await;
@@ -462,7 +462,7 @@ fn an_event_that_comes_again_within_a_day_has_no_second_effect() {
             push(&hub, &account, "unauthorized", at, "").await;
         }
         heard(&tenant).await;
-        // of the marker alone, by its two messengers
+        // only the marker's: once by browser, once by event
         assert!(asked() <= before + 2, "{} {before}", asked());
     });
 }

@@ -1,4 +1,4 @@
-//! The description as a page: what it tells a newcomer to type works.
+//! The documentation page: the commands it shows work.
 
 use oahub_tests::{
     api::{Answer, client},
@@ -6,7 +6,7 @@ use oahub_tests::{
 };
 use reqwest::Method;
 
-/// A line of `/docs`, as its reader sees it.
+/// A curl command of `/docs` and the key that it needs.
 struct Line {
     key: String,
     curl: String,
@@ -52,7 +52,7 @@ fn every_line_of_the_page_is_taken_as_far_as_its_body_goes() {
                 address.replace("$APP_ID", &account.app_id).replace("$NAME", "send").replace("$ID", id);
             assert!(!address.contains('$'), "{curl}: nothing says what {address} is");
             let method = curl.split("-X ").nth(1).map_or("GET", |rest| rest.split(' ').next().unwrap());
-            // what would take something away is not for this test
+            // deletions are not run
             if method == "DELETE" {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! One tenant's flood and used-up quota, and what others notice of it.
+//! One tenant floods the hub and uses up its quota; other tenants must not notice.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use oahub_tests::{hub::Hub, run, tenant::text, wait::until_within};
 use serde_json::{Value, json};
 
 const TEMPLATE_SEND: &str = "/cgi-bin/message/template/send";
-/// Messages of the one who posts many: a second or two of the queue's work.
+/// Messages of the flooding tenant: one or two seconds of the queue's work.
 const MANY: usize = 600;
-/// What the account of the many may send in a day.
+/// The flooding account's daily quota.
 const QUOTA: u64 = 40;
-/// Messages that may be at WeChat when the first of them is refused: those of every batch at work.
+/// Messages that may be under way when the first is refused: those of all concurrent batches.
 const IN_FLIGHT: u64 = 200;
-/// How long another's message may take beside them.
+/// How long another tenant's message may take meanwhile.
 const BOUND: Duration = Duration::from_secs(20);
 
 #[test]
@@ -53,7 +53,7 @@ fn a_tenant_that_uses_up_its_quota_keeps_nobody_else_waiting() {
             (message["status"] == "sent").then_some(())
         })
         .await;
-        // theirs wait for the quota, all but those that it allowed, and WeChat was not asked for each
+        // all beyond the quota wait, without a call to WeChat for each
         let last = posted.last().unwrap()["id"].as_str().unwrap();
         let waits = many.api.get(&format!("/v1/messages/{last}")).await.expect(200);
         assert_eq!(waits["status"], "queued", "{waits}");

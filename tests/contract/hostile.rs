@@ -1,4 +1,4 @@
-//! Bytes that are not WeChat's: refused shortly, stored nowhere, and nothing falls over.
+//! Hostile input: refused quickly, stored nowhere, and nothing crashes.
 
 use oahub_tests::{
     api::Answer,
@@ -14,13 +14,13 @@ use shared::{
     secret::Secret,
 };
 
-/// Memory that all of this may cost, bytes: bodies are small, and none may be kept or blown up.
+/// Maximum growth in memory, bytes: bodies are small, and none may be kept or expanded.
 const MEMORY: u64 = 96 * 1024 * 1024;
 
-/// Bytes that the gateway reads at all.
+/// Maximum bytes that API Gateway reads.
 const GATEWAY: usize = 6 * 1024 * 1024;
 
-/// A query that is right for any ciphertext: who knows the token may still not know the key.
+/// A valid signature for any ciphertext: an attacker may know the token but not the AES key.
 fn signed(encrypted: &str) -> CallbackQuery {
     let (time, nonce) = (now().to_string(), fresh_number().to_string());
     CallbackQuery {
@@ -38,7 +38,7 @@ fn envelope_of(encrypted: &str) -> (CallbackQuery, String) {
     (signed(encrypted), body)
 }
 
-/// The ciphertext of a right push, with something done to it.
+/// A valid push whose ciphertext was altered, signed again.
 fn ciphertext(plaintext: &str, change: impl Fn(&str) -> String) -> (CallbackQuery, String) {
     let (_, body) = seal(&ENVELOPE, plaintext);
     let encrypted = body.split_once("<Encrypt><![CDATA[").unwrap().1.split_once("]]>").unwrap().0;
@@ -159,12 +159,12 @@ fn a_body_beyond_the_limit_is_413() {
         let (operator, account) = (hub.operator(), format!("/wechat/accounts/{}", account.app_id));
         for size in [300 * 1024, 2 * 1024 * 1024, 7 * 1024 * 1024] {
             for path in [account.as_str(), "/wechat/component", "/v1/tenants"] {
-                // no other request may find a connection that this one broke
+                // a client of its own, so that no other request gets the broken connection
                 let post = operator.request(Method::POST, path).header("Connection", "close");
                 let post = post.query(&signed("x").pairs()).body(vec![b'x'; size]);
                 match Answer::of(post).await {
                     Ok(answer) => assert_eq!(answer.status, 413, "{size} bytes to {path}"),
-                    // who goes on writing may find the connection closed before the answer was read
+                    // the server may close the connection before this client has read the response
                     Err(_) => assert!(size > GATEWAY, "{size} bytes to {path}: no answer"),
                 }
             }
@@ -216,7 +216,7 @@ fn a_text_is_whole_on_the_timeline_and_answered_whatever_it_holds() {
     });
 }
 
-/// What is odd about a push that is WeChat's, and what becomes of it.
+/// Odd but genuine pushes: stored as far as readable, or refused, but never a server error.
 #[test]
 fn an_odd_push_is_stored_with_what_can_be_read_or_refused_but_never_fails() {
     run(async {
@@ -325,7 +325,7 @@ fn an_odd_push_is_stored_with_what_can_be_read_or_refused_but_never_fails() {
             let cut = push.len() > 32 * 1024;
             assert_eq!(detail.contains("… [cut]"), cut, "{what}: {detail}");
         }
-        // the push of the year 9999 has not closed the window of those that come after it
+        // a push dated 9999 does not keep later ones from opening the window
         let (sender, odd) = of(253_402_300_799, &said("then", fresh_number()));
         assert_eq!(hub.push_bytes(&account.app_id, &odd).await.text, "success");
         let sent = tenant

@@ -1,4 +1,4 @@
-//! Imports are exact: complete, resumable, and never stronger than what a follower did since.
+//! Imports are exact: complete, resumable, and never override what a follower did since.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,10 @@ use wechat_simulator::{Account, Act, Fault, FaultKind};
 const LIST: &str = "/cgi-bin/user/get";
 const DETAILS: &str = "/cgi-bin/user/info/batchget";
 const ONES_DETAILS: &str = "/cgi-bin/user/info";
-/// A crash leaves jobs with a worker that is gone; they come again when their time is up.
+/// After a crash, jobs in flight are received again only after their visibility timeout.
 const AFTER_A_CRASH: Duration = Duration::from_secs(120);
 
-/// Everybody whom the hub has, against everybody who follows.
+/// Compares the hub's fans with the account's followers.
 async fn compare(tenant: &Tenant<'_>, account: &Account) {
     let customers = tenant.api.all(&format!("/v1/customers?app_id={}", account.app_id)).await;
     let fans: Vec<&Value> =
@@ -189,7 +189,7 @@ fn the_next_import_notices_who_left_and_who_came_while_nobody_listened() {
         let tenant = hub.tenant().await;
         let account = hub.service_account(8);
         tenant.bind(&account).await;
-        // the hub keeps time in seconds: what happens within one is not taken for later
+        // the hub stores seconds: two events within one second have no order
         let bound = now();
         until("the next second", async || (now() > bound).then_some(())).await;
         let gone = hub.follower(&account).openid;
@@ -241,7 +241,7 @@ fn what_wechat_answers_wrongly_neither_ends_nor_falsifies_an_import() {
     });
 }
 
-/// WeChat does not escape what people type: one follower's details that are no JSON would hide those of a hundred.
+/// WeChat does not escape user texts: one follower's invalid JSON would spoil a batch of a hundred.
 #[test]
 fn one_followers_details_that_are_no_json_do_not_stop_an_import() {
     run(async {

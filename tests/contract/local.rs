@@ -1,4 +1,4 @@
-//! The local program as its operator meets it: whom it answers, what it leaves behind, what it says.
+//! The local program from its operator's view: where it listens, what it leaves on disk, what it prints.
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 const ELSEWHERE: &str = "http://127.0.0.1:9";
 const PUBLIC: &str = "https://hub.example";
 
-/// A program that was asked to start.
+/// A started program.
 struct Start {
     directory: Directory,
     process: Process,
@@ -29,7 +29,7 @@ impl Start {
         Self::within(Directory::new(), arguments, settings)
     }
 
-    /// Another start with the data of the one before.
+    /// Starts again on existing data.
     fn within(directory: Directory, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let data = directory.path().join("data").display().to_string();
         let arguments = [&["--data", &data][..], arguments].concat();
@@ -43,7 +43,7 @@ impl Start {
         line.strip_prefix("oahub ready on ").unwrap().to_owned()
     }
 
-    /// What it said instead of starting.
+    /// Waits for a failed start; returns its log.
     async fn refusal(mut self) -> (Directory, String) {
         assert_eq!(self.process.line().await, None, "it started");
         let code = self.process.ended().await.code();
@@ -57,7 +57,7 @@ fn log(directory: &Directory) -> String {
     std::fs::read_to_string(directory.path().join("log")).unwrap()
 }
 
-/// Ports that a process listens on; of systems that tell.
+/// Ports that a process listens on; [`None`] where there is no `/proc`.
 fn listening(id: u32) -> Option<Vec<u16>> {
     let inode = |link: std::io::Result<std::fs::DirEntry>| {
         let link = std::fs::read_link(link.ok()?.path()).ok()?;

@@ -1,4 +1,4 @@
-//! The contract, from outside: the real program, over HTTP, beside a simulated WeChat.
+//! Contract tests: the real program, over HTTP, beside a simulated WeChat.
 
 mod api;
 mod bind;

@@ -1,4 +1,4 @@
-//! What followers do: stored once, whole, and for the right account.
+//! Followers' pushes: stored once, whole, and under the right account.
 
 use futures::future::join_all;
 use oahub_tests::{
@@ -19,7 +19,7 @@ async fn bound(hub: &Hub) -> (Tenant<'_>, Account) {
     (tenant, account)
 }
 
-/// A list, asked for in pages of `limit`.
+/// All items of a list, fetched in pages of `limit`.
 async fn paged(tenant: &Tenant<'_>, path: &str, limit: usize) -> Vec<Value> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -168,7 +168,7 @@ fn an_unbound_accounts_pushes_are_taken_and_forgotten() {
         assert_eq!(tenant.customer(&account.app_id, "oLate").await, None);
         let other = xml("gh_0123456789ab", "oLate", now(), &said("hello", fresh_number()));
         assert_eq!(hub.push(&account.app_id, &other).await.status.as_u16(), 400, "a body of another account");
-        // no instance remembers that it was unbound
+        // cached entries of the unbound account have expired
         tenant.bind(&account).await;
         let push = xml(&account.original_id, "oBack", now(), &said("hello", fresh_number()));
         assert!(reply(&ENVELOPE, &hub.push(&account.app_id, &push).await).contains("never"));

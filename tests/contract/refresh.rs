@@ -7,7 +7,7 @@ use oahub_tests::{api::Caller, hub::Hub, run, wait::until_within};
 use wechat_simulator::Account;
 
 const ACCOUNTS: usize = 300;
-/// `expires_in`, seconds: the least in which a tick a second has room.
+/// `expires_in`, seconds: the shortest that a tick per second can keep up with.
 const LIFE: i64 = 40;
 
 #[test]
@@ -37,7 +37,7 @@ fn three_hundred_accounts_never_lack_a_living_token() {
             accounts.iter().all(|a| hub.wechat.tokens_issued(Some(&a.app_id)) >= 2).then_some(())
         })
         .await;
-        // and not many more often than needed: nobody refreshes what is fresh
+        // and hardly more than needed: fresh tokens are not refreshed
         let issued: u64 = accounts.iter().map(|a| hub.wechat.tokens_issued(Some(&a.app_id))).sum();
         assert!(issued <= 4 * ACCOUNTS as u64, "{issued} tokens for {ACCOUNTS} accounts");
     });

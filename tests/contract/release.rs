@@ -1,4 +1,4 @@
-//! WeChat's automatic check before a full-network release: ten accounts of its own, bound to nobody here.
+//! WeChat's automatic check before a full-network release: ten accounts of WeChat's, not bound here.
 //!
 //! Source: WeChat "Full-network release".
 

@@ -1,4 +1,4 @@
-//! What an account answers by itself.
+//! Reply rules.
 
 use oahub_tests::{hub, run, tenant::text, wait::until};
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ fn the_rule_that_fits_best_answers() {
         let click = hub.act(&account, &open_id, Act::Click { key: "price".into() }).await;
         assert_eq!(click.reply, None, "a click");
         tenant.rules(&account.app_id, &json!({})).await;
-        // an instance may know the old rules for a few seconds more
+        // an instance may cache the old rules for a few seconds
         until("no reply", async || hub.say(&account, &open_id, "hello").await.reply.is_none().then_some(()))
             .await;
     });

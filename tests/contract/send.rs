@@ -1,4 +1,4 @@
-//! Messages: the way that WeChat allows, in order, once, and with an end.
+//! Messages go by the channel that WeChat allows, in order, once, and reach a final status.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use wechat_simulator::{Account, Act, Fault, FaultKind};
 
 const CUSTOM_SEND: &str = "/cgi-bin/message/custom/send";
-/// A crash leaves messages with a worker that is gone; they come again when their time is up.
+/// After a crash, messages in flight are received again only after their visibility timeout.
 const AFTER_A_CRASH: Duration = Duration::from_secs(240);
 
 fn template(item: &str) -> Value {
@@ -35,7 +35,7 @@ fn open_ids(hub: &Hub, account: &Account) -> Vec<String> {
     hub.wechat.account(&account.app_id).unwrap().followers.page("", usize::MAX).unwrap()
 }
 
-/// What followers got as customer-service messages, by text: how often.
+/// How often followers got each customer-service text.
 fn deliveries(hub: &Hub, account: &Account) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
     for open_id in open_ids(hub, account) {
@@ -102,7 +102,7 @@ fn a_message_goes_the_way_that_the_window_allows() {
     });
 }
 
-/// WeChat's event about a template message comes after its answer.
+/// Waits for a template message's delivery status: WeChat pushes it after its response.
 async fn delivered(tenant: &Tenant<'_>, sent: &Value) -> Value {
     let id = sent["id"].as_str().unwrap();
     oahub_tests::wait::until(format!("the result of {id}: {sent}"), async || {
@@ -303,7 +303,7 @@ fn what_the_account_may_not_do_fails_before_wechat_is_asked() {
         ] {
             let mut message = message;
             message["to"] = json!(hub.follower(account).openid);
-            // so that a call would be seen: it would fail otherwise
+            // so that a call to WeChat would show, as another error
             for path in [CUSTOM_SEND, "/cgi-bin/message/template/send"] {
                 let refuse = Fault::once(path, FaultKind::Error { errcode: 40037 });
                 hub.wechat.fault(refuse.only(&account.app_id));
@@ -347,7 +347,7 @@ fn an_idempotency_key_sends_once() {
         let other = json!({"to": fan, "content": text("another")});
         tenant.api.post_once(&path, "key-1", &other).await.expect_problem(422, "idempotency_key_reused");
         assert_eq!(deliveries(hub, &account), BTreeMap::from([("once".to_owned(), 1)]));
-        // the key is this tenant's on this route alone
+        // the key is scoped to tenant and route
         let (stranger, theirs) = bound(hub, 1).await;
         let path = format!("/v1/accounts/{}/messages", theirs.app_id);
         let sent = stranger.api.post_once(&path, "key-1", &other).await.expect(202);

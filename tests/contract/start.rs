@@ -1,4 +1,4 @@
-//! How it starts and ends.
+//! How the program starts and stops.
 
 use oahub_tests::{
     hub::{Hub, settings},

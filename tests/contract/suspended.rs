@@ -17,7 +17,7 @@ async fn becomes(tenant: &Tenant<'_>, status: &str) {
     assert_eq!(Answer::of(change).await.unwrap().expect(200)["status"], status);
 }
 
-/// Its administrator consents on WeChat's page, to which this page of the hub led: where WeChat sends the browser.
+/// The administrator consents on WeChat's page that this hub page links to; returns WeChat's redirect.
 fn consent(hub: &Hub, page: &str, account: &Account) -> String {
     let asked = Url::parse(&href(page, "authorize")).unwrap();
     let get = |name: &str| asked.query_pairs().find(|(n, _)| n == name).map(|(_, value)| value.into_owned());

@@ -1,4 +1,4 @@
-//! AWS in bad weather: throttled partitions, transactions that meet, indexes that are behind, ticks that are lost.
+//! AWS under load: throttled partitions, transaction conflicts, lagging indexes, lost ticks.
 
 use oahub_tests::{hub::Hub, run, tenant::text, wait::until};
 use serde_json::json;
@@ -42,8 +42,8 @@ fn what_aws_does_under_load_costs_time_and_nothing_else() {
     });
 }
 
-/// All lists of an import lay in one partition, which every shard's reconciling reads: the more followers, the surer it
-/// was throttled, and a job that is throttled began anew.
+/// All listed pages of an import lay in one partition, which every reconciling shard reads: a large one
+/// was throttled, and a throttled job started over.
 #[test]
 fn an_import_of_many_lists_gets_through_where_a_partition_gives_little() {
     run(async {

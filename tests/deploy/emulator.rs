@@ -14,19 +14,19 @@ use oahub_tests::{
 use reqwest::Method;
 use serde_json::Value;
 
-/// The emulator. Its processes and files end with it.
+/// The emulator. Dropping it ends its processes and removes its files.
 pub struct Emulator {
     /// Where it is.
     pub url: String,
     /// Where its Python is.
     pub program: PathBuf,
-    /// For what the test makes.
+    /// For files that the test creates.
     pub directory: Directory,
     child: Child,
 }
 
 impl Emulator {
-    /// Starts one, with nothing in it.
+    /// Starts an empty emulator.
     pub async fn start(program: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
@@ -52,7 +52,7 @@ impl Emulator {
     }
 
     fn request(&self, service: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
-        // nobody looks at the signature; the scope says which service is meant
+        // the emulator ignores the signature; the credential's scope selects the service
         let credential =
             format!("AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request");
         client()
@@ -96,7 +96,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // asks first: it ends the functions' processes
+        // SIGTERM, so that it ends the functions' processes
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }

@@ -1,9 +1,9 @@
-//! `template.yaml`, deployed: CloudFormation makes the stack with the release bootstraps in it, and the hub that comes
-//! out binds an account, imports its followers, answers a push and sends a message.
+//! Deploys `template.yaml`: CloudFormation creates the stack with the release bootstraps; the deployed hub
+//! binds an account, imports its followers, answers a push and sends a message.
 //!
-//! AWS is ministack here, an emulator in Python, which is no part of the project: where `OAHUB_MINISTACK` does not name
-//! it, the test says so and passes. The bootstraps are those of the folder `OAHUB_BOOTSTRAPS`, else they are built as
-//! for a deployment, in minutes, where they are missing or stale. In the repository's root:
+//! AWS is ministack here, an emulator in Python, not part of the project: if `OAHUB_MINISTACK` does not name
+//! it, the test says so and passes. The bootstraps come from the folder `OAHUB_BOOTSTRAPS`, or are built as
+//! for a deployment, which takes minutes, if missing or stale. In the repository's root:
 //!
 //!     python3 -m venv target/ministack
 //!     target/ministack/bin/pip install --require-hashes --requirement infra/validate/ministack.txt
@@ -25,7 +25,7 @@ fn given(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The emulator and the folder of the bootstraps; nothing where nobody asked for them.
+/// The emulator and the folder of the bootstraps; [`None`] if the emulator is not configured.
 fn tools() -> Option<(PathBuf, PathBuf)> {
     let ministack = PathBuf::from(given("OAHUB_MINISTACK")?);
     assert!(

@@ -11,7 +11,7 @@ use crate::emulator::Emulator;
 const STACK: &str = "hub";
 const BUCKET: &str = "/code";
 
-/// Makes the stack; where its HTTP API is.
+/// Creates the stack; returns the URL of its HTTP API.
 pub async fn deploy(emulator: &Emulator, bootstraps: &Path, wechat: &str) -> String {
     upload(emulator, bootstraps).await;
     let secret = json!({
@@ -21,7 +21,7 @@ pub async fn deploy(emulator: &Emulator, bootstraps: &Path, wechat: &str) -> Str
     });
     let secret = json!({"Name": "oahub", "SecretString": secret.to_string()});
     emulator.target("secretsmanager", "secretsmanager.CreateSecret", &secret).await;
-    // as SAM and the CDK do it: a body of more than 51,200 bytes is taken from S3 alone
+    // from S3, as SAM and the CDK do: a template above 51,200 bytes cannot be sent in the request
     let body = format!("{BUCKET}/template.yaml");
     emulator.put(&body, changed(&emulator.url, wechat).into_bytes()).await;
     let body = format!("{}{body}", emulator.url);
@@ -34,7 +34,7 @@ pub async fn deploy(emulator: &Emulator, bootstraps: &Path, wechat: &str) -> Str
     url
 }
 
-/// Removes it, and sees that nothing of it is left but what it keeps.
+/// Deletes the stack and waits for the end.
 pub async fn remove(emulator: &Emulator) {
     emulator.query("cloudformation", "DeleteStack", &[("StackName", STACK)]).await;
     until("the stack's end", async || {
@@ -44,8 +44,8 @@ pub async fn remove(emulator: &Emulator) {
     .await;
 }
 
-/// template.yaml, but for where the code, WeChat, DynamoDB and SQS are, that this PublicUrl is not https, and that a local
-/// index holds whole items: asked for them, ministack answers with what the index holds, where DynamoDB reads the table.
+/// template.yaml with other URLs of code, WeChat, DynamoDB and SQS, an http PublicUrl, whole items in local
+/// indexes: ministack returns what the index holds, where DynamoDB would read the table.
 fn changed(emulator: &str, wechat: &str) -> String {
     let mut text = String::new();
     let mut in_local_index = false;

@@ -1,4 +1,4 @@
-//! Every item that a release wrote is still read.
+//! Items written by any release can still be read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -77,7 +77,7 @@ fn token(text: &str) -> Token {
     Token { token: Secret::new(text), issued_at: DAY, expires_in: 7200 }
 }
 
-/// What happened to the account itself.
+/// The timeline of the account itself.
 const ACCOUNT: Owner<'_> = Owner::Account { tenant: TENANT, app_id: APP };
 
 fn report() -> StoredEvent {
@@ -336,12 +336,12 @@ async fn read(app: &App) {
         store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
     assert!(matches!(begun, Begun::Answered { status: 201, .. }), "a repetition is taken for new");
 
-    // and what was begun is ended
+    // and what had been started can be completed
     assert!(store.end_import(APP, "imp_1", ImportStatus::Completed, None).await.is_ok());
     assert!(store.running_import(APP).await.unwrap().is_none());
 }
 
-/// Reads what has come since the first release.
+/// Reads the items introduced after the first release.
 async fn read_newer(app: &App) {
     let account = app.store.account_entry_now(APP).await.unwrap().unwrap();
     assert!(account.suspended && account.rules == ReplyRules::default(), "what is suspended answers nothing");
@@ -376,7 +376,7 @@ async fn read_newer(app: &App) {
     assert_eq!(store.failures(&["f1"]).await.unwrap()["f1"], failure());
 }
 
-/// Everything in the tables, as DynamoDB has it, in the order of tables and keys.
+/// All items of all tables, as DynamoDB has them, sorted by table and key.
 fn dump(db: &Database) -> Value {
     let of = |table: &str| -> Value {
         let answer = dynamo::raw(db, "Scan", &json!({ "TableName": table }));
@@ -387,7 +387,7 @@ fn dump(db: &Database) -> Value {
     TABLES.iter().map(|table| ((*table).to_owned(), of(table))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// With members in the order of their names, and without whoever wrote what, who are random.
+/// With sorted members, and with the random ids of writers replaced.
 fn ordered(value: &Value) -> Value {
     const WHO: [&str; 3] = ["authorized_by", "claimed_by", "written_by"];
     match value {
@@ -455,7 +455,7 @@ fn every_item_family_has_an_example() {
             "work" => "WorkTable",
             _ => continue,
         };
-        // a key in plain words (`push identity`) fits any
+        // a key described in words (push identity) matches any
         let fits = |key: &Value, cell: &str| {
             let key = key["S"].as_str().unwrap();
             !cell.starts_with('`') || key.starts_with(&named(cell))

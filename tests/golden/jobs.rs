@@ -1,4 +1,4 @@
-//! Every job that was ever queued is still understood: the queue outlives the deploy.
+//! Jobs queued by any release can still be read: queues outlive deployments.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ fn examples() -> Value {
     })
 }
 
-/// The `type`s that a queue's jobs may have: serde names them when it meets one that it does not know.
+/// The job `type`s of a queue, taken from serde's error about an unknown one.
 fn variants<T: DeserializeOwned>() -> Vec<String> {
     let error = serde_json::from_value::<T>(json!({ "type": "?" })).err().unwrap().to_string();
     let named = error.split_once("expected").unwrap().1;

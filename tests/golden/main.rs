@@ -1,7 +1,7 @@
-//! What a release stored, every later one reads: one example of each item family and of each queued job, as each
-//! release wrote them. CONTRIBUTING.md says how a stored shape is changed.
+//! Every release reads what earlier ones stored: an example of each item family and queued job, as each
+//! release wrote it. CONTRIBUTING.md says how to change a stored shape.
 //!
-//! `UPDATE_GOLDEN=1` writes the examples of the unreleased version anew. Those of a release never change.
+//! `UPDATE_GOLDEN=1` rewrites the examples of the unreleased version. Those of a release never change.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod items;

@@ -1,4 +1,4 @@
-//! The largest item of each family is one that DynamoDB takes: at most 400 KB, names counted.
+//! The largest item of each family fits into DynamoDB: at most 400 KB, attribute names included.
 //!
 //! # Source
 //! Amazon DynamoDB developer guide, "Service, account, and table quotas" and "DynamoDB item sizes and formats".
@@ -12,26 +12,26 @@ use shared::{
 use crate::{UNRELEASED, releases};
 
 const ITEM_MAX: usize = 400 * 1024;
-/// What no row below names: ids, names, addresses and words, which WeChat or the API keep shorter.
+/// Bound of all other texts: ids, names and URLs, which WeChat or the API keep shorter.
 const ANY_TEXT: usize = 2 * 1024;
 /// A number of 38 digits.
 const NUMBER: usize = 21;
 /// A list or a map itself, and each of its elements.
 const NESTED: usize = 3;
 
-/// What may be longer, and by what it is bounded.
+/// The bound of attributes that may be longer.
 fn longest(name: &str) -> Option<usize> {
     Some(match name {
-        // API: a message's content, and a template message; WeChat's reply and what has to be sent besides
+        // the API's content and template; a passive reply, and what is sent besides it
         "content" | "template" => content::MAX_CONTENT_BYTES,
         "reply" | "sends" => content::MAX_CONTENT_BYTES + ANY_TEXT,
         "detail" => detail::MAX_BYTES,
         "rules" => reply_rules::MAX_RULES_BYTES,
-        // openids have 28 letters, and each its line
+        // openids have 28 characters, one per line
         "open_id_lines" => FOLLOWERS_MAX * 29,
         // follower-import: 2,000 pages, `1999` and how many it has
         "pages_done" => 2_000 * (4 + NUMBER + NESTED),
-        // a message, with what it carries, to whoever made it
+        // the response that created a message, with the message's content
         "answer" => 4 * content::MAX_CONTENT_BYTES,
         // a job that waits carries ids; a message's content is in its record
         "body" => 2 * ANY_TEXT,
@@ -39,7 +39,7 @@ fn longest(name: &str) -> Option<usize> {
     })
 }
 
-/// As large as the attribute may become.
+/// The largest size that the attribute may reach.
 fn most(name: &str, value: &Value) -> usize {
     let (kind, inner) = value.as_object().unwrap().iter().next().unwrap();
     let all = |values: &mut dyn Iterator<Item = (&str, &Value)>| -> usize {
@@ -77,7 +77,7 @@ fn the_largest_item_of_each_family_is_one_that_dynamodb_takes() {
     println!("the largest: {largest:?}");
 }
 
-/// The bounds above are those by which things are cut or refused.
+/// The bounds above are really enforced, by cutting or refusing.
 #[test]
 fn what_is_longer_than_its_bound_is_cut_or_refused() {
     let long = "\u{1}\u{1F600}\"".repeat(200_000);

@@ -1,5 +1,5 @@
-//! What CloudFormation would do to the tables of the last release: one whose keys or local indexes change is made anew,
-//! empty, beside the one that is kept; of global indexes it makes or deletes one in an update.
+//! CloudFormation's update of the last release's tables: one with changed keys or local indexes is replaced
+//! by an empty one, and the old one is retained; an update creates or deletes at most one global index.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{UNRELEASED, compare, releases};
 
-/// Tables that the next release makes anew, of which CHANGELOG.md tells. None is added without a word there.
+/// Tables that the next release replaces; each must be announced in CHANGELOG.md.
 const MADE_ANEW: [&str; 1] = ["TimelineTable"];
 
-/// What an update from `before` to `after` does: tables made anew, and what CloudFormation refuses.
+/// What an update from `before` to `after` does: replaced tables, and what CloudFormation refuses.
 fn update(before: &Value, after: &Value) -> (Vec<String>, Vec<String>) {
     let (mut anew, mut refused) = (Vec::new(), Vec::new());
     for (name, old) in before.as_object().unwrap() {

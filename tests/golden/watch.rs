@@ -1,4 +1,4 @@
-//! The minute's look sees what an alarm has to ring for.
+//! The health checks of every minute see what must raise an alarm.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ fn an_import_is_seen_that_nothing_moves_and_no_other() {
     });
 }
 
-/// However many have not ended, each has its turn.
+/// Every unfinished import gets its turn, however many there are.
 #[test]
 fn every_import_is_looked_after_in_turn() {
     on_paused_time(async {

@@ -1,4 +1,4 @@
-//! Messages of followers: encrypted, answered by a rule, each in the timeline once.
+//! Followers' messages: encrypted, answered by a rule, each stored on the timeline once.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,16 +12,16 @@ use crate::{
     stage::Play,
 };
 
-/// WeChat waits five seconds; a callback that takes longer than this is taken for a slow one here.
+/// The limit for 99 % of callbacks; WeChat itself waits five seconds.
 const P99: Duration = Duration::from_millis(100);
-/// One try of a rate.
+/// How long one rate is tried.
 const TRY: Duration = Duration::from_secs(5);
-/// Rates that are tried at most.
+/// Maximum rates tried.
 const TRIES: usize = 9;
-/// Timelines that are read at once.
+/// Timelines read concurrently.
 const READERS: usize = 8;
 
-/// Measures, and looks whether everything is there.
+/// Measures, and checks that every message is stored.
 pub async fn measure(play: &Play<'_>, plan: &Plan, report: &mut Report) {
     let mut said = Said::new(play.fans(plan.fans));
     let cpu = play.tenant.hub.process().cpu_seconds();
@@ -42,7 +42,7 @@ pub async fn measure(play: &Play<'_>, plan: &Plan, report: &mut Report) {
     everything_is_there(play, said).await;
 }
 
-/// Who said how many things, by number.
+/// The numbers of the messages that each fan sent.
 pub struct Said {
     fans: Vec<String>,
     numbers: Vec<Vec<u64>>,
@@ -55,7 +55,7 @@ impl Said {
         Self { numbers: vec![Vec::new(); fans.len()], fans, next: 0 }
     }
 
-    /// The next to speak, and the number of what they say.
+    /// The next sender, and its message's number.
     fn next(&mut self) -> (&str, u64) {
         let (who, number) = (self.next % self.fans.len(), fresh_number());
         self.next += 1;
@@ -76,7 +76,7 @@ fn holds(rate: f64, outcome: &Outcome) -> bool {
     outcome.dropped == 0 && outcome.quantile(0.99) < P99 && outcome.rate() > 0.97 * rate
 }
 
-/// The highest rate at which nearly all are answered in time, to within 5 %.
+/// The highest rate that the hub keeps up with, to within 5 %.
 async fn highest(play: &Play<'_>, said: &mut Said, from: f64) -> (f64, Outcome) {
     let (mut good, mut bad) = (None, None);
     let mut rate = from;

@@ -1,10 +1,10 @@
-//! How large and how fast each function is, beside the floor: run by `cargo bench -p oahub-tests --bench
-//! cold_start`. Builds what it measures, prints a table for ARCHITECTURE.md's section 9.
+//! Size and speed of each function beside the baseline: run by `cargo bench -p oahub-tests --bench
+//! cold_start`. Builds what it measures and prints the table of ARCHITECTURE.md, section 9.
 //!
-//! Each number is a median of [`RUNS`] processes. `start`: from exec to the first `GET …/invocation/next`, by
+//! Numbers are medians of [`PROCESSES`] runs. `start`: from exec to the first `GET …/invocation/next`, by
 //! the clock and in processor time, which says more on a machine that does other things. `first` and `warm`: an
 //! invocation that reads and writes nothing, with the Runtime API's own share. `memory`: the most that was resident
-//! after it. Fails where a size misses its aim; times are for people to judge.
+//! after it. Fails if a binary is too large; times are for people to judge.
 
 use std::{
     path::Path,
@@ -29,7 +29,7 @@ const RUNS: usize = 11;
 /// Invocations of a warm process.
 const WARM: usize = 300;
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// No function is larger.
+/// Maximum size of a function's binary.
 const MAX_BYTES: f64 = 10e6;
 
 struct Measured {

@@ -1,4 +1,4 @@
-//! Requests to the database for each thing that the hub does, counted by the database's own log.
+//! Database requests per operation of the hub, counted in the database's own log.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     stage::{Play, Stage},
 };
 
-/// Of each.
+/// How often each operation is done.
 const TIMES: usize = 200;
 
 /// Counts.
@@ -44,7 +44,7 @@ pub async fn measure(report: &mut Report) {
     row("each message, accepted to sent", TIMES, "");
 }
 
-/// Sends a message to each, and waits for its end without asking the hub.
+/// Sends a message to each and waits for it at WeChat, without requests to the hub.
 async fn send(play: &Play<'_>, fans: &[String]) {
     let path = format!("/v1/accounts/{}/messages", play.account.app_id);
     for fan in fans {

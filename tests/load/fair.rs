@@ -1,4 +1,4 @@
-//! One tenant posts very many messages and uses its quota up; meanwhile another tenant's fan writes, and is written to.
+//! One tenant floods the hub and uses up its quota; meanwhile another tenant converses with a fan.
 
 use std::{
     sync::Arc,
@@ -20,18 +20,18 @@ use crate::{
 };
 
 const TEMPLATE_SEND: &str = "/cgi-bin/message/template/send";
-/// Programs of the tenant of the many that post at once.
+/// Concurrent clients of the flooding tenant.
 const POSTERS: usize = 16;
-/// One in so many messages is within the quota.
+/// The quota allows one message in this many.
 const WITHIN_QUOTA: usize = 50;
-/// The other tenant's conversation goes on after the last of the many for so long.
+/// How long the other tenant's conversation goes on after the flood.
 const AFTER: Duration = Duration::from_secs(5);
-/// Between two turns of the conversation.
+/// Time between two turns of the conversation.
 const PAUSE: Duration = Duration::from_millis(200);
-/// After so long another's message has failed to go out.
+/// How long the other tenant's message may take before the run fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Measures, and looks whether the quota was met and everybody else served.
+/// Measures, and checks that the quota was kept and the other tenant served.
 pub async fn measure(play: &Play<'_>, plan: &Plan, report: &mut Report) {
     let hub = play.tenant.hub;
     let few = hub.tenant().await;
@@ -57,7 +57,7 @@ pub async fn measure(play: &Play<'_>, plan: &Plan, report: &mut Report) {
     report.row("another tenant's message, beside them", beside.messages.shown(), "max < 2 s");
 }
 
-/// How long pushes took to be answered, and messages from the request to WeChat.
+/// Latencies of pushes until the response, and of messages from the request to WeChat.
 struct Talk {
     answers: Outcome,
     messages: Outcome,
@@ -95,7 +95,7 @@ async fn conversation(tenant: &Tenant<'_>, account: &Account, end: impl AsyncFnO
     Talk { answers: Outcome::of(answers, took), messages: Outcome::of(messages, took) }
 }
 
-/// Posts the many.
+/// Posts the flood of messages.
 async fn flood(play: &Play<'_>, plan: &Plan) {
     let api = play.tenant.api.clone();
     let fans = Arc::new(play.fans(plan.fans));

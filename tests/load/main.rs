@@ -1,16 +1,16 @@
-//! What the whole carries on one machine: the real program, its database in a fresh file, beside a simulated
+//! Load test of the whole on one machine: the real program, its database in a fresh file, beside a simulated
 //! WeChat that takes 50 ms for every call.
 //!
-//! `cargo bench -p oahub-tests --bench load` measures everything at full size, about five minutes. Words choose
+//! `cargo bench -p oahub-tests --bench load` measures all at full size in five minutes. Arguments choose
 //! parts and sizes: `-- import=25000`, `-- callbacks send=2000`, `-- counts`. Run by `cargo test` it does the same
-//! small and measures nothing: then it only checks that nothing is lost and nothing happens twice.
+//! at small size, without measuring: it only checks that nothing is lost and nothing happens twice.
 //!
 //! | room | what it measures |
 //! |---|---|
-//! | `stage` | an import of followers, on whose account the others play |
-//! | `callbacks` | messages of followers, at a steady rate and at the highest that holds |
+//! | `bound_account` | an import of followers, whose account the others use |
+//! | `callbacks` | followers' messages, at a steady rate and at the highest that the hub keeps up with |
 //! | `send` | customer-service messages, from the first accepted to the last sent |
-//! | `fair` | another tenant's pushes and messages, beside 50,000 messages of one whose quota is used up |
+//! | `fairness` | another tenant's pushes and messages, while one floods 50,000 messages beyond its quota |
 //! | `counts` | requests to the database for each of these |
 //! | `reference` | what this machine can do at all |
 

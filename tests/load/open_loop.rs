@@ -1,4 +1,4 @@
-//! Requests at a rate that does not wait for answers, as the world's do: whoever is slow finds more of them.
+//! An open-loop load generator: requests start at a fixed rate and do not wait for responses.
 
 use std::{
     sync::{
@@ -13,46 +13,46 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Requests without an answer at which it is over: a client's sockets are bounded too.
+/// Maximum open requests, at which the run ends: the client's sockets are limited too.
 const TOO_MANY: usize = 2_000;
 
-/// How it went.
+/// The result of a run.
 pub struct Outcome {
-    /// From when each was due to its answer, sorted.
+    /// From each request's due time to its response, sorted.
     latencies: Vec<Duration>,
     /// Requests that were due and not sent: too many were open.
     pub dropped: usize,
-    /// From the first due to the last answer.
+    /// From the first due time to the last response.
     pub took: Duration,
 }
 
 impl Outcome {
-    /// That of requests that somebody else made, who waited for each answer.
+    /// The result of requests made elsewhere, one after the other.
     pub fn of(mut latencies: Vec<Duration>, took: Duration) -> Self {
         latencies.sort_unstable();
         Self { latencies, dropped: 0, took }
     }
 
-    /// The latency that this part of all requests kept within.
+    /// The latency that this fraction of requests did not exceed.
     pub fn quantile(&self, part: f64) -> Duration {
         let last = self.latencies.len().saturating_sub(1);
         let at = (part * last as f64).round() as usize;
         self.latencies.get(at).copied().unwrap_or(Duration::MAX)
     }
 
-    /// Answers a second.
+    /// Responses per second.
     pub fn rate(&self) -> f64 {
         self.latencies.len() as f64 / self.took.as_secs_f64()
     }
 
-    /// Half, nearly all, and all requests' latencies.
+    /// Median, 99th percentile and maximum latency, as text.
     pub fn shown(&self) -> String {
         let ms = |part| self.quantile(part).as_secs_f64() * 1000.0;
         format!("p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", ms(0.5), ms(0.99), ms(1.0))
     }
 }
 
-/// Sends `count` requests, `rate` a second. `request` fails loudly.
+/// Sends `count` requests at `rate` per second. `request` panics on failure.
 pub async fn run<F>(rate: f64, count: usize, mut request: impl FnMut() -> F) -> Outcome
 where
     F: Future<Output = ()> + Send + 'static,
@@ -80,7 +80,7 @@ where
     Outcome { latencies, dropped: count - sent, took: begun.elapsed() }
 }
 
-/// Sends `count` requests, `clients` at a time; answers a second.
+/// Sends `count` requests, `clients` at a time; returns responses per second.
 pub async fn closed<F>(
     clients: usize,
     count: usize,

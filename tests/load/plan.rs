@@ -1,10 +1,10 @@
-//! Which parts run, and how large.
+//! Which parts run, and at which size.
 
 use std::time::Duration;
 
-/// What to do.
+/// The parts and sizes of a run.
 pub struct Plan {
-    /// Whether this is a measurement; a test else.
+    /// Whether this is a measurement rather than a test.
     pub measures: bool,
     /// The machine's own speed.
     pub reference: bool,
@@ -14,7 +14,7 @@ pub struct Plan {
     pub callbacks: bool,
     /// Sending is to be measured.
     pub send: bool,
-    /// What others notice of one tenant's flood is to be measured.
+    /// The effect of one tenant's flood on others is to be measured.
     pub fair: bool,
     /// Requests to the database are to be counted.
     pub counts: bool,
@@ -24,7 +24,7 @@ pub struct Plan {
     pub fans: usize,
     /// Callbacks a second.
     pub rate: f64,
-    /// For so long.
+    /// How long callbacks are sent at that rate.
     pub steady: Duration,
     /// Whether to look for the highest rate.
     pub highest: bool,
@@ -35,7 +35,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// As the command line says: words `part` or `part=size`; all parts where it names none.
+    /// From the command line: arguments `part` or `part=size`; all parts if it names none.
     pub fn from(words: impl Iterator<Item = String>) -> Self {
         let words: Vec<String> = words.collect();
         let measures = words.iter().any(|word| word == "--bench"); // cargo bench says so

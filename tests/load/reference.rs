@@ -1,5 +1,5 @@
-//! What this machine can do: the embedded database alone, and the generator of load against a server that does
-//! nothing. Figures drift with the machine; ratios to these hold.
+//! This machine's reference figures: the embedded database alone, and the load generator with a server doing
+//! nothing. Absolute figures depend on the machine; ratios to these do not.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ const PUTS: u32 = 10_000;
 /// Requests to the server that does nothing.
 const REQUESTS: usize = 20_000;
 
-/// Both.
+/// Measures both.
 pub async fn measure(report: &mut Report) {
     let rate = tokio::task::spawn_blocking(puts).await.unwrap();
     report.row(
@@ -31,7 +31,7 @@ pub async fn measure(report: &mut Report) {
     );
 }
 
-/// Each put is in the file when it is answered, as the hub's are.
+/// Puts per second, each written to the file before it returns, as in the hub.
 fn puts() -> f64 {
     let directory = Directory::new();
     let database = Database::new(&directory.path().join("reference.sqlite").to_string_lossy()).unwrap();

@@ -15,7 +15,7 @@ impl Report {
         self.0.push([what.to_string(), result.to_string(), target.to_string()]);
     }
 
-    /// What the program has needed so far.
+    /// Adds the program's memory use so far.
     pub fn memory(&mut self, stage: &Stage) {
         let process = stage.hub.process();
         if let (Some(peak), Some(now)) = (process.peak_memory(), process.memory()) {

@@ -1,4 +1,4 @@
-//! Customer-service messages, each to another fan who has just written.
+//! Customer-service messages, each to a different fan who has just written.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +10,12 @@ use tokio::sync::Mutex;
 use crate::{open_loop, plan::Plan, report::Report, stage::Play};
 
 const CUSTOM_SEND: &str = "/cgi-bin/message/custom/send";
-/// Programs of the tenant that post at once.
+/// Concurrent clients of the tenant.
 const POSTERS: usize = 16;
-/// After so long sending has failed.
+/// How long all sends may take before the run fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Measures, and looks whether each fan got one.
+/// Measures, and checks that each fan got exactly one message.
 pub async fn measure(play: &Play<'_>, plan: &Plan, report: &mut Report) {
     let fans = play.fans(plan.messages);
     play.open_windows(&fans).await;
@@ -37,7 +37,7 @@ pub async fn measure(play: &Play<'_>, plan: &Plan, report: &mut Report) {
     report.row(format!("{} messages, accepted to sent", fans.len()), result, "≥ 1000/s");
 }
 
-/// The messages' ids, and how many were accepted a second.
+/// Returns the messages' ids and the accepted requests per second.
 async fn post(play: &Play<'_>, fans: &[String]) -> (Vec<String>, f64) {
     let ids = Arc::new(Mutex::new(Vec::new()));
     let (api, fans) = (play.tenant.api.clone(), Arc::new(fans.to_vec()));
@@ -56,7 +56,7 @@ async fn post(play: &Play<'_>, fans: &[String]) -> (Vec<String>, f64) {
     (ids, rate)
 }
 
-/// When the last was sent.
+/// Checks that each fan got exactly one; returns when the last was sent.
 async fn everybody_got_one(play: &Play<'_>, fans: &[String], ids: &[String]) -> jiff::Timestamp {
     let mut last = jiff::Timestamp::UNIX_EPOCH;
     let mut to = std::collections::BTreeSet::new();

@@ -17,22 +17,22 @@ use wechat_simulator::Account;
 
 use crate::{plan::Plan, report::Report};
 
-/// What WeChat takes for a call, as the targets have it.
+/// Latency of every call to WeChat, as the targets assume.
 pub const LATENCY_MS: u64 = 50;
-/// After so long an import has failed.
+/// How long an import may take before the run fails.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Followers who write at once.
+/// Followers who write concurrently.
 const SPEAKERS: usize = 8;
 
-/// Where everything happens.
+/// The hub under load.
 pub struct Stage {
     /// The hub.
     pub hub: Hub,
 }
 
 impl Stage {
-    /// An empty one; `log` is the program's `RUST_LOG`.
+    /// A new hub; `log` is the program's `RUST_LOG`.
     pub async fn new(log: &str) -> Self {
         let hub = Hub::measured(log).await;
         hub.wechat.configure(|habits| habits.latency_ms = LATENCY_MS);
@@ -52,7 +52,7 @@ impl Stage {
         play
     }
 
-    /// Binds an account with `followers`; they are imported then, and each gets an answer to what it says.
+    /// Binds and imports an account with `followers`, and sets a default reply.
     pub async fn bind(&self, followers: u64) -> Play<'_> {
         let tenant = self.hub.tenant().await;
         let account = self.hub.service_account(followers);
@@ -81,7 +81,7 @@ pub struct Play<'a> {
     pub tenant: Tenant<'a>,
     /// The account.
     pub account: Account,
-    /// From the owner's first look at the page to the end of the import.
+    /// From the owner's first page view to the end of the import.
     took: Duration,
 }
 
@@ -98,7 +98,7 @@ impl Play<'_> {
         fans
     }
 
-    /// Whom the hub has, against whom WeChat has.
+    /// Compares the hub's fans with WeChat's followers.
     async fn everybody_is_here(&self) {
         let app_id = &self.account.app_id;
         let customers = self.tenant.api.all(&format!("/v1/customers?app_id={app_id}")).await;
@@ -110,7 +110,7 @@ impl Play<'_> {
         assert!(fans.iter().all(|fan| fan["subscribed"] == true), "somebody is taken for gone");
     }
 
-    /// Each of `fans` writes, and WeChat knows it: they may be written to.
+    /// Each of `fans` writes through the simulated WeChat, which opens their reply windows.
     pub async fn open_windows(&self, fans: &[String]) {
         futures::stream::iter(fans)
             .for_each_concurrent(SPEAKERS, async |fan| {
@@ -119,7 +119,7 @@ impl Play<'_> {
             .await;
     }
 
-    /// A follower's text message, sealed, and where it goes.
+    /// A follower's text message as a sealed push, ready to be sent.
     pub fn message(&self, from: &str, msg_id: u64) -> Message {
         let words = format!("message {msg_id}");
         let plain = xml(&self.account.original_id, from, now(), &said(&words, msg_id));
@@ -129,7 +129,7 @@ impl Play<'_> {
     }
 }
 
-/// A push that is ready to be sent.
+/// A sealed push with its URL.
 pub struct Message(reqwest::RequestBuilder);
 
 impl Message {

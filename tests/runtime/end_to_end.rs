@@ -1,4 +1,4 @@
-//! A binding, an import, a reply and a send by processes alone.
+//! A binding, an import, a reply and a send, with all functions as processes.
 
 use oahub_tests::{
     hub::Hub,
@@ -14,7 +14,7 @@ use crate::processes;
 const SEND: &str = "/cgi-bin/message/template/send";
 const DETAILS: &str = "/cgi-bin/user/info/batchget";
 
-/// A message that takes no reply window.
+/// A template message, which needs no reply window.
 pub fn template_message(to: &str) -> Value {
     json!({
         "to": to,
@@ -25,12 +25,12 @@ pub fn template_message(to: &str) -> Value {
     })
 }
 
-/// What an import counted.
+/// The three counts of an import.
 pub fn imported(import: &Value) -> [u64; 3] {
     ["followers_total", "followers_listed", "followers_imported"].map(|name| import[name].as_u64().unwrap())
 }
 
-/// Waits until WeChat is asked for this, slowly.
+/// Waits until WeChat has been called at this path.
 async fn asked(hub: &Hub, path: &str) {
     until(format!("a call of {path}"), async || (hub.wechat.calls(path).calls > 0).then_some(())).await;
 }
@@ -132,7 +132,7 @@ fn a_push_is_answered_with_lambdas_share_of_a_processor() {
         let open_id = hub.follower(&account).openid;
         let rules = json!({"keywords": [{"keyword": "menu", "match": "exact", "reply": text("Latte 18")}]});
         tenant.rules(&account.app_id, &rules).await;
-        // a process that was just started, and one that is warm: WeChat waits for five seconds
+        // a cold and a warm process: WeChat waits for five seconds
         for what in ["cold", "warm"] {
             let delivery = hub.say(&account, &open_id, "menu").await;
             assert_eq!(

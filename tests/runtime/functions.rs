@@ -1,4 +1,4 @@
-//! Functions of a test's own, beside no system: what they are given and how they are called.
+//! Single functions started for one test, without the rest of the system.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use oahub_tests::{
 };
 use serde_json::Value;
 
-/// Where nobody listens.
+/// A URL where nothing listens.
 pub const NOBODY: &str = "http://127.0.0.1:9";
 /// Longer than any of these invocations takes on a busy machine.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ pub fn all() -> Vec<FunctionSpec> {
     template::parse(template::TEMPLATE).unwrap().functions
 }
 
-/// A function by its package, with right settings, whose tables, queues and WeChat do not answer.
+/// A function by its package, with valid settings, whose tables, queues and WeChat are unreachable.
 pub fn launch(package: &str) -> Launch {
     let spec = all().into_iter().find(|spec| spec.code_uri == format!("functions/{package}")).unwrap();
     let mut environment: BTreeMap<String, String> = settings(NOBODY, "https://hub.example")
@@ -56,7 +56,7 @@ pub async fn start(package: &str) -> Instance {
     Instance::start(&launch(package), false).await
 }
 
-/// Calls a function, and takes its answer as JSON.
+/// Invokes a function; returns its response as JSON.
 pub async fn answer(instance: &Instance, event: &Value) -> Value {
     match instance.invoke(event.to_string(), TIMEOUT).await {
         Outcome::Response(answer) => serde_json::from_slice(&answer).unwrap(),

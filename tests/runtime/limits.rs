@@ -1,4 +1,4 @@
-//! What Lambda sets a process: a time, descriptors, and standing still between two invocations.
+//! Lambda's limits on a process: time, descriptors, and being frozen between invocations.
 
 use futures::future::join_all;
 use oahub_tests::{hub::Hub, lambda::instance::DESCRIPTORS, run, tenant::text, wait::until};
@@ -15,12 +15,12 @@ const CUSTOM: &str = "/cgi-bin/message/custom/send";
 const DETAILS: &str = "/cgi-bin/user/info/batchget";
 const DETAIL: &str = "/cgi-bin/user/info";
 
-/// A batch of a follower's messages takes longer than the function has: it does what it has time for, gives the rest back
-/// and is never ended in the middle, after which nobody would know what became of a message.
+/// A batch of one follower's messages exceeds the function's timeout: it does what fits, gives the rest back
+/// and is never killed in the middle, which would leave a message's outcome unknown.
 #[test]
 fn an_invocation_ends_by_itself_before_the_time_that_the_template_gives_it() {
     run(async {
-        // nothing comes again before an invocation is over
+        // the visibility timeout is longer than an invocation, so no message is received twice
         let hub = Hub::of_functions_with(&["--send-timeout", "16", "--visibility", "60"]).await;
         let (tenant, account) = bound(&hub, 2).await;
         let open_id = hub.follower(&account).openid;
@@ -44,14 +44,14 @@ fn an_invocation_ends_by_itself_before_the_time_that_the_template_gives_it() {
     });
 }
 
-/// A quarter of what an environment has, so that nobody need count.
+/// A quarter of what an environment has, as a safe margin.
 const MANY: usize = DESCRIPTORS as usize / 4;
 
 #[test]
 fn functions_with_many_connections_stay_far_below_lambdas_descriptors() {
     run(async {
         let hub = Hub::of_functions().await;
-        // everybody's details are asked for one by one, and slowly
+        // details are fetched one by one, and slowly
         hub.wechat.fault(Fault::once(DETAILS, FaultKind::Error { errcode: 40003 }).times(u32::MAX));
         hub.wechat.fault(Fault::once(DETAIL, FaultKind::Delay { ms: 100 }).times(u32::MAX));
         hub.wechat.fault(Fault::once(SEND, FaultKind::Delay { ms: 200 }).times(u32::MAX));
@@ -80,8 +80,8 @@ fn functions_with_many_connections_stay_far_below_lambdas_descriptors() {
     });
 }
 
-/// Between two invocations a function stands still, and what was idle is closed. A customer-service message whose call
-/// breaks off would have to fail: nobody can ask WeChat whether it arrived.
+/// Functions freeze between invocations and idle connections close. A customer-service message whose call
+/// breaks off would have to fail: WeChat cannot be asked whether it arrived.
 #[test]
 fn connections_that_were_closed_while_a_function_stood_still_fail_no_call() {
     run(async {
@@ -97,7 +97,7 @@ fn connections_that_were_closed_while_a_function_stood_still_fail_no_call() {
             assert!(relay.cut().await > 0, "no connection stood");
             let message = json!({"to": open_id, "content": text(&n.to_string())});
             let accepted = tenant.api.post(&path, &message).await.expect(202);
-            // its job is there when it goes on, and what closed meanwhile is too
+            // when it continues, its job and the closed connections are waiting
             until("the invocation", async || {
                 let queues = hub.operator().get("/v1/platform/queues").await.expect(200);
                 let send = queues["data"].as_array().unwrap().iter().find(|q| q["name"] == "send").cloned();

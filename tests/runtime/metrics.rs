@@ -1,4 +1,4 @@
-//! What CloudWatch is to make metrics of: lines on standard output, which Lambda passes to the log as they are.
+//! CloudWatch metrics: lines on standard output, which Lambda passes to the log unchanged.
 
 use oahub_tests::{
     lambda::{events, instance::Instance},
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::functions::{answer, launch};
 
-/// Its first millisecond since the epoch: what counts seconds or from another beginning is before it.
+/// 2026-01-01, unix milliseconds: a time in seconds would be smaller.
 const YEAR_2026: i64 = 1_767_225_600_000;
 
 #[test]

@@ -1,10 +1,10 @@
-//! The processes of a hub's functions, as the system sees them.
+//! The processes of a hub's functions, read from `/proc`.
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use oahub_tests::{binary::FUNCTIONS, hub::Hub};
 
-/// Those of a function that run now.
+/// The running processes of a function.
 pub fn of(hub: &Hub, function: &str) -> Vec<u32> {
     let children = format!("/proc/{0}/task", hub.process().id());
     let threads = std::fs::read_dir(children).unwrap().filter_map(Result::ok);
@@ -19,7 +19,7 @@ pub fn of(hub: &Hub, function: &str) -> Vec<u32> {
     all.into_iter().filter(runs).collect()
 }
 
-/// Sends a signal to all of them; answers how many there are.
+/// Sends a signal to all of them; returns how many there are.
 pub fn signal(hub: &Hub, function: &str, signal: &str) -> usize {
     let processes = of(hub, function);
     assert!(!processes.is_empty(), "no {function} runs");
@@ -29,7 +29,7 @@ pub fn signal(hub: &Hub, function: &str, signal: &str) -> usize {
     processes.len()
 }
 
-/// The most descriptors that a process of each function had open while `work` went on, by what could be seen.
+/// The most descriptors that a process of each function had open during `work`, by sampling.
 pub async fn most_descriptors(hub: &Hub, work: impl Future<Output = ()>) -> BTreeMap<&'static str, usize> {
     const LOOK: Duration = Duration::from_millis(20);
     let mut most = BTreeMap::new();

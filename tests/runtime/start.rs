@@ -1,4 +1,4 @@
-//! How a function starts, or says why not.
+//! How a function starts, or reports why it does not.
 
 use oahub_tests::{
     lambda::{events, instance::Instance, runtime_api::Outcome},

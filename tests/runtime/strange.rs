@@ -1,4 +1,4 @@
-//! What nobody should send: it fails or is refused, and the process goes on.
+//! Malformed events fail or are refused, and the process goes on.
 
 use oahub_tests::{
     lambda::{events, instance::Instance, runtime_api::Outcome},
@@ -101,7 +101,7 @@ fn a_body_in_base64_is_the_body() {
 fn a_batch_answers_for_each_message() {
     run(async {
         let refresh = start("token-refresh").await;
-        // no job: stays for the dead-letter queue. A job without accounts: done without any table
+        // not a job: stays for the dead-letter queue. A job without accounts: succeeds without any table
         let batch = events::sqs("RefreshQueue", &["no job", r#"{"type":"authorizers_v1","app_ids":[]}"#]);
         assert_eq!(answer(&refresh, &batch).await, json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
         let one = r#"{"type":"authorizers_v1","app_ids":["wx0000000000000001"]}"#;

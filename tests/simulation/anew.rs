@@ -1,4 +1,4 @@
-//! Imports that met something: another binding, a request that died, a follow and an unfollow of one second.
+//! Interrupted imports: by another binding, a request that died, a follow and an unfollow in one second.
 
 use serde_json::Value;
 use shared::store::imports::{Import, ImportStatus};
@@ -26,7 +26,7 @@ fn fan(run: &Run, open_id: &str) -> Value {
     dynamo::item(&run.world.base.db, "CustomersTable", &key, "FAN").unwrap()
 }
 
-/// An account with an import of its own that has its first page, and pauses at its second.
+/// An account with an import that has its first page and paused at the second.
 async fn paused() -> Run {
     let run = bound().await;
     run.world.advance(660).await;
@@ -46,8 +46,8 @@ async fn paused() -> Run {
     run
 }
 
-/// A binding found an import of the binding before it paused, and left it at that. It resumed, and took those on its first
-/// page for followers, who had left while the account was unbound and nobody listened.
+/// A binding found a paused import of the previous binding and started none. The old one resumed and counted
+/// those on its first page as followers, although they had unfollowed while the account was unbound.
 #[test]
 fn a_binding_begins_an_import_of_its_own_though_an_older_one_is_paused() {
     on_paused_time(async {
@@ -75,7 +75,7 @@ fn a_binding_begins_an_import_of_its_own_though_an_older_one_is_paused() {
     });
 }
 
-/// The import was written as running, its job was lost with the request, and the repetition was told that it runs.
+/// The import was stored as running, its job was lost with the request, and the repetition changed nothing.
 #[test]
 fn a_paused_import_whose_resuming_request_died_is_resumed_by_its_repetition() {
     on_paused_time(async {
@@ -98,7 +98,7 @@ fn a_paused_import_whose_resuming_request_died_is_resumed_by_its_repetition() {
     });
 }
 
-/// The event of the second push was stored, and what it says of the fan was not: the repetition took that for done.
+/// The event of the second push was stored, but not its change of the fan: the repeated push counted as done.
 #[test]
 fn an_unfollow_in_the_second_of_a_follow_counts_though_its_write_is_lost() {
     for fate in [Fate::Lost, Fate::Unanswered, Fate::Crash] {

@@ -1,4 +1,4 @@
-//! The promises of the design, as far as a history can break them. Each check names what it found.
+//! The design's promises, as far as a history can break them. Each check names what it found.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ pub fn fan_key(run: &Run, account: usize, open_id: &str) -> String {
     format!("FAN#{}#{}#{open_id}", run.tenants[tenant_of(account)], run.apps[account])
 }
 
-/// 1 Acknowledged means stored: events, what they say of the fan, and what has to follow.
+/// 1 Acknowledged means stored: the event, what it changes on the fan, and the jobs that follow.
 pub fn acknowledged_is_stored(run: &Run) {
     let (timeline, fans, work) =
         (table(run, "TimelineTable"), table(run, "CustomersTable"), table(run, "WorkTable"));
@@ -76,7 +76,7 @@ fn ended(message: &Value) -> bool {
     matches!(message["status"].as_str(), Some("sent" | "delivered" | "failed"))
 }
 
-/// 2 Once: the same answer to the same push, and no message twice.
+/// 2 Exactly once: the same reply to the same push, and no message twice.
 pub fn once(run: &Run) {
     let mut answers: BTreeMap<(String, String, String), Option<String>> = BTreeMap::new();
     for push in run.world.landed.lock().unwrap().iter().filter(|p| p.stored) {
@@ -117,7 +117,7 @@ pub fn once(run: &Run) {
     }
 }
 
-/// 3 The budget of a callback, 4 one refresher at a time: what was noted on the way.
+/// 3 The budget of a callback, 4 never two refreshes of one token: violations recorded during the run.
 pub fn nothing_forbidden(run: &Run) {
     let complaints = run.world.complaints.lock().unwrap().clone();
     assert!(complaints.is_empty(), "promise 3: {complaints:?}");
@@ -127,7 +127,7 @@ pub fn nothing_forbidden(run: &Run) {
     assert!(complaints.is_empty(), "promise 4: {complaints:?}");
 }
 
-/// 4 A lost event does not hide for long that a grant is gone: the refresher finds out.
+/// 4 When the event of a revocation is lost, the refresher finds out.
 pub fn grants(run: &Run) {
     for app in run.apps.iter().filter(|app| run.world.bound(app)) {
         let granted = run.world.sim().account(app).unwrap().authorization.is_some();
@@ -135,7 +135,7 @@ pub fn grants(run: &Run) {
     }
 }
 
-/// 4 The stored tokens are WeChat's, and there were not more of them than time and trouble explain.
+/// 4 The stored tokens are WeChat's, and no more were requested than elapsed time and ended tokens explain.
 pub async fn tokens(run: &Run, account: usize) {
     let app = &run.apps[account];
     let grant = run.world.sim().account(app).unwrap().authorization.unwrap();
@@ -158,12 +158,12 @@ pub async fn tokens(run: &Run, account: usize) {
     }
 }
 
-/// Whether an import has not ended.
+/// Whether an import is still unfinished.
 pub fn imports_go_on(run: &Run) -> bool {
     table(run, "WorkTable").keys().any(|(pk, _)| pk == "IMPORTS")
 }
 
-/// 5 Every import ended, and counted exactly.
+/// 5 Every import ended, with exact counts.
 pub fn imports(run: &Run) {
     let work = table(run, "WorkTable");
     for import in work.values().filter(|i| word(i, "pk").starts_with("IMPORT#") && word(i, "sk") != "RUNNING")
@@ -186,7 +186,7 @@ pub fn imports(run: &Run) {
     followers::who_is_gone_has_an_event(run);
 }
 
-/// 5 After an import of everybody, the hub knows who follows.
+/// 5 After a full import, the hub knows exactly who follows.
 pub fn fans_are_the_followers(run: &Run, account: usize) {
     let app = &run.apps[account];
     let sim = run.world.sim().account(app).unwrap();
@@ -198,8 +198,8 @@ pub fn fans_are_the_followers(run: &Run, account: usize) {
     assert_eq!(known, truth, "promise 5: who follows {app}");
 }
 
-/// 13 Consent decides: an account becomes bound to a tenant only by a consent that began on a page of that tenant after the
-/// account's last unbinding; and it becomes unbound only where its grant was withdrawn since WeChat last said that it stands.
+/// 13 Consent decides: an account is bound to a tenant only by a consent that began on a page of that tenant
+/// after its last unbinding, and unbound only if its authorization was withdrawn after it was last confirmed.
 pub fn consent_decides(world: &World, keys: &[String], tenants: &[String]) {
     let (consents, withdrawals) = (world.consents.lock().unwrap(), world.withdrawals.lock().unwrap());
     for change in world.base.changes.lock().unwrap().iter() {
@@ -227,12 +227,12 @@ pub fn consent_decides(world: &World, keys: &[String], tenants: &[String]) {
     }
 }
 
-/// Fans by key, for the check that nobody is deleted.
+/// Keys of all fans, for the check that none is deleted.
 pub fn everybody(run: &Run) -> BTreeSet<String> {
     table(run, "CustomersTable").into_keys().filter(|(_, sk)| sk == "FAN").map(|(pk, _)| pk).collect()
 }
 
-/// 6 WeChat's rules before WeChat's errors: no window that the hub could have known to be closed.
+/// 6 The hub keeps to WeChat's rules: it sends nothing outside a window that it knew to be closed.
 pub fn no_forbidden_call(run: &Run) {
     let refused = run.world.sim().calls("/cgi-bin/message/custom/send").errors;
     let of = |code: i64| refused.get(&code).copied().unwrap_or(0);
@@ -244,7 +244,7 @@ pub fn no_forbidden_call(run: &Run) {
     }
 }
 
-/// 7 A tenant's things lie under its own keys, and the other tenant sees none of them.
+/// 7 A tenant's data is stored under its own keys, and the other tenant sees none of it.
 pub async fn tenants_see_their_own(run: &Run) {
     for (pk, fan) in table(run, "CustomersTable").iter().filter(|((_, sk), _)| sk == "FAN") {
         let expected =

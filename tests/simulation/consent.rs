@@ -1,7 +1,7 @@
-//! Histories of consents alone, by seed: two tenants, two accounts and one that may not be bound, links for any account and
-//! for one, pages that stay open, browsers that come back to the wrong page, codes that give no refresh token, refresh
-//! tokens that die, events that are lost, late, doubled and out of order, tenants that are suspended meanwhile, and the
-//! world's other faults.
+//! Random histories of consents alone: two tenants, two accounts and one that may not be bound, links for any
+//! account and for one, pages that stay open, browsers that return to the wrong page, codes without a refresh
+//! token, refresh tokens that die, events that are lost, late, doubled or out of order, tenants that are
+//! suspended meanwhile, and the other faults of the simulation.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
     world::{ADMIN_KEY, World, api::Opened, chaos::Rates},
 };
 
-/// Histories of a usual run: about half a minute on two cores.
+/// Histories of a default run: about half a minute on two cores.
 const HISTORIES: u64 = 200;
 const TENANTS: usize = 2;
 const ACCOUNTS: usize = 3;
 /// The account that is not verified.
 const UNVERIFIED: usize = 2;
-/// What WeChat says of the tokens of an account whose owner changed the password.
+/// WeChat's error for tokens of an account whose owner changed the password.
 const CHANGED: i64 = 42007;
 
 /// What can happen.
@@ -37,18 +37,18 @@ enum Op {
         tenant: usize,
         only: Option<usize>,
     },
-    /// Somebody opens a page again.
+    /// Another browser opens a page.
     Again {
         page: usize,
     },
-    /// An administrator consents on WeChat's page, to which a page of the hub leads.
+    /// An administrator consents on WeChat's page, reached from a page of the hub.
     Consent {
         page: usize,
         account: usize,
         event: bool,
         refresh_token: bool,
     },
-    /// A browser comes back from WeChat, with the cookie of the page or without any.
+    /// A browser returns from WeChat, with the cookie of the page or without.
     Return {
         consent: usize,
         cookie: bool,
@@ -63,7 +63,7 @@ enum Op {
         account: usize,
         event: bool,
     },
-    /// The owner changes the password: WeChat takes the account's tokens no more, until it is authorized again.
+    /// The owner changes the password: WeChat refuses the account's tokens until it is authorized again.
     Password {
         account: usize,
     },
@@ -82,7 +82,7 @@ enum Op {
         seconds: i64,
     },
     Trouble(u32),
-    /// The operator suspends a tenant, or lets it go on.
+    /// The operator suspends a tenant or reactivates it.
     Suspend {
         tenant: usize,
     },
@@ -94,7 +94,7 @@ fn history(seed: u64) -> Vec<Op> {
 }
 
 fn op(rng: &mut ChaCha8Rng) -> Op {
-    // one account and the newest pages meet most often
+    // prefer one account and the newest pages, so that operations overlap
     let account = *[0, 0, 0, 0, 1, 1, UNVERIFIED].choose(rng).unwrap();
     let tenant = rng.random_range(0..TENANTS);
     let newest = *[0, 0, 1, 1, 2, 4].choose(rng).unwrap();
@@ -124,7 +124,7 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
     }
 }
 
-/// A world with a history of consents going on in it.
+/// A deployment with a history of consents running in it.
 pub struct Run {
     pub world: Arc<World>,
     pub apps: [String; ACCOUNTS],
@@ -132,13 +132,13 @@ pub struct Run {
     pub tenants: Vec<String>,
     /// Newest first.
     pages: Vec<Opened>,
-    /// Where browsers are led back to, with the page that led there; newest first.
+    /// Redirect URLs of consents, with the page that led to each; newest first.
     back: Vec<(String, Opened)>,
-    /// Since when a tenant is suspended for sure, unix seconds.
+    /// Since when a tenant has certainly been suspended, unix seconds.
     suspended: [Option<i64>; TENANTS],
-    /// Which tenant was suspended, from when and until when.
+    /// Past suspensions: tenant, from and until.
     was_suspended: Vec<(usize, i64, i64)>,
-    /// Accounts whose owner changed the password since they were authorized.
+    /// Accounts whose owner changed the password since their last authorization.
     changed: [bool; ACCOUNTS],
 }
 
@@ -264,7 +264,7 @@ impl Run {
         suspended::change(&self.world, &self.tenants[tenant], "active").await;
     }
 
-    /// Nothing becomes bound to a tenant while it is suspended; what is bound to it is renewed.
+    /// Nothing is newly bound to a suspended tenant; an existing binding may be renewed.
     fn nothing_was_bound_while_suspended(&self) {
         for change in self.world.base.changes.lock().unwrap().iter().filter(|c| c.is["status"] == "bound") {
             let tenant = self.tenants.iter().position(|id| change.is["tenant_id"] == **id).unwrap();
@@ -283,7 +283,7 @@ impl Run {
         }
     }
 
-    /// The account has a new authorization: the tokens of before were good for nothing until now, at the latest.
+    /// Records a new authorization: until now at the latest the hub could find the old tokens dead.
     fn is_authorized_again(&mut self, account: usize) {
         if !std::mem::replace(&mut self.changed[account], false) {
             return;
@@ -300,7 +300,7 @@ impl Run {
         }
     }
 
-    /// Everything heals, late events come, and what was promised must hold.
+    /// Stops all faults, delivers late events, and checks the promises.
     async fn end(&mut self) {
         let world = Arc::clone(&self.world);
         world.base.chaos.set(Rates::default());
@@ -322,7 +322,7 @@ impl Run {
         self.bound_accounts_can_be_used().await;
     }
 
-    /// Tokens that are refreshed belong to a bound account, and a bound account's to its tenant.
+    /// Refreshed tokens belong to a bound account, and a bound account's tokens to its tenant.
     async fn tokens_are_somebodys(&self) {
         let store = &self.world.app().store;
         for app in &self.apps {
@@ -342,7 +342,7 @@ impl Run {
         }
     }
 
-    /// An account that is bound and whose authorization stands has a token that WeChat takes.
+    /// A bound and authorized account has a token that WeChat accepts.
     pub async fn bound_accounts_can_be_used(&self) {
         let app = self.world.app();
         for (app_id, changed) in self.apps.iter().zip(self.changed) {
@@ -364,10 +364,10 @@ impl Run {
         self.world.sim().request("GET", &path, "").await.unwrap().body.contains("\"total\"")
     }
 
-    /// Whatever happened, who may have the account gets it by a page opened now.
+    /// Whatever happened before, the entitled tenant can bind the account through a newly opened page.
     async fn a_good_consent_binds(&mut self) {
-        // WeChat's times are seconds: a consent in the second of an unbinding is not known to be the later one; and for
-        // some minutes nobody asks WeChat again for what it has just refused the platform
+        // WeChat's times are in seconds: a consent in the second of an unbinding is not known to be later.
+        // And for some minutes the hub does not repeat a request that WeChat has just refused.
         self.world.advance(20 * 60).await;
         for (n, app) in self.apps.clone().iter().enumerate() {
             let store = &self.world.app().store;

@@ -1,4 +1,4 @@
-//! What went wrong with consents once, as plain tests: each names what it found.
+//! Bugs with consents that were found once, as plain tests: each names what it found.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const EXCHANGE: &str = "/cgi-bin/component/api_query_auth";
 const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
 const DETAILS: &str = "/cgi-bin/component/api_get_authorizer_info";
 
-/// Time passes as it does for a schedule that runs.
+/// Time passes with a tick each minute, as in production.
 async fn minutes(run: &Run, minutes: u32) {
     for _ in 0..minutes {
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -19,7 +19,7 @@ async fn minutes(run: &Run, minutes: u32) {
     }
 }
 
-/// The first account, bound to the first tenant, with a page of a second consent that is open.
+/// The first account, bound to the first tenant two minutes ago.
 async fn bound(seed: u64) -> Run {
     let run = Run::new(seed).await;
     assert_eq!(run.world.bind(&run.keys[0], &run.apps[0], true, true).await, Some(200));
@@ -28,8 +28,8 @@ async fn bound(seed: u64) -> Run {
     run
 }
 
-/// An account whose tokens had died was authorized again, and WeChat's code gave nothing that was stored: it was bound with
-/// the dead tokens of before, failed every message, and was unbound within two hours.
+/// An account whose tokens had died was authorized again, but none of the new tokens was stored: it was bound
+/// with its dead old tokens, every message failed, and it was unbound within two hours.
 #[test]
 fn a_new_consent_does_not_inherit_the_dead_tokens_of_the_old_one() {
     for ended in ["withdrawn", "another password"] {
@@ -72,13 +72,13 @@ fn a_new_consent_does_not_inherit_the_dead_tokens_of_the_old_one() {
     }
 }
 
-/// The job of a consent that was refused came late: it deleted the tokens of a good one, at that very moment.
+/// The job of a refused consent came late and deleted the tokens of a good one that was just being bound.
 #[test]
 fn a_refused_consent_leaves_the_tokens_of_a_good_one() {
     on_paused_time(async {
         let run = Run::new(3).await;
         let (world, key, app) = (&run.world, run.keys[0].as_str(), run.apps[0].as_str());
-        // on a link for another account, which only a hand that changes WeChat's address can do
+        // on a link for another account: possible only if a user edits WeChat's URL
         let wrong = world.open_for(key, Some(&run.apps[1])).await.unwrap();
         let back = world.consent(&wrong, app, true, true).unwrap();
         world.browse(&back, &wrong.cookies).await.unwrap();
@@ -101,8 +101,8 @@ fn a_refused_consent_leaves_the_tokens_of_a_good_one() {
     });
 }
 
-/// The administrator thought better of it after WeChat had told the hub of the account, and before it was bound: the event
-/// met an account that was not bound, and was forgotten.
+/// The administrator withdrew after WeChat had announced the authorization and before the account was bound:
+/// the event found no bound account and was dropped.
 #[test]
 fn an_authorization_that_is_withdrawn_while_it_is_being_bound_unbinds() {
     on_paused_time(async {
@@ -125,8 +125,8 @@ fn an_authorization_that_is_withdrawn_while_it_is_being_bound_unbinds() {
     });
 }
 
-/// A browser that opened a page of its own brought the code of a consent on another tenant's page, while WeChat's event was
-/// late: the account became its tenant's, and the event that named the right page changed nothing.
+/// A browser with a page of its own returned the code of a consent on another tenant's page, while the event
+/// was late: the account went to the browser's tenant, and the event with the right page changed nothing.
 #[test]
 fn wechats_event_goes_before_a_browser_that_brought_anothers_code() {
     on_paused_time(async {
@@ -153,15 +153,15 @@ fn wechats_event_goes_before_a_browser_that_brought_anothers_code() {
             assert!(key == 0 || !audit.to_string().contains(&mine.id), "it knows the other's link: {audit}");
         }
         run.bound_accounts_can_be_used().await;
-        // the browser comes once more
+        // the browser returns once more
         world.browse(&stolen, &theirs.cookies).await.unwrap();
         world.quiet().await;
         assert_eq!((get(1, &path).await.0, get(0, &path).await.0), (404, 200));
     });
 }
 
-/// Ten reloads while WeChat was not reached used up what a link may ask: the good code of the browser that had opened the
-/// page was never asked about.
+/// Ten reloads while WeChat was unreachable used up a link's attempts: the valid code of the browser that
+/// had opened the page was never exchanged.
 #[test]
 fn a_failure_of_wechats_costs_a_link_none_of_its_questions() {
     on_paused_time(async {
@@ -184,7 +184,7 @@ fn a_failure_of_wechats_costs_a_link_none_of_its_questions() {
     });
 }
 
-/// Somebody who had the link used up what it may ask about wrong codes; whose event was lost could not bind by it any more.
+/// Someone with the link used up its attempts with wrong codes; without the event nobody could bind by it.
 #[test]
 fn a_link_whose_questions_are_used_up_asks_for_a_page_that_was_opened_since_once_a_minute() {
     on_paused_time(async {
@@ -213,7 +213,7 @@ fn a_link_whose_questions_are_used_up_asks_for_a_page_that_was_opened_since_once
     });
 }
 
-/// The entry was dated by when the page was opened, up to an hour before: who read on from the last one never saw it.
+/// The entry was dated by the opening of the page, up to an hour earlier: who paged on by date missed it.
 #[test]
 fn a_consent_is_on_record_once_by_when_it_was_given() {
     on_paused_time(async {
@@ -235,7 +235,7 @@ fn a_consent_is_on_record_once_by_when_it_was_given() {
     });
 }
 
-/// The first try had made it and died; hours later the repetition promised what a new one would have been.
+/// The first attempt stored the item and died; the repeated request, hours later, returned other values.
 #[test]
 fn what_is_made_again_after_a_crash_is_answered_as_it_is() {
     on_paused_time(async {
@@ -259,7 +259,7 @@ fn what_is_made_again_after_a_crash_is_answered_as_it_is() {
     });
 }
 
-/// WeChat was slow, and the function was ended in the middle of it: the administrator saw the gateway's error.
+/// WeChat was slow and the function timed out: the administrator saw the gateway's error.
 #[test]
 fn a_browser_is_answered_in_time_however_slow_wechat_is() {
     on_paused_time(async {
@@ -272,7 +272,7 @@ fn a_browser_is_answered_in_time_however_slow_wechat_is() {
         let page = world.open(&run.keys[0]).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1_300)).await;
         let back = world.consent(&page, app, false, true).unwrap();
-        // a token for the platform, the exchange, two seconds for the event, the details
+        // a platform token, the exchange, two seconds of waiting for the event, the details
         for path in [EXCHANGE, "/cgi-bin/component/api_component_token", DETAILS] {
             world.sim().slow_down(path, 9_500);
         }

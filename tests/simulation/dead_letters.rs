@@ -1,4 +1,4 @@
-//! What the operator sees of jobs that were given up, and moving them back.
+//! What the operator sees of dead letters, and moving them back.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     world::{ADMIN_KEY, World},
 };
 
-/// A queue, and a job of it that does nothing.
+/// A queue, and a job for it that has no effect.
 pub fn harmless() -> [(&'static str, &'static str, Value); 6] {
     [
         (
@@ -53,7 +53,7 @@ pub fn harmless() -> [(&'static str, &'static str, Value); 6] {
     ]
 }
 
-/// Puts a job among the dead letters of a queue.
+/// Puts a job into the dead-letter queue of a queue.
 pub async fn give_up(world: &World, queue: &str, job: &Value, number: usize) {
     let mut message =
         json!({"QueueUrl": world.queue(&format!("{queue}DeadLetters")), "MessageBody": job.to_string()});
@@ -129,7 +129,7 @@ fn dead_letters_are_shown_without_their_contents_and_moved_back() {
     });
 }
 
-/// SQS keeps no word of why: whoever failed a job for the last time noted it.
+/// SQS does not keep why a job failed: the function that failed it last stores it.
 #[test]
 fn a_job_that_was_given_up_says_why() {
     on_paused_time(async {
@@ -149,7 +149,7 @@ fn a_job_that_was_given_up_says_why() {
         };
         let hub = world.app();
         hub.queues.authorization(&job, Duration::ZERO).await.unwrap();
-        // a job of a later release, in every queue
+        // a job type of a later release, in every queue
         for (_, queue, _) in harmless() {
             let mut message = json!({"QueueUrl": world.queue(&format!("{queue}Queue")), "MessageBody": r#"{"type":"x_v9"}"#});
             if queue == "Send" {

@@ -1,4 +1,4 @@
-//! What the hub knows of an account's followers: who follows, and what WeChat tells of them.
+//! What the hub knows of an account's followers: who follows, and their details.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{
     world::{dynamo::word, hub::Landed},
 };
 
-/// Who followed so shortly before an import may be missing on its list, seconds.
+/// Someone who followed this shortly before an import may be missing from its list.
 const LIST_LAG: i64 = 600;
 
 fn acknowledged(landed: &[Landed], status: &Status) -> bool {
@@ -22,14 +22,14 @@ fn statuses<'r>(run: &'r Run, account: usize, open_id: &str) -> Vec<&'r Status> 
     run.statuses.iter().filter(|s| s.account == account && s.open_id == open_id).collect()
 }
 
-/// Whether somebody follows, as WeChat knows it.
+/// Whether a user follows, according to WeChat.
 fn truth(run: &Run, account: usize, open_id: &str) -> bool {
     let account = run.world.sim().account(&run.apps[account]).unwrap();
     account.followers.get(open_id).is_some_and(|follower| follower.subscribed)
 }
 
-/// 1 What the newest push said stands. Of one second, each counts, and the last that came stands: one that first came
-/// after another was answered is later. An import since may have put it right.
+/// 1 The newest push decides. Within one second every push counts, and the last to arrive decides: one that
+/// first arrived after another was answered is later. A later import may have corrected it.
 pub fn follow_as_the_last_push_said(run: &Run, landed: &[Landed], account: usize, open_id: &str) {
     let theirs = statuses(run, account, open_id);
     let Some(newest) = theirs.iter().map(|s| s.at).max() else { return };
@@ -60,7 +60,7 @@ pub fn follow_as_the_last_push_said(run: &Run, landed: &[Landed], account: usize
     assert!(may.contains(&subscribed), "promise 1: {open_id} at {newest}, of {known:?}: {fan}");
 }
 
-/// 1 Who followed, and was heard, is known by what WeChat tells of them.
+/// 1 A fan whose follow was acknowledged has the details that WeChat returns.
 pub fn have_the_details_that_wechat_tells(run: &Run, landed: &[Landed], fans: &Items, account: usize) {
     let app = &run.apps[account];
     let withdrawn_at =
@@ -84,7 +84,7 @@ pub fn have_the_details_that_wechat_tells(run: &Run, landed: &[Landed], fans: &I
     }
 }
 
-/// 1 What WeChat said of a template message's delivery is on its record.
+/// 1 WeChat's delivery report of a template message is stored on it.
 pub fn reports_are_heard(landed: &[Landed], work: &Items) {
     for push in landed.iter().filter(|p| p.stored && p.plaintext.contains("TEMPLATESENDJOBFINISH")) {
         let fields = Push::fields(push.plaintext.as_bytes());
@@ -97,7 +97,7 @@ pub fn reports_are_heard(landed: &[Landed], work: &Items) {
     }
 }
 
-/// 5 Whom an import did not see any more has its event.
+/// 5 A fan that an import found missing has an unsubscribed event.
 pub fn who_is_gone_has_an_event(run: &Run) {
     let timeline = table(run, "TimelineTable");
     for ((pk, _), fan) in table(run, "CustomersTable") {
@@ -110,7 +110,7 @@ pub fn who_is_gone_has_an_event(run: &Run) {
     }
 }
 
-/// 5 An import fails for a reason: of one that says that the account is not its tenant's any more, that was so since it began.
+/// 5 An import fails only for a reason: if it says that its tenant lost the account, that was so.
 pub fn failed_for_a_reason(run: &Run, import: &Value) {
     let (why, app, began) =
         (word(import, "error"), word(import, "app_id"), import["started_at"].as_i64().unwrap());
@@ -125,8 +125,8 @@ pub fn failed_for_a_reason(run: &Run, import: &Value) {
     }
 }
 
-/// 5 After an import that began after the account was bound, the hub knows who follows: of everybody whose pushes since
-/// shortly before it were acknowledged.
+/// 5 After an import that began after the binding, the hub knows who follows, for all users whose pushes
+/// since shortly before were acknowledged.
 pub fn are_known_after_the_bindings_import(run: &Run, landed: &[Landed], account: usize) {
     let app = &run.apps[account];
     if !run.world.bound(app) {

@@ -1,4 +1,4 @@
-//! Histories that were found, as plain tests: each names what it found.
+//! Histories that once failed, as plain tests: each names the bug that it found.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
     world::{chaos::Fate, dynamo},
 };
 
-/// One bound account with nine followers, quiet.
+/// One bound account with nine followers and nothing left to do.
 pub async fn bound() -> Run {
     let history = History { followers: [9, 2, 2], bound: [true, false, false], ops: Vec::new() };
     let run = Run::new(1, &history).await;
@@ -31,8 +31,8 @@ pub async fn bound() -> Run {
     run
 }
 
-/// A binding died after its import was written and before the first job was queued; its repetition found the import
-/// started already, which then ran for ever.
+/// A binding died after its import was stored and before the first job was queued. When it was repeated, the
+/// import counted as started and never ended.
 #[test]
 fn a_binding_that_died_before_the_first_job_begins_the_import_when_it_comes_again() {
     on_paused_time(async {
@@ -49,8 +49,8 @@ fn a_binding_that_died_before_the_first_job_begins_the_import_when_it_comes_agai
     });
 }
 
-/// An import was written as running, its first job was lost, and its account's binding had nobody who came again: it never
-/// ended, and was in the way of every other.
+/// An import was stored as running, its first job was lost, and the binding was never repeated: it never
+/// ended and blocked every other import.
 #[test]
 fn an_import_whose_request_died_is_begun_by_the_tick() {
     on_paused_time(async {
@@ -69,7 +69,7 @@ fn an_import_whose_request_died_is_begun_by_the_tick() {
     });
 }
 
-/// A failed import begins again with the next consent; one that goes on or is complete does not.
+/// A failed import starts again with the next consent; a running or completed one does not.
 #[test]
 fn a_failed_import_begins_again_with_the_next_consent() {
     on_paused_time(async {
@@ -97,8 +97,8 @@ fn a_failed_import_begins_again_with_the_next_consent() {
     });
 }
 
-/// The runbook's way back from a lost credentials table: an item with any refresh token, due at once. WeChat refuses
-/// it, and the right one is looked up in its list of authorizers.
+/// The runbook's recovery from a lost credentials table: an item with any refresh token, due at once. WeChat
+/// refuses it, and the hub looks up the right one in the authorizer list.
 #[test]
 fn tokens_that_were_lost_come_back_from_the_authorizer_list() {
     on_paused_time(async {
@@ -119,8 +119,8 @@ fn tokens_that_were_lost_come_back_from_the_authorizer_list() {
     });
 }
 
-/// An instance that had read "unbound" said so for five seconds after the account was bound, so that pushes were dropped
-/// and messages failed for good.
+/// An instance that had cached "unbound" kept saying so for five seconds after the binding: pushes were
+/// dropped and messages failed permanently.
 #[test]
 fn an_instance_remembers_that_an_account_is_bound_and_never_that_it_is_not() {
     on_paused_time(async {
@@ -159,7 +159,7 @@ fn an_instance_remembers_that_an_account_is_bound_and_never_that_it_is_not() {
     });
 }
 
-/// A refused account's refresh token lay in the table for ever, and so did a deleted one's and an unbound one's.
+/// The refresh tokens of refused, deleted and unbound accounts were stored for ever.
 #[test]
 fn tokens_that_nobody_needs_are_deleted() {
     on_paused_time(async {
@@ -192,7 +192,7 @@ fn tokens_that_nobody_needs_are_deleted() {
     });
 }
 
-/// A tenant that does not delete an account that was taken from it kept it from everybody else.
+/// A tenant that had lost an account and did not delete it blocked it for all others.
 #[test]
 fn an_account_that_the_operator_releases_is_free() {
     on_paused_time(async {
@@ -214,7 +214,7 @@ fn an_account_that_the_operator_releases_is_free() {
     });
 }
 
-/// Two revocations of one second are spelled the same: the second was taken for the first that came once more, and the
+/// Two revocations in one second look the same: the second counted as a duplicate of the first, and the
 /// account stayed bound.
 #[test]
 fn an_account_that_is_revoked_again_in_the_same_second_is_unbound() {
@@ -238,8 +238,8 @@ fn an_account_that_is_revoked_again_in_the_same_second_is_unbound() {
     });
 }
 
-/// An authorization was given up after a minute without WeChat, and at once where the platform's own secret or address was
-/// not right.
+/// An authorization was given up after a minute without WeChat, and at once if the platform's own secret or
+/// address was wrong.
 #[test]
 fn an_authorization_waits_for_an_hour_whatever_ails_the_platform() {
     for errcode in [-1, 40164, 40125, 61004, 45009] {
@@ -261,7 +261,7 @@ fn an_authorization_waits_for_an_hour_whatever_ails_the_platform() {
     }
 }
 
-/// A page that was opened before its account was unbound, and a consent on it after that.
+/// A page was opened before its account was unbound, and consent was given on it afterwards.
 #[test]
 fn a_page_from_before_the_unbinding_binds_nothing() {
     on_paused_time(async {
@@ -280,7 +280,7 @@ fn a_page_from_before_the_unbinding_binds_nothing() {
             }
             world.quiet().await;
             assert!(!world.bound(app), "by the browser: {returns}");
-            // the same link, opened now
+            // the same link, opened again
             let now = world.open_again(&run.keys[0], &old.id).await.unwrap();
             assert_ne!(now.code, old.code);
             world.consent(&now, app, true, true).unwrap();
@@ -291,8 +291,8 @@ fn a_page_from_before_the_unbinding_binds_nothing() {
     });
 }
 
-/// Who brought a code without having opened the page was waited for, for eight seconds, as long as WeChat's event was noted:
-/// ten requests a second held every invocation, and WeChat's tickets found none.
+/// A request with a code but without the page's cookie was held for eight seconds while the event was
+/// pending: ten such requests a second used up all invocations, and WeChat's tickets were not accepted.
 #[test]
 fn a_return_that_nobody_asked_about_holds_an_invocation_for_two_seconds_at_most() {
     on_paused_time(async {
@@ -324,7 +324,7 @@ fn a_return_that_nobody_asked_about_holds_an_invocation_for_two_seconds_at_most(
     });
 }
 
-/// The event's mark stayed on the binding where its job ended without an outcome of the binding.
+/// The event's mark stayed on the binding when its job ended without an outcome for the binding.
 #[test]
 fn an_event_that_came_to_nothing_is_forgotten() {
     on_paused_time(async {

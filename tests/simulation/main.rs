@@ -1,8 +1,8 @@
-//! Histories by seed: what happens, what goes wrong and when, all from one number; then the promises of the
-//! design, checked.
+//! Random histories: a seed decides what happens, what goes wrong and when; afterwards the design's promises
+//! are checked.
 //!
-//! `OAHUB_HISTORIES=n` runs so many, `OAHUB_FIRST=n` begins at this seed. `OAHUB_SEED=n` replays one and prints
-//! what happens in it:
+//! `OAHUB_HISTORIES=n` sets how many run, `OAHUB_FIRST=n` the first seed. `OAHUB_SEED=n` replays one history
+//! and prints its steps:
 //! `OAHUB_SEED=17 cargo test -p oahub-tests --test simulation -- --nocapture`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -30,7 +30,7 @@ use std::{
 
 use run::{Run, tenant_of};
 
-/// Histories of a usual run: about three and a half minutes on two cores.
+/// Histories of a default run: about three and a half minutes on two cores.
 const HISTORIES: u64 = 1_000;
 const THREADS: u64 = 2;
 
@@ -44,7 +44,7 @@ fn the_promises_hold_in_every_history() {
     each(HISTORIES, "the_promises_hold_in_every_history", |seed, prints| drop(history(seed, prints)));
 }
 
-/// Runs the history of each seed, or of the one that is given.
+/// Runs the history of each seed, or of `OAHUB_SEED` alone.
 fn each(usual: u64, test: &str, history: impl Fn(u64, bool) + Sync) {
     if let Some(seed) = given("OAHUB_SEED") {
         history(seed, true);
@@ -78,7 +78,7 @@ fn each(usual: u64, test: &str, history: impl Fn(u64, bool) + Sync) {
     );
 }
 
-/// One thread, whose time jumps where all wait.
+/// Runs on one thread whose time jumps when every task waits.
 fn on_paused_time<T>(what: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true).build().unwrap().block_on(what)
@@ -95,7 +95,7 @@ fn a_seed_is_one_history() {
     }
 }
 
-/// Runs the history of a seed and checks the promises; answers how it went.
+/// Runs the history of a seed and checks the promises; returns a summary, to compare two runs.
 fn history(seed: u64, prints: bool) -> String {
     let history = ops::history(seed);
     if prints {
@@ -119,7 +119,7 @@ fn history(seed: u64, prints: bool) -> String {
     })
 }
 
-/// Everything heals, and what was promised must have come true.
+/// Stops all faults, lets the deployment settle, and checks every promise.
 async fn ending(run: &mut Run, seed: u64) {
     let world = run.world.clone();
     world.base.chaos.calm();
@@ -139,7 +139,7 @@ async fn ending(run: &mut Run, seed: u64) {
         followers::are_known_after_the_bindings_import(run, &landed, account);
     }
     let before = check::everybody(run);
-    // what takes long to simulate is not looked at in every history
+    // checks that take long to simulate run in every eighth history only
     if seed.is_multiple_of(8) {
         world.advance(2 * 3600).await;
         world.quiet().await;
@@ -161,7 +161,7 @@ async fn ending(run: &mut Run, seed: u64) {
     }
 }
 
-/// Whatever became of an import's jobs, the tick comes back for it within the hour, and a pause is over in one.
+/// Even if an import lost its jobs, the tick restarts it within an hour, and a pause lasts an hour at most.
 async fn imports_end(run: &Run) {
     for _ in 0..6 {
         if check::imports_go_on(run) {
@@ -171,10 +171,10 @@ async fn imports_end(run: &Run) {
     }
 }
 
-/// An import while nothing goes wrong and nobody comes or goes.
+/// Imports all followers while nothing goes wrong and nobody follows or unfollows.
 async fn import_everybody(run: &Run, account: usize) {
     let (world, key) = (&run.world, &run.keys[tenant_of(account)]);
-    // WeChat's list may lag behind: who followed in the minutes before is not taken for gone
+    // WeChat's list may lag behind, so the hub does not count recent followers as unsubscribed
     world.advance(660).await;
     world.quiet().await;
     let path = format!("/v1/accounts/{}/imports", run.apps[account]);

@@ -1,15 +1,15 @@
-//! What can happen, and a history of it by seed.
+//! What can happen, and how a seed makes a history of it.
 
 use rand::{RngExt as _, SeedableRng, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 
-/// Accounts: the first two are the first tenant's, the third is the other's.
+/// Accounts: the first two belong to the first tenant, the third to the other.
 pub const ACCOUNTS: usize = 3;
-/// Fans of an account who do something: half of them followed before.
+/// Fans of an account who act: half of them follow from the start.
 pub const FANS: usize = 4;
 
-/// Texts that would be something else if they were read as what they look like. Where `more` is in them, a rule
-/// answers it as it does [`What::AskForMore`].
+/// Texts that look like XML or like other messages, to catch wrong parsing. One that contains `more`
+/// matches the rule of [`FanOpKind::AskForMore`].
 const PASTES: [&str; 6] = [
     "<a><![CDATA[b]]></a>",
     "x]]> <br> y",
@@ -26,19 +26,19 @@ pub enum What {
     Follow,
     FollowByCode,
     Unfollow,
-    /// Writes what a rule answers passively.
+    /// Writes a keyword whose rule gives a passive reply.
     Ask,
-    /// Writes what a rule answers with a customer-service message.
+    /// Writes a keyword whose rule sends a customer-service message.
     AskForMore,
-    /// Writes anything.
+    /// Writes any other text.
     Chat,
-    /// Writes what ends its own CDATA section, which WeChat does not escape.
+    /// Writes a text that ends its own CDATA section, which WeChat does not escape.
     Paste(&'static str),
     Click,
     Scan,
 }
 
-/// One fan of one account does something.
+/// One action of one fan of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deed {
     pub account: usize,
@@ -49,13 +49,13 @@ pub struct Deed {
 /// A step of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// The administrator binds the account; the browser may not come back, the event may get lost.
+    /// The administrator binds the account; the browser may not return, and the event may be lost.
     Bind {
         account: usize,
         returns: bool,
         event: bool,
     },
-    /// The administrator authorizes again, or for the first time, from WeChat's side.
+    /// The administrator authorizes on WeChat's own pages, again or for the first time.
     Authorize {
         account: usize,
     },
@@ -63,14 +63,14 @@ pub enum Op {
         account: usize,
         event: bool,
     },
-    /// The tenant deletes it.
+    /// The tenant deletes the account.
     Delete {
         account: usize,
     },
     Do(Deed),
-    /// All at once.
+    /// Several fans act at the same time.
     Burst(Vec<Deed>),
-    /// A program sends a message, `times` at once.
+    /// A program sends a message, in `times` concurrent requests.
     Send {
         account: usize,
         fan: usize,
@@ -82,50 +82,50 @@ pub enum Op {
     Import {
         account: usize,
     },
-    /// WeChat tells the account what became of a broadcast.
+    /// WeChat reports the result of a broadcast.
     Report {
         account: usize,
     },
-    /// Rules with another text.
+    /// The tenant sets reply rules with another text.
     Rules {
         account: usize,
         version: u32,
     },
-    /// So many batches of each queue, at once.
+    /// Processes so many batches of each queue concurrently.
     Work {
         batches: u32,
     },
-    /// Batches that were handled come once more.
+    /// Batches that were handled are delivered again.
     Replay,
-    /// Pushes of long ago come once more.
+    /// Old pushes are delivered again.
     Late,
     Tick,
     Advance {
         seconds: i64,
     },
-    /// Every warm instance goes.
+    /// All warm instances are dropped.
     Cool,
-    /// WeChat takes tokens back (40001) or lets them expire (42001); the platform's own without an account.
+    /// WeChat revokes tokens (40001) or expires them (42001); the platform's own if no account is given.
     Spoil {
         account: Option<usize>,
         revoke: bool,
     },
-    /// From now on each refresh gives another refresh token, or not.
+    /// Whether each refresh returns a new refresh token from now on.
     Rotate(bool),
-    /// A quota is used up for so many calls.
+    /// A quota is used up: so many calls fail.
     Quota {
         path: &'static str,
         times: u32,
     },
-    /// What WeChat tells of a fan holds this, unescaped, from now on.
+    /// WeChat returns this text unescaped in a fan's details from now on.
     Typed {
         account: usize,
         fan: usize,
         text: &'static str,
     },
-    /// The first job of the next import gets lost.
+    /// The first job of the next import is lost.
     LoseFirstJob,
-    /// How much goes wrong from now on: 0 to 3.
+    /// Sets the fault level from now on: 0 to 3.
     Trouble(u32),
 }
 
@@ -140,7 +140,7 @@ pub struct History {
     pub ops: Vec<Op>,
 }
 
-/// The history of a seed.
+/// Generates the history of a seed.
 pub fn history(seed: u64) -> History {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let followers = std::array::from_fn(|_| *[2, 3, 9, 23].choose(&mut rng).unwrap());
@@ -175,7 +175,7 @@ fn deed(rng: &mut ChaCha8Rng) -> Deed {
     Deed { account, fan, what }
 }
 
-/// The first account has most of the traffic, so that things meet.
+/// The first account gets most of the traffic, so that operations overlap.
 fn account(rng: &mut ChaCha8Rng) -> usize {
     *[0, 0, 0, 1, 2].choose(rng).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Tokens where something fails for long: of one account, or of the platform itself.
+//! Token refreshes that fail for a long time: of one account, or of the platform itself.
 
 use shared::queue::jobs::RefreshJob;
 use wechat_simulator::{Fault, FaultKind};
@@ -21,7 +21,7 @@ async fn minutes(run: &Run, minutes: u32) {
     }
 }
 
-/// When an account's stored token was given.
+/// When an account's stored token was issued.
 async fn issued(run: &Run, account: usize) -> i64 {
     let found = run.world.app().store.authorizer(&run.apps[account]).await.unwrap().unwrap();
     found.token.map_or(0, |token| token.issued_at)
@@ -36,7 +36,7 @@ fn one_account_whose_refresh_fails_disturbs_no_other() {
         world.quiet().await;
         let before = [issued(&run, 0).await, issued(&run, 1).await, issued(&run, 2).await];
         tokio::time::sleep(std::time::Duration::from_secs(6_500)).await;
-        // it fails at once, while the others are at WeChat
+        // it fails at once, while the others wait for WeChat
         let fails = Fault::once(REFRESH, FaultKind::Error { errcode: 50002 }).times(1_000);
         world.sim().fault(fails.only(&run.apps[0]));
         let job = RefreshJob::AuthorizersV1 { app_ids: run.apps.to_vec() };
@@ -73,7 +73,7 @@ fn a_platform_that_is_refused_is_not_asked_again_by_everybody() {
         }
         let asked = run.world.base.flights.refreshes("component") - before;
         assert!((1..8).contains(&asked), "a secret that is wrong was tried {asked} times in five minutes");
-        // nothing failed for it, and all goes on when it is right
+        // no message failed because of it, and everything continues once the secret is right
         run.world.sim().clear_faults();
         run.world.quiet().await;
         for sent in &run.sent {
@@ -108,7 +108,7 @@ fn an_account_that_has_to_be_authorized_again_is_unbound_and_not_asked_for_again
     }
 }
 
-/// Each message, each round and each tick asked again, which was a hundred thousand calls a day to a quota that was gone.
+/// Each message, round and tick asked again: a hundred thousand calls a day against a quota that was used up.
 #[test]
 fn an_account_whose_refresh_is_refused_is_not_asked_for_by_everybody() {
     // (errcode, calls at most in five minutes)
@@ -144,7 +144,7 @@ fn an_account_whose_refresh_is_refused_is_not_asked_for_by_everybody() {
     }
 }
 
-/// A job that failed five times was given up, so that after an outage of a quarter of an hour nobody came for two hours.
+/// A job was given up after five failures: after an outage of 15 minutes tokens stayed stale for two hours.
 #[test]
 fn an_outage_is_waited_for_by_age_and_tokens_are_new_soon_after_it() {
     on_paused_time(async {

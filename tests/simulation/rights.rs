@@ -1,7 +1,7 @@
-//! Rights both ways: no function asks for what `template.yaml` does not give it, and none has what it does not use.
+//! IAM rights both ways: functions use only what `template.yaml` allows, and each of their rights is used.
 //!
-//! What is used is what histories use, with their crashes, quotas and returns, and a walk along the API. What is
-//! refused is refused as on AWS, so a forgotten right also breaks the history itself.
+//! The uses come from random histories, with crashes, quotas and returns, and from calls of the whole API. A
+//! missing right is refused as on AWS, so it also breaks the history itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,9 +24,9 @@ use crate::{
     world::{ADMIN_KEY, World, chaos::Fate},
 };
 
-/// Enough to come by everything that seldom happens; every history counts, so that these are always the same.
+/// Enough to reach all rare paths; the seeds are fixed, so the result is always the same.
 const HISTORIES: u64 = 120;
-/// What Lambda itself does with a queue that is mapped to a function, by the function's rights.
+/// What Lambda itself does with a queue that is mapped to a function, with the function's rights.
 const MAPPING: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
 type Used = BTreeMap<String, BTreeSet<Right>>;
@@ -77,19 +77,19 @@ async fn use_of_a_history(seed: u64) -> Used {
     world.base.usage.used.lock().unwrap().clone()
 }
 
-/// What histories of this length do not come by.
+/// Paths that histories of this length do not reach.
 async fn seldom() -> Used {
     let history = History { followers: [9, 2, 2], bound: [true, true, true], ops: Vec::new() };
     let mut run = Run::new(1, &history).await;
     let world = Arc::clone(&run.world);
     let (sim, app) = (world.sim(), run.apps[0].clone());
     world.quiet().await;
-    // a message waits for a quota, and another behind it
+    // one message waits for a quota, and another behind it
     sim.fault(Fault::once("/cgi-bin/message/template/send", FaultKind::Error { errcode: 45009 }));
     let send = Op::Send { account: 0, fan: 1, content: false, template: true, keyed: false, times: 2 };
     run.step(&send).await;
     world.quiet().await;
-    // the queue lags by one tenant's messages, and it is asked whether others may wait behind them
+    // one tenant's messages delay the queue, and the hub asks whether others may wait behind them
     for n in 0..30 {
         let template =
             Op::Send { account: 0, fan: n % 2, content: false, template: true, keyed: false, times: 1 };
@@ -100,27 +100,27 @@ async fn seldom() -> Used {
         world.work(1).await;
     }
     world.quiet().await;
-    // a follower left, and no push said so: the next import finds out
+    // a follower left and the push was lost: the next import finds out
     sim.fault(Fault::once("push/message", FaultKind::DropPush).times(3));
     run.step(&Op::Do(Deed { account: 0, fan: 0, what: What::Unfollow })).await;
     sim.clear_faults();
     world.advance(120).await;
     run.step(&Op::Import { account: 0 }).await;
     world.quiet().await;
-    // the details of a new follower find WeChat busy, our address not listed, and the day's quota used up
+    // the details of a new follower fail: WeChat is busy, our address is not listed, the quota is used up
     for errcode in [-1, 40164, 45009] {
         sim.fault(Fault::once("/cgi-bin/user/info", FaultKind::Error { errcode }));
         run.step(&Op::Do(Deed { account: 0, fan: 0, what: What::Follow })).await;
         world.quiet().await;
     }
     world.advance(24 * 3600).await;
-    // the first job of an import is lost, and the tick comes back for it
+    // the first job of an import is lost, and the tick restarts it
     world.base.chaos.strike("page_v1", Fate::Lost);
     run.step(&Op::Import { account: 0 }).await;
     world.advance(1_200).await;
     world.quiet().await;
-    // an account goes to another tenant while its import waits for a quota: the binding ends that import, or, where it
-    // died before, the program's request for one
+    // an account moves to another tenant while its import waits for a quota: the binding ends that import or,
+    // if it died before that, the next request for an import does
     for (from, to, dies) in [(0, 1, false), (1, 0, true)] {
         sim.fault(Fault::once("/cgi-bin/user/get", FaultKind::Error { errcode: 45009 }).times(50));
         let imports = format!("/v1/accounts/{app}/imports");
@@ -132,7 +132,7 @@ async fn seldom() -> Used {
         world.withdraw(&app, true);
         sim.deliver_pending().await;
         world.work(2).await;
-        // another tenant's page is refused while it is not deleted, and the tokens that it brought are deleted
+        // another tenant's binding is refused until the account is deleted, and its tokens are deleted
         world.bind(&run.keys[to], &app, true, false).await;
         let gone = world.api(&run.keys[from], "DELETE", &format!("/v1/accounts/{app}"), None, None).await;
         assert_eq!(gone.unwrap().0, 204);
@@ -145,11 +145,11 @@ async fn seldom() -> Used {
         sim.clear_faults();
         world.quiet().await;
     }
-    // the operator suspends a tenant for a while
+    // the operator suspends a tenant and reactivates it
     for status in ["suspended", "active"] {
         assert!(suspended::change(&world, &run.tenants[0], status).await);
     }
-    // the operator looks at what was given up, and moves it back
+    // the operator looks at dead letters and moves them back
     for (name, queue, job) in dead_letters::harmless() {
         dead_letters::give_up(&world, queue, &job, 1).await;
         let path = format!("/v1/platform/queues/{name}/redrive");
@@ -160,7 +160,7 @@ async fn seldom() -> Used {
         dead_letters::give_up(&world, &capital(name), &json!({}), 2).await;
         operator(&world, "GET", &format!("/v1/platform/queues/{name}/dead-letters")).await;
     }
-    // WeChat tells what became of a template message that another system sent
+    // WeChat reports the result of a template message that another system sent
     let result = SendJob::TemplateResultV1 {
         tenant_id: run.tenants[0].clone(),
         app_id: app.clone(),
@@ -169,7 +169,7 @@ async fn seldom() -> Used {
     };
     world.app().queues.result(&result, &run.tenants[0]).await.unwrap();
     world.quiet().await;
-    // a grant was withdrawn, and no push said so: the refresher finds out
+    // an authorization was withdrawn and the push was lost: the refresher finds out
     run.step(&Op::Unauthorize { account: 1, event: false }).await;
     world.advance(3 * 3600).await;
     assert!(!world.bound(&run.apps[1]), "nobody found out");
@@ -181,13 +181,13 @@ async fn operator(world: &World, method: &str, path: &str) -> Value {
     world.api(ADMIN_KEY, method, path, body, None).await.unwrap().1
 }
 
-/// A queue's logical id begins so.
+/// The prefix of a queue's logical id.
 fn capital(name: &str) -> String {
     let (first, rest) = name.split_at(1);
     format!("{}{rest}", first.to_uppercase())
 }
 
-/// What a program does that histories do not.
+/// API calls that histories do not make.
 async fn walk(run: &Run) {
     let (world, key, app) = (&run.world, &run.keys[0], &run.apps[0]);
     let get = async |path: String| world.api(key, "GET", &path, None, None).await.unwrap().1;

@@ -1,4 +1,4 @@
-//! A history, run in a world.
+//! Runs a history in a simulated deployment.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What an account's fan did to whether they follow, as WeChat knows it.
+/// A follow or unfollow by a fan, as WeChat knows it.
 #[derive(Debug, Clone)]
 pub struct Status {
     pub account: usize,
@@ -32,25 +32,25 @@ pub struct Typed {
     pub plaintext: String,
 }
 
-/// What a program asked to be sent.
+/// A message that a program asked to be sent.
 #[derive(Debug, Clone)]
 pub struct Sent {
     pub account: usize,
     pub open_id: String,
-    /// In the message, and in no other.
+    /// Unique to this message.
     pub text: String,
-    /// One at most, whatever the number of requests.
+    /// With an idempotency key: sent once at most, however often it is requested.
     pub keyed: bool,
     pub times: usize,
-    /// Ids that were answered with 202.
+    /// Message ids that were accepted with 202.
     pub accepted: Vec<String>,
 }
 
-/// A world with a history going on in it.
+/// A deployment with a history running in it.
 pub struct Run {
     pub world: Arc<World>,
     pub apps: [String; ACCOUNTS],
-    /// Of the two tenants.
+    /// API keys of the two tenants.
     pub keys: [String; 2],
     pub tenants: [String; 2],
     pub fans: Vec<Vec<String>>,
@@ -64,13 +64,13 @@ pub struct Run {
     pub worst: Rates,
 }
 
-/// Whose an account is.
+/// The index of the tenant that an account belongs to.
 pub fn tenant_of(account: usize) -> usize {
     usize::from(account == 2)
 }
 
 impl Run {
-    /// A world at the start of a history.
+    /// A deployment at the start of a history.
     pub async fn new(seed: u64, history: &History) -> Self {
         let world = World::new(seed);
         world.create_tables().await;
@@ -125,7 +125,7 @@ impl Run {
         }
     }
 
-    /// One step.
+    /// Runs one step.
     pub async fn step(&mut self, op: &Op) {
         self.steps += 1;
         let world = Arc::clone(&self.world);
@@ -284,7 +284,7 @@ fn act(what: What) -> Act {
     }
 }
 
-/// A follow and `ask` are answered passively, `more` with what no passive reply can carry.
+/// Follows and `ask` get a passive reply, `more` a reply that only a customer-service message can carry.
 fn rules(version: u32) -> Value {
     let text = |text: String| json!({"msgtype": "text", "text": {"content": text}});
     let program = json!({

@@ -1,5 +1,5 @@
-//! Promise 15 by seed: one tenant floods, uses its account's quota up, and its account fails in other ways; what another
-//! tenant sends meanwhile goes out within a bound, its pushes are answered, and WeChat is not asked again and again.
+//! Promise 15, by seed: one tenant floods, uses up its account's quota, and its account fails in other ways.
+//! Another tenant's messages still go out in time, its pushes are answered, WeChat is not called needlessly.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::{
 };
 
 const TEMPLATE_SEND: &str = "/cgi-bin/message/template/send";
-/// Histories of a usual run: about a quarter of a minute.
+/// Histories of a default run: about 15 seconds.
 const HISTORIES: u64 = 40;
-/// The tenant that floods, by its first account, and the other, by its own.
+/// The flooding tenant's account and the other tenant's.
 const MANY: usize = 0;
 const FEW: usize = 2;
-/// Batches of the send queue that are at work at once, and messages of each at most.
+/// Concurrent batches of the send queue, and the most messages of each.
 const AT_ONCE: u32 = 4;
 const BATCH: u64 = 10;
-/// Seconds that another's message may take beside what the backlog before it takes, where nothing else goes wrong.
+/// Most seconds that the other tenant's message may take beyond the backlog before it, without faults.
 const CALM: u64 = 15;
-/// And where functions die and answers are lost: a message whose function died is hidden for minutes, more than once.
+/// The same with faults: a message whose function died is invisible for minutes, more than once.
 const TROUBLED: u64 = 1_800;
 
 #[test]
@@ -37,9 +37,9 @@ fn nobody_takes_anothers_share_in_any_history() {
     });
 }
 
-/// Messages of one tenant, posted at once: half a minute of the calls of two instances, which take a second each.
+/// Messages that one tenant posts at once: half a minute of work for two instances at a second per call.
 const FLOOD: u64 = 300;
-/// Seconds that another's message may take behind them: until the queue lags and each instance has seen it, and a turn.
+/// Most seconds that another's message may take behind them: until all instances see the lag, and a turn.
 const BEHIND: u64 = 18;
 
 #[test]
@@ -52,7 +52,7 @@ fn a_slow_wechat_has_nobody_wait_for_all_that_another_posted() {
         sim.slow_down(TEMPLATE_SEND, 1_000);
         let fans = sim.account(&run.apps[MANY]).unwrap().followers.page("", 1_000).unwrap();
         for fan in &fans {
-            // as fast as a tenant may
+            // as fast as the rate limit allows
             while !post(&run, fan).await {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -63,7 +63,7 @@ fn a_slow_wechat_has_nobody_wait_for_all_that_another_posted() {
         let path = format!("/v1/accounts/{app}/messages");
         let body = json!({"to": fan, "content": {"msgtype": "text", "text": {"content": "beside"}}});
         assert_eq!(world.api(&run.keys[1], "POST", &path, Some(body), None).await.unwrap().0, 202);
-        // as many instances as stay warm, none of which waits for another's batch
+        // as many workers as instances stay warm, none of which waits for another's batch
         let posted = Instant::now();
         let worker = async || {
             while !sim.received(app, fan).iter().any(|line| line.text == "beside") {
@@ -74,7 +74,7 @@ fn a_slow_wechat_has_nobody_wait_for_all_that_another_posted() {
             }
         };
         futures::future::join(worker(), worker()).await;
-        // what was put off goes out too, each once
+        // the delayed messages go out too, each once
         world.quiet().await;
         let got: Vec<usize> = fans.iter().map(|fan| sim.received(&run.apps[MANY], fan).len()).collect();
         assert!(got.iter().all(|count| *count == 1), "{got:?}");
@@ -114,14 +114,14 @@ async fn history(seed: u64) {
     assert!(refused <= most, "promise 15, seed {seed}: WeChat refused the quota {refused} times");
 }
 
-/// The one posts messages, more than are sent in a second.
+/// The flooding tenant posts more messages than are sent in a second.
 async fn flood(run: &Run, rng: &mut ChaCha8Rng, fans: &[String]) {
     for _ in 0..rng.random_range(10..60) {
         post(run, fans.choose(rng).unwrap()).await;
     }
 }
 
-/// Whether it is accepted.
+/// Posts a message; returns whether it was accepted.
 async fn post(run: &Run, fan: &str) -> bool {
     let path = format!("/v1/accounts/{}/messages", run.apps[MANY]);
     let message = json!({"to": fan, "template": {
@@ -131,7 +131,7 @@ async fn post(run: &Run, fan: &str) -> bool {
     run.world.api(&run.keys[0], "POST", &path, Some(message), None).await.is_some_and(|(code, _)| code == 202)
 }
 
-/// A fan of the other writes, and is written to.
+/// A fan of the other account writes and gets a message.
 async fn beside(run: &Run, rng: &mut ChaCha8Rng, seed: u64, troubled: bool) {
     let (world, app) = (&run.world, &run.apps[FEW]);
     let fan = &run.fans[FEW][rng.random_range(0..FANS / 2)]; // those who follow from the start
@@ -150,7 +150,7 @@ async fn beside(run: &Run, rng: &mut ChaCha8Rng, seed: u64, troubled: bool) {
         assert!(troubled, "promise 15, seed {seed}: a message was not accepted");
         return;
     };
-    // each second the four batches take one message each at least
+    // each second every batch takes at least one message
     let within = ahead.div_ceil(u64::from(AT_ONCE)) + if troubled { TROUBLED } else { CALM };
     for _ in 0..within {
         world.work(AT_ONCE).await;
@@ -158,7 +158,7 @@ async fn beside(run: &Run, rng: &mut ChaCha8Rng, seed: u64, troubled: bool) {
         if world.sim().received(app, fan).iter().any(|line| line.text == words) {
             return;
         }
-        // a function that died while WeChat had the message, which is never sent twice
+        // the function died while WeChat had the message: it is never sent twice
         let unknown = async || {
             let path = format!("/v1/messages/{}", accepted["id"].as_str().unwrap());
             let message = world.api(&run.keys[1], "GET", &path, None, None).await;

@@ -1,4 +1,4 @@
-//! A tenant that the operator suspends for a while: what goes on for it, and what does not.
+//! A tenant that the operator suspends for a while: what continues for it and what does not.
 
 use serde_json::json;
 use shared::store::tenants::TenantStatus;
@@ -11,7 +11,7 @@ use crate::{
     world::{ADMIN_KEY, World},
 };
 
-/// Whether the operator was told that the tenant is now so.
+/// Sets a tenant's status; returns whether the operator's request was confirmed.
 pub async fn change(world: &World, tenant: &str, status: &str) -> bool {
     let path = format!("/v1/tenants/{tenant}");
     let changed = world.api(ADMIN_KEY, "PATCH", &path, Some(json!({"status": status})), None).await;
@@ -23,7 +23,7 @@ async fn now(run: &Run, status: &str) {
     run.world.advance(10).await; // every instance knows
 }
 
-/// Tokens that nobody refreshes would cost each administrator another consent.
+/// Tokens that are not refreshed would cost each administrator another consent.
 #[test]
 fn a_suspended_tenant_keeps_its_tokens_and_its_followers_and_sends_nothing() {
     on_paused_time(async {
@@ -63,7 +63,7 @@ fn a_suspended_tenant_keeps_its_tokens_and_its_followers_and_sends_nothing() {
     });
 }
 
-/// An account that its tenant gave away while it was suspended was silent for ever, once the same tenant bound it again.
+/// An account that its tenant gave up while suspended stayed silent for ever after it was bound again.
 #[test]
 fn an_account_that_was_released_meanwhile_answers_when_it_is_bound_again() {
     on_paused_time(async {
@@ -83,7 +83,7 @@ fn an_account_that_was_released_meanwhile_answers_when_it_is_bound_again() {
     });
 }
 
-/// The link was open, and its tenant was suspended, or deleted, before the consent came.
+/// The tenant was suspended or deleted after the link was opened and before the consent.
 #[test]
 fn a_link_left_open_binds_nothing_to_a_suspended_or_deleted_tenant() {
     on_paused_time(async {

@@ -1,4 +1,4 @@
-//! Timers come when they are due, whatever happens to the tick that hands them over.
+//! Timers fire when they are due, whatever happens to the tick that hands them over.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -31,14 +31,14 @@ fn resume(import: &str) -> ImportJob {
     ImportJob::ResumeV1 { import_id: import.into(), app_id: "wx1".into(), tenant_id: "ten_1".into() }
 }
 
-/// A message to `o1`, whose line is [`LINE`].
+/// A message to `o1`, whose FIFO group is [`FAN_GROUP`].
 fn message(id: &str) -> SendJob {
     message_to("o1", id)
 }
 
 const LINE: &str = "wx1#o1";
 
-/// Another line in the shard of [`LINE`], whose timers lie behind its where they are due together.
+/// Another group in the shard of [`FAN_GROUP`] that is sorted after it when both are due at the same time.
 fn beside() -> String {
     let mark = |line: &str| (ids::shard(line, 16), ids::fingerprint(&[line]));
     let (shard, first) = mark(LINE);
@@ -62,7 +62,7 @@ async fn seconds(seconds: i64) {
     tokio::time::sleep(std::time::Duration::from_secs(seconds.unsigned_abs())).await;
 }
 
-/// Takes everything that can be received from a queue, in its order.
+/// Receives and deletes everything that a queue has, in order.
 async fn received(world: &World, queue: &str) -> Vec<Value> {
     let mut all = Vec::new();
     loop {
@@ -131,7 +131,7 @@ fn two_ticks_at_once_and_a_late_one_hand_over_everything_in_order() {
     on_paused_time(async {
         let world = world().await;
         let (app, due) = (world.app(), at(world.now() + HOUR));
-        // one fan's messages, more than a page of them, set in any order
+        // one fan's messages, more than a page of them, set in reverse order
         for n in (0..250).rev() {
             let id = format!("msg_{n:03}");
             timers::set(&app, &id, due, Job::Send(&message(&id))).await.unwrap();
@@ -152,7 +152,7 @@ fn two_ticks_at_once_and_a_late_one_hand_over_everything_in_order() {
     });
 }
 
-/// Timers in the shard of [`LINE`], all due at `due` in the order of their ids.
+/// Timers in the shard of [`FAN_GROUP`], all due at `due`, in the order of their ids.
 async fn put(world: &World, due: i64, ids: impl IntoIterator<Item = String>, queue: &str) {
     for id in ids {
         let body = serde_json::to_string(&resume(&id)).unwrap();
@@ -161,13 +161,13 @@ async fn put(world: &World, due: i64, ids: impl IntoIterator<Item = String>, que
     }
 }
 
-/// The timers that are there, by their ids.
+/// The keys of all stored timers.
 fn waiting(world: &World) -> Vec<(String, String)> {
     let keys = dynamo::scan(&world.base.db, "WorkTable").into_keys();
     keys.filter(|(pk, sk)| pk.starts_with("TIMER#") && sk != "SWEEP").collect()
 }
 
-/// Has the function do a job.
+/// Invokes the function with one job.
 async fn work(world: &World, job: &Value) {
     let record = json!({"messageId": "m", "receiptHandle": "r", "body": job.to_string(), "attributes": {}});
     let (answer, _) = world.invoke("TokenRefresh", json!({"Records": [record]})).await.expect("an answer");
@@ -265,7 +265,7 @@ fn a_long_line_keeps_no_other_waiting_and_what_went_is_gone_where_a_sweep_dies()
             Some(TURN),
             "behind the line's first turn: {came:?}"
         );
-        // the request before that in which it died was not yet taken out
+        // the request before the one in which it died was not yet deleted
         let left = waiting(&world).len();
         assert!((all.len() - 50..=all.len() - 49).contains(&left), "what went is there still: {left}");
         let mut sweeps = 0;

@@ -1,24 +1,24 @@
-//! A caller of the API.
+//! An HTTP client of the API.
 
 use std::{sync::LazyLock, time::Duration};
 
 use reqwest::{Client, Method, StatusCode, header::HeaderMap, redirect};
 use serde_json::Value;
 
-/// For everything: browsers, tenants' programs, WeChat. Follows no redirect by itself.
+/// The one client for browsers, tenants' programs and WeChat. It follows no redirects.
 static CLIENT: LazyLock<Client> = LazyLock::new(|| {
-    // the simulated WeChat may have installed it: both are the same
+    // an error means that the simulated WeChat has installed the same provider
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap()
 });
 
-/// The client that all share.
+/// The shared client.
 #[must_use]
 pub fn client() -> &'static Client {
     &CLIENT
 }
 
-/// An answer.
+/// An HTTP response, read to its end.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Its status.
@@ -36,10 +36,10 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads one.
+    /// Sends the request and reads the response.
     ///
     /// # Errors
-    /// When the connection broke.
+    /// If the connection breaks.
     pub async fn of(request: reqwest::RequestBuilder) -> Result<Self, reqwest::Error> {
         let response = request.send().await?;
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
@@ -49,7 +49,7 @@ impl Answer {
         Ok(Self { status, content_type, location, challenge, headers, text: response.text().await? })
     }
 
-    /// After how long the page at `url` loads itself again, and from where.
+    /// The page's `Refresh` header: after how long it reloads, and from where. `url` is the page's own.
     #[must_use]
     pub fn reload(&self, url: &str) -> Option<(Duration, String)> {
         let (seconds, address) = self.headers.get("refresh")?.to_str().unwrap().split_once("; url=").unwrap();
@@ -63,7 +63,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body, of an answer with this status.
+    /// The body as JSON; fails if the status is another.
     #[must_use]
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
@@ -84,7 +84,7 @@ impl Answer {
     }
 }
 
-/// Somebody with a key, or without.
+/// A client with or without an API key.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Where the hub is.

@@ -1,5 +1,5 @@
-//! Where the programs are. Cargo tells tests only about binaries of their own package, so others are looked for
-//! where `cargo test --workspace` puts them, and built where they are missing or older than their sources.
+//! Finds the programs to test. Cargo tells tests only of their own package's binaries; others are expected
+//! where `cargo test --workspace` puts them, and built if they are missing or older than their sources.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,9 +18,9 @@ pub const FUNCTIONS: [&str; 6] = [
     "token-refresh",
 ];
 
-/// `release` tests functions that are built as for a deployment, instead of in the tests' own profile.
+/// If `release`, tests use functions built as for a deployment instead of in the tests' own profile.
 const PROFILE_VARIABLE: &str = "OAHUB_TEST_PROFILE";
-/// Where cargo finds how functions are built for a deployment.
+/// The folder whose `.cargo/config.toml` configures a deployment's build.
 const FUNCTIONS_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions");
 
 static OAHUB: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -36,7 +36,7 @@ static OAHUB: LazyLock<PathBuf> = LazyLock::new(|| {
 static BESIDE_THE_TESTS: LazyLock<PathBuf> = LazyLock::new(|| {
     let directory = tests_directory();
     if any_is_stale(&directory) {
-        // what the tests were built with serves again: other packages would mean other features
+        // same packages as for the tests, so that cargo resolves the same features and reuses the build
         build(&directory, env!("CARGO_MANIFEST_DIR"), &["--bins", "--workspace", "--tests"]);
     }
     directory
@@ -85,10 +85,10 @@ pub fn bootstrap(functions: &Path, function: &str) -> PathBuf {
     binary
 }
 
-/// The function that the others are measured beside; built anew.
+/// The baseline function of the benchmarks; always built.
 #[must_use]
 pub fn floor() -> PathBuf {
-    // with the functions: alone, its dependencies would have other features and be built once more
+    // built with the functions: alone, its dependencies would get other features and a second build
     build(&deployed_directory(), FUNCTIONS_FOLDER, &packages(&[&FUNCTIONS[..], &["floor"]].concat()));
     deployed_directory().join("bootstrap-floor")
 }
@@ -120,7 +120,7 @@ fn is_stale(binary: &Path) -> bool {
     let Ok(list) = std::fs::read_to_string(binary.with_extension("d")) else { return true };
     let sources = list.split_once(": ").map_or("", |(_, sources)| sources).replace("\\ ", "\0");
     sources.split_whitespace().any(|source| {
-        // one that is gone was moved or removed
+        // a missing source was moved or removed: stale
         modified(Path::new(&source.replace('\0', " "))).is_none_or(|changed| changed > built)
     })
 }
@@ -136,7 +136,7 @@ fn build(profile: &Path, folder: &str, what: &[&str]) {
         Some(name) => name,
     };
     let mut cargo = Command::new(env!("CARGO"));
-    // what cargo tells a test would make build scripts that look at it, and all above them, run again
+    // these variables of `cargo test` would rerun build scripts that read them, and rebuild their dependents
     let told =
         |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|p| name.starts_with(p));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {

@@ -1,4 +1,4 @@
-//! Things as the store has them, for tests that look at how they are written.
+//! Records as the store holds them, for tests of how they are written.
 
 use serde_json::json;
 use shared::{
@@ -14,7 +14,7 @@ use shared::{
 
 /// An account.
 pub const APP: &str = "wx5a1b2c3d4e5f6071";
-/// Whose it is.
+/// The tenant that owns it.
 pub const TENANT: &str = "ten_1";
 /// 2025-01-01, unix seconds.
 pub const DAY: i64 = 1_735_689_600;
@@ -25,7 +25,7 @@ pub fn fan(open_id: &str) -> FanId<'_> {
     FanId { tenant: TENANT, app_id: APP, open_id }
 }
 
-/// An account of service type that is bound and has the permissions that are needed.
+/// A bound service account with the required permissions.
 #[must_use]
 pub fn account(app_id: &str) -> AccountRecord {
     AccountRecord {
@@ -81,7 +81,7 @@ pub fn message(id: &str) -> Message {
     }
 }
 
-/// A text that a follower sent, and what it was answered.
+/// A fan's text message with its reply.
 #[must_use]
 pub fn event(identity: &str) -> StoredEvent {
     StoredEvent {

@@ -1,4 +1,4 @@
-//! The hub and its WeChat, together.
+//! A hub together with its simulated WeChat.
 
 use std::{
     net::TcpListener,
@@ -37,16 +37,16 @@ pub const AES_KEY_PREVIOUS: &str = "previousprevious0123456789previousPREVIOUS0"
 /// The operator's key.
 pub const ADMIN_KEY: &str = "operators-own-key-0123456789abcdefghij";
 
-/// Programs that run at the same time beside the shared one: machines are small.
+/// Limits the hubs that run at the same time besides the shared one: CI machines are small.
 static ROOM: Semaphore = Semaphore::const_new(2);
 static SHARED: OnceCell<Hub> = OnceCell::const_new();
 
-/// The hub that tests share that need no crash: each has tenants and accounts of its own.
+/// The hub shared by tests that never kill it; each test creates its own tenants and accounts.
 pub async fn shared() -> &'static Hub {
     SHARED.get_or_init(|| Hub::start(None)).await
 }
 
-/// The credentials as both sides know them.
+/// The platform's credentials, as hub and WeChat both have them.
 #[must_use]
 pub fn component() -> Component {
     Component {
@@ -59,7 +59,7 @@ pub fn component() -> Component {
     }
 }
 
-/// Right settings of `--wechat live`, for a WeChat and a hub at these URLs.
+/// Valid settings for `--wechat live`, with WeChat and the hub at these URLs.
 #[must_use]
 pub fn settings(wechat: &str, public: &str) -> Vec<(&'static str, String)> {
     [
@@ -81,11 +81,11 @@ pub fn settings(wechat: &str, public: &str) -> Vec<(&'static str, String)> {
 
 /// A hub with its WeChat.
 pub struct Hub {
-    /// The other side.
+    /// The simulated WeChat.
     pub wechat: Simulator,
-    /// Where the other side is.
+    /// The simulated WeChat's URL.
     pub wechat_url: String,
-    /// Where the hub is, across restarts.
+    /// The hub's URL, the same across restarts.
     pub url: String,
     process: Option<Process>,
     program: PathBuf,
@@ -93,18 +93,18 @@ pub struct Hub {
     settings: Vec<(&'static str, String)>,
     tick: Option<u32>,
     directory: Directory,
-    /// Of the browser that opens its pages: a name and a value each.
+    /// Names and values of the test browser's cookies.
     pub(crate) cookies: Mutex<Vec<(String, String)>>,
     _room: Option<SemaphorePermit<'static>>,
 }
 
 impl Hub {
-    /// One of a test's own, that has its first ticket.
+    /// A hub for one test, with its first ticket.
     pub async fn own() -> Self {
         Self::start(Some(ROOM.acquire().await.unwrap())).await
     }
 
-    /// One of a test's own, that has its first ticket, started with more flags: limits of AWS to meet
+    /// A hub for one test, with its first ticket, started with more flags, such as AWS limits
     /// (`--aws-concurrency 10`, `--aws-in-flight 50`).
     pub async fn under(flags: &[&str]) -> Self {
         let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
@@ -114,7 +114,7 @@ impl Hub {
         hub
     }
 
-    /// One of a test's own, to which WeChat has pushed no ticket: it drops them until its faults are cleared.
+    /// A hub for one test without a ticket: the simulator drops ticket pushes until its faults are cleared.
     pub async fn without_ticket() -> Self {
         let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
         hub.wechat.fault(Fault::once("push/component", FaultKind::DropPush).times(u32::MAX));
@@ -122,8 +122,8 @@ impl Hub {
         hub
     }
 
-    /// One of a test's own whose functions are processes, as on Lambda, that has its first ticket. A message
-    /// whose function failed comes again after 5 seconds, not after minutes.
+    /// A hub for one test whose functions run as processes, as on Lambda, with its first ticket. A message
+    /// whose function failed is received again after 5 seconds instead of minutes.
     pub async fn of_functions() -> Self {
         Self::of_functions_with(&[]).await
     }
@@ -135,7 +135,7 @@ impl Hub {
         hub
     }
 
-    /// The same with a way to WeChat that can be cut.
+    /// The same with a relay to WeChat whose connections can be cut.
     pub async fn of_functions_behind_a_relay() -> (Self, Relay) {
         let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
         let relay = Relay::to(hub.wechat_url.trim_start_matches("http://").parse().unwrap()).await;
@@ -159,12 +159,12 @@ impl Hub {
         self.push_ticket().await;
     }
 
-    /// One to measure: its schedules run as template.yaml says. `log` is its `RUST_LOG`.
+    /// A hub for benchmarks: schedules run as in template.yaml. `log` is its `RUST_LOG`.
     pub async fn measured(log: &str) -> Self {
         let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
         hub.tick = None;
         hub.settings.push(("RUST_LOG", log.to_owned()));
-        hub.settings.push(("NO_COLOR", "1".into())); // or names would be spelled with colours between
+        hub.settings.push(("NO_COLOR", "1".into())); // colour codes would split names in the log
         hub.resume().await;
         hub.push_ticket().await;
         hub
@@ -183,7 +183,7 @@ impl Hub {
         Self::beside(listener, url, room)
     }
 
-    /// One that runs somewhere else, at `url`, and knows the WeChat that listens here.
+    /// A hub deployed elsewhere, at `url`, that uses the WeChat listening here.
     #[must_use]
     pub fn deployed(listener: tokio::net::TcpListener, url: String) -> Self {
         Self::beside(listener, url, None)
@@ -226,7 +226,7 @@ impl Hub {
         }
     }
 
-    /// Starts the program, on what was there.
+    /// Starts the program on the existing data.
     pub async fn resume(&mut self) {
         let data = self.directory.path().join("data").display().to_string();
         let address = self.url.trim_start_matches("http://").to_owned();
@@ -256,7 +256,7 @@ impl Hub {
         self.process.as_ref().unwrap()
     }
 
-    /// Has the program stopped by SIGTERM.
+    /// Stops the program with SIGTERM.
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
         self.process.take().unwrap().terminate().await
     }
@@ -285,14 +285,14 @@ impl Hub {
         Caller { url: self.url.clone(), key: Some(ADMIN_KEY.into()) }
     }
 
-    /// Somebody without a key.
+    /// A client without a key.
     #[must_use]
     pub fn stranger(&self) -> Caller {
         Caller { url: self.url.clone(), key: None }
     }
 }
 
-/// A port that is free, and below those that systems give to clients: the hub must find it free again after a
+/// A free port below the ephemeral range, so that the hub finds it free again after a
 /// crash.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);

@@ -5,13 +5,13 @@
 //! | [`binary`] | where the programs are, built if they are missing or stale |
 //! | [`lambda`] | what Lambda does around a function's binary |
 //! | [`process`] | one run of it: its ready line, its log, its end by `kill -9` or SIGTERM |
-//! | [`hub`] | both sides together, on one data directory and one port across restarts |
-//! | [`api`] | a caller of the API, and its answers |
-//! | [`tenant`] | what a tenant and its accounts' owners do |
-//! | [`push`] | pushes made by hand, whatever WeChat would think of them |
-//! | [`fixtures`] | things as the store has them |
-//! | [`relay`] | a way to a server that can be cut |
-//! | [`wait`] | waiting for a condition, with an end |
+//! | [`hub`] | hub and simulated WeChat together, with one data directory and port across restarts |
+//! | [`api`] | an HTTP client of the API, and its responses |
+//! | [`tenant`] | actions of a tenant and of its accounts' owners |
+//! | [`push`] | hand-made pushes, valid or not |
+//! | [`fixtures`] | records as the store holds them |
+//! | [`relay`] | a TCP relay whose connections can be cut |
+//! | [`wait`] | waiting for a condition, with a time limit |
 
 #![expect(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ use std::sync::LazyLock;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// One for all tests of a binary: connections and servers that they share live on it.
+/// One runtime for all tests of a binary: shared connections and servers live on it.
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
 

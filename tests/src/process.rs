@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{binary, wait};
 
-/// A directory of one test, gone with it.
+/// A temporary directory, removed when dropped.
 pub struct Directory(PathBuf);
 
 impl Directory {
@@ -49,7 +49,7 @@ impl Drop for Directory {
 pub struct Process {
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
-    /// Ends the program with the tests, however those end, and clears up: it reads from us until then.
+    /// A shell that kills the program and removes its files when the test process ends, however it ends.
     guard: Child,
 }
 
@@ -85,13 +85,13 @@ impl Process {
         let (sender, lines) = mpsc::unbounded_channel();
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                let _ = sender.send(line); // nobody may read on
+                let _ = sender.send(line); // the receiver may be gone
             }
         });
         Self { child, lines, guard }
     }
 
-    /// The next line on standard output; none when it ended.
+    /// The next line on standard output; [`None`] once the program has ended.
     pub async fn line(&mut self) -> Option<String> {
         let line = tokio::time::timeout(wait::PATIENCE, self.lines.recv()).await;
         line.unwrap_or_else(|_| panic!("the program says nothing and does not end"))
@@ -108,14 +108,14 @@ impl Process {
         self.end();
     }
 
-    /// SIGTERM, and how it ended.
+    /// Sends SIGTERM and waits for the exit.
     pub async fn terminate(self) -> ExitStatus {
         let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
         assert!(sent.success(), "SIGTERM could not be sent");
         self.ended().await
     }
 
-    /// How it ended.
+    /// Waits for the exit.
     pub async fn ended(mut self) -> ExitStatus {
         wait::until("the program's end", async || self.child.try_wait().unwrap()).await
     }
@@ -127,29 +127,29 @@ impl Process {
         }
     }
 
-    /// Memory in use, bytes; of systems that tell.
+    /// Memory in use, bytes; [`None`] where there is no `/proc`.
     #[must_use]
     pub fn memory(&self) -> Option<u64> {
         status(self.id(), "VmRSS:")
     }
 
-    /// The most memory that was ever in use, bytes; of systems that tell.
+    /// Peak memory, bytes; [`None`] where there is no `/proc`.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
         peak_memory(self.id())
     }
 
-    /// Processor time used so far by all its threads, seconds; of systems that tell.
+    /// Processor time of all its threads so far, seconds; [`None`] where there is no `/proc`.
     #[must_use]
     pub fn cpu_seconds(&self) -> Option<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).ok()?;
-        let (_, rest) = stat.rsplit_once(") ")?; // the name before may hold anything
+        let (_, rest) = stat.rsplit_once(") ")?; // the name before it may contain spaces
         let ticks: u64 = rest.split(' ').skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
         Some(ticks as f64 / 100.0) // USER_HZ of Linux
     }
 }
 
-/// The most memory that a process ever used, bytes; of systems that tell.
+/// Peak memory of a process, bytes; [`None`] where there is no `/proc`.
 #[must_use]
 pub fn peak_memory(id: u32) -> Option<u64> {
     status(id, "VmHWM:")

@@ -17,9 +17,9 @@ use crate::{
     hub::{AES_KEY_PREVIOUS, Hub, component},
 };
 
-/// The platform's side, as WeChat has it.
+/// The platform's envelope, as WeChat has it.
 pub static ENVELOPE: LazyLock<Envelope> = LazyLock::new(|| Envelope::new(&component()).unwrap());
-/// The same before the key was rotated.
+/// The same with the previous AES key.
 pub static ENVELOPE_PREVIOUS: LazyLock<Envelope> = LazyLock::new(|| {
     let key = Secret::new(AES_KEY_PREVIOUS);
     Envelope::new(&Component { aes_key: key, aes_key_previous: None, ..component() }).unwrap()
@@ -31,14 +31,14 @@ pub fn now() -> i64 {
     SystemClock.unix()
 }
 
-/// A number that no other push of this run has.
+/// A number unique among this run's pushes.
 #[must_use]
 pub fn fresh_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(7_000_000_000_000_000);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A push's body in clear: who writes to whom, when, and `rest`.
+/// A push's plaintext: the common members, then `rest`.
 #[must_use]
 pub fn xml(to: &str, from: &str, at: i64, rest: &str) -> String {
     format!(
@@ -47,7 +47,7 @@ pub fn xml(to: &str, from: &str, at: i64, rest: &str) -> String {
     )
 }
 
-/// The rest of a text message.
+/// The members of a text message.
 #[must_use]
 pub fn said(words: &str, msg_id: u64) -> String {
     format!(
@@ -55,13 +55,13 @@ pub fn said(words: &str, msg_id: u64) -> String {
     )
 }
 
-/// The rest of an event.
+/// The members of an event.
 #[must_use]
 pub fn event(name: &str, rest: &str) -> String {
     format!("<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[{name}]]></Event>{rest}")
 }
 
-/// A sealed push, as WeChat would send it now.
+/// An encrypted and signed push, as WeChat would send it now.
 #[must_use]
 pub fn seal(envelope: &Envelope, plaintext: &str) -> (CallbackQuery, String) {
     seal_bytes(envelope, plaintext.as_bytes())
@@ -80,7 +80,7 @@ impl Hub {
         self.push_bytes(app_id, plaintext.as_bytes()).await
     }
 
-    /// Seals and pushes what may be no text.
+    /// Seals and pushes bytes that need not be UTF-8.
     pub async fn push_bytes(&self, app_id: &str, plaintext: &[u8]) -> Answer {
         let (query, body) = seal_bytes(&ENVELOPE, plaintext);
         self.push_sealed(&format!("/wechat/accounts/{app_id}"), &query, body).await
@@ -95,7 +95,7 @@ impl Hub {
     }
 }
 
-/// The passive reply of an answer, in clear.
+/// Decrypts the passive reply in a response.
 #[must_use]
 pub fn reply(envelope: &Envelope, answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -1,4 +1,4 @@
-//! A way to a server that can be cut: what closes idle connections, as WeChat and what lies before it do.
+//! A TCP relay whose connections can be cut: WeChat and the network before it close idle connections too.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::{
     sync::watch,
 };
 
-/// Leads to a server.
+/// Forwards connections to a server.
 pub struct Relay {
     /// Where it listens.
     pub address: SocketAddr,
@@ -17,7 +17,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// One to `target`.
+    /// Starts a relay to `target`.
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -42,7 +42,7 @@ impl Relay {
         relay
     }
 
-    /// Closes every connection that stands, and comes back when they are closed; answers how many there were.
+    /// Closes every open connection and waits until they are closed; returns how many there were.
     pub async fn cut(&self) -> usize {
         let stood = *self.open.borrow();
         self.cuts.send_modify(|cuts| *cuts += 1);

@@ -1,4 +1,4 @@
-//! What tenants and their accounts' owners do.
+//! Actions of tenants and of their accounts' owners.
 
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
@@ -12,24 +12,24 @@ use crate::{
     wait::until,
 };
 
-/// Cookies that a browser sends at most.
+/// Maximum cookies that the test browser sends.
 const COOKIES: usize = 30;
 
 /// A tenant of a hub.
 pub struct Tenant<'a> {
-    /// Where.
+    /// The hub.
     pub hub: &'a Hub,
-    /// Its program.
+    /// Its API client.
     pub api: Caller,
     /// `ten_…`
     pub id: String,
 }
 
-/// A binding that was begun.
+/// A pending binding.
 pub struct Link {
     /// `bnd_…`
     pub id: String,
-    /// What the owner opens.
+    /// The link that the owner opens.
     pub url: String,
 }
 
@@ -43,7 +43,7 @@ impl Hub {
         Tenant { hub: self, api, id: made["id"].as_str().unwrap().to_owned() }
     }
 
-    /// A verified service account with `followers`, of which the hub knows nothing.
+    /// A verified service account with `followers`, not bound to the hub.
     #[must_use]
     pub fn service_account(&self, followers: u64) -> Account {
         self.account(NewAccount { followers, ..NewAccount::default() })
@@ -61,13 +61,13 @@ impl Hub {
         self.wechat.add_account(new).unwrap()
     }
 
-    /// A person who follows this account now; the hub has not heard of it.
+    /// The newest follower of the account.
     #[must_use]
     pub fn follower(&self, account: &Account) -> Follower {
         self.wechat.account(&account.app_id).unwrap().followers.latest(0, 1)[0].clone()
     }
 
-    /// A follower acts, and the hub takes the push.
+    /// A follower acts, and the hub accepts the push.
     pub async fn act(&self, account: &Account, open_id: &str, act: Act) -> Delivery {
         let delivery = self.wechat.act(&account.app_id, open_id, act, Stamp::default()).await.unwrap();
         assert!(matches!(delivery.outcome, Outcome::Accepted | Outcome::Replied), "{delivery:?}");
@@ -79,7 +79,7 @@ impl Hub {
         self.act(account, open_id, Act::Text { content: words.into(), bizmsgmenuid: None }).await
     }
 
-    /// The owner reads the hub's page and WeChat's, and consents to these permission sets: where WeChat sends
+    /// The owner opens the hub's page, then WeChat's, grants these permissions; returns where WeChat sends
     /// the browser.
     pub async fn consent(&self, link: &Link, app_id: &str, permissions: &[u32]) -> String {
         let page = self.open(&link.url).await;
@@ -110,13 +110,13 @@ impl Hub {
         answer.location.unwrap_or_else(|| panic!("WeChat did not lead back: {}", answer.text))
     }
 
-    /// A browser opens a page. It is always the same one, which keeps its cookies.
+    /// The test browser opens a page; it keeps its cookies between calls.
     pub async fn open(&self, url: &str) -> Answer {
         self.open_as(url, &[]).await
     }
 
-    /// The same, saying this of itself: names and values of headers. A page that WeChat has confirmed, and that loads itself
-    /// again until it is known how it went, is waited for.
+    /// The same with more headers. A page that reloads itself until the outcome of the consent is known
+    /// is followed to its end.
     pub async fn open_as(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         let mut answer = self.load(url, headers).await;
         while answer.status == 202
@@ -149,26 +149,26 @@ impl Hub {
         answer
     }
 
-    /// Another browser opens a page.
+    /// Another browser, without cookies, opens a page.
     pub async fn open_elsewhere(&self, url: &str) -> Answer {
         Answer::of(client().request(Method::GET, url)).await.unwrap()
     }
 }
 
 impl Tenant<'_> {
-    /// Begins a binding.
+    /// Creates a binding.
     pub async fn link(&self) -> Link {
         let made = self.api.post("/v1/bindings", &json!({})).await.expect(201);
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         Link { id: text("id"), url: text("url") }
     }
 
-    /// A binding as it stands.
+    /// A binding's current state.
     pub async fn binding(&self, link: &Link) -> Value {
         self.api.get(&format!("/v1/bindings/{}", link.id)).await.expect(200)
     }
 
-    /// Binds an account as its owner would, up to the last page; how the binding stands then.
+    /// Goes through the binding as the owner would; returns the last page and the binding's state.
     pub async fn bind_with(&self, app_id: &str, permissions: &[u32]) -> (Answer, Value) {
         let link = self.link().await;
         let back = self.hub.consent(&link, app_id, permissions).await;
@@ -188,7 +188,7 @@ impl Tenant<'_> {
         self.imported(&account.app_id).await;
     }
 
-    /// The newest import of an account, when it is complete.
+    /// Waits until the newest import of an account is complete.
     pub async fn imported(&self, app_id: &str) -> Value {
         until(format!("an import of {app_id}"), async || {
             let import = self.import(app_id).await?;
@@ -204,7 +204,7 @@ impl Tenant<'_> {
         list["data"].get(0).cloned()
     }
 
-    /// The customer who is this follower; none if the hub does not know them.
+    /// The customer of this follower; [`None`] if the hub does not know them.
     pub async fn customer(&self, app_id: &str, open_id: &str) -> Option<Value> {
         let list =
             self.api.get(&format!("/v1/customers?app_id={app_id}&open_id={open_id}")).await.expect(200);
@@ -222,7 +222,7 @@ impl Tenant<'_> {
         }
     }
 
-    /// Sets an account's reply rules: `rules`, and none of the members that it leaves out.
+    /// Replaces an account's reply rules; members missing from `rules` become empty.
     pub async fn rules(&self, app_id: &str, rules: &Value) {
         let mut whole = json!({ "on_subscribe": null, "keywords": [], "default": null });
         for (member, value) in rules.as_object().into_iter().flatten() {
@@ -231,13 +231,13 @@ impl Tenant<'_> {
         let _ = self.api.put(&format!("/v1/accounts/{app_id}/reply-rules"), &whole).await.expect(200);
     }
 
-    /// Sends a message, and what became of it in the end.
+    /// Sends a message and waits for its final status.
     pub async fn send(&self, app_id: &str, message: &Value) -> Value {
         let sent = self.api.post(&format!("/v1/accounts/{app_id}/messages"), message).await.expect(202);
         self.outcome(sent["id"].as_str().unwrap()).await
     }
 
-    /// What became of a message in the end.
+    /// Waits for a message's final status.
     pub async fn outcome(&self, id: &str) -> Value {
         until(format!("an end of {id}"), async || {
             let message = self.api.get(&format!("/v1/messages/{id}")).await.expect(200);
@@ -247,7 +247,7 @@ impl Tenant<'_> {
     }
 }
 
-/// Where the link with this id leads.
+/// The target of the link with this id.
 #[must_use]
 pub fn href(page: &str, id: &str) -> String {
     let tags = page.split("<a ").skip(1).filter_map(|rest| rest.split_once('>'));

@@ -1,21 +1,21 @@
-//! Waiting for what comes by itself.
+//! Waiting for a condition.
 
 use std::{
     fmt::Display,
     time::{Duration, Instant},
 };
 
-/// How long anything may take before its test gives up: far more than it takes on a busy machine.
+/// How long a test waits before it fails: far more than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks.
+/// Time between two checks.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Looks until there is something, and answers it.
+/// Polls until `look` returns something, and returns it.
 pub async fn until<T>(what: impl Display, look: impl AsyncFnMut() -> Option<T>) -> T {
     until_within(PATIENCE, what, look).await
 }
 
-/// The same with another end.
+/// The same with another time limit.
 pub async fn until_within<T>(
     patience: Duration,
     what: impl Display,

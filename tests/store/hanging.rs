@@ -1,4 +1,4 @@
-//! A connection may be dead and nobody says so: a NAT gateway forgot it, a frozen function slept over its end.
+//! Connections can die silently: a NAT gateway dropped one, or a frozen function slept through its close.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::on_paused_time;
 
-/// Answers nothing to the first `dead` requests.
+/// Never responds to the first `stalled` requests.
 #[derive(Debug, Clone)]
 struct Line {
     asked: Arc<AtomicUsize>,
@@ -36,7 +36,7 @@ impl HttpConnector for Line {
     }
 }
 
-/// Whether a read got its answer, after how long, and how often it was asked.
+/// Whether a read succeeded, after how long, and in how many attempts.
 fn read(dead: usize) -> (bool, Duration, usize) {
     on_paused_time(async {
         let line = Line { asked: Arc::default(), dead };

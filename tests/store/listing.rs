@@ -1,4 +1,4 @@
-//! Listings of events end by what they read and answer, not by the caller's limit alone.
+//! Pages of listings are bounded by the bytes they read and return, not by the caller's limit alone.
 
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ fn the_newest_of_one_type_takes_few_requests_however_far_back_it_is() {
         let since = Instant::now();
         let (events, _) = app.store.events(&[FAN], Some("subscribed"), 1, None).await.unwrap();
         assert_eq!(events.len(), 1);
-        // a request of the world takes 20 ms at most, and each is another: 250 of them would take 2.5 s
+        // a simulated request takes at most 20 ms: 250 of them in sequence would take 2.5 s
         assert!(since.elapsed() < Duration::from_millis(200), "{:?}", since.elapsed());
     });
 }

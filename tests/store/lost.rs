@@ -1,4 +1,4 @@
-//! Faults that pass within one call of the store: nobody may notice them, neither by the answer nor by what is stored.
+//! Transient faults within one store call must change neither its result nor what is stored.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
 
 const TABLES: [&str; 5] =
     ["PlatformTable", "CredentialsTable", "CustomersTable", "TimelineTable", "WorkTable"];
-/// Attributes that are drawn anew in each try.
+/// Attributes with random values, different in each run.
 const DRAWN: [&str; 6] =
     ["asked_by", "authorized_by", "claimed_by", "push_asked_by", "window_used_by", "written_by"];
 
@@ -33,7 +33,7 @@ fn stored(db: &Database) -> Stored {
     all
 }
 
-/// What an operation answers and leaves behind, where the request with `text` in it meets `fate`.
+/// Runs an operation whose request containing `text` meets `fate`; returns its result and all stored items.
 fn run(what: &str, text: &'static str, seed: u64, fate: Option<Fate>) -> (String, Stored) {
     on_paused_time(async {
         let world = World::new(seed);
@@ -49,13 +49,13 @@ fn run(what: &str, text: &'static str, seed: u64, fate: Option<Fate>) -> (String
     })
 }
 
-/// The write landed, its answer was lost, and the SDK sends it again, once or twice.
+/// The write succeeded, its response was lost, and the SDK retries it once or twice.
 #[test]
 fn an_answer_that_is_lost_changes_nothing() {
     same(Fate::Repeated);
 }
 
-/// A transaction is in the way, or a partition is throttled.
+/// A transaction conflicts, or a partition is throttled.
 #[test]
 fn a_refusal_that_passes_changes_nothing() {
     same(Fate::Refused);
@@ -80,7 +80,7 @@ fn same(fate: Fate) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A new write comes with a row of its own: whether it is safe is nothing that one sees by looking at it.
+/// Every new write needs a row: its safety under retries cannot be seen by reading it.
 #[test]
 fn every_write_of_the_store_is_tried() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/src/store");

@@ -1,7 +1,7 @@
-//! What every write of the store does ([`operations`]): the same where its answer is lost and the SDK asks again, the same
-//! where DynamoDB refuses it for a moment ([`lost`]), and the same over another DynamoDB than the embedded one
-//! ([`second`]). And a connection that is dead without a sign is given up in time
-//! ([`hanging`]), listings have an end ([`listing`]), and tokens are replaced by newer ones alone ([`tokens`]).
+//! Every store write ([`operations`]) has the same effect when its response is lost and the SDK retries,
+//! when DynamoDB refuses it for a moment ([`transient_faults`]), and on a DynamoDB other than the embedded
+//! ([`second_dynamodb`]). A connection that has died silently is given up in time
+//! ([`stalled_connections`]), listings end ([`listing`]), and only newer tokens replace tokens ([`tokens`]).
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[path = "../deploy/emulator.rs"]

@@ -1,4 +1,4 @@
-//! Every write of the store, by the name of its function, with what it needs to be there, and its answer as text.
+//! Every write of the store, by function name, with the items it needs and its result as text.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ use shared::{
 
 const OTHER: &str = "wx5a1b2c3d4e5f6072";
 
-/// Function, after a comma what is special in this row, and a text that only the request of the write has.
+/// The function (after a comma, the row's special case), and a text that only the write's request contains.
 pub const ALL: &[(&str, &str)] = &[
     ("create_tenant", "TransactItems"),
     ("create_key", "KEY#key_2"),
@@ -133,7 +133,7 @@ pub const ALL: &[(&str, &str)] = &[
 /// When tokens are due.
 const TURN: Due = Due::Wheel { slot: 7 };
 
-/// The page on which every consent began.
+/// The page of every consent in these rows.
 fn opened() -> Page<'static> {
     Page { tenant: TENANT, opened_at: DAY, expires_at: DAY + 600 }
 }
@@ -142,7 +142,7 @@ async fn page_of(code: &str, store: &Store) -> OpenedPage {
     store.opened_page(&consents::fingerprint(code)).await.unwrap().unwrap()
 }
 
-/// What is there before every write.
+/// Stores what must exist before every write.
 pub async fn prepare(store: &Store) {
     store.keep_ticket(&Secret::new("ticket@@@1"), DAY).await.unwrap();
     for app_id in [APP, OTHER] {
@@ -162,7 +162,7 @@ pub async fn prepare(store: &Store) {
     }
 }
 
-/// One write, and what is seen of it. In parts, since the whole would not fit a test's stack.
+/// Performs one write; returns its result as text. In parts, since one large future overflows a test's stack.
 pub async fn act(what: &str, store: &Store) -> String {
     let name = what.split(',').next().unwrap();
     let parts = [
@@ -199,7 +199,7 @@ fn api_key(id: &str) -> ApiKey {
     ApiKey { id: id.into(), tenant_id: TENANT.into(), scopes, created_at: DAY, ..ApiKey::default() }
 }
 
-/// Keys, and where their tenant stands.
+/// API keys and tenants' status.
 async fn keys(name: &str, store: &Store) -> Option<String> {
     let all = [
         "create_key",
@@ -460,7 +460,7 @@ async fn followers(name: &str, what: &str, store: &Store) -> Option<String> {
             let (known, fresh) = (info("o2"), [info("o7"), info("o8")]);
             let all =
                 [&known, &fresh[0], &fresh[1]].map(|info| Details { info, as_of: DAY, import_id: None });
-            // who is new may be taken for one who was here, whom the import then updates: what is stored is the same
+            // a retried insert finds the fan and updates it instead: the stored item is the same
             let new = store.insert_fans(TENANT, APP, &all).await.unwrap();
             format!("{}, {}", new[0], store.fans(TENANT, APP, &["o2", "o7", "o8"]).await.unwrap().len())
         }
@@ -643,7 +643,7 @@ async fn others(name: &str, what: &str, store: &Store) -> Option<String> {
         }
         "count_requests" => {
             store.count_requests(TENANT, "read", (DAY / 5, 5), 10).await.unwrap();
-            "counted".to_owned() // a lost answer may count twice, which is a little of one window
+            "counted".to_owned() // a lost response may count twice, a small part of one window
         }
         "put_timer" | "delete_timers" => {
             let timer = StoredTimer {

@@ -1,12 +1,12 @@
-//! The same writes over another DynamoDB than the embedded one, by other people: what both do alike is more likely what
-//! DynamoDB does. `OAHUB_DYNAMODB` is where it listens, or the whole path of a ministack to be started; where it does not
-//! say, the test says so and passes. In the repository's root:
+//! The same writes on an independent DynamoDB implementation: what both do alike is more likely what
+//! DynamoDB does. `OAHUB_DYNAMODB` is its URL, or the full path of a ministack to start; if it is not
+//! set, the test says so and passes. In the repository's root:
 //!
 //!     python3 -m venv target/ministack
 //!     target/ministack/bin/pip install --require-hashes --requirement infra/validate/ministack.txt
 //!     OAHUB_DYNAMODB=$PWD/target/ministack/bin/ministack cargo test -p oahub-tests --test store second -- --nocapture
 //!
-//! moto 5.2 does not do: it knows no parameters of INSERT and no conditions of UPDATE.
+//! moto 5.2 does not work: it lacks parameters in INSERT and conditions in UPDATE.
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
 
@@ -27,12 +27,12 @@ use crate::{
     world::{EPOCH, World},
 };
 
-/// What ministack 1.5 answers otherwise: it does not fetch the items of a local index that holds keys alone. AWS does: "for
+/// Where ministack 1.5 differs: it does not fetch the items behind a KEYS_ONLY local index. AWS does: "for
 /// each matching item in the index, DynamoDB fetches the entire item from the parent table".
 const DIFFERENT: &[(&str, &str)] =
     &[("put_event", "called `Result::unwrap()` on an `Err` value: Item(\"missing field `type`\")")];
 
-/// A machine that is busy lets an emulator miss the time limits of our requests; then the row begins anew.
+/// On a busy machine the emulator may miss our requests' time limits; the row is then retried.
 const SLOW: [&str; 2] = ["timed out", "no connection"];
 const TRIES: usize = 3;
 
@@ -41,7 +41,7 @@ fn given() -> Option<String> {
     std::env::var("OAHUB_DYNAMODB").ok()
 }
 
-/// What the embedded one answers.
+/// The result on the embedded DynamoDB.
 fn embedded(what: &str) -> String {
     on_paused_time(async {
         let world = World::new(1);
@@ -52,7 +52,7 @@ fn embedded(what: &str) -> String {
     })
 }
 
-/// An app over tables of its own at `url`.
+/// Services over separate tables at `url`.
 async fn app(url: &str, number: usize) -> Arc<App> {
     let mut config = World::new(1).app().config.clone();
     let name = |table: &str| format!("{table}-{}-{number}", std::process::id());
@@ -80,7 +80,7 @@ async fn app(url: &str, number: usize) -> Arc<App> {
     App::new(config, Parts { clock, random, transport: Arc::new(Nowhere), aws }).unwrap()
 }
 
-/// What the one at `url` answers, or what went wrong.
+/// The result on the DynamoDB at `url`, or the error.
 async fn other(url: &str, number: usize, what: &str) -> String {
     let mut seen = String::new();
     for attempt in 0..TRIES {

@@ -1,4 +1,4 @@
-//! What WeChat says of an account that was authorized, and what is stored of its tokens.
+//! Looks up an account that was authorized: its description at WeChat, and its usable tokens.
 
 use shared::{
     app::App,
@@ -13,26 +13,26 @@ use shared::{
 
 use super::complete::{Consent, Grant};
 
-/// What WeChat says of the account that authorized.
+/// The account that was authorized.
 pub(crate) struct Asked {
-    /// Still nobody's.
+    /// The record to store; its tenant is still empty.
     pub record: AccountRecord,
     /// What is stored for it and can be used; none where WeChat gives nothing.
     pub tokens: Option<AuthorizerCredentials>,
-    /// Why nobody may bind it.
+    /// Why it may not be bound.
     pub reason: Option<&'static str>,
 }
 
-/// What WeChat and the store say of an account.
+/// The result of looking up an account.
 pub(crate) enum Answer {
     Is(Box<Asked>),
-    /// The authorization does not stand any more.
+    /// It is no longer authorized.
     Withdrawn,
-    /// They may say different things: tokens were stored while WeChat was asked.
+    /// Tokens were stored while WeChat was asked, so that answer and store may disagree: look it up again.
     Again,
 }
 
-/// Asks both.
+/// Asks WeChat and the store.
 ///
 /// # Errors
 /// WeChat or the store did not answer, or there was no time left to ask.
@@ -43,7 +43,7 @@ pub(crate) async fn ask(
     until: Deadline,
 ) -> Result<Answer, Error> {
     let (component, app_id) = (&app.config.component.app_id, grant.app_id.as_str());
-    // before WeChat is asked: what is stored later may be newer than its answer
+    // read before asking WeChat: a token stored later may be newer than WeChat's answer
     let stored = app.store.authorizer(app_id).await?;
     let asked_at = app.clock.unix();
     let asked = tokens::with_component_until(app, until, |token| async move {
@@ -73,13 +73,13 @@ pub(crate) async fn ask(
 enum Tokens {
     /// What is stored and can be used; none where WeChat gives nothing.
     Are(Option<Box<AuthorizerCredentials>>),
-    /// Others stored some meanwhile.
+    /// Another consent or refresh replaced them meanwhile.
     Changed,
 }
 
-/// What is stored for the account, made usable. What was `stored` may be of an older
-/// authorization, whose tokens are dead: the details of the account tell, or the list of all accounts. Where they tell of
-/// no refresh token, this consent's own stands, and that of an account that is bound.
+/// Returns the account's usable tokens. `stored` may belong to an older authorization, whose tokens
+/// are dead; the account's details, or the list of all accounts, tell the current refresh token. Where they
+/// tell none, the token of this consent is kept, and that of an account that is bound.
 async fn tokens_of(
     app: &App,
     consent: &Consent<'_>,
@@ -109,7 +109,7 @@ async fn tokens_of(
     Ok(Tokens::Are(usable.map(Box::new)))
 }
 
-/// Why the page's link does not bind this account: it is for another, or its tenant has taken it back.
+/// Why this link may not bind the account: it is restricted to another account, or its tenant deleted it.
 async fn link_refuses(app: &App, page: &OpenedPage, app_id: &str) -> Result<Option<&'static str>, Error> {
     let Some(binding) = app.store.binding_by_link(&page.binding_id).await? else {
         return Ok(Some("authorization_failed"));
@@ -117,7 +117,7 @@ async fn link_refuses(app: &App, page: &OpenedPage, app_id: &str) -> Result<Opti
     Ok(binding.only_app_id.is_some_and(|only| only != app_id).then_some("other_account"))
 }
 
-/// The account as WeChat describes it, still nobody's.
+/// The record of the account as WeChat describes it, still without a tenant.
 fn record(app_id: &str, asked_at: i64, now: i64, granted: Vec<u32>, info: AuthorizerInfo) -> AccountRecord {
     AccountRecord {
         app_id: app_id.to_owned(),

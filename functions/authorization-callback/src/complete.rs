@@ -1,5 +1,5 @@
-//! From an authorization code to a bound account. Every step may be repeated; what WeChat gives once (the
-//! tokens) is stored before anything else is asked.
+//! From an authorization code to a bound account. Every step may be repeated. WeChat gives tokens only once
+//! for a code, so they are stored before anything else is asked.
 
 use shared::{
     app::App,
@@ -25,63 +25,63 @@ use super::{
     heard, told,
 };
 
-/// How often a consent is settled anew where others change the account's tokens meanwhile.
+/// Tries to bind while other consents for the same account replace its tokens in between.
 const RACES: usize = 4;
 
-/// How it ended.
+/// How a consent ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The account is bound.
     Bound,
     /// It may not be bound.
     Refused {
-        /// The contract's word.
+        /// The reason's code in the API.
         reason: &'static str,
     },
-    /// The account was unbound after the page was opened, or at this very moment: the page has to be opened again.
+    /// The account was unbound after the page was opened, or in the same second: the page must be reopened.
     TooEarly,
     /// The page's tenant is suspended or deleted.
     Suspended,
-    /// The consent began on no page of ours, or on another one than the browser says.
+    /// No page of the hub, or another page than the browser's, began the consent.
     NotOurs,
-    /// WeChat does not take the code: used, expired or made up.
+    /// WeChat refuses the code: it is used, expired or invented.
     BadCode,
 }
 
-/// Who brings a consent.
+/// Where a consent comes from.
 #[derive(Clone, Copy)]
 pub(crate) enum Messenger<'a> {
-    /// WeChat's signed event, which names the account: if its code is used up, the other messenger was faster, or we died
-    /// in between and go on.
+    /// WeChat's signed event; holds the account's app id. A used code is no error: the browser was faster,
+    /// or an earlier try of this job crashed after it had redeemed the code.
     Event(&'a str),
-    /// A browser that opened the page, and that was allowed one question to WeChat.
+    /// A browser that opened the page; holds the id under which its one query of the code was counted.
     Browser(Owner),
 }
 
-/// A consent, as one of its two messengers brings it.
+/// A consent as it reaches the hub, from one of its two sources.
 pub(crate) struct Consent<'a> {
     /// WeChat's authorization code.
     pub code: &'a Secret,
-    /// The page on which it began; none where that was at WeChat.
+    /// The page that began it; [`None`] where it began on WeChat's own pages.
     pub page: Option<&'a OpenedPage>,
-    /// Who brings it.
+    /// Where it comes from.
     pub messenger: Messenger<'a>,
-    /// When WeChat's event says it was given, or when the browser came, unix seconds.
+    /// The time of WeChat's event, or when the browser returned; unix seconds.
     pub at: i64,
 }
 
 impl Consent<'_> {
-    /// Of its code.
+    /// The fingerprint of its code.
     pub(crate) fn fingerprint(&self) -> String {
         consents::fingerprint(self.code.expose())
     }
 }
 
-/// Exchanges the code and does to the account what the consent may do; ends the page's binding.
+/// Redeems the code, binds or renews the account as far as the consent allows, and ends the page's binding.
 ///
 /// # Errors
-/// WeChat or the store did not answer, or there was no time left until `until` to ask. The tokens may be stored already: a
-/// repetition finds the code used.
+/// WeChat or the store did not answer, or the time until `until` was too short. The tokens may be stored
+/// already, and a repetition then finds the code used.
 pub(crate) async fn complete(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<Outcome, Error> {
     let exchanged = exchange(app, consent, until).await;
     if let (Messenger::Browser(owner), Some(page)) = (consent.messenger, consent.page)
@@ -107,18 +107,18 @@ pub(crate) async fn complete(app: &App, consent: &Consent<'_>, until: Deadline) 
     Err(Error::Store("an account's tokens are being stored by several at once".into()))
 }
 
-/// What the code gave.
+/// What WeChat returned for the code.
 pub(crate) struct Grant {
     /// The account.
     pub app_id: String,
-    /// What came without a refresh token, and is not stored yet.
+    /// An access token that came without a refresh token, and is therefore not stored yet.
     pub token: Option<Token>,
-    /// The permission sets; none where somebody else redeemed the code.
+    /// The permission sets; empty where the other source redeemed the code.
     pub granted: Vec<u32>,
 }
 
-/// Whether WeChat refused the code, or may have. It says nothing against the code that WeChat was not reached, was busy, or
-/// refused the platform.
+/// Whether WeChat refused the code, or may have. Being unreachable, busy, or refusing the platform's own
+/// credentials says nothing about the code.
 fn is_against_code(exchanged: &Result<Option<Grant>, Error>) -> bool {
     match exchanged {
         Ok(grant) => grant.is_none(),
@@ -130,7 +130,7 @@ fn is_against_code(exchanged: &Result<Option<Grant>, Error>) -> bool {
     }
 }
 
-/// Redeems the code and stores what it gives; none where WeChat does not take it.
+/// Redeems the code and stores the tokens. Returns [`None`] where WeChat refuses the code.
 async fn exchange(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<Option<Grant>, Error> {
     let component = &app.config.component.app_id;
     let exchanged = tokens::with_component_until(app, until, |token| async move {
@@ -141,7 +141,7 @@ async fn exchange(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<O
         Ok(authorization) => authorization,
         Err(Error::WeChat(error)) if error.errcode().is_some_and(is_withdrawn) => return Ok(None),
         Err(Error::WeChat(error)) if error.errcode().is_some_and(is_about_authorization_code) => {
-            // one of two messengers always meets this
+            // expected: event and browser race for a single-use code, and the loser gets here
             tracing::debug!(errcode = error.errcode(), "an authorization code was refused: {error}");
             return Ok(match consent.messenger {
                 Messenger::Event(app_id) => {
@@ -166,8 +166,8 @@ async fn exchange(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<O
     Ok(Some(Grant { app_id, token, granted: authorization.granted }))
 }
 
-/// Asks what the account is, and binds, renews or refuses it. None where others changed its tokens meanwhile: then all is
-/// asked anew.
+/// Looks up the account, then binds, renews or refuses it. Returns [`None`] where another consent replaced
+/// its tokens meanwhile; the caller then starts over.
 async fn settle(
     app: &App,
     consent: &Consent<'_>,
@@ -205,8 +205,8 @@ async fn settle(
     Ok(Some(outcome))
 }
 
-/// Binds the account to the page's tenant, or renews what is bound to it. Answers [`Claim::Binds`] where it did; none where
-/// its tokens are gone.
+/// Binds the account to the page's tenant or renews that. Returns [`ConsentEffect::Binds`] if it did, and
+/// [`None`] where the account's tokens are gone.
 async fn claim(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Option<Claim>, Error> {
     let (None, Some(page), Some(tokens)) = (asked.reason, consent.page, &asked.tokens) else {
         return Ok(Some(Claim::Nobody));
@@ -231,8 +231,8 @@ async fn claim(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Option
     }
 }
 
-/// The account is another tenant's. Where that is so by this very consent, which a browser brought to a page on which it
-/// did not begin, WeChat's event goes before: the account goes to the tenant whose page it names.
+/// Another tenant has the account. If a browser bound it there with this very code, WeChat's event overrules
+/// the browser: the account moves to the tenant of the page that the event names.
 async fn correct(
     app: &App,
     consent: &Consent<'_>,
@@ -262,8 +262,8 @@ async fn correct(
     Ok(Some(Claim::Binds))
 }
 
-/// Gives whoever has the account bound WeChat's newest word on it: its former tokens are worth nothing now, and its
-/// permissions are others, whoever's page it was. Answers whether anybody has; none where its tokens are gone.
+/// Renews tokens and permissions for the tenant that has the account, since a new consent invalidates the old
+/// tokens. Returns whether a tenant has it, and [`None`] where the account's tokens are gone.
 async fn renew_owner(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Option<bool>, Error> {
     let app_id = &asked.record.app_id;
     let owner = app.store.any_account(app_id).await?.filter(|a| a.standing().bound);
@@ -281,12 +281,12 @@ async fn renew_owner(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<
     }
 }
 
-/// When an account's tokens are due: at once where there is none that could be used.
+/// When the account's token is due for a refresh: at once where no usable one is stored.
 fn due(app: &App, tokens: &AuthorizerCredentials) -> Due {
     tokens.token.as_ref().map_or(Due::At { unix: app.clock.unix() }, |token| tokens::due(app, token))
 }
 
-/// Ends the page's binding, where there is an end.
+/// Ends the page's binding if the outcome is final.
 async fn end(
     app: &App,
     consent: &Consent<'_>,

@@ -1,4 +1,4 @@
-//! One push to the platform: a ticket, or news of an authorization.
+//! One push to the platform: a component_verify_ticket, or an authorization event.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,9 +23,9 @@ use shared::{
 
 use super::jobs::page_of;
 
-/// WeChat's clock and ours may differ by so much, seconds.
+/// How far WeChat's clock and the hub's may differ.
 const CLOCKS_DIFFER_SECONDS: i64 = 60;
-/// Who asked WeChat about an account has bound it after this, or never will: longer than the function runs.
+/// A binding that has asked WeChat about its account ends within this: it is longer than the function runs.
 const BINDS_WITHIN: Duration = Duration::from_mins(1);
 
 pub(crate) async fn receive(
@@ -54,7 +54,7 @@ pub(crate) async fn receive(
     }
 }
 
-/// The event, and the fingerprint of its content.
+/// Returns the event, and the fingerprint of its content.
 fn open(app: &App, query: &CallbackQuery, body: &[u8]) -> Result<(ComponentEvent, String), Refusal> {
     if app.config.reject_stale_callbacks
         && is_stale(query.timestamp.as_deref().unwrap_or(""), app.clock.unix())
@@ -71,15 +71,15 @@ fn open(app: &App, query: &CallbackQuery, body: &[u8]) -> Result<(ComponentEvent
     Ok((event, content))
 }
 
-/// Stores an event unless it was here within a day: WeChat brings one again that it thinks unanswered, and whoever listened
-/// may bring one much later. A ticket needs no memory: the newest stands.
+/// Applies an event unless the same one came within a day: WeChat repeats what it holds for unanswered, and
+/// an attacker may replay one. A ticket may always be stored again, because the newest wins.
 async fn once(app: &App, event: ComponentEvent, content: &str) -> Result<(), Error> {
     if matches!(event.kind, ComponentEventKind::VerifyTicket(_) | ComponentEventKind::Other(_)) {
         return store(app, event).await;
     }
     if let Some(seen_at) = app.store.component_event_seen(content).await? {
         let again = match &event.kind {
-            // two of one second look the same; after another consent it is a question to WeChat once more
+            // two events of one second look the same; after a newer consent WeChat must be asked again
             ComponentEventKind::Unauthorized(app_id) => {
                 let account = app.store.any_account(app_id).await?;
                 account.is_some_and(|account| account.authorized_at() >= seen_at)
@@ -92,7 +92,7 @@ async fn once(app: &App, event: ComponentEvent, content: &str) -> Result<(), Err
         }
     }
     store(app, event).await?;
-    // after its effects: a crash in between has them twice, which is safe, and not never
+    // marked after its effects: a crash in between repeats them, which is safe, instead of losing them
     app.store.keep_component_event(content).await
 }
 
@@ -114,12 +114,12 @@ async fn store(app: &App, event: ComponentEvent) -> Result<(), Error> {
     }
 }
 
-/// An event's time. One of the future counts as now: the newest stands, and nothing newer than it would come for long.
+/// An event's time. A time in the future counts as now, or no later event could ever be newer.
 fn dated(create_time: i64, now: i64) -> i64 {
     if create_time > now + CLOCKS_DIFFER_SECONDS { now } else { create_time }
 }
 
-/// Exchanging the code takes calls to WeChat: a job does it, and `success` says that the job is stored.
+/// Queues the exchange of the code, which needs calls to WeChat. `success` means only that the job is queued.
 async fn authorized(app: &App, grant: Authorization, at: i64) -> Result<(), Error> {
     let app_id = grant.authorizer_app_id;
     if release_check::is_test_account(&app_id) {
@@ -135,9 +135,9 @@ async fn authorized(app: &App, grant: Authorization, at: i64) -> Result<(), Erro
     app.queues.authorization(&job, Duration::ZERO).await
 }
 
-/// Events come late and out of order, and another consent may be under way: a job asks WeChat whether the authorization
-/// stands. Where the account is not bound, somebody may be about to bind it who asked WeChat before: the job comes after
-/// that.
+/// Queues a job that asks WeChat whether the authorization stands, because events come late and out of order.
+/// If the account is not bound, a binding may be under way that asked WeChat before this event: then the job
+/// is delayed until that binding has ended.
 async fn unauthorized(app: &App, app_id: String, at: i64) -> Result<(), Error> {
     let bound = app.store.any_account(&app_id).await?.is_some_and(|account| account.standing().bound);
     let delay = if bound { Duration::ZERO } else { BINDS_WITHIN };

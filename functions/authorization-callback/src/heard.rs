@@ -1,5 +1,5 @@
-//! What WeChat's event says of a consent that a browser brings. The event names the page by its pre_auth_code, which is
-//! WeChat's word; the browser shows that it opened a page, which is its own.
+//! Checks a browser's consent against WeChat's event. The event names the page by its pre_auth_code and is
+//! signed by WeChat; the browser's cookie proves only that it opened a page.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use shared::{
     store::consents::{self, ConsentEvent, OpenedPage},
 };
 
-/// How long a browser's word waits for WeChat's, which comes at the same time as a rule, in steps.
+/// How often the event is looked for before the browser is believed; usually both come at the same time.
 const STEPS: u32 = 8;
 const STEP: Duration = Duration::from_millis(250);
 
-/// Whether the consent behind `code` began on `page`, the one that the browser opened: as WeChat's event says, where it
-/// comes in time, else as the browser says.
+/// Whether the consent behind `code` began on `page`, which the browser opened: decided by WeChat's event if
+/// it comes in time, and otherwise by the browser's cookie.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -37,17 +37,17 @@ pub(crate) async fn began_on(
     Ok(heard != Some(Word::Doubtful))
 }
 
-/// What an event says of a page.
+/// What an event proves about a page.
 #[derive(Debug, PartialEq, Eq)]
 enum Word {
-    /// The consent began on it, or not.
+    /// Whether the consent began on it.
     Sure(bool),
-    /// Another consent began on another page since this one was opened: unless this one's own event comes, it is that.
+    /// A consent began on another page since this one was opened. Unless its own event comes, it is that one.
     Doubtful,
 }
 
-/// WeChat's word on the page, if it has come. An event with another code can be about this consent too where it is
-/// younger than the page: WeChat's two messengers need not bring the same code.
+/// What the account's newest event says about the page, if anything. An event with another code may still be
+/// about this consent if it is newer than the page, because event and browser may get different codes.
 fn word(event: Option<&ConsentEvent>, page: &OpenedPage, code: &str) -> Option<Word> {
     let event = event?;
     let ours = event.binding_id.as_deref().map(|id| id == page.binding_id);

@@ -1,4 +1,4 @@
-//! What an authorization event left to do.
+//! The jobs that authorization events queue.
 
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ use shared::{
 
 use super::complete::{Consent, Messenger, Outcome, complete};
 
-/// Longest wait between two tries: a queue is no place to wait in for long. With the receives that `template.yaml` gives
-/// the queue, a job waits for over an hour, as long as an authorization code lives.
+/// The longest wait between two tries. With the number of receives in `template.yaml` a job is tried for
+/// over an hour, which is as long as an authorization code is valid.
 const LONGEST_WAIT: Duration = Duration::from_mins(2);
 
-/// What became of a job.
+/// The result of a job.
 enum Done {
     Yes,
-    /// Nobody can tell yet.
+    /// It cannot be decided yet; try again.
     Later,
 }
 
-/// No call to WeChat begins that could end after `until`.
+/// Starts no call to WeChat that could end after `until`.
 pub(crate) async fn run(app: &App, event: SqsEvent, until: Deadline) -> Vec<String> {
     let undone = batch::each(batch::items::<AuthorizationJob>(event), 1, |job, item| async move {
         let done = match job {
@@ -50,8 +50,8 @@ pub(crate) async fn run(app: &App, event: SqsEvent, until: Deadline) -> Vec<Stri
     given_up::undone(app, Target::Authorization, undone.await).await
 }
 
-/// Whatever goes wrong, the job comes again: an outage ends, a wrong secret or address is put right, and what is wrong for
-/// good ends in the dead letters, where an operator sees it.
+/// A failed job is always tried again: an outage ends, an operator corrects a wrong secret or address. A
+/// permanent fault ends in the dead-letter queue, where an operator sees it.
 async fn settle(app: &App, item: &Item<()>, done: Result<Done, Error>) -> Result<(), String> {
     let why = match done {
         Ok(Done::Yes) => return Ok(()),
@@ -68,12 +68,12 @@ async fn settle(app: &App, item: &Item<()>, done: Result<Done, Error>) -> Result
     Err(why)
 }
 
-/// Twice as long each time: 2 s, 4 s, …, [`LONGEST_WAIT`].
+/// Doubles with each receive, from 2 s up to [`MAX_BACKOFF`].
 fn backoff(receives: u32) -> Duration {
     Duration::from_secs(2 << receives.saturating_sub(1).min(10)).min(LONGEST_WAIT)
 }
 
-/// The page whose pre_auth_code WeChat's event of the time `at` names.
+/// The page that WeChat's event, dated `at`, names by its pre_auth_code.
 pub(crate) async fn page_of(app: &App, pre_auth_code: &str, at: i64) -> Result<Option<OpenedPage>, Error> {
     if pre_auth_code.is_empty() {
         return Ok(None);
@@ -82,7 +82,7 @@ pub(crate) async fn page_of(app: &App, pre_auth_code: &str, at: i64) -> Result<O
     Ok(page.filter(|page| page.page().may_have_led_to(at)))
 }
 
-/// Binds for the tenant whose page the administrator used; without one, renews what is bound and binds nothing.
+/// Binds the account for the tenant whose page was used. Without a page it only renews an existing binding.
 async fn authorized(
     app: &App,
     app_id: &str,
@@ -93,7 +93,7 @@ async fn authorized(
 ) -> Result<Done, Error> {
     let page = page_of(app, pre_auth_code, at).await?;
     if page.is_none() && !app.store.any_account(app_id).await?.is_some_and(|a| a.standing().bound) {
-        // the code is left to the browser, which may show that it opened a page
+        // leave the code to the browser, which may prove that it opened a page
         tracing::warn!(app_id, "{app_id} was authorized at WeChat, and nobody here has it bound");
         app.store.binding_settled(app_id).await?;
         return Ok(Done::Yes);
@@ -107,8 +107,8 @@ async fn authorized(
     Ok(Done::Yes)
 }
 
-/// WeChat says whether the authorization stands: an event that is older than the newest consent changes nothing, and
-/// whose clock is ahead is of no matter.
+/// Asks WeChat whether the authorization stands, because events come out of order: an event older than the
+/// newest consent must change nothing, and a clock that runs ahead must not matter.
 async fn unauthorized(app: &App, app_id: &str, at: i64, until: Deadline) -> Result<Done, Error> {
     let component = &app.config.component.app_id;
     let asked_at = app.clock.unix();
@@ -123,24 +123,24 @@ async fn unauthorized(app: &App, app_id: &str, at: i64, until: Deadline) -> Resu
             let Some(account) = app.store.any_account(app_id).await?.filter(|a| a.standing().bound) else {
                 return Ok(Done::Yes); // who binds it from now on asks WeChat first
             };
-            // an older event means nothing: it was withdrawn once more, of which no event has come
+            // the event is older than the consent, yet WeChat says unauthorized: a newer event was lost
             let at = if at < account.authorized_at() { asked_at } else { at.min(asked_at) };
             let unbound = app.store.unbind_account(app_id, at, asked_at).await?;
-            // not where WeChat said in this very second that it stands
+            // not unbound if a consent was confirmed within this same second
             Ok(if unbound { Done::Yes } else { Done::Later })
         }
         Err(error) => Err(error),
     }
 }
 
-/// Nobody needs the tokens of an account that its tenant deleted, unless it is being bound again.
+/// Deletes the tokens of an account that its tenant deleted, unless it is being bound again.
 async fn deleted(app: &App, app_id: &str) -> Result<Done, Error> {
     let Some(tokens) = app.store.authorizer(app_id).await? else { return Ok(Done::Yes) };
     let consent = app.store.consent_event(app_id).await?;
     if consent.is_some_and(|consent| app.clock.unix() < consent.under_way_until) {
         return Ok(Done::Later);
     }
-    // read after the tokens: those of a binding since then are newer, and stay
+    // read after the tokens, so that tokens of a newer binding are not deleted
     if app.store.any_account(app_id).await?.is_none_or(|account| account.deleted) {
         app.store.forget_authorizer(app_id, &tokens).await?;
     }

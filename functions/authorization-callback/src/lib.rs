@@ -1,8 +1,8 @@
-//! What WeChat tells the third-party platform itself, and the pages on which an account is bound.
+//! WeChat's pushes to the third-party platform itself, and the pages on which an account is bound.
 //!
 //! `POST /wechat/component`: tickets and authorization events; answered `success` once stored, never after a
 //! call to WeChat. `GET /bind/{id}` leads to WeChat's authorization page; `GET /bind/callback` is where it
-//! leads back to. Event and return both carry a code for the same grant: whichever comes first binds.
+//! leads back to. Event and browser bring a code for the same consent: whichever comes first binds.
 
 mod asked;
 mod complete;
@@ -21,7 +21,7 @@ use axum::{
 };
 use shared::{app::App, config::Need, function::Function};
 
-/// What it is told, and nothing else.
+/// The settings that it may read.
 pub const NEEDS: &[Need] = &[
     Need::ComponentAppId,
     Need::AppSecret,

@@ -1,5 +1,5 @@
-//! What tenants are told of their accounts' authorizations, in the audit log and in the hub's own: who authorized what with
-//! which outcome, and what an authorization took from an account or gave it.
+//! Writes the audit log of authorizations, and log lines: who authorized what, how it ended, and which
+//! permissions an account lost or gained by it.
 
 use shared::{
     app::App,
@@ -14,13 +14,13 @@ use shared::{
 
 use super::complete::{Consent, Outcome};
 
-/// Who changed something, where it was on no page of ours.
+/// The actor where the consent was given on WeChat's own pages and not on one of the hub's.
 const AT_WECHAT: &str = "wechat";
 
-/// An entry that waits for its outcome, and whose it is.
+/// The tenant, and its audit entry that has no outcome yet.
 pub(crate) struct Entry(String, AuditEntry);
 
-/// An account was authorized on a tenant's page.
+/// Records that an account was authorized on a tenant's page.
 ///
 /// # Errors
 /// [`Error::Store`]: then nothing may be done.
@@ -29,7 +29,7 @@ pub(crate) async fn begin(app: &App, consent: &Consent<'_>, app_id: &str) -> Res
     write(app, &page.tenant_id, app_id, "account.authorized", consent, &page.binding_id).await.map(Some)
 }
 
-/// An account goes to the tenant on whose page the consent began, from `owner`, who had it by a browser's word.
+/// Records that an account moves from `owner`, to whom a browser bound it, to the tenant of the right page.
 ///
 /// # Errors
 /// [`Error::Store`]: then nothing may be done.
@@ -43,11 +43,11 @@ pub(crate) async fn corrected(
         app_id,
         "{app_id} was authorized on another tenant's page than the browser's, says WeChat"
     );
-    // the other tenant's link is nothing that this one may know
+    // the other tenant's link must not be shown to this one
     write(app, tenant, app_id, "account.authorized_elsewhere", consent, AT_WECHAT).await.map(Some)
 }
 
-/// An account that is bound has other permissions than `before`, perhaps without its tenant's doing.
+/// Records that a bound account has other permissions than `before`, which its tenant may not have caused.
 ///
 /// # Errors
 /// [`Error::Store`]: then nothing may be done.
@@ -73,7 +73,7 @@ pub(crate) async fn change(
     write(app, tenant, app_id, operation, consent, who).await.map(Some)
 }
 
-/// How it ended.
+/// Records how it ended.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -89,8 +89,8 @@ pub(crate) async fn end(app: &App, entry: Option<Entry>, outcome: &Outcome) -> R
     app.store.end_audit(&tenant, &entry, outcome).await
 }
 
-/// One entry for a consent, whichever messenger writes it and however often: it is dated by when the hub first heard of the
-/// consent, or by WeChat's event where it was on no page of ours.
+/// The same consent always gives the same entry, so a repetition writes nothing new: its time is when the
+/// hub first learned of the consent or, where no page of the hub began it, that of WeChat's event.
 async fn write(
     app: &App,
     tenant: &str,

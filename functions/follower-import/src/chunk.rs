@@ -1,5 +1,5 @@
-//! `ChunkV1`: the details of at most 100 followers. Its receipt is its count: written again, it counts once. One that comes
-//! again does not ask for those whom an earlier try stored.
+//! `ChunkV1`: fetches the details of at most 100 followers. Its receipt holds their count, so that writing it
+//! twice counts once. A redelivered job skips the followers that an earlier try stored.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::{
     job::{Delivery, Ids, Next, running},
 };
 
-/// Which hundred, and of how many.
+/// Which chunk of which page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pub page: u32,
@@ -46,7 +46,7 @@ pub(crate) async fn run(
     Ok(Next::jobs(finish::page(app, ids, at.page, at.chunks as usize, &receipts).await?))
 }
 
-/// Those of `open_ids` whom this import has not stored.
+/// Those of `open_ids` that this import has not stored yet.
 async fn unseen(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Result<Vec<String>, Error> {
     let names: Vec<_> = open_ids.iter().map(String::as_str).collect();
     let mut fans = app.store.fans(ids.tenant, ids.app, &names).await?;

@@ -1,6 +1,6 @@
-//! Details of followers: asked for by the hundred, one by one where that is refused or cannot be read, and stored with
-//! one write each. Everybody who was asked for is answered: whom WeChat tells nothing about, or nothing that is JSON,
-//! is stored as listed. Where the time ends before, what was told is kept, so that the next try has less to ask.
+//! Fetches followers' details by the hundred, or one by one where the batch is refused or unreadable, and
+//! stores each with one write. Those without readable details are stored as listed. If time runs out, what
+//! was fetched is stored, so that the next try has less to fetch.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,16 +24,16 @@ use crate::{
     trouble::{self, NoDetails},
 };
 
-/// Single questions at once, where the list was refused: 100 of them take about two seconds.
+/// Concurrent calls for one follower each, where the batch was refused: 100 take about two seconds.
 const SINGLES: usize = 10;
-/// Fans that are written at once.
+/// Fans written concurrently.
 const UPDATES: usize = 25;
 
-/// What WeChat told.
+/// Details as far as they were fetched.
 pub(crate) struct Told {
-    /// Of each who was answered.
+    /// One for each follower that WeChat answered for.
     pub infos: Vec<UserInfo>,
-    /// Why others were not, if so.
+    /// Why the others are missing.
     pub left: Option<Error>,
 }
 
@@ -43,8 +43,8 @@ impl From<Vec<UserInfo>> for Told {
     }
 }
 
-/// One [`UserInfo`] for each of `open_ids`, who are different. What WeChat refused after `since` (unix seconds), it is not
-/// asked before the time that it said. No call begins that could end after `until`.
+/// Returns one [`UserInfo`] for each of `open_ids`, which must differ. Makes no call while a quota refusal
+/// newer than `since`, in unix seconds, applies, and none that could end after `until`.
 pub(crate) async fn fetch(
     app: &App,
     ids: Ids<'_>,
@@ -82,7 +82,7 @@ async fn several(app: &App, ids: Ids<'_>, open_ids: &[String], until: Deadline) 
         Err(error) => return Err(error),
     };
     let known: Vec<_> = open_ids.iter().map(|id| (id.clone(), told.remove(id))).collect();
-    // nobody else is asked after a refusal; but who is being asked is waited for: a call may be renewing the token
+    // no new call after a refusal, but running calls are awaited: one may be refreshing the token
     let refused = AtomicBool::new(false);
     let answers: Vec<_> = stream::iter(known)
         .map(|(id, info)| {
@@ -127,8 +127,8 @@ fn listed(open_id: &str) -> UserInfo {
     UserInfo { openid: open_id.to_owned(), ..UserInfo::default() }
 }
 
-/// Stores `details`: who is new with one write and no read, the others by what they are already. What an event
-/// since `as_of` said of them stands.
+/// Stores `details`: new fans with one write and no read, known ones by an update. A status from
+/// an event newer than `as_of` is kept.
 pub(crate) async fn store(app: &App, ids: Ids<'_>, details: &[Details<'_>]) -> Result<(), Error> {
     let new = app.store.insert_fans(ids.tenant, ids.app, details).await?;
     let old: BTreeMap<_, _> =
@@ -147,12 +147,12 @@ pub(crate) async fn store(app: &App, ids: Ids<'_>, details: &[Details<'_>]) -> R
             }
         }
     });
-    // all to their end, whatever becomes of one
+    // every update is awaited, even after one fails
     updated.buffer_unordered(UPDATES).collect::<Vec<_>>().await.into_iter().collect()
 }
 
-/// A union id may make the fan another customer's. The word of that is left first: while the old customer has
-/// fans nobody reads it, and a crash in between loses nothing.
+/// A union id may move the fan to another customer. The redirect is written first: it is followed only once
+/// the old customer has no fans, so a crash in between is harmless.
 async fn update(app: &App, fan: &Fan, details: &Details<'_>) -> Result<(), Error> {
     let union_id = details.info.unionid.as_str();
     if !union_id.is_empty() {

@@ -1,6 +1,6 @@
-//! `FanV1`: somebody just followed; what the push did not say. Those of one account who come together are asked for
-//! together. The push's own status stands, whatever WeChat answers by now: the details carry the push's time, and a
-//! status of that time or later wins.
+//! `FanV1`: fetches the details of somebody who just followed, those of one account in one call. The push's
+//! status wins over WeChat's current answer: details are stored with the push's time, and a status of that
+//! time or later is kept.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,15 @@ use crate::{
     trouble::{self, Decision},
 };
 
-/// Somebody who followed longer ago than this gets their details with the next import, seconds.
+/// A follow older than this is left to the next import.
 const PATIENCE: i64 = 3 * 24 * 3600;
-/// Jobs that wait for the same time come over so many seconds.
+/// Jobs that wait for the same time are spread over this.
 const SPREAD: u32 = 600;
 
 /// Who followed, and when, unix seconds.
 type Follow<'a> = (&'a str, i64);
 
-/// Does the jobs of one account's followers together; answers what becomes of each, in their order.
+/// Runs the jobs of one account together. Returns each job's result, in their order.
 pub async fn deliver(app: &App, jobs: &[(ImportJob, Delivery<'_>)], outbox: &dyn Outbox) -> Vec<Outcome> {
     let follows: Vec<_> = jobs.iter().filter_map(|(job, _)| follow(job)).collect();
     let Some((first, delivery)) = jobs.first() else { return Vec::new() };
@@ -65,7 +65,7 @@ async fn run(app: &App, ids: Ids<'_>, follows: &[Follow<'_>], until: Deadline) -
     told.left.map_or(Ok(()), Err)
 }
 
-/// The push itself is stored, so an end is an end. What waits for WeChat waits by its age, in a timer.
+/// The push is stored already, so a permanent failure just ends the job. Waiting is limited by the job's age.
 async fn settle(
     app: &App,
     job: &ImportJob,

@@ -1,4 +1,4 @@
-//! `FanOutV1`: queue those chunks of a listed page that have no receipt. An import that was paused goes on so.
+//! `FanOutV1`: queues the chunks of a listed page that have no receipt, to continue an interrupted import.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(crate) async fn run(app: &App, ids: Ids<'_>, page: u32) -> Result<Next, Erro
     Ok(Next::jobs(missing))
 }
 
-/// The chunks of a page without those that have a receipt.
+/// The jobs for the chunks of a page that have no receipt.
 pub(crate) fn chunks(
     ids: Ids<'_>,
     import: &Import,

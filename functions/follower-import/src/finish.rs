@@ -1,4 +1,4 @@
-//! When a page is done, and when all are: then those who left are looked for, in every shard at once.
+//! What follows when a page is done, and when all are: every shard is searched for those who left.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use shared::{
 
 use crate::job::Ids;
 
-/// After a receipt: the jobs that follow if it was the page's last one.
+/// Called after a receipt. Returns the jobs that follow if it was the page's last one.
 pub(crate) async fn page(
     app: &App,
     ids: Ids<'_>,
@@ -30,8 +30,8 @@ pub(crate) async fn page(
     import(app, &done).await
 }
 
-/// The jobs that follow if everybody who was listed is here. A list that was cut short ends the import as
-/// failed: who is not on it may still follow, so nobody is taken for gone.
+/// Returns the jobs that follow once every listed follower is stored. A truncated list ends the import as
+/// failed: who is missing from it may still follow, so nobody is marked as unsubscribed.
 pub(crate) async fn import(app: &App, import: &Import) -> Result<Vec<ImportJob>, Error> {
     if !import.all_here() {
         return Ok(Vec::new());
@@ -71,7 +71,7 @@ async fn complete(app: &App, import: &Import) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends an import that cannot go on; `why` names the next step for its tenant.
+/// Ends an import that cannot continue; `why` tells its tenant what to do.
 pub(crate) async fn fail(app: &App, app_id: &str, import_id: &str, why: &str) -> Result<(), Error> {
     if app.store.end_import(app_id, import_id, ImportStatus::Failed, Some(why)).await? {
         app.metrics.count(Metric::HaltedImports, app.clock.now());

@@ -1,4 +1,4 @@
-//! What every job is given, what it answers, and the order in which that is made true.
+//! Runs one job: its inputs, its results, and the order in which follow-up jobs are queued.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub trait Outbox: Sync {
     /// Queues `jobs`, to be received after `delay`.
     fn put(&self, jobs: Vec<ImportJob>, delay: Duration) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Has `job` come at `due`, unix seconds. The same `id` and time again is the same.
+    /// Schedules `job` at `due`, in unix seconds. The same `id` and time again is the same timer.
     fn at<'a>(
         &'a self,
         app: &'a App,
@@ -29,43 +29,43 @@ pub trait Outbox: Sync {
     ) -> BoxFuture<'a, Result<(), Error>>;
 }
 
-/// One receipt of a job.
+/// One delivery of a job's message.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a> {
-    /// The same each time that this message comes.
+    /// The message's id, the same at each delivery.
     pub message_id: &'a str,
-    /// How often it has come, this time included.
+    /// How often it was received, this time included.
     pub receive_count: u32,
-    /// What it may do before it hands on.
+    /// How much it may do before it queues a job for the rest.
     pub budget: Budget,
-    /// No call to WeChat begins that could end later.
+    /// Calls to WeChat must end by then.
     pub until: Deadline,
 }
 
-/// How much one job does that could go on for long; another one goes on from there.
+/// The most that one job does of work without a bound; the next job continues from there.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// Entries of an index that it looks at, whoever they belong to.
+    /// Index entries that it reads, of any account.
     pub entries: usize,
     /// How long it works.
     pub time: Duration,
 }
 
 impl Budget {
-    /// A third of the time that is `left`, since the four other jobs of a batch share the processor, and what is begun is
-    /// ended: 25,000 entries are about a second's reading, and 5 MB.
+    /// A third of the time `left`, because the four other jobs of the batch share the processor and a started
+    /// step is always finished. 25,000 entries are 5 MB and about a second of reading.
     #[must_use]
     pub fn of(left: Duration) -> Self {
         Self { entries: 25_000, time: left / 3 }
     }
 }
 
-/// What becomes of a job.
+/// The result of a job.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It need not come again.
+    /// Delete its message.
     Done,
-    /// It must, after this long, and why.
+    /// Deliver it again after this long; the text says why.
     Again(Duration, String),
 }
 
@@ -74,7 +74,7 @@ pub enum Outcome {
 pub(crate) struct Next {
     /// Queued first, in any order.
     pub first: Vec<ImportJob>,
-    /// Queued when all of `first` are: whoever sees this one may rely on those.
+    /// Queued after all of `first`, so that whoever receives it may rely on those.
     pub then: Option<ImportJob>,
     /// The same job again, at this time, unix seconds.
     pub again_at: Option<i64>,
@@ -94,7 +94,7 @@ impl Next {
 #[derive(Debug)]
 pub(crate) enum Stop {
     Failed(Error),
-    /// What WeChat said is doubtful: ask again after this long.
+    /// The list ends far short of its total: fetch it again after this long.
     Doubt(Duration),
 }
 
@@ -112,10 +112,10 @@ pub(crate) struct Ids<'a> {
     pub tenant: &'a str,
 }
 
-/// Said of a job that asks WeChat once more.
+/// The reason that is logged for [`JobError::RetryPage`].
 const DOUBT: &str = "what WeChat answered is doubtful";
 
-/// Does a job, and queues what follows from it.
+/// Runs a job and queues its follow-up jobs.
 pub async fn deliver(app: &App, job: &ImportJob, delivery: Delivery<'_>, outbox: &dyn Outbox) -> Outcome {
     if matches!(job, ImportJob::FanV1 { .. }) {
         let outcome = fan::deliver(app, &[(job.clone(), delivery)], outbox).await.pop();
@@ -164,7 +164,7 @@ async fn attempt(app: &App, job: &ImportJob, delivery: Delivery<'_>) -> Result<N
     }
 }
 
-/// The import of a job; a [`ImportJob::FanV1`] has none, and an empty id.
+/// The ids of a job's import; an [`ImportJob::FanV1`] belongs to none and has an empty import id.
 pub(crate) fn ids(job: &ImportJob) -> Ids<'_> {
     match job {
         ImportJob::PageV1 { import_id, app_id, tenant_id, .. }
@@ -179,8 +179,8 @@ pub(crate) fn ids(job: &ImportJob) -> Ids<'_> {
     }
 }
 
-/// The import, if it goes on: a paused one is taken up by `ResumeV1`, one that ended needs nothing more. An
-/// account that is another tenant's by now ends it, because its tokens would list another's followers.
+/// The import, if it is running: only `ResumeV1` continues a paused one. If another tenant has the account by
+/// now the import ends, because that account's tokens would list another tenant's followers.
 pub(crate) async fn running(app: &App, ids: Ids<'_>) -> Result<Option<Import>, Error> {
     let (import, account) = futures::future::try_join(
         app.store.import(ids.app, ids.import),

@@ -1,8 +1,8 @@
-//! Brings an account's followers here: pages of openids, hundreds of details, then those who left.
+//! Imports an account's followers: lists pages of openids, fetches details by the hundred, finds who left.
 //!
-//! In: [`ImportJob`]s. Writes: the import, its pages and receipts, fans, `unsubscribed` events that nobody pushed.
-//! Any job may come twice, late, in any order: what it did before counts once. A job that cannot go on says when
-//! to come again, pauses the import, or ends it with the next step for its tenant.
+//! In: [`ImportJob`]s. Writes: the import, its pages and receipts, fans, `unsubscribed` events without push.
+//! Any job may come twice, late, in any order: repeated work counts once. A job that cannot continue asks for
+//! a retry, pauses the import, or ends it with a text that tells its tenant what to do.
 
 mod chunk;
 mod details;
@@ -39,13 +39,13 @@ use shared::{
 
 use job::{Budget, Delivery, Outbox, Outcome};
 
-/// Jobs of one batch at work together: a batch holds 5, and each mostly waits for WeChat or the store.
+/// Jobs of a batch that run at once: a batch holds 5, and each mostly waits for WeChat or the store.
 const CONCURRENCY: usize = 5;
-/// What is left of the time when the last call to WeChat ends: what it told is to be stored, a hundred fans at the most
+/// Time that is left after the last call to WeChat, to store what it returned: at most a hundred fans
 /// for each job.
 const STORING: Duration = Duration::from_secs(5);
 
-/// What it is told, and nothing else.
+/// The settings that it may read.
 pub const NEEDS: &[Need] = &[
     Need::ComponentAppId,
     Need::AppSecret,
@@ -95,7 +95,7 @@ async fn handle(app: &App, job: ImportJob, about: Item<()>, until: Deadline) -> 
 /// Jobs of new followers, with their messages.
 type Follows = Vec<(ImportJob, Item<()>)>;
 
-/// The jobs of new followers, those of one account together; answers those that must come again.
+/// Runs the jobs of new fans, those of one account together. Returns those that must be delivered again.
 async fn new_followers(app: &App, items: Vec<Item<ImportJob>>, until: Deadline) -> Vec<Undone> {
     let mut accounts: BTreeMap<(String, String), Follows> = BTreeMap::new();
     for item in items {

@@ -1,10 +1,9 @@
-//! Where a list of followers ends. Pure: what WeChat answered and where we are, in; the page to store, out.
+//! Decides where a list of followers ends. Pure: takes WeChat's answer and the position, returns the page.
 //!
-//! WeChat's lists are known to end in every way: no `data`, a null list, an empty or a repeated `next_openid`, a
-//! last page whose `next_openid` is its own last follower, a page that comes twice. Each ends the list; that it is as
-//! long as `total` ends it on its first page alone, since followers may leave between two pages. An end
-//! far below `total` is doubtful: it is asked for again, and if it stays, the page says so in `cut`, and the
-//! import must not take those who are missing for gone.
+//! WeChat's lists end in many ways: no `data`, a null list, an empty or a repeated `next_openid`, a last page
+//! whose `next_openid` is its own last follower, a repeated page. Each ends it. An end far below `total`
+//! is fetched again; if it stays, the page's `cut` says so, and the import must not mark those who are
+//! missing as unsubscribed.
 
 use std::collections::HashSet;
 
@@ -13,17 +12,17 @@ use shared::{
     wechat::user::{FOLLOWERS_MAX, FollowerPage},
 };
 
-/// Pages of one import: 20 million followers, and four days of WeChat's 500 calls.
+/// The most pages of one import: 20 million followers, or four days of WeChat's 500 calls a day.
 pub const MAX_PAGES: u32 = 2_000;
-/// Followers who may join while a list is read; a list longer than `total` by more than this goes in circles.
+/// How many may join while a list is read; a list that exceeds `total` by more is circular.
 const RUNAWAY: u64 = 100_000;
 
-/// Where a listing stands before a page.
+/// The position of a listing before a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The page's number.
     pub page: u32,
-    /// The cursor that it was asked with.
+    /// The cursor that it was fetched with.
     pub cursor: &'a str,
     /// Openids on the pages before.
     pub listed: u64,
@@ -45,7 +44,7 @@ pub fn judge(answer: FollowerPage, at: Place<'_>) -> ListedPage {
     let listed = at.listed.saturating_add(open_ids.len() as u64);
     let circles = listed > total.saturating_add(RUNAWAY) && at.page > 0;
     let next = answer.next_openid;
-    // `total` is of this answer and says nothing of who was on the pages before and has left since
+    // `total` is of this response and says nothing of followers on earlier pages who left since
     let complete = at.page == 0 && !full && listed >= total;
     let ends = open_ids.is_empty() || next.is_empty() || next == at.cursor || complete;
     let last = ends || circles || at.page + 1 >= MAX_PAGES;
@@ -62,7 +61,7 @@ pub fn judge(answer: FollowerPage, at: Place<'_>) -> ListedPage {
     ListedPage { open_ids, next_cursor: (!last).then_some(next), total, cut }
 }
 
-/// How many may be missing: `total` also counts people whom the list leaves out.
+/// How many may be missing, because `total` also counts people whom the list leaves out.
 fn tolerance(total: u64) -> u64 {
     (total / 1000).max(10.min(total / 2))
 }

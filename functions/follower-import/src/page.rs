@@ -1,6 +1,6 @@
-//! `PageV1`: list one page of openids, keep it, fan it out. The page is kept before it is counted, and counted
-//! before it is fanned out; its chunks are queued before the next page, so that whoever finds a later page
-//! counted knows that these chunks are under way. Where two jobs of one page meet, the one that counted it goes on.
+//! `PageV1`: lists one page of openids, stores it and fans it out. A page is stored before it is counted,
+//! and counted before it is fanned out. Its chunks are queued before the next page, so that a counted page
+//! implies queued chunks of those before. Of two jobs for one page, the one that counted it continues.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ use crate::{
     quota,
 };
 
-/// A list that ends doubtfully is asked for this often: WeChat's slips pass.
+/// Fetches of a page whose list ends far short of `total`: such answers are usually transient.
 const DOUBT_TRIES: u32 = 3;
-/// Between two of them.
+/// The wait between two such fetches.
 const DOUBT_WAIT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(

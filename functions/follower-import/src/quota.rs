@@ -1,4 +1,4 @@
-//! What WeChat refuses until when: noted when it refuses, read before it is asked.
+//! Quota refusals of WeChat: stored when one comes, and looked up before each call.
 
 use shared::{
     app::App,
@@ -7,8 +7,8 @@ use shared::{
     wechat::ApiError,
 };
 
-/// Asks WeChat, unless it refused the account's API until a time that is to come, and did so after `since` (unix
-/// seconds): whoever resumes an import wants WeChat asked once more.
+/// Calls WeChat, unless a refusal of this API still applies that is newer than `since`, in unix seconds: a
+/// tenant that resumes an import by hand wants one more try in spite of an older refusal.
 pub(crate) async fn ask<T>(
     app: &App,
     app_id: &str,

@@ -1,10 +1,10 @@
-//! `ReconcileV1`: those who left while nobody listened, in one shard of the tenant's people: followers whom the
-//! import did not see. Each gets the `unsubscribed` event that no push brought.
+//! `ReconcileV1`: finds followers who left without a push, in one shard of the tenant's customers: those that
+//! the import did not see. Each gets the `unsubscribed` event that no push brought.
 //!
-//! Reconciling begins when everybody on the lists is stored, so whoever is on them was seen: only the others are
-//! read. That is a tenth of the reads of asking each fan, and nearly none of the work; of an account whose lists are
-//! longer than what a job looks at, the fans are asked. A job ends where its budget does, and the next goes on from
-//! there, so that neither the account's size nor that of its tenant's others is in the way.
+//! It begins when everybody listed is stored, so whoever is listed was seen, and only the others are read:
+//! a tenth of the reads of checking each fan. Where an account's lists are longer than a job can read, the
+//! fans themselves are read. A job ends when its budget is used up and the next continues from there, so
+//! that neither the account's size nor the tenant's other accounts matter.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -28,13 +28,13 @@ use crate::{
     job::{Budget, Delivery, Ids, Next, running},
 };
 
-/// Lists that are read at once: 290 KB each.
+/// Lists read concurrently, of 290 KB each.
 const LISTS: usize = 4;
-/// So many fans are read as fast as one list.
+/// Reading this many fans takes as long as reading one list.
 const FANS_A_LIST: usize = 100;
-/// Fans that are read in one request.
+/// Fans read in one request.
 const READS: usize = 100;
-/// Fans that are marked at once.
+/// Fans marked concurrently.
 const MARKS: usize = 25;
 
 pub(crate) async fn run(
@@ -78,7 +78,7 @@ pub(crate) async fn run(
     }]))
 }
 
-/// How long a job has worked.
+/// Measures how long a job has run.
 struct Stopwatch<'a> {
     app: &'a App,
     began: Timestamp,
@@ -90,8 +90,8 @@ impl Stopwatch<'_> {
     }
 }
 
-/// The account's fans behind `cursor` by openid, each with their customer, and where the window ends: at as many
-/// entries as the budget has, whoever they belong to, or after half of its time; [`None`] at the end of the shard.
+/// Returns the account's fans after `cursor`, openid to customer, and the cursor where it stopped: after the
+/// budget's entries, of any account, or half of its time. [`None`] is the end of the shard.
 async fn window(
     app: &App,
     ids: Ids<'_>,
@@ -115,9 +115,9 @@ async fn window(
     }
 }
 
-/// Those of `fans` who are on none of the import's lists, as far as it is worth to read these: (customer, openid),
-/// sorted. Lists of 290 KB are much to read for a share of a processor, so that this too ends with the
-/// time. Of a list that was not read, or that is gone, after 30 days, the fans themselves tell whether they were seen.
+/// Returns the fans on none of the import's lists as (customer, openid), sorted. Stops reading lists when
+/// the budget's time is over, because a list of 290 KB is much for a share of a processor. For lists that
+/// were not read, or expired after 30 days, the caller reads from the fans whether they were seen.
 async fn not_listed(
     app: &App,
     import: &Import,
@@ -127,7 +127,7 @@ async fn not_listed(
     clock: &Stopwatch<'_>,
 ) -> Result<Vec<(String, String)>, Error> {
     if import.pages_listed as usize * FANS_A_LIST <= fans.len().max(READS) {
-        // the shards begin together: each with another list, so that they do not all ask one partition
+        // all shards start at once: each with another list, so that they do not hit one partition
         let first = import.pages_listed * shard / PEOPLE_SHARDS;
         let mut lists = stream::iter((first..import.pages_listed).chain(0..first))
             .map(|page| app.store.listed_page_lately(&import.id, page))
@@ -146,7 +146,7 @@ async fn not_listed(
     Ok(left)
 }
 
-/// Marks whom the import did not see. Answers the customer whom it came to where the time was up.
+/// Marks the fans that the import did not see. Returns the last customer if time ran out before the end.
 async fn mark(
     app: &App,
     import: &Import,
@@ -158,7 +158,7 @@ async fn mark(
     while let Some(these) = some.next() {
         let open_ids: Vec<_> = these.iter().map(|(_, open_id)| open_id.as_str()).collect();
         let fans = app.store.fans(&import.tenant_id, &import.app_id, &open_ids).await?;
-        // all to their end, whatever becomes of one: a mark that is dropped half-way has no event
+        // every mark is awaited, even after a failure: one dropped half-way would leave no event
         let marked = stream::iter(fans).map(|fan| async move { reconcile(app, import, &fan).await });
         marked.buffer_unordered(MARKS).collect::<Vec<_>>().await.into_iter().collect::<Result<(), _>>()?;
         let (last, next) = (these.last(), some.peek().and_then(|next| next.first()));
@@ -176,8 +176,8 @@ fn all_done(import: &Import) -> bool {
     import.shards_done.len() >= PEOPLE_SHARDS as usize
 }
 
-/// Marks a fan whom the import did not see. A crash may have come between the mark and its event: the mark tells
-/// which import made it, so that the event is put then, once.
+/// Marks a fan that the import did not see. After a crash between the mark and its event, the mark names the
+/// import that made it, so that the event is still inserted, once.
 async fn reconcile(app: &App, import: &Import, fan: &Fan) -> Result<(), Error> {
     let id = FanId { tenant: &import.tenant_id, app_id: &fan.app_id, open_id: &fan.open_id };
     let unseen = fan.subscribed && fan.seen_import_at.is_none_or(|at| at < import.started_at);

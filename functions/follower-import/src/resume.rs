@@ -1,7 +1,7 @@
-//! `ResumeV1`: look whether a paused import may go on; if so, queue what it was stopped at.
+//! `ResumeV1`: resumes a paused import when its pause is over, and queues the jobs that it still needs.
 //!
-//! Several of these may wait, one for each chunk that met the quota. The one whose message turns the import to
-//! running goes on, and goes on again if it crashes; the others find it running by another's word and end.
+//! Several of these may wait, one for each chunk that met the quota. The one whose message sets the import
+//! to running continues, also after a crash; the others find it resumed by another message and end.
 
 use shared::{
     app::App,
@@ -16,8 +16,8 @@ use crate::{
     page,
 };
 
-/// A job that comes so shortly before its time waits for it, seconds. One that comes earlier is of an earlier pause:
-/// each has its own.
+/// A job that comes this little before its time is scheduled again. One that comes earlier belongs to a
+/// former pause, and ends: each pause has its own job.
 const EARLY: i64 = 60;
 
 /// The id of an import's timers.
@@ -40,7 +40,7 @@ pub(crate) async fn run(app: &App, ids: Ids<'_>, delivery: Delivery<'_>) -> Resu
     now(app, ids, delivery).await
 }
 
-/// Lets a paused import go on.
+/// Resumes a paused import.
 pub(crate) async fn now(app: &App, ids: Ids<'_>, delivery: Delivery<'_>) -> Result<Next, Error> {
     let by = format!("resume:{}", delivery.message_id);
     if !app.store.resume_import(ids.app, ids.import, &by).await? {
@@ -52,8 +52,8 @@ pub(crate) async fn now(app: &App, ids: Ids<'_>, delivery: Delivery<'_>) -> Resu
     }
 }
 
-/// The jobs of what an import stands at: pages whose hundreds are not all here, the page to list next, shards to be
-/// reconciled.
+/// Returns the jobs that an import still needs: its unfinished pages, the next page to list, the shards to
+/// reconcile.
 pub(crate) async fn go_on(app: &App, ids: Ids<'_>, import: &Import) -> Result<Next, Error> {
     let mut first: Vec<_> = (0..import.pages_listed)
         .filter(|page| !import.pages_done.contains_key(&page.to_string()))

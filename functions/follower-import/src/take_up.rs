@@ -1,5 +1,5 @@
-//! `TakeUpV1`: nothing was heard of an import for a while, so one of its jobs may be lost. Queues again what it stands at,
-//! which comes twice where the job is merely late: then whoever is first goes on, and the other ends.
+//! `TakeUpV1`: an import has not moved for a while, so one of its jobs may be lost. Queues the jobs that it
+//! still needs. If a job was only late there are two of it: the first one continues, the second ends.
 
 use shared::{app::App, error::Error, store::imports::ImportStatus};
 

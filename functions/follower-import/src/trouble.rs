@@ -1,4 +1,4 @@
-//! What a failed job means for its import: again, a pause, or an end whose text names the next step.
+//! What a failed job means for its import: a retry, a pause, or an end with a text that says what to do.
 
 use std::time::Duration;
 
@@ -22,37 +22,37 @@ use crate::{
     resume,
 };
 
-/// Before a job comes again that failed for no reason of its own.
+/// The wait before a retry where the error names none.
 pub(crate) const SHORT_WAIT: Duration = Duration::from_secs(2);
-/// Longest wait between two tries of such a job.
+/// The longest wait before such a retry.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// WeChat's per-minute limits.
+/// The wait where a limit per minute is used up.
 const MINUTE: Duration = Duration::from_secs(60);
-/// A job that was received this often stops trying: the queue gives up at 20.
+/// After so many receives a job pauses its import, well before the queue dead-letters it at 20.
 const TRIES: u32 = 12;
-/// WeChat's id of the permission set that opens followers.
+/// WeChat's id of the permission set for followers.
 const FOLLOWERS_SET: u32 = 2;
-/// A paused import looks again at least this often, seconds (contract 6.7).
+/// The longest pause: a paused import tries again at least this often (contract 6.7).
 const LONGEST_PAUSE: i64 = 3600;
-/// And never sooner, seconds: the job that will resume it is queued before the pause is written, and must not
-/// come first. Longer than the function may run.
+/// The shortest pause. The job that resumes an import is queued before the pause is written, and must not
+/// run before that; this is longer than the function may run.
 const SHORTEST_PAUSE: i64 = 90;
-/// What failed often for no reason of its own rests so long, seconds.
+/// The pause after [`MAX_RECEIVES`] failures without a known end.
 const REST: i64 = 900;
-/// What is wrong with the platform's own ticket, secret or address is mended within minutes, or by the operator,
-/// seconds: WeChat pushes a ticket every ten minutes.
+/// The pause where the platform's ticket, secret or address is wrong: WeChat pushes a ticket every ten
+/// minutes, and the operator corrects the rest.
 const PLATFORM_REST: i64 = 300;
 
 /// What to do about an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// The same message again.
+    /// Deliver the same message again.
     Again(Duration),
-    /// A new message of the same job: waiting for the minute to turn is not failing.
+    /// Queue the job as a new message, because waiting for the next minute is not a failed try.
     Later(Duration),
-    /// The import waits; `back` is when the cause should be gone, unix seconds.
+    /// Pause the import; the cause should be gone at `cause_ends_at`, in unix seconds.
     Pause { back: i64, why: String },
-    /// The import ends.
+    /// End the import.
     Fail(String),
 }
 
@@ -66,8 +66,8 @@ impl Decision {
     }
 }
 
-/// Decides about `error`, met when the job was received for the `receives`-th time. What is wrong outside of the
-/// account, and quotas, never end an import: it waits for them for as long as they last.
+/// Decides about `error`, met at the `receives`-th delivery. Quotas and causes outside of the account never
+/// end an import; it waits for as long as they last.
 pub(crate) fn decide(error: &Error, receives: u32, now: Timestamp) -> Decision {
     match error {
         Error::WeChat(refused) => match refused.class() {
@@ -112,8 +112,8 @@ fn quota(refused: &ApiError, wait: QuotaWait, now: Timestamp) -> Decision {
     Decision::Pause { back: back.as_second(), why }
 }
 
-/// Again, a little later each time, until the import rather rests: a job that is given up by the queue would
-/// leave it running until somebody comes back for it.
+/// Retries with a longer wait each time, and pauses the import after [`MAX_RECEIVES`]: a dead-lettered job
+/// would leave it `running` with nothing to move it.
 fn again(error: &Error, receives: u32, now: Timestamp) -> Decision {
     if receives >= TRIES {
         return Decision::Pause {
@@ -128,12 +128,12 @@ fn again(error: &Error, receives: u32, now: Timestamp) -> Decision {
     Decision::Again((wait * receives.max(1)).min(LONGEST_WAIT.max(wait)))
 }
 
-/// Until when an import is paused of which the cause should be gone at `back`.
+/// Until when to pause an import whose cause should be gone at `back`.
 fn paused_until(back: i64, now: i64) -> i64 {
     back.clamp(now + SHORTEST_PAUSE, now + LONGEST_PAUSE)
 }
 
-/// Who mends what is wrong with the platform.
+/// What the operator has to do.
 fn operators_step(refused: &ApiError) -> &'static str {
     match refused.errcode() {
         Some(40164 | 61004) => {
@@ -164,22 +164,22 @@ fn next_step(refused: &ApiError) -> String {
     format!("{refused}: {step}")
 }
 
-/// The permission set of followers, as the account's and the hub's pages name it.
+/// The name of the followers' permission set, as the API and the hub's pages show it.
 fn followers_set() -> String {
     let sets = account::permissions(&[]);
     sets.into_iter().find(|set| set.id == FOLLOWERS_SET).map(|set| set.name).unwrap_or_default()
 }
 
-/// Of whom WeChat tells no details.
+/// For whom WeChat refuses details.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoDetails {
-    /// Of somebody in this list.
+    /// For somebody in this list.
     OfThese,
-    /// Of nobody: some subscription accounts may list their followers, no more.
+    /// For all: some subscription accounts may list their followers but not read details.
     OfAnybody,
 }
 
-/// Whether followers must do without details after `refused`; [`None`] where the job cannot go on.
+/// Whether to store followers without details after `refused`; [`None`] where the job cannot continue.
 pub(crate) fn no_details(refused: &ApiError) -> Option<NoDetails> {
     if matches!(refused, ApiError::Malformed(_)) {
         return Some(NoDetails::OfThese); // what somebody typed was not escaped, and hides the others
@@ -191,7 +191,7 @@ pub(crate) fn no_details(refused: &ApiError) -> Option<NoDetails> {
     }
 }
 
-/// Makes the decision true about a job of an import that began at `began`, unix seconds, and failed.
+/// Applies the decision to a failed job, which started at `started_at`, in unix seconds.
 pub(crate) async fn settle(
     app: &App,
     job: &ImportJob,
@@ -202,7 +202,7 @@ pub(crate) async fn settle(
 ) -> Result<Outcome, Error> {
     let Ids { import, app: app_id, tenant } = ids(job);
     let decision = decide(error, delivery.receive_count, app.clock.now());
-    // the end of an import has a line of its own, with the same sentence
+    // a failed import is logged with the same text where it ends
     if !matches!(decision, Decision::Fail(_)) {
         tracing::warn!(app_id, import_id = import, then = decision.name(), "an import job failed: {error}");
     }
@@ -218,7 +218,7 @@ pub(crate) async fn settle(
                     app_id: app_id.to_owned(),
                     tenant_id: tenant.to_owned(),
                 };
-                // first, so that no crash leaves an import paused that nothing resumes
+                // queued first, so that a crash cannot leave an import paused with nothing to resume it
                 outbox.at(app, &resume::timer(import), until, &resume).await?;
                 let why = why + "; the import goes on by itself";
                 if app.store.pause_import(app_id, import, until, &why).await? {
@@ -228,7 +228,7 @@ pub(crate) async fn settle(
             Ok(Outcome::Done)
         }
         Decision::Fail(why) => {
-            // what the job met was of before: whoever authorized the account meanwhile counts on the import that runs
+            // the error is older than a new consent, whose tenant relies on the running import
             if authorized_since(app, tenant, app_id, began).await? {
                 return Ok(Outcome::Again(SHORT_WAIT, error.to_string()));
             }
@@ -238,7 +238,7 @@ pub(crate) async fn settle(
     }
 }
 
-/// Whether WeChat said since `began`, unix seconds, that the account's authorization stands.
+/// Whether the account was authorized again since then, in unix seconds.
 async fn authorized_since(app: &App, tenant: &str, app_id: &str, began: i64) -> Result<bool, Error> {
     let account = app.store.account(tenant, app_id).await?;
     Ok(account.is_some_and(|a| a.status == AccountStatus::Bound && a.authorized_at() >= began))

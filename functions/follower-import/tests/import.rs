@@ -1,4 +1,4 @@
-//! An import is exact: over jobs that come twice, late, in any order, and die at any step.
+//! An import is exact, even if its jobs come twice, late and in any order, or die at any step.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says so by failing")]
 
@@ -33,7 +33,7 @@ async fn an_import_is_exact_whatever_happens_to_its_jobs() {
     for seed in 0..4 {
         let followers = open_ids(730);
         let world = World::new(seed, &followers).await;
-        // who left while nobody listened, of this import and of one that only the tags outlived
+        // followers who left without a push; one is still listed
         for lost in ["lost1", "lost2", "o00001"] {
             follow(&world, lost, START - 5_000).await;
         }
@@ -57,7 +57,7 @@ async fn an_import_is_exact_whatever_happens_to_its_jobs() {
                     let until = import.paused_until.unwrap();
                     assert!(until <= world.clock.unix() + 3_600 && import.error.unwrap().contains("45009"));
                 }
-                // somebody leaves, or joins, and WeChat tells us so
+                // somebody unsubscribes or subscribes, and WeChat pushes it
                 if step % 7 == 0 && truth.len() < 8 {
                     let joins = random.below(2) == 0;
                     let who =
@@ -148,8 +148,8 @@ async fn an_account_that_may_not_ask_for_details_imports_openids() {
     }
 }
 
-/// WeChat does not escape what followers type. One of a hundred spoils the answer for all: they are asked for one by
-/// one, and only whose own answer is spoiled does without details.
+/// WeChat does not escape followers' names. One bad name makes the whole batch unreadable, so they are
+/// fetched one by one, and only those whose own response is unreadable get no details.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn details_that_are_no_json_cost_one_follower_theirs_and_no_other() {
     for (what, name, readable) in [
@@ -196,8 +196,8 @@ async fn details_that_are_no_json_cost_one_follower_theirs_and_no_other() {
     }
 }
 
-/// One name that is no JSON, and a WeChat that takes its time: a hundred single calls took longer than the function may
-/// run, which was killed without a receipt, and began anew.
+/// With one unreadable name and a slow WeChat, a hundred single calls took longer than the function may run:
+/// it was killed without a receipt, and the next delivery started from the beginning.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_wechat_is_asked_for_the_rest_when_the_job_comes_again() {
     let world = World::new(1, &open_ids(100)).await;
@@ -232,7 +232,7 @@ async fn a_byte_order_mark_before_an_answer_hides_nothing() {
     assert_eq!(calls.iter().filter(|call| *call == "user/info").count(), 1, "none but the last one, alone");
 }
 
-/// The code that somebody came by is that of their last follow, and user/info has the last word.
+/// The QR scene is that of the last follow, and user/info overrides it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scene_is_the_last_follows_and_what_user_info_says_now() {
     let world = World::new(1, &open_ids(1)).await;
@@ -284,7 +284,7 @@ async fn a_scene_is_the_last_follows_and_what_user_info_says_now() {
     }
 }
 
-/// Who followed just before an import began may not be on the list yet; and who writes follows, whatever a list said.
+/// A new follower may not be listed yet, and whoever writes is a follower, whatever a list says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_missing_on_the_list_is_gone_unless_they_followed_just_now_or_write() {
     let world = World::new(1, &open_ids(1)).await;
@@ -329,7 +329,7 @@ async fn an_import_that_cannot_go_on_says_what_to_do() {
     }
 }
 
-/// A job that was told "not authorized" ended the import that a consent of the same moment had found running.
+/// A job that met "not authorized" used to end the import that a simultaneous consent relied on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_does_not_end_for_what_was_before_a_consent() {
     let world = World::new(1, &open_ids(10)).await;
@@ -411,7 +411,7 @@ fn take_up(id: &str) -> ImportJob {
     ImportJob::TakeUpV1 { import_id: id.into(), app_id: APP.into(), tenant_id: TENANT.into() }
 }
 
-/// Whichever job gets lost, whoever comes back for the import finds what it stands at.
+/// Whichever job is lost, requeueing an import finds the jobs that it still needs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_that_lost_a_job_is_taken_up_where_it_stands() {
     for (what, lost, after, status) in [
@@ -448,7 +448,7 @@ async fn an_import_that_lost_a_job_is_taken_up_where_it_stands() {
     }
 }
 
-/// Jobs that are merely slow meet those of a taking-up: one chain goes on.
+/// Slow jobs meet requeued copies of themselves: only one chain continues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn taking_up_an_import_that_is_merely_slow_is_harmless() {
     for seed in 0..3 {
@@ -470,8 +470,8 @@ async fn taking_up_an_import_that_is_merely_slow_is_harmless() {
     }
 }
 
-/// A tenant with a large account and a small one: each job looks at a bounded number of entries, whoever they belong to,
-/// and works for a bounded time; the next goes on from there.
+/// A tenant with a large and a small account: each job reads a bounded number of entries, of any account, and
+/// runs for a bounded time; the next job continues from there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reconciling_goes_on_from_job_to_job_however_large_the_tenant_is() {
     let (large, gone) = (8_000, 3_000);
@@ -513,7 +513,7 @@ fn fan_job(open_id: &str, at: i64) -> ImportJob {
     ImportJob::FanV1 { app_id: APP.into(), tenant_id: TENANT.into(), open_id: open_id.into(), at }
 }
 
-/// What is wrong with the platform ends no import: it goes on when the operator, or the next ticket, has mended it.
+/// A fault of the platform ends no import: it continues after the operator or the next ticket corrected it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_waits_for_the_platform_as_long_as_it_takes() {
     for (errcode, says) in [
@@ -575,7 +575,7 @@ async fn new_followers_who_come_together_are_asked_for_together() {
     assert!(world.fan("nobody").await.subscribed, "the push's word stands");
 }
 
-/// A used-up quota of the day is asked once, not by everybody who follows; and nobody is given up for it.
+/// A used-up daily quota costs one call, not one for each new follower, and no new follower is lost by it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_followers_wait_for_the_quota_of_the_day() {
     let world = World::new(1, &open_ids(30)).await;
@@ -595,7 +595,7 @@ async fn new_followers_wait_for_the_quota_of_the_day() {
     for open_id in open_ids(30) {
         assert_eq!(world.fan(&open_id).await.remark.as_deref(), Some("known"), "{open_id}");
     }
-    // who followed days ago has been imported since
+    // a follow that is days old is left to the import
     world.wechat.faults.lock().unwrap().quota = Some((0, i64::MAX));
     follow(&world, "o00000", START + 1).await;
     Queue::new(&world, 1, 0, fan_job("o00000", START + 1)).drain(quiet).await;

@@ -2,8 +2,8 @@
 //!
 //! In: one encrypted push. Out: an encrypted passive reply, or `success`, within WeChat's five seconds.
 //! Reads: the account with its rules, at most every few seconds. Writes, at the same time: one timeline event,
-//! one fan; of what happens to the account itself the event alone. Calls WeChat: never; what needs a call goes to a queue.
-//! Same push again: same reply, no second effect.
+//! one fan; for what happens to the account itself only the event. Never calls WeChat; queues take such work.
+//! A repeated push gets the same reply and has no second effect.
 
 mod push;
 
@@ -25,23 +25,23 @@ use shared::{
     metrics::Metric,
 };
 
-/// What the push is answered with.
+/// The response to a push.
 enum Answer {
-    /// Nothing to say: WeChat is content.
+    /// `success`: no reply, and WeChat does not push again.
     Success,
-    /// Nothing at all, which WeChat's release check wants.
+    /// An empty body, which WeChat's release check expects.
     Empty,
-    /// A sealed reply.
+    /// An encrypted passive reply.
     Reply(String),
 }
 
-/// Why a push is turned away.
+/// Why a push is rejected.
 enum Rejection {
-    /// It does not prove to be WeChat's, or cannot be read.
+    /// Its signature is not WeChat's, or it cannot be read.
     Refused(Refusal),
-    /// The path names no account that there can be.
+    /// The path holds no possible app id.
     UnknownAccount,
-    /// The account is being bound at this moment: WeChat pushes again, and finds it bound.
+    /// The account is being bound: WeChat pushes again, and then finds it bound.
     BeingBound,
     /// The body is for another account.
     WrongAccount,
@@ -49,7 +49,7 @@ enum Rejection {
     Unavailable(shared::error::Error),
 }
 
-/// What it is told, and nothing else.
+/// The settings that it may read.
 pub const NEEDS: &[Need] = &[
     Need::ComponentAppId,
     Need::PushKeys,

@@ -23,11 +23,11 @@ use shared::{
 
 use super::{Answer, Rejection};
 
-/// Bytes of an app id, of which table keys are made; real ones have 18.
+/// The longest app id, which becomes part of table keys; real ones have 18 bytes.
 const MAX_APP_ID: usize = 64;
-/// Bytes of WeChat's id of a message, of which table keys are made; real ones have 20 digits at most.
+/// The longest message id of WeChat's, which becomes part of table keys; real ones have at most 20 digits.
 const MAX_MESSAGE_ID: usize = 64;
-/// Bytes of what WeChat says of a template message's delivery that are looked at.
+/// The bytes that are read of a template message's delivery status.
 const MAX_STATUS: usize = 256;
 
 pub(super) async fn receive(
@@ -84,8 +84,8 @@ fn for_this_account(account: Option<&AccountRecord>, push: &Push) -> Result<(), 
     }
 }
 
-/// A push of an account that is not bound. Its followers would be shown a fault of the account by any other answer
-/// than `success` (contract 18), and WeChat goes on pushing until its administrator cancels the authorization.
+/// A push for an account that is not bound. Any response but `success` would show its followers an error
+/// (contract 18), and WeChat keeps pushing until the administrator cancels the authorization.
 fn of_nobody(app: &App, app_id: &str, first: bool) {
     app.metrics.count(Metric::UnboundPushes, app.clock.now());
     if first {
@@ -97,10 +97,10 @@ fn of_nobody(app: &App, app_id: &str, first: bool) {
     }
 }
 
-/// What goes to the timeline: the push, and what it is answered with.
+/// The event to store: the push and its passive reply.
 fn event(fan: FanId<'_>, push: &Push, plaintext: &[u8], reply: Option<&Reply>, now: i64) -> StoredEvent {
     let passive = reply.and_then(|r| r.passive_xml(&push.from_user_name, &push.to_user_name, now));
-    // what no passive reply can carry goes as a customer-service message
+    // a type that no passive reply supports is sent as a customer-service message
     let sends = match (&passive, reply) {
         (None, Some(Reply::Content(content))) => serde_json::to_string(content.as_json()).ok(),
         _ => None,
@@ -118,7 +118,7 @@ fn event(fan: FanId<'_>, push: &Push, plaintext: &[u8], reply: Option<&Reply>, n
     }
 }
 
-/// Stores what happened to the account itself. It is nobody's doing, so there is no fan, and nothing follows.
+/// Stores what happened to the account itself. No follower did it, so there is no fan and no job.
 async fn store_of_account(app: &App, account: Owner<'_>, event: StoredEvent) -> Result<StoredEvent, Error> {
     Ok(match app.store.put_event(account, &event).await? {
         Stored::Seen(before) => *before,
@@ -126,8 +126,8 @@ async fn store_of_account(app: &App, account: Owner<'_>, event: StoredEvent) -> 
     })
 }
 
-/// Stores the event and the fan at the same time, and queues what has to follow. Answers the event as it was
-/// stored the first time. All three are seen to their end, so that a failure of one loses nothing of the others.
+/// Stores the event and the fan concurrently, and queues the jobs. Returns the event as it was first stored.
+/// All three are awaited, so that a failure of one does not abort the others.
 async fn store(
     app: &App,
     fan: FanId<'_>,
@@ -136,7 +136,7 @@ async fn store(
     now: i64,
 ) -> Result<StoredEvent, Error> {
     let touch = touch(push);
-    // a time of the far future would hide all that the fan does until then
+    // a time far in the future would make all later activity of the fan look old
     let at = push.create_time.min(now + CLOCK_SKEW);
     let (stored, touched, queued) = futures::join!(
         app.store.put_event(fan, &event),
@@ -164,7 +164,7 @@ fn touch(push: &Push) -> Touch {
     }
 }
 
-/// What needs a call to WeChat, or another function's store. Queued again on a redelivery: each of these jobs
+/// Queues what needs a call to WeChat or another function's store. A redelivery queues it again: these jobs
 /// may come twice.
 async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push) -> Result<(), Error> {
     match &push.kind {
@@ -190,8 +190,8 @@ async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push) -> Result<(), Error>
     }
 }
 
-/// Queues the customer-service message that a rule answers with. Its id is the event's, so that a redelivery
-/// queues the same one.
+/// Queues the customer-service message of a reply rule. Its id derives from the event, so that a redelivery
+/// queues the same message.
 async fn send_reply(app: &App, fan: FanId<'_>, event: &StoredEvent, content: &str) -> Result<(), Error> {
     let message_id = ids::derived("msg", &[fan.tenant, fan.app_id, fan.open_id, &event.identity]);
     let job = SendJob::MessageV1 {

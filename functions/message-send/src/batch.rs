@@ -1,4 +1,4 @@
-//! A batch in rounds, and what becomes of the jobs that are not done.
+//! Runs a batch in rounds, and postpones the jobs that are not done.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -19,13 +19,13 @@ use shared::{
 
 use crate::{release_check, send, shares::Shares, template_result, work::Work};
 
-/// When jobs that the budget did not reach come again.
+/// The wait of jobs that were not reached in time.
 const SOON: Duration = Duration::from_secs(1);
 const LATE: &str = "the batch ended before its turn";
 
 type Queued = VecDeque<Item<SendJob>>;
 
-/// Handles a batch; answers the ids of the jobs that are not done. A round begins only where it can end by `until`.
+/// Handles a batch. Returns the ids of jobs that are not done. Begins a round only if it can end by `until`.
 pub async fn run(app: &App, shares: &Shares, items: Vec<Item<SendJob>>, until: Deadline) -> Vec<String> {
     let mut groups = grouped(items);
     let mut undone: Vec<(Undone, Option<Duration>)> = Vec::new();
@@ -55,7 +55,7 @@ pub async fn run(app: &App, shares: &Shares, items: Vec<Item<SendJob>>, until: D
     ids
 }
 
-/// One queue for each group, in the order of the batch. A job without a group is one of its own.
+/// The jobs by group, in the order of the batch. A job without a group forms one of its own.
 fn grouped(items: Vec<Item<SendJob>>) -> Vec<Queued> {
     let mut names: Vec<String> = Vec::new();
     let mut groups: Vec<Queued> = Vec::new();
@@ -92,7 +92,7 @@ fn heads(groups: &mut [Queued]) -> Vec<(usize, Item<SendJob>)> {
     heads
 }
 
-/// [`None`] for a job that is done; else when it comes again, where that is not for the queue to say, and why.
+/// [`None`] for a job that is done. Otherwise the wait, where the queue does not decide it, and the reason.
 type End = Option<(Option<Duration>, String)>;
 
 async fn round(
@@ -156,7 +156,7 @@ async fn round(
     all
 }
 
-/// A job that is no message.
+/// Handles a job that sends no message.
 async fn single(app: &App, job: Option<SendJob>, receives: u32, until: Deadline) -> End {
     match job {
         Some(SendJob::TemplateResultV1 { tenant_id, app_id, wechat_msg_id, status }) => {
@@ -167,7 +167,7 @@ async fn single(app: &App, job: Option<SendJob>, receives: u32, until: Deadline)
         Some(SendJob::ReleaseCheckV1 { app_id, code, open_id }) => {
             release_check::answer(app, &app_id, &code, &open_id, receives, until).await.map(later)
         }
-        // Stays in the queue and ends among the dead letters, where an operator sees it.
+        // Stays in the queue until it is dead-lettered, where an operator sees it.
         Some(SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) | None => Some((None, UNKNOWN.to_owned())),
     }
 }
@@ -178,7 +178,7 @@ fn later((wait, why): (Duration, String)) -> (Option<Duration>, String) {
 
 async fn postpone(app: &App, item: &Item<()>, wait: Option<Duration>) {
     let Some(wait) = wait else { return };
-    // what needs no order comes from a standard queue, which has no groups
+    // jobs without a group come from a standard queue
     let postponed = match item.group.is_empty() {
         false => app.queues.postpone_send(&item.receipt_handle, wait).await,
         true => app.queues.postpone_result(&item.receipt_handle, wait).await,

@@ -1,4 +1,4 @@
-//! How a message begins in a round, before anything is written.
+//! Decides how a round starts with a message, before anything is written.
 
 use std::time::Duration;
 
@@ -24,29 +24,29 @@ use crate::{
     work::Work,
 };
 
-/// Over how long those come back that wait for the same, milliseconds: a hundred thousand that wait for midnight are
-/// 170 a second then.
+/// Messages that wait for the same are spread over this, in milliseconds: a hundred thousand that wait for
+/// midnight are 170 a second.
 const SPREAD_MS: i64 = 10 * 60_000;
-/// In how many steps.
+/// The number of steps of the spread.
 const SPREAD_STEPS: u32 = 1_000;
 
-/// Who waits to reach a fan, by each channel where somebody does.
+/// The waiting lines of a fan, by channel.
 pub type Lines = Vec<(Channel, Line)>;
 
 /// What is stored about one message.
 #[derive(Debug)]
 pub struct About {
-    /// Itself, where it was asked for and is there.
+    /// Its record, if it was read and exists.
     pub message: Option<Box<Message>>,
-    /// The lines that it may stand in.
+    /// The waiting lines that it may be in.
     pub lines: Lines,
 }
 
 impl About {
-    /// Reads it, and what a message that waited carries.
+    /// Reads it, and the payload of a message that waited.
     ///
     /// # Errors
-    /// [`Error::Item`]: something is not what this version writes. That is not to be taken for its absence.
+    /// [`Error::Item`]: an item is unreadable for this version, which must not be taken for a missing item.
     pub fn read(context: &Context, work: &mut Work) -> Result<Self, Error> {
         let message = context.message(&work.tenant_id, &work.id)?;
         if let (true, Some(message)) = (work.waited, &message) {
@@ -65,19 +65,19 @@ impl About {
     }
 }
 
-/// How a message begins in this round.
+/// How a round starts with a message.
 pub enum Start {
-    /// Not at all: its job is done, or comes again.
+    /// It does not: its job is done, or is delivered again.
     Not(End),
     /// It waits.
     Park(Parked),
-    /// Nobody took it before: as the round's one request takes it.
+    /// It was never leased: lease it in the round's one request.
     First(Plan),
-    /// Somebody took it before.
+    /// It was leased before.
     Again,
 }
 
-/// Decides how a message begins. `put_off`: others have their turn.
+/// Decides how to start with a message. `defers_tenant`: it is the other tenants' turn.
 pub fn start(app: &App, work: &Work, about: &About, ground: &Ground, put_off: bool) -> Start {
     let now = app.clock.now();
     let counted = match about.message.as_ref().map(|message| found(message, now.as_second())) {
@@ -97,7 +97,7 @@ pub fn start(app: &App, work: &Work, about: &About, ground: &Ground, put_off: bo
     if (work.waited || work.receives > 1) && !untouched { Start::Again } else { Start::First(plan) }
 }
 
-/// Why a message that would go by `channel` does not go now. Nothing is claimed yet.
+/// Returns the wait of a message that `channel` cannot send now. Nothing is leased yet.
 fn not_now(
     app: &App,
     work: &Work,
@@ -114,7 +114,7 @@ fn not_now(
     if put_off && work.receives == 1 {
         let age = now - work.created_at;
         let due = now + age.clamp(PUT_OFF_MS.0, PUT_OFF_MS.1) + spread(work, PUT_OFF_SPREAD_MS);
-        // one whose window may close meanwhile goes at once
+        // a message whose window may close by then is sent at once
         if due < closes && due < work.created_at.saturating_add(PATIENCE_MS) {
             return Some(Start::Park(Parked { channel, due, leads: true }));
         }
@@ -127,7 +127,7 @@ fn not_now(
     }
 }
 
-/// What a message waits for that would go by `channel`, if it does.
+/// What a message by `channel` has to wait for, if anything.
 fn waits(app: &App, ground: &Ground, channel: Channel) -> Option<Wait> {
     if let Some(refusal) = ground.refused(channel, app.clock.unix()) {
         return Some(Wait::Quota(refusal.refused_until));
@@ -138,8 +138,8 @@ fn waits(app: &App, ground: &Ground, channel: Channel) -> Option<Wait> {
     }
 }
 
-/// When a message comes again: at the latest when the window closes that it would go by. Those that wait for the same
-/// come one after the other.
+/// When to try again: at the latest when its window closes. Those that wait for the same are spread, so that
+/// they do not all come at once.
 pub fn due(app: &App, work: &Work, ground: &Ground, why: &Wait, channel: Channel) -> When {
     let now = app.clock.now().as_millisecond();
     match when(*why, work.waited, work.receives, now - work.created_at, now) {
@@ -152,7 +152,7 @@ pub fn due(app: &App, work: &Work, ground: &Ground, why: &Wait, channel: Channel
     }
 }
 
-/// When the last window closes that a message by `channel` goes by, unix milliseconds; never for one that needs none.
+/// When the last usable window closes, in unix milliseconds; the maximum for a channel that needs none.
 fn closes_at(app: &App, work: &Work, ground: &Ground, channel: Channel) -> i64 {
     let closes = match channel {
         Channel::CustomerService => ground.closes_at(&work.to, app.clock.unix()),
@@ -161,12 +161,12 @@ fn closes_at(app: &App, work: &Work, ground: &Ground, channel: Channel) -> i64 {
     closes.map_or(i64::MAX, |at| at.saturating_mul(1000))
 }
 
-/// A part of `over`, milliseconds, the same for all messages to one fan.
+/// A part of `over`, in milliseconds, that is the same for all messages to one fan.
 fn spread(work: &Work, over: i64) -> i64 {
     i64::from(ids::shard(&work.group(), SPREAD_STEPS)) * over / i64::from(SPREAD_STEPS)
 }
 
-/// When a job comes again that met `error`.
+/// The wait before a job that met `error` is delivered again.
 pub fn later(error: &Error, receives: u32) -> Duration {
     match error.retry() {
         Retry::After(least) => backoff(receives).max(least),

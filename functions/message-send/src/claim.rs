@@ -1,4 +1,4 @@
-//! Taking the messages of a round, so that one worker has each, and a send of the window that each goes by.
+//! Leases messages, so that one worker sends each, and counts sends in their reply windows.
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ use crate::{
     work::Work,
 };
 
-/// How often a message whose window changed under it is decided anew.
+/// Tries to count a send in a reply window that other workers use at the same time.
 const RACES: usize = 4;
-/// How often giving a message back is tried.
+/// Tries to release a message.
 const GIVE_BACK_TRIES: u32 = 3;
-/// Between two such tries.
+/// The wait between two tries.
 const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
 
-/// A message that is ours.
+/// A message that this worker has leased.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
-    /// Who has it.
+    /// The id under which it is leased.
     pub owner: Owner,
     /// How it goes out.
     pub way: Way,
@@ -41,16 +41,16 @@ pub struct Held {
     pub since: i64,
 }
 
-/// How a message that is ours goes out.
+/// How a leased message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// To WeChat.
+    /// By this channel.
     Send(Channel),
-    /// To WeChat, once a send of this window is taken.
+    /// As a customer-service message, once a send is counted in this window.
     Window(WindowKind),
-    /// Not.
+    /// Not, for this reason.
     Refuse(Refusal),
-    /// Not: it may have gone out before.
+    /// Not, because it may have been sent before.
     Unknown,
 }
 
@@ -75,18 +75,18 @@ impl Way {
     }
 }
 
-/// What the round's one request did for a message.
+/// What the round's request did for one message.
 #[derive(Debug)]
 pub struct Claimed {
-    /// Whose it is, where it is ours.
+    /// The id under which it is leased, if it is.
     pub owner: Owner,
-    /// What became of the claim.
+    /// Whether the lease was acquired.
     pub claim: Claim,
-    /// A send of the window is taken.
+    /// A send was counted in the window.
     pub used: bool,
 }
 
-/// Takes messages that nobody took before, in one request.
+/// Leases messages that were never leased before, in one request.
 pub async fn first(app: &App, planned: &[(&Work, &Ground, Plan)]) -> Result<Vec<Claimed>, Error> {
     if planned.is_empty() {
         return Ok(Vec::new());
@@ -106,7 +106,7 @@ pub async fn first(app: &App, planned: &[(&Work, &Ground, Plan)]) -> Result<Vec<
     let (claims, used) = match app.store.claim_messages(owner, app.clock.unix(), &claims, &uses).await {
         Ok(answers) => answers,
         Err(error) => {
-            // Some may be ours all the same, and nothing was sent.
+            // Some leases may still have been written; nothing was sent.
             join_all(planned.iter().map(|(work, ..)| give_back(app, work, owner, false))).await;
             return Err(error);
         }
@@ -119,19 +119,19 @@ pub async fn first(app: &App, planned: &[(&Work, &Ground, Plan)]) -> Result<Vec<
     Ok(claimed.collect())
 }
 
-/// What became of a message that somebody took before.
+/// The result of retaking a message.
 #[derive(Debug)]
 pub enum Again {
     /// Its end is known, or it is gone.
     Ended,
-    /// Later.
+    /// Another worker has it; try again after this long.
     Later(Duration),
-    /// It is ours.
+    /// This worker has leased it.
     Ours(Held),
 }
 
-/// Takes a message that somebody took before, as far as the rule for crashes allows. `counted`: a send of the
-/// window is taken for it. `seen`: the message as it is, where that is known.
+/// Leases a message that was leased before, if the rule for crashes allows it. `window_counted`: a send was
+/// counted for it. `seen`: its record, if it was read already.
 pub async fn again(
     app: &App,
     work: &Work,
@@ -152,7 +152,7 @@ pub async fn again(
         Found::Ended => return Ok(Again::Ended),
         Found::Busy(wait) => return Ok(Again::Later(wait)),
         Found::Free { counted: before } => (Way::from(ground.plan(work, counted || before, now)), false),
-        // by that account's token, and the account may be another tenant's by now
+        // only if this tenant still has the account, whose token it uses
         Found::Resend if ground.standing.bound && ground.standing.template && !ground.standing.suspended => {
             (Way::Send(Channel::Template), true)
         }
@@ -169,8 +169,8 @@ pub async fn again(
     }
 }
 
-/// The record of a message that the hub sends by itself (a reply rule's): a callback has no write to spare for
-/// it, so its job comes first.
+/// Creates the record of a reply rule's message. The callback saves that write, so the job comes first and
+/// the record is made here.
 pub async fn create(app: &App, work: &Work) -> Result<Message, Error> {
     let text = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
     let message = Message {
@@ -190,12 +190,12 @@ pub async fn create(app: &App, work: &Work) -> Result<Message, Error> {
         claimed_by: None,
         first_claimed_at: None,
     };
-    // as it is stored: a claim names what it found
+    // exactly as it is stored, because retaking compares it
     let fresh = Message { claimed_by: Some(String::new()), ..message.clone() };
     Ok(app.store.create_message(&message).await?.unwrap_or(fresh))
 }
 
-/// Takes a send of the window; decides anew where it changed meanwhile.
+/// Counts a send in the window, and chooses the channel again if the window has changed.
 pub async fn window(
     app: &App,
     work: &Work,
@@ -224,7 +224,7 @@ pub async fn window(
     Err(Error::Store("a reply window is used by several at once".into()))
 }
 
-/// Notes that a message of ours goes out as a template, before it does: the rule for crashes reads it.
+/// Stores that the message is sent as a template before it is: the rule for crashes reads it.
 pub async fn to_template(app: &App, work: &Work, owner: Owner) -> Result<(), Error> {
     if app.store.switch_channel(&work.id, owner, Channel::Template).await? {
         Ok(())
@@ -233,8 +233,8 @@ pub async fn to_template(app: &App, work: &Work, owner: Owner) -> Result<(), Err
     }
 }
 
-/// Gives a message back, to be taken again; answers how often that happened by now. Where the database does not
-/// answer it stays taken, and the rule for crashes decides.
+/// Releases a message. Returns how often that has happened. If the database does not answer, the lease stays
+/// until it expires, and the rule for crashes decides.
 pub async fn give_back(app: &App, work: &Work, owner: Owner, may_have_happened: bool) -> Option<u32> {
     for attempt in 1..=GIVE_BACK_TRIES {
         match app.store.requeue_message(&work.id, owner, may_have_happened).await {

@@ -1,4 +1,4 @@
-//! How a message goes out, before WeChat is asked: pure.
+//! Chooses the channel of a message before WeChat is asked: pure.
 
 use shared::{
     model::{
@@ -22,7 +22,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Of an account, as `tenant` has it.
+    /// The capabilities of an account, if `tenant` has it.
     pub fn of(account: Option<&AccountRecord>, tenant: &str) -> Self {
         let Some(account) = account.filter(|a| a.tenant_id == tenant) else { return Self::default() };
         let can = capabilities(account.account_type, account.verified, &account.granted);
@@ -36,20 +36,20 @@ impl Standing {
     }
 }
 
-/// What is known of whom a message goes to.
+/// What is known about the fan that a message is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recipient {
-    /// They are stored here.
+    /// The fan is stored.
     pub known: bool,
-    /// They left, and did nothing since.
+    /// The fan unsubscribed, and has done nothing since.
     pub left: bool,
-    /// Their reply windows.
+    /// The fan's reply windows.
     pub windows: Windows,
 }
 
 impl Recipient {
-    /// A stored fan. That they left is told by a push or an import; who writes or follows after it is back, whatever push
-    /// of theirs got lost.
+    /// From a stored fan. Whoever writes or follows after unsubscribing is back, even if the push for it
+    /// was lost.
     pub fn of(fan: &Fan) -> Self {
         let since = |left_at: i64| {
             [fan.message_at, fan.menu_at, fan.follow_at].iter().flatten().any(|at| *at > left_at)
@@ -68,10 +68,10 @@ pub struct Carries {
     pub template: bool,
 }
 
-/// How a message goes out.
+/// The channel for a message, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// Within a reply window; a send of that window has to be taken, or was taken at an earlier try.
+    /// As a customer-service message. Holds the window whose send must be counted, if it is not yet.
     CustomerService(Option<WindowKind>),
     /// As a template message.
     Template,
@@ -80,7 +80,7 @@ pub enum Plan {
 }
 
 impl Plan {
-    /// By which channel, if by any.
+    /// The channel, if there is one.
     pub fn channel(self) -> Option<Channel> {
         match self {
             Self::CustomerService(_) => Some(Channel::CustomerService),
@@ -90,7 +90,7 @@ impl Plan {
     }
 }
 
-/// Why a message does not go out, without asking WeChat.
+/// Why a message is not sent, decided without asking WeChat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The operator has suspended the tenant.
@@ -99,16 +99,16 @@ pub enum Refusal {
     AccountNotBound,
     /// Its type, its verification or what it granted does not allow it.
     CapabilityMissing,
-    /// They do not follow any more.
+    /// The fan has unsubscribed.
     Left,
-    /// Nobody here by that openid, and no template.
+    /// No fan with that openid is stored, and there is no template.
     Unknown,
     /// No window is open, and there is no template.
     OutsideReplyWindow,
 }
 
 impl Refusal {
-    /// The contract's word and what to do about it.
+    /// The failure's code in the API, and what to do about it.
     pub fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::TenantSuspended => (
@@ -142,10 +142,10 @@ impl Refusal {
     }
 }
 
-/// Decides. `counted`: an earlier try took its send from the window already.
+/// Chooses. `window_counted`: an earlier try has counted its send in the window already.
 ///
-/// A content that the account may not send leaves the template, if there is one: it is what the tenant named
-/// for whenever the content cannot go. Of several reasons the first is the one to mend first.
+/// If the account may not send the content, the template is used if there is one: the tenant gave it for
+/// whenever the content cannot be sent. Of several reasons, the one to correct first is returned.
 pub fn decide(standing: Standing, carries: Carries, to: &Recipient, counted: bool, now: i64) -> Plan {
     if standing.suspended {
         return Plan::Fail(Refusal::TenantSuspended);
@@ -177,7 +177,7 @@ pub fn decide(standing: Standing, carries: Carries, to: &Recipient, counted: boo
     }
 }
 
-/// The windows as if no send had been taken: only their times count.
+/// The windows without their counts, so that only their times matter.
 fn unused(windows: &Windows) -> Windows {
     Windows { message_used: 0, menu_used: 0, follow_used: 0, ..*windows }
 }

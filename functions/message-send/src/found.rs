@@ -1,8 +1,8 @@
-//! What to do with a message that somebody took before: pure. This is the rule for crashes.
+//! What to do with a message that another worker has leased before: pure. This is the rule for crashes.
 //!
 //! A template message carries its message id as `client_msg_id`, by which WeChat delivers it once within ten
 //! minutes: within nine it is sent again. A customer-service message has nothing of the kind: it is sent at
-//! most once, and where nobody noted the outcome it fails as `outcome_unknown`.
+//! most once, and if its outcome was not recorded it fails as `outcome_unknown`.
 
 use std::time::Duration;
 
@@ -15,25 +15,25 @@ use shared::store::{
 /// rest is for clocks, the call and the queue.
 pub const RESEND_SECONDS: i64 = 540;
 
-/// What is to be done.
+/// What to do with the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     /// Nothing: its end is known.
     Ended,
-    /// Wait: somebody may be at it.
+    /// Wait: another worker may still be sending it.
     Busy(Duration),
-    /// Nothing went out: decide anew.
+    /// Nothing was sent: choose a channel again.
     Free {
-        /// A send of the window was taken for it.
+        /// Whether a send of the reply window was counted for it.
         counted: bool,
     },
-    /// It may have gone out as a template message: again, under the same id.
+    /// It may have been sent as a template message: send it again with the id by which WeChat deduplicates.
     Resend,
-    /// It may have gone out, and another try might reach the fan twice.
+    /// It may have been sent, and another try could reach the fan twice.
     Unknown,
 }
 
-/// Reads what was found.
+/// Decides by the message's record.
 pub fn found(message: &Message, now: i64) -> Found {
     let after = match message.status {
         MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Failed => return Found::Ended,
@@ -47,7 +47,7 @@ pub fn found(message: &Message, now: i64) -> Found {
     let resend = message.first_claimed_at.is_some_and(|at| now - at < RESEND_SECONDS);
     match message.channel {
         Some(Channel::CustomerService) if sending => Found::Unknown,
-        // Given back with this time still there: an earlier try may have reached the fan.
+        // Released with this time still set: an earlier try may have reached the fan.
         Some(Channel::Template) if sending || message.first_claimed_at.is_some() => {
             if resend {
                 Found::Resend

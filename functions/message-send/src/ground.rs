@@ -1,4 +1,4 @@
-//! What a round's decisions stand on: read in one request for all of it, and a token for each account that sends.
+//! What a round needs to know about its accounts: read in one request, with a token for each that sends.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -23,21 +23,21 @@ use crate::{
     work::Work,
 };
 
-/// Of one account of one tenant.
+/// The context of one account of one tenant.
 #[derive(Debug, Default)]
 pub struct Ground {
     /// What it may do.
     pub standing: Standing,
     recipients: HashMap<String, Recipient>,
     refusals: BTreeMap<Api, QuotaRefusal>,
-    /// To send with; none where nothing is to be sent, or where it has to be refreshed first.
+    /// The token; [`None`] where nothing is to be sent, or where it must be refreshed first.
     pub token: Option<Result<Secret, Error>>,
-    /// It has to be refreshed first, which takes time.
+    /// The token must be refreshed first, which takes time.
     pub wants_token: bool,
 }
 
 impl Ground {
-    /// A fan's windows; one who is not stored here has opened none.
+    /// A fan's reply windows; an unknown fan has none open.
     pub fn windows(&self, open_id: &str) -> Windows {
         self.recipient(open_id).windows
     }
@@ -46,12 +46,12 @@ impl Ground {
         self.recipients.get(open_id).copied().unwrap_or_default()
     }
 
-    /// How a message that nobody took before goes out.
+    /// The channel for a message that was never leased.
     pub fn plan(&self, work: &Work, counted: bool, now: i64) -> Plan {
         decide(self.standing, work.carries(), &self.recipient(&work.to), counted, now)
     }
 
-    /// What WeChat has refused of `channel` until later than `now`.
+    /// The quota refusal for `channel` that lasts beyond `now`, if there is one.
     pub fn refused(&self, channel: Channel, now: i64) -> Option<QuotaRefusal> {
         self.refusals.get(&api(channel)).copied().filter(|refusal| refusal.refused_until > now)
     }
@@ -73,7 +73,7 @@ pub fn api(channel: Channel) -> Api {
 /// Tenant and account.
 pub type Key<'a> = (&'a str, &'a str);
 
-/// Reads what `works` stand on, in one request.
+/// Reads what `works` need, in one request.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -94,7 +94,7 @@ pub async fn context(app: &App, works: &[Work]) -> Result<Context, Error> {
     app.store.send_context(&wanted).await
 }
 
-/// The ground of every account in `works`, as far as it is at hand.
+/// The context of every account in `works`, without tokens that must be refreshed first.
 pub async fn all<'a>(
     app: &App,
     works: &'a [Work],
@@ -118,7 +118,7 @@ async fn one(
     let standing = Standing { suspended, ..Standing::of(context.account(app_id)?.as_ref(), tenant) };
     let mut ground = Ground { standing, ..Ground::default() };
     for work in works {
-        // whoever cannot be read holds up their own message alone
+        // an unreadable fan delays only the message to that fan
         if let Ok(Some(fan)) = context.fan(work.fan()) {
             ground.recipients.insert(work.to.clone(), Recipient::of(&fan));
         }

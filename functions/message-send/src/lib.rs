@@ -1,10 +1,10 @@
-//! Messages to fans: decided by WeChat's rules, sent once, in order for each fan.
+//! Sends messages to fans: by WeChat's rules, once, and in order for each fan.
 //!
-//! A batch goes in rounds: the first job of every group, then the second, and so on, so that one request to the
-//! database serves a whole round. After a job that failed, the rest of its group waits with it.
+//! A batch is handled in rounds: the first job of every group, then the second, and so on: one request
+//! to the database then serves a whole round. If a job fails, the rest of its group waits with it.
 //!
-//! What waits for something outside (a WeChat that answers, a token, a quota) waits in a timer ([`park`]), by its age and
-//! for a day at most, and what is sent to the same fan later waits behind it.
+//! A message that waits for something outside (WeChat, a token, a quota) waits in a timer ([`park`]), limited
+//! by its age to a day, and later messages to the same fan wait behind it.
 
 mod batch;
 mod begin;
@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use shared::{app::App, config::Need, function::Function, queue::batch::items};
 use shares::Shares;
 
-/// What it is told, and nothing else.
+/// The settings that it may read.
 pub const NEEDS: &[Need] = &[
     Need::ComponentAppId,
     Need::AppSecret,
@@ -44,7 +44,7 @@ pub const NEEDS: &[Need] = &[
 /// The function: takes `SendJob`s from its queue.
 #[must_use]
 pub fn function(app: Arc<App>) -> Function {
-    // What an instance has seen. On Lambda one takes one batch at a time; where several run at once here, each has its own.
+    // What an instance has observed. Lambda runs one batch at a time; elsewhere each has its own.
     let idle: Arc<Mutex<Vec<Shares>>> = Arc::default();
     Function::new().sqs(move |event, until| {
         let (app, idle) = (Arc::clone(&app), Arc::clone(&idle));

@@ -1,4 +1,4 @@
-//! What an answer of WeChat means for a message: pure.
+//! What WeChat's answer means for a message, and when to try again: pure.
 
 use std::time::Duration;
 
@@ -14,35 +14,35 @@ use shared::{
 
 use crate::found::RESEND_SECONDS;
 
-/// How long a message waits for what is outside, milliseconds: a WeChat that answers, a token, a quota.
+/// How long a message waits for what is outside, by its age: WeChat, a token, a quota.
 pub const PATIENCE_MS: i64 = 24 * 3600 * 1000;
-/// After so many receives it waits in a timer and not in the queue.
+/// After so many receives it waits in a timer instead of the queue.
 const SOON_RECEIVES: u32 = 3;
-/// The shortest and the longest wait in a timer, milliseconds. In between it waits for as long as it is old, so that an
-/// outage of a minute costs a minute, and one of a day a hundred looks.
+/// The shortest and the longest wait in a timer. In between it waits as long as it is old, so that an outage
+/// of a minute costs a minute, and one of a day about a hundred tries.
 const LOOK_MS: (i64, i64) = (60_000, 15 * 60_000);
-/// The longest wait in the queue: what is received and not deleted counts against all tenants.
+/// The longest wait in the queue, because received jobs count against a limit that all tenants share.
 const QUEUE_WAIT_MAX: Duration = Duration::from_mins(2);
 
-/// Said of a message whose outcome nobody noted.
+/// The text for a message whose outcome was not recorded.
 const UNKNOWN: &str = "It may have been delivered: WeChat was asked, and its answer was lost. It was not sent again, \
      since that could have reached the fan twice.";
 
-/// Whether a message may have been delivered, nobody knows; `errcode` is what a later try was answered.
+/// The error of a message that may have been delivered; `errcode` is WeChat's answer to a later try.
 pub fn unknown(errcode: Option<i64>) -> MessageError {
     MessageError { code: "outcome_unknown".into(), errcode, detail: UNKNOWN.into() }
 }
 
-/// What to do with a message that WeChat did not take.
+/// What to do with a message that WeChat did not accept.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The reply window is closed after all, and there is a template.
+    /// The reply window turned out to be closed, and there is a template.
     UseTemplate,
-    /// Give it back and try again.
+    /// Release it and try again.
     Again {
         /// Why.
         why: Wait,
-        /// Whether it may have reached the fan all the same.
+        /// Whether it may have reached the fan in spite of the failure.
         may_have_happened: bool,
         /// What the message shows if it is given up.
         error: MessageError,
@@ -54,14 +54,14 @@ pub enum Outcome {
 /// What a message waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// A WeChat that answers, or a token; at least so long.
+    /// WeChat, or a token; at least this long.
     Busy(Duration),
     /// A quota, which is refused until this unix second.
     Quota(i64),
 }
 
 impl Wait {
-    /// For the operator.
+    /// A text for the operator.
     pub fn why(self) -> &'static str {
         match self {
             Self::Busy(_) => "WeChat does not answer, or there is no token",
@@ -70,7 +70,7 @@ impl Wait {
     }
 }
 
-/// Reads a refusal of WeChat, or the want of an answer. `template`: whether there is one that may be sent.
+/// Decides by a refusal of WeChat, or a missing answer. `template`: one exists and may be sent.
 pub fn outcome(channel: Channel, error: &ApiError, template: bool) -> Outcome {
     let failed =
         |code: &str, detail: String| MessageError { code: code.into(), errcode: error.errcode(), detail };
@@ -135,7 +135,7 @@ pub fn out_of_time() -> Outcome {
     }
 }
 
-/// Reads why there is no token to send with: nothing went out.
+/// Decides by why there is no token: nothing was sent.
 pub fn no_token(error: &Error) -> Outcome {
     let failed =
         |code: &str| MessageError { code: code.into(), errcode: error.errcode(), detail: error.to_string() };
@@ -151,7 +151,7 @@ pub fn no_token(error: &Error) -> Outcome {
     }
 }
 
-/// Who can do something about a message that failed with the contract's word `code`.
+/// Who can correct the cause of a failure with the API's code `code`.
 pub fn cause(code: &str) -> Cause {
     match code {
         "account_not_bound"
@@ -167,23 +167,23 @@ pub fn cause(code: &str) -> Cause {
 /// When a message is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// So soon that its job stays in the queue.
+    /// After this long, in the queue.
     Soon(Duration),
     /// At this unix millisecond, by a timer.
     At(i64),
-    /// Not any more.
+    /// Never.
     Over,
 }
 
-/// When to try again what waits for something outside: by the message's age, never by the number of tries. `waited`: it
-/// was in a timer before.
+/// When to try again a message that waits for something outside: by its age, never by the number of tries.
+/// `waited`: it was in a timer before.
 pub fn when(why: Wait, waited: bool, receives: u32, age_ms: i64, now_ms: i64) -> When {
     if age_ms >= PATIENCE_MS {
         return When::Over;
     }
     let over = now_ms.saturating_add(PATIENCE_MS - age_ms); // then it is looked at for the last time
     match why {
-        // the quota of the minute may be back and used up for many minutes
+        // a limit per minute may be used up again for many minutes
         Wait::Quota(until) => {
             let again = now_ms.saturating_add(age_ms.clamp(0, LOOK_MS.1));
             When::At(until.saturating_mul(1000).max(again).min(over))
@@ -199,8 +199,8 @@ pub fn when(why: Wait, waited: bool, receives: u32, age_ms: i64, now_ms: i64) ->
     }
 }
 
-/// When to try a template message again that may have reached the fan since the unix second `since`: soon, as long as
-/// WeChat tells that it came twice. Each wait is as long as all before it.
+/// When to repeat a template message that may have reached the fan since the unix second `since`: soon, while
+/// WeChat still deduplicates it. Each wait is as long as all before it.
 pub fn again_unless_too_late(why: Wait, since: i64, now_ms: i64) -> When {
     let past = now_ms.saturating_sub(since.saturating_mul(1000)).max(0);
     let least = match why {

@@ -1,5 +1,5 @@
-//! Messages that wait: in a timer, not in the queue, of which all tenants together have one. What waits is noted
-//! before its message leaves the queue, and later messages to the same fan wait behind it.
+//! Messages that wait do so in timers, because all tenants share one queue. The wait is stored before the
+//! job leaves the queue, and later messages to the same fan wait behind it.
 
 use jiff::Timestamp;
 use shared::{
@@ -18,19 +18,19 @@ use crate::{claim, work::Work};
 /// How a message waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Parked {
-    /// How it would go.
+    /// The channel that it is to use.
     pub channel: Channel,
     /// Until this unix millisecond.
     pub due: i64,
-    /// It leads its line, or waits behind others.
+    /// Whether it leads its waiting line, or waits behind others.
     pub leads: bool,
 }
 
-/// Whether a message may go, or waits behind others, until which unix millisecond. `line`: who waits
-/// to reach its fan by the same channel.
+/// Returns until which unix millisecond a message waits behind others, or [`None`] if it may go. `line`: the
+/// messages that wait for its fan and channel.
 ///
-/// One that comes from the queue is newer than all that wait. One that waited goes when the line does: its timer was
-/// handed over behind those before it.
+/// A message from the queue is newer than all that wait. One that waited goes together with its line: its
+/// timer was delivered after those before it.
 pub fn behind(work: &Work, line: Option<&Line>, now: i64) -> Option<i64> {
     let line = line?;
     match work.waited {
@@ -40,10 +40,10 @@ pub fn behind(work: &Work, line: Option<&Line>, now: i64) -> Option<i64> {
     }
 }
 
-/// Has a message come again. Where this fails, its message stays in the queue.
+/// Sets a timer for a message. If this fails, its job stays in the queue.
 pub async fn park(app: &App, work: &Work, parked: Parked) -> Result<(), Error> {
     if !work.waited {
-        // of a reply rule, whose job alone had it so far
+        // a reply rule's message has no record until here, only a job
         claim::create(app, work).await?;
     }
     let job = SendJob::WaitedV1 {
@@ -54,9 +54,9 @@ pub async fn park(app: &App, work: &Work, parked: Parked) -> Result<(), Error> {
         created_at: work.created_at,
     };
     let due_at = Timestamp::from_millisecond(parked.due).unwrap_or_else(|_| app.clock.now());
-    // Those of one line that are due together go in the order in which they were accepted. A job that waits twice is one
-    // timer. One that was handed over and waits again, be it by a slow clock for the very same time, is another one: who
-    // handed it over deletes the first, and the queue would take a second of that name for the first.
+    // Timers of one line that are due together go in the order of acceptance. A job that waits twice is one
+    // timer. A delivered one that waits again gets another id, even for the same time: the sweeper
+    // deletes the first, and SQS would drop a second message with the same deduplication id.
     let id = format!("{}#{}", work.place(), work.job);
     timers::set(app, &id, due_at, Job::Send(&job)).await?;
     let waiting =
@@ -64,7 +64,7 @@ pub async fn park(app: &App, work: &Work, parked: Parked) -> Result<(), Error> {
     app.store.join_line(&waiting, parked.due, parked.leads).await
 }
 
-/// After the end of a message: a line ends with its last.
+/// Called after a message's end: its waiting line ends with the last message in it.
 pub async fn leave(app: &App, work: &Work, lines: &[(Channel, Line)]) {
     for (channel, line) in lines {
         if line.newest == work.place()

@@ -1,5 +1,5 @@
-//! What became of the messages of a round is written as they end, a few together: who is killed loses what ended in the
-//! last moments, and not the round.
+//! Writes how the messages of a round ended, a few together as they end: a killed worker loses only the ends
+//! of the last moments, not the whole round.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use tokio::time::Instant;
 
 use crate::{outcome::backoff, park, send::End, work::Work};
 
-/// How long one that ended waits for others, so that most rounds take one request.
+/// How long an end waits for others, so that most rounds need one request.
 const TOGETHER: Duration = Duration::from_millis(150);
-/// How often records are written.
+/// Tries to write records.
 const KEEP_TRIES: u32 = 5;
-/// Between two such tries.
+/// The wait between two tries.
 const KEEP_PAUSE: Duration = Duration::from_millis(200);
 
-/// Messages of a round, each with the lines that it may stand in.
+/// The messages of a round, each with the waiting lines that it may be in.
 type Works<'a> = [(&'a Work, &'a [(Channel, Line)])];
-/// A write that goes on beside what is in the air: which messages it was about, and whether their ends are noted.
+/// A running write: the indexes of its messages, and whether each end is stored.
 type Writing<'a> = BoxFuture<'a, Vec<(usize, bool)>>;
 
-/// Waits for all that is in the `air`, places in `works` with their ends, and writes how each ended. Answers for each
-/// [`None`] when its job is done, else when it should come again, and why. Where nothing could be written the rule for crashes
-/// decides.
+/// Awaits all sends in flight, indexes in `works` with their results, and writes how each ended. Returns for
+/// each [`None`] when its job is done, and otherwise the wait and the reason. What could not be written is
+/// left to the rule for crashes.
 pub async fn as_they_land(
     app: &App,
     works: &Works<'_>,
@@ -44,7 +44,7 @@ pub async fn as_they_land(
     let mut writing: FuturesUnordered<Writing<'_>> = FuturesUnordered::new();
     let (mut landed, mut write_at): (Vec<(usize, Ended)>, Option<Instant>) = (Vec::new(), None);
     let mut is_empty = false;
-    // a database that takes long holds up no answer that is on its way
+    // a slow database must not delay results that are still to come
     while !is_empty || !writing.is_empty() {
         tokio::select! {
             next = air.next(), if !is_empty => match next {
@@ -83,7 +83,7 @@ async fn time_to_write(at: Option<Instant>) {
     }
 }
 
-/// Takes those whose end is noted out of their lines.
+/// Removes messages whose end is stored from their waiting lines.
 async fn leave(app: &App, works: &Works<'_>, noted: Vec<(usize, bool)>) -> Vec<(usize, bool)> {
     for (n, _) in noted.iter().filter(|(_, noted)| *noted) {
         if let Some((work, lines)) = works.get(*n) {
@@ -93,7 +93,7 @@ async fn leave(app: &App, works: &Works<'_>, noted: Vec<(usize, bool)>) -> Vec<(
     noted
 }
 
-/// Writes how messages ended, in one request; answers for each whether it is noted.
+/// Writes how messages ended, in one request. Returns for each whether its end is stored.
 async fn write(app: &App, landed: Vec<(usize, Ended)>) -> Vec<(usize, bool)> {
     let (mut places, mut open): (Vec<usize>, Vec<Ended>) = landed.into_iter().unzip();
     let mut noted = Vec::with_capacity(open.len());
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// An app whose database takes requests and answers none.
+    /// Services whose database accepts requests and never answers.
     async fn stalled() -> (Arc<App>, tokio::net::TcpListener) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,5 +1,5 @@
-//! WeChat's check before a full-network release: exchange the code that a test account's message carried, and
-//! answer with the token that it gives. The account is bound to nobody here.
+//! WeChat's check before a full-network release: redeem the code in a test account's message, and reply with
+//! the token that it gives. No tenant has that account.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use shared::{
     wechat::{ApiError, transport::CALL_LIMIT},
 };
 
-/// The check waits only briefly.
+/// The wait before another try; the check allows little time.
 const WAIT: Duration = Duration::from_secs(1);
-/// Tries, after which the check has failed anyhow.
+/// Tries; after these the check has failed in any case.
 const RECEIVES: u32 = 4;
-/// Tries of the answer with one token: the code is spent by then.
+/// Tries to send the reply with one token, because the code is used up by then.
 const SENDS: u32 = 3;
 
-/// Answers the check. [`None`] when it is done, else when to come again, and why.
+/// Answers the check. Returns [`None`] when it is done, and otherwise the wait and the reason.
 pub async fn answer(
     app: &App,
     app_id: &str,
@@ -65,7 +65,7 @@ fn unsent(error: &ApiError) -> bool {
     !error.may_have_happened() && error.class() == shared::wechat::errcode::ErrcodeClass::Retry
 }
 
-/// The token that the code gives; where the code is spent, the one that its authorization left here.
+/// Returns the code's token or, if the code is used, the one that its authorization event stored.
 async fn token(app: &App, app_id: &str, code: &Secret, until: Deadline) -> Result<Secret, Error> {
     let component = &app.config.component.app_id;
     let given = tokens::with_component_until(app, until, |token| async move {
@@ -84,7 +84,7 @@ async fn token(app: &App, app_id: &str, code: &Secret, until: Deadline) -> Resul
     }
 }
 
-/// The account is a test account of WeChat's, bound to nobody.
+/// The stored token of WeChat's test account, which no tenant has.
 async fn own_token(app: &App, app_id: &str, until: Deadline) -> Result<Secret, Error> {
     let until = Deadline::after(&*app.clock, tokens::PATIENCE).min(until);
     tokens::authorizer(app, For::Platform, app_id, Why::Use, until).await

@@ -1,4 +1,4 @@
-//! One round of messages, each to another fan: ground, decisions, claims, WeChat, records.
+//! One round of messages, each to another fan: contexts, decisions, leases, calls to WeChat, records.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -36,34 +36,34 @@ use crate::{
     work::Work,
 };
 
-/// What is left of an invocation's time when the last call of a round ends: for the record of it.
+/// The time that is kept for the records after the last call of a round.
 const RECORD: Duration = Duration::from_millis(1_500);
-/// What a round may take from its beginning on, if all goes well: a call, and the records.
+/// The time that a round needs if all goes well: one call, and the records.
 pub const ROUND: Duration = Duration::from_millis(CALL_LIMIT.as_millis() as u64 + RECORD.as_millis() as u64);
 
-/// How long a round goes on at most: its claims stand a little longer.
+/// The longest round, a little shorter than its leases.
 const CLAIMED: Duration = Duration::from_secs(CLAIM_SECONDS.unsigned_abs() - 2);
 
-/// What became of a message in this round.
+/// The result of a message in this round.
 #[derive(Debug)]
 pub enum End {
-    /// It ended before.
+    /// It had ended before.
     Ended,
-    /// It ended now, which is to be recorded.
+    /// It ended now: record that.
     Keep(Box<Ended>),
     /// It waits in a timer: its job is done.
     Parked,
-    /// Not done: its job comes again after so long; and why.
+    /// Not done: deliver its job again after this long, for this reason.
     Later(Duration, String),
 }
 
-/// A message on its way to its end in this round, with its place in it.
+/// A running send, with the message's index in the round.
 type Flight<'a> = BoxFuture<'a, (usize, End)>;
-/// A message of a round that can be read.
+/// A message of the round whose stored state is readable, with its index.
 type Ready<'a> = (usize, &'a Work, &'a About);
 
-/// Sends `works`, of which no two go to one fan. Answers for each [`None`] when its job is done, else when it should
-/// come again, and why. Begins only where `until` allows a [`ROUND`].
+/// Sends `works`, no two of which may be for one fan. Returns for each [`None`] when its job is done, and
+/// otherwise the wait and the reason. Begins only where `until` allows a [`ROUND_TIME`].
 pub async fn round(
     app: &App,
     shares: &Shares,
@@ -73,7 +73,7 @@ pub async fn round(
     if works.is_empty() {
         return Vec::new();
     }
-    // however long the function may take: a claim that has ended is another worker's to take
+    // never longer than the leases, which another worker may retake after that
     let until = until.min(Deadline::after(&*app.clock, CLAIMED));
     let context = match ground::context(app, &works).await {
         Ok(context) => context,
@@ -105,7 +105,7 @@ pub async fn round(
         let end = End::Later(backoff(work.receives), unknown);
         ends.push(Box::pin(async move { (n, end) }));
     }
-    // Those whose token is at hand go together; an account whose token takes long keeps no other waiting.
+    // Accounts whose token is at hand go together; one whose token must be fetched delays only itself.
     let (mut at_once, mut apart) = (Vec::new(), Vec::new());
     for (key, ready) in accounts {
         if let Some(Ok(ground)) = grounds.remove(&key) {
@@ -129,7 +129,7 @@ fn in_the_air(flights: Vec<Flight<'_>>) -> FuturesUnordered<Flight<'_>> {
     flights.into_iter().collect()
 }
 
-/// Decides how the messages of some accounts begin, and takes those that nobody took before in one request.
+/// Decides how to start with the messages of some accounts, and leases the new ones in one request.
 async fn begin<'a>(
     app: &'a App,
     accounts: Vec<(Key<'a>, Ground, Vec<Ready<'a>>)>,
@@ -194,15 +194,15 @@ async fn begin<'a>(
     flights
 }
 
-/// A message with the claim that it needs.
+/// What a message needs next, once the round's request has leased the new ones.
 enum Begun {
     Over(End),
     Park(Parked),
     Held(Option<(Claimed, Plan)>, Option<Box<Message>>),
 }
 
-/// One message, from its claim on. `claimed` is what the round's request did for it; none for a job that came
-/// before, whose message is `seen`.
+/// Sends one message. `claimed` is what the round's request did for it; [`None`] for a job that was received
+/// before, whose record is `seen`.
 async fn one(
     app: &App,
     work: &Work,
@@ -216,11 +216,11 @@ async fn one(
     let (used, seen) = match claimed {
         Some((Claimed { owner, claim: Claim::Ours, used }, plan)) => {
             let way = if used { Way::Send(Channel::CustomerService) } else { Way::from(plan) };
-            // A window whose use was refused is decided anew below.
+            // If the send could not be counted in its window, the channel is chosen again below.
             (used, Ok(Held { owner, way, may_have_happened: false, since: now }))
         }
         Some((Claimed { owner, claim: Claim::Undone(error), .. }, _)) => {
-            // It may be ours all the same, and nothing was sent.
+            // The lease may still have been written; nothing was sent.
             claim::give_back(app, work, owner, false).await;
             return Err(error);
         }
@@ -256,7 +256,7 @@ async fn one(
     }
 }
 
-/// Asks WeChat, first by `channel`, then by the template where the window is closed after all.
+/// Calls WeChat by `channel`, then by the template if the window turns out to be closed.
 async fn deliver(
     app: &App,
     work: &Work,
@@ -281,7 +281,7 @@ async fn deliver(
             },
         };
         match what {
-            // Once at most: a template is asked for no window.
+            // Happens once at most: a template needs no window.
             Outcome::UseTemplate => {
                 if let Err(error) = claim::to_template(app, work, held.owner).await {
                     claim::give_back(app, work, held.owner, false).await;
@@ -318,15 +318,15 @@ async fn deliver(
     }
 }
 
-/// Why WeChat did not take a message.
+/// Why a call failed.
 enum Problem {
-    /// It was not asked: there is no token, or no time.
+    /// WeChat was not called: there is no token, or no time.
     Token(Outcome),
-    /// It refused, or did not answer.
+    /// WeChat refused, or did not answer.
     Call(ApiError),
 }
 
-/// Asks WeChat once, and once more with a new token where it refuses the old one, if there is time for it.
+/// Calls WeChat, and again with a new token where it refuses the old one, if there is time.
 async fn ask(
     app: &App,
     work: &Work,

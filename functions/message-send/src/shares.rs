@@ -1,8 +1,8 @@
-//! Each tenant's share of the sending. One queue serves all in the order in which messages came, so a tenant that posts
-//! very many at once would have everybody wait until they are sent. Where the queue lags and most of what an instance gets
-//! is one tenant's, that tenant has one half of the time: in the other half its messages are put off, into timers, some
-//! minutes. Handing one on costs a fraction of sending it, so the others are reached, however slow WeChat is. Who they are
-//! nobody knows before; it is enough that there may be some.
+//! Keeps one tenant from delaying the others. One queue serves all in order, so a flood from one tenant would
+//! make all wait until it is sent. If the queue lags and most of what an instance receives is one tenant's,
+//! that tenant gets half of the time; in the other half its messages are deferred into timers, for some
+//! minutes. Deferring costs a fraction of sending, so the others are reached even if WeChat is slow. Which
+//! tenants are behind it is not known, only that there may be some.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,49 +14,49 @@ use shared::app::App;
 
 use crate::work::Work;
 
-/// The queue lags when a message was in it for longer than this, milliseconds.
+/// A message that was in the queue for longer than this is late.
 const LAG_MS: i64 = 2_000;
-/// So many messages in a row say that it does, and whose most of them are: two batches, so that an instance learns it from
-/// a slow WeChat too, and that nobody is put off for a few.
+/// The queue lags if so many messages in a row are late; most of them must be one tenant's. That is two
+/// batches: enough to notice a slow WeChat, and not to defer anybody for a few messages.
 const LATE: usize = 20;
-/// What was seen longer ago than this says nothing, seconds.
+/// Observations older than this are dropped.
 const LATELY_SECONDS: i64 = 60;
-/// One half of so many milliseconds is a tenant's own, the other half the others'. Everybody waits for that long at most,
-/// and a few calls of WeChat fit in.
+/// Half of each such cycle is the flooding tenant's, half is the others', who wait for one cycle at most. A
+/// few calls of WeChat fit in it.
 const TURN_MS: i64 = 10_000;
-/// How long it is known whether there are others, seconds.
+/// How long the answer whether there are other tenants is cached.
 const OTHERS_SECONDS: i64 = 300;
-/// What is put off comes back after as long as it is old, but not sooner and not later than this, milliseconds. It may be
-/// put off again.
+/// How long a message is deferred, within these bounds: as long as it is old. It may be deferred again.
+/// Both in milliseconds.
 pub const PUT_OFF_MS: (i64, i64) = (60_000, 15 * 60_000);
-/// Over how much longer it is spread, milliseconds: 50,000 are 210 a second.
+/// Deferred messages are spread over this much more: 50,000 are 210 a second.
 pub const PUT_OFF_SPREAD_MS: i64 = 240_000;
 
-/// What an instance has seen.
+/// What an instance has observed.
 #[derive(Debug, Default)]
 pub struct Shares(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// When and whose: the latest messages, if all of them were late.
+    /// Time and tenant of the latest messages, as long as all of them were late.
     late: VecDeque<(i64, String)>,
-    /// Since when it is known whether there are other tenants.
+    /// Whether there are other tenants, and when that was read.
     others: Option<(i64, bool)>,
 }
 
 impl Shares {
-    /// The tenant whose messages are to be put off now, of those that come with `works`.
+    /// The tenant whose messages in `works` are to be deferred now.
     pub async fn put_off(&self, app: &App, works: &[Work]) -> Option<String> {
         let now = app.clock.now();
         let tenant = self.takes_most(works, now.as_second())?;
         (self.are_others(app, now.as_second()).await && is_others_turn(now)).then_some(tenant)
     }
 
-    /// Who takes most of what there is, if the queue lags.
+    /// The tenant with most of the messages, if the queue lags.
     fn takes_most(&self, works: &[Work], now: i64) -> Option<String> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let late = &mut seen.late;
-        // one that comes again was late by its own
+        // a redelivered message may be late for reasons of its own
         for work in works.iter().filter(|work| work.receives == 1) {
             if work.lag_ms > LAG_MS {
                 late.push_back((now, work.tenant_id.clone()));
@@ -76,7 +76,7 @@ impl Shares {
         of.into_iter().find(|(_, count)| count * 2 > LATE).map(|(tenant, _)| tenant.to_owned())
     }
 
-    /// Whether there are other tenants; alone, one may take all. Where it cannot be learned nobody is put off.
+    /// Whether there are other tenants; a single one may use all. If it cannot be read, nothing is deferred.
     async fn are_others(&self, app: &App, now: i64) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).others;
         if let Some((_, are)) = known.filter(|(at, _)| now - at < OTHERS_SECONDS) {

@@ -1,4 +1,4 @@
-//! What WeChat says became of a template message.
+//! Records the delivery status that WeChat pushes for a template message.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use shared::{
     store::messages::{MessageError, MessageStatus},
 };
 
-/// How long to wait at first for our own record of the send: WeChat's event may be faster. Then twice as long, …
+/// The first wait for the record of the send, which WeChat's event may outrun. It doubles each time.
 const WAIT: Duration = Duration::from_secs(5);
-/// At most so long.
+/// The longest wait.
 const WAIT_MAX: Duration = Duration::from_mins(2);
-/// After so many receives it was somebody else's message: a message whose worker died is sent again, and so recorded, within
-/// nine minutes and once what that worker had is seen again in the queue.
+/// After so many receives the message was not the hub's: a crashed send is repeated and recorded within nine
+/// minutes, plus the time until the queue delivers its job again.
 const RECEIVES: u32 = 11;
 
-/// Settles the message. Answers [`None`] when it is done, else when to come again, and why.
+/// Records the status. Returns [`None`] when it is done, and otherwise the wait and the reason.
 pub async fn settle(
     app: &App,
     tenant: &str,
@@ -45,7 +45,7 @@ pub async fn settle(
     }
 }
 
-/// Before the next of more than so many receives.
+/// The wait after so many receives.
 fn wait(receives: u32) -> Duration {
     WAIT.saturating_mul(1 << receives.saturating_sub(1).min(16)).min(WAIT_MAX)
 }
@@ -64,11 +64,11 @@ async fn try_settle(
     if app.store.settle_message(&message.id, to, error.as_ref()).await? {
         return Ok(true);
     }
-    // The pointer may be stored a moment before the message it points at.
+    // WeChat's id may be stored a moment before the message that it points to.
     Ok(matches!(message.status, MessageStatus::Delivered | MessageStatus::Failed))
 }
 
-/// `success`, `failed:user block`, `failed: system failed`; WeChat's spelling of blanks varies.
+/// Parses `success`, `failed:user block`, `failed: system failed`; WeChat varies the spaces.
 fn meaning(status: &str) -> (MessageStatus, Option<MessageError>) {
     let status = status.trim().to_ascii_lowercase();
     if !status.starts_with("failed") {

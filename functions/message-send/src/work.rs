@@ -1,4 +1,4 @@
-//! A message to be sent, and its ends.
+//! A message to be sent, and the records of its end.
 
 use serde_json::{Value, json};
 use shared::{
@@ -27,7 +27,7 @@ use crate::{
 pub struct Work {
     /// `msg_…`.
     pub id: String,
-    /// Whose.
+    /// The tenant that sends it.
     pub tenant_id: String,
     /// The account that sends it.
     pub app_id: String,
@@ -41,9 +41,9 @@ pub struct Work {
     pub created_at: i64,
     /// How often its job was received.
     pub receives: u32,
-    /// It waited in a timer; what it carries is in its record.
+    /// It comes from a timer: its payload is in its record, not in its job.
     pub waited: bool,
-    /// The queue's own id of this job, another one each time that it waited.
+    /// The SQS message id of this job; each wait in a timer gives it another one.
     pub job: String,
     /// How long its job was in the queue when it was received, milliseconds.
     pub lag_ms: i64,
@@ -60,22 +60,22 @@ impl Work {
         Carries { content: self.content.is_some(), template: self.template.is_some() }
     }
 
-    /// The queue's group: what stays in order.
+    /// The queue's message group, within which order is kept.
     pub fn group(&self) -> String {
         fan_group(&self.app_id, &self.to)
     }
 
-    /// Whom it goes to.
+    /// The fan that it is sent to.
     pub fn fan(&self) -> FanId<'_> {
         FanId { tenant: &self.tenant_id, app_id: &self.app_id, open_id: &self.to }
     }
 
-    /// Its place among those to its fan.
+    /// Its position among the messages to its fan.
     pub fn place(&self) -> String {
         lines::place(self.created_at, &self.id)
     }
 
-    /// The channels that it may go by: what one that waited carries is not known before its record is read.
+    /// The channels that it may use: both for one that waited, until its payload is read from its record.
     pub fn channels(&self) -> impl Iterator<Item = Channel> + use<> {
         let (carries, waited) = (self.carries(), self.waited);
         Channel::ALL.into_iter().filter(move |channel| match channel {
@@ -84,7 +84,7 @@ impl Work {
         })
     }
 
-    /// What its record carries.
+    /// Reads the payload from its record.
     ///
     /// # Errors
     /// [`Error::Item`]: it is not what this version writes.
@@ -118,7 +118,7 @@ impl Work {
         }
     }
 
-    /// Its end at WeChat's hands.
+    /// The record of a message that WeChat accepted.
     pub fn sent(&self, app: &App, held: &Held, channel: Channel, wechat_msg_id: Option<String>) -> End {
         let now = app.clock.now();
         let carried = match channel {
@@ -142,8 +142,8 @@ impl Work {
         End::Keep(Box::new(Ended { owner: held.owner, message, event: Some(event) }))
     }
 
-    /// Its end without having been sent. Where an earlier try may have reached the fan, whatever a later one was answered
-    /// says nothing of that one.
+    /// The record of a message that failed. If an earlier try may have reached the fan, a later refusal
+    /// proves nothing about it: the outcome is unknown.
     pub fn failed(&self, app: &App, held: &Held, channel: Option<Channel>, error: MessageError) -> End {
         let error = if held.may_have_happened { unknown(error.errcode) } else { error };
         app.metrics.count(Metric::FailedMessages(cause(&error.code)), app.clock.now());

@@ -1,4 +1,4 @@
-//! The function against an embedded database and a WeChat of our own.
+//! The function against an embedded database and a scripted WeChat.
 
 #[cfg(test)]
 mod waiting;
@@ -54,7 +54,7 @@ async fn a_message_goes_by_the_window_else_by_its_template() {
     assert!(w.events("o2").await.first().unwrap().detail().contains_key("template"));
     assert!(w.events("o3").await.is_empty());
 
-    // The same jobs again, as after a crash before their deletion: nothing more is sent.
+    // The same jobs again, as if a crash prevented their deletion: nothing more is sent.
     assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [0usize; 0]);
     assert_eq!((w.wechat.bodies(CUSTOM).len(), w.wechat.bodies(TEMPLATE).len()), (3, 2));
     assert_eq!(w.message("msg_window").await.status, MessageStatus::Sent);
@@ -186,7 +186,7 @@ async fn what_a_later_try_is_answered_says_nothing_of_one_whose_answer_was_lost(
         assert_eq!(failed.code, "outcome_unknown", "{what}");
         assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2, "{what}: asked when WeChat would deliver it twice");
     }
-    // the account was unbound meanwhile, or is another tenant's
+    // the account was unbound meanwhile, or another tenant has it
     for tenant in [None, Some("ten_2")] {
         let w = World::new().await;
         let job = w.accept("msg_1", "o1", false, true).await;
@@ -282,7 +282,7 @@ async fn later_messages_to_one_fan_wait_behind_one_that_waits() {
     let due: Vec<_> =
         w.due().await.into_iter().filter(|job| !format!("{job:?}").contains("msg_other")).collect();
     assert_eq!(due.len(), 4);
-    // the first has to wait once more, and so have they
+    // the first has to wait again, and the others with it
     w.wechat.answers(TEMPLATE, [errcode(45011)]);
     assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
     assert_eq!(w.templates()[1..], ["msg_0"]);

@@ -1,4 +1,4 @@
-//! Whom a route is for: which key it takes, and what that key must grant.
+//! What each route requires: which key opens it, which scope that key needs, how much it counts.
 
 use shared::model::scope::Scope;
 
@@ -13,20 +13,20 @@ pub enum Access {
     Both(Scope),
 }
 
-/// What holds for one method of one path, besides what its handler does.
+/// What is checked for one method of one path before its handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// Which key opens it.
     pub access: Access,
-    /// The member of its answer that shows a new API key. It is made again for a repetition, and stored nowhere.
+    /// The response member with a new API key: never stored, recomputed when the request is repeated.
     pub shows: Option<&'static str>,
-    /// How many requests one counts as.
+    /// How many requests of the rate limit one call counts as.
     pub weight: u64,
 }
 
-/// What a list counts as: a page of it reads some dozens of items, where the other reads take one or two.
+/// Weight of a list: a page reads dozens of items, where other reads take one or two.
 pub const LIST: u64 = 5;
-/// What a list counts as that looks through far more than it shows: up to a thousand items, or a megabyte, for a page.
+/// Weight of a filtered list: a page may scan up to a thousand items or a megabyte.
 pub const SIFTED: u64 = 10;
 
 impl Rule {
@@ -45,19 +45,19 @@ impl Rule {
         Self { access: Access::Both(scope), shows: None, weight: 1 }
     }
 
-    /// Answers a new API key in this member.
+    /// Marks the response member that holds a new API key.
     pub const fn shows(mut self, member: &'static str) -> Self {
         self.shows = Some(member);
         self
     }
 
-    /// Counts as so many requests of the tenant's rate.
+    /// Makes one call count as this many requests of the tenant's rate.
     pub const fn weighs(mut self, requests: u64) -> Self {
         self.weight = requests;
         self
     }
 
-    /// The scope that a tenant's key needs; [`None`] where none opens it.
+    /// The scope that a tenant's key needs; [`None`] where only the operator's key opens the route.
     pub fn scope(self) -> Option<Scope> {
         match self.access {
             Access::Tenant(scope) | Access::Both(scope) => Some(scope),

@@ -1,4 +1,4 @@
-//! Keys that open nothing: counted for an alarm, and looked up at a bounded rate.
+//! Invalid API keys: counted for an alarm, and looked up in the database at a bounded rate.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,14 +6,14 @@ use shared::{app::App, metrics::Metric, problem::Problem};
 
 use crate::access::Rule;
 
-/// Keys that this instance does not remember, looked up in one second at most. Each costs a read; a new key's first
-/// request is one too, so that a flood of invented keys may make it wait a second.
+/// Look-ups per second of keys that are not in this instance's cache. Each costs a read. A valid key's first
+/// request is a look-up too, so a flood of invented keys may delay it by a second.
 const LOOK_UPS_PER_SECOND: u32 = 100;
-/// How often failures are told, seconds: the first at once, those after it together, so that a flood of requests is no
-/// flood of log lines. Those that an instance has not told when it ends are not told.
+/// How often failures are logged, seconds: the first at once, later ones summed up, so a flood of requests
+/// does not flood the log. What an instance has not logged when it ends is lost.
 const TOLD_EVERY_SECONDS: i64 = 10;
 
-/// What this instance remembers of them.
+/// The counters of this instance.
 #[derive(Default)]
 pub struct Attempts(Mutex<State>);
 
@@ -27,7 +27,7 @@ struct State {
 }
 
 impl Attempts {
-    /// Takes one look-up.
+    /// Counts one look-up.
     ///
     /// # Errors
     /// 429 beyond [`LOOK_UPS_PER_SECOND`].
@@ -41,7 +41,7 @@ impl Attempts {
         if state.looked_up > LOOK_UPS_PER_SECOND { Err(Problem::rate_limited(1)) } else { Ok(()) }
     }
 
-    /// Counts a key that opens nothing.
+    /// Counts a request with an invalid key.
     pub fn failed(&self, app: &App, rule: Rule) {
         let now = app.clock.unix();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
-//! Operations that change something are on record: the entry is written before the operation, its outcome after it.
+//! The audit log: an entry is written before each operation that changes something, its outcome afterwards.
 //!
-//! What only reads is not in it: it changes nothing, is most of the traffic, and would cost a write each (the operator's look
-//! at dead letters, which is rare, is). Each request leaves a line in the log instead (`guard`). Neither is
-//! sending: a message is a record of its own, with its time and outcome, kept for 90 days.
+//! Reads are not recorded: they change nothing and each entry would cost a write (except the operator's look
+//! at dead letters, which is rare). Each request leaves a log line instead (`auth`). Sending is not recorded
+//! either: a message is its own record, with time and outcome, kept for 90 days.
 
 use futures::future::join_all;
 use shared::{
@@ -14,8 +14,8 @@ use shared::{
 
 use crate::caller::Caller;
 
-/// Does `work` on record: in the log of `of`, and in the platform's where the operator does it. Where the entry cannot
-/// be written, `work` is not begun.
+/// Runs `work` and records it in `log_owner`'s audit log, and in the platform's if the operator calls. If the
+/// entry cannot be written, `work` does not start.
 pub async fn audited<T>(
     app: &App,
     caller: &Caller,
@@ -46,7 +46,7 @@ pub async fn audited<T>(
     };
     let ended = join_all(logs.iter().map(|log| app.store.end_audit(log, &entry, outcome))).await;
     for error in ended.into_iter().filter_map(Result::err) {
-        // what was done stays done, and on record as begun
+        // the operation has happened; the entry keeps the outcome `started`
         tracing::warn!(%error, "the outcome of an audit entry could not be written: {error}");
     }
     done

@@ -1,4 +1,4 @@
-//! Who calls, and how the ids that this request makes are spelled. The guard makes it; handlers get it.
+//! The authenticated caller of a request, and the ids that it creates. `auth` makes it; handlers extract it.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -16,12 +16,12 @@ use shared::{
 
 use crate::guard::unauthorized;
 
-/// Who calls.
+/// The authenticated caller.
 #[derive(Clone)]
 pub struct Caller {
     /// The tenant; [`PLATFORM`] for the operator.
     pub tenant: String,
-    /// Whose hand it is.
+    /// The key or operator that the audit log names.
     pub actor: Actor,
     /// What the key grants.
     pub scopes: Vec<Scope>,
@@ -38,7 +38,7 @@ pub struct Keyed {
     pub route: String,
     /// The `Idempotency-Key`.
     pub key: Secret,
-    /// When its first try began, and that try's salt, opened.
+    /// When the first attempt began, and its salt, unsealed.
     pub begun: Try,
 }
 
@@ -48,8 +48,8 @@ impl Caller {
         self.tenant == PLATFORM
     }
 
-    /// The id of what this request makes. With an `Idempotency-Key` it is the same in every try, so that a crash in
-    /// between never makes two; nobody can compute it who cannot read the request's record.
+    /// The id of what this request creates. With an `Idempotency-Key` every attempt gets the same: a crash
+    /// never creates two. Without access to the request's record it cannot be computed.
     pub fn new_id(&self, app: &App, prefix: &str) -> String {
         match &self.keyed {
             Some(k) => ids::derived_at(
@@ -62,7 +62,7 @@ impl Caller {
     }
 
     /// The new API key of this request: 256 random bits, or a hash of the request's random salt and its
-    /// `Idempotency-Key`. Of these only the salt is stored, for a day, and sealed with the key that asks (`seal`).
+    /// `Idempotency-Key`. Only the salt is stored, for a day, sealed with the caller's own key (`seal`).
     pub fn new_api_key(&self, app: &App) -> Secret {
         let random = match &self.keyed {
             Some(k) => ids::fingerprint(&["api key of", k.begun.salt.expose(), &k.route, k.key.expose()]),

@@ -1,4 +1,4 @@
-//! What describes the API: `/openapi.json`, `/docs`, `/healthz`; and what browsers ask for.
+//! The API's description (`/openapi.json`, `/docs`), `/healthz`, and what browsers request by themselves.
 
 mod schema;
 mod view;
@@ -17,9 +17,9 @@ use serde::Serialize;
 use shared::html;
 use utoipa::ToSchema;
 
-/// Made from the types by `openapi`, whose test holds the two equal: nothing of it has to be made here.
+/// Generated from the types by `openapi`, whose test compares the two; the function only serves it.
 pub const DESCRIPTION: &str = include_str!("../openapi.json");
-/// How the page looks.
+/// The page's style sheet.
 const STYLE: &str = include_str!("../templates/docs.css");
 
 /// Whether the hub answers.
@@ -58,12 +58,12 @@ pub async fn docs_page() -> Response {
     html::page(StatusCode::OK, STYLE, page.clone())
 }
 
-/// Who opens the bare address finds the description.
+/// Redirects the bare address to the description.
 pub async fn home() -> Redirect {
     Redirect::temporary("/docs")
 }
 
-/// What browsers ask for by themselves: a ring of the pages' green, 16 and 32 pixels wide.
+/// The icon that browsers request by themselves: a green ring, 16 and 32 pixels wide.
 pub async fn favicon() -> ([(header::HeaderName, &'static str); 2], &'static [u8]) {
     let headers = [(header::CONTENT_TYPE, "image/x-icon"), (header::CACHE_CONTROL, "public, max-age=86400")];
     (headers, include_bytes!("../assets/favicon.ico"))

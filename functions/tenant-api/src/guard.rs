@@ -1,4 +1,4 @@
-//! Who calls, and whether they may. Handlers run behind this and get a [`Caller`].
+//! Authentication and authorization. Handlers run behind this layer and get a [`Caller`].
 
 use std::sync::Arc;
 
@@ -29,23 +29,23 @@ use crate::{
     rates::{Class, Rates},
 };
 
-/// What the guard remembers.
+/// The state of the authorization layer.
 pub struct Gate {
-    /// The app.
+    /// The services.
     pub app: Arc<App>,
     rates: Rates,
     attempts: Attempts,
 }
 
 impl Gate {
-    /// One that remembers nothing yet.
+    /// Empty counters.
     pub fn new(app: Arc<App>) -> Self {
         Self { app, rates: Rates::default(), attempts: Attempts::default() }
     }
 }
 
-/// Lets pass who may. Whatever a key that stands asks for leaves a line in the log: of what only reads there is no other
-/// trace, should somebody have stolen it.
+/// The layer before every `/v1` route. Each request with a valid key is logged: for reads it is the only
+/// trace, should a key be stolen.
 pub async fn guard(State((gate, rule)): State<(Arc<Gate>, Rule)>, request: Request, next: Next) -> Response {
     let Some(secret) = bearer(request.headers()) else { return unauthorized().into_response() };
     let (caller, status) = match caller(&gate, rule, &secret).await {
@@ -61,7 +61,7 @@ pub async fn guard(State((gate, rule)): State<(Arc<Gate>, Rule)>, request: Reque
     response
 }
 
-/// What the log says of a request: whose it is and what it asks for. Its path is left out, for that may hold a link.
+/// The log line of a request. It has no path, since a path may hold a binding link, which is a secret.
 struct Line {
     key: String,
     tenant: String,
@@ -89,7 +89,7 @@ impl Line {
     }
 }
 
-/// Whose key it is, and how its tenant stands.
+/// Identifies the caller by the key, and returns the tenant's status.
 async fn caller(gate: &Gate, rule: Rule, secret: &Secret) -> Result<(Caller, TenantStatus), Problem> {
     let app = &gate.app;
     if let Some(operator) = operator(app, secret) {
@@ -109,7 +109,7 @@ async fn caller(gate: &Gate, rule: Rule, secret: &Secret) -> Result<(Caller, Ten
     Ok((caller, known.tenant.status))
 }
 
-/// Whether they may ask for this, and as often.
+/// Checks the tenant's status, the scope and the rate limit.
 async fn may(
     gate: &Gate,
     rule: Rule,
@@ -136,7 +136,7 @@ async fn may(
     gate.rates.take(&gate.app, &caller.tenant, class, rule.weight).await
 }
 
-/// The key and its tenant, if it opens anything now.
+/// The key's record and its tenant, if the key is valid now.
 async fn known(gate: &Gate, secret: &Secret) -> Result<Option<Arc<KnownKey>>, Problem> {
     let app = &gate.app;
     let known = match app.store.remembered_key(secret) {
@@ -150,7 +150,7 @@ async fn known(gate: &Gate, secret: &Secret) -> Result<Option<Arc<KnownKey>>, Pr
     Ok(known.filter(|known| known.key.lives_at(app.clock.unix())))
 }
 
-/// The operator, if this is their key. Compares hashes: their lengths tell nothing.
+/// The operator, if this is their key. Compares hashes, so that timing does not reveal a key's length.
 fn operator(app: &App, secret: &Secret) -> Option<Caller> {
     let given = key_hash(secret);
     let mut keys = app.config.admin_keys.iter().zip(["operator", "operator_previous_key"]);
@@ -159,7 +159,7 @@ fn operator(app: &App, secret: &Secret) -> Option<Caller> {
     Some(Caller { tenant, actor, scopes: Scope::ALL.into(), ends_at: None, keyed: None })
 }
 
-/// Whether it looks like a key of ours, `oak_` and 64 hex digits: what does not costs no request to the database.
+/// Whether it has the form of our keys, `oak_` and 64 hex digits: anything else costs no database request.
 fn is_key(secret: &Secret) -> bool {
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     secret.expose().strip_prefix("oak_").is_some_and(|rest| rest.len() == 64 && rest.bytes().all(hex))

@@ -1,21 +1,21 @@
-//! The tenants' API: what their programs and the operator's call.
+//! The HTTP API for tenants' programs and the operator.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `access` | which key opens a route, and what it must grant |
-//! | `guard` | who calls, and whether they may |
-//! | `caller` | who calls, as handlers see them, and the ids that their request makes |
-//! | `attempts` | keys that open nothing: counted, and looked up at a bounded rate |
-//! | `rates` | how many requests a tenant makes |
-//! | `once` | `Idempotency-Key` |
-//! | `seal` | what of a new key is stored for a repetition |
-//! | `audit` | what is changed is on record |
-//! | `params` | paths, queries, bodies and cursors, refused as problems |
-//! | `words` | refusals in plain words |
-//! | `names` | names that people read |
-//! | `routes` | one file a resource |
+//! | `route_policy` | which key opens a route, which scope it needs, how much a call counts |
+//! | `auth` | authenticates the caller and checks scope, status and rate |
+//! | `caller` | the authenticated caller as handlers see it, and the ids that a request creates |
+//! | `auth_attempts` | invalid keys: counted, and looked up at a bounded rate |
+//! | `rate_limit` | limits the requests of each tenant |
+//! | `idempotency` | `Idempotency-Key` |
+//! | `seal` | what is stored of a new API key so that a repetition can show it again |
+//! | `audit` | the audit log of changes |
+//! | `extract` | extractors for paths, queries, bodies and cursors; refusals are problems |
+//! | `plain_errors` | serde's errors in plain words |
+//! | `names` | checks names that people read |
+//! | `routes` | handlers, one file per resource |
 //! | `docs` | the description, as JSON and as a page |
-//! | `openapi` | makes the description from the same types, and holds it and the routes together: tests alone need it |
+//! | `openapi` | generates the description and compares it with the routes; compiled in tests only |
 
 mod access;
 mod attempts;
@@ -47,7 +47,7 @@ use routes::{
 };
 use shared::{app::App, config::Need, function::Function, model::scope::Scope, problem::Problem};
 
-/// What it is told, and nothing else.
+/// The settings that the function reads.
 pub const NEEDS: &[Need] = &[
     Need::ComponentAppId,
     Need::PublicUrl,
@@ -72,12 +72,12 @@ pub fn function(app: Arc<App>) -> Function {
     Function::new().http(router(app))
 }
 
-/// What answers to one method of one path.
+/// The handler of one method of one path.
 type Handler = MethodRouter<Arc<App>>;
-/// A path, and for each method that it takes whom it is for and what answers.
+/// A path with the policy and handler of each method.
 type Route = (&'static str, Vec<(Rule, Handler)>);
 
-/// What takes a key: everything below `/v1`.
+/// The routes that need a key: everything below `/v1`.
 fn keyed() -> Vec<Route> {
     let needs = Rule::needs;
     let operator = Rule::operator;
@@ -158,7 +158,7 @@ fn keyed() -> Vec<Route> {
     ]
 }
 
-/// Open to everybody.
+/// The routes that need no key.
 fn public() -> [(&'static str, Handler); 3] {
     [
         ("/healthz", get(docs::healthz)),
@@ -167,7 +167,7 @@ fn public() -> [(&'static str, Handler); 3] {
     ]
 }
 
-/// For people and their browsers: no part of the API.
+/// Routes for browsers, not part of the API.
 fn browsers() -> [(&'static str, Handler); 2] {
     [("/", get(docs::home)), ("/favicon.ico", get(docs::favicon))]
 }

@@ -1,15 +1,15 @@
-//! Names that people read on pages: what cannot be seen, or turns the text around it, is refused.
+//! Names that people read on pages: invisible characters, and those that reverse text, are refused.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::{CodePointMapData, props::GeneralCategory};
 
-/// Characters of a name at most.
+/// Maximum characters of a name.
 pub const MAX_NAME: usize = 100;
-/// Letters by their category that nothing shows.
+/// Invisible characters that Unicode classifies as letters or symbols.
 const INVISIBLE: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 
 /// The name as it is stored: trimmed and composed (NFC), so that what looks the same is the same. [`None`] for one that
-/// is empty or too long, or has characters without a shape: controls, format characters (which turn text around, as
+/// is empty or too long, or has invisible characters: controls, format characters (which can reverse text, as
 /// U+202E does), line and paragraph separators, private and unassigned ones.
 pub fn name(text: &str) -> Option<String> {
     let name = ComposingNormalizerBorrowed::new_nfc().normalize(text.trim()).into_owned();
@@ -25,7 +25,7 @@ fn shows(c: char) -> bool {
     !shapeless.contains(&CodePointMapData::<GeneralCategory>::new().get(c)) && !INVISIBLE.contains(&c)
 }
 
-/// IANA's names of time zones, one a line.
+/// IANA's time zone names, one per line.
 const ZONES: &str = include_str!("zones.txt");
 
 /// Whether this is a time zone's name.

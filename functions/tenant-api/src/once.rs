@@ -1,4 +1,4 @@
-//! That a POST with an `Idempotency-Key` happens once and answers the same again.
+//! `Idempotency-Key`: a POST runs once, and a repetition gets the same response.
 
 use axum::{
     body::Body,
@@ -21,12 +21,12 @@ use crate::{
     params, seal,
 };
 
-/// Characters of an `Idempotency-Key` at most.
+/// Maximum characters of an `Idempotency-Key`.
 const MAX_KEY: usize = 255;
 
-/// Runs a request once for its `Idempotency-Key`. `bearer` is the key that it came with, `shows` the member of the answer
-/// that holds a new API key: it is not stored, but made again, and only for that key. Another, which may do less, would
-/// get one that does more than it may.
+/// Runs a request once per `Idempotency-Key`. `bearer` is its API key, `key_member` the response member
+/// with a new API key. That key is not stored but recomputed, and only for the same `bearer`: a key with
+/// fewer scopes could otherwise obtain one with more.
 pub async fn once(
     app: &App,
     caller: Caller,
@@ -111,7 +111,7 @@ fn checked_key(key: &HeaderValue) -> Result<Secret, Problem> {
     })
 }
 
-/// Keeps a final answer; what failed on our side is forgotten, so that its repetition is a new try.
+/// Stores a final response. A server error is not stored, so that a repetition tries again.
 async fn end(app: &App, tenant: &str, keyed: &Keyed, shows: Option<&str>, response: Response) -> Response {
     let (parts, body) = response.into_parts();
     let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
@@ -127,20 +127,20 @@ async fn end(app: &App, tenant: &str, keyed: &Keyed, shows: Option<&str>, respon
         app.store.end_request(tenant, route, key, parts.status.as_u16(), &body).await
     };
     if let Err(error) = kept {
-        // what was done stays done: the repetition makes the same ids
+        // the request has happened; a repetition derives the same ids
         tracing::warn!(%error, "an idempotency record could not be ended: {error}");
     }
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// The answer as it is stored: without the key.
+/// The response as it is stored: without the key.
 fn without_key(member: &str, body: &str) -> String {
     let mut answer: Map<String, Value> = serde_json::from_str(body).unwrap_or_default();
     answer.shift_remove(member);
     Value::Object(answer).to_string()
 }
 
-/// The stored answer with its key, which was the last member.
+/// The stored response with its key added as the last member, where it was.
 fn with_key(app: &App, caller: &Caller, member: &str, body: &str) -> String {
     let mut answer: Map<String, Value> = serde_json::from_str(body).unwrap_or_default();
     answer.insert(member.to_owned(), caller.new_api_key(app).expose().into());

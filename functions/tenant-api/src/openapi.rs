@@ -1,5 +1,5 @@
-//! Makes the API's description: its frame, what each handler and type says of itself, and what is the same for every
-//! route. The result is committed as `openapi.json`, which the function carries ready; only tests make it.
+//! Generates the API's description from the handlers and types, and adds what is the same for every
+//! route. The result is committed as `openapi.json`, which the function serves; only tests generate it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -104,12 +104,12 @@ use crate::{access::Rule, docs, routes};
 )]
 struct Frame;
 
-/// The description, as the types give it.
+/// Generates the description from the types.
 async fn generated() -> utoipa::openapi::OpenApi {
     complete(base(), &rules().await)
 }
 
-/// What holds for each method of each path that takes a key.
+/// The policies by path and method.
 type Rules = BTreeMap<(String, String), Rule>;
 
 async fn rules() -> Rules {
@@ -124,17 +124,17 @@ async fn rules() -> Rules {
     rules
 }
 
-/// What a handler takes, as its `Allow` header says it.
+/// The methods of a handler, taken from its `Allow` header.
 async fn methods(app: &Arc<App>, handler: crate::Handler) -> BTreeSet<String> {
     let request = Request::builder().method("TRACE").body(Body::empty()).unwrap();
     let answer = handler.with_state(Arc::clone(app)).oneshot(request).await.unwrap();
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
     let allowed = answer.headers()[header::ALLOW].to_str().unwrap();
-    // axum answers HEAD wherever it answers GET
+    // axum serves HEAD wherever it serves GET
     allowed.split(',').filter(|method| *method != "HEAD").map(str::to_lowercase).collect()
 }
 
-/// The description without what is the same for every route.
+/// The description without the parts that all routes share.
 fn base() -> utoipa::openapi::OpenApi {
     let mut api = Frame::openapi();
     let key = |about: &str| {
@@ -149,7 +149,7 @@ fn base() -> utoipa::openapi::OpenApi {
     api
 }
 
-/// Which keys open an operation; a tenant's with the role, as OpenAPI calls it, that is its scope.
+/// The keys that open an operation; a tenant's key with its scope, which OpenAPI calls a role.
 fn security(rule: Rule) -> Vec<SecurityRequirement> {
     let tenant = rule.scope().map(|scope| SecurityRequirement::new("tenant_key", [scope.name()]));
     let operator =
@@ -157,7 +157,7 @@ fn security(rule: Rule) -> Vec<SecurityRequirement> {
     tenant.into_iter().chain(operator).collect()
 }
 
-/// Adds what is the same for every route: whom it is for, `Idempotency-Key` and the problems.
+/// Adds what all routes share: security, `Idempotency-Key` and the problems.
 fn complete(mut api: utoipa::openapi::OpenApi, rules: &Rules) -> utoipa::openapi::OpenApi {
     for (path, item) in &mut api.paths.paths {
         for (method, operation) in [
@@ -183,7 +183,7 @@ fn complete(mut api: utoipa::openapi::OpenApi, rules: &Rules) -> utoipa::openapi
     api
 }
 
-/// A body that may be left out is described as one that may be `null`, which none may.
+/// utoipa describes an optional body as nullable; no body may be `null`, so that choice is removed.
 fn body_of_no_null(body: &mut RequestBody) {
     for content in body.content.values_mut() {
         let RefOr::T(content) = content else { continue };
@@ -249,7 +249,7 @@ fn add_problems(operation: &mut Operation, rule: Rule, is_post: bool, has_id: bo
     }
 }
 
-/// The description is compared with the copy that reviews see and the function serves; `UPDATE_GOLDEN=1` writes it anew.
+/// Compares the description with the committed copy; `UPDATE_GOLDEN=1` rewrites it.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "a switch of this test, not a setting")]
 async fn the_description_is_the_one_that_was_reviewed() {
@@ -264,7 +264,7 @@ async fn the_description_is_the_one_that_was_reviewed() {
     assert!(now == reviewed, "openapi.json differs; look at it and run again with UPDATE_GOLDEN=1");
 }
 
-/// What the router takes, as each route's `Allow` header says it, is what the description names, and no more.
+/// The router (by each route's `Allow` header) and the description have exactly the same routes.
 #[tokio::test]
 async fn the_description_and_the_router_know_the_same_routes() {
     let app = app();
@@ -283,7 +283,7 @@ async fn the_description_and_the_router_know_the_same_routes() {
     assert_eq!(routed, described.collect());
 }
 
-/// An app that reaches nothing: no handler of these tests runs.
+/// Services without network: these tests run no handler.
 fn app() -> Arc<App> {
     let config = Config::load(crate::NEEDS, Surroundings::Simulated, |name| {
         let value = match name {

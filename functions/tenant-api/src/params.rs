@@ -1,4 +1,4 @@
-//! What a request says: path, query, body and cursor. All refusals are problems.
+//! Extractors for path, query, body and cursor. All refusals are problems.
 
 use axum::{
     Json,
@@ -13,11 +13,11 @@ use utoipa::ToSchema;
 
 use crate::words;
 
-/// Bytes of a body at most.
+/// Maximum bytes of a body.
 pub const MAX_BODY: usize = 256 * 1024;
-/// Bytes of an id at most: table keys end at 1 KB.
+/// Maximum bytes of an id: DynamoDB's sort keys have at most 1 KB.
 const MAX_ID: usize = 200;
-/// Bytes of a cursor at most.
+/// Maximum bytes of a cursor.
 const MAX_CURSOR: usize = 1024;
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
@@ -36,7 +36,7 @@ pub async fn read_body(body: axum::body::Body) -> Result<Bytes, Problem> {
     })
 }
 
-/// A JSON body. None at all is taken as `{}`.
+/// A JSON body. An empty body counts as `{}`.
 pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -53,7 +53,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 /// # Errors
 /// 422 that says what is wrong, and where.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    // serde would read an array as a struct's members in order
+    // serde accepts an array as a struct's members in order
     if bytes.iter().find(|b| !b.is_ascii_whitespace()).is_some_and(|b| b"[\"0123456789-tfn".contains(b)) {
         return Err(Problem::invalid("body: must be a JSON object"));
     }
@@ -71,14 +71,14 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// A problem of a content or of rules, below the member `parent`.
+/// The problem for invalid content or rules under the member `parent`.
 pub fn content_problem(error: ContentError, parent: &str) -> Problem {
     let error = if parent.is_empty() { error } else { error.under(parent) };
     let path = if error.path.is_empty() { "body" } else { &error.path };
     Problem::invalid(format!("{path}: {}", error.message))
 }
 
-/// Path parameters; what cannot be an id is not found.
+/// Path parameters; what cannot be an id is 404.
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -136,7 +136,7 @@ pub fn limit(given: Option<u32>) -> Result<u32, Problem> {
 /// Checks a filter that is looked up as a table key.
 ///
 /// # Errors
-/// 422 for what cannot be an id.
+/// 422 if it cannot be an id.
 pub fn filter<'a>(name: &str, value: Option<&'a str>) -> Result<Option<&'a str>, Problem> {
     match value {
         Some(value) if value.is_empty() || value.len() > MAX_ID => {
@@ -146,12 +146,12 @@ pub fn filter<'a>(name: &str, value: Option<&'a str>) -> Result<Option<&'a str>,
     }
 }
 
-/// Spells a cursor.
+/// Encodes a cursor.
 pub fn cursor<T: Serialize>(place: &T) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).unwrap_or_default())
 }
 
-/// Reads a cursor.
+/// Decodes a cursor.
 ///
 /// # Errors
 /// 422 for one that we did not spell.
@@ -165,7 +165,7 @@ pub fn place<T: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<T>, Pro
     serde_json::from_slice(&bytes).map(Some).map_err(|_| wrong())
 }
 
-/// Reads the cursor of a list that goes on after a key.
+/// Decodes the cursor of a list that continues after a key.
 ///
 /// # Errors
 /// 422 for one that we did not spell.
@@ -173,7 +173,7 @@ pub fn after(cursor: Option<&str>) -> Result<Option<String>, Problem> {
     Ok(place::<After>(cursor)?.map(|after| after.0))
 }
 
-/// A place in a list that is one key.
+/// The position in a list, given by one key.
 #[derive(Serialize, Deserialize)]
 #[serde(try_from = "String")]
 struct After(String);
@@ -209,19 +209,19 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// What was `found`, as it is `shown`; there is more after the key `next`.
+    /// A page of `items`, converted by `to_api`; `next` is the key after which the list continues.
     pub fn keyed<F>(found: Vec<F>, next: Option<String>, shown: impl Fn(F) -> T) -> Json<Self> {
         let next_cursor = next.map(|next| cursor(&After(next)));
         Json(Self { data: found.into_iter().map(shown).collect(), next_cursor })
     }
 }
 
-/// `second` as RFC 3339 shows it.
+/// The timestamp of unix seconds.
 pub fn time(second: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_second(second).unwrap_or_default()
 }
 
-/// `millisecond` as RFC 3339 shows it.
+/// The timestamp of unix milliseconds.
 pub fn time_ms(millisecond: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(millisecond).unwrap_or_default()
 }

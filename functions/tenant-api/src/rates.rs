@@ -1,9 +1,9 @@
-//! How many requests a tenant makes, over all instances, at the cost of a write for every fiftieth part of its limit.
+//! Rate limit per tenant over all instances, at the cost of one write per 1/50 of the limit.
 //!
-//! Each instance counts in windows of [`WINDOW_SECONDS`], a costly list as several requests (`access`). Whenever it has
-//! counted a fiftieth of what the window allows, it adds that to the tenant's counter and learns what all have counted; above
-//! the limit it refuses until the window ends. What instances have not added yet is the error: with fifty of them at once a tenant gets at most twice its
-//! limit, with a few a few hundredths more. A tenant that makes few requests costs nothing.
+//! Each instance counts in windows of [`WINDOW_SECONDS`]; costly lists count more (`route_policy`). Once it
+//! has counted 1/50 of the window's limit, it adds that to the tenant's counter and reads the total; above
+//! the limit it refuses until the window's end. The error is what is not added yet: 50 instances allow twice
+//! the limit, with a few instances some percent more. A tenant with few requests costs no write.
 
 use std::{
     collections::HashMap,
@@ -12,11 +12,11 @@ use std::{
 
 use shared::{app::App, problem::Problem};
 
-/// Length of a window: so long may a burst be.
+/// Length of a window, and so of the longest burst.
 const WINDOW_SECONDS: i64 = 5;
-/// Into how many parts a window's limit is cut.
+/// An instance writes after each such part of a window's limit.
 const PARTS: u64 = 50;
-/// Windows remembered at most; beyond it those that ended are forgotten.
+/// Maximum windows in memory; beyond it, ended windows are dropped.
 const REMEMBERED: usize = 10_000;
 
 /// Kinds of requests with a limit of their own.
@@ -24,7 +24,7 @@ const REMEMBERED: usize = 10_000;
 pub enum Class {
     /// GET.
     Read,
-    /// What sends or changes.
+    /// All other methods.
     Write,
 }
 
@@ -36,7 +36,7 @@ impl Class {
         }
     }
 
-    /// Requests a second; [`None`] without a limit.
+    /// Requests per second; [`None`] without a limit.
     fn limit(self, app: &App) -> Option<u32> {
         match self {
             Self::Read => app.config.tenant_rates.read,
@@ -45,30 +45,30 @@ impl Class {
     }
 }
 
-/// What one instance has counted.
+/// The counts of one instance.
 #[derive(Default)]
 pub struct Rates(Mutex<HashMap<(String, Class), Window>>);
 
 #[derive(Default)]
 struct Window {
-    /// The how manieth since 1970.
+    /// The window's index since 1970.
     number: i64,
-    /// What this instance has counted and not added yet.
+    /// Counted by this instance and not yet added to the tenant's counter.
     own: u64,
-    /// Above the limit.
+    /// The limit is reached: refuse until the window ends.
     closed: bool,
 }
 
-/// What is to be done with a request.
+/// The decision about one request.
 enum Verdict {
     Pass,
-    /// Add so many and look.
+    /// Add this count to the tenant's counter and compare the total.
     Add(u64),
     Refuse,
 }
 
 impl Rates {
-    /// Takes one request of a tenant's limit, which counts as `weight`.
+    /// Counts one request of weight `weight` against the tenant's limit.
     ///
     /// # Errors
     /// 429 above it.
@@ -78,7 +78,7 @@ impl Rates {
         let number = now.div_euclid(WINDOW_SECONDS);
         let ends_in = (number + 1) * WINDOW_SECONDS - now;
         let allowed = u64::from(limit) * WINDOW_SECONDS.unsigned_abs();
-        // a list alone is within any limit
+        // a weight above the whole limit would never pass
         match self.count(tenant, class, number, (weight.min(allowed), allowed)) {
             Verdict::Pass => Ok(()),
             Verdict::Refuse => Err(Problem::rate_limited(ends_in)),
@@ -87,7 +87,7 @@ impl Rates {
                 match app.store.count_requests(tenant, class.name(), window, part).await {
                     Ok(all) if all >= allowed => {
                         self.close(tenant, class, number);
-                        // the one that reaches the limit is the last that passes
+                        // the request that reaches the limit still passes
                         if all > allowed { Err(Problem::rate_limited(ends_in)) } else { Ok(()) }
                     }
                     Ok(_) => Ok(()),

@@ -1,21 +1,21 @@
-//! Random values that are stored, and that nobody reads there who does not have the API key that they were sealed with.
+//! Stored random values that can be read only with the API key they were sealed with.
 
 use shared::{app::App, ids, secret::Secret};
 
 use crate::caller::random_hex;
 
-/// Hex digits of a value: 256 bits.
+/// Hex digits of a value of 256 bits.
 const DIGITS: usize = 64;
 
-/// A fresh random value, sealed with the key `bearer` as it may be stored: a nonce, and the value under a pad that
-/// follows from the key and the nonce.
+/// A new random value, sealed with the key `bearer` for storage: a nonce, then the value XORed with a pad
+/// derived from key and nonce.
 pub fn fresh(app: &App, bearer: &Secret) -> Secret {
     let nonce = random_hex(app);
     let sealed = under(&random_hex(app), &pad(bearer, &nonce));
     Secret::new(format!("{nonce}{sealed}"))
 }
 
-/// The value that was sealed with `bearer`. With another key it is another one; what is not sealed stays as it is.
+/// Unseals a value. Another key gives a different value; what is not sealed is returned as it is.
 pub fn open(bearer: &Secret, sealed: &Secret) -> Secret {
     match sealed.expose().split_at_checked(DIGITS) {
         Some((nonce, value)) if value.len() == DIGITS => Secret::new(under(value, &pad(bearer, nonce))),
@@ -23,13 +23,13 @@ pub fn open(bearer: &Secret, sealed: &Secret) -> Secret {
     }
 }
 
-/// 256 bits that nobody can compute without the key. Parts are hashed with their lengths; what is stored of a key is
-/// the hash of other parts.
+/// 256 bits that need the key to compute. Parts are hashed with their lengths; the stored hash of a key
+/// has other parts, so it does not reveal the pad.
 fn pad(bearer: &Secret, nonce: &str) -> String {
     ids::fingerprint(&["seal of", bearer.expose(), nonce])
 }
 
-/// Each hex digit of `value` with that of `pad` added to it without carry; the same again undoes it.
+/// XORs the hex digits of `value` and `pad`; doing it twice gives `value` back.
 fn under(value: &str, pad: &str) -> String {
     let digits = value.chars().zip(pad.chars());
     let xor = |(a, b): (char, char)| Some(a.to_digit(16)? ^ b.to_digit(16)?);

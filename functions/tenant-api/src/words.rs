@@ -1,11 +1,11 @@
-//! Refusals in words of those who read them: what serde says of a body or a query, without Rust's.
+//! Translates serde's errors about a body or query into words for API users, without Rust's types.
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// What is said of a time that is none.
+/// The message for an invalid time.
 const MOMENT: &str = "must be RFC 3339, as 2026-01-15T08:30:00Z";
 
-/// Beginnings of what parsers of single values say, and what is meant.
+/// Prefixes of value parsers' messages, and the message shown instead.
 const VALUES: [(&str, &str); 5] = [
     ("invalid digit found in string", "must be a whole number"),
     ("cannot parse integer from empty string", "must be a whole number"),
@@ -14,7 +14,7 @@ const VALUES: [(&str, &str); 5] = [
     ("provided string was not `true` or `false`", "must be `true` or `false`"),
 ];
 
-/// Beginnings of what serde expects, and what it is in JSON.
+/// Prefixes of what serde expected, and the JSON type to name instead.
 const KINDS: [(&str, &str); 15] = [
     ("a string", "a text"),
     ("string", "a text"),
@@ -33,12 +33,12 @@ const KINDS: [(&str, &str); 15] = [
     ("enum ", "one of the texts that the description lists"),
 ];
 
-/// What is said of a body that is no JSON, and where that shows.
+/// The message for a body that is not JSON, with the position.
 pub fn no_json(error: &serde_json::Error) -> String {
     format!("must be JSON, which it is not from line {}, column {}", error.line(), error.column())
 }
 
-/// serde's words in plain ones; what a type of ours says stays.
+/// serde's message in plain words; messages of our own types stay as they are.
 pub fn plain(message: &str) -> String {
     // `…, expected a string at line 1 column 9`
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
@@ -78,10 +78,10 @@ fn listed(known: &str) -> String {
     words.join(", ")
 }
 
-/// A time, where one may be given.
+/// Deserializes an optional RFC 3339 time.
 ///
 /// # Errors
-/// It is none, in plain words.
+/// A plain message if it is not RFC 3339.
 pub fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<jiff::Timestamp>, D::Error> {
     let wrong = || D::Error::custom(MOMENT);
     let text = Option::<String>::deserialize(deserializer).map_err(|_| wrong())?;

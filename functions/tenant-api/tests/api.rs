@@ -1,5 +1,5 @@
-//! The API as a tenant's program meets it: events in, answers out, over an embedded DynamoDB with the tables of
-//! `template.yaml` and a queue that only remembers.
+//! The API as a client sees it: Lambda events in, responses out, over an embedded DynamoDB with the tables of
+//! `template.yaml` and a queue that only records.
 
 #[cfg(test)]
 mod keys;

@@ -1,4 +1,4 @@
-//! A batch of due accounts.
+//! Refreshes the tokens of a batch of due accounts.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use shared::{
 
 use crate::sweep;
 
-/// Refreshes at the same time within one invocation.
+/// Concurrent refreshes within one invocation.
 const CONCURRENCY: usize = 10;
-/// When accounts whose refresh failed come again by themselves, seconds: as long after as they fail already, but within
-/// these. An outage may end any moment, and a token is refreshed five minutes before its end at the latest.
+/// The wait before a failed refresh is retried, within these bounds: as long as it has failed. An outage
+/// may end at any moment, and tokens are refreshed at least five minutes before they expire.
 const AGAIN: (i64, i64) = (60, 300);
-/// They fail for so long at most, seconds: then the wheel has come round to them.
+/// How long a refresh is retried; after that the wheel has come round to the account again.
 const ROUND: i64 = WHEEL_SLOTS as i64 * 60;
 
-/// Refreshes what the batch names; answers the messages to bring again. No call begins that could end after `until`.
+/// Handles a batch. Returns the messages to deliver again. Starts no call that could end after `until`.
 pub async fn run(app: &App, event: shared::function::SqsEvent, until: Deadline) -> Vec<String> {
     let undone = batch::each(batch::items::<RefreshJob>(event), CONCURRENCY, |job, _| async move {
         match job {
@@ -39,10 +39,10 @@ pub async fn run(app: &App, event: shared::function::SqsEvent, until: Deadline) 
     given_up::undone(app, Target::Refresh, undone.await).await
 }
 
-/// Refreshes each, whatever becomes of the others: one that is dropped half-way may have new tokens of WeChat's in hand
-/// that nobody stores. Those that failed get jobs of their own, so that one that fails for long has nobody refreshed
-/// again with it; where all failed, the cause is outside, and they stay together. They come again by age: a queue that
-/// counts tries would give them up in an outage of minutes. Answers why, where this job itself has to come again.
+/// Refreshes all accounts, even after failures: a dropped refresh may hold new tokens that would be lost.
+/// Failed accounts get jobs of their own, so that one does not repeat the refreshes of others with it. If all
+/// failed, the cause is outside, and they stay one job. Retries are limited by age, because a limit on tries
+/// would be reached within minutes. Returns an error where this job itself must be delivered again.
 async fn all(app: &App, app_ids: Vec<String>, since: i64, until: Deadline) -> Result<(), String> {
     let count = app_ids.len();
     let failed: Vec<String> = stream::iter(app_ids)
@@ -68,7 +68,7 @@ async fn all(app: &App, app_ids: Vec<String>, since: i64, until: Deadline) -> Re
     })
 }
 
-/// Answers the account where it needs another try.
+/// Returns the account if it needs another try.
 async fn refresh(app: &App, app_id: String, until: Deadline) -> Option<String> {
     let asked_at = app.clock.unix();
     let done = match tokens::authorizer(app, For::Platform, &app_id, Why::Due, until).await {
@@ -83,14 +83,14 @@ async fn refresh(app: &App, app_id: String, until: Deadline) -> Option<String> {
     (done.is_err() && waits_for_the_wheel(app, &app_id).await).then_some(app_id)
 }
 
-/// Whether no tick comes back for the account before the wheel does. Others are found due by every tick.
+/// Whether only the wheel's next round would find the account. Every tick finds the others.
 async fn waits_for_the_wheel(app: &App, app_id: &str) -> bool {
     let found = app.store.authorizer(app_id).await;
     found.map_or(true, |found| found.is_some_and(|credentials| credentials.wheel_slot().is_some()))
 }
 
-/// The authorization was gone at `asked_at`, unix seconds, and no event told us: the account is unbound, unless it was
-/// authorized again since.
+/// The account was not authorized at `asked_at`, in unix seconds, but no event came: unbind it, unless it was
+/// authorized again after that.
 async fn give_up(app: &App, app_id: &str, asked_at: i64) -> Result<(), Error> {
     tracing::error!(app_id, "{app_id} is no longer authorized; its administrator must authorize it again");
     let unbound = app.store.unbind_account(app_id, asked_at, asked_at).await;

@@ -1,11 +1,11 @@
-//! Every minute: the component token, and all accounts' tokens that are due.
+//! Every minute, refreshes the component token and all accounts' tokens that are due.
 //!
 //! The tick finds the due accounts by index (a wheel of 110 one-minute slots, and a sorted list for unusual
 //! lifetimes) and hands them on in batches of 25 through this function's own queue, so that 100,000 accounts
 //! are 15 refreshes a second spread over short invocations. Nothing due: one invocation, 27 cheap requests.
 //!
-//! Then it hands over the timers that are due, whoever set them ([`sweep`]), and looks whether all is well, for the
-//! alarms ([`watch`]) and for the operator ([`status`]).
+//! Then it delivers the timers that are due ([`sweep`]), and checks the hub's health for the alarms
+//! ([`health_checks`]) and for the operator ([`platform_status`]).
 
 mod batch;
 mod status;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use shared::{app::App, config::Need, function::Function};
 
-/// What it is told, and nothing else.
+/// The settings that it may read.
 pub const NEEDS: &[Need] = &[
     Need::ComponentAppId,
     Need::AppSecret,
@@ -42,7 +42,7 @@ pub fn function(app: Arc<App>) -> Function {
         .schedule(move |until| {
             let (app, state, noted) = (Arc::clone(&ticking), Arc::clone(&state), Arc::clone(&noted));
             async move {
-                // each for itself: what stops one must not stop the others
+                // run one after the other, whatever fails: one failure must not stop the rest
                 let ticked = tick::run(&app, until).await;
                 sweep::tick(&app, until).await;
                 watch::run(&app, &state).await;

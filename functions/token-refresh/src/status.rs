@@ -1,4 +1,4 @@
-//! How the platform stands, noted for the operator's route, which may not read tokens.
+//! Stores the platform's state for the operator's route, which may not read tokens.
 
 use std::{
     collections::HashSet,
@@ -8,16 +8,16 @@ use std::{
 use futures::future::try_join_all;
 use shared::{app::App, error::Error, model::token};
 
-/// What counts as expiring, minutes.
+/// A token that is due within this many minutes counts as expiring.
 const AHEAD_MINUTES: i64 = 10;
-/// Tokens that are about to be looked at are counted once in so many minutes: that reads eleven slots of the wheel.
+/// Expiring tokens are counted only this often, because that reads eleven slots of the wheel.
 const COUNTED_EVERY_MINUTES: i64 = 5;
 
-/// What an instance remembers: the minute in which it counted; 0 for never.
+/// The minute in which this instance last counted expiring tokens; 0 for never.
 #[derive(Default)]
 pub struct State(AtomicI64);
 
-/// Looks and notes it: one write a minute.
+/// Reads and stores the state, with one write a minute.
 pub async fn run(app: &App, state: &State) {
     if let Err(error) = note(app, state).await {
         tracing::error!(%error, "how the platform stands could not be noted: {error}");

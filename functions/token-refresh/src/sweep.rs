@@ -1,7 +1,7 @@
-//! Timers that are due: the tick hands over a page of each shard, and where there are more, jobs hand over the rest at
-//! the same time. They ride the queue of the refreshes, of which they never take more than a part, so that no flood of
-//! timers keeps a token waiting: `OAHUB_SWEEPERS`, which is four of the ten that the queue lets run, and in a small
-//! account one of two. Each hands over some hundreds a second.
+//! Delivers due timers: the tick takes a page of each shard, and jobs take the rest at the same time. They
+//! share the queue of token refreshes but get only `OAHUB_SWEEPERS` of its concurrent invocations (four of
+//! ten, in a small account one of two), so that no flood of timers delays a token. Each delivers some
+//! hundreds a second.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use shared::{
     timers::{self, Swept},
 };
 
-/// How long a sweep goes on at most: less than its lease of a shard lasts.
+/// The longest sweep; shorter than its lease of a shard.
 const SWEEP: Duration = Duration::from_secs(20);
-/// What a page may take, which is begun by the end of that time.
+/// How long one page may take that is begun at the end of that time.
 const PAGE: Duration = Duration::from_secs(2);
 
-/// The tick's part.
+/// Sweeps as part of the tick, and queues jobs for shards that have more.
 pub async fn tick(app: &App, until: Deadline) {
     let swept = timers::sweep(app, &timers::shards(), false, time(app, until)).await;
     told(app, &swept);
@@ -32,12 +32,12 @@ pub async fn tick(app: &App, until: Deadline) {
     }
 }
 
-/// A job's part. What is left when its time is over is found by the next tick.
+/// Sweeps as a job. The next tick finds what is left when the time is over.
 pub async fn job(app: &App, shards: &[u32], until: Deadline) {
     told(app, &timers::sweep(app, shards, true, time(app, until)).await);
 }
 
-/// Until when a page may be begun.
+/// Until when another page may be begun.
 fn time(app: &App, until: Deadline) -> Deadline {
     until.less(PAGE).min(Deadline::after(&*app.clock, SWEEP))
 }

@@ -1,4 +1,4 @@
-//! The schedule: what is due by now.
+//! The tick: finds the tokens that are due, and queues their refresh.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use shared::{
     tokens::{self, Why},
 };
 
-/// WeChat pushes a ticket every 10 minutes; after three that did not come we ask for one, seconds.
+/// WeChat pushes a ticket every 10 minutes; after three missing ones the hub requests one.
 const TICKET_LATE_SECONDS: i64 = 30 * 60;
-/// How long the tick waits for the component token; it has more to do.
+/// The longest wait for the component token, since the tick has more to do.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// One tick.
 ///
 /// # Errors
-/// The store or the queue did not answer: the next tick looks at the same minutes again.
+/// The store or the queue did not answer; the next tick covers the same minutes again.
 pub async fn run(app: &App, until: Deadline) -> Result<(), FunctionError> {
     let now = app.clock.unix();
     let component = app.store.component().await?;
@@ -31,7 +31,7 @@ pub async fn run(app: &App, until: Deadline) -> Result<(), FunctionError> {
     let patience = Deadline::after(&*app.clock, PATIENCE).min(until);
     match tokens::component(app, Why::Due, patience).await {
         Ok(_) | Err(Error::NoTicket | Error::RefreshRunning) => {}
-        // the accounts' tokens may still be good without a new one: go on
+        // the accounts' refreshes may still succeed with the old component token
         Err(error) => {
             tracing::error!(%error, "the component token could not be refreshed: {error}");
             app.metrics.count(Metric::RefreshFailures, app.clock.now());
@@ -46,7 +46,7 @@ pub async fn run(app: &App, until: Deadline) -> Result<(), FunctionError> {
     let jobs: Vec<_> =
         due.chunks(REFRESH_BATCH).map(|ids| RefreshJob::AuthorizersV1 { app_ids: ids.to_vec() }).collect();
     app.queues.refresh(&jobs, Duration::ZERO).await?;
-    // after the jobs: a crash in between queues them again, which costs a read each
+    // stored after the jobs are queued: a crash in between only queues them twice, a read each
     if minute > last {
         app.store.keep_refresh_tick(minute).await?;
     }

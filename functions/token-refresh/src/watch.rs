@@ -1,29 +1,29 @@
-//! Is all well? What only somebody who looks can tell: how old the ticket is, whose turn passed without a new token,
-//! which import nothing moves any more, which is then taken up. Each look costs the same few reads however large the hub
-//! is; what it finds are metrics, on which the alarms of `infra/cdk` stand. A look that fails is logged, and its metric is
-//! missing, which for the ticket's age rings the alarm too.
+//! Health checks for what no event reports: how old the ticket is, whose token was not refreshed in time, and
+//! which import is stuck; such an import is queued again. A check costs the same few reads for a hub of any
+//! size. Results are metrics, on which the alarms in `infra/cdk` are based. A failed check is logged and its
+//! metric is missing, which for the ticket's age raises the alarm too.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::{StreamExt, stream};
 use shared::{app::App, error::Error, imports, metrics::Metric, model::token};
 
-/// An account is overdue when its turn was so many minutes ago and its token is still the old one: half of the ten
-/// minutes that the wheel leaves a token.
+/// An account is overdue this many minutes after its refresh was due if its token is still the old one: half
+/// of the ten minutes that the wheel leaves a token.
 pub const OVERDUE_MINUTES: i64 = 5;
-/// Accounts looked at in one tick: all of them up to 2,750 accounts, a sample of a larger hub.
+/// Accounts checked in one tick: all of them up to 2,750 accounts, a sample of a larger hub.
 const LOOKED_AT: usize = 25;
-/// Imports are looked after once in so many seconds, by an instance that goes on; a new one looks at once.
+/// How often an instance checks imports; a new instance does at once.
 const IMPORTS_EVERY_SECONDS: i64 = 600;
 
-/// What an instance remembers.
+/// The last check of imports by this instance.
 #[derive(Default)]
 pub struct State {
-    /// When it looked after imports, unix seconds.
+    /// Its time, in unix seconds.
     imports_at: AtomicI64,
 }
 
-/// What a look found; [`None`] where there is nothing to tell.
+/// The results of the checks; [`None`] where one failed or was not due.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct Seen {
     /// Seconds since the newest ticket; [`None`] before the first.
@@ -34,7 +34,7 @@ pub struct Seen {
     pub stuck: Option<usize>,
 }
 
-/// Looks, and says what it saw.
+/// Checks, and emits the results as metrics.
 pub async fn run(app: &App, state: &State) {
     let (seen, now) = (look(app, state).await, app.clock.now());
     for (metric, value) in [
@@ -48,7 +48,7 @@ pub async fn run(app: &App, state: &State) {
     }
 }
 
-/// Looks.
+/// Checks.
 pub async fn look(app: &App, state: &State) -> Seen {
     let now = app.clock.unix();
     let imports = now - state.imports_at.load(Ordering::Relaxed) >= IMPORTS_EVERY_SECONDS;
@@ -81,7 +81,7 @@ async fn overdue(app: &App, now: i64) -> Result<usize, Error> {
     late.fold(Ok(0), |sum, late| async move { Ok(sum? + usize::from(late?)) }).await
 }
 
-/// Whether the account's token was due at `then` and is the same now. One that cannot be read is refreshed by nobody.
+/// Whether the token was due at `then` and is still the same. An unreadable one counts: none refreshes it.
 async fn is_late(app: &App, app_id: String, then: i64) -> Result<bool, Error> {
     let found = match app.store.authorizer(&app_id).await {
         Ok(Some(found)) => found,

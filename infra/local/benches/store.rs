@@ -1,4 +1,4 @@
-//! What the store's busiest requests take on one machine: from the SDK's call to the embedded database's file and
+//! How long the store's busiest requests take: from the SDK's call to the embedded database's file and
 //! back, in this process.
 #![expect(clippy::expect_used, reason = "a bench may fail loudly")]
 

@@ -1,6 +1,6 @@
 //! Token buckets, by which AWS limits rates.
 
-/// So much a second, and so much at once.
+/// A token bucket; rate and burst are passed with each call.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
     left: f64,
@@ -20,14 +20,14 @@ impl Bucket {
         self.left = (self.left + f64::from(passed) * f64::from(rate) / 1000.0).min(f64::from(burst));
     }
 
-    /// Takes `amount` whatever is there: the bucket may owe some.
+    /// Takes `amount` in any case: the number of tokens may become negative.
     pub fn spend(&mut self, amount: u32, rate: u32, burst: u32, now_ms: i64) {
         self.fill(rate, burst, now_ms);
         self.left -= f64::from(amount);
     }
 
-    /// Takes `amount` if there is as much, or if it is full: what is larger than the bucket empties it. Of one that owes
-    /// something not even nothing can be taken.
+    /// Takes `amount` if there are enough tokens. An `amount` larger than the burst needs a full bucket and empties it.
+    /// A bucket in debt refuses even an `amount` of 0.
     pub fn take(&mut self, amount: u32, rate: u32, burst: u32, now_ms: i64) -> bool {
         self.fill(rate, burst, now_ms);
         let (amount, burst) = (f64::from(amount), f64::from(burst));
@@ -38,7 +38,7 @@ impl Bucket {
         enough
     }
 
-    /// Whether nothing has been taken for as long as it takes to fill it.
+    /// Whether the bucket has had the time to fill up.
     #[must_use]
     pub fn is_full(&self, rate: u32, burst: u32, now_ms: i64) -> bool {
         let mut bucket = *self;

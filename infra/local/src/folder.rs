@@ -1,6 +1,6 @@
-//! The folder of `--data`: whose it is. Only its owner can read what is in it, and it remembers which WeChat and which
-//! platform it was made for: opened for another, tokens would be refreshed at a WeChat that does not know them, and
-//! accounts be unbound.
+//! The folder of `--data`. Only the operating system's user who owns it can read it. It records which WeChat and which
+//! platform it was made for: if it were opened for another, tokens would be refreshed at the wrong WeChat,
+//! and accounts would be unbound.
 
 use std::{
     fs::{DirBuilder, OpenOptions, Permissions},
@@ -14,11 +14,11 @@ use thiserror::Error;
 
 use crate::options::WeChat;
 
-/// What remembers.
+/// Records the WeChat and the platform.
 const STAMP: &str = "oahub.json";
 /// The simulated WeChat's file: folders of 0.1 have no stamp, and this tells theirs apart.
 pub const WECHAT: &str = "wechat.json";
-/// All that stands in the folder.
+/// All files that oahub keeps in the folder.
 const FILES: [&str; 7] = [
     STAMP,
     WECHAT,
@@ -28,14 +28,14 @@ const FILES: [&str; 7] = [
     "sqs.journal",
     "sqs.lock",
 ];
-/// Readable by nobody else.
+/// Only the owner may read and write.
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
 /// Why a folder cannot be used.
 #[derive(Debug, Error)]
 pub enum FolderError {
-    /// It was made for something else.
+    /// It was made for another WeChat or another platform.
     #[error(
         "{folder} was made for --wechat {made} and the platform {platform}: start it so, or choose another folder with --data"
     )]
@@ -57,7 +57,7 @@ pub enum FolderError {
     },
 }
 
-/// A folder that fits.
+/// A folder that was made for this WeChat and this platform.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -85,7 +85,7 @@ impl Folder {
         let folder = Self { path: path.to_owned(), made_now };
         match folder.stamp().map_err(io)? {
             Some(stamp) if stamp == ours => {}
-            // of 0.1, which did not write down the platform
+            // made by 0.1, which did not record the platform
             Some(stamp) if stamp.component_app_id.is_empty() && stamp.wechat == ours.wechat => {}
             Some(Stamp { wechat: made, component_app_id }) => {
                 let unknown = || "that it was first started with".to_owned();
@@ -99,13 +99,13 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// After a start that failed: nothing stays of a folder that was made for it.
+    /// Removes the folder after a failed start, if this start created it.
     pub fn undo(self) {
         if self.made_now
             && let Err(error) = std::fs::remove_dir_all(&self.path)
@@ -126,8 +126,8 @@ impl Folder {
         }
     }
 
-    /// Files that come later are made like these: SQLite's log takes over the rights of its database, which is made here,
-    /// empty. A folder with other things in it keeps its own rights.
+    /// SQLite gives its log the permissions of the database file, so the database file is created here,
+    /// empty. A folder that holds files of others keeps its permissions.
     fn close_to_others(&self) -> io::Result<()> {
         let mut names = std::fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
         let only_ours = names.try_fold(true, |all, name: io::Result<_>| {
@@ -156,7 +156,7 @@ impl Folder {
     }
 }
 
-/// Makes a file, if there is none, that only its owner can read.
+/// Creates a file that only its owner can read, unless it exists.
 fn private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().create_new(true).write(true).mode(FILE_MODE).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

@@ -1,4 +1,4 @@
-//! Which code is behind which function: here the packages themselves, in this process. The tests put processes
+//! The code of each function: here the packages themselves, in this process. The tests put processes
 //! in their place, as Lambda does.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -16,7 +16,7 @@ use crate::template::FunctionSpec;
 
 /// A function's code, wherever it runs.
 pub trait Code: Send + Sync {
-    /// One invocation, which is ended at `ends`: whoever drops it then gives it up.
+    /// Runs one invocation. The caller drops the future at `deadline`, which cancels the invocation.
     fn call(&self, event: Value, ends: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>>;
 }
 
@@ -27,11 +27,11 @@ impl Code for Function {
     }
 }
 
-/// Finds the code of a function of the template: none where there is none. Takes what the functions see as
-/// their environment, and the same as an [`App`].
+/// Finds the handler of a function of the template, if there is one. Takes what the function sees as
+/// its environment, and the same as [`Services`].
 pub type Find<'a> = dyn Fn(&FunctionSpec, &BTreeMap<String, String>, &Arc<App>) -> Option<Arc<dyn Code>> + 'a;
 
-/// What the function of a `CodeUri` is told, if this runner has it.
+/// The settings that the function of a `CodeUri` needs, if this runner has that function.
 #[must_use]
 pub fn needs(code_uri: &str) -> Option<&'static [Need]> {
     Some(match code_uri {

@@ -1,14 +1,14 @@
-//! The HTTP API: finds the function of a request, keeps API Gateway's and Lambda's limits, and answers what they
-//! answer by themselves: `{"message": …}`.
+//! The HTTP API: finds the function of a request, applies API Gateway's and Lambda's limits, and gives their own
+//! error responses: `{"message": …}`.
 //!
 //! | status | when |
 //! |---|---|
 //! | 404 | no route |
 //! | 413 | a body above 10 MB, or an event above 6 MB: base64 makes it so from 4.5 MB |
-//! | 421 | a Host that is none of ours; on AWS another name leads to no API |
+//! | 421 | a Host header that is not ours; on AWS another name leads to no API |
 //! | 429 | the route's throttle |
 //! | 431 | a request line and headers above 10,240 bytes |
-//! | 500 | the function failed, took longer than it may, or answered more than 6 MB |
+//! | 500 | the function failed, reached its timeout, or returned more than 6 MB |
 //! | 503 | it was throttled, or took longer than the gateway waits |
 //!
 //! # Source
@@ -46,26 +46,26 @@ use crate::{
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// A request line with all headers.
 const MAX_HEAD_BYTES: usize = 10_240;
-/// A function's event and its answer, as JSON.
+/// A function's event and its result, as JSON.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 /// How long the gateway waits for a function.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the gateway needs.
+/// The gateway.
 pub struct Gateway {
     /// The template's routes.
     pub routes: Routes<Target>,
-    /// How much they take.
+    /// Their throttles.
     pub throttles: Throttles,
-    /// The names that it answers to.
+    /// The host names that it accepts.
     pub hosts: Hosts,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Request ids.
+    /// Source of request ids.
     pub random: Arc<dyn Random>,
 }
 
-/// The template's throttles, and what each route has left.
+/// The template's throttles, and each route's token bucket.
 #[derive(Default)]
 pub struct Throttles {
     routes: BTreeMap<String, Throttle>,
@@ -74,7 +74,7 @@ pub struct Throttles {
 }
 
 impl Throttles {
-    /// By route key, and of all others: each has a bucket of its own.
+    /// Throttles by route key, and the default of all other routes; each route has its own bucket.
     #[must_use]
     pub fn new(routes: &BTreeMap<String, Throttle>, rest: Option<Throttle>) -> Self {
         Self { routes: routes.clone(), rest, buckets: Mutex::default() }
@@ -123,10 +123,10 @@ async fn handle(
     answer(found.target.clone(), event, INTEGRATION_TIMEOUT).await
 }
 
-/// Calls the function and waits for it for as long as the gateway would.
+/// Invokes the function and waits for its result as long as API Gateway would.
 async fn answer(target: Target, event: Value, patience: Duration) -> Response {
     let name = target.name.clone();
-    // whoever hangs up, or waits no longer, ends no invocation
+    // a client that hangs up, or a gateway timeout, does not cancel the invocation
     let call = tokio::spawn(async move { target.invoke(event, &Chain::default()).await });
     let (status, why) = match tokio::time::timeout(patience, call).await {
         Ok(Ok(Ok(answer))) if is_too_large(&answer, 0) => {
@@ -154,8 +154,8 @@ fn head_bytes(parts: &Parts) -> usize {
     parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() + line
 }
 
-/// Whether a payload is more than Lambda takes. Only what could be is written out to be measured: JSON's escapes make
-/// a byte six.
+/// Whether a payload exceeds Lambda's limit. It is serialized only if it could: JSON's escapes turn
+/// one byte into up to six.
 fn is_too_large(payload: &Value, body_bytes: usize) -> bool {
     let body = payload.get("body").and_then(Value::as_str).map_or(0, str::len).max(body_bytes);
     body > MAX_PAYLOAD_BYTES / 8 && payload.to_string().len() > MAX_PAYLOAD_BYTES
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
     use crate::{functions::Code, lambda::concurrency::Room};
 
-    /// Answers the event itself, or what the test says.
+    /// Returns the event itself, or what the test says.
     struct Echo(Option<Result<Value, &'static str>>);
 
     impl Code for Echo {

@@ -1,20 +1,20 @@
-//! The whole of oahub on one machine. Each room stands for one thing that AWS does around the functions.
+//! The whole of oahub on one machine. Each module stands for one thing that AWS does around the functions.
 //!
-//! | room | stands for |
+//! | module | stands for |
 //! |---|---|
 //! | [`template`] | CloudFormation: reads template.yaml |
 //! | [`database`] | DynamoDB |
 //! | [`sqs`] | SQS |
-//! | [`wire`] | the network between functions and these two |
+//! | [`in_process_http`] | the network between functions and these two |
 //! | [`routes`], [`gateway`] | API Gateway |
-//! | [`bucket`] | rates, as AWS limits them |
+//! | [`token_bucket`] | rates, as AWS limits them |
 //! | [`lambda`] | Lambda around a function's code: concurrency, time, chains of invocations |
-//! | [`mapping`] | Lambda's event source mappings |
+//! | [`event_source_mapping`] | Lambda's event source mappings |
 //! | [`schedule`] | EventBridge Scheduler |
-//! | [`functions`] | which package is behind which function |
-//! | [`rights`] | IAM |
-//! | [`folder`] | whose the folder of `--data` is |
-//! | [`options`], [`settings`] | the command line, and the environment that functions see |
+//! | [`functions`] | the code of each function |
+//! | [`iam`] | IAM |
+//! | [`data_folder`] | which WeChat and which platform the folder of `--data` belongs to |
+//! | [`options`], [`environment`] | the command line, and the environment that functions see |
 //! | [`system`] | all of it, started and stopped |
 //! | [`listen`] | where it listens |
 

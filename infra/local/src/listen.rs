@@ -11,10 +11,10 @@ use tokio::net::TcpListener;
 
 use crate::options::WeChat;
 
-/// Tries to find two free ports side by side, where any will do.
+/// Attempts to find two adjacent free ports, where the port was left open.
 const TRIES: u32 = 20;
 
-/// Why it does not.
+/// Why the program cannot listen.
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// The gateway's address.
@@ -35,28 +35,28 @@ pub enum ListenError {
         /// What the system says.
         error: io::Error,
     },
-    /// There is no port after this one.
+    /// The gateway has the last port, so there is none after it.
     #[error(
         "the simulated WeChat listens on the port after --listen's, and {0} is the last there is: choose another --listen"
     )]
     Last(u16),
-    /// Whoever reaches it would be the operator.
+    /// The operator's key is weak, and other machines could use it.
     #[error(
         "--listen {address} can be reached from other machines: set {name} to a key of your own of at least 32 random characters, or listen on 127.0.0.1"
     )]
     Open {
         /// Which address.
         address: SocketAddr,
-        /// The setting that everybody knows, or could guess.
+        /// The setting with the weak key.
         name: &'static str,
     },
 }
 
-/// Refuses a simulated set-up that other machines reach with an operator's key that everybody knows, or could guess.
-/// Settings hold a real one to the same. `get` is the process's environment.
+/// Refuses a simulated deployment that other machines can reach while its operator's key is public or easy to guess.
+/// The settings of a live deployment are checked elsewhere. `get` reads the process's environment.
 ///
 /// # Errors
-/// It would be one.
+/// The key is weak.
 pub fn check(
     address: SocketAddr,
     wechat: WeChat,
@@ -75,11 +75,11 @@ pub fn check(
     }
 }
 
-/// Listens: the gateway, and beside it the simulated WeChat where there is one: on loopback alone, for it asks nobody for
-/// a key, unless it is to be `exposed`.
+/// Opens the gateway's port and, in a simulated deployment, the next port for the simulated WeChat. That one has no
+/// authentication, so it is on loopback unless `exposed`.
 ///
 /// # Errors
-/// One of both ports is not to be had.
+/// One of the two ports is not available.
 pub async fn listen(
     address: SocketAddr,
     wechat: WeChat,

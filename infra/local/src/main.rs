@@ -9,12 +9,12 @@ use local::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// All services live in one process here and allocate from many threads: a fifth of the time went to the system's
+/// All services share one process and allocate from many threads: a fifth of the time went to the system's
 /// allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The embedded DynamoDB warns of every condition that does not hold, which is how the store works.
+/// The embedded DynamoDB warns of every failed condition, which is normal for the store.
 const LOG_FILTER: &str = "info,dynoxide=error";
 
 #[tokio::main]
@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A command line that is wrong, or asks for help: said as logs would be written, as far as it says how.
+/// Reports a wrong command line, or prints the help: in the log format that the arguments ask for, if any.
 fn not_understood(error: &clap::Error) -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let json = arguments.iter().any(|argument| argument == "--log=json")
@@ -82,7 +82,7 @@ async fn run(
     Ok(())
 }
 
-/// What somebody who has just started it opens or enters next.
+/// The addresses and the key that a user needs after the start.
 fn addresses(system: &System) -> Vec<(&'static str, String)> {
     let mut all = vec![("API", format!("http://{}/docs", system.gateway))];
     match system.wechat {

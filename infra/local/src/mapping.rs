@@ -1,5 +1,5 @@
-//! Event source mappings: what Lambda does between a queue and a function. Receives batches, calls, deletes
-//! what is done, leaves what failed to its visibility timeout.
+//! Event source mappings: Lambda between a queue and a function. Receives batches, invokes, deletes
+//! processed messages, and leaves failed ones to their visibility timeout.
 //!
 //! # Source
 //! Lambda developer guide, "Using Lambda with Amazon SQS", "Handling errors for an SQS event source".
@@ -23,11 +23,11 @@ use crate::lambda::{Failure, Target, chain::Chain};
 const LONG_POLL_SECONDS: i32 = 20;
 /// After a failed receive.
 const PAUSE: Duration = Duration::from_millis(500);
-/// After a throttled invocation; twice as long after each further one of the same batch, up to [`LONGEST_PAUSE`].
+/// After a throttled invocation; doubled after each further one of the same batch, up to [`MAX_THROTTLED_PAUSE`].
 const THROTTLED_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two tries of a throttled invocation.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Lambda takes events of 6 MB. A batch that would be larger becomes several.
+/// Lambda's limit of an event. A larger batch is split.
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
 /// One mapping.
@@ -36,7 +36,7 @@ pub struct Mapping {
     pub sqs: Client,
     /// The queue.
     pub queue_url: String,
-    /// How long the queue hides what was received.
+    /// The queue's visibility timeout.
     pub visibility: Duration,
     /// Messages in one invocation, at most.
     pub batch_size: i32,
@@ -44,11 +44,11 @@ pub struct Mapping {
     pub concurrency: usize,
     /// `ReportBatchItemFailures`.
     pub item_failures: bool,
-    /// Whom it calls.
+    /// The function that it invokes.
     pub target: Target,
 }
 
-/// Starts a mapping; its tasks end when `stop` says so, after what is in flight.
+/// Starts a mapping; after `stop`, its tasks finish their batch and end.
 pub fn start(mapping: Mapping, stop: &watch::Receiver<bool>, tasks: &mut JoinSet<()>) {
     let mapping = Arc::new(mapping);
     for _ in 0..mapping.concurrency {
@@ -96,8 +96,8 @@ struct Batch {
     chain: Chain,
 }
 
-/// What was received as events that Lambda takes. A message whose chain of invocations ends here is in none: it comes
-/// again until it was received too often. How much of its batch AWS leaves out with it is not documented.
+/// Splits received messages into invocations. A message whose chain is stopped is left out: SQS delivers it
+/// again until it is dead-lettered. AWS does not document what else of its batch it drops.
 fn batches(mapping: &Mapping, messages: Vec<Message>) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     for message in messages {
@@ -135,8 +135,8 @@ impl Batch {
     }
 }
 
-/// Calls the function for as long as it is throttled and the messages are hidden; then they come again, and have been
-/// received once more.
+/// Invokes the function, retrying while it is throttled and the messages are invisible; after that SQS delivers them
+/// again with a higher receive count.
 async fn invoke(mapping: &Mapping, batch: Batch, since: Instant, stop: &mut watch::Receiver<bool>) {
     let Batch { messages, records, chain, .. } = batch;
     let event = json!({"Records": records});
@@ -173,11 +173,11 @@ async fn invoke(mapping: &Mapping, batch: Batch, since: Instant, stop: &mut watc
     }
 }
 
-/// Which of the messages `ids` have failed: none where the answer names none. An answer that names one which was not
-/// in the batch, or that cannot be read, fails all of them.
+/// Which of the messages `ids` failed: none if the result names none. A result that names a message not
+/// in the batch, or that is malformed, fails all of them.
 ///
 /// # Errors
-/// Why all of them come again.
+/// Why the whole batch fails.
 pub fn failures<'a>(answer: &'a Value, ids: &[&str]) -> Result<HashSet<&'a str>, String> {
     let failures = match answer.get("batchItemFailures") {
         None | Some(Value::Null) => return Ok(HashSet::new()),

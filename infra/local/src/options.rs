@@ -31,12 +31,12 @@ pub struct Options {
     /// How logs are written to standard error.
     #[arg(long, value_enum, default_value = "text")]
     pub log: Log,
-    /// What AWS is like; only tests say it.
+    /// Limits of AWS; only tests set them.
     #[command(flatten)]
     pub aws: Aws,
 }
 
-/// Limits of an AWS account, for tests that want to meet them. None is shown in the help: the program's own are AWS's.
+/// Limits of an AWS account, for tests that want to reach them. Hidden from the help: the defaults are AWS's own.
 #[derive(Debug, Clone, Args)]
 pub struct Aws {
     /// Invocations at once of all functions together. New accounts have about 10.
@@ -45,32 +45,32 @@ pub struct Aws {
     /// Messages in flight in one queue.
     #[arg(long = "aws-in-flight", value_name = "N", default_value = "120000", hide = true)]
     pub in_flight: usize,
-    /// Whether routes take no more than template.yaml says; many tests at once are more than that.
+    /// Whether the routes' throttles of template.yaml apply; many parallel tests exceed them.
     #[arg(long = "aws-throttles", value_name = "BOOL", default_value = "true", hide = true, action = ArgAction::Set)]
     pub throttles: bool,
-    /// How late a tick of a schedule may come.
+    /// The longest random delay of a schedule's tick.
     #[arg(long = "aws-tick-jitter", value_name = "SECONDS", default_value = "0", hide = true)]
     pub tick_jitter: u64,
-    /// Ticks of a thousand that never come.
+    /// How many of a thousand ticks are lost.
     #[arg(long = "aws-ticks-lost", value_name = "N", default_value = "0", hide = true)]
     pub ticks_lost: u32,
-    /// Ticks of a thousand that come twice.
+    /// How many of a thousand ticks are delivered twice.
     #[arg(long = "aws-ticks-doubled", value_name = "N", default_value = "0", hide = true)]
     pub ticks_doubled: u32,
-    /// Write units a second that a partition key takes: 1,000 on AWS, without a limit here.
+    /// Write units a second of a partition key: 1,000 on AWS, unlimited here.
     #[arg(long = "aws-partition-writes", value_name = "N", hide = true)]
     pub partition_writes: Option<u32>,
-    /// Read units a second that a partition key gives: 3,000 on AWS, without a limit here.
+    /// Read units a second of a partition key: 3,000 on AWS, unlimited here.
     #[arg(long = "aws-partition-reads", value_name = "N", hide = true)]
     pub partition_reads: Option<u32>,
     /// How long a new item may be missing from a global index.
     #[arg(long = "aws-index-lag", value_name = "MS", default_value = "0", hide = true)]
     pub index_lag_ms: u32,
-    /// How long a transaction conflicts with what touches its items.
+    /// For how long a transaction conflicts with other access to its items.
     #[arg(long = "aws-conflicts", value_name = "MS", default_value = "0", hide = true)]
     pub conflict_ms: u32,
-    /// Answers DynamoDB's and SQS's requests on ports of loopback, for functions that are processes. Nobody is asked who
-    /// they are there.
+    /// Serves DynamoDB and SQS on loopback ports, for functions that run as processes. These ports have no
+    /// authentication.
     #[arg(long = "aws-endpoints", hide = true)]
     pub endpoints: bool,
 }
@@ -94,7 +94,7 @@ pub enum Log {
 }
 
 impl Aws {
-    /// What DynamoDB does under load and at a distance; none where no test asks.
+    /// The faults that DynamoDB injects; none unless a test sets one.
     #[must_use]
     pub fn weather(&self) -> Option<weather::Habits> {
         let Self { partition_writes: writes, partition_reads: reads, index_lag_ms, conflict_ms, .. } = *self;
@@ -102,7 +102,7 @@ impl Aws {
         (habits != weather::Habits::default()).then_some(habits)
     }
 
-    /// What becomes of ticks.
+    /// The faults of schedules.
     #[must_use]
     pub fn habits(&self) -> schedule::Habits {
         let Self { tick_jitter, ticks_lost: lost, ticks_doubled: doubled, .. } = *self;
@@ -111,7 +111,7 @@ impl Aws {
 }
 
 impl WeChat {
-    /// As the command line has it.
+    /// The spelling on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

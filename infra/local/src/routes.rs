@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-/// A route and whom it leads to.
+/// A route and its target.
 #[derive(Debug, Clone)]
 pub struct Route<T> {
     method: String,
@@ -18,11 +18,11 @@ pub struct Routes<T>(Vec<Route<T>>);
 /// A match.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found<'a, T> {
-    /// Whom it leads to.
+    /// The route's target.
     pub target: &'a T,
     /// `METHOD /path` as the template has it.
     pub key: String,
-    /// Values of the path's parameters, as they stand in the path that was asked for.
+    /// Values of the path's parameters, as the request spells them.
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -51,7 +51,7 @@ impl<T> Routes<T> {
     }
 }
 
-/// How well a template fits a path: per segment 2 for a literal, 1 for a parameter, 0 for `{proxy+}`.
+/// Matches a path; the rank has, per segment, 2 for a literal, 1 for a parameter, 0 for `{proxy+}`.
 fn fit(template: &str, path: &str) -> Option<(Vec<u8>, BTreeMap<String, String>)> {
     let (mut rank, mut parameters) = (Vec::new(), BTreeMap::new());
     let mut segments = path.split('/').skip(1);

@@ -1,9 +1,9 @@
-//! Schedules: calls a function every so often, once at the start, and never twice at once, unless a test wants what
-//! EventBridge Scheduler may do: up to a minute late, at least once, and now and then not at all.
+//! Schedules: invokes a function at an interval, first at the start, never concurrently. Tests may inject what
+//! EventBridge Scheduler allows itself: up to a minute late, at least once, and sometimes lost.
 //!
 //! # Source
 //! EventBridge Scheduler user guide, "Schedule types" (60 seconds of precision, at least once); Lambda developer guide,
-//! "Invoking a Lambda function asynchronously": what is throttled is tried again until the event is too old.
+//! "Invoking a Lambda function asynchronously": a throttled event is retried until it is too old.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,14 +19,14 @@ const OLDEST: Duration = Duration::from_secs(60);
 /// Between two tries of a throttled tick.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What becomes of ticks.
+/// Faults of a schedule.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Habits {
-    /// A tick comes so late at most, by the dice.
+    /// The longest random delay of a tick.
     pub jitter: Duration,
-    /// Of a thousand ticks, those that never come.
+    /// How many of a thousand ticks are lost.
     pub lost: u32,
-    /// Of a thousand ticks, those that come twice at once.
+    /// How many of a thousand ticks are delivered twice at once.
     pub doubled: u32,
 }
 
@@ -77,7 +77,7 @@ async fn run(target: &Target, now: Timestamp) {
     tracing::error!(function = name, "{name} was throttled for a minute: this tick is dropped");
 }
 
-/// What EventBridge Scheduler sends when a schedule names no input of its own.
+/// The event that EventBridge Scheduler sends when a schedule has no input of its own.
 fn event(name: &str, now: Timestamp) -> Value {
     json!({
         "version": "0",

@@ -13,7 +13,7 @@ use crate::{
     template::{FunctionSpec, Template},
 };
 
-/// The simulated platform's credentials and the operator's key there. Public, and good for nothing else.
+/// The simulated platform's credentials and operator's key. They are public, and valid nowhere else.
 const SIMULATED: [(&str, &str); 5] = [
     ("OAHUB_COMPONENT_APP_ID", "wx00c0ffee00c0ffee"),
     ("OAHUB_COMPONENT_APP_SECRET", "0123456789abcdef0123456789abcdef"),
@@ -22,7 +22,7 @@ const SIMULATED: [(&str, &str); 5] = [
     ("OAHUB_ADMIN_KEY", SIMULATED_ADMIN_KEY),
 ];
 
-/// Gives the simulated platform secrets of its own, for as long as this process runs: the simulated WeChat is told them too.
+/// Draws new secrets for the simulated platform, valid while this process runs; the simulated WeChat gets them too.
 pub fn draw_secrets(environment: &mut BTreeMap<String, String>, random: &dyn Random) {
     for (name, letters) in
         [("OAHUB_COMPONENT_APP_SECRET", 32), ("OAHUB_COMPONENT_TOKEN", 32), ("OAHUB_COMPONENT_AES_KEY", 43)]
@@ -45,8 +45,8 @@ pub struct Addresses {
     pub wechat: Option<SocketAddr>,
 }
 
-/// What a function of `environment` finds in its own: what template.yaml gives it, and where AWS's and WeChat's
-/// stand-ins are.
+/// The part of `environment` that one function sees: its variables of template.yaml, and the endpoints
+/// of the local AWS and WeChat.
 #[must_use]
 pub fn of_function(spec: &FunctionSpec, environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let given = |name: &str| {
@@ -56,7 +56,7 @@ pub fn of_function(spec: &FunctionSpec, environment: &BTreeMap<String, String>) 
     given.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// What functions find in their environment, all of them together. `get` is this process's.
+/// The environment of all functions together. `get` reads this process's environment.
 pub fn environment(
     wechat: WeChat,
     addresses: &Addresses,

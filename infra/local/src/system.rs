@@ -31,7 +31,7 @@ use crate::{
     wire::Wire,
 };
 
-/// How long what is in flight may take to end, after which it is dropped: longer than any function.
+/// How long in-flight work may take at the end before it is dropped: longer than any function.
 const DRAIN: Duration = Duration::from_secs(25);
 
 /// Why the system did not start.
@@ -76,7 +76,7 @@ pub struct System {
     pub wechat: Option<SocketAddr>,
     /// Where browsers and WeChat reach it.
     pub public_url: String,
-    /// The operator's key of the simulated set-up, which is no secret; none where the operator has one of their own.
+    /// The operator's key of the simulated deployment, which is public; `None` if the operator has set one.
     pub admin_key: Option<String>,
     sqs: Sqs,
     database: Database,
@@ -99,8 +99,8 @@ impl System {
         .await
     }
 
-    /// The same with another template, or with the functions' code elsewhere. Nothing is left of a folder that was made for
-    /// a start that failed.
+    /// The same with another template, or with the functions' code elsewhere. A folder that this start created
+    /// is removed if the start fails.
     ///
     /// # Errors
     /// What could not be started, and why.
@@ -128,7 +128,7 @@ impl System {
         };
         let mut environment = settings::environment(options.wechat, &addresses, template, get);
         if options.wechat == WeChat::Simulated && !options.listen.ip().is_loopback() {
-            // what everybody knows would let everybody push
+            // with the public constants, anyone could forge pushes
             settings::draw_secrets(&mut environment, &Rand::from_system()?);
         }
         let surroundings = match options.wechat {
@@ -159,7 +159,7 @@ impl System {
         }
     }
 
-    /// Takes nothing new, lets what is in flight end, and stops.
+    /// Accepts no new work, lets in-flight work finish, and stops.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         self.sqs.stop_waiting();
@@ -173,14 +173,14 @@ impl System {
     }
 }
 
-/// What listens.
+/// The open listeners.
 struct Listeners {
     gateway: TcpListener,
     wechat: Option<TcpListener>,
     aws: Option<(TcpListener, TcpListener)>,
 }
 
-/// What a start knows once its settings are right.
+/// A start whose settings are valid.
 struct Start<'a> {
     options: &'a Options,
     template: &'a Template,
@@ -271,7 +271,7 @@ impl Start<'_> {
     }
 }
 
-/// Both services over HTTP, until they are given up.
+/// Serves DynamoDB and SQS over HTTP until the tasks are aborted.
 fn serve_aws(
     dynamodb: TcpListener,
     database: &Database,
@@ -292,10 +292,10 @@ fn serve_aws(
     });
 }
 
-/// [`Find`] with this system's environment, of which each function sees its own part.
+/// [`Resolve`] with this system's environment, of which each function sees its own part.
 type FindHere<'a> = dyn Fn(&FunctionSpec, Parts) -> Result<Arc<dyn Code>, StartError> + 'a;
 
-/// Starts what calls functions by itself; the routes are for the gateway.
+/// Starts schedules and event source mappings; returns the routes for the gateway.
 fn start_functions(
     template: &Template,
     parts: &Parts,
@@ -309,7 +309,7 @@ fn start_functions(
     let wire = parts.aws.dynamodb.config().http_client();
     let wire = wire.ok_or_else(|| StartError::Other("clients that lead nowhere".into()))?;
     for spec in &template.functions {
-        // each has a process, caches and rights of its own, as on AWS
+        // each function has its own process, caches and permissions on AWS, so each gets its own clients here
         let aws = guard::clients(&spec.name, &spec.rights, &wire, &parts.aws);
         let own = Parts {
             clock: Arc::clone(&parts.clock),

@@ -1,5 +1,5 @@
-//! Reads template.yaml: which functions there are, what calls them, and which tables and queues they use. What
-//! it does not say does not run here either.
+//! Reads template.yaml: the functions, what invokes them, and the tables and queues that they use. Anything
+//! that is not in the template does not run here either.
 
 mod values;
 
@@ -17,10 +17,10 @@ use values::Values;
 /// The template that the binary was built with.
 pub const TEMPLATE: &str = include_str!("../../../template.yaml");
 
-/// Invocations at once of which the template's `Concurrency` says `standard`.
+/// The account concurrency from which the template's `Concurrency` is `standard`.
 const STANDARD: usize = 700;
 
-/// The template does not say what the local runner needs.
+/// The template lacks something that the local runner needs, or has something that it does not understand.
 #[derive(Debug, Error)]
 #[error("template.yaml: {0}")]
 pub struct TemplateError(String);
@@ -29,7 +29,7 @@ fn wrong(what: impl Into<String>) -> TemplateError {
     TemplateError(what.into())
 }
 
-/// All that is run here.
+/// Everything that runs here.
 #[derive(Debug)]
 pub struct Template {
     /// Functions, in the template's order.
@@ -40,13 +40,13 @@ pub struct Template {
     pub queues: Vec<QueueSpec>,
     /// Environment variables of any function that name a table or queue: variable → logical id.
     pub variables: BTreeMap<String, String>,
-    /// How much the HTTP API takes, by route key (`POST /wechat/component`).
+    /// Throttles of the HTTP API by route key (`POST /wechat/component`).
     pub throttles: BTreeMap<String, Throttle>,
-    /// The same of each route without limits of its own.
+    /// The throttle of every other route.
     pub throttle: Option<Throttle>,
 }
 
-/// How much a route takes before it answers 429.
+/// A route's limits, beyond which it returns 429.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throttle {
     /// Requests a second.
@@ -62,19 +62,19 @@ pub struct FunctionSpec {
     pub name: String,
     /// Folder of its package.
     pub code_uri: String,
-    /// How long an invocation may take.
+    /// The timeout of an invocation.
     pub timeout: Duration,
-    /// Memory, MB, with which goes a share of a processor.
+    /// Memory, MB; the share of a processor is proportional to it.
     pub memory: u32,
-    /// `RecursiveLoop: Allow`: chains of invocations through queues are meant, and never ended.
+    /// `RecursiveLoop: Allow`: chains of invocations through queues are intended and never stopped.
     pub recursive: bool,
-    /// `ReservedConcurrentExecutions`: invocations at once, which nobody else can take away.
+    /// `ReservedConcurrentExecutions`: concurrency that no other function can use.
     pub reserved: Option<usize>,
-    /// The environment variables that it gets.
+    /// The names of its environment variables.
     pub variables: BTreeSet<String>,
     /// What calls it.
     pub events: Vec<EventSpec>,
-    /// What it may do to tables and queues.
+    /// Its permissions on tables and queues.
     pub rights: Rights,
 }
 
@@ -96,7 +96,7 @@ pub enum EventSpec {
         batch_size: i32,
         /// Invocations at once, at most.
         concurrency: usize,
-        /// `ReportBatchItemFailures`: what the function names comes again, and not the whole batch or nothing.
+        /// `ReportBatchItemFailures`: only the messages that the function names are delivered again.
         item_failures: bool,
     },
     /// A schedule.
@@ -117,7 +117,7 @@ pub struct TableSpec {
     pub key: Vec<(String, String)>,
     /// Indexes.
     pub indexes: Vec<IndexSpec>,
-    /// The attribute that says when an item may go.
+    /// The attribute with the time at which an item expires.
     pub ttl: Option<String>,
 }
 
@@ -141,12 +141,12 @@ pub struct QueueSpec {
     pub logical_id: String,
     /// Its name here: a FIFO queue's ends in `.fifo`.
     pub name: String,
-    /// As SetQueueAttributes takes them.
+    /// The attributes, as `SetQueueAttributes` expects them.
     pub attributes: BTreeMap<String, String>,
 }
 
 impl QueueSpec {
-    /// How long it hides what was received.
+    /// Its visibility timeout.
     #[must_use]
     pub fn visibility(&self) -> Duration {
         let seconds = self.attributes.get("VisibilityTimeout").and_then(|text| text.parse().ok());
@@ -162,7 +162,7 @@ pub fn parse(text: &str) -> Result<Template, TemplateError> {
     parse_with(text, &[])
 }
 
-/// The project's own, as somebody deploys it whose AWS account may have so many invocations at once.
+/// The project's own template, with the parameters for an AWS account of this concurrency.
 ///
 /// # Errors
 /// As [`parse`].
@@ -284,7 +284,7 @@ fn function(
     let code_uri = code_uri.ok_or_else(|| wrong(format!("{name} has no CodeUri")))?.to_owned();
     let role = properties.get("Role").and_then(|r| tagged(r, "GetAtt")).and_then(|r| r.strip_suffix(".Arn"));
     let role = role.and_then(|role| resources.get(role)).and_then(|role| map(role, "Properties"));
-    // without a role of its own, SAM would add rights that nobody reads here
+    // without a role in the template, SAM would generate one, whose permissions are not checked here
     let role = role.ok_or_else(|| wrong(format!("{name} has no Role of this template")))?;
     let rights = policy::rights(role).map_err(|why| wrong(format!("{name}'s role: {why}")))?;
     Ok(FunctionSpec {

@@ -1,5 +1,5 @@
-//! Between the SDK and the embedded services: their answers, without a socket. Locally every request would cross the
-//! loopback twice, which takes longer than answering it.
+//! Connects the SDK to the embedded services without a socket. Over loopback, a request would take longer
+//! to transmit than to answer.
 
 use aws_sdk_dynamodb::config::Region;
 use aws_smithy_runtime_api::client::{
@@ -26,14 +26,14 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// To these two.
+    /// A client of these two services.
     #[must_use]
     pub fn new(database: &Database, sqs: &Sqs) -> Self {
         Self { database: database.clone(), sqs: sqs.clone() }
     }
 
-    /// The SDK's clients without a function: they may do all. They sign nothing, for nobody looks at it; and a long
-    /// poll is no stalled stream.
+    /// The SDK's clients for the runner itself: no permissions are checked. Requests are not signed, since nothing
+    /// verifies signatures; stalled-stream protection is off because it would abort long polls.
     #[must_use]
     pub fn clients(&self, resources: &Resources) -> AwsClients {
         let region = Region::new(resources.region.clone());

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 /// As much as an import of many followers writes: more than the log may ever be long.
 const ITEMS: usize = 60_000;
-/// Batches after which the log has to begin anew before more is written, some 50 MB: the thread that sees to it looks
-/// twice a second, and a busy machine lets it look more seldom than it lets us write.
+/// Batches after which the log must restart before more is written, some 50 MB: the checkpointing thread checks
+/// twice a second, and on a busy machine writes may outpace it.
 const BATCHES: usize = 400;
-/// Far more than anything takes on a busy machine.
+/// Far longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(50);
 
@@ -30,7 +30,7 @@ fn log(folder: &Path) -> u64 {
     std::fs::metadata(folder.join("dynamodb.sqlite-wal")).map(|log| log.len()).unwrap_or(0)
 }
 
-/// How often the log began anew.
+/// How often the log restarted.
 ///
 /// # Source
 /// SQLite's file format, 4.1: the number of the checkpoint is at byte 12 of the log's header.
@@ -53,7 +53,7 @@ async fn ask(database: &Database, operation: &str, request: Value) {
     assert_eq!(status, 200, "{answer}");
 }
 
-/// A table with many items; the longest that the log ever was.
+/// Creates a table with many items; returns the greatest length of the log.
 async fn write(database: &Database, folder: &Path) -> u64 {
     let table = json!({
         "TableName": "Table", "BillingMode": "PAY_PER_REQUEST",

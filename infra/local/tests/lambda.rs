@@ -1,4 +1,4 @@
-//! Lambda between queues and functions: chains that end, invocations that are throttled, answers that name messages.
+//! Lambda between queues and functions: chains that end, throttled invocations, results that name failed messages.
 
 #![expect(
     clippy::unwrap_used,
@@ -32,7 +32,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A queue `Jobs` with dead letters, and what calls a function with it.
+/// A queue `Jobs` with a dead-letter queue, and an event source mapping.
 struct Stage {
     folder: PathBuf,
     sqs: Sqs,
@@ -106,9 +106,9 @@ impl Drop for Stage {
 struct Script {
     seen: Arc<Mutex<Vec<Vec<String>>>>,
     sqs: aws_sdk_sqs::Client,
-    /// Sends each message on, under the number that follows.
+    /// Whether it sends each message on, with the next number.
     again: bool,
-    /// What it answers.
+    /// What it returns.
     answer: Value,
 }
 
@@ -222,7 +222,7 @@ async fn an_answer_that_names_a_strange_message_brings_the_whole_batch_again() {
     assert_eq!(dead, ["1", "2"]);
 }
 
-/// What is in the dead letters, which stay there.
+/// The bodies in the dead-letter queue; the messages stay there.
 async fn dead_letters(stage: &Stage) -> Vec<String> {
     let request =
         json!({"QueueUrl": Sqs::queue_url("Dead"), "MaxNumberOfMessages": 10, "VisibilityTimeout": 0});

@@ -1,6 +1,6 @@
-//! What the hub needs of SQS, asked by the real SDK client over TCP.
+//! What the hub needs of SQS, called by the real SDK client over TCP.
 //!
-//! `OAHUB_SQS_ENDPOINT=http://127.0.0.1:4570` asks another endpoint the same. Waits are real ones, of a second.
+//! `OAHUB_SQS_ENDPOINT=http://127.0.0.1:4570` tests another endpoint. The waits of a second are real.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as the tests do")]
 
@@ -68,7 +68,7 @@ impl Bench {
         request.send().await.unwrap().messages.unwrap_or_default()
     }
 
-    /// For a whole batch, as long as SQS waits at most.
+    /// A long poll for a full batch, with SQS's longest wait.
     fn long_poll(&self, url: &str) -> ReceiveMessageFluentBuilder {
         self.client.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(20)
     }

@@ -1,4 +1,4 @@
-//! What a process that dies leaves behind, and time by hand.
+//! What survives a process that dies, and time on a manual clock.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use shared::clock::ManualClock;
 use shared::random::Rand;
 
-/// A directory of its own that goes with the test.
+/// A directory that is removed with the test.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -78,7 +78,7 @@ fn delete(sqs: &Sqs, queue: &str, message: &Value) -> Value {
 const FIFO: [(&str, &str); 2] = [("FifoQueue", "true"), ("ContentBasedDeduplication", "true")];
 const NONE: [(&str, &str); 0] = [];
 
-/// A policy that gives a message up after one receive.
+/// A policy that dead-letters a message after one receive.
 fn redrive(dead: &str) -> [(&'static str, String); 1] {
     let arn = format!("arn:aws:sqs:us-east-1:000000000000:{dead}");
     [("RedrivePolicy", json!({ "deadLetterTargetArn": arn, "maxReceiveCount": "1" }).to_string())]
@@ -151,7 +151,7 @@ fn a_torn_tail_loses_only_what_nobody_was_told_of() {
     }
 }
 
-/// Where the killed child works.
+/// The directory of the child process that is killed.
 const CHILD_DIR: &str = "OAHUB_TEST_SQS_DIR";
 
 #[test]

@@ -1,4 +1,4 @@
-//! Any history of sends, receives, deletes, waits and restarts against a list that is searched from the start.
+//! Random histories of sends, receives, deletes, waits and restarts, compared with a model: a plain list.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as the tests do")]
 
@@ -33,7 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the list knows of a message.
+/// A message in the model.
 struct Item {
     group: usize,
     alive: bool,
@@ -53,7 +53,7 @@ struct World<'a> {
 
 impl World<'_> {
     fn open(&mut self) {
-        self.sqs = None; // first lets go of the directory
+        self.sqs = None; // releases the directory's lock first
         let random = Arc::new(Rand::seeded(self.items.len() as u64));
         self.sqs = Some(Sqs::open(Some(self.dir), Arc::new(self.clock.clone()), random).unwrap());
     }
@@ -115,7 +115,7 @@ impl World<'_> {
         }
     }
 
-    /// Uses the newest receipt of some message that was received once.
+    /// Uses the newest receipt of a message that was received before.
     fn settle(&mut self, pick: usize, delete: bool) {
         let now = self.now();
         let Some(n) = pick.checked_rem(self.items.len()) else { return };

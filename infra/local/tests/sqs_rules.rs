@@ -1,4 +1,4 @@
-//! Rules of SQS that show under load or late: asked without a socket, on a clock of the test's own.
+//! Rules of SQS that show under load or after a long time: called without a socket, on a manual clock.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What DynamoDB does under load and at a distance, where a test asks for it.
+//! DynamoDB's throttling, conflicts and index lag, injected into the embedded database.
 
 #![expect(
     clippy::unwrap_used,
@@ -204,7 +204,7 @@ async fn a_write_takes_what_stands_after_it_and_what_it_changes_in_an_index() {
     bench.fine("UpdateItem", update.clone()).await;
     assert_eq!(kind(&bench.ask("UpdateItem", update).await), THROTTLED, "a letter, in an item of ten units");
     bench.clock.advance(2);
-    // one partition of the index takes what many of the table get
+    // many partitions of the table write to one partition of the index
     let put = async |n: usize| bench.put(&format!("p{n}"), "0").await.0;
     for n in 0..10 {
         assert_eq!(put(n).await, 200, "{n}");

@@ -1,4 +1,4 @@
-//! The follower's side: what a person does in the chat, and the push that it causes.
+//! The follower's side: what a user does in the chat, and the push that WeChat sends for it.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::xml::{Xml, head};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Act {
-    /// Follows; by a parameter code when `scene` is given.
+    /// Follows; through a parameterized QR code when `scene` is given.
     Follow {
         /// The code's scene.
         #[serde(default)]
@@ -24,14 +24,14 @@ pub enum Act {
     },
     /// Unfollows.
     Unfollow,
-    /// Scans a parameter code: follows by it, or `SCAN` if following already.
+    /// Scans a parameterized QR code: follows by it, or sends `SCAN` if already following.
     Scan {
         /// The code's scene.
         scene: String,
     },
-    /// Writes.
+    /// Sends a text.
     Text {
-        /// The words.
+        /// The text.
         content: String,
         /// The item's id, when a `msgmenu` was tapped.
         #[serde(default)]
@@ -39,20 +39,20 @@ pub enum Act {
     },
     /// Sends a picture.
     Image {
-        /// Where WeChat keeps it.
+        /// Its URL on WeChat's servers.
         #[serde(default)]
         pic_url: Option<String>,
         /// Its id.
         #[serde(default)]
         media_id: Option<String>,
     },
-    /// Speaks.
+    /// Sends a voice message.
     Voice {
         /// Its id.
         #[serde(default)]
         media_id: Option<String>,
     },
-    /// Sends a place.
+    /// Sends a location.
     Location {
         /// Degrees.
         latitude: f64,
@@ -69,7 +69,7 @@ pub enum Act {
         /// Its text.
         #[serde(default)]
         description: String,
-        /// Where it leads.
+        /// Its target.
         url: String,
     },
     /// The phone reports where it is.
@@ -91,17 +91,17 @@ pub enum Act {
     },
 }
 
-/// Parts of a push that a test wants to set itself.
+/// Members of a push that a test sets itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Stamp {
-    /// The `MsgId`: the same one twice is a repeated push.
+    /// The `MsgId`: sending the same one twice repeats a push.
     pub msg_id: Option<u64>,
     /// The `CreateTime`; windows count from it.
     pub create_time: Option<i64>,
 }
 
-/// How an act changes the chat and the world.
+/// What an action changes in the chat, and the push body that it causes.
 struct Effect {
     kind: String,
     text: String,
@@ -111,7 +111,7 @@ struct Effect {
 }
 
 impl Simulator {
-    /// A person, made to be an account's follower; they do not follow yet.
+    /// Adds a user who knows the account but does not follow it yet.
     ///
     /// # Errors
     /// 40013 for an unknown account, 40003 for an openid that exists.
@@ -132,10 +132,10 @@ impl Simulator {
         Ok(follower)
     }
 
-    /// A follower does something; returns when the push it causes is over.
+    /// A follower does something; returns when the push that it causes has been delivered or has failed.
     ///
     /// # Errors
-    /// 40013 for an unknown account, 40003 for an unknown openid, 43004 for words of one who does not follow.
+    /// 40013 for an unknown account, 40003 for an unknown openid, 43004 if a non-follower writes.
     pub async fn act(
         &self,
         app_id: &str,
@@ -150,7 +150,7 @@ impl Simulator {
         })
     }
 
-    /// Pushes any plaintext to one of the hub's URLs, whatever the simulated world thinks of it.
+    /// Pushes any plaintext to one of the hub's URLs, without checking it against the simulated state.
     pub async fn push_raw(&self, target: Target, app_id: Option<&str>, plaintext: String) -> Delivery {
         let read = |name| head(&plaintext, name);
         let kind = read("InfoType").or_else(|| match read("MsgType") {
@@ -218,7 +218,7 @@ impl Simulator {
     }
 }
 
-/// Who follows changes before the push goes out, as at WeChat.
+/// Changes the subscription before the push goes out, as WeChat does.
 fn follow(account: &mut Account, follower: &Follower, act: &Act, at: i64) {
     let scene = match act {
         Act::Follow { scene } => scene.as_deref(),
@@ -243,7 +243,7 @@ fn follow(account: &mut Account, follower: &Follower, act: &Act, at: i64) {
     });
 }
 
-/// A code is made with a number or with a text. As an act names one alone, what can be a number is one.
+/// A code has a number or a text. An action gives one string: a canonical number counts as a number.
 fn scene_number(scene: &str) -> Option<u32> {
     scene.parse::<u32>().ok().filter(|number| *number > 0 && number.to_string() == scene)
 }

@@ -1,4 +1,4 @@
-//! The owner's side: grants, changes of grants, revocations. No API does this; people do, on WeChat's pages.
+//! The owner's side: authorization, changes, revocation. Not an API: owners do it on WeChat's pages.
 
 use std::collections::BTreeSet;
 
@@ -13,25 +13,25 @@ use crate::state::tokens::Owner;
 use crate::state::{AuthCode, PreAuthCode, World, due};
 use crate::xml::Xml;
 
-/// An owner's consent.
+/// What an owner decides on the authorization page.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grant {
     /// Which account.
     pub app_id: String,
-    /// From the authorization URL; without one, consent comes from nowhere, as in WeChat's release check.
+    /// From the authorization URL; without one, the event comes unrequested, as in WeChat's release check.
     pub pre_auth_code: Option<String>,
     /// Where the browser goes next.
     pub redirect_uri: Option<String>,
-    /// The permission sets; all that the page offers, if not given.
+    /// The permission sets; all that the page offers if absent.
     pub func_ids: Option<Vec<u32>>,
-    /// Do not push the event: it got lost.
+    /// Suppresses the event, as if it were lost.
     pub without_event: bool,
-    /// `api_query_auth` leaves the refresh token empty, as WeChat does at times: the account's details have it.
+    /// `api_query_auth` returns an empty refresh token, as WeChat sometimes does; the details have it.
     pub without_refresh_token: bool,
 }
 
-/// What consent leads to.
+/// What WeChat issues after consent.
 #[derive(Debug, Clone, Serialize)]
 pub struct Granted {
     /// Exchangeable once at `api_query_auth`.
@@ -59,10 +59,10 @@ impl Simulator {
         }
     }
 
-    /// The owner of an account consents. Queues `authorized`, or `updateauthorized` if a grant stood already.
+    /// The owner of an account consents. Queues `authorized`, or `updateauthorized` for an existing grant.
     ///
     /// # Errors
-    /// A bad code or account, or a `redirect_uri` that is no URL.
+    /// A bad code or account, or a `redirect_uri` that is not a URL.
     pub fn authorize(&self, grant: Grant) -> Result<Granted, ApiError> {
         let pre_auth_code = match &grant.pre_auth_code {
             Some(code) => {
@@ -133,10 +133,10 @@ impl Simulator {
         Ok(Granted { auth_code, expires_in, redirect_url })
     }
 
-    /// The owner takes the grant back. Every token of the account is void; `unauthorized` is queued.
+    /// The owner revokes the authorization: all tokens become void and `unauthorized` is queued.
     ///
     /// # Errors
-    /// 61003 when there was no grant.
+    /// 61003 when the account was not authorized.
     pub fn unauthorize(&self, app_id: &str, with_event: bool) -> Result<(), ApiError> {
         let mut world = self.world();
         let account = world.account_mut(app_id)?;
@@ -152,13 +152,13 @@ impl Simulator {
         Ok(())
     }
 
-    /// A fresh ticket, queued to be pushed.
+    /// Queues a push with a new ticket.
     pub(crate) fn queue_ticket(&self, world: &mut World) {
         let push = self.ticket(world);
         self.enqueue(world, push);
     }
 
-    /// A fresh ticket, pushed now.
+    /// Pushes a new ticket now.
     pub async fn push_ticket(&self) -> Delivery {
         let push = self.ticket(&mut self.world());
         self.deliver(push).await
@@ -196,7 +196,7 @@ fn component_push(kind: &str, event: Xml) -> Push {
     }
 }
 
-/// `uri` with more query, its own kept.
+/// `uri` with more query parameters appended to its own.
 pub(crate) fn redirect(uri: &str, query: &[(&str, &str)]) -> Result<String, ApiError> {
     let url = reqwest::Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let mut url = url.ok_or_else(|| ApiError::with(40048, "redirect_uri is not an http(s) URL"))?;

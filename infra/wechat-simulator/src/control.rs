@@ -1,4 +1,4 @@
-//! `/_sim/…`: what tests and the simulator's page do to the simulated world, as JSON.
+//! `/_sim/…`: the JSON API by which tests and the simulator's page change the simulated state.
 
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +20,7 @@ use crate::state::follower::Follower;
 use crate::state::tokens::Owner;
 use crate::state::{Settings, World, account::PERMISSIONS};
 
-/// The routes, without their simulator.
+/// The routes; the simulator is added as state later.
 pub(crate) fn router() -> Router<Simulator> {
     Router::new()
         .route("/_sim/accounts", get(accounts).post(add_account))
@@ -42,7 +42,7 @@ pub(crate) fn router() -> Router<Simulator> {
         .route("/_sim/aes_key", post(aes_key))
 }
 
-/// A refusal: 422 with WeChat's words.
+/// A refused request: 422 with WeChat's error code and message.
 struct Refused(ApiError);
 
 impl From<ApiError> for Refused {
@@ -60,7 +60,7 @@ impl IntoResponse for Refused {
 
 type Answered<T> = Result<Json<T>, Refused>;
 
-/// An account for people and tests: no follower list, no chats, no refresh token.
+/// An account as shown to people and tests: without follower list, chats and refresh token.
 fn view(world: &World, account: &Account, now: i64) -> Value {
     let owner = Owner::Authorizer(account.app_id.clone());
     json!({
@@ -173,7 +173,7 @@ async fn follower(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FollowerChange {
-    /// Follows or leaves without a push: nobody was listening.
+    /// Follows or unfollows without a push, as if it were lost.
     subscribed: Option<bool>,
     remark: Option<String>,
     tagid_list: Option<Vec<i64>>,
@@ -336,7 +336,7 @@ async fn quota(State(simulator): State<Simulator>, Json(change): Json<QuotaChang
     StatusCode::NO_CONTENT
 }
 
-/// What is done to live tokens.
+/// What happens to tokens that are still valid.
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 enum TokenChange {
@@ -349,7 +349,7 @@ enum TokenChange {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokensBody {
-    /// An account's tokens; the component's, if not given.
+    /// The account whose tokens are meant; the component's own if absent.
     app_id: Option<String>,
     change: TokenChange,
 }

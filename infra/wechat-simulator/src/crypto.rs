@@ -1,5 +1,5 @@
-//! WeChat's message encryption, written apart from `shared::envelope` on purpose: the hub and this simulator
-//! check each other.
+//! WeChat's message encryption, written separately from `shared::envelope` on purpose: the hub and this
+//! simulator check each other.
 
 use aes::Aes256;
 use base64::Engine;
@@ -11,7 +11,7 @@ use thiserror::Error;
 
 /// WeChat pads to 32 bytes, not to the cipher's 16.
 const BLOCK: usize = 32;
-/// Random bytes before the length.
+/// Length of the random prefix before the message length.
 const RANDOM: usize = 16;
 
 /// The last of a key's 43 symbols carries two bits too many, and they are often set.
@@ -22,7 +22,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What a body was refused for. For the simulator's own records: WeChat never says.
+/// Why a body was refused. For the simulator's own log: WeChat never says.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
 pub enum CryptoError {
     /// Not 43 letters or digits.
@@ -34,13 +34,13 @@ pub enum CryptoError {
     /// The last byte is not 1..=32, or the padding bytes differ.
     #[error("the padding is wrong")]
     Padding,
-    /// The inner length points outside.
+    /// The encoded message length points outside the plaintext.
     #[error("the inner length is wrong")]
     Length,
     /// Not UTF-8.
     #[error("the plaintext is not UTF-8")]
     Text,
-    /// Meant for somebody else.
+    /// Meant for another recipient.
     #[error("the trailing app id is another one")]
     AppId,
 }
@@ -62,7 +62,7 @@ impl AesKey {
         bytes.try_into().map(Self).map_err(|_| CryptoError::Key)
     }
 
-    /// The first half of the key is the IV, always.
+    /// The IV is always the first half of the key.
     fn iv(&self) -> [u8; 16] {
         let mut iv = [0; 16];
         iv.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
@@ -89,7 +89,7 @@ impl AesKey {
     /// The message and the trailing app id of a base64 ciphertext.
     ///
     /// # Errors
-    /// What was wrong first.
+    /// The first check that failed.
     pub fn open(&self, ciphertext: &str) -> Result<(String, String), CryptoError> {
         let mut buffer = LENIENT.decode(ciphertext.trim()).map_err(|_| CryptoError::Ciphertext)?;
         if buffer.is_empty() || !buffer.len().is_multiple_of(16) {
@@ -115,7 +115,7 @@ impl AesKey {
     }
 }
 
-/// `sha1_hex` of the parts, sorted bytewise and joined: `signature` of three, `msg_signature` of four.
+/// SHA-1 (hex) of the parts, sorted bytewise and joined: three for `signature`, four for `msg_signature`.
 #[must_use]
 pub fn signature(parts: &[&str]) -> String {
     let mut parts = parts.to_vec();

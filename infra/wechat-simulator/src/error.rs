@@ -1,31 +1,31 @@
-//! WeChat's error codes as answers.
+//! WeChat's error codes and their JSON responses.
 
 use serde_json::{Value, json};
 use shared::{clock::Clock, random::Random};
 
-/// A refusal: WeChat's number and its words.
+/// An error: WeChat's code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    /// The number that callers decide by.
+    /// The code that callers decide by.
     pub errcode: i64,
-    /// The words; the answer adds ` rid: …`.
+    /// The message; the response appends ` rid: …`.
     pub errmsg: String,
 }
 
 impl ApiError {
-    /// A code with its usual words.
+    /// A code with WeChat's usual message.
     #[must_use]
     pub fn new(errcode: i64) -> Self {
         Self { errcode, errmsg: words(errcode).to_owned() }
     }
 
-    /// A code with words of its own.
+    /// A code with a specific message.
     #[must_use]
     pub fn with(errcode: i64, errmsg: impl Into<String>) -> Self {
         Self { errcode, errmsg: errmsg.into() }
     }
 
-    /// The JSON answer, with a request id that looks like WeChat's.
+    /// The JSON response, with a request id that looks like WeChat's.
     #[must_use]
     pub fn answer(&self, clock: &dyn Clock, random: &dyn Random) -> Value {
         let mut bytes = [0; 8];
@@ -36,7 +36,7 @@ impl ApiError {
     }
 }
 
-/// The words WeChat uses for a code.
+/// WeChat's usual message for a code.
 fn words(errcode: i64) -> &'static str {
     match errcode {
         -1 => "system error",

@@ -1,75 +1,75 @@
-//! What goes wrong on request.
+//! Faults that are injected on request.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// One kind of trouble.
+/// Kinds of fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FaultKind {
-    /// Answers this code; the call has no effect. -1 is a busy WeChat, 45009 a used-up quota.
+    /// Returns this error code; the call has no effect. -1 means busy, 45009 that the quota is used up.
     Error {
-        /// WeChat's number.
+        /// WeChat's error code.
         errcode: i64,
     },
-    /// Answers late, and rightly.
+    /// Returns the correct response, late.
     Delay {
         /// How late.
         ms: u64,
     },
-    /// Answers at once what arrives late: what happens meanwhile is not in it.
+    /// Computes the response at once and delivers it late, so it misses what happens in between.
     LateAnswer {
         /// How late.
         ms: u64,
     },
-    /// Has no effect and never answers.
+    /// Has no effect and never responds.
     Timeout,
-    /// Has its effect and never answers: landed but unanswered.
+    /// Has its effect and never responds: the caller cannot know.
     LostResponse,
-    /// Answers this HTTP status with a page for people; the call has no effect.
+    /// Returns this HTTP status with an HTML page; the call has no effect.
     Http {
         /// 500, 502, 504…
         status: u16,
     },
-    /// Answers 200 with something that is no JSON; the call has no effect.
+    /// Returns 200 with something that is not JSON; the call has no effect.
     Garbage,
-    /// Answers rightly, after a byte order mark.
+    /// Returns the correct response after a byte order mark.
     ByteOrderMark,
-    /// `user/get` answers the page before once more.
+    /// `user/get` returns the previous page again.
     DuplicatePage,
-    /// `user/get` answers an empty list where there are more.
+    /// `user/get` returns an empty list although there are more followers.
     EmptyData,
-    /// `user/get` answers a `count` that is not the list's length.
+    /// `user/get` returns a `count` that is not the list's length.
     CountMismatch,
-    /// `user/get` answers `"openid": null`.
+    /// `user/get` returns `"openid": null`.
     NullList,
-    /// `user/get` answers the same `next_openid` that it was asked with.
+    /// `user/get` returns the `next_openid` that it was called with.
     StuckCursor,
-    /// A push is never sent. Its paths are `push/component`, `push/message`, and those of one kind alone:
+    /// A push is never sent. Its paths are `push/component`, `push/message`, or a single kind of push such as
     /// `push/authorized`.
     DropPush,
-    /// A push that was accepted is sent once more, as when the answer got lost.
+    /// A push that was accepted is sent once more, as if the hub's response had been lost.
     RepeatPush,
-    /// The owner closes the browser after the consent: nobody comes back to `redirect_uri`. Its path is
+    /// The owner closes the browser after consenting and never returns to `redirect_uri`. Its path is
     /// `page/return`.
     DropReturn,
 }
 
-/// A kind of trouble, where and how often.
+/// A fault: its kind, where it applies, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The API's path, `push/…`, `page/return`, or `*` for every API.
     pub path: String,
-    /// Only calls for this account: by its token, or by what a call of the component names.
+    /// Only calls for this account: identified by its token, or by the app id in a component call.
     #[serde(default)]
     pub app_id: Option<String>,
-    /// Calls that pass before it starts.
+    /// Calls that pass before the fault applies.
     #[serde(default)]
     pub skip: u32,
-    /// Calls that it strikes; once, if not given.
+    /// Calls that it applies to; one if absent.
     #[serde(default = "once")]
     pub times: u32,
-    /// What happens.
+    /// The kind of fault.
     #[serde(flatten)]
     pub kind: FaultKind,
 }
@@ -79,13 +79,13 @@ fn once() -> u32 {
 }
 
 impl Fault {
-    /// Strikes the next call of `path`.
+    /// Applies to the next call of `path`.
     #[must_use]
     pub fn once(path: impl Into<String>, kind: FaultKind) -> Self {
         Self { path: path.into(), app_id: None, skip: 0, times: 1, kind }
     }
 
-    /// Strikes the next `times` calls.
+    /// Applies to the next `times` calls.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times, ..self }
@@ -97,14 +97,14 @@ impl Fault {
         Self { skip, ..self }
     }
 
-    /// Strikes only calls for one account.
+    /// Applies only to calls for one account.
     #[must_use]
     pub fn only(self, app_id: impl Into<String>) -> Self {
         Self { app_id: Some(app_id.into()), ..self }
     }
 }
 
-/// The fault that strikes this call, if any; spends it. `paths` are all names of the place.
+/// Takes the fault that applies to this call, if any. `paths` are the alternative names of the call.
 pub(crate) fn strike(faults: &mut Vec<Fault>, paths: &[&str], app_id: Option<&str>) -> Option<FaultKind> {
     let index = faults.iter_mut().position(|fault| {
         let here =
@@ -127,7 +127,7 @@ pub(crate) fn strike(faults: &mut Vec<Fault>, paths: &[&str], app_id: Option<&st
     Some(kind)
 }
 
-/// Spoils a right page of `user/get`. `before` is the page that ended at `asked`.
+/// Corrupts a correct page of `user/get`. `before` is the page that ended at `next_openid`.
 pub(crate) fn spoil(kind: &FaultKind, page: &mut Value, asked: &str, before: Vec<String>) {
     match kind {
         FaultKind::DuplicatePage if !before.is_empty() => {

@@ -1,13 +1,13 @@
-//! Whom a server on one machine answers: by which names it may be called, and from which pages. A page of the web can
-//! make a visitor's browser ask anything of this machine: under a name of its own that leads here (DNS rebinding), or
-//! by a form that another site posts.
+//! Which requests a local server accepts: by `Host` name and by the page that sent them. Any web page can
+//! make a visitor's browser send requests to this machine: by a name that resolves to it (DNS rebinding),
+//! or through a form posted from another site.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Method, header};
 
-/// The names by which a server may be called.
+/// The `Host` names that a server accepts.
 #[derive(Debug, Clone)]
 pub struct Hosts {
     listen: IpAddr,
@@ -15,20 +15,20 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Loopback's names and `listen`. Listening on all addresses, any address will do: a name is what rebinding needs.
+    /// Allows loopback names and `listen`; any address when listening on all: rebinding needs a name.
     #[must_use]
     pub fn of(listen: SocketAddr) -> Self {
         Self { listen: listen.ip(), names: BTreeSet::from(["localhost".to_owned()]) }
     }
 
-    /// One more name: a public URL's host.
+    /// Also allows this name, such as a public URL's host.
     #[must_use]
     pub fn and(mut self, name: &str) -> Self {
         self.names.insert(name.to_ascii_lowercase());
         self
     }
 
-    /// Whether a request with these headers called us by one of our names.
+    /// Whether the `Host` header of a request is allowed.
     #[must_use]
     pub fn know(&self, headers: &HeaderMap) -> bool {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -51,8 +51,8 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Whether a request that changes something comes from another site's page. Browsers say so in `Sec-Fetch-Site`, older
-/// ones in `Origin`; programs send neither.
+/// Whether a request that changes something comes from another site's page. Browsers say so in
+/// `Sec-Fetch-Site`, older ones in `Origin`; programs send neither.
 #[must_use]
 pub fn is_cross_site(method: &Method, headers: &HeaderMap) -> bool {
     if method.is_safe() {

@@ -1,4 +1,4 @@
-//! What tests do to the simulated world from inside: faults, quotas, tokens, and a look at the records.
+//! What tests control from inside: faults, quotas, tokens; and what they can inspect.
 
 use crate::error::ApiError;
 use crate::faults::{Fault, FaultKind};
@@ -12,42 +12,42 @@ fn owner(app_id: Option<&str>) -> Owner {
 }
 
 impl Simulator {
-    /// Lets something go wrong; several wait in line.
+    /// Injects a fault; several apply in the order in which they were injected.
     pub fn fault(&self, fault: Fault) {
         self.world().faults.push(fault);
     }
 
-    /// Nothing goes wrong any more.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.world().faults.clear();
     }
 
-    /// Every refresh of an account's token answers this code at once, until [`Simulator::clear_faults`].
+    /// Makes every refresh of an account's token fail with this code, until [`Simulator::clear_faults`].
     pub fn fail_refreshes(&self, app_id: &str, errcode: i64) {
         let path = "/cgi-bin/component/api_authorizer_token";
         self.fault(Fault::once(path, FaultKind::Error { errcode }).times(u32::MAX).only(app_id));
     }
 
-    /// How long one API takes to answer, milliseconds, instead of [`Settings::latency_ms`](crate::Settings).
+    /// Sets the latency of one API in milliseconds, instead of [`Settings::latency_ms`](crate::Settings).
     pub fn slow_down(&self, path: &str, ms: u64) {
         self.configure(|settings| {
             settings.latencies_ms.insert(path.to_owned(), ms);
         });
     }
 
-    /// An account's next `authorized` and its next `updateauthorized` event are not sent: only the browser comes back.
+    /// Drops an account's next `authorized` and `updateauthorized` events: only the browser comes back.
     pub fn withhold_event(&self, app_id: &str) {
         for kind in ["authorized", "updateauthorized"] {
             self.fault(Fault::once(format!("push/{kind}"), FaultKind::DropPush).only(app_id));
         }
     }
 
-    /// The next consent of an account is told by the event alone: the browser is closed before it comes back.
+    /// Drops the browser's return after an account's next consent: the hub learns only from the event.
     pub fn withhold_return(&self, app_id: &str) {
         self.fault(Fault::once("page/return", FaultKind::DropReturn).only(app_id));
     }
 
-    /// Sets a daily limit; for every account with `*`.
+    /// Sets a daily limit, for one account or for all with `*`.
     pub fn limit_quota(&self, app_id: &str, path: &str, daily: u64) {
         self.world().quotas.limit(app_id, path, daily);
     }
@@ -58,18 +58,18 @@ impl Simulator {
         self.world().quotas.set_used(app_id, path, used, now);
     }
 
-    /// Live tokens of an account, or of the component, answer 42001 from now on.
+    /// Expires the tokens of an account or of the component: they return 42001 from now on.
     pub fn expire_tokens(&self, app_id: Option<&str>) {
         let now = self.now();
         self.world().tokens.expire(&owner(app_id), now);
     }
 
-    /// Live tokens of an account, or of the component, answer 40001 from now on.
+    /// Invalidates the tokens of an account or of the component: they return 40001 from now on.
     pub fn invalidate_tokens(&self, app_id: Option<&str>) {
         self.world().tokens.revoke(&owner(app_id));
     }
 
-    /// How many tokens an account, or the component, was issued so far.
+    /// How many tokens have been issued to an account or to the component.
     #[must_use]
     pub fn tokens_issued(&self, app_id: Option<&str>) -> u64 {
         self.world().tokens.refreshed().get(app_id.unwrap_or("component")).copied().unwrap_or(0)
@@ -81,7 +81,7 @@ impl Simulator {
         self.world().calls.counters.get(path).cloned().unwrap_or_default()
     }
 
-    /// Counts from zero again; tokens issued too.
+    /// Resets the call counters and the counts of issued tokens.
     pub fn clear_calls(&self) {
         let mut world = self.world();
         world.calls = Default::default();
@@ -94,7 +94,7 @@ impl Simulator {
         self.world().deliveries.0.iter().cloned().collect()
     }
 
-    /// Changes an account behind the hub's back.
+    /// Changes an account without telling the hub.
     ///
     /// # Errors
     /// 40013 for an unknown one.

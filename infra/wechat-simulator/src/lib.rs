@@ -1,17 +1,17 @@
-//! A simulated WeChat: the other side of the hub, for people (a page with a phone) and for tests.
+//! A simulated WeChat, the counterpart of the hub: for people (a page with a phone) and for tests.
 //!
-//! | room | what it is |
+//! | module | what it is |
 //! |---|---|
-//! | [`Simulator`] | the handle; everything below is done through it |
-//! | [`state`] | accounts, followers, chats and windows, quotas, tokens: plain data, saved as it is |
+//! | [`Simulator`] | the handle: everything is done through it |
+//! | [`state`] | accounts, followers, chats and windows, quotas, tokens: plain data, serialized as it is |
 //! | [`api`] | the server API, callable over HTTP and in-process |
 //! | [`push`], `run` | encrypted pushes to the hub: tickets, events, messages, and the passive reply |
-//! | [`authorize`], [`acts`], [`levers`] | what owners, followers and tests do |
-//! | [`faults`] | what goes wrong on request |
-//! | `pages`, `control`, `server` | the authorization page, the simulator's page, `/_sim/…`, one router |
+//! | [`owner_actions`], [`follower_actions`], [`test_controls`] | what owners, followers and tests do |
+//! | [`faults`] | injected faults |
+//! | `pages`, `control_api`, `server` | the authorization page, the simulator's page, `/_sim/…`, the router |
 //!
-//! It shares only the clock, the randomness and the settings with the hub: the protocol is written twice, so
-//! that one half checks the other.
+//! It shares only the clock, the randomness and the settings with the hub: the protocol is implemented twice
+//! so that each implementation checks the other.
 
 pub mod acts;
 pub mod api;

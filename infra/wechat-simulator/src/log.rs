@@ -1,12 +1,12 @@
-//! What was called and what was pushed, for tests to look at and for the page to show.
+//! Logs of API calls and pushes, for tests and for the simulator's page.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Older entries are forgotten; counters are not.
+/// Older entries are dropped; the counters keep counting.
 const MAX_ENTRIES: usize = 2000;
-/// Entries that a snapshot keeps: what the page shows.
+/// Entries that a snapshot keeps: as many as the page shows.
 const KEPT_ENTRIES: usize = 100;
 
 fn last<S: Serializer, T: Serialize>(entries: &VecDeque<T>, to: S) -> Result<S::Ok, S::Error> {
@@ -20,24 +20,24 @@ pub struct Call {
     pub at: i64,
     /// `GET` or `POST`.
     pub method: String,
-    /// Without the query: it holds the token.
+    /// Without the query, which contains the token.
     pub path: String,
-    /// Whose token it was, if anybody's.
+    /// The account whose token was used, if any.
     pub app_id: Option<String>,
     /// 0 for success.
     pub errcode: i64,
-    /// The fault that struck.
+    /// The fault that applied.
     pub fault: Option<String>,
 }
 
-/// Counts of one path.
+/// Call counts of one path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counter {
     /// All calls.
     pub calls: u64,
-    /// Those that answered without an error code and were struck by no fault.
+    /// Those without an error code and without a fault.
     pub ok: u64,
-    /// The others, by code.
+    /// The others, by error code.
     pub errors: BTreeMap<i64, u64>,
 }
 
@@ -70,15 +70,15 @@ impl CallLog {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The hub said `success`, or nothing.
+    /// The hub returned `success` or an empty body.
     Accepted,
-    /// The hub answered with a message for the follower.
+    /// The hub returned a passive reply for the follower.
     Replied,
-    /// The hub answered something that WeChat cannot use: the follower sees a fault notice.
+    /// The hub returned something that WeChat cannot use: the follower sees an error notice.
     Malformed,
-    /// No attempt was answered in time with 2xx.
+    /// No attempt got a 2xx response in time.
     Failed,
-    /// Nothing was sent: the account is not bound, did not grant message management, or a fault dropped it.
+    /// Not sent: the account is not bound, message management was not granted, or a fault dropped it.
     NotSent,
 }
 
@@ -87,16 +87,16 @@ pub enum Outcome {
 pub struct Attempt {
     /// Unix seconds.
     pub at: i64,
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// Why there was none, or what was wrong with it.
+    /// Why there was no response, or what was wrong with it.
     pub error: Option<String>,
 }
 
-/// One push and what came of it.
+/// One push and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// Rises.
+    /// Increases with every push.
     pub id: u64,
     /// Unix seconds.
     pub at: i64,
@@ -104,19 +104,19 @@ pub struct Delivery {
     pub target: String,
     /// The `InfoType`, `MsgType` or `Event`.
     pub kind: String,
-    /// The account, of messages.
+    /// The account, for messages.
     pub app_id: Option<String>,
-    /// The follower, of messages.
+    /// The follower, for messages.
     pub openid: Option<String>,
     /// What was pushed, before encryption.
     pub plaintext: String,
-    /// One to three.
+    /// One to three attempts.
     pub attempts: Vec<Attempt>,
     /// How it ended.
     pub outcome: Outcome,
     /// The passive reply, decrypted.
     pub reply: Option<String>,
-    /// Why, of `malformed` and `not_sent`.
+    /// The reason, for `malformed` and `not_sent`.
     pub note: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! A snapshot file, so that a restarted platform still knows its tokens, grants and followers.
+//! A snapshot file, so that a restarted simulator still knows its tokens, authorizations and followers.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use crate::simulator::Simulator;
 use crate::state::World;
 
 impl Simulator {
-    /// Writes everything to a file that its owner alone can read, whole or not at all.
+    /// Writes the state atomically to a file that only its owner can read.
     ///
     /// # Errors
     /// What the file system says.
@@ -27,18 +27,18 @@ impl Simulator {
         std::fs::rename(fresh, path)
     }
 
-    /// Takes over what a file says; faults, the counts of calls and settings given since are gone.
+    /// Replaces the state with a snapshot; faults, call counts and later settings are lost.
     ///
     /// # Errors
-    /// What the file system says, or that the file is no snapshot.
+    /// What the file system reports, or that the file is not a snapshot.
     pub fn load(&self, path: &Path) -> io::Result<()> {
         let world: World = serde_json::from_slice(&std::fs::read(path)?).map_err(io::Error::other)?;
         *self.world() = world;
         Ok(())
     }
 
-    /// Loads the file if it exists, and keeps it up to date from now on: at once for tokens and grants, within
-    /// a second of [`Simulator::run`] for chats.
+    /// Loads the file if it exists and keeps it up to date from now on: tokens and authorizations at once,
+    /// chats within a second of [`Simulator::run`].
     ///
     /// # Errors
     /// As [`Simulator::load`].
@@ -51,7 +51,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// Saves, if there is a file to save to.
+    /// Saves if a snapshot file was set.
     pub(crate) fn save_now(&self) {
         let path = self.file().clone();
         let dirty = self.world().dirty;

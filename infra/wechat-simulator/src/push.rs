@@ -1,7 +1,7 @@
-//! Pushes to the hub: sealed, signed, sent up to three times, and the reply read.
+//! Pushes to the hub: encrypted, signed, sent up to three times, and the passive reply decrypted.
 //!
-//! Each attempt is sealed anew with its own timestamp and nonce, as WeChat does; what is inside (`MsgId`,
-//! `CreateTime`) stays. An attempt fails when there is no 2xx within five seconds.
+//! Each attempt is encrypted again with its own timestamp and nonce, as WeChat does; the plaintext (`MsgId`,
+//! `CreateTime`) stays the same. An attempt fails without a 2xx response within five seconds.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use crate::simulator::Simulator;
 use crate::state::chat::Side;
 use crate::xml::{Document, Xml, head};
 
-/// What a hub answered.
+/// The hub's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubAnswer {
     /// The HTTP status.
@@ -25,10 +25,10 @@ pub struct HubAnswer {
     pub body: String,
 }
 
-/// The answer, or why there is none.
+/// The hub's response, or why there is none.
 pub type HubFuture<'a> = Pin<Box<dyn Future<Output = Result<HubAnswer, String>> + Send + 'a>>;
 
-/// How pushes reach the hub: HTTP, or a function call in tests.
+/// How pushes reach the hub: over HTTP, or by a function call in tests.
 pub trait HubTransport: Send + Sync {
     /// Posts an XML body to a URL with its query.
     fn post(&self, url: String, body: String) -> HubFuture<'_>;
@@ -38,12 +38,12 @@ pub trait HubTransport: Send + Sync {
 pub struct HttpHub(reqwest::Client);
 
 impl HttpHub {
-    /// A client of its own, without proxies: the hub is near.
+    /// A separate client, without proxies: the hub is local.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
-        // Another part of the process may have installed it already: both are the same.
+        // Another part of the process may have installed the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         reqwest::Client::builder().no_proxy().build().map(Self)
     }
@@ -61,7 +61,7 @@ impl HubTransport for HttpHub {
     }
 }
 
-/// Nobody listens: every push fails. For tests that only call the API.
+/// No hub: every push fails. For tests that only call the API.
 pub struct NoHub;
 
 impl HubTransport for NoHub {
@@ -70,13 +70,13 @@ impl HubTransport for NoHub {
     }
 }
 
-/// Which of the hub's URLs.
+/// The hub's two callback URLs, as WeChat's console names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// Authorization events.
+    /// The authorization event URL.
     Component,
-    /// Messages and events of an account.
+    /// The message and event URL of an account.
     Message,
 }
 
@@ -94,21 +94,21 @@ impl Target {
 pub struct Push {
     /// Where to.
     pub target: Target,
-    /// The `InfoType`, `MsgType` or `Event`, for the records.
+    /// The `InfoType`, `MsgType` or `Event`, for the log.
     pub kind: String,
-    /// The account in the path, of messages.
+    /// The account in the URL's path, for messages.
     pub app_id: Option<String>,
-    /// The sender in the query, of messages.
+    /// The sender in the query, for messages.
     pub openid: Option<String>,
     /// The whole decrypted document.
     pub plaintext: String,
-    /// Milliseconds to wait first.
+    /// Milliseconds to wait before sending.
     #[serde(default)]
     pub delay_ms: u64,
 }
 
 impl Simulator {
-    /// Sends a push now and waits until it is over.
+    /// Sends a push now and returns when it has been delivered or has failed.
     pub async fn deliver(&self, push: Push) -> Delivery {
         let (target, kind) = (format!("push/{}", push.target.name()), format!("push/{}", push.kind));
         let about = Document::parse(&push.plaintext).unwrap_or_default();
@@ -155,7 +155,7 @@ impl Simulator {
         delivery
     }
 
-    /// Records a push that WeChat has no reason to send.
+    /// Logs a push that WeChat would not send.
     pub(crate) fn withhold(&self, push: &Push, why: &str) -> Delivery {
         let mut delivery = self.started(push);
         delivery.note = Some(why.to_owned());
@@ -179,7 +179,7 @@ impl Simulator {
         }
     }
 
-    /// The URL with its signatures, and the encrypted body, of one attempt.
+    /// The signed URL and the encrypted body of one attempt.
     pub(crate) fn seal(&self, push: &Push) -> (String, String) {
         let (timestamp, nonce) = (self.now().to_string(), self.digits(10));
         let (component, key) = self.platform();
@@ -202,7 +202,7 @@ impl Simulator {
         (format!("{url}?{query}"), body.text("Encrypt", &encrypted).build())
     }
 
-    /// Reads the answer and shows the follower what they would see.
+    /// Evaluates the response and adds what the follower would see to the chat.
     fn settle(&self, delivery: &mut Delivery, answer: Option<&str>) {
         let (component, key) = self.platform();
         delivery.outcome =
@@ -236,7 +236,7 @@ impl Simulator {
             }
             Outcome::Accepted | Outcome::Malformed | Outcome::Failed | Outcome::NotSent => {}
         }
-        // WeChat shows it for messages; an event that went nowhere stays silent.
+        // WeChat shows this notice for messages only; a failed event push stays invisible.
         if matches!(delivery.outcome, Outcome::Failed | Outcome::Malformed)
             && head(&asked, "MsgType") != Some("event")
         {
@@ -254,7 +254,7 @@ impl Simulator {
     }
 }
 
-/// `None` for `success` and for an empty body; else the decrypted reply.
+/// `None` for `success` and for an empty body; otherwise the decrypted reply.
 fn read_reply(body: &str, component: &str, token: &str, key: &AesKey) -> Result<Option<String>, String> {
     if body.is_empty() || body == "success" {
         return Ok(None);
@@ -272,7 +272,7 @@ fn read_reply(body: &str, component: &str, token: &str, key: &AesKey) -> Result<
     Ok(Some(reply))
 }
 
-/// What a phone shows of a passive reply, or nothing.
+/// What a phone shows of a passive reply, if anything.
 fn passive(reply: &str, asked: &str) -> Result<Option<(String, String)>, String> {
     let read = Document::parse(reply).ok_or("the decrypted reply is not XML")?;
     if read.get("ToUserName") != head(asked, "FromUserName")
@@ -292,7 +292,7 @@ fn passive(reply: &str, asked: &str) -> Result<Option<(String, String)>, String>
         "video" => format!("[video {}]", need("Video/MediaId")?),
         "music" => format!("[music {}]", read.get("Music/Title").unwrap_or("untitled")),
         "news" => match read.all("Articles/item/Title") {
-            // Since 2018 a reply with more than one article shows nothing.
+            // Since 2018 WeChat shows nothing for a reply with more than one article.
             [_] if read.get("ArticleCount") == Some("1") => {
                 format!("{}\n{}", need("Articles/item/Title")?, need("Articles/item/Url")?)
             }

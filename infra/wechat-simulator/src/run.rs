@@ -1,4 +1,4 @@
-//! What WeChat does by itself: a ticket every ten minutes, and queued pushes.
+//! What WeChat does on its own: it pushes a ticket every ten minutes, and queued pushes.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use crate::log::{Delivery, Outcome};
 use crate::simulator::Simulator;
 
-/// After a ticket that nobody took: sooner than WeChat, since a person may just have started the hub.
+/// Pause after a failed ticket push. Shorter than WeChat's: the hub may just have been started.
 const TICKET_RETRY: Duration = Duration::from_secs(3);
-/// How old an unsaved chat may get.
+/// How old an unsaved change may get.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 impl Simulator {
-    /// Pushes tickets and what is queued until `shutdown`. Pushes in flight are given up then, as when WeChat
+    /// Pushes tickets and queued pushes until `shutdown`. Pushes in flight are dropped then, as when WeChat
     /// cannot reach a hub.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = std::pin::pin!(shutdown);
@@ -42,7 +42,7 @@ impl Simulator {
         self.save_now();
     }
 
-    /// Sends everything that is queued, one after the other: for tests that do not [`Simulator::run`].
+    /// Sends all queued pushes, one after the other: for tests without [`Simulator::run`].
     pub async fn deliver_pending(&self) -> Vec<Delivery> {
         let mut done = Vec::new();
         loop {

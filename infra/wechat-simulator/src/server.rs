@@ -1,4 +1,4 @@
-//! One origin for everything: the server API, WeChat's pages, the simulator's page and its controls.
+//! One HTTP origin for everything: the server API, WeChat's pages, the simulator's page and its control API.
 
 use std::future::Future;
 use std::io;
@@ -18,19 +18,19 @@ use crate::hosts::{Hosts, is_cross_site};
 use crate::simulator::Simulator;
 use crate::{control, pages};
 
-/// Bytes of a request body.
+/// Limit of a request body.
 const MAX_BODY: usize = 1 << 20;
 
-/// Everything that the simulator answers over HTTP.
+/// All routes of the simulator.
 pub fn router(simulator: Simulator) -> Router {
     let people = Router::new().merge(pages::router()).merge(control::router());
     people.layer(middleware::from_fn(own_pages)).fallback(api).with_state(simulator)
 }
 
-/// Answers on `listener`, to its own names alone, and pushes by itself until `shutdown`.
+/// Serves `listener` under allowed host names only, and sends pushes, until `shutdown`.
 ///
 /// # Errors
-/// What the listener says.
+/// What the listener reports.
 pub async fn serve(
     listener: TcpListener,
     simulator: Simulator,
@@ -52,7 +52,7 @@ async fn own_name(State(hosts): State<Hosts>, request: Request, next: Next) -> R
     }
 }
 
-/// The owner's hands and the tests' levers are for this server's own pages, and for programs.
+/// Only this server's own pages, and programs, may use the authorization pages and the control API.
 async fn own_pages(request: Request, next: Next) -> Response {
     if is_cross_site(request.method(), request.headers()) {
         return (StatusCode::FORBIDDEN, "Another site's page may not do this.\n").into_response();
@@ -72,7 +72,7 @@ async fn api(State(simulator): State<Simulator>, request: Request) -> Response {
             (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
         }
         Err(NoAnswer) => {
-            // A body that breaks makes hyper cut the connection.
+            // An error in the body makes hyper close the connection.
             let broken = async { Err::<Bytes, _>(io::Error::other(NoAnswer)) }.into_stream();
             Response::new(Body::from_stream(broken))
         }

@@ -1,4 +1,4 @@
-//! The handle: one simulated WeChat, shared by its API, its pages, its pushes and its tests.
+//! The handle: one simulated WeChat, shared by its API, pages, pushes and tests.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,21 +17,21 @@ use crate::state::chat::{ChatItem, Side};
 use crate::state::follower::Followers;
 use crate::state::{Settings, World};
 
-/// What a simulator is made of.
+/// What a simulator needs.
 pub struct Parts {
     /// The third-party platform's credentials, the same as the hub's.
     pub component: Component,
     /// The hub's base URL: pushes go to `{hub}/wechat/component` and `{hub}/wechat/accounts/$APPID$`.
     pub hub_url: String,
-    /// Its time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Its randomness: the same seed and the same calls give the same ids and tokens.
+    /// The randomness: the same seed and the same calls give the same ids and tokens.
     pub random: Arc<dyn Random>,
-    /// How pushes travel.
+    /// How pushes reach the hub.
     pub hub: Arc<dyn HubTransport>,
 }
 
-/// A simulated WeChat. Clones are the same one.
+/// A simulated WeChat. Clones share the same state.
 #[derive(Clone)]
 pub struct Simulator(Arc<Inner>);
 
@@ -48,7 +48,7 @@ struct Inner {
 }
 
 impl Simulator {
-    /// A platform without accounts.
+    /// A simulator without accounts.
     ///
     /// # Errors
     /// When the AES key is no key.
@@ -68,7 +68,7 @@ impl Simulator {
         })))
     }
 
-    /// A platform with five accounts to try things on.
+    /// A simulator with five accounts to try things with.
     ///
     /// # Errors
     /// When the AES key is no key.
@@ -94,7 +94,7 @@ impl Simulator {
             account("wx8d4e5f60718293a4", "City Museum", Kind::Service, 0, 25_000, Some("museum")),
             account("wx9e5f60718293a4b5", "Harbour Orders", Kind::MiniProgram, 0, 0, None),
         ] {
-            // The ids above differ, which is all that could be refused.
+            // Cannot fail: the ids above differ, and a duplicate id is the only error.
             let _ = simulator.add_account(new);
         }
         Ok(simulator)
@@ -114,7 +114,7 @@ impl Simulator {
             return Err(ApiError::with(40013, "this appid exists already"));
         }
         let order = world.next();
-        // Not random: the same account has the same followers after a restart without a file.
+        // Not random: after a restart without a snapshot the same account has the same followers.
         let seed = app_id.bytes().fold(11u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
         let account = Account {
             name: new.name.unwrap_or_else(|| format!("Account {order}")),
@@ -141,36 +141,36 @@ impl Simulator {
         Ok(account)
     }
 
-    /// One account, as it is now.
+    /// The current state of one account.
     #[must_use]
     pub fn account(&self, app_id: &str) -> Option<Account> {
         self.world().accounts.get(app_id).cloned()
     }
 
-    /// Lifetimes and habits, as they are now.
+    /// The current settings.
     #[must_use]
     pub fn settings(&self) -> Settings {
         self.world().settings.clone()
     }
 
-    /// Changes lifetimes and habits, for what happens from now on.
+    /// Changes the settings from now on.
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
         let mut world = self.world();
         change(&mut world.settings);
         world.dirty = true;
     }
 
-    /// Takes another EncodingAESKey, as after a rotation in the console.
+    /// Replaces the EncodingAESKey, as after a rotation in WeChat's console.
     ///
     /// # Errors
-    /// When it is no key.
+    /// When it is not a valid key.
     pub fn rotate_aes_key(&self, encoded: &str) -> Result<(), CryptoError> {
         let key = AesKey::decode(encoded)?;
         self.0.platform.lock().unwrap_or_else(PoisonError::into_inner).1 = key;
         Ok(())
     }
 
-    /// The chat between an account and a follower, oldest line first.
+    /// The chat between an account and a follower, oldest item first.
     #[must_use]
     pub fn chat(&self, app_id: &str, openid: &str) -> Vec<ChatItem> {
         let world = self.world();
@@ -255,7 +255,7 @@ impl Simulator {
         (0..count).map(|_| char::from(b'0' + u8::try_from(self.0.random.below(10)).unwrap_or(0))).collect()
     }
 
-    /// Adds a line to a chat.
+    /// Adds an item to a chat.
     #[expect(clippy::too_many_arguments, reason = "a chat line has these parts")]
     pub(crate) fn show(
         &self,

@@ -1,4 +1,4 @@
-//! WeChat's XML: written with CDATA, read into paths.
+//! WeChat's XML: written with CDATA sections, read into a map of paths.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-/// A body that we never need to read more of than this.
+/// Deepest nesting that is read.
 const MAX_DEPTH: usize = 16;
 
-/// `]]>` split over two sections.
+/// `]]>` split over two CDATA sections.
 const SPLIT: &str = "]]]]><![CDATA[>";
 
-/// Builds one flat or nested `<xml>` document.
+/// Builds an `<xml>` document.
 #[derive(Debug, Default, Clone)]
 pub struct Xml(String);
 
@@ -21,14 +21,14 @@ impl Xml {
     /// `<name><![CDATA[value]]></name>`.
     #[must_use]
     pub fn text(mut self, name: &str, value: &str) -> Self {
-        // `]]>` inside the value would end the section: split it over two.
+        // `]]>` inside the value would end the section, so it is split over two.
         let value = value.replace("]]>", SPLIT);
         let _ = write!(self.0, "<{name}><![CDATA[{value}]]></{name}>");
         self
     }
 
-    /// `<name><![CDATA[value]]></name>` as WeChat writes what a follower, or whoever made a code, chose: it escapes
-    /// nothing, so that a `]]>` inside ends the section.
+    /// `<name><![CDATA[value]]></name>` as WeChat writes text that users chose: it does not escape, so a
+    /// `]]>` inside ends the section.
     #[must_use]
     pub fn typed(mut self, name: &str, value: &str) -> Self {
         let _ = write!(self.0, "<{name}><![CDATA[{value}]]></{name}>");
@@ -42,7 +42,7 @@ impl Xml {
         self
     }
 
-    /// The elements of another one after these.
+    /// Appends the elements of another builder.
     #[must_use]
     pub fn then(mut self, other: &Self) -> Self {
         self.0.push_str(&other.0);
@@ -56,14 +56,14 @@ impl Xml {
     }
 }
 
-/// What an XML document says: path (`Articles/item/Title`, without the root) to text; a repeated path keeps
-/// every value.
+/// The content of an XML document: path (`Articles/item/Title`, without the root) to text; a repeated path
+/// keeps every value.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Document(BTreeMap<String, Vec<String>>);
 
 impl Document {
-    /// Reads a document whose root is `xml`. DTDs are refused, entities other than the five are too. In a push, what a
-    /// follower chose may hold anything ([`Xml::typed`]).
+    /// Parses a document whose root is `xml`. Refuses DTDs and entities other than the predefined five. Text
+    /// that users chose may contain anything ([`XmlBuilder::unescaped_text`]).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = escaped(text);
@@ -134,10 +134,10 @@ impl Document {
     }
 }
 
-/// Members of pushes that a follower, or whoever made a code, chose.
+/// Elements of pushes whose text users chose.
 const TYPED: [&str; 6] = ["EventKey", "Content", "Label", "Title", "Description", "Url"];
 
-/// A push with the ends of sections in what was chosen split over two, as a writer that escapes would have it.
+/// A push with every `]]>` inside text that users chose split over two sections, as an escaping writer would.
 fn escaped(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     if !text.contains("<MsgId>") && !text.contains("<Event>") {
@@ -154,8 +154,8 @@ fn escaped(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// The first member of that name in a push: one that WeChat writes before all that a follower chose, whatever
-/// comes after it.
+/// The first element of that name in a push. WeChat writes these before any text that users chose, so
+/// nothing that comes later can forge them.
 #[must_use]
 pub fn head<'a>(push: &'a str, name: &str) -> Option<&'a str> {
     let (_, value) = push.split_once(&format!("<{name}>"))?;

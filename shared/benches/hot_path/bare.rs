@@ -1,5 +1,5 @@
-//! The same message by a program that checks nothing but the signature and knows where everything stands: what
-//! the processor and the ciphers cost anybody. Our figure is read beside this one, since machines differ.
+//! The same message handled by a baseline program that checks only the signature and knows where everything
+//! is: the cost of processor and ciphers alone. Our figure is compared with it, since machines differ.
 
 use std::fmt::Write as _;
 
@@ -37,7 +37,7 @@ impl Bare {
         }
     }
 
-    /// Verifies, decrypts, finds sides and text, answers `answer`, encrypts and signs.
+    /// Verifies, decrypts, finds sender, recipient and text, responds with `answer`, encrypts and signs.
     pub fn answer(
         &self,
         query: &CallbackQuery,

@@ -1,5 +1,5 @@
-//! What one text message costs without any I/O: verify, decrypt, parse, choose a reply, encrypt, sign.
-//! The target is 300,000 a second on one core where a bare program does 430,000: 1.43 times its time.
+//! Cost of one text message without I/O: verify, decrypt, parse, choose a reply, encrypt, sign. The
+//! target is 300,000 a second on one core where the baseline program does 430,000: 1.43 times its time.
 #![expect(clippy::expect_used, reason = "helpers of tests may fail loudly")]
 
 mod bare;

@@ -1,4 +1,4 @@
-//! A request from a stranger, and the same bytes as a plaintext that is signed and sealed rightly.
+//! A request from an unknown sender, and the same bytes as a correctly signed and encrypted plaintext.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any values where somebody else than WeChat chose them: the push is read, what WeChat says in it stays as it is, and
-//! a value that stands alone is whole.
+//! Any values in user-chosen members: the push is read, WeChat's own
+//! members stay as they are, and a value without siblings is complete.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -57,7 +57,7 @@ fn read(body: &str) -> Push {
     push
 }
 
-/// A value as it is kept: a writer's way of splitting the end of a section is undone where all of it is written so.
+/// The value as it is stored: where all of it escapes `]]>` by splitting it, that is undone.
 fn whole(value: &str) -> String {
     let split = "]]]]><![CDATA[>";
     let escaped = value.contains(split) && !value.replace(split, "").contains("]]>");

@@ -1,4 +1,4 @@
-//! Any text as a document: what reads as one has members, and the short way of reading equals the general one.
+//! Any text as a document: what is read has members, and both readers return the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

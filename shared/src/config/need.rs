@@ -1,16 +1,16 @@
-//! What a function needs to be told. What it does not name is not given to it, and not read.
+//! Which settings a function needs. What it does not name is neither given to it nor read.
 
 use super::setting::{self, Setting};
 
-/// Something that a function is told in its environment. Each function says which (`NEEDS` beside its wiring), and
-/// `template.yaml` gives it those variables and no others.
+/// A group of settings that a function gets in its environment. Each function lists its own
+/// (`NEEDS` beside its wiring), and `template.yaml` gives it those variables and no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// The third-party platform's app id.
     ComponentAppId,
-    /// The platform's secret: for whoever calls WeChat for it.
+    /// The platform's secret: for functions that call WeChat as the platform.
     AppSecret,
-    /// The platform's token and keys, and those before a rotation: for whoever takes pushes.
+    /// The platform's token and keys, and those before a rotation: for functions that receive pushes.
     PushKeys,
     /// Where WeChat's server API is.
     WeChatApi,
@@ -22,7 +22,7 @@ pub enum Need {
     AdminKey,
     /// How many requests a tenant may make.
     TenantRates,
-    /// How long an event is kept: for whoever stores some.
+    /// How long an event is kept: for functions that store events.
     TimelineDays,
     /// How many jobs hand over timers at once.
     Sweepers,
@@ -46,14 +46,14 @@ pub enum Need {
     FollowerQueue,
     /// `message-send`'s jobs.
     SendQueue,
-    /// The dead letters of every queue and of the tick: for whoever shows and moves them.
+    /// The dead-letter queues of every queue and of the tick: for the operator's routes.
     DeadLetters,
     /// `message-send`'s jobs that need no order.
     ResultQueue,
 }
 
 impl Need {
-    /// All there are: what the local program is told, and what tests take.
+    /// All of them: for the local program and for tests.
     pub const ALL: &[Self] = &[
         Self::ComponentAppId,
         Self::AppSecret,
@@ -79,7 +79,7 @@ impl Need {
         Self::ResultQueue,
     ];
 
-    /// The variables that tell it.
+    /// The variables that belong to it.
     #[must_use]
     pub const fn settings(self) -> &'static [&'static Setting] {
         match self {

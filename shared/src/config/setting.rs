@@ -1,34 +1,34 @@
-//! Every setting there is: its name, what a right value looks like, and what holds without it.
+//! Every setting: its name, what a valid value looks like, and what applies where it is not set.
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
 use super::Surroundings;
 
-/// A setting: its name and what a right value looks like.
+/// A setting: its name and what a valid value looks like.
 pub struct Setting {
     /// The environment variable.
     pub name: &'static str,
-    /// What a right value looks like; reads well after "it must be".
+    /// What a valid value looks like; reads well after "it must be".
     pub expected: &'static str,
-    /// What holds where it is not given.
+    /// What applies where it is not set.
     pub absent: Absent,
-    /// Whether a value is one.
+    /// Whether a value is valid.
     pub(super) right: fn(&str, Surroundings) -> bool,
 }
 
-/// What holds where a setting is not given.
+/// What applies where a setting is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
-    /// The start stops.
+    /// The function does not start.
     Refused,
-    /// There is none.
+    /// The setting has no value.
     Fine,
-    /// This.
+    /// This value.
     Default(&'static str),
 }
 
 impl Setting {
-    /// What the README's table says of it.
+    /// Its description, as in the README's table.
     #[must_use]
     pub fn described(&self) -> String {
         match self.absent {
@@ -39,18 +39,18 @@ impl Setting {
     }
 }
 
-/// Characters of an operator's key wherever real accounts are: 32 random letters are more than anybody can try.
+/// Fewest characters of an operator's key where real accounts are: nobody can guess 32 random letters.
 pub const ADMIN_KEY_LEAST: usize = 32;
 /// The operator's key of the simulated set-up: public, so that it opens nothing else.
 pub const SIMULATED_ADMIN_KEY: &str = "simulated-admin-key";
 
-/// Requests a second of one tenant at most: more than an HTTP API of AWS takes from all.
+/// Highest rate limit of one tenant, in requests a second: more than an HTTP API of AWS allows in all.
 const TENANT_RATE_MOST: u32 = 100_000;
 
-/// Days that an event may be kept. A stored event is what tells that its push, or the job that writes it, was there
-/// before: no queue keeps a job for longer than 14 days. Ten years are more than anybody has asked for.
+/// Days that an event may be kept. A stored event shows that its push, or the job that writes it, was handled
+/// before, and no queue keeps a job for longer than 14 days. Nobody has asked for more than ten years.
 pub const TIMELINE_DAYS_RANGE: RangeInclusive<i64> = 15..=3_650;
-/// Days that an event is kept unless the operator says otherwise: `infra/COST.md` has what more costs.
+/// Days that an event is kept by default; `infra/COST.md` says what more costs.
 pub const TIMELINE_DAYS_DEFAULT: i64 = 365;
 
 pub(super) const COMPONENT_APP_ID: Setting = Setting {
@@ -206,7 +206,7 @@ pub(super) const FOLLOWER_QUEUE: Setting = queue("OAHUB_FOLLOWER_QUEUE");
 pub(super) const SEND_QUEUE: Setting = queue("OAHUB_SEND_QUEUE");
 pub(super) const RESULT_QUEUE: Setting = queue("OAHUB_RESULT_QUEUE");
 
-/// How the variable of a queue's dead letters ends.
+/// Suffix of the variables that hold dead-letter queues.
 const DEAD_LETTERS_END: &str = "_DEAD_LETTERS";
 /// Dead letters: `OAHUB_<QUEUE>_DEAD_LETTERS`.
 pub(super) const DEAD_LETTERS: [&Setting; 7] = [
@@ -219,7 +219,7 @@ pub(super) const DEAD_LETTERS: [&Setting; 7] = [
     &queue("OAHUB_RESULT_DEAD_LETTERS"),
 ];
 
-/// The queue's name in a variable of its dead letters: `send`.
+/// The queue's name in the variable of its dead letters, such as `send`.
 pub(super) fn dead_letters_of(variable: &str) -> String {
     let name = variable.strip_prefix("OAHUB_").and_then(|rest| rest.strip_suffix(DEAD_LETTERS_END));
     name.unwrap_or_default().to_ascii_lowercase()
@@ -246,7 +246,7 @@ fn is_admin_key(v: &str, surroundings: Surroundings) -> bool {
     one_word(v) && (long || surroundings == Surroundings::Simulated)
 }
 
-/// A URL that paths are appended to: a query or a fragment would take them in, and user information would be shown.
+/// A URL that paths are appended to: a query, a fragment or user information would break that.
 fn is_base_url(v: &str, surroundings: Surroundings) -> bool {
     let Ok(uri) = v.parse::<http::Uri>() else { return false };
     let authority = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));

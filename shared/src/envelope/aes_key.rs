@@ -29,7 +29,7 @@ pub struct AesKey {
 }
 
 impl AesKey {
-    /// Reads the 43 characters of the console; `None` for anything else.
+    /// Parses the 43 characters of the console; `None` for anything else.
     ///
     /// The IV is the key's first 16 bytes: WeChat's choice, so equal texts with equal random bytes look alike.
     #[must_use]

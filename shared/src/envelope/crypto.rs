@@ -14,8 +14,8 @@ use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt};
 
 use super::{AesKey, Refusal};
 
-/// The standard alphabet with padding, by AVX2 or NEON where the processor has it: table look-ups cost as much
-/// as decrypting.
+/// The standard alphabet with padding, using AVX2 or NEON
+/// where available: table look-ups cost as much as decrypting.
 static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
 
 /// PKCS#7 pads to blocks of 32, not to AES's 16.
@@ -46,8 +46,8 @@ pub fn seal(key: &AesKey, random: [u8; 16], message: &[u8], app_id: &str) -> Str
 /// Decrypts what [`seal`] made for `app_id`.
 ///
 /// # Errors
-/// [`Refusal::Undecryptable`] for everything: telling wrong base64, padding, length and app id apart would
-/// teach about the key.
+/// [`CallbackError::Undecryptable`] for everything: telling wrong base64,
+/// padding, length and app id apart would reveal something about the key.
 pub fn open(key: &AesKey, encoded: &str, app_id: &str) -> Result<Vec<u8>, Refusal> {
     let mut buffer = BASE64.decode(encoded).map_err(|_| Refusal::Undecryptable)?;
     key.decryptor().decrypt_padded::<NoPadding>(&mut buffer).map_err(|_| Refusal::Undecryptable)?;

@@ -1,4 +1,4 @@
-//! One push as a tree that borrows from its text. XML and JSON bodies end up as the same tree.
+//! One push as a tree that borrows from its text. XML and JSON bodies become the same tree.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub const MAX_ELEMENTS: usize = 2_000;
 /// Bytes of one body. A text of 2,048 bytes encrypted is below 4 KiB.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// Members that have members. What else stands in them is stray; markup in any other member is its text.
+/// Members that have members. Other text in them is ignored; markup in any other member is its text.
 pub(super) const BRANCHES: [&str; 15] = [
     "ScanCodeInfo",
     "SendPicsInfo",
@@ -45,16 +45,16 @@ pub struct Element<'a> {
 
 /// The text of a body.
 ///
-/// Bytes that are no UTF-8 become U+FFFD: WeChat cuts some values in the middle of a character, and refusing such
-/// a push would show its sender an error.
+/// Invalid UTF-8 becomes U+FFFD: WeChat cuts some values in the middle of
+/// a character, and refusing such a push would show its sender an error.
 ///
 /// # Errors
-/// [`Refusal::TooLarge`] beyond [`MAX_BODY_BYTES`].
+/// [`CallbackError::TooLarge`] beyond [`MAX_BODY_BYTES`].
 pub fn decode(body: &[u8]) -> Result<Cow<'_, str>, Refusal> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);
     }
-    // `from_utf8_lossy` walks through right bytes one by one; this looks at them by words.
+    // `from_utf8_lossy` checks valid bytes one by one; `from_utf8` checks whole words.
     Ok(match std::str::from_utf8(body) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(body),
@@ -65,7 +65,7 @@ impl<'a> Element<'a> {
     /// Reads XML, or JSON if it starts with a brace: some accounts push JSON where XML is documented.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`], or [`Refusal::TooLarge`] beyond the bounds above.
+    /// [`CallbackError::Malformed`], or [`CallbackError::TooLarge`] beyond the bounds above.
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
         let text = text.trim_start_matches('\u{feff}');
         match flat::parse(text) {
@@ -75,7 +75,7 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// [`Element::parse`] for a push, whose texts WeChat does not escape.
+    /// [`Element::parse`] for a push, in which WeChat does not escape texts.
     ///
     /// # Errors
     /// As [`Element::parse`].
@@ -96,7 +96,7 @@ impl<'a> Element<'a> {
         Ok(root)
     }
 
-    /// Takes a JSON value in: an array becomes as many siblings, as XML would have it.
+    /// Adds a JSON value: an array becomes siblings of one name, as in XML.
     fn fill(&mut self, value: Value, depth: usize, left: &mut usize) -> Result<(), Refusal> {
         let depth = depth.checked_sub(1).ok_or(Refusal::TooLarge)?;
         match value {
@@ -128,8 +128,8 @@ impl<'a> Element<'a> {
         Ok(())
     }
 
-    /// The first child of that name. Case does not count: WeChat writes `MsgId` and `MsgID`, `OpenID` and
-    /// `openid`.
+    /// The first child of that name, ignoring case: WeChat
+    /// writes `MsgId` and `MsgID`, `OpenID` and `openid`.
     #[must_use]
     pub fn child(&self, name: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.name.eq_ignore_ascii_case(name))

@@ -1,9 +1,9 @@
-//! The shape that nearly every push has, `<xml><Name>value</Name>…</xml>`, read without a reader of XML: a push is
-//! opened and read several hundred thousand times a second, of which a general reader would be half.
+//! Reads the shape that nearly every push has, `<xml><Name>value</Name>…</xml>`, without a general
+//! XML reader, which would be half of the cost of a push at several hundred thousand a second.
 //!
-//! It never says that a document is wrong. What it does not know, among it attributes, references, comments,
-//! members with members and mismatched tags, is left to [`super::xml`], whose tree it must equal: the two are
-//! compared in the tests.
+//! It never rejects a document. Whatever it does not know (attributes,
+//! references, comments, members with members, mismatched tags) is left
+//! to [`super::xml`], whose tree it must equal: a test compares the two.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,16 @@ use memchr::{memchr, memchr2};
 use super::element::Element;
 use super::xml::{CDATA_END, CDATA_START, trim};
 
-/// Room for the members of a common push, so that they need one allocation.
+/// Capacity for the members of a common push, so that they need one allocation.
 const USUAL_MEMBERS: usize = 8;
-/// Members at most: to compare the names of more would take longer than the general reader does.
+/// Most members: comparing the names of more would take longer than the general reader.
 const MAX_MEMBERS: usize = 64;
 
-/// The document's tree, or `None` if it is of any other shape.
+/// The document's tree, or `None` if it has any other shape.
 ///
-/// No two members have one name. That makes the reading exact although WeChat does not escape: whoever gets out of
-/// their value by a `]]>` has to open it again before WeChat's own end of it, by the same name
-/// ([`super::unescaped`]).
+/// No two members have the same name. That makes the result exact although WeChat
+/// does not escape: a user who ends their value with `]]>` has to open it again,
+/// under the same name, before WeChat's own end ([`super::unescaped_xml`]).
 #[must_use]
 pub fn parse(source: &str) -> Option<Element<'_>> {
     let mut rest = source.strip_prefix("<xml>")?;
@@ -53,7 +53,7 @@ pub fn parse(source: &str) -> Option<Element<'_>> {
     }
 }
 
-/// One bit of 64 for a name: most names of a push have bits of their own, so that few are compared.
+/// One bit of 64 for a name: most names of a push have different bits, so that few are compared.
 fn mark(name: &str) -> u64 {
     let of = |byte: Option<&u8>| byte.copied().map_or(0, usize::from);
     let bytes = name.as_bytes();

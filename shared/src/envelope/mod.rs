@@ -1,7 +1,7 @@
 //! Bytes from WeChat to values and back: signature, AES, XML. Pure, no I/O.
 //!
-//! In: a query and a body. Out: the plaintext that WeChat encrypted for this platform, or a [`Refusal`]. Only the
-//! decrypted part is ever trusted: in compatibility mode the same members also come in clear, unsigned.
+//! In: a query and a body. Out: the plaintext that WeChat encrypted for us, or a [`CallbackError`]. Only
+//! the decrypted part is trusted: in compatibility mode the same members also come in clear, unsigned.
 
 mod aes_key;
 pub mod crypto;
@@ -27,22 +27,22 @@ const MAX_ECHO_BYTES: usize = 4096;
 /// Bytes of a reply envelope around its ciphertext.
 const REPLY_FRAME_BYTES: usize = 256;
 
-/// Which of a secret's two values: both are accepted while WeChat's console is changed.
+/// Which of the two values of a secret: both are accepted while a rotation is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generation {
-    /// The one of the settings.
+    /// The current setting.
     Current,
     /// The one before a rotation.
     Previous,
 }
 
-/// What opened a request. The reply must be sealed with the same (WeChat, technical plan). Token and key are changed
-/// apart from each other in WeChat's console.
+/// Which token and key matched a request. The reply must use the same (WeChat,
+/// technical plan). Token and key are changed independently in WeChat's console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyUsed {
-    /// Whose signature it was.
+    /// The token of the signature.
     pub token: Generation,
-    /// What decrypted it.
+    /// The key that decrypted it.
     pub aes_key: Generation,
 }
 
@@ -55,7 +55,7 @@ pub struct Opened {
     pub plaintext: Vec<u8>,
 }
 
-/// What stands beside the ciphertext of an inbound push.
+/// The clear-text recipient beside the ciphertext of a push.
 #[derive(Debug, Clone, Copy)]
 pub enum Outer<'a> {
     /// A message or an event of an account: its original id, `gh_…`.
@@ -64,7 +64,7 @@ pub enum Outer<'a> {
     AppId(&'a str),
 }
 
-/// A secret and the one before it.
+/// A secret and its predecessor.
 #[derive(Debug, Clone)]
 struct Generations<T> {
     current: Option<T>,
@@ -79,14 +79,14 @@ impl<T> Generations<T> {
         }
     }
 
-    /// Those that are there, the current one first.
+    /// Those that are set, the current one first.
     fn each(&self) -> impl Iterator<Item = (Generation, &T)> {
         [Generation::Current, Generation::Previous].into_iter().filter_map(|g| Some((g, self.get(g)?)))
     }
 }
 
-/// The platform's token and keys: one set for the authorization events and for every bound account. Of a function that
-/// has none, it refuses all.
+/// The platform's token and keys: one set for authorization events
+/// and for all bound accounts. Without keys it refuses everything.
 #[derive(Debug, Clone)]
 pub struct Envelope {
     app_id: String,
@@ -98,7 +98,7 @@ impl Envelope {
     /// Takes the platform's credentials.
     ///
     /// # Errors
-    /// The setting whose key is no EncodingAESKey.
+    /// The setting whose value is not an EncodingAESKey.
     pub fn new(component: &Component) -> Result<Self, ConfigError> {
         let there = |secret: &Secret| (!secret.is_empty()).then(|| secret.clone());
         let parse = |key: Option<Secret>, previous: bool| {
@@ -122,7 +122,7 @@ impl Envelope {
     /// Verifies and decrypts a POST of WeChat.
     ///
     /// # Errors
-    /// Any [`Refusal`] but [`Refusal::Stale`]: whether to look at the clock is the caller's choice.
+    /// Any [`CallbackError`] but [`CallbackError::Stale`]: the caller decides whether to check the time.
     pub fn open(&self, query: &CallbackQuery, body: &[u8]) -> Result<Opened, Refusal> {
         let text = element::decode(body)?;
         let outer = Element::parse(&text)?;
@@ -132,10 +132,10 @@ impl Envelope {
         Ok(Opened { key: KeyUsed { token, aes_key }, plaintext })
     }
 
-    /// Answers a GET that verifies the URL: the `echostr` to send back, decrypted where it came encrypted.
+    /// Returns the response to a GET that verifies the URL: the `echostr`, decrypted where it came encrypted.
     ///
     /// # Errors
-    /// Any [`Refusal`] but [`Refusal::Stale`].
+    /// Any [`CallbackError`] but [`CallbackError::Stale`].
     pub fn echo(&self, query: &CallbackQuery) -> Result<String, Refusal> {
         let echo = query.echostr.as_deref().ok_or(Refusal::Malformed)?;
         if echo.len() > MAX_ECHO_BYTES {
@@ -145,14 +145,14 @@ impl Envelope {
             self.verify(query, None)?;
             return Ok(echo.to_owned());
         }
-        // A `+` that was not escaped reaches us as a blank; base64 has none.
+        // An unescaped `+` arrives as a space, which base64 does not contain.
         let encrypted = echo.replace(' ', "+");
         self.verify(query, Some(&encrypted))?;
         let (_, plaintext) = self.decrypt(&encrypted)?;
         String::from_utf8(plaintext).map_err(|_| Refusal::Malformed)
     }
 
-    /// The envelope of a passive reply. Empty, which WeChat takes as no reply, where `key` is another envelope's.
+    /// The encrypted passive reply. Empty, which WeChat takes as no reply, where `key` does not exist here.
     #[must_use]
     pub fn seal_reply(
         &self,
@@ -176,8 +176,8 @@ impl Envelope {
         out.finish()
     }
 
-    /// What WeChat would send for `plaintext`: the other side of [`Envelope::open`], for the simulator and for
-    /// tests. The query has no `openid`; whoever needs one sets it. Without a key the body is empty.
+    /// The request that WeChat would send for `plaintext`: the inverse of [`Envelope::open`], for the
+    /// simulator and tests. The query has no `openid`; set it where needed. Without a key the body is empty.
     #[must_use]
     pub fn seal_push(
         &self,
@@ -209,10 +209,10 @@ impl Envelope {
         (query, body.finish())
     }
 
-    /// Opens the envelope of a passive reply, as WeChat would: for the simulator and for tests.
+    /// Decrypts a passive reply, as WeChat would: for the simulator and for tests.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`], [`Refusal::Signature`] or [`Refusal::Undecryptable`].
+    /// [`CallbackError::Malformed`], [`CallbackError::Signature`] or [`CallbackError::Undecryptable`].
     pub fn open_reply(&self, body: &[u8]) -> Result<Vec<u8>, Refusal> {
         let text = element::decode(body)?;
         let outer = Element::parse(&text)?;
@@ -227,8 +227,8 @@ impl Envelope {
         Ok(self.decrypt(member("Encrypt"))?.1)
     }
 
-    /// `msg_signature` over the ciphertext is what counts; a `signature` beside it must not contradict. Answers whose
-    /// signatures they are.
+    /// `msg_signature` over the ciphertext decides; a `signature`
+    /// beside it must match too. Returns which token signed.
     fn verify(&self, query: &CallbackQuery, encrypted: Option<&str>) -> Result<Generation, Refusal> {
         let timestamp = query.timestamp.as_deref().unwrap_or_default();
         let nonce = query.nonce.as_deref().unwrap_or_default();

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How far a timestamp may be from now where `OAHUB_REJECT_STALE_CALLBACKS` asks for it: 10 minutes (contract
-/// section 6, 18). WeChat itself documents no limit.
+/// How far a timestamp may be from now if `OAHUB_REJECT_STALE_CALLBACKS` is
+/// set: 10 minutes (contract section 6, 18). WeChat itself documents no limit.
 pub const STALE_AFTER_SECONDS: u64 = 600;
 
-/// What WeChat puts behind the `?`. All are optional here: what is missing fails as a wrong signature does.
+/// The parameters that WeChat sends. All are optional here: a missing one fails as a wrong signature does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallbackQuery {
@@ -52,7 +52,7 @@ impl CallbackQuery {
     }
 }
 
-/// Whether a callback's timestamp is more than 10 minutes before or after now. What is no number is stale.
+/// Whether a callback's timestamp is more than 10 minutes from now, or not a number.
 #[must_use]
 pub fn is_stale(timestamp: &str, now_unix: i64) -> bool {
     timestamp.parse::<i64>().map_or(true, |at| at.abs_diff(now_unix) > STALE_AFTER_SECONDS)

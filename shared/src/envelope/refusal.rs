@@ -1,14 +1,14 @@
-//! Why bytes from WeChat, or from someone who says so, are not taken.
+//! Why a callback is rejected.
 
 use thiserror::Error;
 
-/// The reasons are all that a stranger learns: none tells about a key or a token (contract section 3).
+/// All that a sender learns: no reason reveals anything about a key or a token (contract section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// `signature` or `msg_signature` is missing or wrong.
     #[error("the signature does not match")]
     Signature,
-    /// No key opens it: wrong base64, key, padding, length or app id, in one answer for all.
+    /// No key decrypts it: wrong base64, key, padding, length or app id, not told apart.
     #[error("the body cannot be decrypted")]
     Undecryptable,
     /// Not the XML or JSON that it should be.

@@ -20,7 +20,7 @@ pub fn sign(parts: &[&str]) -> String {
 pub fn matches<const N: usize>(parts: &[&str; N], given: &str) -> bool {
     let digits = digits_of(&mut { *parts });
     let (ours, theirs) = (digits.as_chunks().0, given.as_bytes().as_chunks().0);
-    // Words instead of bytes: the comparison is the same, and so is what it does not tell.
+    // Compares words instead of bytes: the result is the same, and just as constant in time.
     let words = ours.iter().zip(theirs).map(|(a, b)| u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b)));
     given.len() == SIGNATURE_LEN && words.fold(Choice::from(1), |same, word| same & word).into()
 }
@@ -49,7 +49,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| hex_pair(*byte)).map(char::from).collect()
 }
 
-/// Arithmetic instead of a table, so that a row of bytes becomes vector instructions.
+/// Arithmetic instead of a table, so that the compiler can vectorize it.
 fn hex_pair(byte: u8) -> [u8; 2] {
     let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
     [digit(byte >> 4), digit(byte & 15)]

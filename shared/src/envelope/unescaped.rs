@@ -1,16 +1,16 @@
-//! Pushes as WeChat really writes them: what a follower wrote is put into a CDATA section as it is, so that a text
-//! with `]]>` ends its own section, and what comes after looks like members.
+//! Pushes as WeChat really writes them: text of a follower is put into a CDATA section
+//! unescaped, so that a `]]>` in it ends the section, and what follows looks like members.
 //!
-//! The rule. WeChat's own members stand before and behind what others chose, and never hold markup. So a push is
-//! read from both ends as long as its members are WeChat's own, or numbers; what is left begins and ends with a
-//! member that somebody else chose, and a value there goes up to the *last* end that its name has. Nobody can write
-//! behind WeChat's end of their value, so that end is the last one, whatever the value looks like. Two kinds of
-//! push have several such members side by side ([`SEVERAL`]); of those a value ends where the next begins, and
-//! no other member is read between them. Hence what can be forged is nothing: the worst that a text can do is to
-//! move the border between two texts of the same sender.
+//! The rule. WeChat's own members stand before and behind those that users chose, and never contain
+//! markup. So a push is read from both ends as long as its members are WeChat's own, or numbers; the rest
+//! begins and ends with a member that a user chose, and a value there reaches to the *last* end tag of its
+//! name. No user can write behind WeChat's end tag of their value, so that tag is the last one, whatever
+//! the value contains. Two kinds of push have several such members side by side ([`USER_CHOSEN_GROUPS`]);
+//! there a value ends where the next begins, and no other member is read between them. So nothing can be
+//! forged: at worst a text moves the border between two texts of the same sender.
 //!
-//! A push that the general reader reads, and in which nobody got out of their value ([`is_sure`]), is taken as it
-//! reads it: that knows members which are not listed here.
+//! A push that the general reader can parse, and in which no value was left by a `]]>`
+//! ([`is_unambiguous`]), is taken as it is: this also keeps members that are not listed here.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ use super::Refusal;
 use super::element::{BRANCHES, Element, MAX_DEPTH, MAX_ELEMENTS};
 use super::xml::{self, CDATA_END, CDATA_START, Read, trim};
 
-/// Members that WeChat fills in itself: they hold no markup.
+/// Members that WeChat fills in itself: they contain no markup.
 const WECHATS: [&str; 36] = [
     "ToUserName",
     "FromUserName",
@@ -58,31 +58,31 @@ const WECHATS: [&str; 36] = [
     "ConsumeSource",
     "TransId",
 ];
-/// Of these, the ones that say what a push is.
+/// Those of them that say what a push is.
 const HEAD: [&str; 5] = ["ToUserName", "FromUserName", "CreateTime", "MsgType", "Event"];
-/// Members of events that somebody else chose: whoever made a code, a link or a menu, or who picked a place. They
-/// come once in a push.
+/// Members of events that users chose: the author of a code, a link or a
+/// menu, or the follower who picked a place. Each occurs once in a push.
 const CHOSEN_OF_EVENTS: [&str; 7] =
     ["EventKey", "ScanResult", "Label", "Poiname", "OuterStr", "SessionFrom", "qrcode_info"];
-/// Where several members side by side are chosen by somebody else: the `MsgType`, or the member that holds them.
+/// Where several members side by side are chosen by users: the `MsgType`, or the member that contains them.
 const SEVERAL: [(&str, &[&str]); 4] = [
     ("link", &["Title", "Description", "Url"]),
     ("file", &["Title", "Description"]),
     ("miniprogrampage", &["Title", "AppId", "PagePath", "ThumbUrl", "ThumbMediaId"]),
     ("SendLocationInfo", &["Label", "Poiname"]),
 ];
-/// `]]>` by a writer that escapes: split over two sections.
+/// `]]>` as an escaping writer puts it: split over two sections.
 const SPLIT: &str = "]]]]><![CDATA[>";
-/// Tags that are looked at between the members of both ends; real pushes have a handful.
+/// Most tags that are tried between the members of both ends; real pushes have a handful.
 const MAX_TRIES: usize = 64;
-/// Bytes of a name, and of the attributes of a tag, which real pushes do not have.
+/// Most bytes of a name, and of the attributes of a tag, which real pushes do not have.
 const MAX_TAG: usize = 256;
 
-/// Reads a push, whatever its texts hold.
+/// Reads a push, whatever its texts contain.
 ///
 /// # Errors
-/// [`Refusal::Malformed`] where it does not begin with `<xml>` and end with `</xml>`, [`Refusal::TooLarge`] beyond
-/// the bounds of any document.
+/// [`CallbackError::Malformed`] where it does not begin with `<xml>` and end
+/// with `</xml>`, [`CallbackError::TooLarge`] beyond the bounds of any document.
 pub(super) fn parse(source: &str) -> Result<Element<'_>, Refusal> {
     match xml::read(source) {
         Ok(read) if is_sure(&read, is_event(&read.root.children)) => Ok(read.root),
@@ -90,9 +90,9 @@ pub(super) fn parse(source: &str) -> Result<Element<'_>, Refusal> {
     }
 }
 
-/// Whether nobody got out of their value. Whoever does has to open a member of the same name again, anywhere before
-/// WeChat's own end of it, or to hide that end in what WeChat never writes. Members of messages have names of
-/// their own each; those of events may repeat where nobody else chose them.
+/// Whether no value was left by a `]]>` inside it. To do so, a user has to open a member of the same
+/// name again before WeChat's own end tag, or to hide that tag in something that WeChat never writes.
+/// Members of messages have different names; those of events may repeat, except those that users chose.
 fn is_sure(read: &Read<'_>, is_event: bool) -> bool {
     let mut seen = HashSet::with_capacity(read.names.len());
     let once = |name: &str| HEAD.contains(&name) || CHOSEN_OF_EVENTS.contains(&name);
@@ -203,13 +203,13 @@ fn leaf<'a>(name: &'a str, text: &'a str) -> Element<'a> {
     Element { name: Cow::Borrowed(name), text: Cow::Borrowed(trim(text)), children: Vec::new() }
 }
 
-/// Whether a value without a section is WeChat's own.
+/// Whether a value without a CDATA section is WeChat's own.
 fn is_own(name: &str, value: &str) -> bool {
     let number = value.trim().bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
     number || (WECHATS.contains(&name) && !value.contains('&'))
 }
 
-/// The first member, if it is WeChat's own or empty, and what follows it. Text before it is stray.
+/// The first member, if it is WeChat's own or empty, and what follows it. Text before it is ignored.
 fn first(source: &str) -> Option<(Element<'_>, &str)> {
     let mut rest = source.get(source.find('<')?..)?;
     while let Some(comment) = rest.strip_prefix("<!--") {
@@ -259,18 +259,18 @@ fn is_name(name: &str) -> bool {
     tag(&format!("<{name}>")).is_some_and(|tag| tag.name == name)
 }
 
-/// What comes after a value that somebody else chose.
+/// What may follow a value that a user chose.
 #[derive(Clone, Copy)]
 enum Next<'a> {
-    /// No more of them: nobody wrote behind it.
+    /// No other user-chosen value.
     Nothing,
-    /// Another one, if it may have that name.
+    /// Another one, if the name is allowed.
     OneOf(&'a dyn Fn(&str) -> bool),
-    /// One that holds a chosen value inside. What is before it is the account's own choice, a button's key.
+    /// A branch with a user-chosen value. Before it is the account's own choice, a button's key.
     Branch,
 }
 
-/// A member that somebody else chose, and what follows it.
+/// A member that a user chose, and what follows it.
 fn chosen<'a>(
     tag: &Tag<'a>,
     here: &'a str,
@@ -283,7 +283,7 @@ fn chosen<'a>(
     if let Some(inside) = tag.after.trim_start().strip_prefix(CDATA_START) {
         let Some((value, after)) = section(inside, tag.name, next) else { return Ok(None) };
         let mut member = leaf(tag.name, value);
-        // as the general reader has it where nobody got out of their value
+        // as the general reader returns it where no value was left
         if value.contains(SPLIT) && !value.replace(SPLIT, "").contains(CDATA_END) {
             member.text = Cow::Owned(value.replace(SPLIT, CDATA_END).trim().to_owned());
         }
@@ -307,9 +307,9 @@ fn chosen<'a>(
     Ok(Some((member, after)))
 }
 
-/// A section's value and what follows its member, by the rule at the head of this file: up to the last end; where
-/// others stand beside it, up to the last end that one of them follows; before one that holds members, up to the
-/// first end that such a one follows.
+/// A section's value and what follows its member, by the rule at the head of this
+/// file: up to the last end tag; with siblings, up to the last end tag that one of
+/// them follows; before a branch, up to the first end tag that a branch follows.
 fn section<'a>(inside: &'a str, name: &str, next: Next<'_>) -> Option<(&'a str, &'a str)> {
     let close = format!("</{name}>");
     let (mut last, mut fitting) = (None, None);

@@ -11,7 +11,7 @@ use super::element::{BRANCHES, Element, MAX_DEPTH, MAX_ELEMENTS};
 
 pub(super) const CDATA_START: &str = "<![CDATA[";
 pub(super) const CDATA_END: &str = "]]>";
-/// Room for the members of a common push, so that they need one allocation.
+/// Capacity for the members of a common push, so that they need one allocation.
 const USUAL_MEMBERS: usize = 8;
 
 /// An element whose end tag has not come yet.
@@ -25,24 +25,24 @@ struct Open<'a> {
     section: usize,
 }
 
-/// A document, and what is remarkable about how it was written.
+/// A parsed document, and how it was written.
 pub(super) struct Read<'a> {
     pub(super) root: Element<'a>,
     /// The name of every element, in order.
     pub(super) names: Vec<&'a str>,
-    /// Something was there that WeChat never writes: a comment, an attribute, a section beside a text.
+    /// It has something that WeChat never writes: a comment, an attribute, a section beside a text.
     pub(super) odd: bool,
 }
 
 /// Reads one document.
 ///
-/// Takes what WeChat really sends: CDATA or bare text, blanks around values, bare `&`, control characters inside
-/// values, unknown elements, stray text between members, and markup inside a text (kept as the text that it is).
-/// Attributes, comments and processing instructions are skipped. Nothing is ever expanded: a document type is
-/// refused, and an entity that is not one of XML's five stays as it is written.
+/// Accepts what WeChat really sends: CDATA or bare text, whitespace around values, bare `&`, control
+/// characters inside values, unknown elements, stray text between members, and markup inside a text
+/// (kept as text). Attributes, comments and processing instructions are skipped. Nothing is expanded:
+/// a document type is rejected, and an entity that is not one of XML's five is kept as written.
 ///
 /// # Errors
-/// [`Refusal::Malformed`]; [`Refusal::TooLarge`] beyond [`MAX_DEPTH`] or [`MAX_ELEMENTS`].
+/// [`CallbackError::Malformed`]; [`CallbackError::TooLarge`] beyond [`MAX_DEPTH`] or [`MAX_ELEMENTS`].
 pub fn parse(source: &str) -> Result<Element<'_>, Refusal> {
     read(source).map(|read| read.root)
 }
@@ -58,7 +58,7 @@ pub(super) fn read(source: &str) -> Result<Read<'_>, Refusal> {
     loop {
         let event = reader.read_event();
         let after = usize::try_from(reader.buffer_position()).map_err(|_| Refusal::TooLarge)?;
-        // Texts are cut out of the source: moving them out of their event costs more than finding them again.
+        // Texts are taken from the source: converting them from the event costs more.
         match event {
             Ok(Event::Start(tag)) => {
                 let name = name_at(source, before, tag.name().0.len())?;
@@ -109,8 +109,8 @@ fn beside_section(open: &[Open<'_>]) -> bool {
     open.last().is_some_and(|element| element.section > 0)
 }
 
-/// Whether a section that begins at `start` is all of its element's value so far, or goes on with a `]]>` that a
-/// writer split over two.
+/// Whether a section that begins at `start` is all of its element's
+/// value so far, or continues a `]]>` that a writer split over two.
 fn alone(open: &[Open<'_>], start: usize, piece: &str) -> bool {
     open.last().is_some_and(|element| {
         let first = element.section == 0 && element.text.is_empty() && element.children.is_empty();
@@ -118,19 +118,19 @@ fn alone(open: &[Open<'_>], start: usize, piece: &str) -> bool {
     })
 }
 
-/// A tag's name as a part of the source: quick-xml lends it only as long as the event lives.
+/// A tag's name as a slice of the source: quick-xml lends it only as long as the event lives.
 fn name_at(source: &str, tag: usize, length: usize) -> Result<&str, Refusal> {
     let start = tag + 1;
     let name = source.get(start..start + length).ok_or(Refusal::Malformed)?;
     if name.is_empty() || has_control(name) { Err(Refusal::Malformed) } else { Ok(name) }
 }
 
-/// Real names are plain ASCII, which takes no decoding of characters to see.
+/// Real names are plain ASCII, which is checked without decoding characters.
 fn has_control(name: &str) -> bool {
     !name.bytes().all(|byte| byte.is_ascii_graphic()) && name.contains(char::is_control)
 }
 
-/// [`str::trim`], which most values do not need: those that begin and end with a visible ASCII character.
+/// [`str::trim`] with a shortcut for most values: those that begin and end with a visible ASCII character.
 pub(super) fn trim(text: &str) -> &str {
     match text.as_bytes() {
         [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
@@ -166,7 +166,7 @@ fn append<'a>(open: &mut [Open<'a>], piece: &'a str) -> Result<(), Refusal> {
         return outside(piece);
     };
     if element.text.is_empty() {
-        // Blanks before a value would force the value to be copied.
+        // Keeping whitespace before a value would force a copy of the value.
         if !piece.trim_start().is_empty() {
             element.text = Cow::Borrowed(piece);
         }
@@ -176,7 +176,7 @@ fn append<'a>(open: &mut [Open<'a>], piece: &'a str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a reference stands for, which the source does not hold.
+/// Appends the value of a reference, which the source does not contain.
 fn append_owned<'a>(open: &mut [Open<'a>], piece: Cow<'a, str>) -> Result<(), Refusal> {
     match open.last_mut() {
         None => outside(&piece),
@@ -193,13 +193,13 @@ fn append_owned<'a>(open: &mut [Open<'a>], piece: Cow<'a, str>) -> Result<(), Re
     }
 }
 
-/// Outside of the root there may be blanks alone.
+/// Outside of the root only whitespace is allowed.
 fn outside(piece: &str) -> Result<(), Refusal> {
     let nothing = piece.chars().all(|c| c.is_whitespace() || c.is_control());
     if nothing { Ok(()) } else { Err(Refusal::Malformed) }
 }
 
-/// XML's own entities and numbers; everything else stays as it is written.
+/// XML's own entities and character references; everything else stays as it is written.
 fn resolve(entity: BytesRef<'_>) -> Cow<'_, str> {
     match &*entity {
         "lt" => "<".into(),
@@ -228,10 +228,10 @@ fn close<'a>(
     };
     if !text.is_empty() && !children.is_empty() {
         if open.is_empty() || BRANCHES.contains(&name) {
-            // Stray text between members, which real pushes of cards have.
+            // Ignore stray text between members, which real card pushes have.
             text = Cow::Borrowed("");
         } else {
-            // Markup that a follower typed and that came without CDATA: a text, not members.
+            // Markup that a follower typed and that came without CDATA is text, not members.
             text = Cow::Borrowed(inside.trim());
             children = Vec::new();
         }
@@ -273,7 +273,7 @@ impl Writer {
         self.close(name)
     }
 
-    /// A leaf whose value is known to hold no bracket and no control character, such as base64, in CDATA.
+    /// A leaf in CDATA whose value contains no bracket and no control character, such as base64.
     pub(super) fn verbatim(&mut self, name: &str, value: &str) -> &mut Self {
         self.open(name);
         self.0.push_str(CDATA_START);
@@ -314,13 +314,13 @@ impl Writer {
     }
 }
 
-/// Whether a closer look is needed: a control character, a bracket, or the byte that begins U+FFFE and U+FFFF.
-/// It looks at every byte, since a loop without an early end becomes vector instructions.
+/// Whether a closer check is needed: for a control character, a bracket, or the byte that begins
+/// U+FFFE and U+FFFF. It visits every byte, since a loop without an early exit is vectorized.
 fn may_need_care(value: &str) -> bool {
     value.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b']') | (byte == 0xef))
 }
 
-/// Outside of XML 1.0's `Char`.
+/// Not allowed by XML 1.0's `Char`.
 fn is_illegal(c: char) -> bool {
     (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
 }

@@ -19,7 +19,7 @@ pub enum AccountType {
 }
 
 impl AccountType {
-    /// From WeChat's `service_type_info.id`; `None` for what is no Official Account.
+    /// From WeChat's `service_type_info.id`; `None` if it is not an Official Account.
     #[must_use]
     pub fn from_service_type(id: i64) -> Option<Self> {
         match id {
@@ -30,8 +30,8 @@ impl AccountType {
     }
 }
 
-/// Whether WeChat's `verify_type_info.id` brings API rights: verified by WeChat (0), or the qualification is
-/// verified and the name not yet (3, 4, 5). A microblog's mark (1, 2) brings none.
+/// Whether WeChat's `verify_type_info.id` gives API rights: verified by WeChat (0), or
+/// qualification verified but not yet the name (3, 4, 5). A Weibo verification (1, 2) gives none.
 #[must_use]
 pub fn is_verified(verify_type: i64) -> bool {
     matches!(verify_type, 0 | 3 | 4 | 5)
@@ -110,8 +110,8 @@ pub struct Permission {
 /// How many of [`PERMISSIONS`], from its start, the hub requires.
 pub const REQUIRED: usize = 8;
 
-/// Permission sets of Official Accounts: id, English name and WeChat's own. The required ones come first, in the order and
-/// by the names that tenants are shown; the others by id.
+/// Permission sets of Official Accounts: id, English name and WeChat's own. The required
+/// ones come first, in the order and with the names that tenants see; the others by id.
 pub const PERMISSIONS: [(u32, &str, &str); 34] = [
     (1, "Message Management Access", "消息管理"),
     (15, "Custom Menu Access", "菜单管理"),
@@ -149,7 +149,7 @@ pub const PERMISSIONS: [(u32, &str, &str); 34] = [
     (102, "Cloud Development Payment", "云开发支付"),
 ];
 
-/// The English name and WeChat's own of a permission set; empty for one that is not in the table.
+/// The English and the Chinese name of a permission set; empty for one that is not in the table.
 #[must_use]
 pub const fn permission_names(id: u32) -> (&'static str, &'static str) {
     const fn find(sets: &[(u32, &'static str, &'static str)], id: u32) -> (&'static str, &'static str) {
@@ -203,7 +203,7 @@ pub fn missing_permissions(granted_ids: &[u32]) -> Vec<String> {
     required().filter(|(id, ..)| !granted_ids.contains(id)).map(|(_, name, _)| (*name).to_owned()).collect()
 }
 
-/// Which kinds of account WeChat opens a capability to.
+/// Which kinds of account WeChat gives a capability to.
 #[derive(Clone, Copy)]
 enum Who {
     Everyone,
@@ -224,7 +224,7 @@ impl Who {
     }
 }
 
-/// A capability, who may have it, and the permission sets of which any one opens it.
+/// A capability, the accounts that may have it, and the permission sets: any one of them is enough.
 const CAPABILITIES: [(&str, Who, &[u32]); 17] = [
     ("auto_reply", Who::Everyone, &[1]),
     ("customer_service_message", Who::Verified, &[1, 6, 19, 100, 101]),
@@ -241,13 +241,13 @@ const CAPABILITIES: [(&str, Who, &[u32]); 17] = [
     ("publish", Who::VerifiedOrService, &[7]),
     ("coupon", Who::Verified, &[8]), // by application besides: 48001 tells
     ("web_authorization", Who::VerifiedService, &[4]),
-    // Each family of figures is in another set (users 2, messages 1; all in 3 on older pages): 61007 tells.
+    // Each family of figures has its own set (users 2, messages 1; all in 3 on older pages): 61007.
     ("statistics", Who::Verified, &[1, 2, 3, 7]),
     ("blacklist", Who::Verified, &[2]),
 ];
 
 /// What the account can do: its kind and verification allow it, and the permission set was granted. WeChat's
-/// `func_info` alone tells only the second.
+/// `func_info` says only the second.
 #[must_use]
 pub fn capabilities(
     account_type: AccountType,
@@ -260,13 +260,13 @@ pub fn capabilities(
     CAPABILITIES.iter().map(|&(name, who, sets)| (name, can(who, sets))).collect()
 }
 
-/// The reason of a binding that is refused to what is no Official Account.
+/// Reason of a refused binding: it is not an Official Account.
 pub const NOT_AN_OFFICIAL_ACCOUNT: &str = "not_an_official_account";
-/// The reason of a binding that is refused to an account without WeChat's verification.
+/// Reason of a refused binding: the account is not verified by WeChat.
 pub const UNVERIFIED_ACCOUNT: &str = "unverified_account";
 
-/// Why an account cannot be bound, in the contract's words; `None` when it can. The inputs are those of
-/// `api_get_authorizer_info`, `None` where it gave none.
+/// Why an account cannot be bound, as the contract spells it; `None` when it can.
+/// The inputs are those of `api_get_authorizer_info`, `None` where it gave none.
 #[must_use]
 pub fn binding_refusal(
     is_mini_program: bool,

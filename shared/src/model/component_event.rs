@@ -7,7 +7,7 @@ use crate::envelope::Refusal;
 use crate::envelope::element::{self, Element};
 use crate::secret::Secret;
 
-/// Bytes of an account's id at most: it becomes part of a table's key. WeChat's have 18.
+/// Most bytes of an account's id, which becomes part of a table key. WeChat's have 18.
 const MAX_APP_ID: usize = 64;
 
 /// A grant that an account's administrator gave or changed.
@@ -19,7 +19,7 @@ pub struct Authorization {
     pub code: Secret,
     /// `AuthorizationCodeExpiredTime`, in unix seconds.
     pub code_expires_at: Option<i64>,
-    /// `PreAuthCode`: tells which binding asked for it.
+    /// `PreAuthCode`: identifies the binding that asked for it.
     pub pre_auth_code: Option<Secret>,
 }
 
@@ -34,7 +34,7 @@ pub enum ComponentEventKind {
     UpdateAuthorized(Authorization),
     /// `unauthorized`, with the `AuthorizerAppid`.
     Unauthorized(String),
-    /// Another `InfoType`, to be acknowledged and left alone.
+    /// Another `InfoType`: acknowledged and ignored.
     Other(String),
 }
 
@@ -43,7 +43,7 @@ pub enum ComponentEventKind {
 pub struct ComponentEvent {
     /// The component's own `AppId`.
     pub app_id: String,
-    /// Unix seconds; 0 if it was not said.
+    /// Unix seconds; 0 if it is missing.
     pub create_time: i64,
     /// What happened.
     pub kind: ComponentEventKind,
@@ -53,7 +53,7 @@ impl ComponentEvent {
     /// Reads a decrypted body.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] or [`Refusal::TooLarge`].
+    /// [`CallbackError::Malformed`] or [`CallbackError::TooLarge`]. Members of some types may be missing.
     pub fn parse(plaintext: &[u8]) -> Result<Self, Refusal> {
         let text = element::decode(plaintext)?;
         let root = Element::parse(&text)?;

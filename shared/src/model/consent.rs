@@ -1,39 +1,39 @@
-//! For whom an administrator's consent counts. An account becomes bound to a tenant only by a consent that began on a page
-//! of that tenant after the account's last unbinding; any other renews what is bound, and binds nothing.
+//! Which tenant a consent counts for. An account becomes bound to a tenant only by a consent that began on
+//! a page of that tenant after the account's last unbinding; any other only renews an existing binding.
 //!
 //! Source: contract, binding rules.
 
-/// WeChat takes a pre_auth_code until it expires; its clock and ours may differ by so much, seconds.
+/// WeChat accepts a pre_auth_code until it expires; its clock and ours may differ by this much, seconds.
 const CLOCKS_DIFFER_SECONDS: i64 = 60;
 
-/// A tenant's page, as one browser opened it: with a pre_auth_code of its own.
+/// A tenant's page, as opened by one browser: with its own pre_auth_code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page<'a> {
-    /// Whose page.
+    /// The tenant.
     pub tenant: &'a str,
-    /// When it was opened at the earliest, unix seconds.
+    /// Earliest time at which it was opened, unix seconds.
     pub opened_at: i64,
-    /// Until when WeChat takes its pre_auth_code, unix seconds.
+    /// When its pre_auth_code expires, unix seconds.
     pub expires_at: i64,
 }
 
 impl Page<'_> {
-    /// Whether a consent that WeChat dates `at` can have been given by this page. An event of long after names a page
-    /// that did not ask for it.
+    /// Whether this page can have led to a consent that WeChat dates `at`. An
+    /// event from long after its expiry names a page that did not ask for it.
     #[must_use]
     pub fn may_have_led_to(&self, at: i64) -> bool {
         at <= self.expires_at + CLOCKS_DIFFER_SECONDS
     }
 }
 
-/// What the hub knows of an account.
+/// What the hub knows about the binding of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing<'a> {
-    /// Who has it, or had it where it was deleted.
+    /// The tenant that has it, or had it before it was deleted.
     pub tenant: &'a str,
-    /// Its authorization stands.
+    /// It is bound.
     pub bound: bool,
-    /// Its tenant gave it away: it is free for others.
+    /// Its tenant deleted it: others may bind it.
     pub deleted: bool,
     /// When it was unbound, unix seconds.
     pub unbound_at: Option<i64>,
@@ -46,19 +46,19 @@ pub enum Claim {
     Binds,
     /// It is bound to this tenant already: tokens and permissions are new.
     Renews,
-    /// It is another tenant's.
+    /// It belongs to another tenant.
     Elsewhere,
     /// The page was opened before the account was unbound.
     TooEarly,
-    /// No page of ours was open, and nobody here has it bound.
+    /// The consent did not begin on one of our pages, and no tenant has the account bound.
     Nobody,
-    /// The page's tenant is suspended or deleted: nothing becomes bound to it. The store alone tells, in the write that
-    /// would bind.
+    /// The page's tenant is suspended or deleted: nothing is bound
+    /// to it. Only the store knows, in the write that would bind.
     Suspended,
 }
 
-/// Decides. `page` is where the consent began, none where it began at WeChat; `standing` is none for an account that was
-/// never bound.
+/// Decides what a consent does. `page` is where it began, `None` if at
+/// WeChat; `account` is `None` for an account that was never bound.
 #[must_use]
 pub fn claim(page: Option<Page<'_>>, standing: Option<Standing<'_>>) -> Claim {
     match (page, standing) {
@@ -74,7 +74,7 @@ pub fn claim(page: Option<Page<'_>>, standing: Option<Standing<'_>>) -> Claim {
     }
 }
 
-/// In the second of the unbinding, the page counts as opened after it: nobody can tell.
+/// In the very second of the unbinding the page counts as opened after it: the order is unknown.
 fn after_unbinding(page: Page<'_>, standing: Standing<'_>) -> Claim {
     if standing.unbound_at.is_none_or(|at| page.opened_at >= at) { Claim::Binds } else { Claim::TooEarly }
 }

@@ -1,4 +1,4 @@
-//! What an account says: WeChat's customer-service message JSON without `touser`, checked before it is stored.
+//! What an account sends: WeChat's customer-service message JSON without `touser`, validated.
 //!
 //! # Source
 //! WeChat "Send customer-service message" for the members; lengths from the error codes 45002 and 45008.
@@ -11,7 +11,7 @@ use thiserror::Error;
 pub const MAX_TEXT_BYTES: usize = 2048;
 /// Bytes of every other string: ids, titles, URLs.
 const MAX_STRING_BYTES: usize = 2048;
-/// Entries of a `msgmenu`; WeChat answers 45098 beyond its own, undocumented, limit.
+/// Entries of a `msgmenu`; WeChat returns 45098 beyond its own, undocumented, limit.
 const MAX_MENU_ITEMS: usize = 50;
 /// Bytes of the whole JSON. WeChat's own members are far below.
 pub const MAX_CONTENT_BYTES: usize = 16 * 1024;
@@ -22,7 +22,7 @@ pub const MAX_CONTENT_BYTES: usize = 16 * 1024;
 pub struct ContentError {
     /// The JSON path, such as `news.articles[0].title`.
     pub path: String,
-    /// What a right value is.
+    /// What a valid value is.
     pub message: String,
 }
 
@@ -31,7 +31,7 @@ impl ContentError {
         Self { path: path.into(), message: message.into() }
     }
 
-    /// The same below `parent`.
+    /// The same error with `parent` before its path.
     #[must_use]
     pub fn under(self, parent: &str) -> Self {
         let path = if self.path.is_empty() { parent.to_owned() } else { format!("{parent}.{}", self.path) };
@@ -72,7 +72,7 @@ const TYPES: [(&str, &[(&str, Need)]); 11] = [
 ];
 const ARTICLE: [(&str, Need); 4] = [("title", Must), ("url", Must), ("description", May), ("picurl", May)];
 
-/// A checked message; WeChat's JSON is kept as it came.
+/// A validated message; WeChat's JSON is kept as it came.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Content(Checked);
@@ -106,7 +106,7 @@ impl TryFrom<Value> for Content {
 }
 
 impl Content {
-    /// Checks a message that somebody just wrote: what is stored stays readable although rules are added here.
+    /// Validates a new message by the current rules; stored messages stay readable when rules are added here.
     ///
     /// # Errors
     /// The first member that is wrong.
@@ -117,7 +117,7 @@ impl Content {
         Ok(content)
     }
 
-    /// A text, cut to what WeChat takes.
+    /// A text, truncated to what WeChat accepts.
     #[must_use]
     pub fn text(content: &str) -> Self {
         let mut end = content.len().min(MAX_TEXT_BYTES);
@@ -176,7 +176,7 @@ fn check(value: &Value) -> Result<(), ContentError> {
     }
 }
 
-/// Objects of other types than the message's have no effect; one that is none is a mistake that nobody would see.
+/// Objects of other message types have no effect; anything but an object there is a mistake.
 fn check_others(value: &Value) -> Result<(), ContentError> {
     let wrong = |name: &&str| value.get(*name).is_some_and(|v| !v.is_object() && !v.is_null());
     match TYPES.iter().map(|(name, _)| name).find(|name| wrong(name)) {
@@ -246,10 +246,10 @@ fn check_menu(menu: &Value) -> Result<(), ContentError> {
     Ok(())
 }
 
-/// The `msgtype` that hands the follower's message to WeChat's own customer-service client.
+/// The `msgtype` that transfers the follower's message to WeChat's own customer-service client.
 pub(super) const TRANSFER: &str = "transfer_customer_service";
 
-/// What a reply rule says: a content, or a transfer to customer service.
+/// What a reply rule sends: a content, or a transfer to customer service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub enum Reply {
@@ -280,7 +280,7 @@ impl TryFrom<Value> for Reply {
 }
 
 impl Reply {
-    /// Checks a reply that somebody just wrote.
+    /// Validates a new reply by the current rules.
     ///
     /// # Errors
     /// The first member that is wrong.

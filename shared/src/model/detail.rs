@@ -1,21 +1,21 @@
-//! What is kept of a push's members: all of it, unless it is far longer than anything that WeChat sends. Then long
-//! texts are cut, with a mark: a push that is too large for a table would be lost, and a page of a timeline has to
-//! fit into one answer.
+//! What is stored of a push's members: all of it, unless it is far longer than anything
+//! that WeChat sends. Then long texts are truncated with a mark: a push that is too large
+//! for a table would be lost, and a page of a timeline has to fit into one response.
 
 use serde_json::{Map, Value};
 
-/// Bytes of a detail's JSON. 200 of them, a page of a timeline, fit into the 6 MB of an answer of Lambda's; the
-/// largest real push, the result of a broadcast of eight articles, has 8 KB. A text of WeChat's 2,048 bytes fits
-/// even if all of them are control characters, which JSON writes as six bytes each.
+/// Bytes of a detail's JSON. 200 of them, a page of a timeline, fit into Lambda's 6 MB response; the
+/// largest real push, the result of a broadcast of eight articles, has 8 KB. A text of WeChat's
+/// 2,048 bytes fits even if all of them are control characters, which JSON writes as six bytes each.
 pub const MAX_BYTES: usize = 24 * 1024;
-/// What a text that was cut ends with.
+/// The end of a truncated text.
 pub const CUT: &str = "… [cut]";
-/// The name of the member that stands for members that were left out; its value is [`CUT`].
+/// The name of the member that stands for omitted members; its value is [`CUT_MARK`].
 pub const LEFT_OUT: &str = "…";
-/// Bytes of JSON that a text may have at first, and at last, where there are many.
+/// Longest text in bytes of JSON, at first and at last: it is halved until all fits.
 const TEXT_BYTES: [usize; 2] = [16 * 1024, 64];
 
-/// The members as JSON text of at most [`MAX_BYTES`].
+/// The members as JSON text of at most [`MAX_DETAIL_BYTES`].
 #[must_use]
 pub fn bounded(members: &Map<String, Value>) -> String {
     let written = |members: &Map<String, Value>| Value::Object(members.clone()).to_string();
@@ -46,7 +46,7 @@ pub fn bounded(members: &Map<String, Value>) -> String {
     written(&kept)
 }
 
-/// Cuts every text in `value` to `most` bytes of JSON, the mark among them.
+/// Truncates every text in `value` to `most` bytes of JSON, including the mark.
 fn cut(value: &mut Value, most: usize) {
     match value {
         Value::String(text) if escaped(text) > most => {

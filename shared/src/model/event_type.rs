@@ -1,8 +1,8 @@
-//! Which words can be the type of an event (contract, section 5).
+//! Which words can be the `type` of an event (contract, section 5).
 
 use super::push_kind::EVENTS;
 
-/// Words of our own for what happens.
+/// The hub's own event types.
 const OWN: [&str; 19] = [
     "subscribed",
     "unsubscribed",
@@ -24,7 +24,7 @@ const OWN: [&str; 19] = [
     "profile_updated",
     "tags_changed",
 ];
-/// WeChat's events that have one of our words instead of WeChat's.
+/// WeChat's events that get one of the hub's types instead of their own name.
 const RENAMED: [&str; 18] = [
     "subscribe",
     "unsubscribe",
@@ -45,24 +45,24 @@ const RENAMED: [&str; 18] = [
     "user_del_card",
     "user_consume_card",
 ];
-/// Prefix of a tenant's own words.
+/// Prefix of a tenant's own event types.
 const OF_TENANT: &str = "x_";
-/// Letters of a type at most.
+/// Most letters of a type.
 const MAX: usize = 64;
 
-/// What is known of a word.
+/// Whether a word can be an event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
-    /// Events have it.
+    /// Events have this type.
     Known,
-    /// An event of WeChat's that is not in the table may have it.
+    /// An event of WeChat that is not in the table may have this type.
     Possible,
-    /// No event has it.
+    /// No event can have this type.
     Impossible,
 }
 
 impl EventType {
-    /// Looks at a word.
+    /// Classifies a word.
     #[must_use]
     pub fn of(word: &str) -> Self {
         let snake = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
@@ -70,7 +70,7 @@ impl EventType {
             return Self::Impossible;
         }
         let own = OWN.contains(&word) || word.strip_prefix(OF_TENANT).is_some_and(|rest| !rest.is_empty());
-        // the table has `wificonnected` for `WifiConnected`, of which we make `wifi_connected`
+        // the table has `wificonnected` for `WifiConnected`, which becomes `wifi_connected`
         let bare = |name: &str| name.replace('_', "");
         let in_table = || EVENTS.iter().any(|name| bare(name) == bare(word)) && !RENAMED.contains(&word);
         if own || in_table() { Self::Known } else { Self::Possible }

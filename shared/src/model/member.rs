@@ -1,5 +1,5 @@
-//! How a member of a push becomes a field. Reading never fails: a real push may lack any of its members, and
-//! WeChat shows its sender an error if we refuse it.
+//! How a member of a push becomes a field. Reading never fails: a real push
+//! may lack any member, and WeChat shows its sender an error if we reject it.
 
 use crate::envelope::element::Element;
 

@@ -9,7 +9,7 @@ use super::content::{Reply, TRANSFER, string};
 use crate::envelope::element::Element;
 use crate::envelope::xml::Writer;
 
-/// A name in a passive reply, and in a content.
+/// A name in a passive reply, and the same in a content.
 type Names = (&'static str, &'static str);
 
 /// Types that have one object: `msgtype`, its member in the reply, and the members of that.
@@ -33,8 +33,8 @@ const ARTICLE: [Names; 4] =
     [("Title", "title"), ("Description", "description"), ("PicUrl", "picurl"), ("Url", "url")];
 
 impl Reply {
-    /// The XML of a passive reply, in clear; `None` for what a passive reply cannot carry, which goes as a
-    /// customer-service message instead.
+    /// The XML of a passive reply, unencrypted; `None` if a passive reply cannot
+    /// carry it, so that it is sent as a customer-service message instead.
     #[must_use]
     pub fn passive_xml(&self, to_open_id: &str, from_original_id: &str, create_time: i64) -> Option<String> {
         let mut xml = Writer::new(512);
@@ -82,7 +82,7 @@ impl Reply {
     }
 }
 
-/// The content that [`Reply::passive_xml`] wrote; none for a transfer, which says nothing to the follower.
+/// The content that [`Reply::passive_xml`] wrote; `None` for a transfer, which shows nothing to the follower.
 #[must_use]
 pub fn content(xml: &str) -> Option<Value> {
     let root = Element::parse(xml).ok()?;

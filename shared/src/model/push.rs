@@ -12,22 +12,22 @@ use crate::envelope::Refusal;
 use crate::envelope::element::{self, Element};
 use crate::envelope::signature::hex;
 
-/// What names the two sides; everything else is the push's own.
+/// The members that name sender and recipient; everything else is the content of the push.
 const SIDES: [&str; 2] = ["ToUserName", "FromUserName"];
-/// The last second of the year 9999, beyond which no time is written.
+/// The last second of the year 9999: later times are rejected.
 const LAST_SECOND: i64 = 253_402_300_799;
-/// Bytes of the name of a side, of which table keys are made; real ones have 28. As many as an id has in the API's
-/// paths, so that whoever is stored can be asked for.
+/// Most bytes of a sender or recipient id, which become part of table keys; real ones have 28.
+/// The same limit as for ids in the API's paths, so that every stored fan can be requested.
 const MAX_SIDE: usize = 200;
-/// Letters of a timeline type that is WeChat's own event name.
+/// Most letters of a timeline type that is made from WeChat's event name.
 const MAX_TYPE_LEN: usize = 64;
-/// Digits of the greatest `MsgId`.
+/// Digits of the largest `MsgId`.
 const MAX_ID_DIGITS: usize = 20;
 /// Bytes of a scene; WeChat takes 64 characters.
 const MAX_SCENE: usize = 256;
-/// The sender of what WeChat tells an account's administrator, where it is no openid.
+/// The sender of WeChat's notices to an account's administrator, where it is not an openid.
 const HELPER: &str = "mphelper";
-/// How original ids begin.
+/// Prefix of original ids.
 const ORIGINAL_ID: &str = "gh_";
 /// What WeChat puts before the scene of a QR code that led to a follow.
 const SCENE_PREFIX: &str = "qrscene_";
@@ -45,7 +45,7 @@ pub struct Push {
     pub msg_type: String,
     /// The event's name as WeChat writes it; none for a message.
     pub event: Option<String>,
-    /// Of messages alone.
+    /// Only of messages.
     pub msg_id: Option<u64>,
     /// What it says.
     pub kind: PushKind,
@@ -55,7 +55,7 @@ impl Push {
     /// Reads a decrypted body.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] or [`Refusal::TooLarge`]. Members that only some types have may be missing.
+    /// [`CallbackError::Malformed`] or [`CallbackError::TooLarge`]. Members of some types may be missing.
     pub fn parse(plaintext: &[u8]) -> Result<Self, Refusal> {
         let text = element::decode(plaintext)?;
         let root = Element::parse_push(&text)?;
@@ -87,24 +87,24 @@ impl Push {
         })
     }
 
-    /// [`Push::fields`] as JSON text that a table holds: see [`detail`].
+    /// [`Push::fields`] as JSON text for the table: see [`detail`].
     #[must_use]
     pub fn detail(plaintext: &[u8]) -> String {
         detail::bounded(&Self::fields(plaintext))
     }
 
-    /// All members under WeChat's names, but for those that name the two sides. Read again from the plaintext:
-    /// what only answers a push does not pay for a JSON object.
+    /// All members under WeChat's names, except those that name sender and recipient. Parsed again
+    /// from the plaintext, so that a push that is only answered does not pay for a JSON object.
     #[must_use]
     pub fn fields(plaintext: &[u8]) -> Map<String, Value> {
         let members = |text: &str| Element::parse_push(text).map(|root| own_members(&root));
-        // What made a push reads again; what did not has no members.
+        // A plaintext that was parsed as a push parses again; any other has no members.
         element::decode(plaintext).and_then(|text| members(&text)).unwrap_or_default()
     }
 
-    /// What makes it the same push again, within its account and sender: the `MsgId` of a message; for what has
-    /// none, a hash of all that was decrypted (contract section 3). Sender and second are not enough: coupon
-    /// events share them.
+    /// Identifies repetitions of a push, within its account and sender: the
+    /// `MsgId` of a message; otherwise a hash of the whole plaintext (contract
+    /// section 3). Sender and second are not enough: coupon events share them.
     #[must_use]
     pub fn identity(&self, plaintext: &[u8]) -> String {
         match self.msg_id {
@@ -147,7 +147,7 @@ impl Push {
         name.to_owned()
     }
 
-    /// Whether it opens a customer-service window, and which. Menu items that lead to a page open none.
+    /// The customer-service window that it opens, if any. Menu items that lead to a page open none.
     #[must_use]
     pub fn opens(&self) -> Option<WindowKind> {
         match &self.kind {
@@ -160,8 +160,8 @@ impl Push {
         }
     }
 
-    /// Whether it is about the account itself: results of broadcasts and publications, reviews, verification. Its
-    /// sender, an openid or WeChat's own helper, did nothing and is nobody's customer for it.
+    /// Whether it is about the account itself: results of broadcasts and publications, reviews, verification.
+    /// Its sender, an openid or WeChat's own helper, did nothing and does not become a customer by it.
     #[must_use]
     pub fn is_of_account(&self) -> bool {
         match &self.kind {
@@ -186,7 +186,7 @@ impl Push {
         }
     }
 
-    /// Whether it is a message of a follower, not an event.
+    /// Whether it is a message of a follower rather than an event.
     #[must_use]
     pub fn is_message(&self) -> bool {
         self.event.is_none()
@@ -212,7 +212,7 @@ fn own_members(root: &Element<'_>) -> Map<String, Value> {
     members
 }
 
-/// `WifiConnected` → `wifi_connected`, `SOMEJOB` → `somejob`. Letters of other kinds become `_`.
+/// `WifiConnected` → `wifi_connected`, `SOMEJOB` → `somejob`. Other characters become `_`.
 fn snake_case(event: &str) -> String {
     let mut out = String::with_capacity(event.len() + 4);
     let mut after_lower = false;

@@ -1,4 +1,4 @@
-//! Every message and event that WeChat documents, as one table: our name, WeChat's name, and the members.
+//! Every message and event that WeChat documents: the hub's name, WeChat's name, and the members.
 //!
 //! # Source
 //! WeChat "Receiving standard messages" and "Receiving event pushes", cards, publishing, subscription notices,
@@ -7,7 +7,7 @@
 use super::member::{Member, members};
 use crate::envelope::element::Element;
 
-/// Writes the enum and the two readers from one list, so that they cannot differ.
+/// Generates the enum and its two readers from one list, so that they cannot differ.
 macro_rules! kinds {
     (
         messages { $( $(#[$mm:meta])* $mname:literal => $M:ident { $( $mf:ident: $mt:ty = $mp:literal, )* } )* }

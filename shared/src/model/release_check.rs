@@ -1,8 +1,8 @@
-//! WeChat's automatic check before a platform may be released to all accounts. It uses ten accounts of its own,
-//! which nobody binds here.
+//! WeChat's automatic check before a platform may be released to all
+//! accounts. It uses ten accounts of its own, which are not bound here.
 //!
 //! # Source
-//! WeChat "Full-network release"; the events are from its older text, and still answered.
+//! WeChat "Full-network release"; the events are from its older text, but still sent.
 
 use super::content::{Content, Reply};
 use super::push::{Push, PushKind};
@@ -25,12 +25,12 @@ pub const TEST_ACCOUNTS: [(&str, &str); 10] = [
 const TEXT_CASE: &str = "TESTCOMPONENT_MSG_TYPE_TEXT";
 const QUERY_CASE: &str = "QUERY_AUTH_CODE:";
 
-/// What the check wants.
+/// What the check expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReleaseCheck {
-    /// This passive reply, in clear.
+    /// This passive reply, unencrypted.
     Reply(String),
-    /// An empty answer at once; then `code` is exchanged for a token, which sends `{code}_from_api`.
+    /// An empty response at once; then `code` is exchanged for a token, with which `{code}_from_api` is sent.
     QueryAuthCode {
         /// The authorization code.
         code: Secret,
@@ -45,7 +45,7 @@ pub fn is_test_account(app_id: &str) -> bool {
     TEST_ACCOUNTS.iter().any(|(id, _)| *id == app_id)
 }
 
-/// What to answer to a push of the check; `None` if it is none.
+/// The expected reaction to a push of the check; `None` if the push is not part of it.
 #[must_use]
 pub fn check(app_id: &str, push: &Push) -> Option<ReleaseCheck> {
     if !TEST_ACCOUNTS.contains(&(app_id, push.to_user_name.as_str())) {

@@ -1,4 +1,4 @@
-//! What an account answers by itself.
+//! Automatic replies of an account.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,13 +13,13 @@ pub const MAX_KEYWORD_CHARS: usize = 60;
 /// Bytes of all rules as JSON: they are one item, and a DynamoDB item ends at 400 KB.
 pub const MAX_RULES_BYTES: usize = 256 * 1024;
 
-/// How a keyword is compared with a text: without blanks around, and without case.
+/// How a keyword is compared with a text; surrounding whitespace and case are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Match {
     /// The text is the keyword.
     Exact,
-    /// The keyword is somewhere in the text.
+    /// The text contains the keyword.
     Contains,
 }
 
@@ -31,9 +31,9 @@ pub struct Keyword {
     /// How it is compared.
     #[serde(rename = "match")]
     pub matching: Match,
-    /// What is answered.
+    /// The reply.
     pub reply: Reply,
-    /// In lower case, so that a push does not do it for each keyword again.
+    /// In lower case, computed once and not for every push.
     #[serde(skip)]
     folded: String,
 }
@@ -44,23 +44,23 @@ pub struct Keyword {
 pub struct ReplyRules {
     /// To a follow.
     pub on_subscribe: Option<Reply>,
-    /// To a text; the first that fits, exact ones before the others.
+    /// To a text; the first that matches, exact ones before the others.
     pub keywords: Vec<Keyword>,
-    /// To every message that no keyword fits.
+    /// To every message that no keyword matches.
     pub default: Option<Reply>,
 }
 
 impl TryFrom<Value> for ReplyRules {
     type Error = ContentError;
 
-    /// Reads stored rules. Members that are missing are empty.
+    /// Reads stored rules. Missing members are empty.
     fn try_from(value: Value) -> Result<Self, ContentError> {
         Self::read(value, Reply::try_from)
     }
 }
 
 impl ReplyRules {
-    /// Checks rules that somebody just wrote: they replace all, so each member must be there.
+    /// Validates new rules: they replace all others, so each member must be present.
     ///
     /// # Errors
     /// The first member that is wrong, with its path.

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Read whatever is the tenant's, but for keys.
+    /// Read everything of the tenant, except keys.
     Read,
     /// Send messages.
     Send,
-    /// Change rules, and what accounts have at WeChat; start imports.
+    /// Change rules and the settings of accounts at WeChat; start imports.
     Configure,
     /// Begin bindings, delete accounts.
     Bind,
@@ -23,7 +23,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Every scope: what a tenant's first key has.
+    /// All scopes, which a tenant's first key has.
     pub const ALL: [Self; 6] =
         [Self::Read, Self::Send, Self::Configure, Self::Bind, Self::People, Self::Keys];
 
@@ -40,7 +40,7 @@ impl Scope {
         }
     }
 
-    /// The scope of this name; [`None`] for one of another release.
+    /// The scope of this name; [`None`] for an unknown one, perhaps of another release.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.name() == name)

@@ -1,27 +1,27 @@
-//! When a token is refreshed: before it expires, spread evenly, and found without searching.
+//! When tokens are refreshed: before they expire, spread evenly, and found without searching.
 //!
-//! A token is *due* when less than a quarter of its lifetime is left. Tokens of the standard lifetime ride a
-//! wheel of [`WHEEL_SLOTS`] one-minute slots: each slot comes round every 6,600 s, which leaves a fresh token
-//! 600 of its 7,200 s, and after a refresh the same slot is right again, so that the index entry need not be
-//! rewritten. A slot also comes round early in a token's life: whoever visits it asks [`is_due`] first. 100,000 accounts are 100,000 / 6,600 s = 15.2 refreshes a second, whatever hour they were bound.
-//! Any other lifetime gets a time of its own.
+//! A token is *due* when less than a quarter of its lifetime is left. Tokens of the standard
+//! lifetime are on a wheel of [`WHEEL_SLOTS`] one-minute slots, each visited every 6,600 s. A
+//! fresh token then has 600 of its 7,200 s left, and keeps its slot, so that the index need not
+//! be rewritten. A visit may be early in a token's life: check [`is_due`]. 100,000 accounts are
+//! 100,000 / 6,600 s = 15.2 refreshes a second. Any other lifetime gets its own time.
 //!
-//! All times are Unix seconds, lifetimes seconds, minutes Unix seconds / 60. An unreadable lifetime (zero or
-//! less) is due at once.
+//! All times are Unix seconds, lifetimes seconds, minutes Unix seconds /
+//! 60. A token with an unreadable lifetime (zero or less) is due at once.
 
-/// The lifetime that WeChat gives in practice. Source: protocol reference 2.1.
+/// The lifetime that WeChat gives in practice, seconds. Source: protocol reference 2.1.
 pub const STANDARD_LIFETIME: i64 = 7200;
 
 /// Slots of the wheel, one a minute.
 pub const WHEEL_SLOTS: u32 = 110;
 
-/// How long before its end a token is refreshed at the latest, in seconds: room for a few failed attempts.
+/// The latest time of a refresh before expiry, in seconds: room for a few failed attempts.
 pub const LATEST_BEFORE_EXPIRY: i64 = 300;
 
-/// A token is refreshed from this much before its end on, in seconds, unless a quarter of its life is less.
+/// A token is refreshed from this long before its expiry, in seconds, unless a quarter of its life is less.
 const WINDOW_BEFORE_EXPIRY: i64 = 900;
 
-/// Width of the window that the first slot is drawn from, in seconds: two thirds of [`WINDOW_BEFORE_EXPIRY`].
+/// Jitter of the first slot, in seconds: two thirds of [`REFRESH_WINDOW_BEFORE_EXPIRY_SECONDS`].
 const WHEEL_JITTER: u64 = 600;
 
 /// Where a token waits for its refresh.
@@ -32,7 +32,7 @@ pub enum Due {
         /// In `0..WHEEL_SLOTS`.
         slot: u32,
     },
-    /// At a time of its own.
+    /// At its own time, in the sorted index.
     At {
         /// Unix seconds.
         unix: i64,
@@ -55,8 +55,8 @@ fn left(issued: i64, expires_in: i64, now: i64) -> i64 {
     issued.saturating_add(expires_in).saturating_sub(now)
 }
 
-/// Where a token waits that was issued at `issued`. `jitter` is any random number; it spreads tokens that were
-/// issued together.
+/// Where a token that was issued at `issued` waits. `jitter` is
+/// any random number; it spreads tokens that were issued together.
 #[must_use]
 pub fn plan(issued: i64, expires_in: i64, jitter: u64) -> Due {
     if expires_in == STANDARD_LIFETIME {
@@ -66,7 +66,7 @@ pub fn plan(issued: i64, expires_in: i64, jitter: u64) -> Due {
     }
     let life = expires_in.max(0);
     let quarter = life / 4;
-    // 0.75 of the life exactly is not yet due: one second later is.
+    // at exactly 0.75 of its life it is not yet due, one second later it is
     let earliest = life - quarter + i64::from(life > 0 && life % 4 == 0);
     let start = earliest.max((life - life / 8).min(life - WINDOW_BEFORE_EXPIRY));
     let width = (life - start).max(0) / 3 * 2;
@@ -74,9 +74,9 @@ pub fn plan(issued: i64, expires_in: i64, jitter: u64) -> Due {
     Due::At { unix: issued.saturating_add(start).saturating_add(jitter) }
 }
 
-/// Whether a token issued at `issued` may wait in `slot`: when the slot first comes round after the token is
-/// due, at least [`LATEST_BEFORE_EXPIRY`] is left. True after a refresh on time; false after one so late, or
-/// so early, that the slot misses the window, which needs a new [`plan`].
+/// Whether a token issued at `issued` may wait in `slot`: when the slot is first visited after the token
+/// is due, at least [`LATEST_REFRESH_BEFORE_EXPIRY_SECONDS`] are left. True after a refresh on time; false
+/// after one so late or so early that the slot misses the window, which needs a new [`plan_refresh`].
 #[must_use]
 pub fn keeps_slot(slot: u32, issued: i64, expires_in: i64) -> bool {
     if expires_in != STANDARD_LIFETIME || slot >= WHEEL_SLOTS {
@@ -89,14 +89,14 @@ pub fn keeps_slot(slot: u32, issued: i64, expires_in: i64) -> bool {
     left(issued, expires_in, visit) >= LATEST_BEFORE_EXPIRY
 }
 
-/// The slot that comes round in this minute.
+/// The slot that is visited in this minute.
 #[must_use]
 pub fn slot_of(minute: i64) -> u32 {
     u32::try_from(minute.rem_euclid(i64::from(WHEEL_SLOTS))).unwrap_or(0)
 }
 
-/// The slots that came round after `last_tick_minute` up to and in `now_minute`, longest overdue first; each
-/// at most once, so at most [`WHEEL_SLOTS`] however long nobody ticked. Empty when no minute has passed.
+/// The slots of the minutes after `last_tick_minute` up to `now_minute`, longest overdue first; each at
+/// most once, so at most [`WHEEL_SLOTS`] however long no tick came. Empty when no minute has passed.
 #[must_use]
 pub fn slots_between(last_tick_minute: i64, now_minute: i64) -> Vec<u32> {
     let first = last_tick_minute.saturating_add(1);

@@ -1,7 +1,7 @@
-//! The send ledger of one fan: which customer-service messages WeChat still allows.
+//! The customer-service windows of one fan: which messages WeChat still allows.
 //!
-//! Each trigger opens an allowance of its own, and the same trigger opens it anew. How overlapping ones count
-//! is undocumented, so this is our best guess, and 45015 and 45047 are the truth.
+//! Each kind of trigger opens its own allowance, and a repeated trigger restarts it. How overlapping
+//! ones count is undocumented: this is a best guess, and WeChat's 45015 and 45047 decide.
 //!
 //! Times are Unix seconds of the push's `CreateTime`. Source: protocol reference 7.4 (rules of 2023).
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// How long and how many sends an allowance lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Seconds from the trigger; a send exactly then is too late.
+    /// Seconds from the trigger; a send at exactly that second is too late.
     pub secs: i64,
     /// Sends.
     pub sends: u32,
@@ -36,7 +36,7 @@ pub enum WindowKind {
     Follow,
 }
 
-/// The newest trigger of each kind, and how many sends were taken from it.
+/// The newest trigger of each kind, and how many sends it has been used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Windows {
@@ -59,12 +59,12 @@ pub struct Windows {
 pub struct Window {
     /// Which counter to raise.
     pub kind: WindowKind,
-    /// Sends left, this one included; at least 1.
+    /// Sends left, including this one; at least 1.
     pub remaining: u32,
 }
 
-/// The allowance that the next send is taken from, `None` when there is none. The one-minute ones come before
-/// the 48 hours, since what is left of them vanishes; of the two, the one that ends first.
+/// The allowance for the next send, `None` when there is none. The one-minute ones come
+/// before the 48 hours, since they expire first; of those two, the one that ends first.
 #[must_use]
 pub fn choose(windows: &Windows, now: i64) -> Option<Window> {
     let live = |kind, at: Option<i64>, used: u32, allowance: Allowance| {
@@ -81,7 +81,7 @@ pub fn choose(windows: &Windows, now: i64) -> Option<Window> {
     soonest.or_else(long).map(|(_, window)| window)
 }
 
-/// When the last of the allowances that are open at `now` ends, whether sends of it are left or not.
+/// When the last open allowance at `now` ends, whether it has sends left or not.
 #[must_use]
 pub fn closes_at(windows: &Windows, now: i64) -> Option<i64> {
     let ends = [(windows.message_at, MESSAGE), (windows.menu_at, MENU), (windows.follow_at, FOLLOW)];

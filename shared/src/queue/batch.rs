@@ -1,4 +1,4 @@
-//! Answering a batch item by item: what failed comes again, what is done does not.
+//! Handles a batch item by item: failed jobs are received again, done ones are not.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use serde::de::DeserializeOwned;
 
 use crate::error::unreadable;
 
-/// Why a job is not done that nobody tried.
+/// Why a job failed that no code here handles.
 pub const UNKNOWN: &str = "it is no job that this release knows";
 const BEHIND: &str = "it waits behind one of its group that failed";
 
 /// One message of a batch.
 #[derive(Debug, Clone)]
 pub struct Item<T> {
-    /// The job; [`None`] where the body is no job that this version knows.
+    /// The job; [`None`] where this version does not know the body.
     pub job: Option<T>,
     /// The job as the queue has it.
     pub body: String,
-    /// SQS's id, for the answer.
+    /// SQS's id, for the response to SQS.
     pub message_id: String,
-    /// For [`super::Queues::postpone_send`] and its kin.
+    /// For [`super::Queues::postpone_send`] and the like.
     pub receipt_handle: String,
     /// A FIFO queue's group; empty on a standard queue.
     pub group: String,
@@ -32,37 +32,37 @@ pub struct Item<T> {
 }
 
 impl<T> Item<T> {
-    /// The job, and what is known about its message.
+    /// The job, and its message without it.
     pub fn split(self) -> (Option<T>, Item<()>) {
         let Self { job, body, message_id, receipt_handle, group, receive_count, sent_at } = self;
         (job, Item { job: None, body, message_id, receipt_handle, group, receive_count, sent_at })
     }
 }
 
-/// A job that is not done.
+/// A job that was not done.
 #[derive(Debug, Clone)]
 pub struct Undone {
     /// Its message.
     pub item: Item<()>,
-    /// What stopped it, without what is in it.
+    /// What stopped it, without the content of the job.
     pub why: String,
 }
 
 impl Undone {
-    /// A job that could not be read, or that is another queue's.
+    /// A job that could not be read, or that belongs to another queue.
     #[must_use]
     pub fn unknown(item: Item<()>) -> Self {
         Self { item, why: UNKNOWN.to_owned() }
     }
 
-    /// One of a group that is not tried while one before it is not done.
+    /// A job that was not tried, because one before it in its group failed.
     #[must_use]
     pub fn behind(item: Item<()>) -> Self {
         Self { item, why: BEHIND.to_owned() }
     }
 }
 
-/// Reads a batch. A body that is no known job stays in the queue and ends in the dead-letter queue, where an
+/// Reads a batch. An unknown body stays in the queue and ends among the dead letters, where an
 /// operator sees it.
 #[must_use]
 pub fn items<T: DeserializeOwned>(event: SqsEvent) -> Vec<Item<T>> {
@@ -78,7 +78,7 @@ fn item<T: DeserializeOwned>(message: SqsMessage) -> Item<T> {
             tracing::error!(why, "a job could not be read: {why}");
         })
         .ok();
-    // on a standard queue a group is only whose share a job takes
+    // on a standard queue the group is only a fair-share group
     let fifo = message.attributes.contains_key("SequenceNumber");
     Item {
         job,
@@ -91,8 +91,8 @@ fn item<T: DeserializeOwned>(message: SqsMessage) -> Item<T> {
     }
 }
 
-/// Runs `handle` on every item, at most `concurrency` at a time; items of one FIFO group one after the other,
-/// and none after one that failed. `handle` says why an item is not done. Answers those that are not.
+/// Runs `handle` on every job, at most `concurrency` at a time; jobs of one FIFO group one after the other,
+/// and none after one that failed. `handle` returns why a job failed. Returns the failed jobs.
 pub async fn each<T, F>(
     items: Vec<Item<T>>,
     concurrency: usize,

@@ -1,4 +1,4 @@
-//! Sending several messages in one request, and what became of each.
+//! Sends several messages in one request, with a result for each.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,8 +7,8 @@ use aws_sdk_sqs::{error::ProvideErrorMetadata, types::SendMessageBatchRequestEnt
 use super::{MAX_DELAY, Queues, Target};
 use crate::error::{Error, sdk_error};
 
-/// What SQS says of a message, or of a request because of one, that it will never take: code of the API, "Errors" of
-/// `SendMessage` and `SendMessageBatch`. All else, a missing right or key among it, is about the moment or the queue.
+/// Codes by which SQS refuses a message for good, or a request because of one: API reference, "Errors" of
+/// `SendMessage` and `SendMessageBatch`. All others, missing rights too, concern the moment or the queue.
 const FOR_GOOD: [&str; 6] = [
     "InvalidAttributeValue",
     "InvalidMessageContents",
@@ -18,36 +18,36 @@ const FOR_GOOD: [&str; 6] = [
     "InvalidBatchEntryId",
 ];
 
-/// A message as a queue takes it.
+/// A message to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Parcel<'a> {
     /// The job as JSON.
     pub body: &'a str,
-    /// On a FIFO queue what stays in order; on a standard one whose share it takes, empty for nobody's.
+    /// The message group: on a FIFO queue kept in order; on a standard one a fair share, empty for none.
     pub group: &'a str,
-    /// By which a FIFO queue tells, for five minutes, that it came twice.
+    /// By which a FIFO queue recognises a duplicate for five minutes.
     pub once: &'a str,
 }
 
-/// Why a message was not taken.
+/// Why SQS refused a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// SQS's code.
     pub why: String,
-    /// For what it is: the queue will never take it.
+    /// Permanent: the queue will never accept this message.
     pub for_good: bool,
 }
 
-/// What became of several parcels.
+/// The results of sending several messages.
 #[derive(Debug)]
 pub struct HandedOver {
-    /// Of each, in their order; none where nothing is known.
+    /// One for each message, in their order; none where the result is unknown.
     pub each: Vec<Option<Result<(), Refused>>>,
-    /// Why the queue took no more.
+    /// Why the queue accepts no more for now.
     pub stopped: Option<Error>,
 }
 
-/// Why a whole request was not taken.
+/// Why a whole request failed.
 pub(super) struct Failure {
     error: Error,
     for_good: bool,
@@ -60,8 +60,8 @@ impl From<Failure> for Error {
 }
 
 impl Queues {
-    /// Puts at most [`BATCH`](super::BATCH) parcels into a queue in one request, of a FIFO group one: the second must not
-    /// be taken where the first was not. Where SQS refuses the request because of one of them, they go one by one.
+    /// Sends at most [`MAX_BATCH_MESSAGES`](super::MAX_BATCH_MESSAGES), one per FIFO group, as a second must
+    /// not be sent where the first failed. Where SQS refuses all because of one, each is sent alone.
     pub async fn hand_over(&self, target: Target, parcels: &[Parcel<'_>]) -> HandedOver {
         let mut each = vec![None; parcels.len()];
         let stopped = match self.send_batch(target, parcels, Duration::ZERO).await {
@@ -93,10 +93,10 @@ impl Queues {
         None
     }
 
-    /// Puts one message into a standard queue, to be received after `delay` (at most [`MAX_DELAY`]).
+    /// Sends one message to a standard queue, to be received after `delay` (at most [`MAX_DELAY`]).
     ///
     /// # Errors
-    /// [`Error::Queue`]: it may be there; again is safe.
+    /// [`Error::Queue`]: it may be queued; repeating is safe.
     pub async fn hand_over_later(
         &self,
         target: Target,
@@ -106,7 +106,7 @@ impl Queues {
         all_taken(self.send_batch(target, std::slice::from_ref(parcel), delay).await)
     }
 
-    /// Sends one batch; answers those that were not taken, by their place, and why.
+    /// Sends one batch; returns the refused messages by their index, and why.
     pub(super) async fn send_batch(
         &self,
         target: Target,
@@ -138,7 +138,7 @@ impl Queues {
     }
 }
 
-/// Whether SQS will never take what it refuses with this code, which may have the older API's name before it.
+/// Whether SQS refuses a message for good with this code, which may be prefixed in the way of the older API.
 fn for_good(code: &str) -> bool {
     let code = code.rsplit(['.', '#']).next().unwrap_or(code);
     FOR_GOOD.contains(&code)
@@ -168,7 +168,7 @@ mod tests {
         queue::{IN_FLIGHT, jobs::RefreshJob},
     };
 
-    /// An SQS that refuses every request in which something is odd.
+    /// An SQS that refuses every request with an odd message in it.
     #[derive(Debug, Clone, Default)]
     struct Sqs(Arc<Mutex<Seen>>);
 

@@ -1,44 +1,44 @@
-//! Bodies of SQS messages. Add variants, never change one: the queue holds yesterday's.
+//! Bodies of SQS messages. Add variants and never change one: messages of the last release are still queued.
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{ids, secret::Secret};
 
-/// A secret that a queue has to carry; its `Debug` shows nothing of it.
+/// Serializes a secret that a queue has to carry; its `Debug` shows nothing of it.
 fn exposed<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(secret.expose())
 }
 
-/// For `authorization-callback`: what it may not do while WeChat waits.
+/// For `authorization-callback`: what takes longer than WeChat waits for a response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AuthorizationJob {
-    /// An `authorized` or `updateauthorized` event. The code is single-use and dies within the hour.
+    /// An `authorized` or `updateauthorized` event. The code is single-use and expires within the hour.
     AuthorizedV1 {
         /// The account.
         app_id: String,
         /// WeChat's authorization code.
         #[serde(serialize_with = "exposed")]
         code: Secret,
-        /// The code that the authorization page was opened with: tells the binding.
+        /// The pre_auth_code of the authorization page, which leads to the binding.
         #[serde(serialize_with = "exposed")]
         pre_auth_code: Secret,
     },
-    /// The same, with the time of the consent.
+    /// The same, with the time of the event.
     AuthorizedV2 {
         /// The account.
         app_id: String,
         /// WeChat's authorization code.
         #[serde(serialize_with = "exposed")]
         code: Secret,
-        /// The code that the authorization page was opened with: tells the binding. Empty where WeChat named none.
+        /// The authorization page's pre_auth_code, which leads to the binding. Empty if WeChat sent none.
         #[serde(serialize_with = "exposed")]
         pre_auth_code: Secret,
         /// The event's `CreateTime`, unix seconds.
         at: i64,
     },
-    /// An account was deleted by its tenant, or is about to be: nobody needs its tokens.
+    /// An account was deleted by its tenant, or is about to be: its tokens are not needed any more.
     DeletedV1 {
         /// The account.
         app_id: String,
@@ -47,7 +47,7 @@ pub enum AuthorizationJob {
     UnauthorizedV1 {
         /// The account.
         app_id: String,
-        /// The event's `CreateTime`, unix seconds: an older one never unbinds a newer authorization.
+        /// The event's `CreateTime`, unix seconds: it does not unbind a newer authorization.
         at: i64,
     },
 }
@@ -61,14 +61,14 @@ pub enum RefreshJob {
         /// At most [`REFRESH_BATCH`].
         app_ids: Vec<String>,
     },
-    /// The same once more, because something outside was in the way.
+    /// The same again, because a refresh failed for an outside reason.
     AuthorizersAgainV1 {
         /// At most [`REFRESH_BATCH`].
         app_ids: Vec<String>,
-        /// When they failed first, unix seconds.
+        /// When the first attempt failed, unix seconds.
         since: i64,
     },
-    /// More timers are due in these shards than the tick hands over by itself.
+    /// More timers are due in these shards than the tick queues by itself.
     TimersV1 {
         /// The shards.
         shards: Vec<u32>,
@@ -82,7 +82,7 @@ pub const REFRESH_BATCH: usize = 25;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ImportJob {
-    /// List one page of openids and fan its chunks out.
+    /// List one page of openids and queue its chunks.
     PageV1 {
         /// The import.
         import_id: String,
@@ -105,16 +105,16 @@ pub enum ImportJob {
         tenant_id: String,
         /// The page they were listed on.
         page: u32,
-        /// Which hundred of the page.
+        /// The number of the chunk on the page.
         chunk: u32,
-        /// How many the page has: when all have their receipt, the page is done.
+        /// How many chunks the page has: when all have their receipt, the page is done.
         chunks: u32,
-        /// When the import began, unix seconds: what an event said later stands.
+        /// When the import began, unix seconds: what later events changed is kept.
         started_at: i64,
         /// Whom to fetch.
         open_ids: Vec<String>,
     },
-    /// Mark those who left while nobody listened, in one shard of the tenant's people.
+    /// Mark the fans that the import did not list as unsubscribed, in one shard of the tenant's customers.
     ReconcileV1 {
         /// The import.
         import_id: String,
@@ -138,7 +138,7 @@ pub enum ImportJob {
         /// The page.
         page: u32,
     },
-    /// Look whether a paused import may go on.
+    /// Check whether a paused import may resume.
     ResumeV1 {
         /// The import.
         import_id: String,
@@ -147,7 +147,7 @@ pub enum ImportJob {
         /// Its tenant.
         tenant_id: String,
     },
-    /// Nothing was heard of an import for a while: queue again what it stands at.
+    /// The import made no progress for a while: queue its next jobs again.
     TakeUpV1 {
         /// The import.
         import_id: String,
@@ -156,7 +156,7 @@ pub enum ImportJob {
         /// Its tenant.
         tenant_id: String,
     },
-    /// Somebody just followed: fetch what the push did not say (union id, scene, tags).
+    /// A fan just followed: fetch what the push does not contain (union id, scene, tags).
     FanV1 {
         /// The account.
         app_id: String,
@@ -170,7 +170,7 @@ pub enum ImportJob {
 }
 
 impl ImportJob {
-    /// Whose share of the queue it takes.
+    /// The tenant, as the fair-share group of the queue.
     #[must_use]
     pub fn tenant(&self) -> &str {
         match self {
@@ -206,7 +206,7 @@ pub enum SendJob {
         /// When it was accepted, unix milliseconds.
         created_at: i64,
     },
-    /// Send a stored message that waited in a timer. What it carries is in its record.
+    /// Send a stored message that waited in a timer. Its content is in its record.
     WaitedV1 {
         /// The message.
         message_id: String,
@@ -219,7 +219,7 @@ pub enum SendJob {
         /// When it was accepted, unix milliseconds.
         created_at: i64,
     },
-    /// WeChat says what became of a template message.
+    /// WeChat's report of the delivery of a template message.
     TemplateResultV1 {
         /// The tenant.
         tenant_id: String,
@@ -242,11 +242,11 @@ pub enum SendJob {
     },
 }
 
-/// Characters of a group of SQS.
+/// Longest message group that SQS accepts, in characters.
 const MAX_GROUP: usize = 128;
 
 impl SendJob {
-    /// What stays in order: the jobs of one fan of one account.
+    /// The message group: jobs of one fan of one account stay in order.
     #[must_use]
     pub fn group(&self) -> String {
         match self {
@@ -257,7 +257,7 @@ impl SendJob {
     }
 }
 
-/// The group in which a follower's jobs keep their order. SQS takes visible ASCII alone, which every real openid is.
+/// The message group of a fan's jobs. SQS accepts visible ASCII only, which every real openid is.
 #[must_use]
 pub fn fan_group(app_id: &str, open_id: &str) -> String {
     let group = format!("{app_id}#{open_id}");

@@ -1,4 +1,4 @@
-//! Work between functions: job types, sending them, and answering batches item by item.
+//! Work between functions: job types, sending them, and handling batches item by item.
 
 pub mod batch;
 mod hand_over;
@@ -18,15 +18,15 @@ use hand_over::all_taken;
 pub use hand_over::{HandedOver, Parcel, Refused};
 use jobs::{AuthorizationJob, ImportJob, RefreshJob, SendJob};
 
-/// SQS takes at most this many messages in one request.
+/// Messages that SQS takes in one request.
 pub const BATCH: usize = 10;
-/// Requests that are sent at once where there are many: after a long pause of the tick 4,000 jobs are due together, in a
+/// Requests sent at once: after a long pause of the tick 4,000 jobs are due together, in a
 /// function of 128 MB.
 pub const IN_FLIGHT: usize = 10;
 /// SQS delays a message by at most 15 minutes; longer waits are delayed again.
 pub const MAX_DELAY: Duration = Duration::from_mins(15);
 
-/// Where a job goes.
+/// The queue of a job, by the function that handles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
     /// `authorization-callback`.
@@ -35,7 +35,7 @@ pub enum Target {
     Refresh,
     /// `follower-import`: imports.
     Import,
-    /// `follower-import`: single followers, whom no import keeps waiting.
+    /// `follower-import`: single followers, who do not wait behind imports.
     Follower,
     /// `message-send`: FIFO.
     Send,
@@ -67,7 +67,7 @@ impl Target {
         Self::ALL.into_iter().find(|target| target.name() == name)
     }
 
-    /// How often a job is received, at most; then it is given up. `template.yaml` says so, and a test that they agree.
+    /// Receives before a job becomes a dead letter; a test compares it with `template.yaml`.
     #[must_use]
     pub fn receives(self) -> u32 {
         match self {
@@ -78,7 +78,7 @@ impl Target {
         }
     }
 
-    /// Whether order and single receipt are the queue's to keep. Such a queue delays no single message.
+    /// Whether it is a FIFO queue, which keeps order and drops duplicates. It cannot delay a single message.
     #[must_use]
     pub fn is_fifo(self) -> bool {
         self == Self::Send
@@ -94,13 +94,13 @@ pub struct Queues {
     import: String,
     follower: String,
     send: String,
-    /// Dead letters by the name of their queue.
+    /// URLs of the dead-letter queues, by the name of their queue.
     dead_letters: BTreeMap<String, String>,
     result: String,
 }
 
 impl Queues {
-    /// Over `client`, with the URLs of `resources`.
+    /// Uses `client`, with the queue URLs of `resources`.
     #[must_use]
     pub fn new(client: aws_sdk_sqs::Client, resources: &Resources) -> Self {
         Self {
@@ -131,8 +131,8 @@ impl Queues {
         self.standard(Target::Refresh, jobs, |_| "", delay).await
     }
 
-    /// To `follower-import`, after `delay` (at most [`MAX_DELAY`]). Each tenant has a share of the queue: SQS takes
-    /// from the quiet ones first.
+    /// To `follower-import`, after `delay` (at most [`MAX_DELAY`]). Fair queueing by tenant: SQS takes
+    /// from the quiet tenants first.
     ///
     /// # Errors
     /// As [`Queues::authorization`].
@@ -140,7 +140,7 @@ impl Queues {
         self.standard(Target::Import, jobs, ImportJob::tenant, delay).await
     }
 
-    /// To `follower-import`: who just followed. As [`Queues::import`], but no import keeps it waiting.
+    /// To `follower-import`: a fan who just followed. As [`Queues::import`], but not behind imports.
     ///
     /// # Errors
     /// As [`Queues::authorization`].
@@ -148,7 +148,7 @@ impl Queues {
         self.standard(Target::Follower, std::slice::from_ref(job), ImportJob::tenant, Duration::ZERO).await
     }
 
-    /// To `message-send`: in order within the job's [`SendJob::group`], once within 5 minutes per `once`.
+    /// To `message-send`: in order within the job's [`SendJob::group`], deduplicated for 5 minutes.
     ///
     /// # Errors
     /// As [`Queues::authorization`].
@@ -165,7 +165,7 @@ impl Queues {
             .map_err(|e| Error::Queue(sdk_error(&e)))
     }
 
-    /// To `message-send`, past the messages: `tenant`'s share of the queue.
+    /// To `message-send`, past the messages; `tenant` is the fair-share group.
     ///
     /// # Errors
     /// As [`Queues::authorization`].
@@ -173,7 +173,7 @@ impl Queues {
         self.standard(Target::Result, std::slice::from_ref(job), |_| tenant, Duration::ZERO).await
     }
 
-    /// Makes a message of the results' queue that was received invisible for `wait` more.
+    /// Hides a received message of the results' queue for `wait` more.
     ///
     /// # Errors
     /// As [`Queues::postpone_send`].
@@ -181,15 +181,15 @@ impl Queues {
         self.postpone(&self.result, receipt_handle, wait).await
     }
 
-    /// Makes a `message-send` message that was received invisible for `wait` more (at most 12 h).
+    /// Hides a received `message-send` message for `wait` more (at most 12 h).
     ///
     /// # Errors
-    /// [`Error::Queue`]; the message then comes back after the queue's own visibility timeout.
+    /// [`Error::Queue`]; the message then returns after the queue's own visibility timeout.
     pub async fn postpone_send(&self, receipt_handle: &str, wait: Duration) -> Result<(), Error> {
         self.postpone(&self.send, receipt_handle, wait).await
     }
 
-    /// Makes a `follower-import` message that was received invisible for `wait` more.
+    /// Hides a received `follower-import` message for `wait` more.
     ///
     /// # Errors
     /// As [`Queues::postpone_send`].
@@ -197,7 +197,7 @@ impl Queues {
         self.postpone(&self.import, receipt_handle, wait).await
     }
 
-    /// Makes a message of a single follower that was received invisible for `wait` more.
+    /// Hides a received message of a single follower for `wait` more.
     ///
     /// # Errors
     /// As [`Queues::postpone_send`].
@@ -205,7 +205,7 @@ impl Queues {
         self.postpone(&self.follower, receipt_handle, wait).await
     }
 
-    /// Makes an `authorization-callback` message that was received invisible for `wait` more.
+    /// Hides a received `authorization-callback` message for `wait` more.
     ///
     /// # Errors
     /// As [`Queues::postpone_send`].
@@ -236,7 +236,7 @@ impl Queues {
         let bodies = jobs.iter().map(body).collect::<Result<Vec<_>, Error>>()?;
         let parcel = |(body, job)| Parcel { body, group: group(job), once: "" };
         let parcels: Vec<_> = bodies.iter().map(String::as_str).zip(jobs).map(parcel).collect();
-        // all of them, whatever becomes of one: a request that is dropped half-way may have landed or not
+        // to the end, even if one fails: a dropped request may or may not have been received
         let mut all = Ok(());
         for some in parcels.chunks(BATCH * IN_FLIGHT) {
             let batches = some.chunks(BATCH).map(|batch| self.send_batch(target, batch, delay));
@@ -247,7 +247,7 @@ impl Queues {
         all
     }
 
-    /// Whether this function is told where the queue is.
+    /// Whether this function is configured with the queue's URL.
     #[must_use]
     pub fn reaches(&self, target: Target) -> bool {
         !self.url(target).is_empty()
@@ -265,11 +265,11 @@ impl Queues {
     }
 }
 
-/// A job as a queue has it. SQS takes the characters of XML 1.0 alone: of what JSON leaves unescaped, those are all but
-/// U+FFFE and U+FFFF, which only stand in texts.
+/// A job as the body of a message. SQS accepts the characters of XML 1.0 only. JSON leaves two others
+/// unescaped, U+FFFE and U+FFFF, which can only occur in strings.
 ///
 /// # Errors
-/// [`Error::Queue`] for what is no JSON.
+/// [`Error::Queue`] for what is not JSON.
 pub fn body<T: Serialize>(job: &T) -> Result<String, Error> {
     let json = serde_json::to_string(job).map_err(|e| Error::Queue(e.to_string()))?;
     if !json.contains(['\u{fffe}', '\u{ffff}']) {

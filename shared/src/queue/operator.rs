@@ -1,7 +1,7 @@
-//! The operator's hands on the queues: how full they are, what was given up, and moving that back.
+//! What the operator does with the queues: depths, dead letters, and redriving them.
 //!
-//! Moved back is by receiving, sending and deleting, which every region and every kind of queue has. Of a crash in
-//! between a job may come twice, which all of them bear; on a FIFO queue the second is dropped within five minutes.
+//! A redrive receives, sends and deletes, which works in every region and for every kind of queue. A crash
+//! may repeat a job, which every job tolerates; on a FIFO queue the second is dropped within five minutes.
 
 use std::collections::BTreeMap;
 
@@ -16,50 +16,50 @@ use crate::{
     ids,
 };
 
-/// Dead letters shown at most: a listing receives them, which hides them from others for a moment.
+/// Dead letters listed at most: a listing receives them, which hides them from others for a moment.
 pub const SHOWN: usize = 50;
-/// Requests of one listing at most; SQS may answer fewer than it has.
+/// Requests of one listing; SQS may return fewer messages than it has.
 const PEEKS: usize = 2 * SHOWN / BATCH;
-/// For how long dead letters are hidden where a listing dies before it shows them again, seconds.
+/// How long dead letters stay hidden if a listing dies before it makes them visible again, seconds.
 const PEEK_SECONDS: i32 = 10;
-/// How long a request waits for dead letters, seconds, within an attempt's 1.5: a short poll asks a sample of SQS's
-/// servers alone and finds nothing of a few messages, a long one asks all (*short and long polling* in SQS's guide).
+/// How long a request waits for dead letters, seconds, within an attempt's 1.5: a short poll asks a sample of
+/// SQS's servers and may miss messages, a long poll asks all (*short and long polling* in SQS's guide).
 const WAIT_SECONDS: i32 = 1;
-/// Dead letters moved in one call at most: one after the other, some 20 ms each, within the API's 30 s.
+/// Dead letters redriven in one call: one after the other, some 20 ms each, within the API's 30 s.
 pub const MOVED: usize = 200;
-/// For how long those that are being moved are hidden, seconds: longer than a call lasts.
+/// How long those being redriven are hidden, seconds: longer than a call lasts.
 const MOVE_SECONDS: i32 = 60;
 
-/// How full a queue is, roughly, as SQS says.
+/// The depth of a queue, roughly, from SQS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Depth {
     /// The queue.
     pub name: String,
-    /// Jobs that wait for somebody.
+    /// Jobs that wait for a worker.
     pub waiting: u64,
-    /// Jobs that somebody has.
+    /// Jobs that a worker has received.
     pub in_flight: u64,
-    /// Jobs whose time has not come.
+    /// Jobs whose delay is not over.
     pub delayed: u64,
-    /// Jobs that were given up.
+    /// Jobs in its dead-letter queue.
     pub dead_letters: u64,
 }
 
-/// A job that was given up, without what is in it.
+/// A job in a dead-letter queue, without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// SQS's id of the message.
     pub id: String,
-    /// The job's `type`; [`None`] where the body is no job.
+    /// The job's `type`; [`None`] where the body is not a job.
     pub job: Option<String>,
-    /// Tells the job, as [`fingerprint`] does.
+    /// The job's [`job_fingerprint`].
     pub fingerprint: String,
-    /// When it was queued, unix milliseconds: first of all on a standard queue, as dead letter on a FIFO one.
+    /// When it was queued, unix milliseconds: at first on a standard queue, as a dead letter on a FIFO one.
     pub queued_at: i64,
 }
 
-/// Tells one job of a queue from another without holding its body. Those of follower-import's two queues are told alike: of
-/// one that it cannot read, it does not know which brought it.
+/// Identifies a job without storing its body. Jobs of follower-import's two queues share one namespace: of
+/// a job that it cannot read, the function does not know the queue.
 #[must_use]
 pub fn fingerprint(queue: &str, body: &str) -> String {
     let queue = if queue == Target::Follower.name() { Target::Import.name() } else { queue };
@@ -72,13 +72,13 @@ struct Typed {
 }
 
 impl Queues {
-    /// Whether there are dead letters of this name: of a queue, or of the tick, which has no queue.
+    /// Whether there are dead letters of this name: that of a queue, or of the tick, which has no queue.
     #[must_use]
     pub fn has_dead_letters(&self, name: &str) -> bool {
         self.dead_letters.contains_key(name)
     }
 
-    /// How full every queue is.
+    /// The depths of all queues.
     ///
     /// # Errors
     /// [`Error::Queue`].
@@ -112,8 +112,8 @@ impl Queues {
         Ok((waiting, in_flight, delayed))
     }
 
-    /// Some of the dead letters of `name`, oldest first: at most [`SHOWN`]. They are hidden from others meanwhile, and
-    /// come back at once.
+    /// Some of the dead letters of `name`, oldest first: at most [`MAX_LISTED_DEAD_LETTERS`]. They are hidden
+    /// meanwhile, and visible again at once.
     ///
     /// # Errors
     /// [`Error::Queue`].
@@ -164,11 +164,11 @@ impl Queues {
         Ok(())
     }
 
-    /// Moves dead letters back to their queue until there are none, at most [`MOVED`], or `go_on` says no: how many.
-    /// A job keeps its group.
+    /// Redrives dead letters until there are none left, [`MAX_REDRIVEN`] were moved, or `may_continue` is
+    /// false. Returns how many. A job keeps its message group.
     ///
     /// # Errors
-    /// [`Error::Queue`]: some may be moved; calling it again goes on.
+    /// [`Error::Queue`]: some may be moved; calling it again continues.
     pub async fn redrive(&self, target: Target, go_on: impl Fn() -> bool) -> Result<usize, Error> {
         let Some(from) = self.dead_letters.get(target.name()) else { return Ok(0) };
         let mut moved = 0;
@@ -177,7 +177,7 @@ impl Queues {
             if messages.is_empty() {
                 break;
             }
-            // one after the other: those of a FIFO queue's group stay in their order
+            // one after the other, which keeps the order of a FIFO queue's groups
             for message in messages {
                 self.move_back(target, from, message).await?;
                 moved += 1;
@@ -189,7 +189,7 @@ impl Queues {
     async fn move_back(&self, target: Target, from: &str, message: Message) -> Result<(), Error> {
         let attribute = |name: &MessageSystemAttributeName| message.attributes.as_ref()?.get(name).cloned();
         let group = attribute(&MessageSystemAttributeName::MessageGroupId);
-        // the same arrival among the dead letters is the same job, however often this is tried
+        // the sequence number identifies this arrival among the dead letters, however often this is tried
         let arrival = attribute(&MessageSystemAttributeName::SequenceNumber).unwrap_or_default();
         let once = target.is_fifo().then(|| {
             ids::fingerprint(&["moved back", message.message_id.as_deref().unwrap_or_default(), &arrival])

@@ -1,5 +1,5 @@
-//! What an instance remembers of accounts: that they are bound, and their reply rules. It is used to say yes and never
-//! to say no: who is not bound is looked up again for each push, so that a binding holds at once.
+//! What an instance caches of accounts: that they are bound, and their reply rules. An account that is not
+//! bound is not cached but read for each push, so that a new binding takes effect at once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,19 +20,19 @@ use crate::{
     model::{account::AccountStatus, reply_rules::ReplyRules},
 };
 
-/// How long an instance answers from what it read of an account, seconds: a change of rules and a deletion reach every
-/// instance within this.
+/// How long an instance trusts what it read of an account, seconds: a change of rules and a deletion reach
+/// every instance within this.
 pub const CACHE_SECONDS: i64 = 5;
-/// Bytes that the accounts in memory may take: an eighth of what `message-callback` has.
+/// Limit of the cached accounts: an eighth of the memory of `message-callback`.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
-/// Bytes of an account without rules, in memory.
+/// Estimated memory of an account without rules.
 const ACCOUNT_BYTES: usize = 2 * 1024;
-/// Bytes in memory for a byte of rules as JSON: a short text of 60 bytes becomes two maps and three texts.
+/// Estimated memory for a byte of rules as JSON: a text of 60 bytes becomes two maps and three strings.
 const RULES_BYTES: usize = 8;
-/// Accounts that are remembered as told of in the log.
+/// Accounts that are remembered as already logged.
 const MAX_TOLD: usize = 1_000;
 
-/// Accounts lately read, and those of which the log was told that they are not bound.
+/// Accounts read recently, and those that were already logged as not bound.
 #[derive(Default)]
 pub struct Cache(Mutex<Remembered>);
 
@@ -74,7 +74,7 @@ impl Remembered {
         self.accounts.insert(app_id.to_owned(), kept);
     }
 
-    /// Whether the log was not told yet.
+    /// Returns whether this account was not logged before.
     fn tell(&mut self, app_id: &str) -> bool {
         if self.told.len() >= MAX_TOLD {
             self.told.clear();
@@ -87,28 +87,28 @@ impl Remembered {
 pub struct Entry {
     /// The account.
     pub account: AccountRecord,
-    /// Its reply rules; none while its tenant is suspended.
+    /// Its reply rules; empty while its tenant is suspended.
     pub rules: ReplyRules,
-    /// Its tenant is suspended: nothing is sent for it.
+    /// Its tenant is suspended: nothing is sent for this account.
     pub suspended: bool,
 }
 
 /// Whom a push is for.
 pub enum Addressee {
-    /// An account that is bound, at most [`CACHE_SECONDS`] ago.
+    /// An account that was bound at most [`ACCOUNT_CACHE_SECONDS`] ago.
     Bound(Arc<Entry>),
-    /// One that is being bound at this moment.
+    /// An account whose binding is in progress.
     BeingBound(Option<Box<AccountRecord>>),
-    /// One that is not bound, or that nobody here has.
+    /// An account that is not bound, or that no tenant has.
     Nobody {
-        /// The account, where a tenant had it.
+        /// The account, where a tenant has or had it.
         account: Option<Box<AccountRecord>>,
-        /// Whether this instance meets it for the first time.
+        /// Whether this instance sees it for the first time.
         first: bool,
     },
 }
 
-/// What stands in the database under an app id.
+/// All items of the partition of an account.
 struct Found {
     account: Option<AccountRecord>,
     rules: Option<StoredRules>,
@@ -116,7 +116,7 @@ struct Found {
     suspended: Option<Suspended>,
 }
 
-/// What is read of an account's consent here.
+/// The part of the account's consent item that is needed here.
 #[derive(Deserialize)]
 struct Consent {
     #[serde(default)]
@@ -124,7 +124,7 @@ struct Consent {
 }
 
 impl Found {
-    /// Whether the account is being bound.
+    /// Whether the binding of the account is in progress.
     fn being_bound(&self, now: i64) -> bool {
         self.consent.as_ref().is_some_and(|consent| now < consent.under_way_until)
     }
@@ -144,7 +144,7 @@ impl Found {
 }
 
 impl Store {
-    /// Whom a push to `app_id` is for: no read while this instance remembers that the account is bound, else one.
+    /// Returns whom a push to `app_id` is for: without a read where the cache knows the account as bound.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -169,7 +169,7 @@ impl Store {
         Ok(Addressee::Bound(entry))
     }
 
-    /// An account that is not deleted, and its rules; where it is bound at most [`CACHE_SECONDS`] old.
+    /// An account that is not deleted, and its rules. A bound one is at most [`ACCOUNT_CACHE_SECONDS`] old.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -181,7 +181,7 @@ impl Store {
         }
     }
 
-    /// [`Store::account_entry`] as it stands in the database: for who is about to refuse something for good.
+    /// [`Store::account_entry`] past the cache: for callers that are about to refuse something for good.
     ///
     /// # Errors
     /// [`Error::Store`].

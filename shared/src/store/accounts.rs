@@ -1,4 +1,4 @@
-//! Bound accounts and their reply rules. One account belongs to one tenant, by conditional write.
+//! Bound accounts and their reply rules. A conditional write gives an account to one tenant only.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use serde::{Deserialize, Serialize};
@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// How often a write that lost a race is decided anew.
+/// How often a write that lost a race is tried.
 const RACES: usize = 4;
-/// Accounts of a tenant looked at in one request.
+/// Accounts of a tenant read in one request.
 const ACCOUNTS_PAGE: u32 = 100;
 
 /// An account as stored.
@@ -28,7 +28,7 @@ const ACCOUNTS_PAGE: u32 = 100;
 pub struct AccountRecord {
     /// WeChat's app id.
     pub app_id: String,
-    /// Whose it is.
+    /// The tenant that has it.
     pub tenant_id: String,
     /// `gh_…`: the `ToUserName` of its pushes.
     pub original_id: String,
@@ -46,37 +46,37 @@ pub struct AccountRecord {
     pub account_type: AccountType,
     /// WeChat's verification, qualification at least.
     pub verified: bool,
-    /// Whether the authorization stands.
+    /// Whether it is bound.
     pub status: AccountStatus,
-    /// WeChat's funcscope ids that were granted.
+    /// WeChat's ids of the permission sets (`funcscope`) that were granted.
     pub granted: Vec<u32>,
     /// When it was bound (last), unix seconds.
     pub bound_at: i64,
-    /// Fingerprint of the authorization code by which it is bound, or was renewed on a page of its tenant; none in items
-    /// of 0.1.
+    /// Fingerprint of the authorization code that bound it, or that renewed it from a page of its tenant;
+    /// none in items of 0.1.
     #[serde(default)]
     pub bound_by: Option<String>,
-    /// When WeChat last said that its authorization stands, unix seconds: an older `unauthorized` changes nothing. 0 in
-    /// items of 0.1, see [`AccountRecord::authorized_at`].
+    /// When WeChat last confirmed the authorization, unix seconds: an older `unauthorized` changes nothing. 0
+    /// in items of 0.1, see [`AccountRecord::authorized_at`].
     #[serde(default, rename = "authorized_at")]
     pub authorized: i64,
     /// When its authorization was withdrawn, unix seconds.
     pub unbound_at: Option<i64>,
-    /// Deleted by its tenant, or released by the operator: free for another.
+    /// Deleted by its tenant, or released by the operator: another tenant may bind it.
     #[serde(default)]
     pub deleted: bool,
-    /// Counts the writes; every write names the one that it read.
+    /// Counts the writes; each write is conditional on the revision that it read.
     pub revision: u64,
 }
 
 impl AccountRecord {
-    /// When WeChat last said that its authorization stands, unix seconds.
+    /// When WeChat last confirmed the authorization, unix seconds.
     #[must_use]
     pub fn authorized_at(&self) -> i64 {
         self.authorized.max(self.bound_at)
     }
 
-    /// For the decision about a consent.
+    /// What the decision about a consent needs of it.
     #[must_use]
     pub fn standing(&self) -> Standing<'_> {
         let bound = self.status == AccountStatus::Bound && !self.deleted;
@@ -84,26 +84,26 @@ impl AccountRecord {
     }
 }
 
-/// What became of a try to bind.
+/// The result of an attempt to bind.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// It is this tenant's.
+    /// It is bound to this tenant.
     Yes {
-        /// As it was before; none where it was not bound.
+        /// The account as it was before; none where it was not bound.
         before: Option<Box<AccountRecord>>,
     },
-    /// It is not, and nothing changed: never [`Claim::Binds`] or [`Claim::Renews`].
+    /// Nothing changed: never [`Claim::Binds`] or [`Claim::Renews`].
     No(Claim),
-    /// Its tokens are gone: another consent was refused and took them with it.
+    /// The tokens are gone: a refused consent deleted them meanwhile.
     TokensGone,
 }
 
-/// What became of a deletion.
+/// The result of a deletion.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Deleted {
     /// It is gone from the tenant's list.
     Yes,
-    /// Its authorization still stands.
+    /// It is still bound.
     StillBound,
     /// The tenant has no such account.
     NotFound,
@@ -118,7 +118,7 @@ impl Store {
         Ok(self.any_account(app_id).await?.filter(|a| a.tenant_id == tenant && !a.deleted))
     }
 
-    /// The account of a callback or a token, whoever has it; deleted ones too.
+    /// The account of a callback or a token, whichever tenant has it; deleted ones too.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -126,7 +126,7 @@ impl Store {
         self.get(&self.platform, &keys::account(app_id)).await
     }
 
-    /// A page of a tenant's accounts, by app id, after `after`; and after which one there are more.
+    /// A page of a tenant's accounts, by app id, after `after`; and the id after which there are more.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -180,9 +180,9 @@ impl Store {
         }
     }
 
-    /// Binds an account to `account.tenant_id`, or renews what is bound to it, if a consent that began on `page` may do so;
-    /// its tokens become the tenant's and are refreshed when they are `due`. Without a page it is renewed alone. Nothing
-    /// becomes bound to a tenant that is suspended or deleted, however its pages were opened; what is bound to it is renewed.
+    /// Binds an account to `account.tenant_id`, or renews it there, if a consent that began on `page` may do
+    /// so. Its tokens become the tenant's and are refreshed when `due`. Without a page it can only be
+    /// renewed. A suspended or deleted tenant gets no new account, whenever the page was opened.
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`RACES`] races.
@@ -227,7 +227,7 @@ impl Store {
         Err(Error::Store("an account is being bound by several at once".into()))
     }
 
-    /// The account as it becomes, if it is still as `before`; that its tenant has it; and whose its tokens are.
+    /// The writes of a binding: the account, if it is still as `before`; the tenant's pointer; its tokens.
     fn account_actions(
         &self,
         account: &AccountRecord,
@@ -248,8 +248,8 @@ impl Store {
         ])
     }
 
-    /// Hands a bound account over from `owner`, as it was read, to `account.tenant_id`, in one step. Answers false where it
-    /// has changed meanwhile, its tokens are gone, or that tenant is suspended or deleted: then nothing has changed.
+    /// Transfers a bound account from `owner`, as it was read, to `account.tenant_id` in one transaction.
+    /// Returns false where it changed meanwhile, its tokens are gone, or that tenant is suspended or deleted.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -261,16 +261,16 @@ impl Store {
     ) -> Result<bool, Error> {
         account.revision = owner.revision + 1;
         let mut actions = self.account_actions(&account, Some(owner), due)?;
-        // the entry in the former owner's list stays, and shows nothing: bind pages may delete nothing in this table
+        // the former owner's pointer stays, leading to nothing: bind pages may not delete in this table
         actions.push(tenants::stands(&self.platform, &account.tenant_id)?);
         let done = self.transact(actions).await?;
         self.forget_account(&account.app_id);
         Ok(done)
     }
 
-    /// Marks an account's authorization as withdrawn at `at`, which WeChat confirmed when it was asked at `asked_at`, unless
-    /// it said in that second or later that it stands. Its tokens are refreshed no more; everything else is kept. Answers
-    /// whether anything changed.
+    /// Marks an account as unbound at `at`, which WeChat confirmed when it was asked at `asked_at`, unless
+    /// WeChat confirmed the authorization in that second or later. Its tokens are not refreshed any more;
+    /// everything else is kept. Returns whether anything changed.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -291,7 +291,7 @@ impl Store {
         Ok(changed)
     }
 
-    /// Frees an unbound account for other tenants. Its fans and events stay this tenant's.
+    /// Releases an unbound account for other tenants. Its fans and events stay this tenant's.
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`RACES`] races.
@@ -305,7 +305,7 @@ impl Store {
         Err(Error::Store("an account is being changed by several at once".into()))
     }
 
-    /// The same by the operator, for whichever tenant has it. Answers that tenant too.
+    /// As [`Store::delete_account`], by the operator, for whichever tenant has it. Returns that tenant too.
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`RACES`] races.
@@ -320,7 +320,7 @@ impl Store {
         Err(Error::Store("an account is being changed by several at once".into()))
     }
 
-    /// Frees an account as it was read; none where it has changed meanwhile.
+    /// Deletes an account as it was read; none where it has changed meanwhile.
     async fn free(&self, account: &AccountRecord) -> Result<Option<Deleted>, Error> {
         if account.status == AccountStatus::Bound {
             return Ok(Some(Deleted::StillBound));
@@ -332,14 +332,14 @@ impl Store {
             .when("revision = :seen", &[(":seen", n(account.revision))])
             .action(&self.platform, &keys::account(app_id))?;
         let pointer = delete_action(&self.platform, &keys::tenant_account(&account.tenant_id, app_id), None)?;
-        // or it would be found suspended where its tenant binds it again after that
+        // a mark that stayed would make the account suspended when its tenant binds it again
         let mark = delete_action(&self.platform, &keys::suspended(app_id), None)?;
         let freed = self.transact(vec![update, pointer, mark]).await?;
         self.forget_account(app_id);
         Ok(freed.then_some(Deleted::Yes))
     }
 
-    /// A tenant's reply rules for an account; empty ones where it set none.
+    /// A tenant's reply rules for an account; empty ones where none were set.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -359,7 +359,7 @@ impl Store {
         Ok(())
     }
 
-    /// How many accounts are bound, all tenants together.
+    /// How many accounts are bound, of all tenants.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -379,21 +379,21 @@ struct Counters {
     accounts_bound: u64,
 }
 
-/// Rules are kept as JSON text: a member of WeChat's that we do not know keeps its place and its type.
+/// Rules are stored as JSON text: members of WeChat's that we do not know keep their order and type.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredRules {
-    /// Whose: an account that was deleted may become another tenant's.
+    /// The tenant that set them: a deleted account may become another tenant's.
     tenant_id: String,
     rules: String,
 }
 
 impl StoredRules {
-    /// Of the rules as JSON.
+    /// The length of the rules as JSON.
     pub(super) fn bytes(&self) -> usize {
         self.rules.len()
     }
 
-    /// The rules of `tenant` alone.
+    /// The rules that `tenant` set; empty ones where another tenant did.
     pub(super) fn of(stored: Option<Self>, tenant: &str) -> Result<ReplyRules, Error> {
         match stored.filter(|s| s.tenant_id == tenant) {
             Some(stored) => serde_json::from_str(&stored.rules).map_err(|e| Error::Item(unreadable(&e))),

@@ -1,5 +1,5 @@
-//! API keys. A key's record lies under the hash of the key, which alone is stored of it; a tenant's pointers lead to
-//! the records of its keys.
+//! API keys. A key's record is stored under the hash of the key; the key itself is stored nowhere. A tenant's
+//! pointers lead to the records of its keys.
 
 use std::{
     collections::HashMap,
@@ -18,35 +18,35 @@ use super::{
 };
 use crate::{error::Error, ids, model::scope::Scope, secret::Secret};
 
-/// How long a key that was found is trusted without asking again, seconds: a revoked one is refused within this
-/// (contract, section 5).
+/// How long a key that was read is trusted without reading again, seconds: a revoked one is refused within
+/// this (contract, section 5).
 const CACHE_SECONDS: i64 = 30;
-/// Keys remembered at most by one instance.
+/// Keys cached by one instance.
 const CACHE_SIZE: usize = 1_000;
-/// How exact a key's last use is, seconds: one write an hour, however often it is used.
+/// Precision of a key's last use, seconds: one write an hour, however often it is used.
 const USED_EVERY_SECONDS: i64 = 3_600;
-/// Keys of one tenant at most: all of them are read when one is revoked.
+/// Keys that a tenant may have: all of them are read when one is revoked.
 pub const MAX_KEYS: usize = 100;
-/// Pointers to keys in one request.
+/// Pointers to keys read in one request.
 const POINTERS_PAGE: i32 = 200;
-/// How long it is known of a key that it was revoked, seconds: longer than an `Idempotency-Key` is remembered.
+/// How long the pointer of a revoked key is stored, seconds: longer than an `Idempotency-Key` is remembered.
 const REVOKED_KEPT_SECONDS: i64 = 48 * 3_600;
-/// How often a change that lost a race is decided anew.
+/// How often a write that lost a race is tried.
 const RACES: usize = 4;
 
-/// What of a key is stored. [`ApiKey::legacy`] tells a key of 0.1, of which only the tenant was.
+/// An API key as stored. [`ApiKey::is_legacy`] recognises a key of 0.1, which stored the tenant alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ApiKey {
     /// `key_…`
     pub id: String,
-    /// Whose.
+    /// The tenant.
     pub tenant_id: String,
-    /// What its maker calls it.
+    /// The name that its maker gave it.
     pub name: String,
-    /// How it begins, to tell it by.
+    /// Its first characters, by which people recognise it.
     pub prefix: String,
-    /// What it may do; names of another release's scopes are kept and grant nothing here.
+    /// What it may do; scopes of another release are kept and grant nothing here.
     pub scopes: Vec<String>,
     /// When it was made, unix seconds.
     pub created_at: i64,
@@ -54,7 +54,7 @@ pub struct ApiKey {
     pub expires_at: Option<i64>,
     /// When it was last used, to the hour, unix seconds.
     pub last_used_at: Option<i64>,
-    /// Who made it; none of a key that was made before this was noted.
+    /// Who made it; none in keys of before this was stored.
     pub made_by: Option<Actor>,
 }
 
@@ -69,19 +69,19 @@ impl ApiKey {
         self.scopes.iter().any(|name| name == scope.name())
     }
 
-    /// Whether it can make others at `now`, unix seconds; of those that can, one without an end can for ever.
+    /// Whether it can make keys at `now`, unix seconds.
     fn makes_others(&self, now: i64) -> bool {
         self.grants(Scope::Keys) && self.lives_at(now)
     }
 
-    /// Whether it opens anything at `now`, unix seconds.
+    /// Whether it has not expired at `now`, unix seconds.
     #[must_use]
     pub fn lives_at(&self, now: i64) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 }
 
-/// A key that opens something, and whose it is.
+/// A key with its tenant.
 #[derive(Debug)]
 pub struct KnownKey {
     /// The key.
@@ -90,41 +90,41 @@ pub struct KnownKey {
     pub tenant: Tenant,
 }
 
-/// Keys lately seen, by hash: (what, until).
+/// Keys read recently, by hash: (key, until).
 pub type Cache = Mutex<HashMap<String, (Arc<KnownKey>, i64)>>;
 
-/// What became of a new key.
+/// The result of creating a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum KeyCreated {
-    /// It is there as it stands here, from this try or an earlier one.
+    /// It is stored as it is here, by this attempt or an earlier one.
     Yes(Box<ApiKey>),
-    /// An earlier try made it, and it was revoked since.
+    /// An earlier attempt made it, and it has been revoked since.
     Revoked,
-    /// The tenant has [`MAX_KEYS`].
+    /// The tenant has [`MAX_KEYS_PER_TENANT`].
     TooMany,
     /// There is no such tenant, or it is being deleted.
     NoTenant,
 }
 
-/// What became of a revocation.
+/// The result of a revocation.
 #[derive(Debug, PartialEq, Eq)]
 pub enum KeyRevoked {
-    /// It is gone.
+    /// It is revoked.
     Yes,
     /// The tenant has no such key.
     NotFound,
-    /// No other key of the tenant could make a new one, or none for ever.
+    /// No other key of the tenant could make a new one, or the only others that could will expire.
     LastKey,
 }
 
-/// What is stored of an API key.
+/// The hash under which an API key is stored.
 #[must_use]
 pub fn key_hash(key: &Secret) -> String {
     ids::fingerprint(&["api key", key.expose()])
 }
 
-/// A tenant's pointer to a key's record. That of a revoked key stays for two days, so that a late repetition of the
-/// request that made it does not make it again.
+/// A tenant's pointer to a key's record. The pointer of a revoked key stays for two days, so that a late
+/// repetition of the request that made the key does not make it again.
 #[derive(Serialize, Deserialize)]
 struct Pointer {
     id: String,
@@ -133,8 +133,8 @@ struct Pointer {
 }
 
 impl Store {
-    /// The key and its tenant, as they were at most 30 s ago; [`None`] for a key that is not there. What is not there
-    /// is asked for again each time, so that a new key works at once. Notes that the key is used.
+    /// The key and its tenant, at most 30 s old; [`None`] for an unknown key. An unknown key is
+    /// read again each time, so that a new key works at once. Records that the key was used.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -158,7 +158,7 @@ impl Store {
         Ok(Some(known))
     }
 
-    /// The same, if this instance remembers it.
+    /// The same from the cache alone.
     pub fn remembered_key(&self, secret: &Secret) -> Option<Arc<KnownKey>> {
         self.cached_key(&key_hash(secret))
     }
@@ -172,7 +172,7 @@ impl Store {
         self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// At most one write an hour. A key that is revoked meanwhile does not come back by it.
+    /// At most one write an hour. The condition keeps a key that is revoked meanwhile from coming back.
     async fn note_use(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
         let now = self.clock.unix();
         if key.legacy() {
@@ -187,7 +187,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a record of a key that 0.1 made, so that it can be listed and revoked like any other.
+    /// Completes the record of a key of 0.1, so that it can be listed and revoked like any other.
     async fn adopt(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
         let now = self.clock.unix();
         *key = ApiKey {
@@ -212,7 +212,7 @@ impl Store {
         .map(drop)
     }
 
-    /// The writes of a new key.
+    /// The writes that create a key.
     pub(super) fn key_actions(&self, key: &ApiKey, secret: &Secret) -> Result<[TransactWriteItem; 2], Error> {
         let hash = key_hash(secret);
         let new = || Some(("attribute_not_exists(pk)", Attributes::new()));
@@ -248,20 +248,20 @@ impl Store {
         if self.transact(actions).await? {
             return Ok(KeyCreated::Yes(Box::new(key.clone())));
         }
-        // the same request a moment ago, or no tenant
+        // the same request a moment ago made it, or the tenant is gone
         match self.pointers(&key.tenant_id).await?.iter().find(|pointer| pointer.id == key.id) {
             Some(made) => self.made(made).await,
             None => Ok(KeyCreated::NoTenant),
         }
     }
 
-    /// What an earlier try made.
+    /// The result of an earlier attempt with this key.
     async fn made(&self, pointer: &Pointer) -> Result<KeyCreated, Error> {
         let key: Option<ApiKey> = self.get(&self.platform, &keys::api_key(&pointer.hash)).await?;
         Ok(key.map_or(KeyCreated::Revoked, |key| KeyCreated::Yes(Box::new(key))))
     }
 
-    /// A tenant's keys, in the order in which they were made; those that ended too.
+    /// A tenant's keys, oldest first, expired ones included.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -276,12 +276,12 @@ impl Store {
         Ok(found)
     }
 
-    /// Revokes a tenant's key: other instances refuse it within 30 s. The last one that may make others stays, and so does
-    /// the last of these without an end: when the others end, nobody could make one any more. Of two that are revoked at
-    /// once, one stays.
+    /// Revokes a tenant's key: other instances refuse it within 30 s. The last key that may make others
+    /// stays, and so does the last of these that never expires: when the others expire, no new key could be
+    /// made. Of two keys that are revoked at once, one stays.
     ///
     /// # Errors
-    /// [`Error::Store`], also after losing [`RACES`] races.
+    /// [`Error::Store`], also after losing [`MAX_WRITE_ATTEMPTS`] races.
     pub async fn revoke_key(&self, tenant: &str, id: &str) -> Result<KeyRevoked, Error> {
         for _ in 0..RACES {
             let Some(stands) = self.tenant(tenant).await? else { return Ok(KeyRevoked::NotFound) };
@@ -299,7 +299,7 @@ impl Store {
             if last(&maker) || last(&lasting) {
                 return Ok(KeyRevoked::LastKey);
             }
-            // the tenant's revision says that no other key was revoked since it was read
+            // the condition on the tenant's revision: no other key was revoked since it was read
             let unchanged = match stands.revision {
                 0 => ("attribute_not_exists(revision) OR revision = :seen", n(0)),
                 seen => ("revision = :seen", n(seen)),
@@ -322,7 +322,7 @@ impl Store {
         Err(Error::Store("a tenant's keys are being changed by several at once".into()))
     }
 
-    /// Erases a tenant's keys; a second call goes on where one died.
+    /// Erases a tenant's keys; a second call continues where the first one died.
     pub(super) async fn erase_keys(&self, tenant: &str) -> Result<(), Error> {
         for pointer in self.pointers(tenant).await? {
             let gone = vec![
@@ -335,7 +335,7 @@ impl Store {
         Ok(())
     }
 
-    /// All pointers of a tenant. There are few: [`MAX_KEYS`], and those of keys revoked in two days.
+    /// All pointers of a tenant: at most [`MAX_KEYS_PER_TENANT`], and those of recently revoked keys.
     async fn pointers(&self, tenant: &str) -> Result<Vec<Pointer>, Error> {
         let (mut found, mut start) = (Vec::new(), None);
         loop {

@@ -1,8 +1,8 @@
-//! Who did what: entries by tenant and month, which only get their outcome later and are deleted after 400 days.
+//! Who did what: entries by tenant and month, to which only the outcome is added, deleted after 400 days.
 //!
-//! An entry is written *before* its operation, as [`STARTED`], and gets its outcome after it ([`Store::end_audit`]).
-//! So nothing is done that is not on record: where the entry cannot be written, the operation is not begun. One whose
-//! worker died in between stays `started`: it may have happened.
+//! An entry is written *before* its operation, as [`STARTED`], and gets its outcome after it
+//! ([`Store::end_audit`]). So nothing happens without a record: an operation whose entry cannot be written
+//! does not begin. An entry whose worker died in between stays `started`: its operation may have happened.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,18 +13,18 @@ use super::{
 };
 use crate::{error::Error, ids};
 
-/// How long an entry is kept, days: a year can be compared with the year before it.
+/// How long an entry is kept, days: long enough to compare a year with the one before it.
 pub const KEPT_DAYS: i64 = 400;
 /// Prefix of entries' ids.
 pub const PREFIX: &str = "aud";
-/// Outcome of an operation that has begun, and of which nobody wrote how it ended.
+/// Outcome of an operation that began, and whose end was not recorded.
 pub const STARTED: &str = "started";
-/// Outcome of an operation that was done. Any other is the code of the problem that it ended with.
+/// Outcome of an operation that succeeded. Any other outcome is the code of its problem.
 pub const SUCCEEDED: &str = "succeeded";
-/// In a tenant's place: what the operator does that is no tenant's.
+/// Stands for the tenant in what the operator does for no tenant.
 pub const PLATFORM: &str = "platform";
 
-/// Entries that one listing looks at before it hands back a cursor.
+/// Entries that one listing reads before it returns a cursor.
 const LISTING_BOUND: usize = 1_000;
 
 /// What kind of actor.
@@ -33,9 +33,9 @@ const LISTING_BOUND: usize = 1_000;
 pub enum ActorKind {
     /// A program, by its API key.
     Key,
-    /// A person: one of the console's, or an account's administrator at WeChat, of whom only the link is known.
+    /// A person: a user of the console, or an account's administrator at WeChat, known by the link only.
     Person,
-    /// Whoever has the operator's key.
+    /// The holder of the operator's key.
     Operator,
 }
 
@@ -62,19 +62,19 @@ impl Actor {
         Self { kind: ActorKind::Person, id: id.into() }
     }
 
-    /// The operator; `id` tells the key from the one before a rotation.
+    /// The operator; `id` distinguishes the key from the one before a rotation.
     #[must_use]
     pub fn operator(id: impl Into<String>) -> Self {
         Self { kind: ActorKind::Operator, id: id.into() }
     }
 }
 
-/// One thing that somebody did.
+/// One recorded operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// `aud_…`, made at `at`: entries sort by it. Writing the same id again changes nothing.
+    /// `aud_…`, made at `at`: entries sort by it. Writing the same id twice changes nothing.
     pub id: String,
-    /// When, unix milliseconds. It is part of the key: a second try says the same.
+    /// When, unix milliseconds. It is part of the key, so a second attempt writes the same.
     pub at: i64,
     /// Who.
     pub actor: Actor,
@@ -107,17 +107,17 @@ impl AuditFilter<'_> {
 }
 
 impl Store {
-    /// Writes an entry of a tenant's, or of [`PLATFORM`]; the same id again changes nothing.
+    /// Writes an entry of a tenant or of [`PLATFORM_TENANT`]. The same id twice changes nothing.
     ///
     /// # Errors
-    /// [`Error::Store`]: do not begin what it is about.
+    /// [`Error::Store`]: do not begin the operation.
     pub async fn audit(&self, tenant: &str, entry: &AuditEntry) -> Result<(), Error> {
         let key = keys::audit(tenant, &month(entry.at), &entry.id);
         let ttl = entry.at.div_euclid(1000) + KEPT_DAYS * 24 * 3600;
         self.put_new(&self.work, item(&key, entry, Some(ttl))?).await.map(drop)
     }
 
-    /// Writes how it ended.
+    /// Writes the outcome of an operation.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -127,8 +127,8 @@ impl Store {
         self.update(&self.work, &key, update).await.map(drop)
     }
 
-    /// A tenant's entries, newest first, older than the entry `before`. Answers at most `limit`, and after which one
-    /// there may be more: a page may be short, since a listing looks at [`LISTING_BOUND`] entries at most.
+    /// A tenant's entries, newest first, before the entry `before`: at most `limit`, and the id after which
+    /// there may be more. A page may be short: a listing reads at most [`MAX_SCANNED_ENTRIES`] entries.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -205,7 +205,7 @@ fn month(millisecond: i64) -> String {
     at.get(..7).unwrap_or_default().to_owned()
 }
 
-/// The first of the month.
+/// The first millisecond of the month.
 fn first_millisecond(millisecond: i64) -> i64 {
     let first = format!("{}-01T00:00:00Z", month(millisecond)).parse::<Timestamp>();
     first.map_or(millisecond, Timestamp::as_millisecond)

@@ -1,19 +1,19 @@
-//! How long to wait before asking again for what DynamoDB refused for a moment: keys, items and statements that a batch
-//! left undone because of throttling, requests that were throttled as a whole, and writes that met a transaction. The SDK
-//! repeats the latter but two and those without an answer by itself, within 150 ms (`crate::aws`).
+//! Waits before a retry of what DynamoDB refused for a moment: members that a batch left unprocessed,
+//! requests that were throttled as a whole, and writes that conflicted with a transaction. The SDK itself
+//! retries throttled requests and those without an answer, within 150 ms (`crate::aws`).
 
 use std::time::Duration;
 
 use super::Store;
 
-/// Tries in all. The waits between them come to at most 1.55 s, which leaves every function time for its end.
+/// Attempts in all. The waits add up to at most 1.55 s, which leaves every function time to finish.
 const TRIES: u32 = 6;
-/// The first wait at most; it doubles.
+/// Upper bound of the first wait; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(50);
 
 impl Store {
-    /// Waits after so many failures; `false` at once where that was the last try. The second half of each wait is drawn,
-    /// so that those who met once do not meet again.
+    /// Waits after `failures` failures; returns `false` at once after the last attempt. Half of each wait is
+    /// random, so that writers which collided once do not collide again.
     pub(super) async fn may_retry(&self, failures: u32) -> bool {
         if failures >= TRIES {
             return false;

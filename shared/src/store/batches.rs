@@ -1,5 +1,5 @@
-//! Batches. DynamoDB takes their members one by one: some may be done while others are throttled, so what is left is
-//! asked for again, and each statement has an answer of its own.
+//! Batch operations. DynamoDB processes the members one by one: some may be done while others are throttled,
+//! so those that were not processed are sent again, and each statement has its own result.
 
 use std::collections::HashMap;
 
@@ -21,20 +21,20 @@ pub const BATCH_GET: usize = 100;
 /// `BatchWriteItem` and `BatchExecuteStatement` take at most this many.
 pub const BATCH_WRITE: usize = 25;
 
-/// One PartiQL statement. Only what AWS documents with an example is used: `INSERT INTO … VALUE {…}`, and `UPDATE … SET
-/// a=… SET b=… WHERE …` with `=` and `AND`. "If the WHERE clause of the UPDATE statement does not evaluate to true for
-/// any item in the DynamoDB table, ConditionalCheckFailedException is returned"; an attribute that is not there equals
-/// nothing.
+/// One PartiQL statement. Only what AWS documents with an example is used: `INSERT INTO … VALUE {…}`, and
+/// `UPDATE … SET a=… SET b=… WHERE …` with `=` and `AND`. "If the WHERE clause of the UPDATE statement does
+/// not evaluate to true for any item in the DynamoDB table, ConditionalCheckFailedException is returned"; a
+/// missing attribute equals nothing.
 #[derive(Debug, Clone)]
 pub(super) struct Statement {
     text: String,
     values: Vec<AttributeValue>,
-    /// Whether a refusal answers the item.
+    /// Whether a failed condition returns the item.
     tells: bool,
 }
 
 impl Statement {
-    /// Changes an item that is there and where every attribute of `when` has that value.
+    /// Updates an existing item in which every attribute of `when` has the given value.
     pub(super) fn update(
         table: &str,
         key: Key,
@@ -49,7 +49,7 @@ impl Statement {
         Self { text, values: values.chain(when.into_iter().map(|(_, value)| value)).collect(), tells: true }
     }
 
-    /// Puts an item that must not exist: else it is refused as a duplicate.
+    /// Inserts an item that must not exist; an existing one makes DynamoDB answer with `DuplicateItem`.
     pub(super) fn insert(table: &str, item: Attributes) -> Self {
         let mut attributes: Vec<_> = item.into_iter().collect();
         attributes.sort_by(|a, b| a.0.cmp(&b.0)); // one statement text for all, which DynamoDB can cache
@@ -70,17 +70,17 @@ impl Statement {
     }
 }
 
-/// What became of one statement of a batch.
+/// The result of one statement of a batch.
 #[derive(Debug)]
 pub enum Answer {
-    /// It happened, or it did not since its condition did not hold.
+    /// DynamoDB executed it; its condition may have failed.
     Written(Written),
-    /// It was not done, as far as one can tell: why.
+    /// Not executed, as far as we know: why.
     Undone(String),
 }
 
 impl Answer {
-    /// As [`Written::or_own`].
+    /// As [`ConditionalWrite::or_written_by`].
     #[must_use]
     pub fn or_own(self, name: &str, owner: Owner) -> Self {
         match self {
@@ -89,10 +89,10 @@ impl Answer {
         }
     }
 
-    /// Whether it happened.
+    /// Whether the write happened.
     ///
     /// # Errors
-    /// [`Error::Store`] where it was left undone.
+    /// [`Error::Store`] where the statement was not executed.
     pub fn done(self) -> Result<bool, Error> {
         match self {
             Self::Written(written) => Ok(written.done()),
@@ -100,7 +100,7 @@ impl Answer {
         }
     }
 
-    /// Answer, and whether asking again may help.
+    /// The result, and whether a retry may help.
     fn of(response: &BatchStatementResponse) -> (Self, bool) {
         let Some(error) = response.error() else {
             return (Self::Written(Written::Done(Attributes::new())), false);
@@ -127,13 +127,13 @@ impl Answer {
 }
 
 impl Store {
-    /// Items of `keys`, in no order; those that do not exist are left out.
+    /// Items of `keys`, in no order; missing ones are left out.
     pub(super) async fn get_many(&self, table: &str, keys: &[Key]) -> Result<Vec<Attributes>, Error> {
         let wanted: Vec<_> = keys.iter().map(|key| (table, key.clone())).collect();
         self.get_across(&wanted).await
     }
 
-    /// Items of any tables, each named once, in no order; those that do not exist are left out.
+    /// Items of any tables, each key given once, in no order; missing ones are left out.
     pub(super) async fn get_across(&self, wanted: &[(&str, Key)]) -> Result<Vec<Attributes>, Error> {
         let mut found = Vec::with_capacity(wanted.len());
         for chunk in wanted.chunks(BATCH_GET) {
@@ -187,11 +187,11 @@ impl Store {
         Ok(())
     }
 
-    /// Statements of any tables, each on its own and about an item of its own. What is throttled is tried again; the
-    /// answers are in the order of `statements`.
+    /// Executes statements on any tables, each about an item of its own. Throttled ones are retried; the
+    /// results are in the order of `statements`.
     ///
     /// # Errors
-    /// [`Error::Store`] where a request was not answered: some may have happened.
+    /// [`Error::Store`] where a request got no answer: some may have happened.
     pub(super) async fn statements(&self, statements: &[Statement]) -> Result<Vec<Answer>, Error> {
         let mut answers = Vec::with_capacity(statements.len());
         for chunk in statements.chunks(BATCH_WRITE) {

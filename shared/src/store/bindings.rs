@@ -1,4 +1,4 @@
-//! Bindings: an attempt to bind an account, from its link to its outcome.
+//! Bindings: an attempt to bind an account, from the link to the result.
 
 use std::collections::BTreeSet;
 
@@ -15,29 +15,29 @@ use super::{
 };
 use crate::{error::Error, secret::Secret};
 
-/// How long after its end a binding is kept, seconds.
+/// How long a binding is stored after its link expires, seconds.
 const KEPT_SECONDS: i64 = 90 * 24 * 3600;
-/// A page that is opened again this soon shows its code again, seconds: a reload burns no other.
+/// A page that is opened again within this time shows the same code, so a reload uses up no other.
 const PAGE_REUSED_SECONDS: i64 = 60;
-/// How long the job of an authorization event is thought to be at work, seconds.
+/// How long the job of an authorization event is assumed to be at work, seconds.
 const EVENT_AT_WORK_SECONDS: i64 = 120;
-/// Attribute of a binding: who asked WeChat about a browser's code, as a set.
+/// Attribute of a binding: the set of queries to WeChat about authorization codes that browsers brought.
 const ASKED: &str = "asked";
-/// Codes of browsers that WeChat is asked about for one link at most; beyond them one a minute, for a page that was opened
-/// since. Its event binds after that too.
+/// Queries to WeChat about browsers' codes for one link; beyond them one a minute, for a page that was opened
+/// since the last one. The authorization event still binds after that.
 const CODES_ASKED: u32 = 10;
 
-/// Where a binding stands.
+/// The state of a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BindingStatus {
-    /// Nobody has authorized yet.
+    /// No administrator has authorized yet.
     Pending,
     /// An account is bound.
     Bound,
     /// The account may not be bound; `reason` says why.
     Refused,
-    /// Nobody authorized in time.
+    /// No administrator authorized in time.
     Expired,
 }
 
@@ -46,36 +46,36 @@ pub enum BindingStatus {
 pub struct Binding {
     /// `bnd_…`: whoever knows it may open its page.
     pub id: String,
-    /// Whose account it becomes.
+    /// The tenant that gets the account.
     pub tenant_id: String,
-    /// Where it stands; a pending one past `expires_at` is expired.
+    /// The state; a pending binding past `expires_at` is expired.
     pub status: BindingStatus,
-    /// The account, once one authorized.
+    /// The account, after one was authorized.
     pub app_id: Option<String>,
-    /// The name of that account, as WeChat told it.
+    /// The name of that account, from WeChat.
     #[serde(default)]
     pub account_name: Option<String>,
-    /// The only account that may be bound by it; none for any.
+    /// The only account that this binding accepts; none for any.
     #[serde(default)]
     pub only_app_id: Option<String>,
     /// Why it was refused.
     pub reason: Option<String>,
-    /// Where the last page leads.
+    /// Where the last page redirects to.
     pub return_url: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When its link dies.
+    /// When its link expires.
     pub expires_at: Timestamp,
-    /// The pre_auth_code that the page shows, so that a reload does not burn another; none once it was used.
+    /// The pre_auth_code that the page shows, again after a reload; none after it was used.
     pub pre_auth_code: Option<String>,
     /// When that code was made, unix seconds; none in items of 0.1.
     #[serde(default)]
     pub pre_auth_at: Option<i64>,
-    /// When that code dies, unix seconds.
+    /// When that code expires, unix seconds.
     pub pre_auth_expires: Option<i64>,
-    /// When WeChat's event of the authorization came, unix seconds: a job is at it.
+    /// When WeChat's authorization event came, unix seconds: a job is handling it.
     pub event_at: Option<i64>,
-    /// Who asked WeChat about codes of browsers, where it did not take them or has not answered yet.
+    /// Queries about browsers' codes that WeChat refused or has not answered yet.
     #[serde(default, skip_serializing)]
     pub asked: BTreeSet<String>,
     /// Fingerprint of the authorization code that led to `status`.
@@ -84,21 +84,21 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// The code that the page shows at `now`, unix seconds, if it may be shown: made a moment ago, and not used.
+    /// The code that the page may show again at `now`, unix seconds: made a moment ago, and not used.
     #[must_use]
     pub fn code_to_show(&self, now: i64) -> Option<Secret> {
         let (code, made) = (self.pre_auth_code.as_ref()?, self.pre_auth_at?);
         (made <= now && now < made + PAGE_REUSED_SECONDS).then(|| Secret::new(code))
     }
 
-    /// Whether a job is at WeChat's event of an authorization at `now`, unix seconds, as far as anybody knows: one that
-    /// takes longer waits for WeChat, and nobody waits for it.
+    /// Whether a job is handling WeChat's authorization event at `now`, unix seconds. A job that takes longer
+    /// than [`EVENT_JOB_SECONDS`] is waiting for WeChat, and the page does not wait for it.
     #[must_use]
     pub fn is_being_bound(&self, now: i64) -> bool {
         self.event_at.is_some_and(|came| now < came + EVENT_AT_WORK_SECONDS)
     }
 
-    /// Where it stands at `now`.
+    /// The state at `now`.
     #[must_use]
     pub fn status_at(&self, now: Timestamp) -> BindingStatus {
         if self.status == BindingStatus::Pending && self.expires_at <= now {
@@ -109,21 +109,21 @@ impl Binding {
     }
 }
 
-/// What became of a binding.
+/// The result of an attempt to bind.
 #[derive(Debug, Clone, Copy)]
 pub struct BindingEnd<'a> {
-    /// The account that authorized.
+    /// The account that was authorized.
     pub app_id: &'a str,
     /// Its name.
     pub name: &'a str,
-    /// Why it may not be bound; none where it is.
+    /// Why it may not be bound; none where it is bound.
     pub reason: Option<&'a str>,
     /// Fingerprint of the authorization code.
     pub code: &'a str,
 }
 
 impl Store {
-    /// Stores a new binding; the same id again changes nothing. Answers the one that is there.
+    /// Stores a new binding and returns the stored one: the same id twice changes nothing.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -144,7 +144,7 @@ impl Store {
         Ok(self.binding_by_link(id).await?.filter(|binding| binding.tenant_id == tenant))
     }
 
-    /// The binding of a link: whoever holds the link may see its page, so no tenant is asked for.
+    /// The binding of a link: whoever holds the link may see its page, so there is no tenant to check.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -152,8 +152,8 @@ impl Store {
         self.get(&self.platform, &keys::binding(id)).await
     }
 
-    /// Takes a tenant's link back: its page is gone, and a consent that began on it binds nothing. What it has bound stays
-    /// bound. Answers whether there was one; a second call changes nothing.
+    /// Revokes a tenant's link: its page is gone, and a consent that began on it binds nothing. What it bound
+    /// stays bound. Returns whether there was one; a second call changes nothing.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -166,7 +166,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Notes on a page's binding that its authorization event has come: a job is at it, and the page's code is used.
+    /// Records that the authorization event of a page came: a job handles it, the page's code is used.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -176,7 +176,7 @@ impl Store {
         self.update(&self.platform, &keys::binding(&page.binding_id), update).await.map(drop)
     }
 
-    /// Notes that the job of an authorization event has ended, and the page's binding has not: it is as if none had come.
+    /// Records that the job of an authorization event ended without a result for the page's binding.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -185,7 +185,7 @@ impl Store {
         self.update(&self.platform, &keys::binding(&page.binding_id), update).await.map(drop)
     }
 
-    /// Gives a page's binding the pre_auth_code that was just made; it dies at `expires`, unix seconds.
+    /// Stores the pre_auth_code that was just made for a page; it expires at `expires`, unix seconds.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -212,8 +212,8 @@ impl Store {
         Ok(page)
     }
 
-    /// Whether WeChat may be asked about one more code that a browser brought which opened `page`; the page's pre_auth_code
-    /// is used then, whatever WeChat says. Answers who asks, for [`Store::code_counts_not`].
+    /// Returns the id of a query to WeChat about a code from a browser that opened `page`, if one more is
+    /// allowed; [`Store::uncount_code_query`] takes it. The page's pre_auth_code counts as used from here on.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -236,7 +236,7 @@ impl Store {
         Ok(written.or_if(own).done().then_some(owner))
     }
 
-    /// What came of `owner`'s question says nothing against the code: it does not count.
+    /// Takes back the query of `owner`: its result says nothing against the code, so it does not count.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -245,8 +245,8 @@ impl Store {
         self.update(&self.platform, &keys::binding(binding_id), update).await.map(drop)
     }
 
-    /// Ends a binding that is not bound yet; one that was refused may be tried again. Answers it as it is then: of two
-    /// outcomes at once, `bound` wins.
+    /// Ends a binding that is not bound yet; a refused one may be tried again. Returns the binding as it is
+    /// then: of two concurrent results `bound` wins.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -273,12 +273,12 @@ impl Store {
     }
 }
 
-/// One who asks, as a set.
+/// A set with one writer.
 fn asked(owner: Owner) -> AttributeValue {
     AttributeValue::Ss(vec![owner.to_string()])
 }
 
-/// A pre_auth_code is for one attempt: WeChat refuses it from then on, so no page may show it again.
+/// WeChat accepts a pre_auth_code once, so no page may show it again.
 fn spent(update: Update) -> Update {
     update.remove("pre_auth_code")
 }

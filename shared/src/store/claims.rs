@@ -1,9 +1,9 @@
-//! Taking a message to send it, and giving it back. One worker has a message at a time: a claim names the
-//! state that it found, and carries its worker's [`Owner`], whom all that comes after names. So a worker whose claim
-//! landed without an answer finds that the message is its own.
+//! Leasing a message to send it, and returning it. One worker holds a message at a time: a lease is
+//! conditional on the state that was read and carries the worker's [`WriterId`], on which all later writes
+//! depend. So a worker whose lease was written, but whose answer was lost, finds that it holds the message.
 //!
-//! `claimed_by` is `""` in a message that nobody took yet; messages of 0.1 do not have it, and are taken as those are
-//! that somebody took before.
+//! The attribute is stored as `claimed_by`. It is `""` in a message that was never leased; messages of 0.1 do
+//! not have it, and are leased like those that were leased before.
 
 use serde::Deserialize;
 
@@ -21,56 +21,56 @@ use crate::{
     model::window::{WindowKind, Windows},
 };
 
-/// How long a claim stands, seconds: longer than its worker goes on, which `message-send` sees to.
+/// How long a lease lasts, seconds: longer than its worker runs, which `message-send` makes sure of.
 pub const CLAIM_SECONDS: i64 = 35;
-/// Attribute of a message: who took it last.
+/// Attribute of a message: who leased it last.
 pub(super) const CLAIMED_BY: &str = "claimed_by";
-/// Attribute of a fan: who used a send of one of their windows last.
+/// Attribute of a fan: who last used a send of one of their reply windows.
 const WINDOW_USED_BY: &str = "window_used_by";
 
-/// One fan's window to take a send from, as it was read.
+/// A fan's reply window to use a send of, as it was read.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowUse<'a> {
     /// The fan.
     pub fan: FanId<'a>,
     /// Which window.
     pub kind: WindowKind,
-    /// What was read.
+    /// The windows as they were read.
     pub windows: Windows,
 }
 
-/// What became of a claim on a message that nobody took before.
+/// The result of leasing a message that was never leased before.
 #[derive(Debug)]
 pub enum Claim {
-    /// It is ours.
+    /// We hold it.
     Ours,
-    /// Somebody took it before, or it is gone: as it is.
+    /// It was leased before, or is gone: the message as it is.
     Taken(Option<Box<Message>>),
-    /// It may be taken, or not; or what is there cannot be read.
+    /// Unknown whether it is leased, or the stored message cannot be read.
     Undone(Error),
 }
 
-/// Takes one message that was taken before.
+/// Leases a message that was leased before.
 #[derive(Debug, Clone, Copy)]
 pub struct Reclaim<'a> {
     /// The message, as it was read.
     pub message: &'a Message,
-    /// Who takes it.
+    /// Who leases it.
     pub owner: Owner,
     /// Now, unix seconds.
     pub at: i64,
-    /// How it goes out; none where it does not.
+    /// The channel; none where it is not sent.
     pub channel: Option<Channel>,
-    /// Whether an earlier try may have reached the fan, so that its time still counts.
+    /// Whether an earlier attempt may have reached the fan: then the time of that attempt is kept.
     pub may_have_happened: bool,
 }
 
 impl Store {
-    /// Takes messages that nobody took before and uses a send of each window, in one request. `at` is now, unix
-    /// seconds. Answers for each claim what became of it, and for each use whether the ledger still was as read.
+    /// Leases messages that were never leased and uses a send of each window, in one request, at the unix
+    /// second `at`. Returns the result of each lease, and for each window whether it was as it was read.
     ///
     /// # Errors
-    /// [`Error::Store`]: some may be ours.
+    /// [`Error::Store`]: some may be leased by us.
     pub async fn claim_messages(
         &self,
         owner: Owner,
@@ -96,12 +96,12 @@ impl Store {
         let mut answers = self.statements(&statements).await?;
         let used = answers.split_off(claims.len());
         let claims = answers.into_iter().map(|answer| claim(answer.or_own(CLAIMED_BY, owner))).collect();
-        // a use that was left undone is decided anew, as one that was refused
+        // a window whose write failed is decided again, like one whose condition failed
         let used = used.into_iter().map(|one| one.or_own(WINDOW_USED_BY, owner).done().unwrap_or(false));
         Ok((claims, used.collect()))
     }
 
-    /// Uses a send of one window; `false` where the ledger is not as it was read.
+    /// Uses a send of one window; `false` where the window is not as it was read.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -123,7 +123,7 @@ impl Store {
         Statement::update(&self.customers, key, set, when)
     }
 
-    /// Takes a message that was taken before; `false` where it is not as it was read any more.
+    /// Leases a message that was leased before; `false` where it is not as it was read any more.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -158,7 +158,7 @@ impl Store {
         Ok(written.or_own(CLAIMED_BY, claim.owner).done())
     }
 
-    /// Notes that a message which this worker has goes out another way.
+    /// Changes the channel of a message that this worker holds.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -167,8 +167,8 @@ impl Store {
         Ok(self.update(&self.work, &keys::message(id), update).await?.done())
     }
 
-    /// Gives back a message which this worker has, to be taken again, and answers how often it was given back by
-    /// now; [`None`] where it was not ours. `may_have_happened` where it may have reached the fan all the same.
+    /// Returns a message that this worker holds to the queue, and returns how often it was returned by
+    /// now; [`None`] where we did not hold it. `may_have_happened`: it may have reached the fan all the same.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -185,7 +185,7 @@ impl Store {
         let update = Update::new().set("status", any(&MessageStatus::Queued)?).add("tries", n(1));
         let update = if may_have_happened { update } else { update.remove("first_claimed_at") };
         let written = self.update(&self.work, &keys::message(id), held_by(update, owner)?).await?;
-        // whoever takes it puts another owner there: one that is queued and still ours was given back by us
+        // a later lease has another owner: a queued message that is still ours was returned by this very call
         let queued = any(&MessageStatus::Queued)?;
         match written.or_if(|i| owner.wrote(i, CLAIMED_BY) && i.get("status") == Some(&queued)) {
             Written::Done(now) => Ok(Some(read::<Tries>(now)?.tries)),
@@ -205,7 +205,7 @@ fn claim(answer: Answer) -> Claim {
     }
 }
 
-/// Under the condition that `owner` has the message.
+/// On the condition that `owner` holds the message.
 fn held_by(update: Update, owner: Owner) -> Result<Update, Error> {
     Ok(update.when(
         "#status = :sending AND claimed_by = :owner",

@@ -1,5 +1,5 @@
-//! What WeChat said of authorizations: the pages on which they begin, the newest event of each account, and which events
-//! were here before.
+//! What is known of authorizations: the pages on which they begin, the newest event of each account, and
+//! which events were handled before.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,28 +9,28 @@ use super::{
 };
 use crate::{error::Error, ids, model::consent};
 
-/// How long a page's pre_auth_code finds its binding after it expired, seconds: as long as an event of it may lie in a
-/// queue and its dead letters, twice.
+/// How long a page is found by its pre_auth_code after the code expired, seconds: twice as long as an event
+/// of it may stay in a queue and its dead letters.
 const PAGE_KEPT_SECONDS: i64 = 36 * 24 * 3600;
-/// How long the newest event of an account is kept, seconds: a browser is back long before.
+/// How long the newest event of an account is stored, seconds: a browser returns long before.
 const EVENT_KEPT_SECONDS: i64 = 24 * 3600;
-/// How long an event that comes again has no second effect, seconds.
+/// How long a repeated event has no second effect, seconds.
 const SEEN_SECONDS: i64 = 24 * 3600;
-/// How long a push of an account that is being bound is asked to come again, seconds: WeChat does so for 15.
+/// How long pushes are asked to come again while an account is being bound; WeChat repeats for 15 s.
 const UNDER_WAY_SECONDS: i64 = 60;
 
-/// What the hub keeps of a pre_auth_code or an authorization code: it finds the code's item, and is not the code.
+/// What the hub stores of a pre_auth_code or an authorization code: enough to find its item.
 #[must_use]
 pub fn fingerprint(code: &str) -> String {
     ids::fingerprint(&[code])
 }
 
-/// A page on which a consent may begin.
+/// An authorization page that was opened, on which a consent may begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenedPage {
     /// Its binding.
     pub binding_id: String,
-    /// Its tenant; empty in items of 0.1, which bind nothing any more.
+    /// Its tenant; empty in items of 0.1, which do not bind any more.
     #[serde(default)]
     pub tenant_id: String,
     /// When its pre_auth_code was made, unix seconds.
@@ -39,13 +39,13 @@ pub struct OpenedPage {
     /// When that code expires, unix seconds.
     #[serde(default)]
     pub expires_at: i64,
-    /// [`fingerprint`] of that code, under which the page is kept.
+    /// [`code_fingerprint`] of that code, under which the page is stored.
     #[serde(skip)]
     pub fingerprint: String,
 }
 
 impl OpenedPage {
-    /// For the decision.
+    /// What the decision about a consent needs of it.
     #[must_use]
     pub fn page(&self) -> consent::Page<'_> {
         consent::Page { tenant: &self.tenant_id, opened_at: self.opened_at, expires_at: self.expires_at }
@@ -55,22 +55,22 @@ impl OpenedPage {
 /// The newest `authorized` or `updateauthorized` event of an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsentEvent {
-    /// [`fingerprint`] of its authorization code.
+    /// [`code_fingerprint`] of its authorization code.
     #[serde(default)]
     pub code: String,
-    /// The binding of its page; none where it began at WeChat.
+    /// The binding of its page; none where the authorization began at WeChat.
     pub binding_id: Option<String>,
     /// WeChat's `CreateTime`, unix seconds.
     #[serde(default)]
     pub event_at: i64,
-    /// Until when the account is being bound, unix seconds: its pushes had better come again.
+    /// Until when the binding is in progress, unix seconds: the account's pushes are asked to come again.
     #[serde(default)]
     pub under_way_until: i64,
 }
 
 impl Store {
-    /// Remembers a page by its pre_auth_code, before the page is shown: an event must find its binding even if we crash in
-    /// between.
+    /// Stores a page by its pre_auth_code, before the page is shown: an event must find its binding even if
+    /// we crash in between.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -79,7 +79,7 @@ impl Store {
         self.put(&self.platform, item(&keys::pre_auth_code(&fingerprint(code)), page, Some(ttl))?).await
     }
 
-    /// The page whose pre_auth_code has this [`fingerprint`].
+    /// The page whose pre_auth_code has this [`code_fingerprint`].
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -89,7 +89,7 @@ impl Store {
         Ok(page.map(|page| OpenedPage { fingerprint: fingerprint.to_owned(), ..page }))
     }
 
-    /// When the hub first heard of the consent that began on a page, unix seconds: a pre_auth_code is for one.
+    /// When the hub first heard of the consent on a page, unix seconds. A page's code serves one consent.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -103,7 +103,7 @@ impl Store {
         }
     }
 
-    /// Notes an authorization event of an account, unless a newer one came; and that the account is being bound.
+    /// Stores an account's authorization event, unless a newer one came; marks the binding as in progress.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -128,7 +128,7 @@ impl Store {
         self.update(&self.platform, &keys::consent(app_id), update).await.map(drop)
     }
 
-    /// Notes that an account is being bound.
+    /// Marks the binding of an account as in progress.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -140,7 +140,7 @@ impl Store {
         self.update(&self.platform, &keys::consent(app_id), update).await.map(drop)
     }
 
-    /// Notes that what became of an account's consent is known.
+    /// Records that the binding of an account is not in progress any more: its result is known.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -149,7 +149,7 @@ impl Store {
         self.update(&self.platform, &keys::consent(app_id), update).await.map(drop)
     }
 
-    /// The newest authorization event of an account within a day.
+    /// The newest authorization event of an account within the last day.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -157,7 +157,7 @@ impl Store {
         self.get(&self.platform, &keys::consent(app_id)).await
     }
 
-    /// When an event of the platform with this content was stored last, unix seconds; none where that was no day ago.
+    /// When an event with this content was last handled, unix seconds; none if that was over a day ago.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -167,7 +167,7 @@ impl Store {
         Ok(seen.map(|seen| seen.seen_until - SEEN_SECONDS))
     }
 
-    /// Remembers an event of the platform for a day, once its effects are stored.
+    /// Remembers an event of the platform for a day, after its effects are stored.
     ///
     /// # Errors
     /// [`Error::Store`].

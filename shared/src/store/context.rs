@@ -1,5 +1,5 @@
-//! What a round of sending stands on, read in one request: accounts, fans, quotas, who waits, and messages that
-//! waited. All of it as it is now, so that what is refused for good is refused by what is stored.
+//! What a round of sending needs, read in one request: accounts, fans, quotas, waiting lines, and messages
+//! that waited. All reads are consistent, since messages may be refused for good because of them.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// What is asked for.
+/// What is to be read.
 #[derive(Debug, Default)]
 pub struct Wanted<'a> {
     /// Tenants.
@@ -26,15 +26,15 @@ pub struct Wanted<'a> {
     pub accounts: Vec<&'a str>,
     /// Fans.
     pub fans: Vec<FanId<'a>>,
-    /// Who waits to reach them.
+    /// Waiting lines, by fan and channel.
     pub lines: Vec<(FanId<'a>, Channel)>,
-    /// APIs of accounts.
+    /// Quotas, by account and API.
     pub quotas: Vec<(&'a str, &'a str)>,
     /// Messages.
     pub messages: Vec<&'a str>,
 }
 
-/// What was found.
+/// What was read.
 #[derive(Debug, Default)]
 pub struct Context {
     items: HashMap<Key, Attributes>,
@@ -48,12 +48,12 @@ impl Context {
     /// A tenant.
     ///
     /// # Errors
-    /// [`Error::Item`], as all of these.
+    /// [`Error::Item`], as all methods of this type.
     pub fn tenant(&self, id: &str) -> Result<Option<Tenant>, Error> {
         self.find(&keys::tenant(id))
     }
 
-    /// An account, whoever has it, unless it was deleted.
+    /// An account, whichever tenant has it, unless it was deleted.
     ///
     /// # Errors
     /// [`Error::Item`].
@@ -70,7 +70,7 @@ impl Context {
         self.find(&keys::fan(fan.tenant, fan.app_id, fan.open_id))
     }
 
-    /// Who waits to reach a fan by a channel.
+    /// The messages that wait to reach a fan by a channel.
     ///
     /// # Errors
     /// [`Error::Item`].
@@ -78,7 +78,7 @@ impl Context {
         self.find(&lines::key(fan, channel))
     }
 
-    /// The newest refusal of an account's API; it may be past.
+    /// The newest refusal of an account's API; it may be over.
     ///
     /// # Errors
     /// [`Error::Item`].
@@ -97,7 +97,7 @@ impl Context {
 }
 
 impl Store {
-    /// Reads what `wanted` names; what does not exist is left out.
+    /// Reads what `wanted` names; missing items are left out.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -1,5 +1,5 @@
-//! Tickets and tokens. A token is replaced only by its successor: one refresher at a time by lease, and every
-//! write names the version that it read.
+//! Tickets and tokens. A lease makes sure that one refresher at a time replaces a token, and every write is
+//! conditional on the version that was read.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use serde::Deserialize;
@@ -16,40 +16,40 @@ use crate::{
     wechat::{ApiError, transport::TransportError},
 };
 
-/// How long a refresher may take before another takes over, seconds: as long as a function runs. No call begins under
-/// it that could outlive it.
+/// How long a refresher may take before another takes over, seconds: as long as a function runs. No call
+/// begins in a lease that could end after it.
 pub const LEASE_SECONDS: i64 = 30;
-/// How long an instance uses the component token that it read, seconds: a batch of 25 accounts reads it once.
-/// One that was replaced meanwhile is refused by WeChat, and then it is read anew.
+/// How long an instance caches the component token, seconds: a batch of 25 accounts reads it once.
+/// WeChat refuses one that was replaced meanwhile, and then it is read again.
 const COMPONENT_CACHE_SECONDS: i64 = 5;
-/// Attribute of an account's credentials: which call stored its last authorization.
+/// Attribute of an account's credentials: which call stored the last authorization.
 const AUTHORIZED_BY: &str = "authorized_by";
-/// Nobody stored another authorization or another token since these were read, not even where they were deleted meanwhile
-/// and the versions began anew.
+/// No other authorization and no other token was stored since these were read, even where they were deleted
+/// meanwhile and the versions began again.
 const UNCHANGED: &str = "(attribute_not_exists(version) OR version = :seen) \
      AND (attribute_not_exists(authorized_by) OR authorized_by = :by)";
-/// Attribute of the component's credentials: who asked WeChat for a ticket last.
+/// Attribute of the component's credentials: who last asked WeChat for a ticket.
 const PUSH_ASKED_BY: &str = "push_asked_by";
-/// How long the tokens of an unbound account are kept, seconds: an `unauthorized` that was a mistake is made good in days.
+/// How long an unbound account's tokens are kept: a mistaken `unauthorized` is corrected within days.
 const UNBOUND_KEPT_SECONDS: i64 = 7 * 24 * 3600;
-/// Accounts looked up in one index page.
+/// Accounts read in one query of the due index.
 const DUE_PAGE: i32 = 1_000;
 
-/// The component's credentials lately read: (what, until).
+/// The cached credentials of the component: (credentials, until).
 pub type ComponentCache = tokio::sync::Mutex<Option<(ComponentCredentials, i64)>>;
 
-/// A token with its life.
+/// An access token with its lifetime.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Token {
     /// The token.
     pub token: Secret,
-    /// When WeChat gave it, unix seconds.
+    /// When WeChat issued it, unix seconds.
     pub issued_at: i64,
     /// How long it lives, seconds.
     pub expires_in: i64,
 }
 
-/// The third-party platform's own.
+/// The third-party platform's own credentials.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct ComponentCredentials {
     /// The newest ticket.
@@ -71,21 +71,21 @@ pub struct ComponentCredentials {
     pub lately: Lately,
 }
 
-/// A refusal beside a lease.
+/// The last refusal of a token by WeChat.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Lately {
-    /// Until when nobody asks again, because WeChat refused, unix seconds.
+    /// Until when WeChat is not asked again, unix seconds.
     #[serde(default)]
     refused_until: i64,
     /// How long that pause is, seconds: the next is twice as long.
     #[serde(default)]
     pub refused_wait: i64,
-    /// By which errcode; none where it did not answer.
+    /// The errcode; none where WeChat did not answer.
     refused_errcode: Option<i64>,
 }
 
 impl Lately {
-    /// What WeChat said a moment ago, where nobody asks again yet.
+    /// The last refusal, while WeChat is not to be asked again.
     #[must_use]
     pub fn refused(&self, now: i64) -> Option<ApiError> {
         if now >= self.refused_until {
@@ -101,27 +101,27 @@ impl Lately {
     }
 }
 
-/// A refusal of a token.
+/// A refusal of a token by WeChat, to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// Until when nobody asks again, unix seconds.
     pub until: i64,
     /// How long that is, seconds.
     pub wait: i64,
-    /// By which errcode; none where WeChat did not answer.
+    /// The errcode; none where WeChat did not answer.
     pub errcode: Option<i64>,
 }
 
-/// An account's.
+/// An account's credentials.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AuthorizerCredentials {
-    /// Whose the account is; empty until it is bound.
+    /// The tenant; empty until the account is bound.
     #[serde(default)]
     pub tenant_id: String,
     /// authorizer_access_token.
     #[serde(flatten)]
     pub token: Option<Token>,
-    /// authorizer_refresh_token; empty where nothing but the account's end is left of it.
+    /// authorizer_refresh_token; empty in an item of which only the record of the account's end is left.
     #[serde(default)]
     pub refresh_token: Secret,
     /// Counts the tokens.
@@ -130,9 +130,9 @@ pub struct AuthorizerCredentials {
     /// Until when somebody refreshes, unix seconds.
     #[serde(default)]
     pub lease_until: i64,
-    /// Where the due index has it.
+    /// Its partition in the due index.
     pub due: Option<String>,
-    /// WeChat refuses the refresh token for good, unix seconds since when: only another authorization helps.
+    /// Since when WeChat refuses the refresh token for good, unix seconds: only a new authorization helps.
     pub gone_at: Option<i64>,
     /// Which call stored this authorization; empty in items of 0.1.
     #[serde(default)]
@@ -146,23 +146,23 @@ pub struct AuthorizerCredentials {
 }
 
 impl AuthorizerCredentials {
-    /// The slot of the wheel that the due index has it in, if it is on the wheel.
+    /// Its slot on the wheel, if the due index has it there.
     #[must_use]
     pub fn wheel_slot(&self) -> Option<u32> {
         keys::wheel_slot(self.due.as_deref()?)
     }
 }
 
-/// Who holds a lease, and what was there when it was taken.
+/// A lease, with what was read when it was taken.
 pub struct Leased<T> {
-    /// Random; the write that ends the lease names it.
+    /// Random; the write that ends the lease is conditional on it.
     pub owner: String,
     /// What was read with the lease.
     pub credentials: T,
 }
 
 impl Store {
-    /// The platform's own credentials; empty ones before the first ticket.
+    /// The platform's own credentials; empty before the first ticket.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -170,7 +170,7 @@ impl Store {
         Ok(self.get(&self.credentials, &keys::component()).await?.unwrap_or_default())
     }
 
-    /// As [`Store::component`], but up to 5 s old. Who comes while it is being read waits for that read.
+    /// As [`Store::component`], but up to 5 s old. Concurrent callers share one read.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -187,7 +187,7 @@ impl Store {
         Ok(credentials)
     }
 
-    /// Keeps a ticket unless a newer one is there.
+    /// Stores a ticket unless a newer one is stored.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -201,7 +201,7 @@ impl Store {
         self.update(&self.credentials, &keys::component(), update).await.map(drop)
     }
 
-    /// Whether to ask WeChat for a ticket now: nobody did within the last `every` seconds. Who is told so is noted.
+    /// Returns whether to ask WeChat for a ticket now: true for one caller in `every` seconds.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -215,7 +215,7 @@ impl Store {
         Ok(written.or_own(PUSH_ASKED_BY, owner).done())
     }
 
-    /// Takes the lease on the component token, if nobody has it and the token is still `version`.
+    /// Leases the component token, if it is not leased and still has this `version`.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -228,7 +228,7 @@ impl Store {
         leased(written, owner)
     }
 
-    /// Takes the lease on an account's token.
+    /// Leases an account's token, on the same conditions.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -252,7 +252,7 @@ impl Store {
         )
     }
 
-    /// Replaces the component token, if the lease is still `owner`'s.
+    /// Replaces the component token, if `owner` still holds the lease.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -264,8 +264,8 @@ impl Store {
         Ok(kept)
     }
 
-    /// Replaces an account's token and its refresh token, if the lease is still `owner`'s. `due` is [`None`]
-    /// where the index entry stays as it is.
+    /// Replaces an account's token and its refresh token, if `owner` still holds the lease. With `due` as
+    /// [`None`] the entry in the due index stays as it is.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -296,8 +296,8 @@ impl Store {
         self.update(&self.credentials, &keys::component(), update).await.map(drop)
     }
 
-    /// Gives a lease back after a failure, and remembers a refusal. Where the authorization is `gone`, nobody asks WeChat
-    /// again, and the next tick unbinds the account.
+    /// Ends a lease after a failure, and stores the refusal. Where the authorization is `gone`, WeChat is not
+    /// asked again, and the next tick unbinds the account.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -325,10 +325,10 @@ impl Store {
         self.get(&self.credentials, &keys::authorizer(app_id)).await
     }
 
-    /// Stores what an authorization gave, before it is known whose the account becomes: [`Store::bind_account`] says so,
-    /// and nobody refreshes it before. `code` is the fingerprint of its authorization code. It outdates whatever was
-    /// there, for WeChat makes the older refresh token invalid; a refresher at work loses its lease. Sent once more by the
-    /// SDK it changes nothing: a refresh may have replaced the token since. Answers what is stored.
+    /// Stores the result of an authorization before its tenant is known: [`Store::bind_account`] adds the
+    /// tenant, and until then it is not refreshed. `code` is the fingerprint of the authorization code. It
+    /// replaces what was stored: WeChat invalidates the older refresh token. A refresher loses its lease.
+    /// Repeated by the SDK it changes nothing: the token may be newer. Returns what is stored.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -350,8 +350,8 @@ impl Store {
         }
     }
 
-    /// The same with what WeChat said after `seen` was read, none where nothing was there: what somebody stored since is
-    /// newer, and stays. Answers none then.
+    /// The same for what WeChat answered after `seen` was read, which is none where nothing was stored. What
+    /// was stored since is newer and stays; returns none then.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -374,7 +374,7 @@ impl Store {
         }
     }
 
-    /// Deletes an account's tokens as they were read, which nobody may use. Others, and those of a bound account, stay.
+    /// Deletes an account's tokens, if they are as they were read and the account is not bound.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -384,8 +384,8 @@ impl Store {
         self.delete_where(&self.credentials, &keys::authorizer(app_id), &condition, &values).await
     }
 
-    /// The tokens of an account that becomes a tenant's, as one action of its binding: they are refreshed from now on,
-    /// whatever WeChat said of them before.
+    /// The write by which an account's tokens become a tenant's, as part of its binding: they are refreshed
+    /// from now on, whatever WeChat answered before.
     pub(super) fn owned(&self, tenant: &str, app_id: &str, due: Due) -> Result<TransactWriteItem, Error> {
         let update = Update::new().set("tenant_id", s(tenant)).remove("ttl").remove("gone_at");
         set_due(update, app_id, due)
@@ -393,9 +393,9 @@ impl Store {
             .action(&self.credentials, &keys::authorizer(app_id))
     }
 
-    /// The tokens of an account whose authorization is gone, as one action of its unbinding: nobody refreshes them, and
-    /// they are deleted after [`UNBOUND_KEPT_SECONDS`]. Who refreshes them at this moment loses its lease, and does not
-    /// put them back on the wheel.
+    /// The write by which an account's tokens end, as part of its unbinding: they are not refreshed any more,
+    /// and are deleted after [`UNBOUND_RETENTION_SECONDS`]. A refresher at work loses its lease, so that it
+    /// does not put them back on the wheel.
     pub(super) fn disowned(&self, app_id: &str) -> Result<TransactWriteItem, Error> {
         Update::new()
             .remove("due")
@@ -432,7 +432,7 @@ impl Store {
         self.due("due = :due", vec![(":due", s(keys::due_wheel(slot)))]).await
     }
 
-    /// Accounts of unusual lifetimes that are due by `unix`.
+    /// Accounts of unusual token lifetimes that are due by `unix`.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -481,7 +481,7 @@ impl Store {
         Ok(found.and_then(|i| i.get("minute").and_then(|v| v.as_n().ok()).and_then(|v| v.parse().ok())))
     }
 
-    /// Remembers the minute up to which the wheel was swept; it never goes back.
+    /// Stores the minute up to which the wheel was swept; it never goes back.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -505,13 +505,13 @@ fn authorized(code: &str, token: Option<&Token>, refresh_token: &Secret) -> Upda
     }
 }
 
-/// Values of [`UNCHANGED`].
+/// The values of [`IF_UNCHANGED`].
 fn unchanged(seen: Option<&AuthorizerCredentials>) -> [(&'static str, AttributeValue); 2] {
     let by = seen.map_or("", |seen| seen.authorized_by.as_str());
     [(":seen", n(seen.map_or(0, |seen| seen.version))), (":by", s(by))]
 }
 
-/// A lease that ends without a token.
+/// The update that ends a lease without a new token.
 fn given_back(refusal: Option<Refusal>) -> Update {
     let update = Update::new().remove("lease_until");
     let Some(Refusal { until, wait, errcode }) = refusal else { return update };
@@ -531,7 +531,7 @@ fn successor(update: Update, token: &Token) -> Update {
         .remove("refused_wait")
 }
 
-/// Whether an item has this very token: then it was kept, were its lease another's by now.
+/// Whether an item has this very token: then our write happened, even if the lease is another's by now.
 fn holds(item: &Attributes, token: &Token) -> bool {
     item.get("token").is_some_and(|kept| *kept == s(token.token.expose()))
 }
@@ -541,7 +541,7 @@ fn set_due(update: Update, app_id: &str, due: Due) -> Update {
     update.set("due", s(index)).set("due_at", n(at))
 }
 
-/// Where the due index has an account: partition and sort key.
+/// Partition and sort key of an account in the due index.
 fn due_key(app_id: &str, due: Due) -> (String, i64) {
     match due {
         Due::Wheel { slot } => (keys::due_wheel(slot), 0),
@@ -553,7 +553,7 @@ fn leased<T: serde::de::DeserializeOwned>(
     written: Written,
     owner: String,
 ) -> Result<Option<Leased<T>>, Error> {
-    // a refusal by our own lease, whose answer was lost, would be waited for until it ends
+    // our own lease, whose answer was lost, would keep everyone waiting until it ends
     let own = |item: &Attributes| item.get("lease_owner").is_some_and(|by| *by == s(&owner));
     match written.or_if(own) {
         Written::Done(item) => Ok(Some(Leased { owner, credentials: read::<T>(item)? })),

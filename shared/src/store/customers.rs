@@ -1,4 +1,4 @@
-//! Customers: persons, found through the people index. A person without an item of its own is its fans alone.
+//! Customers, found by the index `people`. A customer is its fans; only a merged one has its own item.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use super::{
 };
 use crate::error::Error;
 
-/// Index entries read at once.
+/// Index entries read in one query.
 const INDEX_PAGE: i32 = 400;
-/// Index entries that one listing looks at before it hands back a cursor, even with few hits.
+/// Index entries that one listing reads before it returns a cursor, even with few hits.
 const LISTING_BOUND: usize = 1_000;
-/// A merge may point to a customer that was merged itself; longer chains than this are a defect.
+/// A customer may be merged into one that was merged itself; longer chains than this are a defect.
 const MERGES: usize = 8;
 
-/// A person's own item, where there is one.
+/// The item of a customer that was merged into another.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CustomerItem {
@@ -27,16 +27,16 @@ pub struct CustomerItem {
     pub merged_into: Option<String>,
 }
 
-/// A person with all its fans.
+/// A customer with all its fans.
 #[derive(Debug, Clone)]
 pub struct Person {
     /// `cus_…`.
     pub id: String,
-    /// As follower of each account.
+    /// The fans, one or more for each account.
     pub fans: Vec<Fan>,
 }
 
-/// Where a listing goes on.
+/// Where a listing continues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeopleCursor {
     /// The shard.
@@ -45,16 +45,16 @@ pub struct PeopleCursor {
     pub after: String,
 }
 
-/// A page of keys in one shard: fans by customer.
+/// A page of one shard of the index: keys of fans by customer.
 pub struct ShardPage {
     /// (app id, openid) by customer id; complete for each customer.
     pub customers: BTreeMap<String, Vec<(String, String)>>,
-    /// The last customer, where there is more.
+    /// The last customer, where there are more.
     pub more_after: Option<String>,
 }
 
 impl Store {
-    /// A tenant's customer; an id that was merged answers the one it became part of.
+    /// A tenant's customer; the id of a merged one returns the customer it became part of.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -97,7 +97,7 @@ impl Store {
         self.get_many(&self.customers, &keys).await?.into_iter().map(read).collect()
     }
 
-    /// Leaves word that `old` became part of `new`.
+    /// Redirects the id `old` to the customer `new`.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -106,7 +106,7 @@ impl Store {
         self.update(&self.customers, &keys::customer(tenant, old), update).await.map(drop)
     }
 
-    /// One page of a shard of a tenant's people.
+    /// One page of one shard of a tenant's customers.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -135,7 +135,7 @@ impl Store {
         }
         let mut more_after = None;
         if page.next.is_some() {
-            // the page may have cut the last customer in two: the next page begins with it
+            // the page may end among the last customer's fans: the next one begins with that customer
             if customers.len() > 1 {
                 customers.pop_last();
             }
@@ -144,8 +144,8 @@ impl Store {
         Ok(ShardPage { customers, more_after })
     }
 
-    /// Up to `limit` of a tenant's customers that `keep` accepts, and where to go on. A page may hold fewer than
-    /// `limit` and still have a cursor: a listing looks at [`LISTING_BOUND`] entries at most.
+    /// Up to `limit` of a tenant's customers that `keep` accepts, and the cursor. A page may hold fewer than
+    /// `limit` and still have a cursor: a listing reads at most [`MAX_SCANNED_ENTRIES`] entries.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -165,7 +165,7 @@ impl Store {
             looked_at += keys.len();
             let mut fans: BTreeMap<String, Vec<Fan>> = BTreeMap::new();
             for fan in read_each::<Fan>(self.get_many(&self.customers, &keys).await?) {
-                // one that just became another person's is listed there: the cursor must not jump
+                // a fan that just became another customer's is listed there: the cursor must not jump
                 if !page.customers.contains_key(&fan.customer_id) {
                     continue;
                 }

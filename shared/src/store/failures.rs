@@ -1,5 +1,5 @@
-//! Why a job failed the last time that its queue brought it: for the operator, who finds it among the dead letters. A job
-//! is told by the fingerprint of its queue and body, since nothing says that its id stays the same there.
+//! Why a job failed when it was last received: for the operator, who finds it among the dead letters. A job
+//! is identified by the fingerprint of its queue and body, since its message id may change there.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ const KEPT_SECONDS: i64 = 15 * 24 * 3600;
 pub struct Failure {
     /// The job's fingerprint.
     pub job: String,
-    /// What stopped it, without what is in the job.
+    /// What stopped it, without the content of the job.
     pub why: String,
     /// When, unix seconds.
     pub at: i64,
@@ -28,7 +28,7 @@ pub struct Failure {
 }
 
 impl Store {
-    /// Notes a job's last failure. A later one of a job with the same body replaces it.
+    /// Stores a job's last failure. It replaces an earlier one of a job with the same body.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -42,7 +42,7 @@ impl Store {
         self.update(&self.work, &keys::failure(&failure.job), update).await.map(drop)
     }
 
-    /// The last failures of jobs, by their fingerprints; of which nothing was noted there is none.
+    /// The last failures of jobs, by their fingerprints; jobs without a stored failure are left out.
     ///
     /// # Errors
     /// [`Error::Store`].

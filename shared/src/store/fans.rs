@@ -1,6 +1,6 @@
-//! Fans: what an account's followers said and did lately, and what WeChat tells of them.
+//! Fans: what an account's followers recently said and did, and what WeChat knows of them.
 //!
-//! A fan's item is made of registers, each with its own time; a write names the time that it knows of, so that
+//! A fan's item consists of registers, each with its own time; a write is conditional on that time, so
 //! pushes may come twice, late and in any order: a redelivery changes nothing.
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{error::Error, ids, model::window::Windows, wechat::user::UserInfo};
 
-/// Who followed so shortly before an import began may not be on WeChat's list yet, seconds: the import that misses
-/// them proves nothing.
+/// A fan who followed this shortly before an import began may not be on WeChat's list yet, seconds: an import
+/// that does not list them proves nothing.
 const LIST_LAG_SECONDS: i64 = 600;
 
-/// Follows and unfollows of one fan within one second that count, which nobody's finger reaches.
+/// Follows and unfollows of one fan within one second that are recorded: more than a finger can do.
 const TIES: usize = 20;
 
-/// Who is meant, with the tenant that asks.
+/// One follower of one account, with the tenant that has it.
 #[derive(Debug, Clone, Copy)]
 pub struct FanId<'a> {
     /// The tenant.
@@ -33,7 +33,7 @@ pub struct FanId<'a> {
 }
 
 impl FanId<'_> {
-    /// The customer that this fan is until WeChat tells a union id.
+    /// The customer id of this fan until a union id is known.
     #[must_use]
     pub fn own_customer(&self) -> String {
         ids::derived("cus", &[self.tenant, "openid", self.app_id, self.open_id])
@@ -44,13 +44,13 @@ impl FanId<'_> {
     }
 }
 
-/// The customer of everybody with this union id.
+/// The customer id of all fans with this union id.
 #[must_use]
 pub fn union_customer(tenant: &str, union_id: &str) -> String {
     ids::derived("cus", &[tenant, "unionid", union_id])
 }
 
-/// The shard of the people index that a customer is in.
+/// The shard of the index `people` that a customer is in.
 #[must_use]
 pub fn people_shard(customer_id: &str) -> u32 {
     ids::shard(customer_id, keys::PEOPLE_SHARDS)
@@ -60,19 +60,19 @@ pub fn people_shard(customer_id: &str) -> u32 {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Fan {
-    /// Whose.
+    /// The tenant.
     pub tenant_id: String,
     /// The account.
     pub app_id: String,
     /// The follower.
     pub open_id: String,
-    /// The person.
+    /// The customer.
     pub customer_id: String,
-    /// Index partition of the person.
+    /// Partition of the customer in the index `people`.
     pub people: String,
-    /// Whether they follow; not there where an import inferred that they do not.
+    /// Whether they follow; the attribute is missing where an import inferred that they do not.
     pub subscribed: bool,
-    /// The time of what `subscribed` says.
+    /// Since when `subscribed` is as it is.
     pub status_at: Option<i64>,
     /// When they followed (last).
     pub subscribed_at: Option<i64>,
@@ -80,17 +80,17 @@ pub struct Fan {
     pub unsubscribed_at: Option<i64>,
     /// WeChat's `subscribe_scene`.
     pub subscribe_scene: Option<String>,
-    /// Numeric scene of the QR code they came by.
+    /// Numeric scene of the QR code that they followed by.
     pub qr_scene: Option<i64>,
-    /// String scene of the QR code they came by.
+    /// String scene of the QR code that they followed by.
     pub qr_scene_str: Option<String>,
     /// Across the accounts of one open-platform account.
     pub union_id: Option<String>,
-    /// As OAuth told it; user/info has not told it since 2021.
+    /// From OAuth; user/info has not returned it since 2021.
     pub nickname: Option<String>,
     /// Head picture.
     pub avatar_url: Option<String>,
-    /// 0 unknown, 1 male, 2 female; not told since 2021.
+    /// 0 unknown, 1 male, 2 female; not returned since 2021.
     pub gender: Option<i64>,
     /// Not told since 2021.
     pub country: Option<String>,
@@ -116,15 +116,15 @@ pub struct Fan {
     pub follow_at: Option<i64>,
     /// Sends since.
     pub follow_used: u32,
-    /// When anything else came.
+    /// When they last did anything else.
     pub seen_at: Option<i64>,
     /// When the item was made.
     pub created_at: i64,
-    /// The import that saw them last.
+    /// The import that last listed them.
     pub seen_import: Option<String>,
-    /// When that import began: one that is over never speaks against a later one.
+    /// When that import began: an import that is over never overrides a later one.
     pub seen_import_at: Option<i64>,
-    /// The import that did not see them any more.
+    /// The import that did not list them any more.
     pub gone_import: Option<String>,
 }
 
@@ -142,7 +142,7 @@ impl Fan {
         }
     }
 
-    /// When they did something last.
+    /// When they last did something.
     #[must_use]
     pub fn last_interaction(&self) -> Option<i64> {
         [self.message_at, self.menu_at, self.follow_at, self.seen_at, self.status_at]
@@ -152,7 +152,7 @@ impl Fan {
     }
 }
 
-/// The scene of the QR code that somebody came by. WeChat keeps numbers and texts apart, and has one of them.
+/// The scene of the QR code that a fan followed by: WeChat has either a number or a text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scene {
     /// Of a code that was made with a number.
@@ -162,8 +162,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Of a push, which does not tell a number from a text of digits. What WeChat takes for a number, 1 to 2³² - 1 as
-    /// it is usually spelled, is one until user/info says otherwise; `00123` and `+8613800000000` are none.
+    /// From a push, which has a number as text. A text that WeChat would accept as a number, 1 to 2³² - 1 as
+    /// usually written, is one until user/info says otherwise; `00123` and `+8613800000000` are texts.
     #[must_use]
     pub fn of_push(scene: Option<&str>) -> Self {
         let Some(text) = scene.filter(|text| !text.is_empty()) else { return Self::default() };
@@ -175,13 +175,13 @@ impl Scene {
         }
     }
 
-    /// What user/info says of somebody who follows.
+    /// From user/info of a follower.
     #[must_use]
     pub fn of_info(info: &UserInfo) -> Self {
         Self { number: Some(info.qr_scene).filter(|number| *number != 0), text: told(&info.qr_scene_str) }
     }
 
-    /// What an earlier follow left goes.
+    /// Removes what an earlier follow left.
     fn set_in(self, update: Update) -> Update {
         update.set_or_remove("qr_scene", self.number.map(n)).set_or_remove("qr_scene_str", self.text.map(s))
     }
@@ -192,7 +192,7 @@ fn told(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-/// What a push says of its sender.
+/// What the sender of a push did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touch {
     /// They follow, perhaps by a QR code's scene.
@@ -204,26 +204,26 @@ pub enum Touch {
     Unfollowed,
     /// They wrote.
     Message,
-    /// They clicked or scanned what opens a window.
+    /// They clicked or scanned something that opens a reply window.
     Menu,
     /// Anything else.
     Seen,
 }
 
-/// The details that WeChat told, to be stored at import.
+/// Details of a fan from WeChat, to be stored by an import.
 pub struct Details<'a> {
-    /// What WeChat answered. Without `subscribe` it says no more than that they were listed as a follower.
+    /// WeChat's response. Without `subscribe` it only says that they were listed as a follower.
     pub info: &'a UserInfo,
-    /// Statuses of this time or later stand, unix seconds: when the import began.
+    /// Statuses of this time or later are kept, unix seconds: when the import began.
     pub as_of: i64,
-    /// The import that asks; none for a single fan.
+    /// The import; none for a single fan.
     pub import_id: Option<&'a str>,
 }
 
 impl Store {
-    /// Stores what the push `identity` of `at` says of its sender. What a newer push said stands; the same push again
-    /// changes nothing. Of several follows and unfollows within one second, the one that came last stands: the fan has the
-    /// identities of that second's, so that each counts once, whatever became of the writes beside it.
+    /// Stores what the push `identity` of `at` says of its sender. Newer pushes win, and the same push twice
+    /// changes nothing. Of several follows and unfollows within one second the last one received wins: the
+    /// fan stores the identities of that second, so that each counts once, even if a write beside it failed.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -283,7 +283,7 @@ impl Store {
              OR (NOT contains(status_ids, :id) AND size(status_ids) < :most))",
             &[(":at", n(at)), (":id", s(identity)), (":most", n(TIES))],
         );
-        // refused where it is counted by now, or where a newer one came
+        // the condition fails where this push is counted by now, or where a newer one came
         self.update(&self.customers, &fan.key(), tied).await.map(drop)
     }
 
@@ -295,7 +295,7 @@ impl Store {
         self.get(&self.customers, &fan.key()).await
     }
 
-    /// Several fans of one account, in no order; those that are not there are left out.
+    /// Several fans of one account, in no order; missing ones are left out.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -304,8 +304,8 @@ impl Store {
         self.get_many(&self.customers, &keys).await?.into_iter().map(read).collect()
     }
 
-    /// Stores fans that are new here, one write each; answers for each whether it was new. One that this call stored
-    /// without an answer is taken for one who was here, whose details are then stored once more.
+    /// Inserts fans, one write each; returns for each whether it was new. A fan inserted by this call whose
+    /// answer was lost counts as an existing one, and its details are then stored a second time.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -325,13 +325,13 @@ impl Store {
             })
             .collect::<Result<Vec<_>, Error>>()?;
         let batches = statements.chunks(BATCH_WRITE).map(|some| self.statements(some));
-        // all to their end: a batch that is dropped half-way may happen or not, and nobody would know
+        // run all of them to their end: a dropped batch may or may not happen, and we would not know
         let answers = futures::future::join_all(batches).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         answers.into_iter().flatten().map(Answer::done).collect()
     }
 
-    /// Stores details of a fan that is here already: the status only where no event of `as_of` or later spoke,
-    /// the rest always. Answers the customer that the fan left, where a union id made it another's.
+    /// Stores details of an existing fan: the status only where no event of `as_of` or later changed it,
+    /// the rest always. Returns the customer that the fan left, where a union id made it another one's.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -346,7 +346,7 @@ impl Store {
                 .set_in(update)
                 .set_or_remove("subscribe_scene", text(&info.subscribe_scene))
                 .set_some("language", text(&info.language))
-                // empty since 2021, which says nothing: what OAuth told stands
+                // empty since 2021, which says nothing: keep what OAuth returned
                 .set_some("nickname", text(&info.nickname))
                 .set_some("avatar_url", text(&info.headimgurl))
                 .set("tag_ids", any(&info.tagid_list)?)
@@ -386,9 +386,9 @@ impl Store {
         Ok(customer.map(|_| before.customer_id.clone()))
     }
 
-    /// Marks a fan whom `import_id` did not see as gone, unless they did something since `started_at`, or followed
-    /// or left in the [`LIST_LAG_SECONDS`] before. That nobody said so themselves shows in `subscribed`, which is
-    /// not there, rather than false: a message or a click then says that they follow after all.
+    /// Marks a fan whom `import_id` did not list as unsubscribed, unless they did something since
+    /// `started_at`, or followed or left in the [`LIST_LAG_SECONDS`] before. `subscribed` is removed rather
+    /// than set to false: it was only inferred, so a later message or click makes them a follower again.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -411,13 +411,13 @@ impl Store {
                     (":lately", n(started_at - LIST_LAG_SECONDS)),
                 ],
             );
-        // refused where it happened and its answer was lost: the mark tells
+        // our own write whose answer was lost is recognised by the import
         let ours = |item: &Attributes| item.get("gone_import").is_some_and(|by| *by == s(import_id));
         Ok(self.update(&self.customers, &fan.key(), update).await?.or_if(ours).done())
     }
 }
 
-/// A fan whom we see for the first time.
+/// A fan who is stored for the first time.
 fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
     let info = details.info;
     let union_id = told(&info.unionid);

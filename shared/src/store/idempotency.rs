@@ -1,4 +1,4 @@
-//! Idempotency-Key: the same key with the same body answers the same.
+//! Idempotency-Key: the same key with the same body gets the same response.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,57 +11,57 @@ use crate::{error::Error, secret::Secret};
 
 /// How long a key is remembered, seconds (contract 6.16).
 pub const KEPT_SECONDS: i64 = 24 * 3600;
-/// How long a request may be in flight before a repetition takes over, seconds: longer than any function runs.
+/// How long a request may be in flight before a repetition takes over, seconds: longer than functions run.
 pub const IN_FLIGHT_SECONDS: i64 = 60;
 
-/// A request that was begun.
+/// The record of a request that began.
 #[derive(Clone, Serialize, Deserialize)]
 struct Record {
     fingerprint: String,
-    /// When the first try began, unix milliseconds: part of the ids that it made.
+    /// When the first attempt began, unix milliseconds: part of the ids that it made.
     begun_at: i64,
-    /// Random, and nowhere else: with it go the ids and the key that the first try made, so that nobody makes them
-    /// again who cannot read this record.
+    /// Random, and stored only here: the ids and the key that the first attempt made depend on it, so that
+    /// only a reader of this record can make them again.
     #[serde(default)]
     salt: String,
-    /// Until when the first is taken to be in flight, unix seconds.
+    /// Until when the first attempt is assumed to be in flight, unix seconds.
     in_flight_until: i64,
-    /// When it is forgotten: DynamoDB deletes late, so the time is compared too.
+    /// When it expires: DynamoDB deletes late, so the time is compared too.
     forgotten_at: i64,
     status: Option<u16>,
     answer: Option<String>,
 }
 
-/// How a request began: the same in every try.
+/// How a request began: the same in every attempt.
 #[derive(Debug, Clone)]
 pub struct Try {
-    /// When the first try began, unix milliseconds.
+    /// When the first attempt began, unix milliseconds.
     pub begun_at: i64,
-    /// The first try's salt; empty for one of release 0.1.
+    /// The first attempt's salt; empty for one of release 0.1.
     pub salt: Secret,
 }
 
 /// What to do with a request that carries a key.
 pub enum Begun {
-    /// Do it.
+    /// Execute it.
     First(Try),
-    /// Answer this, as the first time.
+    /// Return this response, as the first time.
     Answered {
-        /// As it began.
+        /// How the request began.
         begun: Try,
         /// HTTP status.
         status: u16,
         /// Body.
         body: String,
     },
-    /// The first is in flight.
+    /// The first attempt is in flight.
     InProgress,
     /// The key was used with another body.
     Reused,
 }
 
 impl Store {
-    /// Begins a request; `fingerprint` is its body's, `salt` random, for the case that this is its first try.
+    /// Begins a request. `fingerprint` is that of its body; `salt` is random, for a first attempt.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -102,7 +102,7 @@ impl Store {
                 return Ok(Begun::InProgress);
             }
         }
-        // the first died in flight, or is forgotten: one of us takes over
+        // the first attempt died in flight or is forgotten: one of the repetitions takes over
         let owner = self.owner();
         let update = Update::new()
             .set("in_flight_until", n(record.in_flight_until))
@@ -122,7 +122,7 @@ impl Store {
         Ok(if ours { Begun::First(begun) } else { Begun::InProgress })
     }
 
-    /// Keeps the answer of a request that was begun.
+    /// Stores the response of a request.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -138,7 +138,7 @@ impl Store {
         self.update(&self.work, &keys::idempotency(tenant, route, key), update).await.map(drop)
     }
 
-    /// Forgets a request that failed, so that its repetition is a new try.
+    /// Ends a request that failed, so that its repetition is a new attempt.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -1,5 +1,5 @@
-//! What an import has done so far: pages listed, hundreds stored, shards reconciled. A page's list is stored before it is
-//! fanned out, and a chunk's receipt *is* its count: both can be written any number of times and count once.
+//! The progress of an import: pages listed, chunks stored, shards reconciled. A list is stored before its
+//! chunks are queued, and a chunk's receipt *is* its count: both can be written many times and count once.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +16,15 @@ use crate::error::Error;
 
 /// How long lists and receipts are kept, seconds: longer than any import lasts, pauses included.
 const PAGES_KEPT_SECONDS: i64 = 30 * 24 * 3600;
-/// Receipts of pages read at once.
+/// Receipts of pages read in one query.
 const PAGES_PER_QUERY: i32 = 500;
 /// A page as listed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ListedPage {
-    /// Whom it holds; stored as one text, which is read much faster than ten thousand.
+    /// Its openids; stored as one text, which is parsed much faster than a list of ten thousand.
     #[serde(rename = "open_id_lines", alias = "open_ids", with = "lines")]
     pub open_ids: Vec<String>,
-    /// WeChat's cursor of the next one; none on the last.
+    /// WeChat's cursor of the next page; none on the last.
     pub next_cursor: Option<String>,
     /// WeChat's `total` on this page.
     pub total: u64,
@@ -33,7 +33,7 @@ pub struct ListedPage {
 }
 
 impl Store {
-    /// Stores a listed page once: what was stored first stands, so that its chunks are always the same.
+    /// Stores a listed page once and returns the first one stored, so that its chunks never change.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -62,8 +62,8 @@ impl Store {
         }
     }
 
-    /// The same of a page that was counted long ago, for half of the read units: a list never changes, so that one which
-    /// is answered is right.
+    /// The same for half of the read units, for a page that was counted long ago: a list never changes, so
+    /// any that is returned is right.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -74,7 +74,7 @@ impl Store {
         }
     }
 
-    /// Counts a listed page, once; answers the import as it is then. `by` is the message that counts it.
+    /// Counts a listed page once and returns the import as it is then. `by` is the message that counts it.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -106,7 +106,7 @@ impl Store {
         }
     }
 
-    /// Receipts of a page: `chunk → how many it stored`.
+    /// Stores the receipt of a chunk and returns all of its page: `chunk → how many it stored`.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -171,7 +171,7 @@ impl Store {
         }
     }
 
-    /// Marks a page whose chunks are all done; answers the import as it is then.
+    /// Marks a page whose chunks are all done and returns the import as it is then.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -189,7 +189,7 @@ impl Store {
         self.updated_import(app_id, import_id, update).await
     }
 
-    /// Marks a reconciled shard; answers the import as it is then.
+    /// Marks a reconciled shard and returns the import as it is then.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -201,7 +201,7 @@ impl Store {
         self.updated_import(app_id, import_id, update).await
     }
 
-    /// Where the reconciling of each shard stands that is not done: the customer looked at last.
+    /// How far each shard is reconciled that is not done.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -210,8 +210,8 @@ impl Store {
         Ok(found.as_ref().map(places).unwrap_or_default())
     }
 
-    /// Notes that a shard was reconciled from `from` up to the customer `to`, by the message `by`. Answers `false`
-    /// where another message did it from there: whoever sees that need not go on.
+    /// Records that the message `by` reconciled a shard from `from` up to the customer `to`. Returns `false`
+    /// where another message did so from there: the caller need not continue.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -242,7 +242,7 @@ impl Store {
     }
 }
 
-/// A list of texts as one, a line each. Lists of earlier releases are read too.
+/// A list of texts stored as one, a line each. Lists of earlier releases are read too.
 mod lines {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -269,12 +269,12 @@ const RECEIPT: &str = "chunk_";
 const SHARD: &str = "shard_";
 const BY: &str = "_by";
 
-/// Where the reconciling of a shard stands.
+/// How far a shard is reconciled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The customer looked at last.
+    /// The customer that was checked last.
     pub after: String,
-    /// The message that came so far.
+    /// The message that got this far.
     pub by: String,
 }
 

@@ -1,4 +1,4 @@
-//! Imports: one at a time on an account, each in the list of those that have not ended.
+//! Imports: one at a time for each account, and listed until they end.
 
 use std::collections::BTreeMap;
 
@@ -12,28 +12,28 @@ use super::{
 };
 use crate::error::Error;
 
-/// Imports of an account read at once, at least.
+/// Imports of an account read in one query, at least.
 const IMPORTS_PER_QUERY: u32 = 100;
-/// How often a list of imports asks on: the imports of tenants that had the account before are read too.
+/// How many queries a list of imports makes: imports of the account's former tenants are read too.
 const IMPORT_QUERIES: u32 = 100;
 
-/// How often a start looks again whether the import in its way has ended.
+/// How often a start checks whether the import in its way has ended.
 const START_TRIES: u32 = 3;
 
-/// Who resumes an import whose tenant does not want to wait.
+/// Who resumed an import, where its tenant did so by the API.
 pub const RESUMED_BY_API: &str = "api";
 
-/// Where an import stands.
+/// The state of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportStatus {
-    /// It goes on.
+    /// It is running.
     Running,
     /// It waits for WeChat's quota until `paused_until`.
     Paused,
-    /// Everybody is here and those who left are marked.
+    /// Every follower is stored, and those who left are marked.
     Completed,
-    /// It cannot go on; `error` says why.
+    /// It failed; `error` says why.
     Failed,
 }
 
@@ -44,9 +44,9 @@ pub struct Import {
     pub id: String,
     /// The account.
     pub app_id: String,
-    /// Whose.
+    /// The tenant.
     pub tenant_id: String,
-    /// Where it stands.
+    /// The state.
     pub status: ImportStatus,
     /// WeChat's `total` on the first page.
     pub followers_total: Option<u64>,
@@ -56,70 +56,70 @@ pub struct Import {
     /// Pages listed so far.
     #[serde(default)]
     pub pages_listed: u32,
-    /// The cursor of the page to list next; none when all are listed.
+    /// The cursor of the next page to list; none when all are listed.
     pub next_cursor: Option<String>,
     /// Whether the last page was listed.
     #[serde(default)]
     pub listing_done: bool,
-    /// Why the list ended before everybody was on it. Nobody may then be taken for gone.
+    /// Why the list ended early. Then no fan may be marked as unsubscribed.
     pub listing_cut: Option<String>,
     /// Pages whose chunks are all done, with their counts: `page → imported`.
     #[serde(default)]
     pub pages_done: BTreeMap<String, u64>,
-    /// Shards of people that were reconciled.
+    /// Shards of customers that were reconciled.
     #[serde(default)]
     pub shards_done: Vec<u32>,
     /// When it began.
     pub started_at: i64,
-    /// When it last came nearer to its end, paused or went on; 0 in imports of before that was noted.
+    /// When it last made progress, paused or resumed; 0 in imports of before this was stored.
     #[serde(default)]
     pub moved_at: i64,
-    /// When it last went on after a pause.
+    /// When it last resumed after a pause.
     pub resumed_at: Option<i64>,
-    /// The message that counted the page listed last: a job that comes twice at once goes on once.
+    /// The message that counted the page listed last: of two deliveries at once only one continues.
     pub listed_by: Option<String>,
-    /// When somebody last came to queue again what it stood at.
+    /// When its next jobs were last queued again.
     pub taken_up_at: Option<i64>,
-    /// The message that did.
+    /// The message that queued them.
     pub taken_up_by: Option<String>,
     /// When it ended.
     pub finished_at: Option<i64>,
-    /// When it looks again.
+    /// When it tries again.
     pub paused_until: Option<i64>,
     /// Why it paused or failed.
     pub error: Option<String>,
 }
 
 impl Import {
-    /// Followers whose page is here in full.
+    /// Followers on pages that are stored completely.
     #[must_use]
     pub fn followers_imported(&self) -> u64 {
         self.pages_done.values().sum()
     }
 
-    /// Since when it asks WeChat, unix seconds: what WeChat refused before says nothing to it.
+    /// Since when it sends requests to WeChat, unix seconds: earlier refusals do not concern it.
     #[must_use]
     pub fn asks_since(&self) -> i64 {
         self.resumed_at.unwrap_or(self.started_at)
     }
 
-    /// Whether everybody who was listed is here, and nobody more will be.
+    /// Whether the list is complete and every page of it is stored.
     #[must_use]
     pub fn all_here(&self) -> bool {
         self.listing_done && (0..self.pages_listed).all(|p| self.pages_done.contains_key(&p.to_string()))
     }
 }
 
-/// What became of starting one.
+/// The result of starting an import.
 pub enum Started {
     /// It is new.
     New,
-    /// This one is still running or paused, or it has the very id that was to be started.
+    /// This one is still running or paused, or has the same id.
     Running(Box<Import>),
 }
 
 impl Store {
-    /// Starts an import unless one runs on the account.
+    /// Starts an import unless one is running on the account.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -143,7 +143,7 @@ impl Store {
             if let Some(same) = self.import(&import.app_id, &import.id).await? {
                 return Ok(Started::Running(Box::new(same)));
             }
-            // none where the other one ended meanwhile: then the lock is free
+            // none where the other import ended meanwhile: then the lock is free
             if let Some(running) = self.running_import(&import.app_id).await? {
                 return Ok(Started::Running(Box::new(running)));
             }
@@ -151,7 +151,7 @@ impl Store {
         Err(Error::Store("imports of this account end and start all the time".into()))
     }
 
-    /// The import that runs or pauses on an account.
+    /// The running or paused import of an account.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -173,8 +173,8 @@ impl Store {
         self.get(&self.work, &keys::import(app_id, id)).await
     }
 
-    /// A tenant's imports of an account, newest first, before the id `before`: `imp_…`. Those of a tenant that had
-    /// the account before are passed over.
+    /// A tenant's imports of an account, newest first, before the id `before`: `imp_…`. Those of a tenant
+    /// that had the account before are left out.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -215,8 +215,8 @@ impl Store {
         Err(Error::Store("more imports of other tenants than a list passes over".into()))
     }
 
-    /// Notes that the message `by` came to queue again what a running import stands at; `false` where another came
-    /// since the import was read.
+    /// Records that the message `by` queues the next jobs of a running import again; `false` where another
+    /// message did so since the import was read.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -257,7 +257,7 @@ impl Store {
             .set("paused_until", n(until))
             .set("error", s(why))
             .when("#status = :running", &[(":running", any(&ImportStatus::Running)?)]);
-        // refused where it paused by this very call, whose answer was lost
+        // the condition fails where this very call paused it, and its answer was lost
         let paused = any(&ImportStatus::Paused)?;
         let ours = |item: &Attributes| {
             item.get("status") == Some(&paused) && item.get("paused_until") == Some(&n(until))
@@ -265,9 +265,9 @@ impl Store {
         Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.or_if(ours).done())
     }
 
-    /// Lets a paused import go on; `by` names who did, so that it may finish what it began after a crash: it is answered
-    /// `true` again until somebody else moves the import. What [`RESUMED_BY_API`] began, the first job that comes takes
-    /// over.
+    /// Resumes a paused import. `by` names who does so: it gets `true` again, to finish after a crash what it
+    /// began, until the import moves by another's hand. What [`RESUMED_BY_API`] began, the first job that
+    /// comes takes over.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -291,7 +291,7 @@ impl Store {
         Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.done())
     }
 
-    /// Ends an import that has not ended, and frees the account for the next one; answers whether it did.
+    /// Ends an import that has not ended, and unlocks the account for the next one; returns whether it did.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -315,7 +315,7 @@ impl Store {
             .expression_attribute_values(":id", s(id))
             .build()
             .map_err(|e| Error::Store(e.to_string()))?;
-        // together: a crash in between would leave the account locked by an import that nothing ends again
+        // in one transaction: a crash in between would leave the account locked by an import that has ended
         let end = update.action(&self.work, &keys::import(app_id, id))?;
         let unlist = Delete::builder()
             .table_name(&self.work)

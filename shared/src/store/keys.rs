@@ -1,4 +1,4 @@
-//! Table keys. The only place that spells one; everyone else passes a [`Key`].
+//! Keys of the tables. Only this file spells them; all others pass a [`Key`].
 //!
 //! | table | item | `pk` | `sk` | written by |
 //! |---|---|---|---|---|
@@ -10,39 +10,39 @@
 //! | platform | account | `ACCOUNT#<app_id>` | `ACCOUNT` | authorization-callback, tenant-api |
 //! | platform | its tenant is suspended | `ACCOUNT#<app_id>` | `SUSPENDED` | tenant-api |
 //! | platform | reply rules | `ACCOUNT#<app_id>` | `REPLY_RULES` | tenant-api |
-//! | platform | what an authorization event said last | `ACCOUNT#<app_id>` | `CONSENT` | authorization-callback (TTL) |
-//! | platform | an event of the platform that was seen | `EVENT#<sha256>` | `EVENT` | authorization-callback (TTL) |
+//! | platform | the newest authorization event | `ACCOUNT#<app_id>` | `CONSENT` | authorization-callback (TTL) |
+//! | platform | a handled event of the platform | `EVENT#<sha256>` | `EVENT` | authorization-callback (TTL) |
 //! | platform | binding | `BINDING#<binding>` | `BINDING` | tenant-api, authorization-callback |
 //! | platform | pre_auth_code (hashed) | `PREAUTH#<sha256>` | `PREAUTH` | authorization-callback (TTL) |
-//! | platform | how the platform stands | `PLATFORM` | `STATUS` | token-refresh, authorization-callback |
+//! | platform | state of the platform | `PLATFORM` | `STATUS` | token-refresh, authorization-callback |
 //! | platform | counters | `PLATFORM` | `COUNTERS` | authorization-callback |
 //! | credentials | ticket and component token | `COMPONENT` | `COMPONENT` | authorization-callback, token-refresh |
 //! | credentials | an account's tokens | `AUTHORIZER#<app_id>` | `AUTHORIZER` | authorization-callback, token-refresh, users of tokens |
 //! | credentials | the minute last swept | `REFRESH` | `TICK` | token-refresh |
 //! | customers | fan | `FAN#<tenant>#<app_id>#<open_id>` | `FAN` | message-callback, follower-import, message-send |
-//! | customers | person | `CUSTOMER#<tenant>#<customer>` | `CUSTOMER` | tenant-api, follower-import |
+//! | customers | redirect of a merged customer | `CUSTOMER#<tenant>#<customer>` | `CUSTOMER` | tenant-api, follower-import |
 //! | timeline | event | `FAN#<tenant>#<app_id>#<open_id>` | push identity | message-callback, message-send, follower-import |
 //! | timeline | event of an account itself | `ACCOUNT#<tenant>#<app_id>` | push identity | message-callback |
 //! | work | import | `IMPORT#<app_id>` | import id | tenant-api, follower-import |
-//! | work | the import that runs | `IMPORT#<app_id>` | `RUNNING` | tenant-api, follower-import |
-//! | work | an import that has not ended | `IMPORTS` | import id | authorization-callback, tenant-api, follower-import |
+//! | work | lock with the running import | `IMPORT#<app_id>` | `RUNNING` | tenant-api, follower-import |
+//! | work | an unfinished import | `IMPORTS` | import id | authorization-callback, tenant-api, follower-import |
 //! | work | a listed page | `PAGES#<import>#<page>` | `LIST` | follower-import (TTL) |
 //! | work | a page's receipts | `PAGES#<import>` | `DONE#<page>` | follower-import (TTL) |
 //! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
 //! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
-//! | work | who did what | `AUDIT#<tenant>#<month>` | entry's id | tenant-api (TTL) |
-//! | work | who waits to reach a fan by a channel | `LINE#<tenant>#<app_id>#<open_id>` | channel | message-send (TTL) |
-//! | work | timer | `TIMER#<00..15>` | `<due in ms, 13 digits>#<line, 16 hex digits>#<id>` | message-send, follower-import, token-refresh |
-//! | work | who sweeps a shard of timers | `TIMER#<00..15>` | `SWEEP` | token-refresh |
-//! | work | what WeChat has refused until when | `QUOTA#<app_id>#<api>` | `QUOTA` | message-send, follower-import (TTL) |
-//! | work | requests of a tenant in a window | `RATE#<tenant>#<class>` | number of the window | tenant-api (TTL) |
-//! | work | why a job was given up | `FAILED#<sha256>` | `FAILED` | whoever failed it (TTL) |
+//! | work | audit entry | `AUDIT#<tenant>#<month>` | entry's id | tenant-api (TTL) |
+//! | work | waiting line of a fan | `LINE#<tenant>#<app_id>#<open_id>` | channel | message-send (TTL) |
+//! | work | timer | `TIMER#<00..15>` | `<due in ms, 13 digits>#<ordering key's hash, 16 hex digits>#<id>` | message-send, follower-import, token-refresh |
+//! | work | lease of a shard of timers | `TIMER#<00..15>` | `SWEEP` | token-refresh |
+//! | work | WeChat's refusal of an API | `QUOTA#<app_id>#<api>` | `QUOTA` | message-send, follower-import (TTL) |
+//! | work | number of a tenant's requests | `RATE#<tenant>#<class>` | number of the window | tenant-api (TTL) |
+//! | work | last failure of a job | `FAILED#<sha256>` | `FAILED` | whoever failed it (TTL) |
 //! | work | idempotency record | `IDEMPOTENCY#<sha256>` | `IDEMPOTENCY` | tenant-api (TTL) |
 //!
-//! Imports that 0.1 began have their lists at `PAGES#<import>`, `LIST#<page>`.
+//! Imports that began in 0.1 have their lists at `PAGES#<import>`, `LIST#<page>`.
 //!
-//! Indexes: `credentials.due` (`due`, `due_at`); `customers.people` (`people`, `customer_id`): every fan and
-//! person of a tenant, in [`PEOPLE_SHARDS`] shards by customer; `timeline.by_time` (`pk`, `at_key`), local.
+//! Indexes: `credentials.due` (`due`, `due_at`); `customers.people` (`people`, `customer_id`): a tenant's
+//! fans and customers, in [`CUSTOMER_SHARDS`] shards by customer; `timeline.by_time` (`pk`, `at_key`), local.
 
 use std::collections::HashMap;
 
@@ -64,7 +64,7 @@ impl Key {
         Self { pk: pk.into(), sk: sk.into() }
     }
 
-    /// As DynamoDB takes it.
+    /// In the form that DynamoDB takes.
     #[must_use]
     pub fn attributes(&self) -> HashMap<String, AttributeValue> {
         HashMap::from([
@@ -74,9 +74,9 @@ impl Key {
     }
 }
 
-/// Shards of a tenant's people: 16 partitions take 16,000 writes a second.
+/// Shards of a tenant's customers: 16 partitions take 16,000 writes a second.
 pub const PEOPLE_SHARDS: u32 = 16;
-/// Shards of the accounts whose lifetime is not the usual one.
+/// Shards of the accounts with unusual token lifetimes, sorted by time.
 pub const DUE_SHARDS: u32 = 4;
 /// Shards of the timers: 16 partitions take 16,000 writes a second.
 pub const TIMER_SHARDS: u32 = 16;
@@ -84,13 +84,13 @@ pub const TIMER_SHARDS: u32 = 16;
 pub const TENANT_ACCOUNT: &str = "ACCOUNT#";
 /// Sort-key prefix of a tenant's keys.
 pub const TENANT_KEY: &str = "KEY#";
-/// Sort key of a page's receipts: prefix.
+/// Sort-key prefix of a page's receipts.
 pub const PAGE_DONE: &str = "DONE#";
-/// Index of tokens by when they are due.
+/// Index of tokens by the time when they are due.
 pub const DUE_INDEX: &str = "due";
-/// Index of a tenant's fans and persons.
+/// Index of a tenant's fans by customer.
 pub const PEOPLE_INDEX: &str = "people";
-/// Local index of an owner's events by time.
+/// Local index of a timeline's events by time.
 pub const TIME_INDEX: &str = "by_time";
 
 pub(super) fn tenant(id: &str) -> Key {
@@ -123,7 +123,7 @@ pub(super) fn consent(app_id: &str) -> Key {
 pub(super) fn binding(id: &str) -> Key {
     Key::new(format!("BINDING#{id}"), "BINDING")
 }
-/// Of a pre_auth_code's fingerprint.
+/// By the fingerprint of the pre_auth_code.
 pub(super) fn pre_auth_code(fingerprint: &str) -> Key {
     Key::new(format!("PREAUTH#{fingerprint}"), "PREAUTH")
 }
@@ -142,36 +142,36 @@ pub(super) fn component() -> Key {
 pub(super) fn authorizer(app_id: &str) -> Key {
     Key::new(format!("AUTHORIZER#{app_id}"), "AUTHORIZER")
 }
-/// The account of an authorizer's partition key.
+/// The app id in an authorizer's partition key.
 pub(super) fn authorizer_of(pk: &str) -> Option<&str> {
     pk.strip_prefix("AUTHORIZER#")
 }
 pub(super) fn refresh_tick() -> Key {
     Key::new("REFRESH", "TICK")
 }
-/// The index partition of a wheel's slot.
+/// Partition of the due index for a slot of the wheel.
 pub(super) fn due_wheel(slot: u32) -> String {
     format!("WHEEL#{slot:03}")
 }
-/// The slot of a wheel's index partition.
+/// The slot of the wheel for a partition of the due index.
 pub(super) fn wheel_slot(due: &str) -> Option<u32> {
     due.strip_prefix("WHEEL#")?.parse().ok()
 }
-/// The index partition of an account whose tokens live unusually long or short.
+/// Partition of the due index for accounts with unusual token lifetimes, sorted by time.
 pub(super) fn due_at(shard: u32) -> String {
     format!("AT#{shard}")
 }
 pub(super) fn fan(tenant: &str, app_id: &str, open_id: &str) -> Key {
     Key::new(format!("FAN#{tenant}#{app_id}#{open_id}"), "FAN")
 }
-/// The account and openid of a fan's partition key.
+/// The app id and openid in a fan's partition key.
 pub(super) fn fan_of(pk: &str) -> Option<(&str, &str)> {
     pk.strip_prefix("FAN#")?.split_once('#')?.1.split_once('#')
 }
 pub(super) fn customer(tenant: &str, id: &str) -> Key {
     Key::new(format!("CUSTOMER#{tenant}#{id}"), "CUSTOMER")
 }
-/// The index partition of a tenant's people in one shard.
+/// Partition of the index `people` for one shard of a tenant's customers.
 pub(super) fn people(tenant: &str, shard: u32) -> String {
     format!("TENANT#{tenant}#{shard:02}")
 }
@@ -188,15 +188,15 @@ pub(super) fn import(app_id: &str, import_id: &str) -> Key {
 pub(super) fn import_running(app_id: &str) -> Key {
     Key::new(format!("IMPORT#{app_id}"), "RUNNING")
 }
-/// In the list of imports that have not ended, oldest first.
+/// An entry of the list of unfinished imports, oldest first.
 pub(super) fn open_import(import_id: &str) -> Key {
     Key::new("IMPORTS", import_id)
 }
-/// A partition of its own for each: a list is hundreds of read units, and every shard's reconciling reads them all.
+/// A partition per page: a list is hundreds of read units, and every shard's reconciling reads all.
 pub(super) fn page_list(import_id: &str, page: u32) -> Key {
     Key::new(format!("PAGES#{import_id}#{page:06}"), "LIST")
 }
-/// The same of an import that 0.1 began.
+/// The same for an import that began in 0.1.
 pub(super) fn page_list_of_0_1(import_id: &str, page: u32) -> Key {
     Key::new(format!("PAGES#{import_id}"), format!("LIST#{page:06}"))
 }
@@ -212,31 +212,31 @@ pub(super) fn wechat_message(app_id: &str, msg_id: &str) -> Key {
 pub(super) fn requests(tenant: &str, class: &str, window: i64) -> Key {
     Key::new(format!("RATE#{tenant}#{class}"), format!("{window:012}"))
 }
-/// An entry of a tenant's audit in `month` (`2026-11`).
+/// An entry of a tenant's audit trail in `month` (`2026-11`).
 pub(super) fn audit(tenant: &str, month: &str, id: &str) -> Key {
     Key::new(format!("AUDIT#{tenant}#{month}"), id)
 }
 pub(super) fn idempotency(tenant: &str, route: &str, key: &str) -> Key {
     Key::new(format!("IDEMPOTENCY#{}", ids::fingerprint(&[tenant, route, key])), "IDEMPOTENCY")
 }
-/// A timer of `line`, which names the shard, so that one line is swept in order; those of a line that are due together
-/// lie together.
+/// The shard follows from `ordering_key`, so that timers of one ordering key are swept in order; those of
+/// them that are due together are adjacent.
 pub(super) fn timer(line: &str, due_ms: i64, id: &str) -> Key {
     let mut mark = ids::fingerprint(&[line]);
     mark.truncate(16);
     Key::new(timers(ids::shard(line, TIMER_SHARDS)), format!("{:013}#{mark}#{id}", due_ms.max(0)))
 }
-/// The first sort key that lies behind all timers of the line of the one at `sk` that are due together with it.
+/// The first sort key after all timers that have the ordering key and the time of the one at `sk`.
 pub(super) fn behind_line(sk: &str) -> String {
     let mut parts = sk.splitn(3, '#');
     let (due, line) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     format!("{due}#{line}$") // `$` comes after `#`
 }
-/// The first sort key that may lie behind `sk`.
+/// The first sort key that may come after `sk`.
 pub(super) fn behind(sk: &str) -> String {
     format!("{sk}\u{1}")
 }
-/// The first and the last key that a timer of `shard` may have which is due at `now_ms`.
+/// The first and the last key that a timer of `shard` may have that is due at `now_ms`.
 pub(super) fn timers_until(shard: u32, now_ms: i64) -> (Key, Key) {
     (Key::new(timers(shard), "0"), Key::new(timers(shard), format!("{:013}~", now_ms.max(0))))
 }
@@ -249,7 +249,7 @@ fn timers(shard: u32) -> String {
 pub(super) fn quota(app_id: &str, api: &str) -> Key {
     Key::new(format!("QUOTA#{app_id}#{api}"), "QUOTA")
 }
-/// Of a job, told by its fingerprint.
+/// By the fingerprint of the job.
 pub(super) fn failure(fingerprint: &str) -> Key {
     Key::new(format!("FAILED#{fingerprint}"), "FAILED")
 }

@@ -1,6 +1,6 @@
-//! Who waits to reach a fan by a channel. Messages to one fan go in the order in which they were accepted: while one waits,
-//! those behind it that go by the same channel wait too, in timers of the same line, and the line says so. What waits for
-//! one channel's quota does not hold up the other, whose window may close meanwhile.
+//! Waiting lines: messages to one fan are sent in the order in which they were accepted. While one waits,
+//! later ones by the same channel wait too, in timers with the same ordering key, and the line records it.
+//! Waiting for one channel's quota does not delay the other channel, whose reply window may close meanwhile.
 
 use serde::Deserialize;
 
@@ -13,32 +13,32 @@ use super::{
 };
 use crate::error::Error;
 
-/// A line that nobody left is forgotten after so long, seconds: what waits does so for a day at most.
+/// How long a line is kept that was not ended, seconds: messages wait for a day at most.
 const KEPT_SECONDS: i64 = 2 * 24 * 3600;
 
 /// Messages that wait to reach one fan by one channel.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Line {
-    /// Nobody behind the first goes before this unix millisecond.
+    /// Messages behind the first one are not sent before this unix millisecond.
     pub until: i64,
-    /// The message that said so: the first.
+    /// The first message, which set `until`.
     pub first: String,
-    /// The place of the newest message in it. With its end the line ends.
+    /// The position of the newest message in the line. When that message ends, the line ends.
     pub newest: String,
 }
 
-/// A message's place among those to one fan: these sort as the messages were accepted. `created_at` in unix milliseconds.
+/// A message's position among those to one fan: positions sort by `created_at`, in unix milliseconds.
 #[must_use]
 pub fn place(created_at: i64, message: &str) -> String {
     format!("{:013}#{message}", created_at.max(0))
 }
 
-/// A message that waits.
+/// A message that is to wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Waiting<'a> {
-    /// Whom it goes to.
+    /// The fan it goes to.
     pub fan: FanId<'a>,
-    /// How it would go.
+    /// The channel.
     pub channel: Channel,
     /// Its id.
     pub message: &'a str,
@@ -47,12 +47,12 @@ pub struct Waiting<'a> {
 }
 
 impl Store {
-    /// Notes that a message waits until the unix millisecond `until`. `leads`: it says for how long the line waits.
+    /// Records that a message waits until the unix millisecond `until`. `leads`: it sets the line's time.
     ///
-    /// The newest stays the newest, whoever joins again: a job that came twice, or one that waits once more.
+    /// The newest message stays the newest when an older one joins again, by a repeated job or a second wait.
     ///
     /// # Errors
-    /// [`Error::Store`]: it may be noted; again is safe.
+    /// [`Error::Store`]: it may be stored; repeating is safe.
     pub async fn join_line(&self, waiting: &Waiting<'_>, until: i64, leads: bool) -> Result<(), Error> {
         let key = key(waiting.fan, waiting.channel);
         let first = s(waiting.message);
@@ -70,20 +70,20 @@ impl Store {
         if self.update(&self.work, &key, newest).await?.done() {
             return Ok(());
         }
-        // behind a newer one, or in front of none, should that one have ended just now
+        // behind a newer one; or alone, where that one has ended just now
         self.update(&self.work, &key, update.set_if_absent("newest", place)).await.map(drop)
     }
 
-    /// Ends a line whose newest message, at `newest`, has ended.
+    /// Ends a line whose newest message, at the position `newest`, has ended.
     ///
     /// # Errors
-    /// [`Error::Store`]: then whoever comes next waits for a minute, and ends it.
+    /// [`Error::Store`]: then the next message waits for a minute, and ends it.
     pub async fn end_line(&self, fan: FanId<'_>, channel: Channel, newest: &str) -> Result<(), Error> {
         self.delete_where(&self.work, &key(fan, channel), "newest = :newest", &[(":newest", s(newest))]).await
     }
 }
 
-/// Where a line is.
+/// The key of a line.
 pub(super) fn key(fan: FanId<'_>, channel: Channel) -> Key {
     keys::line(fan.tenant, fan.app_id, fan.open_id, channel.name())
 }

@@ -1,4 +1,4 @@
-//! Messages that go out, from accepted to delivered. Ten at a time where a batch allows it.
+//! Outgoing messages, from accepted to delivered. Written ten at a time where a batch allows it.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// How long messages are kept, seconds: 90 days.
+/// How long messages are stored, seconds: 90 days.
 pub const KEPT_SECONDS: i64 = 90 * 24 * 3600;
 
 /// Where a message stands.
@@ -26,17 +26,17 @@ pub const KEPT_SECONDS: i64 = 90 * 24 * 3600;
 pub enum MessageStatus {
     /// Accepted.
     Queued,
-    /// A worker has it.
+    /// A worker holds it.
     Sending,
-    /// WeChat took it.
+    /// WeChat accepted it.
     Sent,
-    /// WeChat says that it reached the fan (template messages).
+    /// WeChat reported that it reached the fan (template messages).
     Delivered,
-    /// It did not go out; `error` says why.
+    /// It was not sent; `error` says why.
     Failed,
 }
 
-/// How a message goes out.
+/// How a message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
@@ -47,10 +47,10 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// Both.
+    /// Both channels.
     pub const ALL: [Self; 2] = [Self::CustomerService, Self::Template];
 
-    /// Its word.
+    /// Its name in the API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -60,12 +60,12 @@ impl Channel {
     }
 }
 
-/// Why a message did not go out.
+/// Why a message was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageError {
-    /// A stable word: `outside_reply_window`, `capability_missing`, `wechat_error`, `outcome_unknown`, …
+    /// A stable code: `outside_reply_window`, `capability_missing`, `wechat_error`, `outcome_unknown`, …
     pub code: String,
-    /// WeChat's errcode, if it was WeChat who refused.
+    /// WeChat's errcode, if WeChat refused it.
     pub errcode: Option<i64>,
     /// What happened, and what to do.
     pub detail: String,
@@ -76,7 +76,7 @@ pub struct MessageError {
 pub struct Message {
     /// `msg_…`.
     pub id: String,
-    /// Whose.
+    /// The tenant.
     pub tenant_id: String,
     /// The account that sends it.
     pub app_id: String,
@@ -96,19 +96,19 @@ pub struct Message {
     pub error: Option<MessageError>,
     /// When it was accepted, unix milliseconds.
     pub created_at: i64,
-    /// When WeChat took it, unix milliseconds.
+    /// When WeChat accepted it, unix milliseconds.
     pub sent_at: Option<i64>,
-    /// When a worker took it (last), unix seconds.
+    /// When a worker last leased it, unix seconds.
     pub claimed_at: Option<i64>,
-    /// Who did; empty where nobody has yet, none in messages of 0.1 and in those that WeChat has settled.
+    /// Who leased it; empty if never leased, none in messages of 0.1 and after WeChat reported the delivery.
     pub claimed_by: Option<String>,
-    /// The earliest time since which a template message may have gone out, unix seconds: WeChat deduplicates
-    /// for 10 minutes from there. Gone where surely nothing went out.
+    /// Since when a template message may have been sent, unix seconds: WeChat deduplicates
+    /// for 10 minutes from there. Removed where certainly nothing was sent.
     pub first_claimed_at: Option<i64>,
 }
 
 impl Store {
-    /// Stores a message that was accepted; the same id again answers the one that is there.
+    /// Stores an accepted message; for an id that exists it returns the stored one.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -128,11 +128,11 @@ impl Store {
         Ok(found.filter(|m| m.tenant_id == tenant))
     }
 
-    /// Notes what became of messages that `owner`s took, with the events that tell of them, in one request. Answers for
-    /// each whether it is noted; one that another worker took meanwhile, or that is gone, is not.
+    /// Stores the results of messages that `owner`s leased, with their events, in one request. Returns for
+    /// each whether its end is stored: not where another worker leased it meanwhile, or the message is gone.
     ///
     /// # Errors
-    /// [`Error::Store`]: some may be stored; storing them again is safe.
+    /// [`Error::Store`]: some may be stored; repeating is safe.
     pub async fn keep_messages(&self, done: &[Ended]) -> Result<Vec<Result<bool, Error>>, Error> {
         let (mut statements, mut pointers) = (Vec::new(), HashMap::new());
         let mut places: Vec<Vec<usize>> = Vec::with_capacity(done.len());
@@ -151,7 +151,7 @@ impl Store {
             if let Some(wechat) = &message.wechat_msg_id {
                 set.push(("wechat_msg_id", s(wechat)));
             }
-            // what WeChat has settled since is nobody's any more: this, sent again, does not undo it
+            // WeChat's delivery report removes the owner: this write, repeated, does not undo it
             let when = vec![(CLAIMED_BY, owner.value())];
             statements.push(Statement::update(&self.work, keys::message(&message.id), set, when));
             if let Some(event) = event {
@@ -165,7 +165,7 @@ impl Store {
                 let ttl = message.created_at / 1000 + KEPT_SECONDS;
                 let key = keys::wechat_message(&message.app_id, wechat);
                 let insert = Statement::insert(&self.work, item(&key, &pointer, Some(ttl))?);
-                // should WeChat give one id twice: DynamoDB takes no batch that names an item twice
+                // should WeChat return one id twice: DynamoDB takes no batch that names an item twice
                 place.push(*pointers.entry(key).or_insert_with(|| {
                     statements.push(insert);
                     statements.len() - 1
@@ -177,7 +177,7 @@ impl Store {
         Ok(places.iter().map(|place| noted(place.iter().filter_map(|n| answers.get(*n)))).collect())
     }
 
-    /// The message that WeChat knows as `wechat_msg_id`.
+    /// The message that has WeChat's id `wechat_msg_id`.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -193,7 +193,7 @@ impl Store {
         }
     }
 
-    /// Notes what became of a template message that was sent.
+    /// Stores WeChat's report of the delivery of a template message.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -214,18 +214,18 @@ impl Store {
     }
 }
 
-/// What became of a message that `owner` took.
+/// The result of a message that `owner` leased.
 #[derive(Debug)]
 pub struct Ended {
-    /// Who took it.
+    /// Who leased it.
     pub owner: Owner,
-    /// As it is now.
+    /// The message as it is now.
     pub message: Message,
-    /// The event that tells of it.
+    /// The event that records it.
     pub event: Option<StoredEvent>,
 }
 
-/// What the answers about one message say: whether its end is stored, by whomever.
+/// Whether the end of a message is stored, by this or another worker.
 fn noted<'a>(mut answers: impl Iterator<Item = &'a Answer>) -> Result<bool, Error> {
     let is_end = |item: &Attributes| {
         let ends = [MessageStatus::Sent, MessageStatus::Delivered, MessageStatus::Failed];
@@ -237,7 +237,7 @@ fn noted<'a>(mut answers: impl Iterator<Item = &'a Answer>) -> Result<bool, Erro
         Some(Answer::Undone(why)) => return Err(Error::Store(why.clone())),
         None => return Err(Error::Store("answers are missing".into())),
     };
-    // an event or a pointer that is refused was stored before
+    // an event or a pointer whose insert is refused was stored before
     for answer in answers {
         if let Answer::Undone(why) = answer {
             return Err(Error::Store(why.clone()));

@@ -1,4 +1,4 @@
-//! DynamoDB. Only this room spells keys ([`keys`]); every tenant's thing is asked for with its tenant.
+//! DynamoDB. Only [`keys`] spells keys, and every read of a tenant's data names the tenant.
 
 pub mod account_cache;
 pub mod accounts;
@@ -43,7 +43,7 @@ pub struct Store {
     pub(crate) customers: String,
     pub(crate) timeline: String,
     pub(crate) work: String,
-    /// How long an event is kept, seconds.
+    /// How long an event is stored, seconds.
     pub(crate) events_kept: i64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -53,7 +53,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Over `db`, with the table names of `config`, and events kept as it says.
+    /// Uses `db`, with the table names and the event retention of `config`.
     #[must_use]
     pub fn new(
         db: aws_sdk_dynamodb::Client,

@@ -1,8 +1,8 @@
-//! Imports that have not ended, in one list, and those of them that nothing moves any more.
+//! The list of imports that have not ended, and which of them are stuck.
 //!
-//! An import is a chain of jobs; where a job is lost, no error tells. The list is written with the start and the end
-//! of an import, in their transactions, so that nobody has to search the table for them, and whoever looks through it
-//! comes by every import.
+//! An import is a chain of jobs; where one is lost, no error shows it. The list is written in the
+//! transactions that start and end an import, so that the table need not be searched, and every unfinished
+//! import is found.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,33 +14,33 @@ use super::{
 };
 use crate::{error::Error, ids};
 
-/// A running import that did not move for so long is taken up, seconds: a page's hundred chunks, the longest that
-/// moves nothing, take seconds, unless the queue is long or WeChat's quota of the minute is short.
+/// After how long without progress the jobs of a running import are queued again, seconds: a page's hundred
+/// chunks are its longest step and take seconds, unless the queue is long or WeChat's quota is used up.
 const QUIET_SECONDS: i64 = 900;
-/// One that has listed nothing: its first job is one, and comes at once.
+/// The same before the first page is listed: the first job is a single one and comes at once.
 const UNBEGUN_SECONDS: i64 = 120;
-/// Longest time between two takings-up. In between it doubles, so that jobs that are merely slow do not pile up.
+/// Longest time between two requeues. It doubles up to here: jobs that are merely slow must not pile up.
 const LONGEST_QUIET_SECONDS: i64 = 3600;
-/// After the end of a pause, seconds: whoever waits for it was first.
+/// How long after the end of a pause, seconds: the import's own timer comes first.
 const LATE_SECONDS: i64 = 120;
-/// An import that neither moved nor ended for so long is stuck, seconds: taking it up did not help.
+/// After how long without progress or end an import is stuck, seconds: queueing again did not help.
 const STUCK_SECONDS: i64 = 3600;
-/// Imports looked at by one search: a bound for its cost, 100 read units and more for the largest. Where there are
-/// more, each search has its share of them.
+/// Imports read by one search: a limit for its cost, 100 read units and more for the largest. Where there are
+/// more, the searches take turns, each with a share of them.
 const LOOKED_AT: usize = 100;
-/// Entries of the list that are read at a time: 80 bytes each.
+/// List entries read in one query: 80 bytes each.
 const LISTED: i32 = 5_000;
-/// How often: the list has an entry for each account at most, and 100,000 accounts are what the hub is made for.
+/// The list has at most one entry for each account, and the hub is made for 100,000 accounts.
 const LISTINGS: usize = 20;
-/// How long it is one share's turn, seconds.
+/// How long a share has its turn, seconds.
 const TURN_SECONDS: i64 = 600;
 
-/// Those of the list whose turn it is.
+/// The unfinished imports whose turn it is.
 #[derive(Debug, Default)]
 pub struct OpenImports {
-    /// As they are.
+    /// Those that could be read.
     pub imports: Vec<Import>,
-    /// How many more there are that cannot be read.
+    /// How many more cannot be read.
     pub unreadable: usize,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Open {
 }
 
 impl Import {
-    /// Whether it should have moved or ended by `now`, unix seconds, and has not: the chain of its jobs broke.
+    /// Whether it is overdue at `now`, unix seconds, to make progress or end: its chain of jobs broke.
     #[must_use]
     pub fn is_stuck(&self, now: i64) -> bool {
         let since = match self.status {
@@ -62,8 +62,8 @@ impl Import {
         now.saturating_sub(since) > STUCK_SECONDS
     }
 
-    /// Whether somebody should come and queue again what it stands at, at `now`, unix seconds: it is quiet for long, and
-    /// nobody came since.
+    /// Whether its next jobs should be queued again at `now`, unix seconds: it made no progress for long, and
+    /// they were not queued again since.
     #[must_use]
     pub fn wants_taking_up(&self, now: i64) -> bool {
         match self.status {
@@ -83,8 +83,8 @@ impl Import {
 }
 
 impl Store {
-    /// Imports that have not ended, of which it is the turn at `now`, unix seconds: all up to [`LOOKED_AT`], a share of
-    /// more. One that cannot be read hides no other.
+    /// Unfinished imports whose turn it is at `now`, unix seconds: all up to [`MAX_IMPORTS_READ`], a share of
+    /// more. One that cannot be read does not hide the others.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -110,7 +110,7 @@ impl Store {
         Ok(open)
     }
 
-    /// Account and id of those on the list.
+    /// App id and import id of the list's entries.
     async fn listed_as_open(&self) -> Result<Vec<(String, String)>, Error> {
         let (mut listed, mut start) = (Vec::new(), None);
         for _ in 0..LISTINGS {
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    /// Running, of the second 1,000, with one page listed.
+    /// Running since second 1,000, with one page listed.
     fn import(about: Value) -> Import {
         let mut import = json!({
             "id": "imp_1", "app_id": "wx1", "tenant_id": "ten_1", "status": "running", "started_at": 1_000,

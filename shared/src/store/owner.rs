@@ -1,10 +1,10 @@
-//! Who made a conditional write. A write may land while its answer is lost; the SDK then sends it again by itself, and it
-//! meets what it did. So whoever claims something writes a random id with it, has a refusal answered with the item that
-//! is there, and takes a refusal whose item carries that id for the success that it was:
+//! Recognises our own conditional write. A write may happen while its answer is lost; the SDK repeats it, and
+//! the condition fails because of our own write. So the writer stores a random id, has DynamoDB return the
+//! item on failure, and takes a failure whose item carries that id for the success that it was:
 //!
-//! `self.update(table, key, update.set("claimed_by", owner.value())…).await?.or_own("claimed_by", owner)`
+//! `self.update(table, key, update.set("claimed_by", id.to_attr())…).await?.or_written_by("claimed_by", id)`
 //!
-//! [`Store::put_new`](super::Store) does so by itself, and a transaction carries a token by which DynamoDB knows it.
+//! [`Store::put_if_absent`](super::Store) does so itself; DynamoDB knows a transaction by its token.
 
 use std::fmt;
 
@@ -12,21 +12,21 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{Store, table::Attributes};
 
-/// Attribute of every item that was put as a new one: who put it.
+/// Attribute of every item that was inserted: the writer.
 pub const WRITTEN_BY: &str = "written_by";
 
-/// Whoever makes one claim: 64 random bits. They tell apart the few that meet at one item.
+/// The random id of one write, or of one request's writes. Few writers meet at one item: 64 bits do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner(u64);
 
 impl Owner {
-    /// As an attribute.
+    /// As the value of an attribute.
     #[must_use]
     pub fn value(self) -> AttributeValue {
         AttributeValue::S(self.to_string())
     }
 
-    /// Whether `item` carries this one in its attribute `name`.
+    /// Whether this writer stored the attribute `name` of `item`.
     #[must_use]
     pub fn wrote(self, item: &Attributes, name: &str) -> bool {
         item.get(name).and_then(|value| value.as_s().ok()).is_some_and(|text| *text == self.to_string())
@@ -40,7 +40,7 @@ impl fmt::Display for Owner {
 }
 
 impl Store {
-    /// A new one, for one claim or for all claims of one request.
+    /// A new random id, for one write or for all writes of one request.
     #[must_use]
     pub fn owner(&self) -> Owner {
         let mut bytes = [0; 8];

@@ -1,4 +1,4 @@
-//! What WeChat has refused until when, for each account and API.
+//! Until when WeChat refuses an account's calls of an API.
 
 use serde::Deserialize;
 
@@ -8,19 +8,19 @@ use super::{
 };
 use crate::error::Error;
 
-/// An account's API that WeChat refuses for a while.
+/// An API that WeChat refuses to an account for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct QuotaRefusal {
-    /// Until when nothing is asked, unix seconds.
+    /// Until when the API is not called, unix seconds.
     pub refused_until: i64,
     /// When WeChat refused, unix seconds.
     pub refused_at: i64,
-    /// By which errcode.
+    /// The errcode.
     pub errcode: i64,
 }
 
 impl Store {
-    /// Remembers a refusal, unless a newer one is there.
+    /// Stores a refusal, unless a newer one is stored.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -40,7 +40,7 @@ impl Store {
         self.update(&self.work, &keys::quota(app_id, api), update).await.map(drop)
     }
 
-    /// The newest refusal of an account's API that is remembered; it may be past.
+    /// The newest stored refusal of an account's API; it may be over.
     ///
     /// # Errors
     /// [`Error::Store`].

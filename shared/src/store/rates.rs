@@ -9,7 +9,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// How long a count is kept after its window, seconds: DynamoDB deletes in its own time.
+/// How long a count is kept after its window, seconds: DynamoDB deletes late.
 const KEPT_SECONDS: i64 = 3_600;
 
 #[derive(Deserialize)]
@@ -18,9 +18,9 @@ struct Count {
 }
 
 impl Store {
-    /// Adds requests of a tenant to a window of `seconds`, the `window`th since 1970, and answers how many all
-    /// instances have added by now. Where an answer is
-    /// lost and another instance adds meanwhile, some may count twice, which costs the tenant a little of one window.
+    /// Adds a tenant's requests to the `window`th window of `seconds` since 1970, and returns how many all
+    /// instances have added by now. Where an answer is lost and another instance adds meanwhile, some count
+    /// twice, at the cost of the tenant's rate in that one window.
     ///
     /// # Errors
     /// [`Error::Store`].

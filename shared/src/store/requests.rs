@@ -1,6 +1,6 @@
-//! Requests about one item, transactions and queries. A write that meets a transaction of somebody else is made again a
-//! little later: DynamoDB answers that nothing happened, and the SDK does not repeat it. So is what a partition throttles
-//! for longer than the 150 ms in which the SDK asks three times.
+//! Operations on one item, transactions and queries. A write that conflicts with another transaction is
+//! retried a little later: DynamoDB answers that nothing happened, and the SDK does not retry it. So are
+//! requests that a partition throttles for longer than the 150 ms in which the SDK makes its three attempts.
 
 use aws_sdk_dynamodb::{
     operation::{
@@ -21,14 +21,14 @@ use super::{
 };
 use crate::error::{Error, sdk_error};
 
-/// A plain write that met a transaction: "Operation was rejected because there is an ongoing transaction for the item."
+/// A plain write met a transaction: "… rejected because there is an ongoing transaction for the item."
 const CONFLICT: &str = "TransactionConflictException";
-/// Why a transaction was cancelled. What the first of them says stands whatever becomes of the others.
+/// A reason why a transaction was cancelled: if one condition failed, the others do not matter.
 const REFUSED: &str = "ConditionalCheckFailed";
-/// These are over in a moment.
+/// Reasons that are over in a moment.
 const PASSING: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
-/// Of a whole request, after what the SDK tried by itself.
+/// Codes of a request that was throttled as a whole, after the SDK's own attempts.
 const THROTTLED: [&str; 3] =
     ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"];
 
@@ -44,7 +44,7 @@ impl Store {
         Ok(answer.map_err(|e| Error::Store(sdk_error(&e)))?.item)
     }
 
-    /// As it was lately: eventually consistent, which costs half.
+    /// An eventually consistent read, which costs half.
     pub(super) async fn get_lately<T: DeserializeOwned>(
         &self,
         table: &str,
@@ -57,15 +57,15 @@ impl Store {
         self.get_item(table, key).await?.map(read).transpose()
     }
 
-    /// Puts an item, whatever is there.
+    /// Puts an item and replaces an existing one.
     pub(super) async fn put(&self, table: &str, item: Attributes) -> Result<(), Error> {
         let request = self.db.put_item().table_name(table).set_item(Some(item));
         let sent = self.past_refusals(|| request.clone().send()).await;
         sent.map(drop).map_err(|e| Error::Store(sdk_error(&e)))
     }
 
-    /// Puts an item that must not exist; answers the one that does. One that this very call put, whose answer was
-    /// lost, is no other one.
+    /// Puts an item that must not exist; returns an existing one. An item that this very call put, whose
+    /// answer was lost, counts as put now.
     pub(super) async fn put_new(&self, table: &str, mut item: Attributes) -> Result<Written, Error> {
         let owner = self.owner();
         item.insert(WRITTEN_BY.into(), owner.value());
@@ -87,8 +87,8 @@ impl Store {
         }
     }
 
-    /// Changes an item. Where the change claims something, an [`Owner`](super::owner::Owner) belongs into it and into
-    /// [`Written::or_own`]: a refusal may be of our own making.
+    /// Updates an item. A lease has to store a [`WriterId`](super::owner::WriterId) and to check it by
+    /// [`ConditionalWrite::or_written_by`]: our own write may be what made the condition fail.
     pub(super) async fn update(&self, table: &str, key: &Key, update: Update) -> Result<Written, Error> {
         let (expression, condition, names, values) = update.parts();
         let request = self
@@ -113,7 +113,7 @@ impl Store {
         }
     }
 
-    /// Deletes an item if `condition` holds of it; one that is gone or another by now stays so.
+    /// Deletes an item if `condition` holds; does nothing where it is gone or changed.
     pub(super) async fn delete_where(
         &self,
         table: &str,
@@ -138,8 +138,8 @@ impl Store {
         }
     }
 
-    /// Sends until nobody's transaction is in the way and the partition has something left. The function's own time is
-    /// the caller's to keep.
+    /// Sends until no other transaction is in the way and the partition does not throttle. The caller has to
+    /// keep the time limit of its function.
     pub(super) async fn past_refusals<T, E, R, F>(&self, send: impl Fn() -> F) -> Result<T, SdkError<E, R>>
     where
         E: ProvideErrorMetadata,
@@ -158,9 +158,9 @@ impl Store {
         }
     }
 
-    /// All or nothing; `false` where a condition did not hold. The SDK gives every call a token of its own and repeats
-    /// it with that: "multiple identical calls have the same effect as one single call", for ten minutes. A cancelled
-    /// transaction did nothing, so the next try is a call of its own.
+    /// All or nothing; `false` where a condition failed. The SDK gives every call a token and repeats it with
+    /// that: "multiple identical calls have the same effect as one single call", for ten minutes. A cancelled
+    /// transaction did nothing, so the next attempt is a call of its own.
     pub(super) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<bool, Error> {
         let mut failures = 0;
         loop {

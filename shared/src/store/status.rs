@@ -1,4 +1,4 @@
-//! How the platform stands, without its secrets: for who may not read those. Written by who reads them anyway.
+//! The state of the platform without its secrets: for readers without the right to read those.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,20 +10,20 @@ use super::{
 };
 use crate::error::Error;
 
-/// How the platform stood when somebody last looked.
+/// The state of the platform as last stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlatformStatus {
     /// When the newest ticket was pushed, unix seconds; none before the first.
     pub ticket_at: Option<i64>,
-    /// When the component token dies, unix seconds; none before the first.
+    /// When the component token expires, unix seconds; none before the first.
     pub component_token_expires_at: Option<i64>,
-    /// Accounts whose token the schedule looked at within ten minutes, as counted within the last five.
+    /// Accounts whose tokens the schedule checks within ten minutes, as counted within the last five.
     pub tokens_expiring: u64,
 }
 
 impl Store {
-    /// How the platform stood at most a minute ago.
+    /// The state of the platform, at most a minute old.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -31,8 +31,8 @@ impl Store {
         Ok(self.get(&self.platform, &keys::platform_status()).await?.unwrap_or_default())
     }
 
-    /// Notes how the platform's credentials stand, and how many accounts' tokens are about to be looked at, where that
-    /// was counted. Who read an older ticket than is noted changes nothing.
+    /// Stores the state of the platform's credentials, and how many accounts' tokens are about to be checked,
+    /// where that was counted. A caller that read an older ticket than the stored one changes nothing.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -1,5 +1,5 @@
-//! Items and their changes: values, what a conditional write answers, and updates under a condition. The requests are
-//! in `requests.rs` and `batches.rs`.
+//! Items and updates: attribute values, the result of a conditional write, and updates with a condition. The
+//! requests are in `item_operations.rs` and `batch_operations.rs`.
 
 use std::collections::HashMap;
 
@@ -14,16 +14,16 @@ use crate::error::{Error, unreadable};
 /// An item as DynamoDB has it.
 pub type Attributes = HashMap<String, AttributeValue>;
 
-/// Layout version in the attribute `v`, so that a later release can tell what it reads. An item that an update made
-/// has none, which is layout 1.
+/// Layout version in the attribute `v`, so that a later release can tell what it reads. An item that was
+/// created by an update has none, which is layout 1.
 pub const ITEM_VERSION: u32 = 1;
 
-/// What became of a conditional write.
+/// The result of a conditional write.
 #[derive(Debug)]
 pub enum Written {
-    /// It happened; the item as it is now, where that was asked for.
+    /// It happened; the item as it is now, where the operation returns it.
     Done(Attributes),
-    /// The condition did not hold; the item as it is, if there is one.
+    /// The condition failed; the item as it is, if it exists.
     Refused(Option<Attributes>),
 }
 
@@ -34,14 +34,14 @@ impl Written {
         matches!(self, Self::Done(_))
     }
 
-    /// A refusal whose item carries `owner` in the attribute `name` is our own write, whose answer was lost: it
-    /// happened, and the item is as it is now.
+    /// Where the condition failed, and the attribute `name` carries `owner`, it was our own write whose
+    /// answer was lost: it happened, and the item is as it is now.
     #[must_use]
     pub fn or_own(self, name: &str, owner: Owner) -> Self {
         self.or_if(|item| owner.wrote(item, name))
     }
 
-    /// The same, where the item tells otherwise that the write happened.
+    /// The same, where `own` recognises our own write in the item.
     #[must_use]
     pub fn or_if(self, own: impl FnOnce(&Attributes) -> bool) -> Self {
         match self {
@@ -67,7 +67,7 @@ pub struct Update {
 }
 
 impl Update {
-    /// Nothing yet.
+    /// An empty update.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -87,7 +87,7 @@ impl Update {
         self
     }
 
-    /// `name = value` where the value is there, nothing else.
+    /// `name = value` where there is a value; nothing otherwise.
     #[must_use]
     pub fn set_some(self, name: &str, value: Option<AttributeValue>) -> Self {
         match value {
@@ -96,7 +96,7 @@ impl Update {
         }
     }
 
-    /// `name = value` where the value is there; else the attribute is removed.
+    /// `name = value` where there is a value; removes the attribute otherwise.
     #[must_use]
     pub fn set_or_remove(self, name: &str, value: Option<AttributeValue>) -> Self {
         match value {
@@ -113,7 +113,7 @@ impl Update {
         self
     }
 
-    /// `map.member = value`, in a map that is there.
+    /// `map.member = value`, in a map that exists.
     #[must_use]
     pub fn set_in(mut self, map: &str, member: &str, value: AttributeValue) -> Self {
         let map = self.name(map);
@@ -133,7 +133,7 @@ impl Update {
         self
     }
 
-    /// Takes elements out of a set; with the last one the attribute goes.
+    /// Deletes elements from a set; with the last one the attribute is removed.
     #[must_use]
     pub fn take(mut self, name: &str, value: AttributeValue) -> Self {
         let (n, v) = self.alias(name, value);
@@ -219,17 +219,17 @@ impl Update {
     }
 }
 
-/// A string.
+/// A string attribute.
 pub fn s(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-/// A number.
+/// A number attribute.
 pub fn n(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// Any value that serde knows.
+/// The attribute of any serializable value.
 ///
 /// # Errors
 /// [`Error::Item`] for what DynamoDB cannot hold.
@@ -245,7 +245,7 @@ pub fn read<T: DeserializeOwned>(item: Attributes) -> Result<T, Error> {
     serde_dynamo::from_item(item).map_err(|e| Error::Item(unreadable(&e)))
 }
 
-/// Reads what can be read. One item of a later release hides none of the others, which may be other tenants'.
+/// Reads the items that can be read and logs the others: a bad item must not hide other tenants' items.
 pub(super) fn read_each<T: DeserializeOwned>(items: impl IntoIterator<Item = Attributes>) -> Vec<T> {
     let one = |item: Attributes| {
         let key =
@@ -268,7 +268,7 @@ pub(super) fn item<T: Serialize>(key: &Key, value: &T, ttl: Option<i64>) -> Resu
     Ok(item)
 }
 
-/// A transaction's put, under a condition.
+/// A put with a condition, as part of a transaction.
 pub(super) fn put_action(
     table: &str,
     item: Attributes,
@@ -286,7 +286,7 @@ pub(super) fn put_action(
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-/// A transaction's deletion, under a condition.
+/// A deletion with a condition, as part of a transaction.
 pub(super) fn delete_action(
     table: &str,
     key: &Key,
@@ -303,8 +303,8 @@ pub(super) fn delete_action(
     Ok(TransactWriteItem::builder().delete(delete).build())
 }
 
-/// A transaction's look at an item that it does not write: the condition in terms of `#name` for each of `names`, and of
-/// `values`.
+/// A check of an item that the transaction does not write. The condition uses `#name` for each of `names`,
+/// and `values`.
 pub(super) fn check_action(
     table: &str,
     key: &Key,
@@ -330,7 +330,7 @@ pub(super) fn check_action(
 pub(super) struct Query<'a> {
     pub table: &'a str,
     pub index: Option<&'a str>,
-    /// Strongly consistent, which of the indexes only a local one can be.
+    /// Strongly consistent; of the indexes only a local one can be.
     pub consistent: bool,
     pub condition: &'a str,
     pub names: &'a [(&'a str, &'a str)],
@@ -340,7 +340,7 @@ pub(super) struct Query<'a> {
     pub start: Option<Attributes>,
 }
 
-/// What a query answered.
+/// A page of a query's result.
 pub(super) struct Page {
     pub items: Vec<Attributes>,
     pub next: Option<Attributes>,

@@ -1,4 +1,4 @@
-//! Tenants: the companies that use the hub, and where each stands.
+//! Tenants: the companies that use the hub, and their state.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use jiff::Timestamp;
@@ -16,19 +16,19 @@ use crate::{error::Error, secret::Secret};
 
 /// A tenant's time zone unless it has set another (contract 6.32).
 pub const DEFAULT_ZONE: &str = "Asia/Shanghai";
-/// Accounts looked at in one request.
+/// Accounts read in one request.
 const ACCOUNTS_PAGE: u32 = 100;
-/// How often a change that lost a race is decided anew.
+/// How often a write that lost a race is tried.
 const RACES: usize = 4;
 
-/// Where a tenant stands.
+/// The state of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TenantStatus {
-    /// Its keys open the API, and its messages go out.
+    /// Its keys work, and its messages are sent.
     #[default]
     Active,
-    /// Its keys open nothing and nothing is sent for it; what is pushed to its accounts is stored.
+    /// Its keys do not work and nothing is sent for it; pushes to its accounts are still stored.
     Suspended,
     /// It is being erased.
     Deleted,
@@ -39,17 +39,17 @@ pub enum TenantStatus {
 pub struct Tenant {
     /// `ten_…`.
     pub id: String,
-    /// What it calls itself.
+    /// Its name.
     pub name: String,
-    /// IANA name of where it is.
+    /// IANA name of its time zone.
     #[serde(default = "default_zone")]
     pub time_zone: String,
-    /// Where it stands.
+    /// Its state.
     #[serde(default)]
     pub status: TenantStatus,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Counts what must not happen at once: changes of status, and revocations of keys.
+    /// Counts what must not happen concurrently: changes of status, and revocations of keys.
     #[serde(default)]
     pub revision: u64,
 }
@@ -58,7 +58,7 @@ fn default_zone() -> String {
     DEFAULT_ZONE.to_owned()
 }
 
-/// What of a tenant is to be changed.
+/// Changes of a tenant.
 #[derive(Debug, Clone, Default)]
 pub struct TenantChange {
     /// Its name.
@@ -69,14 +69,14 @@ pub struct TenantChange {
     pub status: Option<TenantStatus>,
 }
 
-/// What became of a tenant's deletion.
+/// The result of deleting a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TenantDeleted {
-    /// It is `deleted`, now or before, and is to be erased.
+    /// It is `deleted`, by this call or before, and is to be erased.
     Yes(Tenant),
     /// It is not suspended, or has a bound account.
     Active,
-    /// There is none.
+    /// There is no such tenant.
     NotFound,
 }
 
@@ -94,7 +94,7 @@ impl Store {
         self.transact(actions).await.map(drop) // refused: an earlier try made it
     }
 
-    /// Puts a tenant on the list of all.
+    /// The write that adds a tenant to the list of all.
     pub(super) fn list_tenant(&self, id: &str) -> Result<TransactWriteItem, Error> {
         put_action(&self.platform, item(&keys::listed_tenant(id), &Listed { id: id.to_owned() }, None)?, None)
     }
@@ -107,7 +107,7 @@ impl Store {
         self.get(&self.platform, &keys::tenant(id)).await
     }
 
-    /// Whether there is more than one tenant, as of a moment ago.
+    /// Whether there is more than one tenant; eventually consistent.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -128,7 +128,7 @@ impl Store {
         Ok(page.items.len() > 1)
     }
 
-    /// A page of tenants in the order in which they were made, after `after`; and after which one there are more.
+    /// A page of tenants, oldest first, after `after`; and the id after which there are more.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -183,14 +183,14 @@ impl Store {
             "attribute_exists(pk) AND (attribute_not_exists(#status) OR #status <> :deleted)",
             &[(":deleted", any(&TenantStatus::Deleted)?)],
         );
-        // by its token a transaction is known again where its answer is lost, so that the revision counts it once
+        // DynamoDB recognises a repeated transaction by its token: the revision is counted once
         let changed = self.transact(vec![update.action(&self.platform, &keys::tenant(id))?]).await?;
         self.forget_keys();
         if changed { self.tenant(id).await } else { Ok(None) }
     }
 
-    /// Tells each account of a tenant where its tenant stands, so that nothing is sent for it while that is suspended.
-    /// A second call changes nothing; where one fails, the same again goes on.
+    /// Marks each account of a tenant as suspended, or removes the mark: nothing is sent for a suspended
+    /// account. A second call changes nothing; after a failure the same call continues.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -202,7 +202,7 @@ impl Store {
                 let key = keys::suspended(&account.app_id);
                 if suspended {
                     let mark = item(&key, &Suspended { tenant_id: tenant.to_owned() }, None)?;
-                    // unless it was given away since: nobody would take the mark off
+                    // unless the account was transferred since: the mark would never be removed
                     let its = check_action(
                         &self.platform,
                         &keys::account(&account.app_id),
@@ -223,7 +223,7 @@ impl Store {
         }
     }
 
-    /// Erases the keys, accounts and rules of a tenant that is deleted. A second call goes on where one died.
+    /// Erases the keys, accounts and rules of a deleted tenant. A second call continues the first.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -234,7 +234,7 @@ impl Store {
             let (page, next) = self.accounts(tenant, ACCOUNTS_PAGE, after.as_deref()).await?;
             for account in page {
                 let app_id = &account.app_id;
-                // unless somebody else has it by now
+                // unless another tenant has the account by now
                 let its = Some(("tenant_id = :its", Attributes::from([(":its".into(), s(tenant))])));
                 let mut actions = vec![delete_action(&self.platform, &keys::account(app_id), its)?];
                 for key in
@@ -252,11 +252,11 @@ impl Store {
         }
     }
 
-    /// Marks a tenant as deleted: from then on nothing is bound to it, and it is to be erased. A second call answers
-    /// the same.
+    /// Marks a tenant as deleted: from then on nothing is bound to it, and it is to be erased. A second call
+    /// returns the same.
     ///
     /// # Errors
-    /// [`Error::Store`], also after losing [`RACES`] races.
+    /// [`Error::Store`], also after losing [`MAX_WRITE_ATTEMPTS`] races.
     pub async fn delete_tenant(&self, id: &str) -> Result<TenantDeleted, Error> {
         for _ in 0..RACES {
             let Some(mut tenant) = self.tenant(id).await? else { return Ok(TenantDeleted::NotFound) };
@@ -268,7 +268,7 @@ impl Store {
             if self.has_bound_account(id).await? {
                 return Ok(TenantDeleted::Active);
             }
-            // the revision says that it was suspended since it was read, so that nothing was bound meanwhile
+            // the same revision: it was suspended since it was read, so nothing was bound meanwhile
             let update = Update::new()
                 .set("status", any(&TenantStatus::Deleted)?)
                 .add("revision", n(1))
@@ -283,18 +283,18 @@ impl Store {
     }
 }
 
-/// Part of a transaction: nothing becomes bound to a tenant that is suspended or deleted. One that is not stored, as in
-/// tests, stands.
+/// A check in a transaction that binds: the tenant must not be suspended or deleted. A tenant that is not
+/// stored, as in tests, passes.
 pub(super) fn stands(table: &str, tenant: &str) -> Result<TransactWriteItem, Error> {
     let active = any(&TenantStatus::Active)?;
     let condition = "attribute_not_exists(#status) OR #status = :active";
     check_action(table, &keys::tenant(tenant), condition, &["status"], &[(":active", active)])
 }
 
-/// Beside an account: its tenant is suspended. It lies there so that a push finds it with the account, in one read.
+/// A mark that an account's tenant is suspended, stored beside the account: a push finds both in one read.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Suspended {
-    /// Whose it was then: an account may become another tenant's.
+    /// The tenant that had it then: an account may become another tenant's.
     pub tenant_id: String,
 }
 

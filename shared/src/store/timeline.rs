@@ -1,5 +1,5 @@
-//! The timeline: what a fan said, did and was sent, and what happened to an account itself. Storing a push's event *is*
-//! its deduplication.
+//! The timeline: what a fan said, did and was sent, and what happened to an account itself. Storing a push's
+//! event *is* its deduplication.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -12,24 +12,24 @@ use super::{
 };
 use crate::{error::Error, ids, model::passive};
 
-/// Items that one listing looks at per owner before it hands back a cursor.
+/// Events that one listing reads for each owner before it returns a cursor.
 const LISTING_BOUND: usize = 2_000;
-/// Items that a query reads at least where one type is asked for: most of them are dropped.
+/// Events that a query reads at least where one type is asked for: most of them are filtered out.
 const SIFTED_PAGE: usize = 100;
-/// A listing ends after so many bytes of events, whatever its limit: Lambda answers 6 MB, and one event may have 256 KB.
+/// A page ends after so many bytes, whatever its limit: Lambda returns 6 MB, an event may have 256 KB.
 const LISTING_BYTES: usize = 1024 * 1024;
-/// How far ahead of ours a clock of WeChat's is believed, seconds.
+/// How far WeChat's clock may be ahead of ours, seconds.
 pub const CLOCK_SKEW: i64 = 600;
-/// What follows an event's identity in that of the reply to it. It sorts before every letter and digit, so that no
-/// other identity comes between the two.
+/// Suffix of the identity of a passive reply, after that of the event it replies to. It sorts before every
+/// letter and digit, so that no other identity comes between the two.
 const REPLY: &str = "+reply";
 
-/// Whose an event is.
+/// The owner of an event: one timeline.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner<'a> {
-    /// A follower's.
+    /// A fan.
     Fan(FanId<'a>),
-    /// Nobody's: about the account itself.
+    /// The account itself.
     Account {
         /// The tenant that asks.
         tenant: &'a str,
@@ -70,9 +70,9 @@ pub struct StoredEvent {
     pub open_id: String,
     /// JSON text of the push's members.
     pub detail: String,
-    /// The passive reply that was given, as XML: a retry gets the same one.
+    /// The passive reply as XML: WeChat's repetition of the push gets the same one.
     pub reply: Option<String>,
-    /// The customer-service message that has to go out besides the answer, as JSON.
+    /// WeChat's message JSON to send as a customer-service message, where the rule's reply cannot be passive.
     pub sends: Option<String>,
 }
 
@@ -95,13 +95,13 @@ impl StoredEvent {
         format!("{:013}#{}", self.at.max(0), self.identity)
     }
 
-    /// About how much of an answer it takes.
+    /// Roughly its size in a response.
     fn bytes(&self) -> usize {
         self.detail.len() + self.reply.as_ref().map_or(0, String::len)
     }
 
-    /// The passive reply as an event of its own, which comes right after the one that it answers. It is stored with
-    /// that one: a write of its own would cost the five seconds another one.
+    /// The passive reply as an event of its own, right after the one that it replies to. Both are stored as
+    /// one item: a second write would cost time that WeChat's five seconds do not leave.
     fn answered(&self) -> Option<Self> {
         let content = passive::content(self.reply.as_deref()?)?;
         Some(Self {
@@ -114,7 +114,7 @@ impl StoredEvent {
         })
     }
 
-    /// As stored at `now`, for `kept` seconds.
+    /// The item as stored at `now`, for `kept` seconds.
     fn item(&self, owner: Owner<'_>, kept: i64, now: i64) -> Result<Attributes, Error> {
         let mut attributes = item(&owner.key(&self.identity), self, Some(expiry(self.at, kept, now)))?;
         attributes.insert("at_key".into(), s(self.at_key()));
@@ -122,20 +122,20 @@ impl StoredEvent {
     }
 }
 
-/// When an event of `at` may be deleted: `kept` seconds later. One that claims to be older than that is new to us all the
-/// same, and one of the far future is of now: an event stands long enough to be known again when its push comes
-/// again, and no longer than the others. DynamoDB never deletes what expired more than five years ago.
+/// When an event of `at` may be deleted: `kept` seconds later. One that claims to be older than that counts
+/// from now, and so does one of the far future: an event is stored long enough to recognise its repeated
+/// push, and no longer than others. DynamoDB never deletes what expired more than five years ago.
 fn expiry(at: i64, kept: i64, now: i64) -> i64 {
     let from = if at + kept <= now { now } else { at.min(now + CLOCK_SKEW) };
     from + kept
 }
 
-/// What became of storing an event.
+/// The result of storing an event.
 #[derive(Debug)]
 pub enum Stored {
     /// It is new.
     New,
-    /// It was there: as it was stored the first time.
+    /// It existed: as it was stored the first time.
     Seen(Box<StoredEvent>),
 }
 
@@ -166,16 +166,16 @@ impl Store {
         Ok((&self.timeline, event.item(owner.into(), self.events_kept, self.clock.unix())?))
     }
 
-    /// Whether an event of `at`, told from outside, may be stored: not one older than events are kept, which would be
-    /// gone at once or stay for ever, nor one of the future.
+    /// Whether an event of `at` that came from outside may be stored: not one older than the retention, which
+    /// would be deleted at once or never, nor one of the future.
     #[must_use]
     pub fn may_have_happened(&self, at: i64) -> bool {
         let now = self.clock.unix();
         (now - self.events_kept < at) && at <= now + CLOCK_SKEW
     }
 
-    /// Events of `owners`, newest first, before `before` (an [`StoredEvent::at_key`]), of type `kind` if given; what
-    /// was answered passively is an event too. Answers at most `limit` and where to go on.
+    /// Events of `owners`, newest first, before `before` (an [`StoredEvent::at_key`]), of type `kind` if
+    /// given. Passive replies are events too. Returns at most `limit`, and the cursor.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -212,7 +212,7 @@ impl Store {
                     let event: StoredEvent = read(event)?;
                     upper = event.at_key();
                     let of_kind = |event: &StoredEvent| kind.is_none_or(|kind| kind == event.kind);
-                    // a page may have ended between an event and its reply
+                    // the page before may have ended between an event and its reply
                     let asked = |reply: &StoredEvent| before.is_none_or(|before| *reply.at_key() < *before);
                     let reply = event.answered().filter(asked);
                     for event in reply.into_iter().chain([event]).filter(of_kind) {

@@ -1,4 +1,4 @@
-//! Jobs for a later time, in [`keys::TIMER_SHARDS`] shards, each in the order of when they are due.
+//! Jobs for a later time, in [`keys::TIMER_SHARDS`] shards, each sorted by when they are due.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
@@ -10,58 +10,58 @@ use super::{
 };
 use crate::error::Error;
 
-/// How long a sweeper has a shard, seconds: longer than it sweeps, which `token-refresh` sees to.
+/// How long a sweeper leases a shard, seconds: longer than it sweeps, which `token-refresh` makes sure of.
 pub const SWEEP_SECONDS: i64 = 35;
 
-/// A timer as stored: the message that its queue gets, word for word, so that whoever sweeps need not understand it.
+/// A timer as stored, with the exact message for its queue, so that the sweeper need not understand the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredTimer {
-    /// The queue's name, as [`crate::queue::Target`] has it.
+    /// The queue's name, as in [`crate::queue::JobQueue`].
     pub queue: String,
     /// The job as JSON.
     pub body: String,
-    /// Whose, for a fair share; on a FIFO queue the group in which it stays in order.
+    /// Fair-share group; on a FIFO queue the message group, which is kept in order.
     pub group: String,
-    /// By which a FIFO queue tells that it came twice.
+    /// The deduplication id on a FIFO queue.
     pub once: String,
 }
 
 /// A timer that is due.
 #[derive(Debug, Clone)]
 pub struct DueTimer {
-    /// Where it lies.
+    /// Its key in the table.
     key: Key,
-    /// What is to be done.
+    /// The job to queue.
     pub timer: StoredTimer,
 }
 
 impl DueTimer {
-    /// Of a page that begins with this one.
+    /// The cursor of a page that begins with this timer.
     #[must_use]
     pub fn here(&self) -> Begin {
         Begin(self.key.sk.clone())
     }
 
-    /// Of a page that begins behind all of its line that are due together with it, however many they are.
+    /// The cursor of a page that begins after all timers with this ordering key and time.
     #[must_use]
     pub fn behind_line(&self) -> Begin {
         Begin(keys::behind_line(&self.key.sk))
     }
 }
 
-/// A page of them.
+/// A page of due timers.
 #[derive(Debug, Default)]
 pub struct DuePage {
-    /// In the order of when they are due.
+    /// Sorted by when they are due.
     pub timers: Vec<DueTimer>,
-    /// Those that cannot be read, and stay where they are.
+    /// How many cannot be read, and stay stored.
     pub unreadable: usize,
     /// Where the next page begins, if there is one.
     pub next: Option<Begin>,
 }
 
 impl DuePage {
-    /// The last timer of the page, where it is one that can be read.
+    /// The last timer of the page, if that one can be read.
     #[must_use]
     pub fn last(&self) -> Option<&DueTimer> {
         let last = self.timers.last()?;
@@ -74,17 +74,17 @@ impl DuePage {
 pub struct Begin(String);
 
 impl Store {
-    /// Puts a timer for the unix millisecond `due`. The same again is the same timer. Timers of one `line` that are
-    /// due at the same time go in the order of their ids.
+    /// Stores a timer for the unix millisecond `due`. The same call twice is one timer. Timers of one
+    /// `ordering_key` that are due at the same time go in the order of their ids.
     ///
     /// # Errors
-    /// [`Error::Store`]: it may be there; again is safe.
+    /// [`Error::Store`]: it may be stored; repeating is safe.
     pub async fn put_timer(&self, line: &str, due: i64, id: &str, timer: &StoredTimer) -> Result<(), Error> {
         self.put(&self.work, item(&keys::timer(line, due, id), timer, None)?).await
     }
 
-    /// The timers of a shard that are due at the unix millisecond `now`, at most `limit`, from `from` or the first on. A
-    /// read that is eventually consistent, so one that was put this second may be found a minute later.
+    /// At most `limit` timers of a shard that are due at the unix millisecond `now`, beginning at `from`. The
+    /// read is eventually consistent, so one that was stored this second may be found a minute later.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -131,13 +131,13 @@ impl Store {
     /// Deletes timers whose jobs are in their queues.
     ///
     /// # Errors
-    /// [`Error::Store`]: some may still be there, and come again.
+    /// [`Error::Store`]: some may still be stored, and come again.
     pub async fn delete_timers<'a>(&self, done: impl IntoIterator<Item = &'a DueTimer>) -> Result<(), Error> {
         let keys: Vec<Key> = done.into_iter().map(|due| due.key.clone()).collect();
         self.delete_many(&self.work, &keys).await
     }
 
-    /// Takes a shard to sweep it, unless somebody has it. Two at once would do no harm but hand jobs over twice.
+    /// Leases a shard to sweep it, if it is free. Two sweepers at once would only queue jobs twice.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -151,17 +151,17 @@ impl Store {
         Ok(self.update(&self.work, &keys::timer_sweep(shard), update).await?.done())
     }
 
-    /// Gives a shard back.
+    /// Ends the lease of a shard.
     ///
     /// # Errors
-    /// [`Error::Store`]: then it is free when the lease ends.
+    /// [`Error::Store`]: then the shard is free when the lease expires.
     pub async fn release_timers(&self, shard: u32, owner: &str) -> Result<(), Error> {
         let update = Update::new().remove("lease_until").when("lease_owner = :me", &[(":me", s(owner))]);
         self.update(&self.work, &keys::timer_sweep(shard), update).await.map(drop)
     }
 }
 
-/// One that cannot be read stays where it is: a later release wrote it, and it is nobody else's.
+/// One that cannot be read stays: a later release wrote it.
 fn due(found: Attributes) -> Result<DueTimer, Error> {
     let word = |name: &str| found.get(name).and_then(|v: &AttributeValue| v.as_s().ok()).cloned();
     let (Some(pk), Some(sk)) = (word("pk"), word("sk")) else {

@@ -1,5 +1,5 @@
-//! The pages of a binding. Their reader administers an Official Account, perhaps on a phone, and knows neither this hub nor
-//! its words: they say who asks, what for, and what to do next.
+//! Texts of the binding pages. Their reader administers an Official Account, perhaps on a phone,
+//! and knows neither this hub nor its terms: they say who asks, what for, and what to do next.
 
 use super::{Lang, Text};
 
@@ -17,14 +17,14 @@ texts! {
         "Leave all of these ticked on WeChat’s page. Without one of them, what stands beside it does not work:";
     /// Button inside WeChat.
     AUTHORIZE_HERE: "在微信中授权", "Authorize in WeChat";
-    /// How it goes on inside WeChat.
+    /// How to continue inside WeChat.
     AUTHORIZE_HERE_HOW: "请用公众号管理员的微信打开本页，点按钮后在微信页面上确认即可，无需扫码。",
         "Open this page in the WeChat of the account’s administrator. The button leads to WeChat’s page, where they confirm; nothing has to be scanned.";
     /// The other way, inside WeChat.
     SCAN_INSTEAD: "在电脑上操作？打开二维码页面", "At a computer? Open the page with the QR code";
     /// Button elsewhere.
     SCAN: "打开微信授权二维码", "Show WeChat’s QR code";
-    /// How it goes on elsewhere.
+    /// How to continue elsewhere.
     SCAN_HOW: "点按钮后，微信会显示一个二维码。请公众号的管理员用手机微信扫码，并在手机上确认。",
         "WeChat shows a QR code. The account’s administrator scans it with WeChat on a phone and confirms there.";
     /// The other way, elsewhere.
@@ -55,7 +55,7 @@ texts! {
     IMPORT_DONE: "粉丝列表已导入，您可以关闭此页。", "Its followers have been imported. You can close this page.";
     /// It has failed.
     IMPORT_FAILED: "粉丝列表没有导入。", "Its followers have not been imported.";
-    /// None is begun, for it may not be.
+    /// None is started, because the permission is missing.
     IMPORT_NOT_GRANTED: "没有授予“用户管理”权限，不会导入粉丝列表。您可以关闭此页。",
         "Its followers are not imported: 用户管理 (User Management Access) was not granted. You can close this page.";
     /// Nothing is known of an import.
@@ -91,7 +91,7 @@ texts! {
     /// The same, after a while.
     BINDING_LONG_TEXT: "处理时间比平时长，您的授权不会丢失。请几分钟后刷新本页，或向发送链接的人询问结果。",
         "It takes longer than usual, and nothing is lost. Reload this page in a few minutes, or ask whoever sent you the link.";
-    /// Title: nobody knows yet.
+    /// Title: WeChat has not confirmed yet.
     NOT_YET: "还没有收到微信的确认", "WeChat has not confirmed it yet";
     /// What to do then: the browser that came back is not the one that opened the page, or the page is too old.
     NOT_YET_TEXT: "请在打开授权链接的同一个浏览器中完成授权。如果您已经确认，请稍等片刻后刷新本页；仍无结果时，请重新授权。",
@@ -136,7 +136,7 @@ pub const PURPOSES: [(u32, Text); 8] = [
     (8, Text { zh: "卡券", en: "coupons" }),
 ];
 
-/// Headline: who asks.
+/// Headline: which tenant asks.
 #[must_use]
 pub fn asks(lang: Lang, tenant: &str) -> String {
     lang.pick(
@@ -157,7 +157,7 @@ pub fn means(lang: Lang, tenant: &str, host: &str) -> String {
     )
 }
 
-/// Which account alone a link is for.
+/// Which one account a link is for.
 #[must_use]
 pub fn only(lang: Lang, account: &str) -> String {
     lang.pick(format!("此链接只能绑定：{account}"), format!("This link binds one account alone: {account}"))
@@ -169,7 +169,7 @@ pub fn leads_to(lang: Lang, host: &str) -> String {
     lang.pick(format!("完成后可返回 {host}。"), format!("When you are done you can go back to {host}."))
 }
 
-/// Until when a link is good: Beijing's time and UTC, `HH:MM`, and how many minutes are left.
+/// Until when a link is valid: Beijing time and UTC, `HH:MM`, and the minutes that are left.
 #[must_use]
 pub fn good_until(lang: Lang, beijing: &str, utc: &str, minutes: i64) -> String {
     lang.pick(
@@ -178,13 +178,13 @@ pub fn good_until(lang: Lang, beijing: &str, utc: &str, minutes: i64) -> String 
     )
 }
 
-/// Before what was said of a try that failed.
+/// Before the reason why the last attempt failed.
 #[must_use]
 pub fn last_time(lang: Lang, account: &str) -> String {
     lang.pick(format!("上次授权的「{account}」没有绑定成功："), format!("{account} was not bound:"))
 }
 
-/// Headline of the end.
+/// Headline of a successful binding.
 #[must_use]
 pub fn bound(lang: Lang, account: &str, tenant: &str) -> String {
     lang.pick(format!("「{account}」已绑定到「{tenant}」"), format!("{account} is bound to {tenant}"))
@@ -232,7 +232,7 @@ pub fn elsewhere(lang: Lang, account: &str, tenant: &str, host: &str) -> String 
     )
 }
 
-/// How an authorization that is of no use here is cancelled; WeChat's own words for its menus.
+/// How to cancel an authorization that is of no use here; with WeChat's own words for its menus.
 #[must_use]
 pub fn cancel(lang: Lang, owned: bool) -> String {
     let how = lang.pick(

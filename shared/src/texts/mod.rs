@@ -1,4 +1,4 @@
-//! What pages say. Each text stands in both languages side by side, so that the compiler misses the one that is not there.
+//! The texts of pages. Each has both languages side by side, so that the compiler finds a missing one.
 
 pub mod bind;
 
@@ -12,7 +12,7 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// The language that a browser's `Accept-Language` likes best; English where it likes neither.
+    /// The language that a browser's `Accept-Language` prefers; English where it names neither.
     #[must_use]
     pub fn of(accept_language: &str) -> Self {
         let mut best = (0.0, Self::En);
@@ -37,7 +37,7 @@ impl Lang {
         self.pick("zh-Hans", "en")
     }
 
-    /// One of two.
+    /// Returns the value for this language.
     #[must_use]
     pub fn pick<T>(self, zh: T, en: T) -> T {
         match self {
@@ -47,7 +47,7 @@ impl Lang {
     }
 }
 
-/// A text without gaps.
+/// A fixed text.
 #[derive(Debug, Clone, Copy)]
 pub struct Text {
     zh: &'static str,
@@ -55,7 +55,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// As read in `lang`.
+    /// The text in `lang`.
     #[must_use]
     pub const fn read(self, lang: Lang) -> &'static str {
         match lang {

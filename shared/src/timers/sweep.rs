@@ -1,10 +1,10 @@
-//! Handing over what is due, in rounds: in the first everybody has a turn, of each FIFO group [`TURN`] timers; in those
-//! after it the long lines go on, a page each. A round reads on behind a line that had its turn, so that a line of 50,000
-//! costs the others a read, and what is left of it lies behind the first that was left. Within a line nothing goes before
-//! what was due before it: whoever did not go keeps the later ones of the group for the rest of the round, or where the
-//! queue did not take it of the sweep. What the queue will never take is passed.
+//! Hands over what is due, in rounds. In the first all have a turn, at most [`TIMERS_PER_TURN`]
+//! timers of each FIFO group; later rounds go on with the long groups, a page each. A round skips the
+//! rest of a group that had its turn, so that a group of 50,000 costs the others one read. Within a
+//! group the order is kept: behind a timer that was not taken the group waits, for the next round or,
+//! if the queue refused it, the next sweep. Timers that the queue will never take are skipped.
 //!
-//! Each request's timers are deleted beside the next request: a sweep that dies leaves the last [`BATCH`] to come twice.
+//! Timers are deleted during the next request: a sweep that dies delivers the last [`BATCH`] twice.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -25,23 +25,23 @@ use crate::{
     },
 };
 
-/// Names of unknown queues in a log line.
+/// Most names of unknown queues in a log line.
 const NAMED: usize = 5;
-/// [`PAGE`], to count with.
+/// [`TIMERS_PER_PAGE`] as a `usize`.
 const A_PAGE: usize = PAGE.unsigned_abs() as usize;
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Timers that were handed over.
     pub handed: usize,
-    /// Timers that are due and can be handed over by no sweep of this release, among those that it came by.
+    /// Due timers that no sweep of this release can hand over, among those that were read.
     pub stuck: usize,
     /// Shards in which more are due.
     pub more: Vec<u32>,
 }
 
-/// Hands over what is due in `shards`: about a page of each, or, `thoroughly`, all there is; until `until`.
+/// Hands over what is due in `shards`: about a page of each, or everything if `thoroughly`; until `until`.
 pub async fn sweep(app: &App, shards: &[u32], thoroughly: bool, until: Deadline) -> Swept {
     let owner = app.fresh_id("swp");
     let each = shards.iter().copied().map(|shard| one(app, shard, &owner, thoroughly, until));
@@ -54,7 +54,7 @@ pub async fn sweep(app: &App, shards: &[u32], thoroughly: bool, until: Deadline)
     all
 }
 
-/// All shards there are.
+/// The numbers of all shards.
 #[must_use]
 pub fn shards() -> Vec<u32> {
     (0..TIMER_SHARDS).collect()
@@ -82,7 +82,7 @@ async fn one(app: &App, shard: u32, owner: &str, thoroughly: bool, until: Deadli
     swept
 }
 
-/// Answers whether there are more.
+/// Returns whether there are more.
 async fn all_due(
     app: &App,
     owner: &str,
@@ -95,10 +95,10 @@ async fn all_due(
         let now = app.clock.now().as_millisecond();
         let page = app.store.due_timers(sweep.shard, now, PAGE, from.take()).await?;
         if !page.timers.is_empty() || page.unreadable > 0 {
-            // only where there is something to do, so that an idle shard costs a read
+            // the lease is taken only if something is due, so that an idle shard costs one read
             leased = leased || app.store.lease_timers(sweep.shard, owner).await?;
             if !leased {
-                return Ok(false); // somebody is at it
+                return Ok(false); // another sweep has the lease
             }
             pages += 1;
             if !hand_over(app, &page, until, sweep).await? {
@@ -120,7 +120,7 @@ async fn all_due(
     Ok(more)
 }
 
-/// First into the queue, then out of the table. Answers whether it came to the page's end in time.
+/// First into the queue, then out of the table. Returns whether it reached the end of the page in time.
 async fn hand_over(app: &App, page: &DuePage, until: Deadline, sweep: &mut Sweep) -> Result<bool, Error> {
     let known = |due: &DueTimer| Target::named(&due.timer.queue).filter(|target| app.queues.reaches(*target));
     let in_time = || until.allows(&*app.clock, Duration::ZERO);
@@ -163,29 +163,29 @@ fn parcel(due: &DueTimer) -> Parcel<'_> {
     Parcel { body: &due.timer.body, group: &due.timer.group, once: &due.timer.once }
 }
 
-/// A sweep of a shard, and what it met on its way.
+/// The state of one sweep of a shard.
 struct Sweep {
     shard: u32,
     swept: Swept,
-    /// Queues that nobody here knows.
+    /// Queues that this release does not know.
     unknown: BTreeSet<String>,
-    /// Queues that take no more for now: they are left alone for the rest of the sweep.
+    /// Queues that accept nothing at the moment: they are skipped for the rest of the sweep.
     closed: HashSet<Target>,
-    /// Groups of FIFO queues of which one was not taken: the later ones must not go before it.
+    /// FIFO groups with a timer that was not taken: the later ones must not overtake it.
     behind: HashSet<String>,
-    /// Groups of FIFO queues of which one will never be taken: they have one turn, so that none is tried twice.
+    /// FIFO groups with a timer that will never be taken: they get one turn, so that it is not tried twice.
     faulty: HashSet<String>,
-    /// Groups of FIFO queues of which more are due than a turn takes.
+    /// FIFO groups of which more are due than a turn takes.
     long: HashSet<String>,
-    /// How many of each group went in this round.
+    /// How many timers of each group were handed over in this round.
     turns: HashMap<String, usize>,
-    /// A later round than the first.
+    /// Whether this is a later round than the first.
     is_again: bool,
-    /// Where the first lies that waits for the next round.
+    /// Where the next round begins to read.
     rest: Option<Begin>,
 }
 
-/// What is to become of a timer.
+/// What happens to a timer.
 #[derive(PartialEq, Eq)]
 enum Fate {
     Goes,
@@ -217,7 +217,7 @@ impl Sweep {
             return Fate::Stays;
         }
         if !target.is_fifo() {
-            // all of them had their turn, and a read may still show what is gone
+            // everything had its turn in the first round; a read may still show deleted items
             return if self.is_again { Fate::Stays } else { Fate::Goes };
         }
         let faulty = self.faulty.contains(group);
@@ -232,8 +232,8 @@ impl Sweep {
         }
     }
 
-    /// Takes the next request's from what is `waiting` in a page, in order; of a FIFO group one. What does not go now is
-    /// taken away too.
+    /// Takes the timers of the next request out of `waiting`, in order; at most one
+    /// of each FIFO group. Timers that have to wait are removed from `waiting` too.
     fn batch<'a>(&mut self, target: Target, waiting: &mut Vec<&'a DueTimer>) -> Vec<&'a DueTimer> {
         let (mut batch, mut groups) = (Vec::with_capacity(BATCH), HashSet::new());
         waiting.retain(|due| match self.fate(target, due) {
@@ -258,7 +258,7 @@ impl Sweep {
         batch
     }
 
-    /// The rest of a line, from `from` on, has to wait for the next round.
+    /// The rest of a group, from `from` on, waits for the next round.
     fn leave(&mut self, due: &DueTimer, from: Begin) {
         if !self.long.contains(&due.timer.group) {
             self.long.insert(due.timer.group.clone());
@@ -268,7 +268,7 @@ impl Sweep {
         }
     }
 
-    /// Notes what became of a batch. Answers what the queue has.
+    /// Records the result of a batch. Returns the timers that the queue has taken.
     fn note<'a>(&mut self, target: Target, batch: &[&'a DueTimer], over: HandedOver) -> Vec<&'a DueTimer> {
         let (mut gone, mut refused) = (Vec::with_capacity(batch.len()), None);
         for (due, became) in batch.iter().zip(over.each) {
@@ -297,8 +297,8 @@ impl Sweep {
         gone
     }
 
-    /// Where to read on: behind a line of which nothing goes any more in this round, or else where the page ended; at
-    /// the end of what is due, where the next round begins.
+    /// Where to read next: behind a group of which nothing can go in this round,
+    /// otherwise behind the page; after the last page, where the next round begins.
     fn next(&mut self, page: DuePage) -> Option<Begin> {
         let last = page.last().and_then(|last| Some((last, Target::named(&last.timer.queue)?)));
         let line = last.filter(|(_, target)| target.is_fifo());

@@ -1,7 +1,7 @@
 //! The platform's own token, from its secret and the newest ticket.
 //!
-//! What WeChat refuses is not asked for again at once by whoever comes next: the refusal is remembered beside the lease
-//! ([`super::refusal`]), and a new ticket ends it.
+//! After a refusal nobody asks again at once: the refusal is stored beside
+//! the lease ([`super::refresh_backoff`]), and a new ticket clears it.
 
 use super::{PATIENCE, WAIT_STEP, Why, owner, refusal::refusal, time_for_a_call};
 use crate::{
@@ -13,14 +13,14 @@ use crate::{
     wechat::{ApiError, errcode::ErrcodeClass, transport::CALL_LIMIT},
 };
 
-/// WeChat is asked to push a ticket at most so often, seconds: it comes within ten minutes.
+/// Shortest interval between two requests for a ticket, seconds: one arrives within ten minutes.
 pub const ASK_EVERY_SECONDS: i64 = 10 * 60;
 
-/// The component token, refreshed if `why` asks for it.
+/// The component token, refreshed if `why` requires it.
 ///
 /// # Errors
-/// [`Error::NoTicket`] before the first ticket; [`Error::Platform`] for whatever WeChat says of ticket, secret or
-/// address, or said a moment ago; [`Error::RefreshRunning`] where there is no time left to get one;
+/// [`Error::NoTicket`] before the first ticket; [`Error::Platform`] where WeChat refuses ticket, secret or
+/// address, or did so a moment ago; [`Error::RefreshRunning`] where there is no time left to get one;
 /// [`Error::Store`].
 pub async fn component(app: &App, why: Why<'_>, until: Deadline) -> Result<Secret, Error> {
     if matches!(why, Why::Use) {
@@ -67,14 +67,14 @@ async fn refresh(app: &App, credentials: &ComponentCredentials, owner: &str) -> 
     }
     let answer = answer.map_err(Error::Platform)?;
     let token = Token { token: answer.token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
-    // false: our lease ran out and another's token is the current one; that one is newer at WeChat too
+    // false: our lease expired and another token was stored meanwhile; WeChat knows that one as the newer too
     app.store.keep_component_token(owner, &token).await?.then_some(token.token).ok_or(Error::RefreshRunning)
 }
 
-/// Asks WeChat to push a new ticket, unless somebody asked within the last ten minutes.
+/// Asks WeChat to push a new ticket, unless this was done within the last ten minutes.
 ///
 /// # Errors
-/// [`Error::Store`]. That WeChat would not is logged: whoever needs the ticket goes on waiting for it.
+/// [`Error::Store`]. A refusal by WeChat is only logged: whoever needs the ticket keeps waiting for it.
 pub async fn ask_for_ticket(app: &App) -> Result<(), Error> {
     if !app.store.claim_ticket_push(ASK_EVERY_SECONDS).await? {
         return Ok(());
@@ -89,10 +89,10 @@ pub async fn ask_for_ticket(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// Calls a component API with the component token; one more time with a new one where WeChat refuses it.
+/// Calls a component API with the component token; once more with a new one if WeChat refuses the first.
 ///
 /// # Errors
-/// As [`component`]; [`Error::WeChat`] where WeChat refuses the call itself.
+/// As [`component_token`]; [`Error::WeChat`] where WeChat refuses the call itself.
 pub async fn with_component<T, F>(app: &App, call: impl Fn(Secret) -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, ApiError>>,
@@ -103,7 +103,7 @@ where
 /// The same, where no call begins that could end after `ends`.
 ///
 /// # Errors
-/// As [`with_component`], [`Error::RefreshRunning`] too where there is no time left for the call.
+/// As [`with_component`]; [`Error::RefreshRunning`] also where there is no time left for the call.
 pub async fn with_component_until<T, F>(
     app: &App,
     ends: Deadline,
@@ -126,7 +126,7 @@ where
     .map_err(of_component)
 }
 
-/// An error of a component API: a token that is refused when it is new says something of the platform.
+/// An error of a component API: where even a new token is refused, the cause is the platform.
 pub(super) fn of_component(error: ApiError) -> Error {
     match error.class() {
         ErrcodeClass::Token => Error::Platform(error),

@@ -1,7 +1,7 @@
-//! How long nobody asks WeChat for a token that it has refused, the platform's or an account's.
+//! How long to wait after WeChat has refused a token, the platform's or an account's.
 //!
-//! Half a minute at first and up to ten; less where it was busy or not reached; where a quota is used up, until WeChat's
-//! day or minute ends.
+//! Half a minute at first and up to ten; less where WeChat was busy or not
+//! reached; until WeChat's day or minute ends where a quota is used up.
 
 use jiff::Timestamp;
 
@@ -16,8 +16,8 @@ const REFUSED: (i64, i64) = (30, 600);
 /// The same where WeChat was busy or not reached, which passes sooner.
 const UNREACHED: (i64, i64) = (2, 60);
 
-/// Until when nobody asks again after `error`; `before` is the pause before it, seconds, 0 for none. [`None`] where it is
-/// no refusal, or one for good.
+/// When to ask again after `error`; `before` is the previous wait, seconds,
+/// 0 for none. [`None`] where it is not a refusal, or a permanent one.
 pub(super) fn refusal(error: &Error, before: i64, now: Timestamp) -> Option<Refusal> {
     let (Error::Platform(refused) | Error::Account(refused)) = error else { return None };
     let errcode = refused.errcode();

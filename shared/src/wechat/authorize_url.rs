@@ -1,14 +1,14 @@
-//! The pages of WeChat that an administrator authorizes us on.
+//! URLs of WeChat's pages on which an administrator authorizes the platform.
 //!
 //! Source: protocol reference 2.3, after the official "Authorization Process Technical Description".
 
 use super::query::query;
 use crate::secret::Secret;
 
-/// `auth_type`: Official Accounts only. Mini programs are refused after all, so they are not offered.
+/// `auth_type`: Official Accounts only. Mini programs would be refused later, so they are not offered.
 const OFFICIAL_ACCOUNTS_ONLY: &str = "1";
 
-/// What both authorization pages take.
+/// Parameters of both authorization pages.
 pub struct AuthorizeUrl<'a> {
     /// The platform's own app id.
     pub component_app_id: &'a str,
@@ -22,8 +22,8 @@ pub struct AuthorizeUrl<'a> {
 }
 
 impl AuthorizeUrl<'_> {
-    /// The page with a QR code. `mp_url` is `OAHUB_WECHAT_MP_URL`. WeChat checks the Referer: lead there by a
-    /// link on the authorization start domain.
+    /// The page with a QR code. `mp_url` is `OAHUB_WECHAT_MP_URL`. WeChat checks
+    /// the Referer: it must be opened by a link on the authorization start domain.
     #[must_use]
     pub fn pc(&self, mp_url: &str) -> String {
         let page = format!("{}/cgi-bin/componentloginpage", mp_url.trim_end_matches('/'));

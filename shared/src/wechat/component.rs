@@ -8,11 +8,11 @@ use serde_json::json;
 use super::{ApiError, Client, Nothing, lenient, transport::Method};
 use crate::secret::Secret;
 
-/// How these APIs name the component's token in the query. The documentation of 2025 says `access_token`; the
-/// older name is what the SDKs in use send.
+/// The query parameter of the component's token. The documentation of
+/// 2025 says `access_token`; the older name is what current SDKs send.
 const COMPONENT_ACCESS_TOKEN: &str = "component_access_token";
 
-/// Most entries of one page of [`Client::get_authorizer_list`].
+/// Most accounts on one page of [`Client::get_authorizer_list`].
 pub const AUTHORIZER_LIST_MAX: u32 = 500;
 
 /// The platform's token.
@@ -24,16 +24,16 @@ pub struct ComponentToken {
     pub expires_in: i64,
 }
 
-/// What one authorization attempt starts with. The `authorized` event names it again.
+/// The code for one authorization attempt. The `authorized` event names it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreAuthCode {
     /// Goes into the authorization URL.
     pub code: Secret,
-    /// Lifetime in seconds from now; 600 or 1800, pages differ.
+    /// Lifetime in seconds from now; WeChat's pages say 600 or 1800.
     pub expires_in: i64,
 }
 
-/// What an authorization code gives, once.
+/// What an authorization code is exchanged for, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
     /// The account.
@@ -51,7 +51,7 @@ pub struct AuthorizerTokens {
     pub access_token: Secret,
     /// Lifetime of the access token in seconds from now.
     pub expires_in: i64,
-    /// For the next [`Client::authorizer_token`]; `None` means that the one in hand stays.
+    /// For the next [`Client::authorizer_token`]; `None` means that the current one stays valid.
     pub refresh_token: Option<Secret>,
 }
 
@@ -111,19 +111,19 @@ pub struct AuthorizerEntry {
 }
 
 impl Client {
-    /// Asks WeChat to push the ticket again. It comes within about ten minutes, at the callback; a push that
-    /// is switched on already is a success too.
+    /// Asks WeChat to push the ticket again. It comes within about ten minutes,
+    /// at the callback; if pushing is already switched on, that is a success too.
     ///
     /// # Errors
     /// [`ApiError`].
     pub async fn start_push_ticket(&self, app_id: &str, secret: &Secret) -> Result<(), ApiError> {
-        // This one names the secret differently from `component_token`.
+        // This API names the secret differently from `component_token`.
         let body = json!({ "component_appid": app_id, "component_secret": secret.expose() });
         let path = "/cgi-bin/component/api_start_push_ticket";
         self.call::<Nothing>(Method::Post, path, &[], Some(&body)).await.map(drop)
     }
 
-    /// The platform's token, from its secret and the newest ticket.
+    /// The platform's token, for its secret and the newest ticket.
     ///
     /// # Errors
     /// [`ApiError`]; 61005 and 61006 mean that the ticket is too old.
@@ -171,8 +171,8 @@ impl Client {
         Ok(PreAuthCode { code, expires_in })
     }
 
-    /// Redeems an authorization code. The redirect and the event bring one each for the same grant: the
-    /// second answers 61009 or 61010, which is no failure when the account is bound by then.
+    /// Redeems an authorization code. The redirect and the event bring one each for the same grant:
+    /// the second call returns 61009 or 61010, which is not a failure if the account is bound by then.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -200,8 +200,8 @@ impl Client {
         Ok(Authorization { app_id: raw.authorizer_appid, tokens, granted: granted(&raw.func_info) })
     }
 
-    /// New tokens for an account. Uses up a daily quota, and the old access token soon dies: one refresher
-    /// at a time.
+    /// New tokens for an account. It costs a daily quota, and the old
+    /// access token soon becomes invalid: only one refresher at a time.
     ///
     /// # Errors
     /// [`ApiError`]; 61023 when the refresh token is not the current one (any more).
@@ -260,7 +260,7 @@ impl Client {
     }
 
     /// A page of all accounts that authorized the platform. `offset` counts from 0, `count` is at most
-    /// [`AUTHORIZER_LIST_MAX`].
+    /// [`MAX_AUTHORIZERS_PER_PAGE`].
     ///
     /// # Errors
     /// [`ApiError`].
@@ -350,7 +350,7 @@ fn tokens(
     Ok(AuthorizerTokens { access_token, expires_in, refresh_token })
 }
 
-/// A token that is there and lives: one without a lifetime would be refreshed in a loop.
+/// The token, if it is there and has a lifetime: one without would be refreshed in a loop.
 fn living(token: Option<Secret>, expires_in: i64, name: &str) -> Result<(Secret, i64), ApiError> {
     let token = token.ok_or_else(|| lacks(name))?;
     if expires_in > 0 { Ok((token, expires_in)) } else { Err(lacks("a positive expires_in")) }

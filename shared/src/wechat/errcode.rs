@@ -7,22 +7,22 @@ use jiff::Timestamp;
 /// What a caller may do after an errcode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrcodeClass {
-    /// What was asked for holds: 0, or already done before (45065, 45081).
+    /// The call succeeded: 0, or it had been done before (45065, 45081).
     Ok,
-    /// WeChat is busy: again with back-off, a few times.
+    /// WeChat is busy: retry with back-off, a few times.
     Retry,
-    /// Replace the token that failed, if it is still the current one, then once more.
+    /// Replace the refused token, if it is still the current one, then retry once.
     Token,
-    /// A quota is used up: again after [`wait_until`].
+    /// A quota is used up: retry after [`wait_until`].
     Quota(QuotaWait),
-    /// The platform's own ticket, secret or address is not accepted, whoever it acts for: nothing is said of the
-    /// account, the code or the message. It heals by itself (ticket), or the operator mends it; again later.
+    /// The platform's own ticket, secret or address is not accepted, for any account: it says nothing
+    /// about the account, the code or the message. The next ticket cures it, or the operator; retry later.
     Platform,
-    /// This account or resource cannot: tell the tenant, do not repeat.
+    /// Not possible for this account or resource: tell the tenant, do not retry.
     Permanent,
-    /// The request is wrong: never repeat it as it is.
+    /// The request is wrong: do not retry it unchanged.
     Caller,
-    /// Not in the table: treat as permanent, show the number.
+    /// Not in the table: treat it as permanent and show the number.
     Unknown,
 }
 
@@ -33,13 +33,13 @@ pub enum QuotaWait {
     NextMinute,
     /// Counted by the day, which WeChat ends at midnight in Beijing.
     NextBeijingMidnight,
-    /// Only the fan's next message or click brings it back: drop, do not wait.
+    /// Only the fan's next message or click renews it: give up, do not wait.
     Window,
     /// No time is known.
     Other,
 }
 
-/// How long to wait where no time is known, in seconds. The contract looks again at least each hour.
+/// How long to wait where no time is known, in seconds. The contract requires a check at least every hour.
 pub const UNKNOWN_WAIT_SECS: i64 = 3600;
 
 /// Beijing is eight hours ahead of UTC all year, so its midnight is 16:00 UTC.
@@ -86,20 +86,20 @@ pub fn class(errcode: i64) -> ErrcodeClass {
     }
 }
 
-/// Whether `api_query_auth` refused the very code: used, made up, or too old. Anything else may be right again later.
+/// Whether `api_query_auth` refused the code itself: used, invalid, or too old. Any other error may pass.
 #[must_use]
 pub fn is_about_authorization_code(errcode: i64) -> bool {
     matches!(errcode, 61009 | 61010)
 }
 
-/// Whether an account's authorization does not stand (any more).
+/// Whether an account's authorization has been withdrawn.
 #[must_use]
 pub fn is_withdrawn(errcode: i64) -> bool {
     errcode == 61003
 }
 
-/// When to try again after a used-up quota; always later than `now`. For [`QuotaWait::Window`] no time helps:
-/// it gets the same hour as [`QuotaWait::Other`], but a sender drops or takes another channel instead.
+/// When to retry after a used-up quota; always later than `now`. For [`QuotaWait::Window`] no wait helps:
+/// it gets the same hour as [`QuotaWait::Other`], but a sender gives up or takes another channel instead.
 #[must_use]
 pub fn wait_until(wait: QuotaWait, now: Timestamp) -> Timestamp {
     let unix = now.as_second();

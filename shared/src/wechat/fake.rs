@@ -1,4 +1,4 @@
-//! A transport for tests: answers what it was told to, remembers what it was asked.
+//! A transport for tests: returns prepared responses and records requests.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use super::{
     transport::{Request, Response, Transport, TransportError},
 };
 
-/// Answers in order; an answer too few is [`TransportError::NotSent`].
+/// Returns responses in order; when they run out, [`TransportError::NotSent`].
 #[derive(Default)]
 pub struct Fake {
     answers: Mutex<VecDeque<Result<Response, TransportError>>>,
@@ -21,18 +21,18 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// A client that gets `bodies` as its answers, each with 200, and the fake behind it.
+    /// A client that receives `bodies` as its responses, each with 200, and the fake behind it.
     pub fn client(bodies: &[&str]) -> (Client, Arc<Self>) {
         Self::with(bodies.iter().map(|body| Ok(Response { status: 200, body: body.as_bytes().to_vec() })))
     }
 
-    /// A client that gets `answers`, and the fake behind it.
+    /// A client that receives `answers`, and the fake behind it.
     pub fn with(answers: impl IntoIterator<Item = Result<Response, TransportError>>) -> (Client, Arc<Self>) {
         let fake = Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() });
         (Client::new(fake.clone(), "https://api.test/".into()), fake)
     }
 
-    /// The one request that was made: its URL behind the host, and its body.
+    /// The one request that was made: its URL after the host, and its body.
     pub fn asked(&self) -> (String, Value) {
         let asked = self.asked.lock().unwrap();
         assert_eq!(asked.len(), 1, "one call is one request");
@@ -60,7 +60,7 @@ impl Transport for Fake {
     }
 }
 
-/// A file of the samples.
+/// Reads a sample file.
 pub fn sample(name: &str) -> String {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/wechat/samples/");
     std::fs::read_to_string(format!("{samples}{name}.json")).unwrap()

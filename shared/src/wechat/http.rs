@@ -1,5 +1,5 @@
-//! The transport of production: reqwest over rustls, made on the first call so that a cold start that calls
-//! nobody does not pay for it.
+//! The production transport: reqwest over rustls, built on the first call
+//! so that a cold start that never calls WeChat does not pay for it.
 
 use std::{error::Error, sync::OnceLock, time::Duration};
 
@@ -10,18 +10,18 @@ use super::transport::{Method, RESPONSE_BODY_MAX, Request, Response, Transport, 
 /// Longest wait for a connection. Below half of [`TOTAL_TIMEOUT`], so that a slow handshake still leaves
 /// time for the answer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(4500);
-/// Longest wait for a whole answer, connection included.
+/// Longest wait for a whole response, connection included.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an idle connection is kept. Short: a Lambda that was frozen wakes with dead ones.
+/// How long an idle connection is kept. Short, because a Lambda that was frozen wakes with dead ones.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Idle connections kept to the API host. One instance on Lambda has a batch of ten calls in flight; a machine that runs
-/// several batches at once would open and close the others for every call.
+/// Idle connections kept to the API host. One Lambda instance has ten calls in flight;
+/// a machine that runs several batches at once would reconnect for every other call.
 pub const IDLE_CONNECTIONS_MAX: usize = 128;
 
 /// HTTP(S) with a pool of idle connections. Redirects are not followed: the query carries a token.
 ///
-/// `https` honours `HTTPS_PROXY`, which deployments with a fixed egress proxy set. Plain `http` is the
-/// simulator on this machine: no proxy leads there, and the machine may have no root certificates.
+/// `https` honours `HTTPS_PROXY`, which deployments with a fixed egress proxy set. Plain
+/// `http` is the simulator on this machine: it needs no proxy and no root certificates.
 #[derive(Default)]
 pub struct HttpTransport {
     https: OnceLock<Result<reqwest::Client, String>>,
@@ -29,7 +29,7 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// Makes nothing yet.
+    /// Does not connect yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -55,7 +55,7 @@ fn builder() -> reqwest::ClientBuilder {
 }
 
 fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
-    // Fails only when the process has a provider already, and then that one serves.
+    // Fails only when the process already has a provider, which is then used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     builder.build().map_err(|why| text(&why.without_url()))
 }
@@ -86,7 +86,7 @@ impl Transport for HttpTransport {
     }
 }
 
-/// Only a connection that never stood, or a request that could not be built, surely did not happen.
+/// The call surely did not happen only if the connection failed or the request could not be built.
 fn classify(why: reqwest::Error) -> TransportError {
     let unsent = why.is_connect() || why.is_builder();
     let text = text(&why.without_url());
@@ -112,7 +112,7 @@ mod tests {
         Request { method: Method::Get, url, body: None }
     }
 
-    /// A server for one connection that reads the request's head and answers `answer`, then closes.
+    /// A server for one connection that reads the request's head, sends `answer` and closes.
     fn answering(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/cgi-bin/x?access_token=hidden", listener.local_addr().unwrap());

@@ -1,12 +1,12 @@
-//! WeChat's JSON as it comes: numbers as strings, null for nothing, fields left out, raw control characters, a byte
-//! order mark before it.
+//! WeChat's JSON as it really comes: numbers as strings, null for nothing,
+//! missing fields, raw control characters, a leading byte order mark.
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::secret::Secret;
 
-/// Some gateways put it before an answer.
+/// Some gateways put it before a response.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A number, or a string that holds one; `None` for anything else.
@@ -44,30 +44,30 @@ pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// A list; elements that are not what was meant (null, a bare number) are left out, anything else is an empty list.
+/// A list; elements of another type (null, a bare number) are skipped, anything else is an empty list.
 pub fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
     let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };
     Ok(list.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect())
 }
 
-/// The value; its default for null and for what it is not.
+/// The value; its default for null and for any other type.
 pub fn or_nothing<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) -> Result<T, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(from)?).unwrap_or_default())
 }
 
-/// A list of numbers; elements that hold none are left out, anything else is an empty list.
+/// A list of numbers; elements without one are skipped, anything else is an empty list.
 pub fn ints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<i64>, D::Error> {
     let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };
     Ok(list.into_iter().filter_map(|one| maybe_int(one).ok().flatten()).collect())
 }
 
-/// A list of objects; elements that are none, or not such ones, are left out, anything else is an empty list.
+/// A list of objects; elements that are not such objects are skipped, anything else is an empty list.
 pub fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
     let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };
     Ok(list.into_iter().filter(Value::is_object).filter_map(|one| serde_json::from_value(one).ok()).collect())
 }
 
-/// A list of texts; elements that are none are left out, anything else is an empty list.
+/// A list of strings; other elements are skipped, anything else is an empty list.
 pub fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };
     let texts = list.into_iter().filter_map(|one| match one {
@@ -77,23 +77,23 @@ pub fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error
     Ok(texts.collect())
 }
 
-/// What follows a byte order mark and blanks.
+/// The body after a byte order mark and whitespace.
 fn beginning(body: &[u8]) -> &[u8] {
     let body = body.trim_ascii_start();
     body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii_start()
 }
 
-/// Whether a body begins as every answer of WeChat's does: serde would fill a struct from an array too, field by
-/// field.
+/// Whether a body begins like every response of WeChat: serde
+/// would also fill a struct from an array, field by field.
 pub fn is_object(body: &[u8]) -> bool {
     beginning(body).first() == Some(&b'{')
 }
 
-/// Reads JSON; on failure once more with what people type into names made harmless: control characters
-/// become blanks, broken UTF-8 becomes U+FFFD. One odd remark must not stop an import.
+/// Reads JSON; on failure once more with user-typed oddities made harmless: control characters
+/// become spaces, broken UTF-8 becomes U+FFFD. One odd remark must not stop an import.
 ///
 /// # Errors
-/// Where it went wrong. Never serde's own text, which quotes what it found, and that may be a token.
+/// Where it went wrong. Never serde's own text, which quotes the value, perhaps a token.
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     if !is_object(body) {
         return Err(format!("not a JSON object in {} bytes", body.len()));

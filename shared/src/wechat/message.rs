@@ -1,8 +1,8 @@
 //! Messages to one fan: customer-service messages and template messages.
 //!
-//! Source: protocol reference 4.3 and 4.5. Neither call is repeated blindly after
-//! [`ApiError::may_have_happened`]: a customer-service message has no key that WeChat deduplicates by, a
-//! template message has `client_msg_id`.
+//! Source: protocol reference 4.3 and 4.5. Neither call may be retried
+//! blindly after [`ApiError::may_have_happened`]: WeChat cannot deduplicate a
+//! customer-service message; a template message has `client_msg_id` for that.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use super::{ACCESS_TOKEN, ApiError, Client, Nothing, lenient};
 use crate::secret::Secret;
 
 impl Client {
-    /// Sends a customer-service message. `content` is WeChat's JSON without `touser`; one in it is ignored.
+    /// Sends a customer-service message. `content` is WeChat's JSON; a `touser` in it is ignored.
     ///
     /// # Errors
     /// [`ApiError`]; 45015 outside the reply window, 45047 when its sends are used up.
@@ -21,7 +21,7 @@ impl Client {
         self.post::<Nothing>(path, (ACCESS_TOKEN, token), &body).await.map(drop)
     }
 
-    /// Sends a template message and answers its `msgid`, which the delivery event names. `template` is
+    /// Sends a template message and returns its `msgid`, which the delivery event names. `template` is
     /// WeChat's JSON without `touser`; the same fan and `client_msg_id` get it once within ten minutes.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Client {
     ) -> Result<String, ApiError> {
         #[derive(Deserialize)]
         struct Answer {
-            // Up to 19 digits: beyond what JavaScript, and so many a JSON, keeps exact; text from here on.
+            // Up to 19 digits: more than JavaScript, and so many JSON parsers, keep exactly; kept as text.
             #[serde(default, deserialize_with = "lenient::text")]
             msgid: String,
         }
@@ -47,7 +47,7 @@ impl Client {
     }
 }
 
-/// `content` with `touser` in front. What is no object never leaves the house.
+/// `content` with `touser` in front. Anything but an object is not sent.
 fn addressed(touser: &str, content: &Value) -> Result<Map<String, Value>, ApiError> {
     let content =
         content.as_object().ok_or_else(|| ApiError::Malformed("the content is not an object".to_owned()))?;

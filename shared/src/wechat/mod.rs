@@ -1,9 +1,9 @@
 //! The only HTTP to WeChat: one method per API, one file per family.
 //!
-//! Nothing is repeated in here: whoever calls knows whether a second call is safe, holds the token's lease,
-//! and owns the time that is left. [`ApiError::class`] and [`ApiError::may_have_happened`] tell what is sound.
+//! Nothing is retried here: the caller knows whether a second call is safe, holds the token's lease, and
+//! knows how much time is left. [`ApiError::class`] and [`ApiError::may_have_happened`] say what is safe.
 //!
-//! A token is an argument of each call: the client holds none.
+//! A token is an argument of each call: the client stores none.
 
 pub mod authorize_url;
 pub mod component;
@@ -25,16 +25,16 @@ use self::{
     transport::{Method, Request, Transport, TransportError},
 };
 
-/// The longest `errmsg` that is kept, in characters. The documented ones are below 200.
+/// The longest `errmsg` that is kept, in characters. Documented ones are below 200.
 const ERRMSG_MAX: usize = 500;
 
-/// The name of an account's token in a query.
+/// The query parameter of an account's token.
 const ACCESS_TOKEN: &str = "access_token";
 
-/// A call that did not give what was asked for.
+/// A call that failed.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum ApiError {
-    /// No usable answer.
+    /// No usable response.
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// WeChat answered with an errcode whose class is not [`ErrcodeClass::Ok`].
@@ -44,11 +44,11 @@ pub enum ApiError {
         errcode: i64,
         /// As WeChat spells it, the rid included; at most 500 characters.
         errmsg: String,
-        /// The id that WeChat's `openapi/rid/get` and its staff look a call up by.
+        /// The request id by which WeChat's `openapi/rid/get` and its staff look up a call.
         rid: Option<String>,
     },
-    /// WeChat's, but not what the API's page promises: often what somebody typed, unescaped. The text says what, and
-    /// quotes nothing.
+    /// A response of WeChat that does not match the API's page: often unescaped
+    /// user text. The message says what is wrong, and quotes nothing.
     #[error("WeChat's answer is not understood: {0}")]
     Malformed(String),
 }
@@ -63,8 +63,8 @@ impl ApiError {
         }
     }
 
-    /// What may be done next, as far as WeChat goes. A transport error is [`ErrcodeClass::Retry`]; before a
-    /// call with an effect is repeated, ask [`ApiError::may_have_happened`].
+    /// What may be done next, according to WeChat. A transport error is [`ErrcodeClass::Retry`];
+    /// before a call with an effect is retried, check [`ApiError::may_have_happened`].
     #[must_use]
     pub fn class(&self) -> ErrcodeClass {
         match self {
@@ -74,7 +74,7 @@ impl ApiError {
         }
     }
 
-    /// Whether the call may have had its effect all the same.
+    /// Whether the call may have taken effect all the same.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
         match self {
@@ -91,10 +91,10 @@ pub struct Client {
     api_url: String,
 }
 
-/// A JSON body of no call; names the type for `GET`.
+/// No JSON body; names the type for `GET`.
 const NO_BODY: Option<&()> = None;
 
-/// The part that every answer may have.
+/// The members that every response may have.
 #[derive(Deserialize)]
 struct Outcome {
     #[serde(default, deserialize_with = "lenient::int")]
@@ -103,7 +103,7 @@ struct Outcome {
     errmsg: String,
 }
 
-/// The answer of a call that gives nothing but its outcome.
+/// The response of a call that returns only an errcode.
 #[derive(Deserialize)]
 struct Nothing {}
 
@@ -114,8 +114,8 @@ impl Client {
         Self { transport, api_url: api_url.trim_end_matches('/').to_owned() }
     }
 
-    /// One call. `path` starts with `/`; `query` comes in clear. The body goes as raw UTF-8, without `\u`
-    /// escapes, which WeChat refuses (40033, 47002) or shows as they are.
+    /// One call. `path` starts with `/`; `query` is not encoded yet. The body is sent as raw
+    /// UTF-8, without `\u` escapes, which WeChat refuses (40033, 47002) or shows literally.
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -129,7 +129,7 @@ impl Client {
         let answer = self.transport.send(Request { method, url, body }).await?;
         match answer.status {
             200 if lenient::is_object(&answer.body) => read(&answer.body),
-            // Not WeChat's answer, but of a gateway or proxy before it; what stands behind it may have acted.
+            // From a gateway or proxy in front of WeChat; the service behind it may have acted.
             200 => {
                 let bytes = answer.body.len();
                 Err(TransportError::Unanswered(format!("not a JSON object in {bytes} bytes")).into())
@@ -138,7 +138,7 @@ impl Client {
         }
     }
 
-    /// A `POST` of one account or of the component, its token under `name`.
+    /// A `POST` for an account or the component, with its token under `name`.
     async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -149,7 +149,7 @@ impl Client {
     }
 }
 
-/// Reads a 200. `errcode` decides first: an error has none of the data.
+/// Reads a 200. `errcode` is checked first: an error has none of the data.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let outcome: Outcome = lenient::json(body).map_err(ApiError::Malformed)?;
     if errcode::class(outcome.errcode) == ErrcodeClass::Ok {

@@ -1,6 +1,6 @@
-//! The query of a URL, percent-encoded as WeChat reads it everywhere.
+//! Query strings, percent-encoded as every API of WeChat reads them.
 
-/// `?name=value&…` with percent-encoded values; empty without pairs. Names are ours and need no encoding.
+/// `?name=value&…` with percent-encoded values; empty without pairs. Names are our own and need no encoding.
 #[must_use]
 pub fn query(pairs: &[(&str, &str)]) -> String {
     let mut out = String::new();
@@ -13,7 +13,7 @@ pub fn query(pairs: &[(&str, &str)]) -> String {
     out
 }
 
-/// RFC 3986: all but unreserved bytes as `%XX`. A blank is `%20`: WeChat does not read `+` as one everywhere.
+/// RFC 3986: all but unreserved bytes as `%XX`. A space is `%20`: not every API of WeChat reads `+` as one.
 fn encode(value: &str, out: &mut String) {
     for byte in value.bytes() {
         match byte {

@@ -1,27 +1,27 @@
-//! What the client needs of HTTP: one request, one answer. Tests and the simulation put their own in.
+//! What the client needs from HTTP: one request, one response. Tests and the simulation replace it.
 
 use std::{fmt, time::Duration};
 
 use futures::future::BoxFuture;
 use thiserror::Error;
 
-/// The longest answer that is read, in bytes. A page of 10,000 openids is about 320 KB; the rest is room for
-/// lists of articles. Media is not fetched through here.
+/// The longest response that is read, in bytes. A page of 10,000 openids is about 320
+/// KB; the rest leaves room for lists of articles. Media is not fetched this way.
 pub const RESPONSE_BODY_MAX: usize = 8 * 1024 * 1024;
 
-/// The longest that one call takes, with something to spare: none begins where less time is left.
+/// Longest duration of one call, with a margin: no call begins where less time is left.
 pub const CALL_LIMIT: Duration = Duration::from_millis(10_500);
 
 /// Sends requests to WeChat.
 pub trait Transport: Send + Sync {
-    /// Sends one request and reads its whole answer.
+    /// Sends one request and reads its whole response.
     ///
     /// # Errors
-    /// [`TransportError`], which tells whether the call may have happened.
+    /// [`TransportError`], which says whether the call may have happened.
     fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>>;
 }
 
-/// Reaches nobody: for functions that never call WeChat.
+/// Fails every call: for functions that never call WeChat.
 #[derive(Debug, Clone, Copy)]
 pub struct Nowhere;
 
@@ -35,7 +35,7 @@ impl Transport for Nowhere {
 /// The two methods that WeChat's APIs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// Reads; WeChat also spells some deletions so.
+    /// Reads; WeChat also uses it for some deletions.
     Get,
     /// Everything with a JSON body.
     Post,
@@ -66,12 +66,12 @@ impl fmt::Debug for Request {
     }
 }
 
-/// One answer. Its `Debug` shows the body's length only.
+/// One response. Its `Debug` shows only the length of the body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The HTTP status. WeChat answers 200 for its own errors too.
+    /// The HTTP status. WeChat returns 200 for its own errors too.
     pub status: u16,
-    /// At most [`RESPONSE_BODY_MAX`] bytes.
+    /// At most [`MAX_RESPONSE_BODY_BYTES`] bytes.
     pub body: Vec<u8>,
 }
 
@@ -84,13 +84,13 @@ impl fmt::Debug for Response {
     }
 }
 
-/// No usable answer. The texts never hold a URL or a body.
+/// No usable response. The texts never contain a URL or a body.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum TransportError {
     /// The call surely did not happen: no connection, no address, no client.
     #[error("WeChat was not reached: {0}")]
     NotSent(String),
-    /// The call may have happened: repeat only what is safe to repeat.
+    /// The call may have happened: retry only what is safe to retry.
     #[error("WeChat did not answer: {0}")]
     Unanswered(String),
 }

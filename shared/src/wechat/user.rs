@@ -1,4 +1,4 @@
-//! `/cgi-bin/user/*`: the followers of an account and what WeChat tells about each.
+//! `/cgi-bin/user/*`: the followers of an account and their details.
 //!
 //! Source: protocol reference 4.1. Permission set 2; verified accounts only.
 
@@ -11,10 +11,10 @@ use crate::secret::Secret;
 /// Most openids of one page; the last page has fewer, or an empty `next_openid`.
 pub const FOLLOWERS_MAX: usize = 10_000;
 
-/// Most openids of one [`Client::user_info_batch`]; more is refused with 40032.
+/// Most openids of one [`Client::user_info_batch`]; WeChat refuses more with 40032.
 pub const USER_INFO_BATCH_MAX: usize = 100;
 
-/// The language of place names, while WeChat still gave any.
+/// The language of place names, from the time when WeChat still returned any.
 const LANG: &str = "zh_CN";
 
 /// One page of an account's followers, oldest first.
@@ -22,25 +22,25 @@ const LANG: &str = "zh_CN";
 pub struct FollowerPage {
     /// All followers of the account.
     pub total: i64,
-    /// What WeChat counts on this page.
+    /// How many openids WeChat says are on this page.
     pub count: i64,
-    /// At most [`FOLLOWERS_MAX`].
+    /// At most [`MAX_FOLLOWERS_PER_PAGE`].
     pub openids: Vec<String>,
     /// Where the next page starts; empty at the end.
     pub next_openid: String,
 }
 
-/// What WeChat tells about one fan. Of one who left, `subscribe` and `openid` alone. Since the end of 2021 the
-/// name, picture, sex and places of everybody are empty.
+/// WeChat's details of one fan. For a fan who has unsubscribed only `subscribe` and `openid`
+/// are set. Since the end of 2021 name, picture, sex and places are empty for all fans.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UserInfo {
-    /// 1 follows, 0 does not; see [`UserInfo::has_left`].
+    /// 1 follows, 0 does not; see [`UserInfo::has_unsubscribed`].
     #[serde(default, deserialize_with = "lenient::maybe_int")]
     pub subscribe: Option<i64>,
-    /// The fan, as this account knows it.
+    /// The fan's id at this account.
     #[serde(default, deserialize_with = "lenient::text")]
     pub openid: String,
-    /// The person, across one company's accounts; empty unless the account is on an Open Platform account.
+    /// The same human across a company's accounts; empty if not linked to an Open Platform account.
     #[serde(default, deserialize_with = "lenient::text")]
     pub unionid: String,
     /// Unix seconds of the newest follow.
@@ -76,16 +76,16 @@ pub struct UserInfo {
     /// Of the fan's WeChat, such as `zh_CN`.
     #[serde(default, deserialize_with = "lenient::text")]
     pub language: String,
-    /// What the account's staff noted as a name.
+    /// The name that the account's staff gave the fan.
     #[serde(default, deserialize_with = "lenient::text")]
     pub remark: String,
-    /// The account's tags on this fan.
+    /// The tags that the account gave this fan.
     #[serde(default, deserialize_with = "lenient::ints")]
     pub tagid_list: Vec<i64>,
 }
 
 impl UserInfo {
-    /// Whether WeChat says so; an answer that leaves it open is not a farewell.
+    /// Whether WeChat says that the fan does not follow; no `subscribe` says nothing.
     #[must_use]
     pub fn has_left(&self) -> bool {
         self.subscribe == Some(0)
@@ -127,7 +127,7 @@ impl Client {
         })
     }
 
-    /// What WeChat tells about one fan.
+    /// WeChat's details of one fan.
     ///
     /// # Errors
     /// [`ApiError`]; 40003 for an openid of another account.
@@ -136,11 +136,11 @@ impl Client {
         self.call(Method::Get, "/cgi-bin/user/info", &query, NO_BODY).await
     }
 
-    /// What WeChat tells about at most [`USER_INFO_BATCH_MAX`] fans. Match them by openid: WeChat promises
-    /// neither order nor completeness.
+    /// WeChat's details of at most [`MAX_USER_INFO_BATCH`] fans. Match
+    /// them by openid: WeChat guarantees neither order nor completeness.
     ///
     /// # Errors
-    /// [`ApiError`]; [`ApiError::Malformed`] where what one of them typed was not escaped, which hides all of them.
+    /// [`ApiError`]; [`ApiError::Malformed`] where one fan's text was not escaped, which hides all of them.
     pub async fn user_info_batch(
         &self,
         token: &Secret,

@@ -1,4 +1,4 @@
-//! `oahub` with each function as processes of its own, started and ended as Lambda does. Takes the same flags.
+//! `oahub` with each function as processes, started and killed as Lambda does. Takes the same flags.
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -22,10 +22,10 @@ use tokio::signal::unix::{SignalKind, signal};
 struct Arguments {
     #[command(flatten)]
     options: Options,
-    /// Where the functions' programs are: nothing is built here, where no toolchain may be found.
+    /// Where the functions' programs are: this program builds nothing, since it may run without a toolchain.
     #[arg(long, value_name = "DIRECTORY")]
     functions: PathBuf,
-    /// Gives each process the share of a processor that Lambda gives with its memory.
+    /// Limits each process to the share of a processor that Lambda gives for its memory.
     #[arg(long)]
     shares: bool,
     /// How long a message stays hidden after a function failed, instead of as template.yaml says.

@@ -20,28 +20,28 @@ use super::{
 };
 use crate::wait;
 
-/// File descriptors of an execution environment.
+/// File descriptors that an execution environment may open.
 ///
 /// # Source
 /// AWS Lambda developer guide, "Lambda quotas".
 pub const DESCRIPTORS: u32 = 1024;
 
-/// What is needed to start one.
+/// What is needed to start an instance.
 #[derive(Debug, Clone)]
 pub struct Launch {
     /// The function's name.
     pub name: String,
     /// Its `bootstrap`.
     pub binary: PathBuf,
-    /// What template.yaml and the stand-ins of AWS's services give it.
+    /// From template.yaml and the local AWS services.
     pub environment: BTreeMap<String, String>,
-    /// Memory, MB, by which it gets its share of a processor; all that there is, if not given.
+    /// Memory, MB, which sets its share of a processor; [`None`] for a whole machine.
     pub memory: Option<u32>,
-    /// How many descriptors it may have open; as many as the tests, if not given.
+    /// How many descriptors it may open; [`None`] for the tests' own limit.
     pub descriptors: Option<u32>,
 }
 
-/// A process and its Runtime API. Dropped, it is ended by `kill -9`, as Lambda ends one.
+/// A process and its Runtime API. Dropping it sends `kill -9`, as Lambda does.
 pub struct Instance {
     api: RuntimeApi,
     /// Dropped before the process ends.
@@ -54,7 +54,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Starts one. `echo` repeats its log on our own standard error.
+    /// Starts an instance. `echo` copies its log to our own standard error.
     pub async fn start(launch: &Launch, echo: bool) -> Self {
         let api = RuntimeApi::start(&launch.name).await;
         let started = Instant::now();
@@ -87,13 +87,13 @@ impl Instance {
         let (output, _) = lines(child.stdout.take().unwrap(), None);
         thread::spawn(move || {
             let _ = errors.join();
-            let _ = sender.send(true); // only a process that ended closes its standard error
+            let _ = sender.send(true); // standard error is closed only when the process ends
         });
         let share = launch.memory.map(|memory| Share::of(child.id(), memory));
         Self { api, _share: share, child, started, ended, log, output }
     }
 
-    /// From its start until it asked for its first invocation; none when it ended before.
+    /// Time from start to its first `next`; [`None`] if it ended before.
     pub async fn init(&self) -> Option<Duration> {
         let mut asked = self.api.first_next();
         let asked = tokio::select! {
@@ -111,16 +111,16 @@ impl Instance {
     /// One invocation in a chain of them.
     pub async fn invoke_in(&self, chain: &Chain, event: impl Into<Bytes>, timeout: Duration) -> Outcome {
         tokio::select! {
-            biased; // an answer given in time counts, whatever became of the process since
+            biased; // a response sent in time counts even if the process has died since
             outcome = self.api.invoke(event, chain.to_string(), timeout) => outcome,
             () = self.end() => Outcome::Died,
         }
     }
 
-    /// Comes back when the process has ended.
+    /// Waits until the process has ended.
     pub async fn end(&self) {
         let mut ended = self.ended.clone();
-        let _ = ended.wait_for(|ended| *ended).await; // the reader is gone: it has ended too
+        let _ = ended.wait_for(|ended| *ended).await; // an error means that the reader has ended
     }
 
     /// Whether it still runs.
@@ -129,7 +129,7 @@ impl Instance {
         !*self.ended.borrow()
     }
 
-    /// Waits for its end.
+    /// Waits for its exit; returns its status, init error and log.
     pub async fn exit(mut self) -> (ExitStatus, Option<Outcome>, String) {
         let status = wait::until("the function's end", async || self.child.try_wait().unwrap()).await;
         self.end().await;
@@ -148,7 +148,7 @@ impl Instance {
         self.output.lock().unwrap().clone()
     }
 
-    /// Processor time of all its threads so far; of systems that tell.
+    /// Processor time of all its threads so far; [`None`] where there is no `/proc`.
     #[must_use]
     pub fn cpu(&self) -> Option<Duration> {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).ok()?;
@@ -167,7 +167,7 @@ impl Instance {
     }
 }
 
-/// The program itself, or a shell that sets its limit and becomes it.
+/// The program itself, or a shell that sets the descriptor limit and then `exec`s it.
 fn command(launch: &Launch) -> Command {
     let Some(descriptors) = launch.descriptors else { return Command::new(&launch.binary) };
     let mut command = Command::new("/bin/sh");
@@ -175,7 +175,7 @@ fn command(launch: &Launch) -> Command {
     command
 }
 
-/// Collects what a process writes, until it closes it; repeats it under `name`, where there is one.
+/// Collects a process's output until it is closed; copies it to standard error if `name` is given.
 fn lines(
     from: impl Read + Send + 'static,
     name: Option<String>,

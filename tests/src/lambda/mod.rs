@@ -1,12 +1,12 @@
-//! What Lambda does around a function's binary: gives it its environment and the Runtime API, one invocation at a
-//! time; starts as many as are called at once; ends one whose time is over; replaces one that died.
+//! What Lambda does around a function's binary: sets the environment, serves the Runtime API one call at a
+//! time; starts an instance per concurrent call; kills one that timed out; replaces one that died.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | [`runtime_api`] | the HTTP that a runtime speaks with Lambda |
+//! | [`runtime_api`] | Lambda's Runtime API over HTTP |
 //! | [`instance`] | one process of a function, with a Runtime API of its own |
-//! | [`pool`] | all instances of a function, called like the function itself |
-//! | [`share`] | the part of a processor that goes with a function's memory |
+//! | [`pool`] | all instances of a function, called as one function |
+//! | [`cpu_share`] | the share of a processor that comes with a function's memory |
 //! | [`events`] | events as AWS's services write them |
 
 pub mod events;

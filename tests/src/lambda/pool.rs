@@ -1,4 +1,4 @@
-//! All instances of a function: an invocation takes one that is idle, or starts one.
+//! All instances of a function: an invocation takes an idle one or starts one.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,7 +15,7 @@ use super::{
     runtime_api::Outcome,
 };
 
-/// A function whose code is a process.
+/// A function whose instances are processes.
 #[derive(Clone)]
 pub struct Pool(Arc<Inner>);
 
@@ -38,7 +38,7 @@ impl Pool {
         idle.pop()
     }
 
-    /// A caller that gives up drops the instance with its invocation: Lambda ends it then, too.
+    /// If the caller drops the future, the instance is killed, as Lambda does at a time-out.
     async fn invoke(self, event: Value) -> Result<Value, FunctionError> {
         let Inner { launch, timeout, idle } = &*self.0;
         let instance = match self.idle() {

@@ -26,7 +26,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Lambda takes answers of 6 MB; a little more, so that ours is not what refuses them.
+/// Lambda accepts responses of 6 MB; slightly more here, so that this double does not refuse them first.
 const ANSWER_MAX: usize = 7 * 1024 * 1024;
 
 /// How an invocation ended.
@@ -41,9 +41,9 @@ pub enum Outcome {
         /// `errorMessage`.
         message: String,
     },
-    /// The process ended before it answered.
+    /// The process exited before it responded.
     Died,
-    /// Its time was over.
+    /// It timed out.
     TimedOut,
 }
 
@@ -62,7 +62,7 @@ struct Shared {
     init_error: watch::Sender<Option<Outcome>>,
 }
 
-/// It, listening on a port of its own until it is dropped.
+/// The API of one instance, listening on its own port until dropped.
 pub struct RuntimeApi {
     /// `AWS_LAMBDA_RUNTIME_API`.
     pub address: SocketAddr,
@@ -95,7 +95,7 @@ impl RuntimeApi {
         Self { address, invocations, shared, server }
     }
 
-    /// Hands one event to the runtime when it asks for the next, and waits for what it says.
+    /// Hands one event to the runtime at its next `next`, and waits for the outcome.
     pub async fn invoke(&self, event: impl Into<Bytes>, trace: String, timeout: Duration) -> Outcome {
         let (sender, receiver) = oneshot::channel();
         let id = shared::ids::fresh("", &SystemClock, &shared::random::Rand::from_system().unwrap());
@@ -115,7 +115,7 @@ impl RuntimeApi {
         self.shared.first_next.subscribe()
     }
 
-    /// What the runtime said of its start, if it failed.
+    /// The runtime's init error, if it reported one.
     #[must_use]
     pub fn init_error(&self) -> Option<Outcome> {
         self.shared.init_error.borrow().clone()
@@ -175,7 +175,7 @@ fn failed(headers: &HeaderMap, body: &[u8]) -> Outcome {
     Outcome::Error { kind, message: body["errorMessage"].as_str().unwrap_or_default().to_owned() }
 }
 
-/// An answer to what nobody asked, or asked too long ago, is refused, as Lambda does.
+/// Refuses a response to an unknown or timed-out invocation, as Lambda does.
 fn settle(shared: &Shared, id: &str, outcome: Outcome) -> Response {
     match lock(&shared.waiting).remove(id) {
         Some(waiting) => {

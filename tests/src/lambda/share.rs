@@ -1,22 +1,22 @@
-//! A function's share of a processor: Lambda gives 1,769 MB of memory a whole one and others their part, by letting a
-//! process run for a part of each period. Here a shell stops and continues it, over a period ten times as long: as much
-//! processor time a second, in larger pieces.
+//! A function's share of a processor: Lambda gives a whole one at 1,769 MB of memory, else less, by letting a
+//! process run part of each period. Here a shell stops and continues it, in periods ten times as long: the
+//! same processor time per second, in larger slices.
 //!
 //! # Source
 //! Lambda developer guide, "Configure Lambda function memory".
 
 use std::process::{Child, Command, Stdio};
 
-/// Memory that comes with a whole processor, MB.
+/// Memory that comes with one whole processor, MB.
 const WHOLE: f64 = 1769.0;
-/// A run and a rest together, seconds.
+/// One run and pause together, seconds.
 const PERIOD: f64 = 0.2;
 
-/// Holds a process to its share until it is dropped.
+/// Limits a process to its share until dropped.
 pub struct Share(Child);
 
 impl Share {
-    /// Of a process whose function has this much memory, MB.
+    /// Limits `process`, whose function has this much memory, MB.
     #[must_use]
     pub fn of(process: u32, memory: u32) -> Self {
         let run = PERIOD * f64::from(memory).min(WHOLE) / WHOLE;
@@ -33,7 +33,7 @@ impl Share {
 }
 
 impl Drop for Share {
-    /// The process may be stopped then: whoever has it ends it, or continues it.
+    /// May leave the process stopped: its owner must kill or continue it.
     fn drop(&mut self) {
         let _ = self.0.kill(); // it ends with the process
         let _ = self.0.wait();

@@ -1,42 +1,42 @@
-//! What programs and browsers do: the API, and the pages of a binding.
+//! What programs and browsers do: API requests, and the pages of a binding.
 
 use serde_json::{Value, json};
 use wechat_simulator::Grant;
 
 use super::{World, hub::http_event};
 
-/// A consent on WeChat's page, to which a page of the hub led.
+/// A consent on WeChat's page that was reached from a page of the hub.
 #[derive(Debug, Clone)]
 pub struct Consented {
-    /// Of the tenant whose page it was.
+    /// API key of the tenant whose page it was.
     pub key: String,
     /// The account.
     pub app_id: String,
     /// When the hub's page was opened, unix seconds.
     pub opened_at: i64,
-    /// When it was given, unix seconds.
+    /// When consent was given, unix seconds.
     pub at: i64,
 }
 
-/// A page before WeChat's, in one browser.
+/// The hub's page of a binding, open in one browser.
 #[derive(Debug, Clone)]
 pub struct Opened {
-    /// Of the page.
+    /// Its HTTP status.
     pub status: u16,
-    /// Of the tenant whose page it is.
+    /// API key of the tenant whose page it is.
     pub key: String,
     /// The binding.
     pub id: String,
-    /// When, unix seconds.
+    /// When it was opened, unix seconds.
     pub opened_at: i64,
     /// The page's pre_auth_code.
     pub code: String,
-    /// What the browser keeps.
+    /// The cookies that the hub set.
     pub cookies: Vec<String>,
 }
 
 impl World {
-    /// One request to the API. [`None`] where no answer came.
+    /// Sends one request to the API. [`None`] if no response came.
     pub async fn api(
         &self,
         key: &str,
@@ -56,7 +56,7 @@ impl World {
         Some((status, serde_json::from_str(answer["body"].as_str().unwrap_or("null")).unwrap_or_default()))
     }
 
-    /// A browser opens one of the hub's pages: status, page, and cookies for the next one.
+    /// A browser opens one of the hub's pages. Returns status, page, and the cookies for the next one.
     pub async fn browse(&self, url: &str, cookies: &[String]) -> Option<(u16, String, Vec<String>)> {
         let (path, query) =
             url.strip_prefix("http://hub")?.split_once('?').unwrap_or((url.strip_prefix("http://hub")?, ""));
@@ -76,14 +76,14 @@ impl World {
         self.open_for(key, None).await
     }
 
-    /// The same, where the link is for `only` this account.
+    /// The same with a link that is for `only` this account.
     pub async fn open_for(&self, key: &str, only: Option<&str>) -> Option<Opened> {
         let new = only.map_or_else(|| json!({}), |app_id| json!({"app_id": app_id}));
         let (_, binding) = self.api(key, "POST", "/v1/bindings", Some(new), None).await?;
         self.open_again(key, binding["id"].as_str()?).await
     }
 
-    /// Somebody opens the page of a binding, in another browser.
+    /// Another browser opens the page of a binding.
     pub async fn open_again(&self, key: &str, id: &str) -> Option<Opened> {
         let (opened_at, key, id) = (self.now(), key.to_owned(), id.to_owned());
         let (status, page, cookies) = self.browse(&format!("http://hub/bind/{id}"), &[]).await?;
@@ -92,8 +92,8 @@ impl World {
         Some(Opened { status, key, id, opened_at, code, cookies })
     }
 
-    /// They consent on WeChat's page for this account; where WeChat leads the browser back to. The event comes and the code
-    /// gives the refresh token, or not.
+    /// Consents on WeChat's page for this account; returns the URL that WeChat redirects to. The flags say
+    /// whether the event is sent and whether the code yields a refresh token.
     pub fn consent(&self, opened: &Opened, app_id: &str, event: bool, refresh_token: bool) -> Option<String> {
         let granted = self.sim().authorize(Grant {
             app_id: app_id.to_owned(),
@@ -113,15 +113,15 @@ impl World {
         back
     }
 
-    /// An administrator withdraws a grant on WeChat's pages.
+    /// An administrator withdraws the authorization on WeChat's pages.
     pub fn withdraw(&self, app_id: &str, event: bool) {
         if self.sim().unauthorize(app_id, event).is_ok() {
             self.withdrawals.lock().unwrap().push((app_id.to_owned(), self.now()));
         }
     }
 
-    /// An administrator binds an account for the tenant of `key`: binding, page, consent, and back where
-    /// `returns`. Answers how it went, as far as it went.
+    /// An administrator binds an account for the tenant of `key`: binding, page, consent, and the redirect if
+    /// `browser_returns`. Returns the status of the last page that was reached.
     pub async fn bind(&self, key: &str, app_id: &str, returns: bool, event: bool) -> Option<u16> {
         let opened = self.open(key).await?;
         if opened.status != 200 {

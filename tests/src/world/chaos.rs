@@ -1,4 +1,4 @@
-//! What goes wrong, drawn from the seed: nothing else in the world throws dice.
+//! Faults of the simulated deployment, drawn from the seed: the only source of chance besides the ids.
 
 use std::{
     sync::{
@@ -12,46 +12,46 @@ use rand::{Rng as _, RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shared::random::Random;
 
-/// What becomes of one request. A request that is lost and one that lands unanswered are different faults.
+/// What happens to one request. A lost request and a lost response are different faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Lands and is answered.
+    /// Arrives, and the response comes back.
     Fine,
     /// Never arrives.
     Lost,
-    /// Lands; the answer is lost.
+    /// Arrives; the response is lost.
     Unanswered,
-    /// Lands; whoever sent it dies.
+    /// Arrives; the process that sent it dies.
     Crash,
-    /// WeChat is busy (-1), or a push arrives twice at once.
+    /// WeChat is busy (-1), or a push arrives twice at the same time.
     Odd,
-    /// Lands; the answer is lost, and the SDK sends it again by itself, up to three times in all.
+    /// Arrives; the response is lost, and the SDK retries, up to three attempts in all.
     Repeated,
-    /// DynamoDB refuses it for a moment, or a part of it: throttled, or in the way of a transaction.
+    /// DynamoDB refuses it, or a part of it, with a transient error: throttling or a transaction conflict.
     Refused,
 }
 
-/// How often something goes wrong, in thousandths of requests.
+/// Fault rates, in thousandths of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rates {
-    /// Requests to DynamoDB and SQS that are lost; as many land unanswered.
+    /// Requests to DynamoDB and SQS that are lost; the same rate again for lost responses.
     pub aws: u32,
-    /// Requests to either that land and are sent again by the SDK; as many are refused for a moment.
+    /// Requests to either that arrive and are retried by the SDK; the same rate again for transient errors.
     pub again: u32,
-    /// Requests to either after which the function dies.
+    /// Requests to either before or after which the function dies.
     pub crash: u32,
-    /// Calls to WeChat that are lost; as many land unanswered, as many find it busy.
+    /// Calls to WeChat that are lost; the same rate again for lost responses, and for a busy WeChat.
     pub wechat: u32,
-    /// Pushes that are lost; as many land unanswered, as many come twice at once.
+    /// Pushes that are lost; the same rate again for lost responses, and for pushes that come twice at once.
     pub push: u32,
-    /// Deletions of done messages that are lost; as many batches are handled twice at once.
+    /// Lost deletions of handled messages; the same rate again for batches that are handled twice at once.
     pub queue: u32,
 }
 
-/// The dice.
+/// Draws the faults.
 pub struct Chaos {
     dice: Mutex<ChaCha8Rng>,
-    /// Of their own for what passes within a request, so that a history without it stays the same.
+    /// A separate generator for faults within a request, so that histories without those stay the same.
     passing: Mutex<ChaCha8Rng>,
     rates: Mutex<Rates>,
     strike: Mutex<Option<(&'static str, Fate)>>,
@@ -59,7 +59,7 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    /// Calm, until [`Chaos::set`].
+    /// Injects nothing until [`FaultGenerator::set_rates`].
     pub fn new(seed: u64) -> Self {
         Self {
             dice: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
@@ -70,30 +70,30 @@ impl Chaos {
         }
     }
 
-    /// Changes how much goes wrong.
+    /// Changes the fault rates.
     pub fn set(&self, rates: Rates) {
         *self.rates.lock().unwrap() = rates;
     }
 
-    /// From now on requests to DynamoDB and SQS take no time, so that what is written does not depend on how many there
-    /// were before it.
+    /// Requests to DynamoDB and SQS take no time from now on, so that what is written does not depend on how
+    /// many requests came before.
     pub fn take_no_time(&self) {
         self.instant.store(true, Ordering::Relaxed);
     }
 
-    /// How long a request to DynamoDB or SQS takes.
+    /// How long this request to DynamoDB or SQS takes.
     pub fn latency(&self) -> Duration {
         let drawn = Duration::from_millis(u64::from(1 + self.roll(20)));
         if self.instant.load(Ordering::Relaxed) { Duration::ZERO } else { drawn }
     }
 
-    /// Nothing goes wrong any more.
+    /// Stops all faults.
     pub fn calm(&self) {
         self.set(Rates::default());
         *self.strike.lock().unwrap() = None;
     }
 
-    /// How much goes wrong.
+    /// The current rates.
     pub fn rates(&self) -> Rates {
         *self.rates.lock().unwrap()
     }
@@ -103,22 +103,22 @@ impl Chaos {
         self.dice.lock().unwrap().random_range(0..bound.max(1))
     }
 
-    /// The next request to DynamoDB or SQS with `text` in it meets `fate`.
+    /// The next request to DynamoDB or SQS whose body contains `text` meets `fate`.
     pub fn strike(&self, text: &'static str, fate: Fate) {
         *self.strike.lock().unwrap() = Some((text, fate));
     }
 
-    /// Whether the request that [`Chaos::strike`] waits for has come.
+    /// Whether the fault of [`FaultGenerator::inject_next`] was injected.
     pub fn has_struck(&self) -> bool {
         self.strike.lock().unwrap().is_none()
     }
 
-    /// A number in `0..bound`, about what passes within a request.
+    /// A number in `0..bound`, for faults within a request.
     pub fn pick(&self, bound: u32) -> u32 {
         self.passing.lock().unwrap().random_range(0..bound.max(1))
     }
 
-    /// Of a request to DynamoDB or SQS.
+    /// Draws the outcome of a request to DynamoDB or SQS.
     pub fn aws(&self, request: &str) -> Fate {
         if let Some((_, fate)) = self.strike.lock().unwrap().take_if(|(text, _)| request.contains(*text)) {
             return fate;
@@ -137,17 +137,17 @@ impl Chaos {
         }
     }
 
-    /// Of a call to WeChat.
+    /// Draws the outcome of a call to WeChat.
     pub fn wechat(&self) -> Fate {
         self.three(self.rates().wechat)
     }
 
-    /// Of a push.
+    /// Draws the outcome of a push.
     pub fn push(&self) -> Fate {
         self.three(self.rates().push)
     }
 
-    /// Of what follows a batch.
+    /// Draws what happens after a batch.
     pub fn queue(&self) -> Fate {
         self.three(self.rates().queue)
     }
@@ -162,7 +162,7 @@ impl Chaos {
     }
 }
 
-/// The hub's and WeChat's randomness, by the same seed.
+/// The hub's and WeChat's randomness, seeded.
 pub struct Dice(Mutex<ChaCha8Rng>);
 
 impl Dice {

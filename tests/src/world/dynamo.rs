@@ -1,4 +1,4 @@
-//! DynamoDB in this process: dynoxide without its server, and a look into its tables for the checks.
+//! DynamoDB in process: dynoxide without its server, and reads of whole tables for the checks.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use dynoxide::{Database, DynoxideError};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-/// Answers one request: status and JSON.
+/// Runs one request; returns status and JSON.
 pub fn call(db: &Database, operation: &str, body: &str) -> (u16, String) {
     match run(db, operation, body) {
         Ok(json) => (200, json),
@@ -14,12 +14,12 @@ pub fn call(db: &Database, operation: &str, body: &str) -> (u16, String) {
     }
 }
 
-/// One request that is sure to succeed.
+/// Runs one request that must succeed.
 pub fn raw(db: &Database, operation: &str, body: &Value) -> Value {
     read(&run(db, operation, &body.to_string()).unwrap())
 }
 
-/// Whether an operation changes something.
+/// Whether an operation writes.
 pub fn writes(operation: &str) -> bool {
     !matches!(operation, "GetItem" | "BatchGetItem" | "Query" | "Scan" | "DescribeTable")
 }
@@ -50,7 +50,7 @@ fn text(answer: impl Serialize) -> String {
     serde_json::to_string(&answer).unwrap()
 }
 
-/// Everything in a table, as plain JSON, by key.
+/// All items of a table as plain JSON, by key.
 pub fn scan(db: &Database, table: &str) -> BTreeMap<(String, String), Value> {
     let answer = db.scan(read(&json!({"TableName": table}).to_string())).unwrap();
     let answer = serde_json::to_value(&answer).unwrap();
@@ -69,7 +69,7 @@ pub fn item(db: &Database, table: &str, pk: &str, sk: &str) -> Option<Value> {
     answer.get("Item").map(plain_item)
 }
 
-/// A text member, empty where there is none.
+/// A text member, empty if absent.
 pub fn word(item: &Value, member: &str) -> String {
     item[member].as_str().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Token refreshes in flight: never two for one token, for a refresher has a lease.
+//! Watches token refreshes: a refresher holds a lease, so no token is ever refreshed twice at the same time.
 
 use std::{
     collections::BTreeMap,
@@ -8,10 +8,10 @@ use std::{
 use serde_json::Value;
 use shared::clock::Clock;
 
-/// An authorization takes the lease from whoever refreshes; so long after it two may be in flight, seconds.
+/// An authorization takes over the lease of a running refresh; for so long two may overlap.
 const AUTHORIZED_LATELY: i64 = 60;
 
-/// What is in flight, and what was seen.
+/// Refreshes in flight, and what was observed.
 pub struct Flights {
     clock: Arc<dyn Clock>,
     room: Arc<Mutex<Room>>,
@@ -26,12 +26,12 @@ struct Room {
 }
 
 impl Flights {
-    /// Nothing yet.
+    /// No refresh yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, room: Arc::default() }
     }
 
-    /// A call begins; it ends when the answer is dropped, also by a crash.
+    /// Notes that a call begins. It ends when the returned value is dropped, also by a crash.
     pub fn take_off(&self, path: &str, body: &str) -> Option<Flight> {
         let path = path.split('?').next().unwrap();
         let body: Value = serde_json::from_str(body).unwrap_or_default();
@@ -55,19 +55,19 @@ impl Flights {
         Some(Flight { room: Arc::clone(&self.room), what })
     }
 
-    /// A call was answered.
+    /// Notes that a call was answered.
     pub fn landed(&self, path: &str) {
         if path.contains("api_query_auth") {
             self.room.lock().unwrap().authorized_at = self.clock.unix();
         }
     }
 
-    /// What must not have happened.
+    /// Overlapping refreshes.
     pub fn complaints(&self) -> Vec<String> {
         self.room.lock().unwrap().complaints.clone()
     }
 
-    /// Refreshes asked for: `component`, and by app id.
+    /// How many refreshes were requested, of `component` or of an app id.
     pub fn refreshes(&self, what: &str) -> u32 {
         self.room.lock().unwrap().refreshes.get(what).copied().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! Pushes on their way from WeChat to the hub: lost, unanswered, twice at once, once more much later. Notes
+//! Pushes from WeChat to the hub: lost, unanswered, twice at once, or again much later. Records
 //! what became of each.
 
 use std::sync::{Arc, OnceLock, Weak};
@@ -18,29 +18,29 @@ pub struct Landed {
     pub app_id: String,
     /// The follower.
     pub open_id: String,
-    /// What was inside.
+    /// The decrypted push.
     pub plaintext: String,
-    /// What it was answered with, decrypted.
+    /// The decrypted reply.
     pub reply: Option<String>,
-    /// The account was bound all along, so that it has to be on the timeline.
+    /// The account was bound all along, so the event must be on the timeline.
     pub stored: bool,
 }
 
-/// When a push came first, and when it was first answered with 200, unix milliseconds.
+/// When a push first arrived and when it was first answered with 200, in unix milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    /// At the function.
+    /// When it reached the function.
     pub came: i64,
-    /// By it.
+    /// When the function returned.
     pub answered: Option<i64>,
 }
 
-/// The way to the hub.
+/// Delivers pushes to the functions in process.
 #[derive(Default)]
 pub struct Hub(OnceLock<Weak<World>>);
 
 impl Hub {
-    /// Where it leads.
+    /// Sets the deployment that pushes go to.
     pub fn connect(&self, world: &Arc<World>) {
         self.0.set(Arc::downgrade(world)).unwrap();
     }
@@ -57,7 +57,7 @@ impl HubTransport for Hub {
             if world.base.chaos.rates().push > 0 && world.base.chaos.roll(10) == 0 {
                 world.late.lock().unwrap().push((url.clone(), body.clone()));
             }
-            // a function goes on where WeChat hangs up
+            // a function keeps running when WeChat hangs up
             let deliver = || {
                 let (world, url, body) = (Arc::clone(&world), url.clone(), body.clone());
                 tokio::spawn(async move { world.push(&url, &body).await })
@@ -107,7 +107,7 @@ impl World {
         Ok(HubAnswer { status, body: text })
     }
 
-    /// What is inside an encrypted body.
+    /// The plaintext of an encrypted body.
     pub fn opened(&self, body: &str) -> String {
         let sealed = Document::parse(body).unwrap();
         self.key.open(sealed.get("Encrypt").unwrap()).unwrap().0
@@ -128,7 +128,7 @@ impl World {
         });
     }
 
-    /// Delivers once more what came long ago.
+    /// Delivers pushes again that arrived long ago.
     pub async fn push_late(&self) {
         let late = std::mem::take(&mut *self.late.lock().unwrap());
         for (url, body) in late {

@@ -1,17 +1,17 @@
-//! A world in one process: the hub's functions, DynamoDB, SQS and WeChat, on one thread and one clock, with no
-//! socket. Everything that happens in it follows from a seed.
+//! A whole deployment in one process: the hub's functions, DynamoDB, SQS and WeChat, on one thread and one
+//! clock, without sockets. Everything that happens in it follows from a seed.
 //!
-//! | room | what it is |
+//! | module | what it is |
 //! |---|---|
-//! | [`chaos`] | the dice: what goes wrong |
-//! | [`wire`] | how a function reaches DynamoDB, SQS and WeChat, with faults, counted |
+//! | [`faults`] | draws what goes wrong |
+//! | [`faulty_transport`] | how a function reaches DynamoDB, SQS and WeChat, with faults, counted |
 //! | [`dynamo`] | DynamoDB without a server |
-//! | [`refusals`] | what DynamoDB refuses for a moment |
+//! | [`transient_errors`] | transient errors of DynamoDB |
 //! | [`hub`] | pushes on their way from WeChat to the hub, and what became of each |
 //! | [`queues`] | event source mappings: between a queue and a function |
-//! | [`api`] | a tenant's program |
-//! | [`flights`] | token refreshes, of which never two are in flight |
-//! | [`usage`] | IAM, which notes what it is asked |
+//! | [`api`] | what a tenant's program and a browser do |
+//! | [`refresh_monitor`] | token refreshes, which must never overlap |
+//! | [`iam_monitor`] | IAM: refuses what the template does not allow, and records what is used |
 
 pub mod api;
 pub mod chaos;
@@ -64,14 +64,14 @@ use wire::{Seen, Wire};
 /// The operator's key.
 pub const ADMIN_KEY: &str = "simulated-admin-key";
 const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
-/// When a world begins: 2025-01-01, unix seconds.
+/// When a simulation starts: 2025-01-01.
 pub const EPOCH: i64 = 1_735_689_600;
-/// A step of a long time, seconds: a ticket lives 12 hours.
+/// Longest step of simulated time: a ticket lives 12 hours.
 const OUTAGE: i64 = 8 * 3600;
-/// Instances of one function that are kept warm.
+/// Warm instances kept of one function.
 const WARM: usize = 2;
 
-/// The runtime's time, which stands still while anybody works and jumps where all wait.
+/// The runtime's paused time: it stands still while a task runs and jumps when all of them wait.
 struct WorldClock(Instant);
 
 impl Clock for WorldClock {
@@ -87,29 +87,29 @@ pub struct Base {
     pub db: Database,
     /// SQS.
     pub sqs: Sqs,
-    /// The dice.
+    /// What goes wrong.
     pub chaos: Chaos,
     /// WeChat.
     pub sim: OnceLock<Simulator>,
-    /// Token refreshes.
+    /// Checks that token refreshes never overlap.
     pub flights: Flights,
-    /// Rights.
+    /// Checks the functions' rights.
     pub usage: Usage,
-    /// When an account was last bound or unbound.
+    /// When each account was last bound or unbound.
     pub changed_at: Mutex<BTreeMap<String, i64>>,
-    /// What made accounts bound and unbound, in the order of the writes.
+    /// Every binding and unbinding, in the order of the writes.
     pub changes: Mutex<Vec<Change>>,
     clock: Arc<dyn Clock>,
 }
 
-/// An account became another than it was, as the hub has it.
+/// A change of an account's binding in the hub's table.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// Which.
+    /// The account.
     pub app_id: String,
-    /// Before, and now; none for one that was never here.
+    /// Its item before; `None` for a new one.
     pub was: Option<Value>,
-    /// Now.
+    /// Its item after.
     pub is: Value,
     /// When, unix seconds.
     pub at: i64,
@@ -124,7 +124,7 @@ impl Base {
         self.account(app_id).is_some_and(|a| is_bound(&a))
     }
 
-    /// One request to DynamoDB. Notes what binds and unbinds accounts.
+    /// Runs one request to DynamoDB and records what it binds or unbinds.
     fn dynamodb(&self, operation: &str, body: &str) -> (u16, String) {
         let about =
             |app: &&String| body.contains(&format!("ACCOUNT#{app}")) && body.contains("PlatformTable");
@@ -151,44 +151,44 @@ fn is_bound(account: &Value) -> bool {
     account["status"] == "bound" && account["deleted"] != true
 }
 
-/// A process of a function. Dropped, it forgets what it had cached.
+/// A process of a function. Dropping it loses what it had cached.
 struct Instance {
     function: Function,
     wire: Arc<Wire>,
 }
 
-/// The world.
+/// The deployment.
 pub struct World {
     /// What every instance reaches.
     pub base: Arc<Base>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// WeChat's EncodingAESKey, to read what passes.
+    /// WeChat's EncodingAESKey, to decrypt pushes and replies.
     pub key: AesKey,
     environment: BTreeMap<String, String>,
     random: Arc<dyn Random>,
     template: Template,
     routes: Routes<String>,
     warm: Mutex<BTreeMap<String, Vec<Instance>>>,
-    /// Pushes that reached a function, in the order of their answers.
+    /// Pushes that a function acknowledged, in that order.
     pub landed: Mutex<Vec<Landed>>,
-    /// Of each push, by what was inside.
+    /// When each push arrived, by plaintext.
     pub arrivals: Mutex<BTreeMap<String, Arrival>>,
-    /// Pushes that will come once more, much later.
+    /// Pushes that will be delivered again much later.
     pub late: Mutex<Vec<(String, String)>>,
-    /// Batches that will come once more, later.
+    /// Batches that will be delivered again later.
     pub replays: Mutex<Vec<(String, Value)>>,
-    /// Consents that were given on pages of the hub.
+    /// Consents that were given through pages of the hub.
     pub consents: Mutex<Vec<Consented>>,
-    /// When an account's grant was withdrawn.
+    /// When an account's authorization was withdrawn.
     pub withdrawals: Mutex<Vec<(String, i64)>>,
-    /// What an invocation did that none may do.
+    /// Broken rules: what an invocation did that none may do.
     pub complaints: Mutex<Vec<String>>,
     running: AtomicUsize,
 }
 
 impl World {
-    /// A world with empty tables, without accounts. Runs on a runtime whose time is paused.
+    /// A deployment with empty tables and no accounts. Needs a runtime whose time is paused.
     pub fn new(seed: u64) -> Arc<Self> {
         let clock: Arc<dyn Clock> = Arc::new(WorldClock(Instant::now()));
         let random: Arc<dyn Random> = Arc::new(Dice::new(seed ^ 1));
@@ -249,7 +249,7 @@ impl World {
         world
     }
 
-    /// Makes the tables.
+    /// Creates the tables.
     pub async fn create_tables(&self) {
         let clients = Wire::new(&self.base, usage::OPERATOR).clients();
         local::database::create_tables(&clients.dynamodb, &self.template.tables).await.unwrap();
@@ -265,18 +265,18 @@ impl World {
         self.clock.unix()
     }
 
-    /// Whether a function is at work.
+    /// Whether a function is running.
     pub fn busy(&self) -> bool {
         self.running.load(Ordering::SeqCst) > 0
     }
 
-    /// Calls a function in an instance of its own: a warm one, or a new one. [`None`] where the process died or
+    /// Invokes a function in an instance of its own, warm or new. [`None`] if the process died, or
     /// the function failed or took too long.
     pub async fn invoke(&self, name: &str, event: Value) -> Option<(Value, Seen)> {
         self.invoke_in(&Chain::default(), name, event).await
     }
 
-    /// The same in a chain of invocations, which Lambda ends unless the template says that it is meant.
+    /// The same within a chain of invocations. Lambda breaks such loops unless the template allows them.
     pub async fn invoke_in(&self, chain: &Chain, name: &str, event: Value) -> Option<(Value, Seen)> {
         self.running.fetch_add(1, Ordering::SeqCst);
         let spec = self.template.functions.iter().find(|f| f.name == name).unwrap();
@@ -300,12 +300,12 @@ impl World {
         answer.and_then(Result::ok).map(|answer| (answer, seen))
     }
 
-    /// Every warm instance goes, with what it had cached.
+    /// Drops all warm instances and what they had cached.
     pub fn cool(&self) {
         self.warm.lock().unwrap().clear();
     }
 
-    /// The hands of nobody in particular, who may do all.
+    /// The hub's services with all rights, for tests that look inside.
     pub fn app(&self) -> Arc<App> {
         self.app_over(&Wire::new(&self.base, usage::OPERATOR), load(Need::ALL, &self.environment))
     }
@@ -332,7 +332,7 @@ impl World {
         self.base.bound(app_id)
     }
 
-    /// Whether the account is bound, and was all the time from before `second` on.
+    /// Whether the account is bound, and has been without a break since before `second`.
     pub fn bound_since_before(&self, app_id: &str, second: i64) -> bool {
         let changed = self.base.changed_at.lock().unwrap().get(app_id).copied().unwrap_or(0);
         self.bound(app_id) && changed < second
@@ -343,7 +343,7 @@ impl World {
         self.invoke("TokenRefresh", json!({"schedule": "tick"})).await;
     }
 
-    /// As if the schedule had ticked all along: a first tick looks at every slot of the wheel, which takes long.
+    /// As if the schedule had always ticked: a first tick would walk through every slot of the wheel.
     pub fn has_ticked(&self) {
         let minute = json!({"N": (self.now() / 60).to_string()});
         let item = json!({"pk": {"S": "REFRESH"}, "sk": {"S": "TICK"}, "minute": minute});
@@ -351,12 +351,12 @@ impl World {
         assert_eq!(dynamo::call(&self.base.db, "PutItem", &body).0, 200);
     }
 
-    /// Time passes: tickets come, schedules tick and queues are looked at on the way.
+    /// Advances time: on the way tickets are pushed, schedules tick and queues are processed.
     pub async fn advance(&self, seconds: i64) {
         let end = self.now() + seconds;
         while self.now() < end {
             let left = end - self.now();
-            // of a long time, most is an outage of the schedule
+            // most of a long time is an outage of the schedule
             let step = left.min(if left > OUTAGE { OUTAGE } else { 1200 });
             tokio::time::sleep(Duration::from_secs(step.unsigned_abs())).await;
             if step >= 600 {

@@ -1,5 +1,5 @@
-//! Event source mappings: receives, calls, deletes what is done. Batches of standard queues may be handled twice
-//! at once or once more later, and a deletion may get lost.
+//! Event source mappings: receive, invoke, delete what was handled. Batches of standard queues may be
+//! delivered twice, at the same time or later, and a deletion may be lost.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use super::{
     dynamo::{self, word},
 };
 
-/// How long the end may take, in rounds.
+/// Bound on [`SimulatedDeployment::run_until_idle`].
 const ROUNDS: u32 = 1_500;
-/// The longest step of time while messages wait, seconds.
+/// The longest step of time while messages wait.
 const STEP: u64 = 900;
 
 /// One mapping.
@@ -49,13 +49,13 @@ impl World {
         all
     }
 
-    /// The URL of a queue, by its logical id.
+    /// The URL of a queue, from its logical id.
     pub fn queue(&self, logical_id: &str) -> String {
         let spec = self.template.queues.iter().find(|queue| queue.logical_id == logical_id).unwrap();
         Sqs::queue_url(&spec.name)
     }
 
-    /// A request to SQS, of nobody in particular.
+    /// A request to SQS without a function's rights.
     pub async fn sqs(&self, action: &str, body: Value) -> Value {
         let target = format!("AmazonSQS.{action}");
         let (status, _, answer) =
@@ -65,7 +65,7 @@ impl World {
         answer
     }
 
-    /// Up to `batches` batches of each queue, in an order by the dice, several at once. Answers how many came.
+    /// Processes up to `batches` batches of each queue, concurrently, in random order. Returns how many came.
     pub async fn work(&self, batches: u32) -> usize {
         let mut mappings = self.mappings();
         for n in (1..mappings.len()).rev() {
@@ -123,7 +123,7 @@ impl World {
         true
     }
 
-    /// Hands out once more what was handed out before.
+    /// Delivers batches again that were delivered before.
     pub async fn replay(&self) {
         let replays = std::mem::take(&mut *self.replays.lock().unwrap());
         for (function, event) in replays {
@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    /// Messages that are still to be done, and those that were given up.
+    /// How many messages are waiting and how many are dead letters.
     pub async fn queued(&self) -> (u64, u64) {
         let (mut open, mut dead) = (0, 0);
         for queue in &self.template.queues {
@@ -149,13 +149,13 @@ impl World {
         (open, dead)
     }
 
-    /// Jobs that wait in timers.
+    /// How many jobs wait in timers.
     pub fn waiting(&self) -> usize {
         let work = dynamo::scan(&self.base.db, "WorkTable");
         work.keys().filter(|(pk, sk)| pk.starts_with("TIMER#") && sk != "SWEEP").count()
     }
 
-    /// Until nothing is left to do: no push, no message, nobody at work.
+    /// Runs until nothing is left to do: no push, no message, no timer, no invocation.
     pub async fn quiet(&self) {
         let mut step = 1;
         for _ in 0..ROUNDS {

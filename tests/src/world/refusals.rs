@@ -1,19 +1,19 @@
-//! What DynamoDB refuses for a moment: a write that meets a transaction, a transaction that meets a write, and of a batch
-//! some members, because their partition is throttled. It answers the rest.
+//! Transient errors of DynamoDB: conflicts between a write and a transaction, and unprocessed members of a
+//! batch, because a partition is throttled. The rest of the batch is processed.
 //!
-//! Whole requests that are throttled look to us like those that are lost: the SDK asks again by itself.
+//! A request that is throttled as a whole looks like a lost one to the hub: the SDK retries it.
 
 use serde_json::{Map, Value, json};
 
 use super::chaos::Chaos;
 
-/// The tables whose items are in transactions: a plain write of the others meets none.
+/// The tables that transactions write to: a single write to another table conflicts with none.
 const TRANSACTED: [&str; 2] = ["PlatformTable", "WorkTable"];
-/// Codes of a statement's error that are over in a moment.
+/// Transient error codes of a statement.
 const STATEMENT: [&str; 4] =
     ["ThrottlingError", "ProvisionedThroughputExceeded", "InternalServerError", "TransactionConflict"];
 
-/// Answers a request in part, or not at all; `run` does what is left of it.
+/// Refuses a request wholly or in part; `run` executes what remains of it.
 pub fn answer(
     chaos: &Chaos,
     operation: &str,
@@ -45,7 +45,7 @@ fn refused(kind: &str, mut body: Value) -> (u16, String) {
     (400, body.to_string())
 }
 
-/// Some members stay `unprocessed`; never all, for then DynamoDB refuses the request. `members` are those of a table.
+/// Leaves some members unprocessed; never all, since DynamoDB then refuses the request.
 fn parts(
     chaos: &Chaos,
     mut request: Value,
@@ -70,7 +70,7 @@ fn parts(
     (status, answer.to_string())
 }
 
-/// Some statements fail; one that met an internal error may have happened.
+/// Some statements fail; one with an internal error may have been executed.
 fn statements(chaos: &Chaos, mut request: Value, run: impl Fn(&str) -> (u16, String)) -> (u16, String) {
     let all = request["Statements"].as_array().unwrap().clone();
     let codes: Vec<Option<&str>> =

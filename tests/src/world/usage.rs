@@ -1,4 +1,4 @@
-//! IAM: refuses what `template.yaml` does not allow, and notes what it was asked.
+//! IAM: refuses what `template.yaml` does not allow, and records which rights are used.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,26 +10,26 @@ use local::{
     template::Template,
 };
 
-/// Who is no function and may do all.
+/// Not a function: may do everything.
 pub const OPERATOR: &str = "operator";
 
-/// What functions asked for.
+/// Which rights the functions use.
 pub struct Usage {
     rights: BTreeMap<String, Rights>,
     /// Function → what it used.
     pub used: Mutex<BTreeMap<String, BTreeSet<Right>>>,
-    /// What was refused, with who was.
+    /// What was refused, and to which function.
     pub refused: Mutex<BTreeSet<String>>,
 }
 
 impl Usage {
-    /// Nothing was asked yet.
+    /// Nothing was requested yet.
     pub fn new(template: &Template) -> Self {
         let rights = template.functions.iter().map(|f| (f.name.clone(), f.rights.clone())).collect();
         Self { rights, used: Mutex::default(), refused: Mutex::default() }
     }
 
-    /// Whether a function may send a request.
+    /// Checks whether a function may send a request.
     ///
     /// # Errors
     /// The right that it lacks.

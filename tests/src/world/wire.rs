@@ -1,5 +1,5 @@
-//! How one instance of a function reaches DynamoDB, SQS and WeChat: in this process, with the faults of
-//! [`Chaos`](super::chaos::Chaos), and counted.
+//! How one instance of a function reaches DynamoDB, SQS and WeChat: in process, with the faults of
+//! [`FaultGenerator`](super::faults::FaultGenerator), and counted.
 
 use std::{
     fmt,
@@ -43,10 +43,10 @@ pub struct Seen {
     pub wechat: u32,
 }
 
-/// The wire of one instance.
+/// The transport of one instance.
 pub struct Wire {
     base: Arc<Base>,
-    /// Whose it is, and so what it may do.
+    /// The function that it belongs to, whose rights apply.
     function: String,
     seen: Mutex<Seen>,
     dead: AtomicBool,
@@ -54,7 +54,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A new instance's.
+    /// The transport of a new instance.
     pub fn new(base: &Arc<Base>, function: &str) -> Arc<Self> {
         Arc::new(Self {
             base: Arc::clone(base),
@@ -65,8 +65,8 @@ impl Wire {
         })
     }
 
-    /// The SDK's clients over it, without retries of theirs: faults reach our own code, and where the SDK would ask
-    /// again without its noticing, the world does so in its place, by the seed.
+    /// The SDK's clients over it, without retries: faults reach the hub's own code, and the harness does
+    /// the retries that the SDK would do unseen, by the seed.
     pub fn clients(self: &Arc<Self>) -> AwsClients {
         let dynamodb = aws_sdk_dynamodb::Config::builder()
             .behavior_version(shared::aws::behavior())
@@ -95,12 +95,12 @@ impl Wire {
         http_client_fn(move |_, _| connector.clone())
     }
 
-    /// Counts from zero: an invocation begins.
+    /// Resets the counts: an invocation begins.
     pub fn begin(&self) {
         *self.seen.lock().unwrap() = Seen::default();
     }
 
-    /// What the invocation did.
+    /// The requests of this invocation.
     pub fn seen(&self) -> Seen {
         *self.seen.lock().unwrap()
     }
@@ -110,14 +110,14 @@ impl Wire {
         self.death.notified().await;
     }
 
-    /// The process dies here: whoever waits for this waits for ever, until it is dropped.
+    /// The process dies here: this never returns, and the caller is dropped.
     async fn die(&self) {
         self.dead.store(true, Ordering::SeqCst);
         self.death.notify_one();
         self.alive().await;
     }
 
-    /// A dead process sends nothing more.
+    /// A dead process sends nothing more: never returns after a crash.
     async fn alive(&self) {
         if self.dead.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -162,7 +162,7 @@ impl Wire {
                 let mut attempt = 1;
                 loop {
                     let answer = self.land(&target, trace.as_deref(), &body).await;
-                    // the first answer is lost for sure, the second one time in four, and there are three attempts
+                    // the first response is always lost, the second one time in four; three attempts in all
                     if attempt > 1 && chaos.pick(4) > 0 {
                         break answer;
                     }
@@ -188,7 +188,7 @@ impl Wire {
         Ok(response)
     }
 
-    /// The request arrives.
+    /// Delivers the request.
     async fn land(
         &self,
         target: &str,
@@ -196,7 +196,7 @@ impl Wire {
         body: &str,
     ) -> (u16, Vec<(&'static str, String)>, Vec<u8>) {
         match target.split_once('.').unwrap() {
-            // a short poll asks a sample of the servers: here those that have nothing
+            // a short poll asks a subset of the servers: here those without messages
             ("AmazonSQS", "ReceiveMessage") if !body.contains("\"WaitTimeSeconds\":") => {
                 (200, json_headers(), b"{}".to_vec())
             }

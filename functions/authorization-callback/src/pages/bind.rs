@@ -1,4 +1,4 @@
-//! The page before WeChat's: who asks, for what, and two ways on.
+//! The page before WeChat's authorization page: who asks for what, and links for computer and phone.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use super::{
     result, sets, within,
 };
 
-/// WeChat's own time.
+/// Beijing time, which WeChat uses.
 const BEIJING: Offset = Offset::constant(8);
 
 #[derive(Template)]
@@ -37,11 +37,11 @@ struct BindPage<'a> {
     tag: &'static str,
     host: String,
     title: &'static str,
-    /// What became of the try before.
+    /// How the last try ended, if it was refused.
     refused: Option<(String, String)>,
     asks: String,
     means: String,
-    /// The account alone that the link is for, and where its id stands.
+    /// The one account that the link is restricted to, and where its app id can be found.
     only: Option<(String, &'static str)>,
     grant: &'static str,
     sets: Vec<Set>,
@@ -139,7 +139,7 @@ async fn page(app: &App, reader: &Reader, link: &Link, now: Timestamp) -> Result
     Ok(response)
 }
 
-/// The page's pre_auth_code: a new one, unless the page was opened a moment ago and its code is still unused.
+/// Returns a pre_auth_code: the stored one if it is fresh and still unused, or a new one.
 async fn code(app: &App, binding: &Binding) -> Result<Secret, Error> {
     if let Some(code) = binding.code_to_show(app.clock.unix()) {
         return Ok(code);
@@ -153,7 +153,7 @@ async fn code(app: &App, binding: &Binding) -> Result<Secret, Error> {
         .await?;
     let expires = app.clock.unix() + given.expires_in;
     app.store.keep_pre_auth_code(binding, given.code.expose(), expires).await?;
-    // the first page after a while has a new component token, which the operator sees at once
+    // opening a page may have fetched a new component token: show the operator its state at once
     app.store.note_status(&app.store.component_lately().await?, None).await?;
     Ok(given.code)
 }
@@ -170,7 +170,7 @@ fn urls(app: &App, binding: &Binding, code: &Secret) -> (String, String) {
     (url.pc(&app.config.wechat_mp_url), url.mobile(&app.config.wechat_open_url))
 }
 
-/// A URL for an attribute: `&amp;` rather than askama's numeric form, which programs that read the page know.
+/// Escapes a URL for an attribute, with `&amp;` and not askama's numeric form, which simple parsers lack.
 fn attribute(url: &str) -> String {
     url.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }

@@ -1,5 +1,5 @@
-//! What a browser shows when it comes back: that it opened a page, and which. The value is the fingerprint of the page's
-//! pre_auth_code, which only its reader has seen.
+//! The cookie that proves which page a browser opened. Its value is the fingerprint of the page's
+//! pre_auth_code, which nobody but the page's reader has seen.
 
 use http::{HeaderMap, HeaderValue, header};
 use shared::{
@@ -8,11 +8,11 @@ use shared::{
     store::{bindings::Binding, consents::OpenedPage},
 };
 
-/// As long as a link lives and a code beyond it, seconds.
+/// Longer than a link is valid plus an authorization code.
 const MAX_AGE: u32 = 2 * 3600;
 
-/// Sets it. Its name tells one binding from another, so that two can be under way in one browser; with `__Host-` no other
-/// host and no unencrypted answer can set it. Another site that leads here sends it only by a link that is followed.
+/// The name contains the binding's id, so that one browser can have two open. With `__Host-` no other
+/// host and no unencrypted response can set it. SameSite=Lax sends it only when a link is followed.
 pub(super) fn set(app: &App, binding: &Binding, fingerprint: &str) -> Option<HeaderValue> {
     let secure = if is_https(app) { "; Secure" } else { "" };
     let name = name(app, binding);
@@ -20,7 +20,7 @@ pub(super) fn set(app: &App, binding: &Binding, fingerprint: &str) -> Option<Hea
     HeaderValue::from_str(&cookie).ok()
 }
 
-/// The page of this binding that the browser opened.
+/// Returns the page of this binding that the browser opened, if its cookie names one.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -43,7 +43,7 @@ fn is_https(app: &App) -> bool {
     app.config.public_url.starts_with("https://")
 }
 
-/// A cookie's value, where it can be a fingerprint.
+/// A cookie's value, if it looks like a fingerprint.
 fn value(headers: &HeaderMap, name: &str) -> Option<String> {
     let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut cookies =

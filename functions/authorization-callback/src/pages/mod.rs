@@ -1,6 +1,6 @@
-//! The two pages of a binding: before WeChat's authorization page ([`bind`]), and after it ([`returned`]). Strangers open
-//! them, and they share the function's invocations with WeChat's tickets: no page waits for long, and who has to wait
-//! comes again ([`waiting`]).
+//! The two pages of a binding: before WeChat's authorization page ([`bind`]) and after it ([`callback`]).
+//! They are public and share the function's concurrency with WeChat's tickets, so that no page may wait for
+//! long: a browser that has to wait reloads ([`waiting`]).
 
 pub(crate) mod bind;
 mod cookie;
@@ -24,12 +24,12 @@ use shared::{
     },
 };
 
-/// How the pages look.
+/// The style sheet of all pages.
 const STYLE: &str = include_str!("../../templates/page.css");
-/// Bytes of a binding's id at most; ours have 30.
+/// The longest binding id that is looked up, in bytes; ours have 30.
 const MAX_ID: usize = 64;
-/// How long the page before WeChat's waits for WeChat's code, and a return for what WeChat says of the authorization; then
-/// they answer that it did not work. With the routes' rates they bound how many invocations pages can hold (the test below).
+/// How long the bind page waits for a pre_auth_code, and the callback page for WeChat, before they show an
+/// error. With the routes' rates this bounds the invocations that pages can hold (see the test below).
 const PAGE_AT_MOST: Duration = Duration::from_secs(5);
 const RETURN_AT_MOST: Duration = Duration::from_secs(10);
 
@@ -54,11 +54,11 @@ impl Reader {
 struct Set {
     /// In the page's language.
     name: &'static str,
-    /// What it is for; in English with the name that WeChat's page has.
+    /// What it is for; the English text adds the Chinese name that WeChat's page shows.
     purpose: String,
 }
 
-/// The required permission sets of which `shown` is true.
+/// The required permission sets that `is_shown` selects.
 fn sets(lang: Lang, shown: impl Fn(u32) -> bool) -> Vec<Set> {
     let shown = required().filter(|(id, ..)| shown(*id));
     let purpose =
@@ -71,7 +71,7 @@ fn sets(lang: Lang, shown: impl Fn(u32) -> bool) -> Vec<Set> {
         .collect()
 }
 
-/// An answer with a page.
+/// A response with a page.
 fn answer(status: StatusCode, page: Result<String, askama::Error>) -> Response {
     match page {
         Ok(page) => html::page(status, STYLE, page),
@@ -98,7 +98,7 @@ enum Found {
     Unknown,
 }
 
-/// What stands behind a link's id, if it can be one.
+/// Looks up a link by its id, if that looks like one.
 async fn find(app: &App, id: &str) -> Result<Found, Error> {
     if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Ok(Found::Unknown);
@@ -111,8 +111,8 @@ async fn find(app: &App, id: &str) -> Result<Found, Error> {
     })
 }
 
-/// The page that `work` makes, or one that says why there is none. What takes longer than this is broken off, as if the
-/// function had ended: every step of a binding may be repeated.
+/// Returns the page that `work` makes, or an error page. `work` is dropped after `longest`, which is as safe
+/// as a crash: every step of a binding may be repeated.
 async fn within(
     longest: Duration,
     app: &App,
@@ -129,7 +129,7 @@ async fn within(
     }
 }
 
-/// The name of a tenant's account, else its id.
+/// The name of a tenant's account, or its app id.
 async fn account_name(app: &App, tenant: &str, app_id: Option<&str>, lang: Lang) -> Result<String, Error> {
     let Some(app_id) = app_id else { return Ok(THE_ACCOUNT.read(lang).to_owned()) };
     let account = app.store.account(tenant, app_id).await?;
@@ -139,7 +139,7 @@ async fn account_name(app: &App, tenant: &str, app_id: Option<&str>, lang: Lang)
         .unwrap_or_else(|| app_id.to_owned()))
 }
 
-/// The name of the account that was authorized last on a link, as WeChat told it.
+/// The name, as WeChat gave it, of the account that was last authorized with this link.
 async fn authorized_name(app: &App, binding: &Binding, lang: Lang) -> Result<String, Error> {
     match &binding.account_name {
         Some(name) if !name.is_empty() => Ok(name.clone()),
@@ -147,7 +147,7 @@ async fn authorized_name(app: &App, binding: &Binding, lang: Lang) -> Result<Str
     }
 }
 
-/// The host of a URL with its port: where a link leads, in few letters.
+/// The host of a URL with its port, to show briefly where a link leads.
 fn host(url: &str) -> String {
     let authority = url.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned());
     authority.map(|a| a.as_str().rsplit('@').next().unwrap_or_default().to_owned()).unwrap_or_default()

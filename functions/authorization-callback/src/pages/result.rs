@@ -1,4 +1,4 @@
-//! The page that says what happened, and what to do next.
+//! The pages that say how it ended, and what to do next.
 
 use std::fmt::Display;
 
@@ -72,7 +72,7 @@ impl ResultPage {
         }
     }
 
-    /// With the way back that the tenant gave.
+    /// Adds the link back to the tenant's site, if the tenant gave one.
     fn back(mut self, lang: Lang, binding: &Binding) -> Self {
         self.back = binding.return_url.as_ref().map(|url| (texts::back_to(lang, &host(url)), url.clone()));
         self
@@ -93,7 +93,7 @@ impl ResultPage {
     }
 }
 
-/// The page of a binding that has an end.
+/// The page of a binding that has ended.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -110,7 +110,7 @@ pub(super) async fn ended(app: &App, lang: Lang, link: &Link) -> Result<Response
     }
 }
 
-/// Names account and tenant: an administrator of several sees whether it was the right one.
+/// Names account and tenant, so that an administrator of several accounts sees whether it was the right one.
 async fn bound(app: &App, lang: Lang, Link { binding, tenant }: &Link) -> Result<Response, Error> {
     let account = match &binding.app_id {
         Some(app_id) => app.store.account(&binding.tenant_id, app_id).await?,
@@ -155,7 +155,7 @@ async fn refused(app: &App, lang: Lang, link: &Link) -> Result<Response, Error> 
         None => false,
     };
     let mut said = vec![why(app, lang, link, reason, &account).await?];
-    // whoever has the account would lose it: say how only to one who wants that
+    // whoever has the account would lose it: explain it only to one who asked for that
     if !owned || reason == "account_bound_elsewhere" {
         said.push(texts::cancel(lang, owned));
     }
@@ -189,7 +189,7 @@ pub(super) async fn why(
     })
 }
 
-/// The code did not work, or nothing is known of it yet.
+/// The page for a code that failed, or of which nothing is known in the end.
 pub(super) fn failed(
     app: &App,
     lang: Lang,
@@ -201,8 +201,8 @@ pub(super) fn failed(
     page.retry(lang, &address(app, &link.binding)).code(lang, code).respond(StatusCode::BAD_REQUEST)
 }
 
-/// Nobody knows yet: WeChat has confirmed (202), or nothing shows so far that the code is good (400). Loads itself again
-/// after `reload`, seconds, from an address; without one, the reader may.
+/// The page while the result is open: 202 once WeChat confirmed the consent, 400 while nothing proves the
+/// code. `reload` is the pause in seconds and the address; without it the page does not reload.
 pub(super) fn waits(
     app: &App,
     lang: Lang,
@@ -222,7 +222,7 @@ pub(super) fn waits(
     response
 }
 
-/// The link's tenant is suspended or deleted: it leads nowhere.
+/// The page of a link whose tenant is suspended or deleted.
 pub(super) fn over(app: &App, lang: Lang) -> Response {
     let page = ResultPage::new(app, lang, texts::OVER.read(lang), read(lang, &[texts::OVER_TEXT]));
     page.code(lang, "tenant_suspended").respond(StatusCode::GONE)
@@ -249,7 +249,7 @@ pub(super) fn unavailable(app: &App, lang: Lang, error: &dyn Display, retry: Opt
     page.respond(StatusCode::BAD_GATEWAY)
 }
 
-/// A text, and whose the link is.
+/// The text, followed by the name of the link's tenant.
 fn said(lang: Lang, link: &Link, text: Text) -> Vec<String> {
     vec![text.read(lang).to_owned(), texts::whose(lang, &link.tenant)]
 }

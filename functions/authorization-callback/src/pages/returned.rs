@@ -1,5 +1,5 @@
-//! Where WeChat leads the browser back to. Whose the account becomes is said by WeChat's event, else by the page that this
-//! very browser opened; never by the address alone, which anybody can write.
+//! The page to which WeChat sends the browser back. WeChat's event decides which tenant gets the account, or
+//! the page that this browser opened; the address alone never does, because anybody can write one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,18 +30,18 @@ use super::{
 };
 use crate::complete::{Consent, Messenger, Outcome, complete};
 
-/// Bytes of an authorization code at most; WeChat's have about a hundred.
+/// The longest authorization code, in bytes; WeChat's have about a hundred.
 const MAX_CODE: usize = 512;
-/// How long a return that asked WeChat waits for the event's job to finish, in steps.
+/// How often a return that redeemed its code polls for the end of the event's job.
 const JOB_STEPS: u32 = 24;
-/// And how long one that may not ask, the first time that it comes: mostly the event is faster than the browser.
+/// The same for a first return that may not redeem it: the event is usually faster than the browser.
 const EVENT_STEPS: u32 = 8;
 const JOB_STEP: Duration = Duration::from_millis(250);
 
 const BAD_CODE: (Text, Text) = (texts::NO_CODE, texts::NO_CODE_TEXT);
 const NOT_YET: (Text, Text) = (texts::NOT_YET, texts::NOT_YET_TEXT);
 
-/// What WeChat adds to the `redirect_uri`, and what a page that waits adds to its own address.
+/// The query: what WeChat adds to the `redirect_uri`, and what a waiting page adds when it reloads.
 #[derive(Deserialize)]
 pub(crate) struct Return {
     #[serde(default)]
@@ -61,7 +61,7 @@ pub(crate) async fn returned(
     let reader = Reader::of(headers);
     let link = match find(&app, &query.binding).await {
         Ok(Found::Link(link)) => link,
-        // its event has what was given at WeChat deleted
+        // WeChat's event will delete the tokens of this authorization
         Ok(Found::Over) => return result::over(&app, reader.lang),
         Ok(Found::Unknown) => return result::unknown(&app, reader.lang),
         Err(error) => return result::unavailable(&app, reader.lang, &error, None),
@@ -71,7 +71,7 @@ pub(crate) async fn returned(
     within(RETURN_AT_MOST, &app, reader.lang, &link.binding, answer).await
 }
 
-/// Whether it can be an authorization code at all.
+/// Whether it looks like an authorization code.
 fn is_plausible(code: &str) -> bool {
     !code.is_empty() && code.len() <= MAX_CODE && code.bytes().all(|b| b.is_ascii_graphic())
 }
@@ -99,7 +99,7 @@ async fn come_back(
         return Ok(wait(link, BAD_CODE));
     }
     let page = cookie::page(app, binding, &reader.headers).await?;
-    // if nothing shows that this browser opened the page, only WeChat's event tells
+    // without proof that this browser opened the page, only WeChat's event can decide
     let Some(page) = page.filter(|page| page.page().may_have_led_to(app.clock.unix())) else {
         let steps = if patience.is_first() { EVENT_STEPS } else { 0 };
         let link = until_ended(app, link.clone(), &code, steps, |_| true).await?;
@@ -158,7 +158,7 @@ async fn exchange(
     complete(app, &consent, until).await
 }
 
-/// Whether what is stored is the answer to this return: bound once is bound, and the same code again gets the same answer.
+/// Whether the stored result answers this return: a bound link stays bound, a repeated code gets its result.
 fn is_answered(binding: &Binding, code: Option<&Secret>) -> bool {
     let by = binding.ended_by.as_deref();
     match binding.status {
@@ -168,20 +168,20 @@ fn is_answered(binding: &Binding, code: Option<&Secret>) -> bool {
     }
 }
 
-/// The link as it stands now.
+/// Reads the link again.
 async fn now(app: &App, link: &Link) -> Result<Link, Error> {
     let now = app.store.binding_by_link(&link.binding.id).await?;
     Ok(Link { binding: now.unwrap_or_else(|| link.binding.clone()), tenant: link.tenant.clone() })
 }
 
-/// The code does not work here. If the event's job was faster it ends in a moment, for which this browser may wait: it has
-/// asked about a code, of which a link has few.
+/// The code was refused. If the event's job redeemed it first, it ends in a moment. Only a browser that was
+/// allowed to query a code waits here, and a link allows only a few such queries.
 async fn being_bound(app: &App, link: &Link, code: &Secret) -> Result<Link, Error> {
     let at_work = |binding: &Binding| binding.is_being_bound(app.clock.unix());
     until_ended(app, now(app, link).await?, code, JOB_STEPS, at_work).await
 }
 
-/// The link, just read, as soon as this code's end is known, after so many steps at the latest, or once nobody `may_end` it.
+/// Polls the link until this code has a result, `steps` have passed, or `may_end` says that none will come.
 async fn until_ended(
     app: &App,
     mut link: Link,

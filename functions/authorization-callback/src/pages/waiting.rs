@@ -1,6 +1,6 @@
-//! The page that waits for WeChat's event or for its job: it is answered within two seconds and loads itself again, so
-//! that waiting holds no invocation for long. How often it did stands in its address, which anybody can write: nothing
-//! hangs on it but what the page says, and whether it asks WeChat about the code once more.
+//! The page that waits for WeChat's event or its job. It is served within two seconds and reloads itself, so
+//! that no invocation is held for long. Its address counts the reloads, and anybody can write an address: the
+//! count decides only what the page says, and whether WeChat is asked about the code again.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -14,11 +14,11 @@ use shared::{
 
 use super::{Link, result};
 
-/// How often a page loads itself again, and after how many seconds: for half a minute. An event is here within seconds.
+/// Reloads of a page, and the pause before each: half a minute. The event usually comes within seconds.
 const RELOADS: u32 = 10;
 const RELOAD_SECONDS: u32 = 3;
 
-/// How far a return has got, as its address says.
+/// How often a page has been reloaded, as its address says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Patience {
     waited: Option<String>,
@@ -26,17 +26,17 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Whether WeChat was asked about the code before: it does not take one twice.
+    /// Whether WeChat was asked about the code before; it accepts a code only once.
     pub(super) fn asked(&self) -> bool {
         self.asked.is_some()
     }
 
-    /// Whether WeChat led the browser here, and not this page itself.
+    /// Whether WeChat sent the browser here, and not this page itself.
     pub(super) fn is_first(&self) -> bool {
         self.waited.is_none()
     }
 
-    /// Of the next load; none after the last one.
+    /// The state of the next load; [`None`] after the last one.
     pub(super) fn again(&self) -> Option<Self> {
         let waited = match &self.waited {
             Some(waited) => waited.parse::<u32>().ok()?.checked_add(1)?,
@@ -51,7 +51,7 @@ impl Patience {
         self.again().map(|next| Self { asked: Some("1".to_owned()), ..next })
     }
 
-    /// The address from which the next load comes, as one of the same path.
+    /// The address of the next load, relative to the same path.
     fn address(&self, binding: &str, code: &Secret) -> String {
         let mut pairs = vec![("binding", binding), ("auth_code", code.expose())];
         pairs.extend(self.waited.as_deref().map(|waited| ("waited", waited)));
@@ -60,7 +60,7 @@ impl Patience {
     }
 }
 
-/// Nobody knows yet what becomes of the code. Whoever has waited long enough is told what is true `otherwise`.
+/// The page for a code without a result yet. After the last reload it shows `otherwise`.
 pub(super) fn wait(
     app: &App,
     lang: Lang,

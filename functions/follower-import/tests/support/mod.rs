@@ -1,5 +1,5 @@
-//! What the import stands on in its tests: an embedded DynamoDB, a WeChat in a closure, a queue that repeats,
-//! shuffles and crashes.
+//! The harness of the import's tests: an embedded DynamoDB, a fake WeChat, and a queue that repeats, reorders
+//! and crashes.
 
 pub mod queue;
 pub mod tables;
@@ -45,7 +45,7 @@ pub struct World {
 }
 
 impl World {
-    /// With an account bound that has these followers.
+    /// A deployment with one bound account that has these followers.
     pub async fn new(seed: u64, followers: &[String]) -> Self {
         let clock = ManualClock::at(START);
         let wechat = Arc::new(WeChat::new(clock.clone(), followers));
@@ -81,7 +81,7 @@ impl World {
         world
     }
 
-    /// Its administrator authorizes the account, which may be bound, at `authorized`, unix seconds.
+    /// The account's administrator authorizes it at `authorized`, in unix seconds.
     pub async fn bind(&self, authorized: i64) {
         let account = AccountRecord {
             app_id: APP.into(),
@@ -110,7 +110,7 @@ impl World {
         self.app.store.bind_account(account, Some(page), due).await.unwrap();
     }
 
-    /// Starts an import; answers its id and first job.
+    /// Starts an import. Returns its id and first job.
     pub async fn start(&self) -> (String, ImportJob) {
         let id = self.app.fresh_id("imp");
         let import: Import = serde_json::from_value(serde_json::json!({

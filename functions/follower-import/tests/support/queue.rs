@@ -1,4 +1,4 @@
-//! A queue like SQS on a bad day: out of order, twice, and workers that die at any `await`.
+//! A queue with SQS's worst behaviour: reordered and repeated messages, and workers that die at any `await`.
 
 use std::{collections::BTreeMap, pin::pin, sync::Mutex, task::Poll, time::Duration};
 
@@ -17,9 +17,9 @@ use super::World;
 
 /// Visibility timeout of the import queue, seconds.
 const VISIBILITY: i64 = 360;
-/// Jobs at work together.
+/// Jobs that run concurrently.
 const TOGETHER: usize = 4;
-/// More deliveries than any of these tests needs.
+/// More steps than any of these tests needs.
 const DELIVERIES: usize = 20_000;
 
 #[derive(Clone)]
@@ -33,13 +33,13 @@ struct Message {
 pub struct Queue<'w> {
     world: &'w World,
     random: Rand,
-    /// Of 100 deliveries, this many crash; as many jobs come twice, and some sends fail.
+    /// This percentage of deliveries crash and of jobs come twice; an eighth as many sends fail.
     trouble: u64,
     /// What each job may do.
     pub budget: Budget,
     /// How long a delivery may go on.
     pub patience: Option<Duration>,
-    /// Jobs of this type get lost, after so many.
+    /// Jobs of this type are lost, after the first so many.
     pub lose: Mutex<Option<(&'static str, usize)>>,
     /// How often jobs of each type were delivered.
     pub delivered: Mutex<BTreeMap<String, usize>>,
@@ -128,7 +128,7 @@ impl<'w> Queue<'w> {
         !join_all(work).await.is_empty()
     }
 
-    /// Until nothing is left; calls `meanwhile` after each step.
+    /// Runs until the queue is empty, and calls `meanwhile` after each step.
     pub async fn drain(&self, mut meanwhile: impl AsyncFnMut(usize)) {
         for step in 0..DELIVERIES {
             if !self.step().await {

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
     },
 };
 
-/// Starts an embedded DynamoDB; answers its URL.
+/// Starts an embedded DynamoDB. Returns its URL.
 pub async fn serve() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

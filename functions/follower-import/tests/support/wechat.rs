@@ -1,4 +1,4 @@
-//! A WeChat of one account.
+//! A fake WeChat with one account.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +16,12 @@ use shared::{
 /// Short pages: the import goes on while fewer than `total` are listed.
 const PAGE: usize = 250;
 
-/// What goes wrong.
+/// The faults to inject.
 #[derive(Default)]
 pub struct Faults {
-    /// Of 100 calls, this many end as busy, as limited by the minute, or without an answer.
+    /// The percentage of calls that fail: busy, limited per minute, or without an answer.
     pub percent: u64,
-    /// No quota from this call on, until this time.
+    /// The quota is used up from this call on, until this time.
     pub quota: Option<(usize, i64)>,
     /// Errcode of user/get.
     pub list: Option<i64>,
@@ -29,17 +29,17 @@ pub struct Faults {
     pub details: Option<i64>,
     /// Errcode of calls for the details of a list.
     pub batch: Option<i64>,
-    /// Left out of every answer to a list; alone: 40003.
+    /// Openids that are left out of every batch; asked for alone they get 40003.
     pub unknown: BTreeSet<String>,
     /// Names that are written into answers as they are, unescaped.
     pub raw: BTreeMap<String, Vec<u8>>,
-    /// Put before every answer.
+    /// Bytes before every response.
     pub before: Vec<u8>,
     /// How long a call for one follower's details takes, seconds.
     pub slow: i64,
-    /// Lists this page again and again.
+    /// Returns the same page of the list for ever.
     pub stuck: bool,
-    /// Answers no followers from this call of user/get on.
+    /// Returns a null list from this call of user/get on.
     pub null_from: Option<usize>,
 }
 

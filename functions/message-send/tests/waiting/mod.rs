@@ -1,4 +1,4 @@
-//! Messages that wait, and who does not wait for them.
+//! Messages that wait, and messages that must not wait for them.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -71,7 +71,7 @@ async fn a_job_that_is_queued_again_does_not_end_the_line_of_others() {
     w.clock.advance(1);
     let second = w.accept("msg_2", "o1", false, true).await;
     assert!(w.deliver(&[&second], 1).await.is_empty());
-    // the request that the first came by is repeated, and its job is queued once more
+    // the API request of the first is repeated, which queues its job again
     w.clock.advance(400);
     assert!(w.deliver(&[&first], 1).await.is_empty());
     w.clock.advance(17 * 3600);
@@ -98,7 +98,7 @@ async fn a_clock_that_is_behind_loses_no_message_that_waits() {
     let jobs = [w.accept("msg_0", "o1", false, true).await, w.accept("msg_1", "o1", false, true).await];
     w.wechat.answers(TEMPLATE, [errcode(45009)]);
     assert!(w.deliver(&[&jobs[0], &jobs[1]], 1).await.is_empty());
-    // the sweeper's clock says that they are due; the sender's says so five seconds later
+    // the sweeper's clock is five seconds ahead of the sender's
     let midnight = w.clock.now().as_millisecond() + 17 * 3_600_000;
     let swept = w.due_timers(midnight).await;
     assert_eq!(swept.len(), 2);
@@ -110,7 +110,7 @@ async fn a_clock_that_is_behind_loses_no_message_that_waits() {
         swept.iter().map(|due| serde_json::from_str(&due.timer.body).unwrap()).collect();
     let second: Vec<&SendJob> = handed.iter().filter(|job| is(job, "msg_1")).collect();
     assert!(w.deliver(&second, 1).await.is_empty());
-    // and only then the sweeper deletes what it handed over
+    // the sweeper deletes only then what it delivered
     w.app.store.delete_timers(&swept).await.unwrap();
     let again = w.due_timers(midnight).await;
     assert_eq!(again.len(), 1, "the second waits, and nobody comes for it");
@@ -138,7 +138,7 @@ async fn what_cannot_be_read_is_not_taken_for_absent() {
         "its job is all that is left of it"
     );
     assert_eq!(w.message("msg_1").await.status, MessageStatus::Sent);
-    // the same where a claim finds it, beside others
+    // the same where a lease finds it, in a batch with others
     let fresh = SendJob::MessageV1 {
         message_id: "msg_odd".into(),
         tenant_id: TENANT.into(),
@@ -151,7 +151,7 @@ async fn what_cannot_be_read_is_not_taken_for_absent() {
     let beside = w.accept("msg_beside", "o4", false, true).await;
     assert_eq!(w.deliver(&[&fresh, &beside], 1).await, [0]);
     assert_eq!(w.message("msg_beside").await.status, MessageStatus::Sent);
-    // and a fan, whose windows nobody can tell
+    // and with a fan whose windows are unreadable
     w.writes("o5").await;
     w.spoil("OAHUB_CUSTOMERS_TABLE", "o5").await;
     let (to_them, to_another) =
@@ -165,7 +165,7 @@ async fn an_account_whose_token_takes_long_keeps_no_other_waiting() {
     let w = World::new().await;
     w.bind(OTHER, AccountType::Service, &GRANTED).await;
     w.clock.advance(7200);
-    // somebody refreshes the one's token, for long
+    // another worker is refreshing the first account's token for long
     let version = w.app.store.authorizer(ACCOUNT).await.unwrap().unwrap().version;
     assert!(w.app.store.lease_authorizer(ACCOUNT, version, "lse_1".into()).await.unwrap().is_some());
     let slow = w.accept_for(ACCOUNT, "msg_slow", "o1", false, true).await;
@@ -200,9 +200,9 @@ async fn a_lost_answer_to_a_template_that_waited_is_asked_for_again() {
     assert_eq!(w.templates(), ["msg_1"; 4]);
 }
 
-/// What one of many instances gets of some thousands of messages that one tenant posted at once, and the message that
-/// another posted after them. WeChat takes a second, a batch that is put off a twentieth of it. Answers after how many
-/// seconds the other's went out.
+/// One of many instances receives its part of thousands of messages that one tenant posts at once, and then
+/// another tenant's message. WeChat takes a second for a batch, deferring it a twentieth. Returns after
+/// how many seconds the other tenant's message was sent.
 async fn behind_a_flood(w: &World) -> i64 {
     w.bind_for("ten_2", OTHER, AccountType::Service, &GRANTED).await;
     let mut queue = VecDeque::new();
@@ -229,7 +229,7 @@ async fn a_flood_keeps_another_tenant_waiting_for_one_turn_however_slow_wechat_i
     w.tenant("ten_2", "active").await;
     let waited = behind_a_flood(&w).await;
     assert!((5..=10).contains(&waited), "{waited} s");
-    // what was put off comes in bunches and late, is put off again, and goes out, each once
+    // deferred messages come in bunches and late, may be deferred again, and are each sent once
     for _ in 0..60 {
         w.clock.advance(60);
         let due = w.due().await;

@@ -1,4 +1,4 @@
-//! A hub with an embedded database and a WeChat of our own.
+//! The harness: a hub with an embedded database and a scripted WeChat.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -52,7 +52,7 @@ pub const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
 
 type Answer = Result<Response, TransportError>;
 
-/// WeChat: takes the newest token alone, and answers what it was told to before it answers yes.
+/// Accepts only the newest token, returns the scripted responses first, and then success.
 #[derive(Default)]
 pub struct WeChat {
     pub asked: Mutex<Vec<(String, Value)>>,
@@ -82,12 +82,12 @@ impl WeChat {
         self.answers.lock().unwrap().entry(path.to_owned()).or_default().extend(answers);
     }
 
-    /// From now on only a token that is still to come is good.
+    /// Makes every token invalid until the next refresh.
     pub fn replace_token(&self) {
         *self.token.lock().unwrap() = "none is good".into();
     }
 
-    /// Bodies that `path` was asked with.
+    /// The bodies of all requests to `path`.
     pub fn bodies(&self, path: &str) -> Vec<Value> {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|(p, _)| p == path).map(|(_, body)| body.clone()).collect()
@@ -158,7 +158,7 @@ impl World {
             Some(match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee".into(),
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef".into(),
-                // There is no SQS: the database's endpoint refuses to postpone a job, which must not matter.
+                // There is no SQS: the database's endpoint refuses to postpone a job, which is harmless.
                 "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => url.clone(),
                 name if name.ends_with("_TABLE") || is_queue(name) => name.to_owned(),
                 _ => return None,
@@ -221,7 +221,7 @@ impl World {
         self.app.store.bind_account(account, Some(page), due).await.unwrap();
     }
 
-    /// The fan writes, which opens 48 hours.
+    /// The fan writes, which opens a reply window of 48 hours.
     pub async fn writes(&self, open_id: &str) {
         let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
         self.app.store.touch_fan(fan, &Touch::Message, self.clock.unix(), "M1").await.unwrap();
@@ -232,7 +232,7 @@ impl World {
         self.app.store.fan(fan).await.unwrap().unwrap().message_used
     }
 
-    /// A message is accepted; its job.
+    /// Accepts a message. Returns its job.
     pub async fn accept(&self, id: &str, to: &str, content: bool, template: bool) -> SendJob {
         self.accept_for(ACCOUNT, id, to, content, template).await
     }
@@ -289,12 +289,12 @@ impl World {
         }
     }
 
-    /// Delivers a batch for the `receives`-th time; answers the indexes of the jobs that failed.
+    /// Delivers a batch for the `receives`-th time. Returns the indexes of the jobs that failed.
     pub async fn deliver(&self, jobs: &[&SendJob], receives: u32) -> Vec<usize> {
         self.deliver_late(jobs, receives, 0).await
     }
 
-    /// The same of jobs that were in the queue for `lag` milliseconds.
+    /// The same for jobs that were in the queue for `lag` milliseconds.
     pub async fn deliver_late(&self, jobs: &[&SendJob], receives: u32, lag: i64) -> Vec<usize> {
         let batch = self.batches.fetch_add(1, Ordering::SeqCst);
         let sent_at = self.clock.now().as_millisecond() - lag;
@@ -308,14 +308,14 @@ impl World {
         failed
     }
 
-    /// Takes messages as a worker does that then dies; answers how many it got.
+    /// Leases messages like a worker that then dies. Returns how many it got.
     pub async fn claim(&self, claims: &[(&str, Option<Channel>)]) -> usize {
         let store = &self.app.store;
         let (claims, _) = store.claim_messages(store.owner(), self.clock.unix(), claims, &[]).await.unwrap();
         claims.iter().filter(|claim| matches!(claim, Claim::Ours)).count()
     }
 
-    /// When an invocation that begins now is ended, as long as the template's.
+    /// The deadline of an invocation that begins now, as in the template.
     fn ends(&self) -> Deadline {
         Deadline::after(&self.clock, Duration::from_secs(30))
     }
@@ -341,7 +341,7 @@ impl World {
         self.app.store.touch_fan(fan, &Touch::Unfollowed, self.clock.unix(), "E1").await.unwrap();
     }
 
-    /// The jobs that wait in timers which are due by now, in their order; they wait no longer.
+    /// Takes the jobs of all timers that are due, in their order.
     pub async fn due(&self) -> Vec<SendJob> {
         let due = self.due_timers(self.clock.now().as_millisecond()).await;
         self.app.store.delete_timers(&due).await.unwrap();
@@ -357,13 +357,13 @@ impl World {
         timers
     }
 
-    /// The ids of messages that WeChat was asked to send by template, in order.
+    /// The ids of template messages that WeChat was asked to send, in order.
     pub fn templates(&self) -> Vec<String> {
         let id = |body: &Value| body["client_msg_id"].as_str().unwrap_or_default().to_owned();
         self.wechat.bodies(TEMPLATE).iter().map(id).collect()
     }
 
-    /// The item of a table whose key ends with `key` becomes one that this release cannot read.
+    /// Makes the item whose key ends with `key` unreadable for this release.
     pub async fn spoil(&self, table: &str, key: &str) {
         let found = self.db.scan().table_name(table).send().await.unwrap().items.unwrap();
         let is = |item: &&HashMap<String, AttributeValue>| {

@@ -1,10 +1,10 @@
-//! The types of the OpenAPI document in words, with their examples.
+//! Renders the types of the OpenAPI document as text, with examples.
 
 use serde_json::{Map, Value, json};
 
 use super::view::{Member, Type, marked, text};
 
-/// Deeper schemas than this are shown as `…`.
+/// Schemas nested deeper than this are shown as `…`.
 const MAX_DEPTH: usize = 6;
 
 /// The schema of a body, under its first media type.
@@ -17,7 +17,7 @@ pub fn resolve<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
     target.and_then(|pointer| document.pointer(pointer)).unwrap_or(schema)
 }
 
-/// The members of a schema; those of a list's entries for a list.
+/// The members of a schema; for a list, the members of its entries.
 pub fn members(document: &Value, schema: &Value) -> Vec<Member> {
     let mut schema = resolve(document, schema);
     if let Some(entry) = schema.pointer("/properties/data/items") {
@@ -40,14 +40,14 @@ fn own_members(document: &Value, schema: &Value) -> Vec<Member> {
         .collect()
 }
 
-/// What a property says of itself; one that may be null says it of its other choice.
+/// A property's description; a nullable property has it on its non-null choice.
 fn about(property: &Value) -> String {
     let own = text(property, "description");
     let choice = property.pointer("/oneOf/0").filter(|_| own.is_empty());
     choice.map_or(own, |choice| text(choice, "description"))
 }
 
-/// Every type that has a name, in alphabetical order, down to its members. A page of a list is its entries' type.
+/// Every named type with its members, by name. Pages are left out, since their entries' types are listed.
 pub fn types(document: &Value) -> Vec<Type> {
     let schemas = document.pointer("/components/schemas").and_then(Value::as_object).into_iter().flatten();
     let mut types: Vec<Type> = schemas
@@ -86,7 +86,7 @@ fn kind(document: &Value, schema: &Value) -> String {
     }
 }
 
-/// The same, of what stands behind a name.
+/// The type in words without a link to its name.
 fn shape(document: &Value, target: &Value) -> String {
     if let Some(choices) = target.get("oneOf").and_then(Value::as_array) {
         let kinds: Vec<_> = choices.iter().map(|choice| kind(document, choice)).collect();
@@ -105,7 +105,7 @@ fn shape(document: &Value, target: &Value) -> String {
     }
 }
 
-/// The example that a schema gives, or one made of its members'.
+/// The schema's own example, or one composed of its members' examples.
 pub fn example(document: &Value, schema: &Value, depth: usize) -> Value {
     let schema = resolve(document, schema);
     if let Some(example) = schema.get("example") {

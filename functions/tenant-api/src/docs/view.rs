@@ -1,11 +1,11 @@
-//! The OpenAPI document in the order and the words that the page shows.
+//! View model of the documentation page, built from the OpenAPI document.
 
 use askama::Template;
 use serde_json::Value;
 
 use super::schema::{example, members, param, schema, types};
 
-/// Of an operation that is open to everybody.
+/// Shown for an operation that needs no key.
 const NO_KEY: &str = "no key";
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
@@ -22,19 +22,19 @@ pub struct Docs {
     vocabulary: Vec<Words>,
 }
 
-/// A type that has a name.
+/// A named type.
 pub struct Type {
-    /// As the document spells it.
+    /// Its name in the document.
     pub name: String,
     /// What it is, as HTML.
     pub about: String,
-    /// What it may be, where it has no members.
+    /// Its values, if it has no members.
     pub kind: String,
     /// Its members.
     pub members: Vec<Member>,
 }
 
-/// Words that programs branch on: error codes, types of events.
+/// A list of words that programs branch on: error codes, event types.
 struct Words {
     name: String,
     anchor: String,
@@ -78,7 +78,7 @@ pub struct Member {
 }
 
 impl Docs {
-    /// The page of an OpenAPI document, which looks as `style` says.
+    /// Builds the page of an OpenAPI document, with the style sheet `style`.
     pub fn of(document: &Value, style: &'static str) -> Self {
         let tags = document.get("tags").and_then(Value::as_array).into_iter().flatten();
         let groups = tags.map(|tag| group(document, tag)).filter(|group| !group.operations.is_empty());
@@ -159,7 +159,7 @@ fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Opera
     }
 }
 
-/// Which key opens it, and what a tenant's has to grant.
+/// Which key an operation needs, and which scope a tenant's key must have.
 fn key(operation: &Value) -> String {
     let ways = operation.get("security").and_then(Value::as_array).into_iter().flatten();
     let named = ways.filter_map(Value::as_object).flatten().map(|(scheme, scopes)| {
@@ -171,7 +171,7 @@ fn key(operation: &Value) -> String {
     if named.is_empty() { NO_KEY.to_owned() } else { named.join(" or ") }
 }
 
-/// A line for a shell that has `HUB` and `KEY`; ids are variables of their own.
+/// A curl command for a shell where `HUB` and `KEY` are set; path ids become shell variables.
 fn curl(method: &str, path: &str, with_key: bool, body: Option<&Value>) -> String {
     let mut line = String::from("curl");
     if method != "get" {
@@ -191,7 +191,7 @@ fn curl(method: &str, path: &str, with_key: bool, body: Option<&Value>) -> Strin
     line
 }
 
-/// A text member; empty where there is none.
+/// A text member; empty if there is none.
 pub fn text(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
@@ -200,12 +200,12 @@ fn paragraphs(value: &Value) -> Vec<String> {
     text(value, "description").split("\n\n").map(|p| marked(&p.replace('\n', " "))).collect()
 }
 
-/// A text of the document as HTML: escaped, with its `code` and **strong** parts marked.
+/// A text of the document as HTML: escaped, with its `code` and **strong** parts as elements.
 pub fn marked(text: &str) -> String {
     let mut html =
         text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     for (mark, tag) in [("`", "code"), ("**", "strong")] {
-        // an odd number of marks leaves the last one as it is
+        // an unpaired last mark stays as it is
         while let Some((before, rest)) = html.split_once(mark)
             && let Some((inside, after)) = rest.split_once(mark)
         {

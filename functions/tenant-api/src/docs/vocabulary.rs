@@ -1,5 +1,5 @@
-//! The words that programs branch on, as the description lists them. Only tests need it: the description is committed
-//! with them.
+//! The words that programs branch on, as the description lists them. Only compiled in tests: the generated
+//! openapi.json, which holds them, is committed.
 
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ const ERRORS: [(u16, &str, &str); 19] = [
     ),
 ];
 
-/// The problem that is the hub's own fault.
+/// The one problem that is not the caller's fault.
 const UNAVAILABLE: (u16, &str, &str) = (
     503,
     "temporarily_unavailable",
@@ -100,7 +100,7 @@ const EVENTS: [(&str, &str); 16] = [
     ("user_enter_tempsession", "Entered a temporary session."),
 ];
 
-/// What the description has as `x-vocabulary`.
+/// The extension `x-vocabulary` of the description.
 pub fn vocabulary() -> Value {
     let errors = ERRORS.iter().chain([&UNAVAILABLE]);
     let errors: Vec<Value> = errors
@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// Codes that stand in the sources at `path`, next to what makes a problem.
+    /// Collects the codes of all problems that the sources under `path` create.
     fn codes(path: &Path, found: &mut BTreeSet<String>) {
         if path.is_dir() {
             for entry in fs::read_dir(path).unwrap() {
@@ -147,7 +147,7 @@ mod tests {
         let source = fs::read_to_string(path).unwrap();
         for made in ["Problem::conflict(", "Problem::new(", "Self::new("] {
             for call in source.split(made).skip(1) {
-                // the first text of the call: for `new` the status stands before it
+                // the call's first string literal; `new` has the status before it
                 let text = call.split('"').nth(1).unwrap_or_default();
                 if !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
                     found.insert(text.to_owned());

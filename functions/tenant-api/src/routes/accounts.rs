@@ -19,7 +19,7 @@ use crate::{
     params::{Page, Paging, Path, Query, after, limit, time},
 };
 
-/// When the tokens of an account that is being deleted are deleted too: longer than a request may take.
+/// Delay before a deleted account's tokens are deleted: longer than the deleting request may take.
 const FORGET_AFTER: Duration = Duration::from_mins(1);
 
 /// List accounts
@@ -67,7 +67,7 @@ pub async fn delete_account(
     Path(app_id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     account_of(&app, &caller.tenant, &app_id).await?;
-    // before it is deleted, for nobody comes back after
+    // queue first: after a crash past the deletion no request would come back to queue it
     forget_later(&app, &app_id).await?;
     audited(&app, &caller, &caller.tenant, "account.deleted", &app_id, async {
         freed(app.store.delete_account(&caller.tenant, &app_id).await?)
@@ -99,7 +99,7 @@ pub async fn release_account(
     .await
 }
 
-/// Has an account's tokens deleted once it is gone; the job looks whether it is.
+/// Queues the deletion of an account's tokens; the job checks first that the account is gone.
 pub async fn forget_later(app: &App, app_id: &str) -> Result<(), Problem> {
     let forget = AuthorizationJob::DeletedV1 { app_id: app_id.to_owned() };
     Ok(app.queues.authorization(&forget, FORGET_AFTER).await?)

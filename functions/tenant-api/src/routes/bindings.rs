@@ -20,11 +20,11 @@ use crate::{
     params::{Body, Path, time},
 };
 
-/// How long a link lives.
+/// How long a binding's link is valid.
 const LIFE: SignedDuration = SignedDuration::from_hours(1);
-/// Letters of an account's id at most; WeChat's have 18.
+/// Maximum characters of an app id; WeChat's have 18.
 const MAX_APP_ID: usize = 32;
-/// Bytes of a `return_url` at most.
+/// Maximum bytes of a `return_url`.
 const MAX_URL: usize = 2048;
 
 /// A binding to be begun.
@@ -124,7 +124,7 @@ pub async fn create_binding(
         asked: BTreeSet::new(),
         ended_by: None,
     };
-    // one that an earlier try made stands as it was made
+    // a binding of an earlier attempt is returned unchanged
     let binding = audited(&app, &caller, &caller.tenant, "binding.created", &binding.id, async {
         Ok(app.store.create_binding(&binding).await?)
     })
@@ -182,7 +182,7 @@ pub async fn delete_binding(
     .await
 }
 
-/// Whether the last page may lead to it: to where it seems to lead.
+/// Whether the last page may link to it: it must lead where it seems to, so no user name, an ASCII host.
 fn may_lead_back(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return false };
@@ -199,7 +199,7 @@ fn may_lead_back(url: &str) -> bool {
         && !authority.as_str().contains('@')
 }
 
-/// An account's id, which becomes part of WeChat's address.
+/// Whether it can be an app id; it becomes part of a WeChat URL, so nothing else may pass.
 fn is_app_id(app_id: &str) -> bool {
     app_id.starts_with("wx")
         && (3..=MAX_APP_ID).contains(&app_id.len())

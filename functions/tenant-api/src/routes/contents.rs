@@ -1,4 +1,4 @@
-//! How WeChat's message JSON is described. [`shared::model::content`] checks it.
+//! The API description's schema of WeChat's message JSON. [`shared::model::content`] validates it.
 
 #![expect(dead_code, reason = "only described, never built")]
 

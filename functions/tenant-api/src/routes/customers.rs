@@ -130,7 +130,7 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// All filters hold for one and the same follow.
+    /// Whether one and the same fan matches all filters.
     fn fits(&self, fan: &fans::Fan) -> bool {
         let same = |wanted: &Option<String>, has: Option<&str>| wanted.is_none() || wanted.as_deref() == has;
         same(&self.app_id, Some(&fan.app_id))
@@ -170,7 +170,7 @@ pub async fn list_customers(
         if external.split_once(':').is_none_or(|(name, value)| name.is_empty() || value.is_empty()) {
             return Err(Problem::invalid("external_id: must be `name:value`"));
         }
-        (Vec::new(), None) // nobody has one yet
+        (Vec::new(), None) // external ids cannot be set yet
     } else if let (Some(app_id), Some(open_id)) = (&filters.app_id, &filters.open_id) {
         let fan = FanId { tenant: &caller.tenant, app_id, open_id };
         (of_fan(&app, fan).await?.into_iter().collect(), None)
@@ -193,8 +193,8 @@ pub async fn list_customers(
     Ok(Json(Page { data: fitting, next_cursor }))
 }
 
-/// Nothing was found: because the account has nobody, or because it is none of the tenant's. One that it deleted was its
-/// own, and its customers stay.
+/// 404 for an empty result if the account is not the tenant's. An account it has deleted still counts as
+/// its own, since its customers stay.
 async fn its_own(app: &App, tenant: &str, app_id: &str) -> Result<(), Problem> {
     let account = app.store.any_account(app_id).await?.filter(|account| account.tenant_id == tenant);
     account.map(drop).ok_or_else(|| Problem::not_found("account"))
@@ -203,7 +203,7 @@ async fn its_own(app: &App, tenant: &str, app_id: &str) -> Result<(), Problem> {
 async fn of_fan(app: &App, id: FanId<'_>) -> Result<Option<Person>, Problem> {
     let Some(fan) = app.store.fan(id).await? else { return Ok(None) };
     let person = app.store.customer(id.tenant, &fan.customer_id).await?;
-    // the index may not have them yet
+    // the index is eventually consistent and may not have the fan yet
     Ok(Some(person.unwrap_or_else(|| Person { id: fan.customer_id.clone(), fans: vec![fan] })))
 }
 

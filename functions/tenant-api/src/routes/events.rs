@@ -1,4 +1,4 @@
-//! What happened: to a customer, to an account.
+//! Events of customers and accounts.
 
 use std::sync::Arc;
 
@@ -113,7 +113,7 @@ async fn list(app: &App, owners: &[Owner<'_>], filters: &EventFilters) -> Result
     }
     let before = after(filters.cursor.as_deref())?;
     let (events, next) = app.store.events(owners, kind, limit, before.as_deref()).await?;
-    // WeChat may send tomorrow what nobody knows today: what is stored is shown, whatever it is called
+    // WeChat may add types at any time: an unknown type is refused only where no such event is stored
     let nothing = events.is_empty() && next.is_none() && before.is_none();
     if let (true, Some(EventType::Possible), Some(kind)) = (nothing, known, kind) {
         return Err(Problem::invalid(format!(

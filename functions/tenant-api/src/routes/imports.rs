@@ -24,7 +24,7 @@ use crate::{
     params::{Body, Page, Paging, Path, Query, after, limit, time},
 };
 
-/// Imports of a list whose receipts are read at once.
+/// Imports of a list whose receipts are read concurrently.
 const AT_ONCE: usize = 8;
 /// A body without members.
 #[derive(serde::Deserialize)]
@@ -99,9 +99,9 @@ pub async fn start_import(
     Ok((StatusCode::ACCEPTED, Json(state(&app, import).await?)))
 }
 
-/// Resumes a paused import; 409 for one that runs.
+/// Resumes a paused import; 409 if it is running.
 async fn go_on(app: &App, import: &Import) -> Result<(), Problem> {
-    // whatever was read: one that was resumed here answers `true` until a job takes it over, which may have been lost
+    // true again until a job takes the import over: the job of an earlier attempt may have been lost
     if app.store.resume_import(&import.app_id, &import.id, RESUMED_BY_API).await? {
         let job = ImportJob::ResumeV1 {
             import_id: import.id.clone(),

@@ -27,7 +27,7 @@ use crate::{
     words::moment,
 };
 
-/// Letters of a key that are shown to tell it by: 24 of its 256 random bits.
+/// Characters of a key that lists show to identify it: 24 of its 256 random bits.
 const PREFIX: usize = "oak_".len() + 6;
 
 /// A key to be made.
@@ -161,7 +161,7 @@ pub async fn revoke_key(
     .await
 }
 
-/// Makes a key for `tenant`, whoever calls.
+/// Creates a key for `tenant`; the caller is the tenant or the operator.
 pub async fn make(
     app: &App,
     caller: &Caller,
@@ -206,7 +206,7 @@ pub async fn make(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// A key's record, without an end and a maker.
+/// A key's record, without `expires_at` and `made_by`.
 pub fn fresh(
     id: String,
     tenant: &str,
@@ -228,7 +228,7 @@ pub fn fresh(
     }
 }
 
-/// 422 for a name that is none.
+/// 422 for an invalid name.
 pub fn wrong_name(member: &str) -> Problem {
     Problem::invalid(format!("{member}: must have 1 to {MAX_NAME} characters, each of which can be seen"))
 }

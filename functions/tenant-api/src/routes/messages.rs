@@ -22,9 +22,9 @@ use crate::{
     params::{Body, Path, content_problem, time_ms},
 };
 
-/// Characters of an openid at most: with the app id it is the queue's group, which ends at 128.
+/// Maximum characters of an openid: with the app id it forms the SQS message group id, which has at most 128.
 const MAX_OPEN_ID: usize = 100;
-/// Bytes of a template as JSON at most.
+/// Maximum bytes of a template as JSON.
 const MAX_TEMPLATE: usize = 16 * 1024;
 
 /// A message to be sent.
@@ -117,7 +117,7 @@ pub async fn send_message(
     Path(app_id): Path<String>,
     Body(new): Body<NewMessage>,
 ) -> Result<(StatusCode, Json<MessageState>), Problem> {
-    // That it was theirs lately will do: sending looks for itself.
+    // A cached entry is enough: message-send checks the account again.
     let known = app.store.account_entry(&app_id).await?;
     if known.is_none_or(|known| known.account.tenant_id != caller.tenant) {
         account_of(&app, &caller.tenant, &app_id).await?;
@@ -141,7 +141,7 @@ pub async fn send_message(
         claimed_by: None,
         first_claimed_at: None,
     };
-    let before = app.store.create_message(&message).await?; // of an earlier try with the same key
+    let before = app.store.create_message(&message).await?; // from an earlier attempt with the same key
     let message = before.unwrap_or(message);
     if message.status == MessageStatus::Queued {
         let job = SendJob::MessageV1 {
@@ -173,7 +173,7 @@ pub async fn get_message(
     found.map(|message| Json(shown(message))).ok_or_else(|| Problem::not_found("message"))
 }
 
-/// Content and template as they go to WeChat.
+/// Validates a message; returns content and template as they go to WeChat.
 fn checked(new: &NewMessage) -> Result<(Option<Value>, Option<Value>), Problem> {
     if !(1..=MAX_OPEN_ID).contains(&new.to.len()) || !new.to.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Problem::invalid(format!(

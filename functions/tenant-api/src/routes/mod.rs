@@ -1,4 +1,4 @@
-//! Handlers, one file a resource. Doc comments of what is shown become the API's description.
+//! Handlers, one file per resource. Doc comments of handlers and API types become the API's description.
 
 pub mod accounts;
 pub mod audit;
@@ -19,7 +19,7 @@ use shared::{app::App, problem::Problem, store::accounts::AccountRecord};
 /// A tenant's account.
 ///
 /// # Errors
-/// 404 for what is not there or another tenant's.
+/// 404 if it does not exist or belongs to another tenant.
 pub async fn account_of(app: &App, tenant: &str, app_id: &str) -> Result<AccountRecord, Problem> {
     app.store.account(tenant, app_id).await?.ok_or_else(|| Problem::not_found("account"))
 }

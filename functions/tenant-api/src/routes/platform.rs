@@ -1,4 +1,4 @@
-//! How the platform stands, for the operator.
+//! The platform's state, for the operator.
 
 use std::sync::Arc;
 

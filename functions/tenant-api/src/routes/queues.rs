@@ -14,7 +14,7 @@ use crate::{
     params::{Body, Page, Path, time, time_ms},
 };
 
-/// After so long a call moves no more, seconds: the gateway waits for 30.
+/// How long one call moves dead letters, seconds: API Gateway waits for 30.
 const MOVING_SECONDS: i64 = 20;
 
 /// How full a queue is.
@@ -95,7 +95,7 @@ pub async fn list_dead_letters(
 ) -> Result<Json<Page<DeadLetter>>, Problem> {
     checked(&app, &name)?;
     let now = app.clock.now().as_millisecond();
-    // it reads, but takes from the queue what it shows
+    // audited although it reads: receiving hides the shown letters for a while
     let letters = audited(&app, &caller, PLATFORM, "queue.dead_letters_listed", &name, async {
         Ok(app.queues.dead_letters(&name).await?)
     })

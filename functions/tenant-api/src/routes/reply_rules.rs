@@ -53,7 +53,7 @@ pub async fn put_reply_rules(
     Ok(Json(rules))
 }
 
-/// Refuses members that are not ours; those inside of a reply are WeChat's.
+/// Refuses unknown members; members inside a reply are WeChat's and pass.
 fn refuse_unknown(body: &Value) -> Result<(), Problem> {
     let unknown = |value: &Value, path: &str, known: &[&str]| {
         let name = value.as_object().and_then(|o| o.keys().find(|name| !known.contains(&name.as_str())))?;

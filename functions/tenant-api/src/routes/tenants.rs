@@ -1,4 +1,4 @@
-//! Tenants: the operator makes, changes, suspends and deletes them.
+//! Tenants: the operator creates, changes, suspends and deletes them.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::{
     params::{Body, Page, Paging, Path, Query, after, limit, time_ms},
 };
 
-/// Accounts of a tenant looked at in one request.
+/// Accounts of a tenant read per database request.
 const ACCOUNTS_PAGE: u32 = 100;
 
 /// A tenant to be made.
@@ -115,7 +115,7 @@ pub async fn create_tenant(
     let time_zone = checked_zone(new.time_zone)?.unwrap_or_else(|| DEFAULT_ZONE.to_owned());
     let id = caller.new_id(&app, "ten");
     let secret = caller.new_api_key(&app);
-    let now = time_ms(app.clock.now().as_millisecond()); // nobody needs a tenant's nanosecond
+    let now = time_ms(app.clock.now().as_millisecond()); // stored to the millisecond
     let (all, key_id) = (Scope::ALL, caller.new_id(&app, "key"));
     let key = api_keys::ApiKey {
         made_by: Some(caller.actor.clone()),
@@ -125,7 +125,7 @@ pub async fn create_tenant(
     let new = tenants::Tenant { id, name: called, time_zone, status, created_at: now, revision: 0 };
     let tenant = audited(&app, &caller, &new.id, "tenant.created", &new.id, async {
         app.store.create_tenant(&new, &key, &secret).await?;
-        // one that an earlier try made stands as it was made
+        // a tenant of an earlier attempt is returned unchanged
         app.store.tenant(&new.id).await?.ok_or_else(Problem::unavailable)
     })
     .await?;
@@ -232,7 +232,7 @@ pub async fn delete_tenant(
     .await
 }
 
-/// Has the tokens of all its accounts deleted, before nobody knows any more which those were.
+/// Queues the deletion of all its accounts' tokens, while the list of accounts still exists.
 async fn forget_tokens(app: &App, tenant: &str) -> Result<(), Problem> {
     let mut after = None;
     loop {
@@ -266,7 +266,7 @@ pub async fn create_tenant_key(
     keys::make(&app, &caller, &id, new).await
 }
 
-/// The log of a tenant that is there: an id that somebody invented gets none.
+/// The audit log's owner, if the tenant exists: an invented id gets no log.
 async fn log_of(app: &App, id: &str) -> Result<String, Problem> {
     app.store.tenant(id).await?.map(|tenant| tenant.id).ok_or_else(missing)
 }
@@ -290,6 +290,6 @@ fn shown(tenant: tenants::Tenant) -> TenantState {
         name: tenant.name,
         time_zone: tenant.time_zone,
         status: tenant.status,
-        created_at: time_ms(tenant.created_at.as_millisecond()), // 0.1 stored nanoseconds
+        created_at: time_ms(tenant.created_at.as_millisecond()), // release 0.1 stored nanoseconds
     }
 }

@@ -1,11 +1,11 @@
-//! Keys: what they open, how they are made and revoked, and what stays of them.
+//! API keys: what they open, how they are created and revoked, what remains afterwards.
 
 use serde_json::{Value, json};
 use shared::{ids, model::scope::Scope};
 
 use crate::stage::{ADMIN, Stage};
 
-/// Every route that takes a tenant's key, and what it needs of it.
+/// Every route that takes a tenant's key, and the scope it needs.
 const ROUTES: [(&str, &str, &str); 21] = [
     ("GET", "/v1/keys", "keys"),
     ("POST", "/v1/keys", "keys"),
@@ -137,7 +137,7 @@ async fn the_last_key_that_makes_others_stays() {
     let refused = stage.json(&tenant.key, "DELETE", &format!("/v1/keys/{first}"), Value::Null).await;
     assert_eq!((refused.status, refused.code()), (409, "last_key"), "one cannot make others, one has ended");
     for round in 0..5 {
-        // each of the two revokes the other; both find two keys at first
+        // the two keys revoke each other; both requests first see two keys
         stage.clock.advance(1); // keys are listed by the second in which they were made
         let other = stage.key(&tenant, &["keys"]).await;
         let second = ids().await.pop().unwrap();
@@ -152,7 +152,7 @@ async fn the_last_key_that_makes_others_stays() {
         assert_eq!(gone, 1, "round {round}: {outcomes:?}");
         assert!(outcomes.contains(&(409, "last_key")), "round {round}: {outcomes:?}");
         if one.status == 204 {
-            return; // the tenant's own is gone: the next round would have no hand
+            return; // the tenant's own key is revoked: no key is left for another round
         }
     }
 }
@@ -251,7 +251,7 @@ async fn invented_keys_cost_a_bounded_number_of_reads() {
         answers.push(stage.json(&key, "GET", "/v1/accounts", Value::Null).await);
     }
     let looked_up = answers.iter().filter(|answer| answer.status == 401).count();
-    // the tenant's own first request was one, and the operator's are none
+    // the tenant's first request took one look-up; the operator's take none
     assert_eq!(looked_up, 99);
     let last = answers.pop().unwrap();
     assert_eq!((last.status, last.code(), last.retry_after), (429, "rate_limited", Some(1)));
@@ -273,13 +273,13 @@ async fn a_tenant_has_its_rate_and_no_other_tenants() {
     let refused = loop {
         let answer = get(if passed % 3 == 0 { &other } else { &stage }, &cafe.key).await;
         match answer.status {
-            404 => passed += 1, // a read of one thing, which is not there
+            404 => passed += 1, // it passed the limit; the message does not exist
             _ => break answer,
         }
         assert!(passed < 200, "there is no limit");
     };
     assert_eq!((refused.status, refused.code()), (429, "rate_limited"), "{refused:?}");
-    // the window is one of five seconds: 1,700,000,000 begins one
+    // windows have five seconds, and one begins at 1,700,000,000
     assert_eq!((refused.retry_after, &refused.json["retry_after"]), (Some(5), &json!(5)));
     assert!((96..=104).contains(&passed), "{passed} instead of five seconds' worth, over two instances");
     assert_eq!(get(&stage, &tea.key).await.status, 404, "another tenant");
@@ -293,7 +293,7 @@ async fn a_tenant_has_its_rate_and_no_other_tenants() {
     for instance in [&stage, &other] {
         assert_eq!(get(instance, &cafe.key).await.status, 404, "the next window");
     }
-    // what reads more counts for more
+    // costly lists count as several requests
     for (path, weight) in [
         ("/v1/accounts", 5),
         ("/v1/accounts/wx1/imports?limit=1", 5),
@@ -336,7 +336,7 @@ async fn a_repetition_with_another_key_shows_no_key() {
         assert_eq!((answer.status, answer.code()), (422, "idempotency_key_reused"), "{what}");
         assert!(!answer.json.to_string().contains("oak_"), "{what}: {answer:?}");
     }
-    // what shows no key is the tenant's, whichever of its keys asks
+    // a response without a key is the same for all keys of the tenant
     let binder = stage.key(&tenant, &["bind"]).await;
     let link = post("/v1/bindings", &tenant.key, "{}", "link-1").await;
     let again = post("/v1/bindings", &binder, "{}", "link-1").await;
@@ -356,7 +356,7 @@ async fn what_is_stored_of_a_repetition_makes_no_key_of_anybody() {
         let made = stage.call(Some(caller), "POST", path, Some(r#"{"name":"Shop"}"#), &headers).await;
         let key = made.json[member].as_str().unwrap();
         let route = format!("POST {path}");
-        // every text of the table, whole and in halves, in the place of the salt
+        // try every stored text, whole and in halves, as the salt
         let items = stage.items("WorkTable");
         let texts: Vec<&str> = items.split('"').filter(|text| text.len() >= 32).collect();
         assert!(texts.iter().any(|text| text.len() == 128), "{path}: no salt is stored");

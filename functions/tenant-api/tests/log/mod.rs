@@ -1,4 +1,4 @@
-//! What the log says of requests.
+//! The log line of each request.
 
 use std::{
     fmt::{Debug, Write},
@@ -15,8 +15,8 @@ use tracing::{
 
 use crate::stage::{ADMIN, Stage};
 
-/// Remembers the lines of one thread. It is every thread's subscriber: of one that others do not have, tracing forgets the
-/// callsites that they reach first.
+/// Records the log lines of one thread. It must be the global subscriber: for a thread's own, tracing caches
+/// callsites that other threads reach first as disabled.
 #[derive(Clone)]
 struct Lines(Arc<Mutex<Vec<String>>>, ThreadId);
 

@@ -1,4 +1,4 @@
-//! An app over an embedded DynamoDB and a queue that only remembers.
+//! The function over an embedded DynamoDB and a fake queue that only records.
 
 use std::sync::{
     Arc, Mutex,
@@ -41,7 +41,7 @@ pub struct Tenant {
     pub key: String,
 }
 
-/// What was answered.
+/// The response of a call.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u64,
@@ -56,7 +56,7 @@ impl Answer {
     }
 }
 
-/// Everything of one test.
+/// The function and its database, for one test.
 pub struct Stage {
     pub app: Arc<App>,
     pub clock: ManualClock,
@@ -72,7 +72,7 @@ impl Stage {
         Self::told(&[]).await
     }
 
-    /// With these settings.
+    /// Starts with these settings besides the usual ones.
     pub async fn told(settings: &[(&str, &str)]) -> Self {
         let database = Database::memory().unwrap();
         for table in tables() {
@@ -83,7 +83,7 @@ impl Stage {
         tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
         let (queued, failing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let sqs = queue(Arc::clone(&queued), Arc::clone(&failing)).await;
-        // accounts are bound here by another function's hands
+        // binding accounts, which other functions do, needs the credentials table
         let told = [tenant_api::NEEDS, &[Need::CredentialsTable]].concat();
         let config = Config::load(&told, Surroundings::Simulated, |name| {
             if let Some((_, value)) = settings.iter().find(|(given, _)| *given == name) {
@@ -109,7 +109,7 @@ impl Stage {
         Self::over(config, ManualClock::at(1_700_000_000), 7, database, queued, failing)
     }
 
-    /// Another instance of the function.
+    /// Another instance of the function, over the same tables and queue.
     pub fn another(&self) -> Self {
         let (queued, failing) = (Arc::clone(&self.queued), Arc::clone(&self.failing));
         Self::over(self.app.config.clone(), self.clock.clone(), 8, self.database.clone(), queued, failing)
@@ -172,7 +172,7 @@ impl Stage {
         }
     }
 
-    /// A call with a JSON body, and without one where it is null.
+    /// Calls with a JSON body, or with none if it is null.
     pub async fn json(&self, key: &str, method: &str, path: &str, body: Value) -> Answer {
         let body = Some(body).filter(|body| !body.is_null()).map(|body| body.to_string());
         self.call(Some(key), method, path, body.as_deref(), &[]).await
@@ -236,18 +236,18 @@ impl Stage {
         self.app.store.put_event(fan, &event).await.unwrap();
     }
 
-    /// What was sent to queues.
+    /// The requests that the queue has received.
     pub fn queued(&self) -> Vec<Value> {
         self.queued.lock().unwrap().clone()
     }
 
-    /// Lets the queue refuse.
+    /// Makes the queue refuse requests.
     pub fn fail_queue(&self, failing: bool) {
         self.failing.store(failing, Ordering::SeqCst);
     }
 }
 
-/// What SQS answers, as far as the API needs it.
+/// A fake SQS with the responses that the API needs; returns its URL.
 async fn queue(queued: Arc<Mutex<Vec<Value>>>, failing: Arc<AtomicBool>) -> String {
     let take = move |body: Bytes| async move {
         if failing.load(Ordering::SeqCst) {

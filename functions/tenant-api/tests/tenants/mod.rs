@@ -1,4 +1,4 @@
-//! What the operator does with tenants, and what of it is on record.
+//! The operator's routes for tenants, and the audit log.
 
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ async fn a_tenants_time_is_told_to_the_millisecond() {
     stage.clock.advance_ms(7);
     let made = stage.json(ADMIN, "POST", "/v1/tenants", json!({"name": "Tea"})).await.json;
     assert_eq!(made["created_at"], "2023-11-14T22:13:20.007Z");
-    // an older release stored the clock as it was
+    // release 0.1 stored nanoseconds
     let stored = stage.app.store.tenant(&cafe.id).await.unwrap().unwrap();
     let created_at = "2023-11-14T22:13:20.123456789Z".parse().unwrap();
     let old = shared::store::tenants::Tenant { id: "ten_old".into(), created_at, ..stored };

@@ -1,5 +1,5 @@
-//! One thread has the database: SQLite blocks, and writes one after the other anyway. What waits for WeChat or
-//! reads JSON does so elsewhere meanwhile.
+//! One thread owns the database: SQLite blocks, and serializes writes anyway. JSON is parsed and WeChat
+//! is waited for on other threads.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,18 +19,18 @@ use super::{
 
 /// The database's file in its directory.
 const FILE: &str = "dynamodb.sqlite";
-/// Pages of the file that SQLite keeps in memory, KiB: what many followers' indexes touch again and again.
+/// SQLite's page cache, KiB: the indexes of many followers are read again and again.
 const CACHE_KIB: u32 = 8 * 1024;
-/// Statements that SQLite keeps compiled: some for each table and index.
+/// Prepared statements that SQLite caches: some for each table and index.
 const STATEMENTS: usize = 128;
 
-/// How often the last cut of the log is tried, and the pause between two tries: a second in all.
+/// How often truncating the log at the end is tried, and the pause between two tries: a second in all.
 const SETTLE_TRIES: u32 = 50;
 const SETTLE_STEP: Duration = Duration::from_millis(20);
 
 type Job = Box<dyn FnOnce(&Storage) + Send>;
 
-/// The embedded database. Clones are the same one.
+/// The embedded database. Clones share it.
 #[derive(Clone)]
 pub struct Database {
     jobs: mpsc::Sender<Job>,
@@ -38,7 +38,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database in `dir`, which is there. It is closed when nobody has it any more.
+    /// Opens the database in `dir`, which must exist. It is closed when the last clone is dropped.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -52,7 +52,7 @@ impl Database {
         Ok(Self { jobs, weather: Arc::default() })
     }
 
-    /// From now on, requests meet this weather. A second one is not taken.
+    /// Injects faults into requests from now on. A second injector is ignored.
     pub fn meet(&self, weather: Weather) {
         let _ = self.weather.set(weather);
     }
@@ -61,10 +61,10 @@ impl Database {
         self.weather.get()
     }
 
-    /// After all that was asked for before, moves SQLite's log into the file: a folder that rests holds nothing twice.
+    /// After all earlier requests, checkpoints and truncates SQLite's log, so that a stopped database has no log.
     pub async fn settle(&self) {
         for _ in 0..SETTLE_TRIES {
-            // [`upkeep`] may be at the log just now
+            // [`checkpointer`] may hold the log at this moment
             match self.with(|storage| Ok(upkeep::cut_log(storage))).await {
                 Ok(false) => tokio::time::sleep(SETTLE_STEP).await,
                 Ok(true) => return,
@@ -74,10 +74,10 @@ impl Database {
         tracing::warn!("the database's log stays beside its file; the next start takes it in");
     }
 
-    /// Does something with the storage, after what others asked for before.
+    /// Runs `act` on the storage, after all earlier requests.
     ///
     /// # Errors
-    /// What `act` answers, or that the database is gone.
+    /// The error of `act`, or that the database is closed.
     pub(super) async fn with<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Storage) -> dynoxide::Result<T> + Send + 'static,
@@ -85,7 +85,7 @@ impl Database {
         let gone = || DynoxideError::InternalServerError("the database does not answer".into());
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |storage| {
-            let _ = answer.send(act(storage)); // whoever asked may be gone
+            let _ = answer.send(act(storage)); // the caller may have been dropped
         });
         self.jobs.send(job).map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(gone()))
@@ -102,8 +102,8 @@ fn work(storage: &Storage, jobs: &mpsc::Receiver<Job>, upkeep: &Upkeep) {
     }
 }
 
-/// A connection of its own to the file, as each thread needs one. SQLite's log is emptied by [`upkeep`] alone:
-/// the thread that answers would stop for the disk.
+/// Opens a connection to the file; each thread needs its own. Only [`checkpointer`] checkpoints the log:
+/// otherwise the requests' thread would wait for the disk.
 pub(super) fn connect(path: &Path, cache_kib: u32) -> Result<Storage, DatabaseError> {
     let storage = Storage::new(&path.to_string_lossy()).map_err(failed)?;
     let settings = format!(
@@ -124,7 +124,7 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let database = Database::open(&folder).unwrap();
         let write = |storage: &Storage| {
-            // as SQLite does where another checkpoint runs, whatever the time is that it may wait
+            // as SQLite behaves while another checkpoint runs, whatever its busy timeout
             storage.conn().busy_timeout(Duration::ZERO).unwrap();
             storage.conn().execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1)").unwrap();
             Ok(())

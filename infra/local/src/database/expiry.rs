@@ -1,4 +1,4 @@
-//! What has expired goes, late: DynamoDB deletes "within a few days", and never what expired more than five years ago.
+//! Deletes expired items late, as DynamoDB does ("within a few days"); after five years, never.
 //!
 //! # Source
 //! DynamoDB developer guide, "Using time to live (TTL) in DynamoDB", "Before you start using Time to Live".
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use super::together::keys;
 
-/// DynamoDB typically takes up to two days.
+/// The longest delay: DynamoDB typically takes up to two days.
 pub const LATEST: i64 = 2 * 86_400;
-/// Seconds of five years, as DynamoDB counts them: what expired before stays.
+/// Five years as DynamoDB counts them: items that expired before are never deleted.
 const FIVE_YEARS: i64 = 5 * 365 * 86_400;
-/// Items read at once: as long does a sweep hold up others.
+/// Items read at once, since other requests wait meanwhile.
 const PAGE: u32 = 100;
 
-/// Deletes what expired at least `late` seconds before `now`; how many.
+/// Deletes what expired at least `late` seconds before `now`; returns how many items.
 ///
 /// # Errors
 /// What the storage says.
@@ -56,7 +56,7 @@ fn sweep_table(storage: &Storage, table: &str, attribute: &str, now: i64, late: 
             let item = serde_json::to_value(item).unwrap_or_default();
             let key: serde_json::Map<_, _> =
                 key.iter().filter_map(|name| Some((name.clone(), item.get(name)?.clone()))).collect();
-            // it may have been written anew since it was read
+            // it may have been updated since it was read
             let gone = done(actions::delete_item::execute(
                 storage,
                 read(json!({
@@ -81,7 +81,7 @@ fn read<T: DeserializeOwned>(request: Value) -> Result<T> {
     serde_json::from_value(request).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
-/// The storage never waits: it is done at the first poll.
+/// Completes an action: the storage never waits, so the first poll is enough.
 fn done<T>(action: impl Future<Output = Result<T>>) -> Result<T> {
     let waits = || Err(DynoxideError::InternalServerError("the storage waits".into()));
     action.now_or_never().unwrap_or_else(waits)

@@ -2,18 +2,18 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`engine`] | one thread that has the file, one request after the other |
-//! | [`upkeep`] | a second thread: moves what SQLite's log has gathered into the file, deletes what has expired |
-//! | [`expiry`] | what expired goes late |
-//! | [`operations`] | DynamoDB's requests and answers as JSON, without a socket |
-//! | [`together`], [`statement`] | batches in one transaction of SQLite |
+//! | [`storage_thread`] | one thread that owns the file and runs one request after the other |
+//! | [`checkpointer`] | a second thread: checkpoints SQLite's log, deletes expired items |
+//! | [`expiry`] | deletion of expired items, as late as DynamoDB's |
+//! | [`operations`] | DynamoDB's requests and responses as JSON, without a socket |
+//! | [`batch_transaction`], [`partiql`] | batches in one transaction of SQLite |
 //! | [`server`] | HTTP |
 //! | [`tables`] | the template's tables |
-//! | [`weather`] | throttled partitions, late indexes, conflicts, for tests that want them |
+//! | [`fault_injection`] | throttled partitions, late indexes, conflicts, for tests that want them |
 //!
-//! What was acknowledged survives a `kill -9`: SQLite writes before it answers. It leaves the flush to the disk
-//! to the system (`synchronous = NORMAL`): a flush a write is a limit of a few hundred writes a second, and a
-//! power failure takes no more than the last moments, never the file.
+//! Acknowledged writes survive a `kill -9`: SQLite writes before it answers. It leaves the flush to the disk
+//! to the system (`synchronous = NORMAL`): a flush per write allows only a few hundred writes a second, and
+//! a power failure loses only the last moments and never corrupts the file.
 
 pub mod engine;
 pub mod expiry;

@@ -1,5 +1,5 @@
-//! DynamoDB's requests by name, from JSON to JSON. No socket is involved, and what is no work of the database is
-//! not done on its thread.
+//! DynamoDB's requests by name, from JSON to JSON, without a socket. JSON is parsed and written outside of
+//! the database's thread.
 
 use dynoxide::{DynoxideError, actions, storage::Storage};
 use futures::FutureExt;
@@ -7,10 +7,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Database, together};
 
-/// Of every answer.
+/// The content type of every response.
 pub const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
-/// Answers one request: HTTP status and body. `operation` is without its prefix: `PutItem`.
+/// Handles one request; returns HTTP status and body. `operation` is without its prefix: `PutItem`.
 pub async fn call(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
     tracing::debug!(operation, "request");
     match database.weather() {
@@ -19,7 +19,7 @@ pub async fn call(database: &Database, operation: &str, body: &[u8]) -> (u16, St
     }
 }
 
-/// The same in good weather.
+/// The same without injected faults.
 pub(super) async fn plain(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
     match dispatch(database, operation, body).await {
         Ok(json) => (200, json),
@@ -32,11 +32,11 @@ async fn dispatch(database: &Database, operation: &str, body: &[u8]) -> dynoxide
         ($action:ident) => {
             run!($action, |_, _| None)
         };
-        // `together` answers if it can do without the action
+        // `together` returns a response if it could replace the action
         ($action:ident, $together:expr) => {
             run(database, body, |storage, request| match $together(storage, &request) {
                 Some(answer) => Ok(answer),
-                // dynoxide over SQLite never waits: it is done at the first poll
+                // dynoxide over SQLite never waits: it completes at the first poll
                 None => actions::$action::execute(storage, request)
                     .now_or_never()
                     .unwrap_or_else(|| Err(DynoxideError::InternalServerError("the storage waits".into()))),
@@ -76,7 +76,7 @@ where
     serde_json::to_string(&answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
-/// dynoxide's types say by a prefix which error a request is that they cannot read.
+/// dynoxide's types mark by a prefix which error an unreadable request is.
 fn malformed(error: &serde_json::Error) -> DynoxideError {
     let text = error.to_string();
     match text.strip_prefix("VALIDATION:").or_else(|| text.strip_prefix("VALIDATION_REQUEST:")) {

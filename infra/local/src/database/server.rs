@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 
 use super::{Database, operations};
 
-/// DynamoDB takes bodies of 16 MB.
+/// DynamoDB's limit of a request.
 const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
 
-/// Answers DynamoDB requests on `listener` until `shutdown`. There is no authentication: `listener` belongs on
+/// Serves DynamoDB requests on `listener` until `shutdown`. There is no authentication: `listener` belongs on
 /// loopback.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! A PartiQL statement as an action of a transaction. It understands the hub's own spelling alone:
+//! A PartiQL statement as an item of a transaction. Only the hub's own spelling is understood:
 //!
 //! - `INSERT INTO "T" VALUE {'a': ?, 'b': ?}`
 //! - `UPDATE "T" SET a = ? SET "b" = ? WHERE pk = ? AND sk = ? AND a = ?`
@@ -13,7 +13,7 @@ use dynoxide::{
     },
 };
 
-/// Table and action; none for what is spelled otherwise. `keys` answers a table's key attributes, the partition key
+/// Returns table and action; `None` for other spellings. `keys` returns a table's key attributes, the partition key
 /// first.
 pub(super) fn action(
     statement: &BatchStatementRequest,
@@ -47,7 +47,7 @@ fn insert(
     Some(put(table, item, Some(format!("attribute_not_exists({})", keys.first()?))))
 }
 
-/// A put as an action.
+/// A put as an item of a transaction.
 pub(super) fn put(table: &str, item: Item, condition_expression: Option<String>) -> TransactWriteItem {
     let put = TransactPut { table_name: table.to_owned(), item, condition_expression, ..Default::default() };
     TransactWriteItem { put: Some(put), ..Default::default() }
@@ -75,11 +75,11 @@ fn update(
     for part in sets.split(" SET ") {
         let name = plain(part.strip_suffix(" = ?")?)?;
         if keys.iter().any(|key| key == name) {
-            return None; // PartiQL refuses it, a transaction of the embedded database does not
+            return None; // PartiQL refuses it; a transaction of the embedded database would not
         }
         set.push(format!("{} = {}", named(name), valued(values.next()?)));
     }
-    // an update of a transaction would make the item
+    // unlike PartiQL's, an update in a transaction would create the item
     let mut condition = vec![format!("attribute_exists({})", named(keys.first()?))];
     for part in wheres.split(" AND ") {
         let (name, value) = (plain(part.strip_suffix(" = ?")?)?, values.next()?);

@@ -1,5 +1,5 @@
-//! The template's tables, made by the SDK as CloudFormation makes them; without streams, which dynoxide would slow
-//! down by.
+//! Creates the template's tables through the SDK, as CloudFormation does; without streams, which would slow
+//! dynoxide down.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
 use super::{DatabaseError, failed};
 use crate::template::{IndexSpec, TableSpec};
 
-/// Makes the tables that are not there yet.
+/// Creates the tables that do not exist.
 ///
 /// # Errors
 /// DynamoDB refused one.

@@ -1,6 +1,6 @@
-//! Batches in one transaction of SQLite. DynamoDB takes a batch's items one by one, and so does dynoxide, at a
-//! commit each, which is a third of its work. Where all of them succeed, together is the same; where one does not,
-//! nothing is written and they are taken one by one after all.
+//! Batches in one transaction of SQLite. DynamoDB handles items one by one, and so does dynoxide, with a
+//! commit each: a third of its work. If all items succeed, one transaction gives the same result; if one
+//! fails, it is rolled back and they are handled one by one.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -22,10 +22,10 @@ use super::statement;
 
 /// Actions of one transaction.
 const MAX: usize = 100;
-/// Statements of a batch: more are refused, but not by a transaction.
+/// Statements of a batch. Larger batches go to dynoxide, which refuses them with DynamoDB's error.
 const MAX_STATEMENTS: usize = 25;
 
-/// The answer of a batch of statements that all succeeded; none where they have to be taken one by one.
+/// The response to a batch of statements that all succeeded; `None` if they must be executed one by one.
 pub(super) fn statements(
     storage: &Storage,
     request: &BatchExecuteStatementRequest,
@@ -52,7 +52,7 @@ pub(super) fn statements(
     Some(BatchExecuteStatementResponse { responses, consumed_capacity: None })
 }
 
-/// The same of a batch of puts.
+/// The same for a batch of puts.
 pub(super) fn puts(storage: &Storage, request: &BatchWriteItemRequest) -> Option<BatchWriteItemResponse> {
     let mut puts = Vec::new();
     for (table, requests) in &request.request_items {

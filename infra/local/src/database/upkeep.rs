@@ -1,9 +1,9 @@
-//! What the database needs besides its requests, on a thread of its own.
+//! The database's background work, on a thread of its own.
 //!
-//! SQLite appends what is written to a log (`-wal`) and has to move it into the file at some time (a checkpoint),
-//! which waits for the disk. Done here it holds nobody up. A log begins anew once all of it is moved; under a load that
-//! never stops something is always left, which the thread of the requests then moves itself between two of them. The
-//! log's file stays as long as it ever was: it is cut where nobody has asked anything for a while, and at the end.
+//! SQLite appends writes to a log (`-wal`) and must move them into the file at some time (a checkpoint),
+//! which waits for the disk. Here it delays no request. The log restarts once all of it is moved; under continuous
+//! load something always remains, which the requests' thread then moves between two requests. The
+//! file of the log never shrinks by itself: it is truncated when no request came for a while, and at the end.
 
 use std::{
     fs::File,
@@ -24,17 +24,17 @@ use shared::{
 
 use super::{DatabaseError, engine::connect, expiry, failed};
 
-/// Between two looks.
+/// The pause between two checks.
 const STEP: Duration = Duration::from_millis(500);
-/// Pages of the log, 4 KiB each, at which it has to begin anew: 32 MB.
+/// Pages of the log, 4 KiB each, from which it must restart: 32 MB.
 const LONG: i64 = 8 * 1024;
-/// Pages that this thread keeps in memory, KiB.
+/// This thread's page cache, KiB.
 const CACHE_KIB: u32 = 2 * 1024;
-/// How often expired items are deleted. It reads every item of tables that have some; DynamoDB itself takes days, and
-/// what must be exact compares times.
+/// How often expired items are deleted. That reads every item of tables with a TTL; DynamoDB itself takes days, and
+/// code that must be exact compares times itself.
 const SWEEP: Duration = Duration::from_hours(1);
 
-/// Tells the thread what happens; without it, it ends.
+/// Signals to the thread, which ends when this is dropped.
 pub(super) struct Upkeep(Arc<Signs>);
 
 #[derive(Default)]
@@ -45,11 +45,11 @@ struct Signs {
 }
 
 impl Upkeep {
-    /// A request was answered, by the thread that has `storage`.
+    /// Called by the thread that owns `storage` after each request.
     pub(super) fn note(&self, storage: &Storage) {
         self.0.busy.store(true, Ordering::Relaxed);
         if self.0.long.load(Ordering::Relaxed) && self.0.long.swap(false, Ordering::Relaxed) {
-            let _ = checkpoint(storage); // the log is left long: the next look tells again
+            let _ = checkpoint(storage); // on failure the next check sets the flag again
         }
     }
 }
@@ -92,9 +92,9 @@ fn run(storage: &Storage, file: &File, signs: &Signs, random: &Rand) {
     }
 }
 
-/// Moves what the log has gathered into the file while others go on writing. What is left of a long one is little
-/// after the second time, and the file is on the disk by then, which SQLite would do only at the end: who moves the rest
-/// is soon done.
+/// Checkpoints while other threads go on writing. After the second pass over a long log little is left,
+/// and the file is already synced, which SQLite would do only at the end: so the requests' thread
+/// moves the rest quickly.
 fn empty_log(storage: &Storage, file: &File, signs: &Signs) {
     if checkpoint(storage).is_some_and(|pages| pages > LONG) && checkpoint(storage).is_some() {
         if let Err(error) = file.sync_data() {
@@ -104,7 +104,7 @@ fn empty_log(storage: &Storage, file: &File, signs: &Signs) {
     }
 }
 
-/// Moves all of the log into the file, and cuts it to nothing; whether it did. Whoever asks meanwhile waits for the disk.
+/// Checkpoints the whole log and truncates it; returns whether it did. Requests wait for the disk meanwhile.
 pub(super) fn cut_log(storage: &Storage) -> bool {
     let busy: Result<i64, _> =
         storage.conn().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
@@ -112,12 +112,12 @@ pub(super) fn cut_log(storage: &Storage) -> bool {
         Ok(busy) => busy == 0,
         Err(error) => {
             tracing::warn!(%error, "the database's log was not cut: {error}");
-            true // and is tried again after the next request
+            true // it is tried again after the next request
         }
     }
 }
 
-/// Moves what it can without waiting for anybody; pages that the log has.
+/// Checkpoints what it can without waiting; returns the number of pages in the log.
 fn checkpoint(storage: &Storage) -> Option<i64> {
     let pages = storage.conn().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1));
     pages.inspect_err(|error| tracing::warn!(%error, "the database's log was not emptied: {error}")).ok()

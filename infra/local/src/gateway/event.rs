@@ -1,4 +1,4 @@
-//! A request as the event that API Gateway would send (payload 2.0), and the function's answer as a response.
+//! A request as the event that API Gateway would send (payload 2.0), and the function's result as a response.
 //!
 //! # Source
 //! API Gateway developer guide, "Create AWS Lambda proxy integrations for HTTP APIs in API Gateway". By observation:
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::Gateway;
 
-/// Types whose bodies are sent as text; everything else, and what has no type, is base64.
+/// Types whose bodies are sent as text, besides `text/*`; all other bodies are base64.
 const TEXTS: [&str; 3] = ["application/json", "application/xml", "application/javascript"];
 
 /// The event of a request.
@@ -75,7 +75,7 @@ pub(super) fn of(
     if !cookies.is_empty() {
         members.insert("cookies".into(), json!(cookies));
     }
-    // what a type of text promises and is none would be damaged on AWS in a way that nobody has described
+    // AWS does not document what becomes of a text type's body that is not UTF-8: base64 here
     let text = is_text(&parts.headers).then(|| std::str::from_utf8(body).ok()).flatten();
     match text {
         _ if body.is_empty() => {}
@@ -94,13 +94,13 @@ fn is_text(headers: &HeaderMap) -> bool {
     kind.starts_with("text/") || TEXTS.contains(&kind.as_str())
 }
 
-/// Decoded, up to the first `?` that this brings.
+/// The path decoded, up to the first `?` that decoding produces.
 fn path(encoded: &str) -> String {
     let decoded = decoded(encoded);
     decoded.split('?').next().unwrap_or_default().to_owned()
 }
 
-/// Without percent-encoding; what is none stays, and bytes that are no text are replaced.
+/// Percent-decodes; invalid escapes are kept, and bytes that are not UTF-8 are replaced.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -118,7 +118,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The response that a function's answer stands for.
+/// The HTTP response that a function's result describes.
 pub(super) fn response(answer: &Value) -> Response {
     let status = answer.get("statusCode").and_then(Value::as_u64).and_then(|s| u16::try_from(s).ok());
     let status = status.and_then(|s| StatusCode::from_u16(s).ok()).unwrap_or(StatusCode::OK);

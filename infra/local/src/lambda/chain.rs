@@ -1,8 +1,8 @@
 //! A chain of invocations: a function that sends to a queue which calls a function. Lambda counts in the trace header
 //! how often each function was called in it, and ends a chain by itself: "If your function is invoked approximately
 //! 16 times in the same chain of requests, then Lambda automatically stops the next function invocation." The SDK
-//! passes the header on, SQS keeps it as `AWSTraceHeader`. `RecursiveLoop: Allow` says that a function's chains are
-//! meant.
+//! passes the header on, SQS keeps it as `AWSTraceHeader`. `RecursiveLoop: Allow` says that a function's
+//! chains are intended.
 //!
 //! # Source
 //! Lambda developer guide, "Use Lambda recursive loop detection to prevent infinite loops"; X-Ray developer guide,
@@ -18,7 +18,7 @@ use crate::sqs::message::hex;
 pub const MOST: u32 = 16;
 /// The header by which requests carry a chain.
 pub const HEADER: &str = "x-amzn-trace-id";
-/// Traces are kept by nobody here: one root serves all.
+/// No traces are collected here, so one root is enough.
 const ROOT: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0";
 
 tokio::task_local! {
@@ -30,7 +30,7 @@ tokio::task_local! {
 pub struct Chain(BTreeMap<String, u32>);
 
 impl Chain {
-    /// Reads a trace header; what is not understood is no chain.
+    /// Parses a trace header; one that cannot be parsed gives an empty chain.
     #[must_use]
     pub fn read(header: &str) -> Self {
         let lineage = header.split(';').find_map(|part| part.trim().strip_prefix("Lineage="));
@@ -43,7 +43,7 @@ impl Chain {
         )
     }
 
-    /// The longer of both, for each function.
+    /// Merges two chains: the higher count of each function.
     #[must_use]
     pub fn with(mut self, other: &Self) -> Self {
         for (mark, count) in &other.0 {
@@ -62,18 +62,18 @@ impl Chain {
         next
     }
 
-    /// How often a function was called in it.
+    /// How often this chain has invoked a function.
     #[must_use]
     pub fn count(&self, function: &str) -> u32 {
         self.0.get(&mark(function)).copied().unwrap_or(0)
     }
 
-    /// Runs an invocation's code, whose requests carry this chain.
+    /// Runs an invocation's code; requests that it sends carry this chain.
     pub async fn around<F: Future>(self, code: F) -> F::Output {
         CURRENT.scope(self, code).await
     }
 
-    /// The chain that the code around us runs in, if any.
+    /// The chain of the current invocation, if any.
     #[must_use]
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
@@ -91,7 +91,7 @@ impl fmt::Display for Chain {
     }
 }
 
-/// What stands for a function in a lineage.
+/// The id of a function in a lineage.
 fn mark(function: &str) -> String {
     hex(Sha256::digest(function.as_bytes()).as_slice()).chars().take(8).collect()
 }

@@ -1,9 +1,9 @@
-//! How many invocations may run at once: of the account in all, and of a function that has some for itself.
+//! How many invocations may run at once: in the account, and of functions with reserved concurrency.
 //!
 //! # Source
 //! Lambda developer guide, "Understanding Lambda function scaling", "Configuring reserved concurrency", quotas: 1,000 an
-//! account, new accounts have less (10 was seen); at least 100 stay for functions without a reservation, or all where
-//! there are fewer.
+//! account, less in new ones (10 was seen); at least 100 must remain for functions without a reservation, or
+//! all if the account has fewer.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,25 +14,25 @@ use crate::template::FunctionSpec;
 /// What must be left for functions without a reservation.
 const UNRESERVED: usize = 100;
 
-/// A function's share. Clones are the same one.
+/// The concurrency available to a function. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Room(Arc<Semaphore>);
 
 impl Room {
-    /// A share of its own.
+    /// A pool of `most` invocations.
     #[must_use]
     pub fn of(most: usize) -> Self {
         Self(Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))))
     }
 
-    /// Room for one invocation, until it is dropped; none where all is taken.
+    /// A permit for one invocation, held until dropped; `None` if the pool is exhausted.
     #[must_use]
     pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0).try_acquire_owned().ok()
     }
 }
 
-/// The shares of an account's functions.
+/// The account's concurrency, divided among its functions.
 #[derive(Debug)]
 pub struct Account {
     rest: Room,
@@ -43,7 +43,7 @@ impl Account {
     /// Divides `most` invocations at once.
     ///
     /// # Errors
-    /// The reservations leave too little, for which AWS refuses a deployment.
+    /// The reservations leave too little; AWS refuses such a deployment.
     pub fn new(most: usize, functions: &[FunctionSpec]) -> Result<Self, String> {
         let sum: usize = functions.iter().filter_map(|function| function.reserved).sum();
         let rest = most.checked_sub(sum).filter(|rest| sum == 0 || *rest >= most.min(UNRESERVED));

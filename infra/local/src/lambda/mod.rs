@@ -1,6 +1,6 @@
-//! What Lambda does around a function's code, whoever calls it.
+//! What Lambda does around a function's code, whatever invokes it.
 //!
-//! | room | what it is |
+//! | module | what it is |
 //! |---|---|
 //! | [`concurrency`] | how many invocations may run at once |
 //! | [`chain`] | the trace that a chain of invocations carries, and where it ends |
@@ -25,23 +25,23 @@ pub struct Target {
     pub name: String,
     /// Its code.
     pub code: Arc<dyn Code>,
-    /// How long it may take. It is told when that is over, and ended then.
+    /// The function's timeout. The function sees it as its deadline, and is cancelled then.
     pub timeout: Duration,
-    /// By which it is told.
+    /// The clock of its deadline.
     pub clock: Arc<dyn Clock>,
-    /// Whether chains of its invocations are meant.
+    /// Whether it may call itself through queues (`RecursiveLoop: Allow`).
     pub recursive: bool,
     /// How many invocations it may have at once.
     pub room: Room,
 }
 
-/// Why an invocation has no answer.
+/// Why an invocation has no result.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// It did not begin: as many run as may.
+    /// It did not begin: the concurrency limit is reached.
     #[error("throttled")]
     Throttled,
-    /// Its time was over. What it had done stays done.
+    /// It ran into its timeout. Effects until then remain.
     #[error("timed out")]
     TimedOut,
     /// It failed, or panicked.
@@ -50,10 +50,10 @@ pub enum Failure {
 }
 
 impl Target {
-    /// One invocation, in a task of its own: neither a panic nor a caller that hangs up takes anything else down.
+    /// Runs one invocation in its own task, so that a panic or a caller that hangs up affects nothing else.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`InvocationError`].
     pub async fn invoke(&self, event: Value, chain: &Chain) -> Result<Value, Failure> {
         let permit = self.room.enter().ok_or(Failure::Throttled)?;
         let (code, timeout, chain) = (Arc::clone(&self.code), self.timeout, chain.enter(&self.name));
@@ -72,7 +72,7 @@ impl Target {
         }
     }
 
-    /// Whether Lambda would end a chain before one more invocation of this function.
+    /// Whether Lambda would stop this chain instead of invoking the function once more.
     #[must_use]
     pub fn ends(&self, chain: &Chain) -> bool {
         !self.recursive && chain.count(&self.name) >= chain::MOST

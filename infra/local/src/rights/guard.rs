@@ -1,4 +1,4 @@
-//! Between a function's SDK and the services: what the function may not do is answered as IAM answers, and never sent.
+//! Between a function's SDK and the services: refuses forbidden requests as IAM does, without sending them.
 
 use std::{fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ use shared::aws::AwsClients;
 use super::Rights;
 use crate::lambda::chain::{self, Chain};
 
-/// The SDK's clients of one function, which refuse what its rights do not hold.
+/// The SDK's clients of one function, which refuse requests beyond its permissions.
 #[must_use]
 pub fn clients(
     function: &str,
@@ -62,7 +62,7 @@ impl HttpConnector for Guard<SharedHttpConnector> {
         let target = target.as_str();
         match rights.check(target, request.body().bytes().unwrap_or_default()) {
             Ok(_) => {
-                // on Lambda the SDK itself reads the trace from its environment
+                // on Lambda the SDK reads the trace header from its environment
                 if let Some(chain) = Chain::current().filter(|_| target.starts_with("AmazonSQS.Send")) {
                     request.headers_mut().insert(chain::HEADER, chain.to_string());
                 }
@@ -76,10 +76,10 @@ impl HttpConnector for Guard<SharedHttpConnector> {
     }
 }
 
-/// The answer of a service whose caller lacks a right.
+/// The response of a service to a caller without permission.
 ///
 /// # Errors
-/// None in practice: the status is one.
+/// Never in practice: the status is valid.
 pub fn refusal(target: &str, function: &str, what: &str) -> Result<HttpResponse, ConnectorError> {
     let status = if target.starts_with("AmazonSQS") { 403 } else { 400 };
     let status = status.try_into().map_err(|_| ConnectorError::other("no status".into(), None))?;

@@ -1,11 +1,11 @@
-//! What `template.yaml` allows each function: read from its role, asked before each request, as IAM does on AWS.
-//! A right that was forgotten shows here first.
+//! What `template.yaml` allows each function: read from its role and checked before each request, as IAM does.
+//! A forgotten permission fails here before it fails on AWS.
 //!
-//! | room | what it is |
+//! | module | what it is |
 //! |---|---|
-//! | [`policy`] | the rights in a role's statements |
-//! | [`request`] | the rights that a request of the SDK takes |
-//! | [`guard`] | refuses what is not allowed, between a function's SDK and the services |
+//! | [`policy`] | the permissions in a role's statements |
+//! | [`required_permissions`] | the permissions that a request of the SDK needs |
+//! | [`authorizing_client`] | refuses forbidden requests, between a function's SDK and the services |
 
 pub mod guard;
 pub mod policy;
@@ -16,7 +16,7 @@ use std::{collections::BTreeSet, fmt};
 /// One action on one table, index or queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
-    /// In IAM's words: `dynamodb:Query`.
+    /// As IAM spells it: `dynamodb:Query`.
     pub action: String,
     /// Logical id of a table or queue; an index is `CustomersTable/index/people`.
     pub resource: String,
@@ -33,10 +33,10 @@ impl fmt::Display for Right {
 pub struct Rights(pub BTreeSet<Right>);
 
 impl Rights {
-    /// What a request takes, where all of it is allowed.
+    /// Returns the permissions that a request needs, if all of them are granted.
     ///
     /// # Errors
-    /// What is not allowed, or why the request is not understood.
+    /// The missing permission, or why the request is not understood.
     pub fn check(&self, target: &str, body: &[u8]) -> Result<Vec<Right>, String> {
         let needed = request::needed(target, body)?;
         match needed.iter().find(|right| !self.0.contains(right)) {

@@ -1,14 +1,14 @@
-//! The rights on tables and queues in a role's statements. What is written in a way that this does not understand is
-//! an error: a right that nobody checks is worse than none.
+//! The permissions on tables and queues in a role's statements. A statement in a form that is not understood is
+//! an error: a permission that is silently ignored would hide a mistake.
 
 use serde_yaml_ng::{Mapping, Value};
 
 use super::{Right, Rights};
 
-/// Services whose rights are checked here. Others (keys, logs, traces, network) are asked for by AWS itself.
+/// Services whose permissions are checked here. Those of others (keys, logs, network) AWS itself uses.
 const SERVICES: [&str; 2] = ["dynamodb:", "sqs:"];
 
-/// The rights that the inline policies of `role`, the properties of an `AWS::IAM::Role`, give.
+/// Returns the permissions that the inline policies of `role` (the properties of an `AWS::IAM::Role`) grant.
 ///
 /// # Errors
 /// The statement that is not understood, and why.

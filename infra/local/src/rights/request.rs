@@ -1,5 +1,5 @@
-//! Which rights a request takes. Source: AWS's Service Authorization Reference for DynamoDB and SQS; batches and
-//! transactions take the right of each part, PartiQL has rights of its own, an index is a resource of its own.
+//! Which permissions a request needs. Source: AWS's Service Authorization Reference; batches and
+//! transactions need those of each part, PartiQL has its own actions, an index is its own resource.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::Right;
 
-/// What of a request says where it goes; the rest is passed over.
+/// The parts of a request that name its resources; the rest is ignored.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Request {
@@ -32,11 +32,11 @@ struct Statement {
     statement: String,
 }
 
-/// The rights that the request takes; `target` is its `X-Amz-Target`. A table's name and a queue's are its logical id
-/// here (a FIFO queue's with `.fifo`).
+/// Returns the permissions that a request needs; `target` is its `X-Amz-Target`. Tables and queues have their logical
+/// ids as names here (FIFO queues with `.fifo`).
 ///
 /// # Errors
-/// It is no request that this understands.
+/// The request is not understood.
 pub fn needed(target: &str, body: &[u8]) -> Result<Vec<Right>, String> {
     let (service, operation) = target.split_once('.').ok_or_else(|| format!("{target:?} is no operation"))?;
     let request: Request = serde_json::from_slice(body).map_err(|error| format!("{operation}: {error}"))?;

@@ -1,22 +1,22 @@
-//! Fair queues: on a standard queue whose messages have groups, a group that keeps the receivers busy waits behind the
-//! others. Nobody is capped, and without others a busy group gets everything. Messages without a group are in no
-//! group: they are taken as they come.
+//! Fair queues: on a standard queue whose messages have groups, a group that keeps the receivers busy yields to the
+//! others. No group is capped: without others, a busy group gets all receivers. Messages without a group
+//! are received in their order.
 //!
 //! # Source
 //! SQS developer guide, "Amazon SQS fair queues": a group is noisy with more than 10 % of the messages in flight and more
-//! than 30 of them, or with more than 10 % of the time that messages are in flight. Over which time is not said: here
+//! than 30, or with more than 10 % of the time in flight. The period is not documented: here
 //! the last minute counts twice as much as the one before.
 
 use std::collections::{BTreeSet, HashMap};
 
-/// In flight, from which a group can be noisy.
+/// A group with no more messages in flight than this is not noisy by their number.
 const FLIGHTS: usize = 30;
-/// A share of which a group is noisy: one in so many.
+/// A group is noisy with more than one part in this many.
 const SHARE: u64 = 10;
-/// How long a time in flight counts in full, milliseconds.
+/// The half-life of time spent in flight, milliseconds.
 const MEMORY_MS: i64 = 60_000;
 
-/// Who keeps the receivers of a queue how busy.
+/// How busy each group keeps the receivers of a queue.
 #[derive(Default)]
 pub struct Fairness {
     groups: HashMap<String, Share>,
@@ -31,29 +31,29 @@ struct Share {
 }
 
 impl Fairness {
-    /// A message can be received.
+    /// A message became visible.
     pub fn show(&mut self, group: &str, seq: u64) {
         self.share(group).visible.insert(seq);
     }
 
-    /// It cannot any more.
+    /// A message is no longer visible.
     pub fn hide(&mut self, group: &str, seq: u64) {
         self.share(group).visible.remove(&seq);
     }
 
-    /// It was received.
+    /// A message of the group was received.
     pub fn take_off(&mut self, group: &str) {
         self.share(group).in_flight += 1;
     }
 
-    /// It was deleted, given back or lost, after so long.
+    /// A message was deleted, given back or timed out, after `ms` milliseconds in flight.
     pub fn land(&mut self, group: &str, ms: i64) {
         let share = self.share(group);
         share.in_flight = share.in_flight.saturating_sub(1);
         share.spent_ms = share.spent_ms.saturating_add(u64::try_from(ms).unwrap_or(0));
     }
 
-    /// Lets `now` come: what is long ago counts less, and who is not there any more not at all.
+    /// Advances to `now`: halves old times, and removes groups without messages.
     pub fn settle(&mut self, now: i64) {
         if self.groups.is_empty() || now.saturating_sub(self.halved) < MEMORY_MS {
             return;
@@ -65,8 +65,8 @@ impl Fairness {
         });
     }
 
-    /// The first message of those who are not noisy; none where nobody waits behind somebody noisy. `in_flight` are all
-    /// of the queue.
+    /// The first message of a quiet group; `None` if no noisy group has visible messages. `in_flight` are
+    /// all of the queue's.
     #[must_use]
     pub fn first(&self, in_flight: usize) -> Option<u64> {
         let spent: u64 = self.groups.values().map(|share| share.spent_ms).sum();

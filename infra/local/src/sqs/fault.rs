@@ -1,4 +1,4 @@
-//! What SQS answers when it refuses: one row per error, under both of its names.
+//! The errors of SQS: one row per error, under both of its names.
 
 use std::fmt;
 
@@ -68,7 +68,7 @@ impl Code {
     }
 }
 
-/// A refusal: which, and a sentence for whoever reads the log.
+/// An error: its code, and a sentence for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub code: Code,
@@ -76,23 +76,23 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A refusal with its sentence.
+    /// An error with its sentence.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
-    /// The most frequent one.
+    /// An invalid value, the most frequent error.
     pub fn value(name: &str, value: impl fmt::Display, reason: &str) -> Self {
         let message = format!("Value {value} for parameter {name} is invalid. Reason: {reason}");
         Self::new(Code::InvalidParameterValue, message)
     }
 
-    /// A parameter that had to be there.
+    /// A missing parameter.
     pub fn missing(name: &str) -> Self {
         Self::new(Code::MissingParameter, format!("The request must contain the parameter {name}."))
     }
 
-    /// Whether the sender is to blame; a batch answer says so per entry.
+    /// Whether it is the sender's fault; a batch response says so per entry.
     #[must_use]
     pub fn sender(&self) -> bool {
         self.code != Code::InternalError

@@ -1,4 +1,4 @@
-//! What messages are known by: ids, sequence numbers, and which deduplication id a queue's type asks for.
+//! Message ids, sequence numbers, and deduplication ids.
 
 use sha2::{Digest, Sha256};
 use shared::random::Random;
@@ -7,7 +7,7 @@ use super::fault::{Code, Fault};
 use super::message::{Draft, hex};
 use super::settings::Settings;
 
-/// What a queue's type says about group, deduplication id and delay; answers the deduplication id.
+/// Checks group, deduplication id and delay against the queue's type; returns the deduplication id.
 pub fn dedup_id(settings: &Settings, draft: &Draft) -> Result<Option<String>, Fault> {
     let unfit = "The request include parameter that is not valid for this queue type.";
     for (name, value) in [("MessageGroupId", &draft.group), ("MessageDeduplicationId", &draft.dedup)] {

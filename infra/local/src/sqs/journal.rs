@@ -1,11 +1,11 @@
-//! Keeps messages over the death of the process.
+//! Keeps messages when the process dies.
 //!
-//! One JSON line per change, written (`write(2)`) before the answer that acknowledges it. What a sender was told
-//! is kept thus survives `kill -9`, for the kernel has it. It is not synced to the disk: a loss of power may
-//! lose the last seconds, which is the bargain of a runner for one machine.
+//! One JSON line per change, written (`write(2)`) before it is acknowledged. Acknowledged messages
+//! therefore survive `kill -9`: the kernel has them. They are not synced to the disk: a power failure may
+//! lose the last seconds, which is acceptable on one machine.
 //!
-//! A death in the middle of a write leaves a last line without its line feed; nobody was told of it, and it is
-//! dropped. Any other line that cannot be read is an error: losing messages silently is worse than not starting.
+//! A process killed during a write leaves a last line without its line feed; it was never acknowledged, and is
+//! dropped. Any other unreadable line is an error: losing messages silently is worse than not starting.
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -21,32 +21,32 @@ use super::settings::Raw;
 
 /// The journal's name in its directory.
 pub const FILE: &str = "sqs.journal";
-/// It is rewritten when it has grown beyond this and to twice of what was alive at the last time.
+/// It is compacted when it is longer than this and twice as long as after the last compaction.
 const COMPACT_BYTES: u64 = 16 * 1024 * 1024;
-/// Messages are their owner's alone.
+/// Only the owner may read messages.
 const MODE: u32 = 0o600;
 
-/// One change. Visibility is not among them: who had received died with the process.
+/// One change. Visibility is not recorded: the receivers died with the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Record<'a> {
-    /// No message before has this sequence number or a greater one.
+    /// All earlier messages have smaller sequence numbers.
     Next { seq: u64 },
-    /// A queue was made, or its attributes were set.
+    /// A queue was created, or its attributes were set.
     Queue { name: Cow<'a, str>, attributes: Cow<'a, Raw>, created: i64, modified: i64 },
     /// A deduplication id whose message may be gone.
     Seen { queue: Cow<'a, str>, key: Cow<'a, str>, at: i64, id: Cow<'a, str>, seq: u64 },
-    /// A message came.
+    /// A message was sent.
     Sent { queue: Cow<'a, str>, message: Cow<'a, Message> },
-    /// A message stood here when the journal was rewritten.
+    /// A message was in the queue when the journal was compacted.
     Kept { queue: Cow<'a, str>, message: Cow<'a, Message> },
     /// A message was received; `count` times by now.
     Received { queue: Cow<'a, str>, seq: u64, count: u32, first: Option<i64> },
     /// A message was deleted.
     Deleted { queue: Cow<'a, str>, seq: u64 },
-    /// A message went to another queue, as `message`.
+    /// A message was moved to another queue, where it is `message`.
     Moved { from: Cow<'a, str>, seq: u64, to: Cow<'a, str>, message: Cow<'a, Message> },
-    /// A queue was emptied.
+    /// A queue was purged.
     Purged { queue: Cow<'a, str> },
 }
 
@@ -65,7 +65,7 @@ impl<'a> Record<'a> {
 
     /// Appends the record as its line.
     pub fn write(&self, out: &mut Vec<u8>) {
-        // Strings, numbers and maps with string keys: this cannot fail, and a Vec takes everything.
+        // Serializing strings, numbers and maps with string keys cannot fail, nor can writing to a Vec.
         let start = out.len();
         match serde_json::to_writer(&mut *out, self) {
             Ok(()) => out.push(b'\n'),
@@ -74,11 +74,11 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What a journal is the journal of.
+/// State that can be rebuilt from a journal.
 pub trait Replay {
-    /// Makes a change again.
+    /// Applies a recorded change.
     fn replay(&mut self, record: Record<'static>) -> io::Result<()>;
-    /// The shortest journal that leads here.
+    /// Returns the shortest journal that leads to the current state.
     fn alive(&mut self) -> Vec<u8>;
 }
 
@@ -90,12 +90,12 @@ pub struct Journal {
     compact_at: u64,
     /// What could not be written yet.
     pending: Vec<u8>,
-    /// Held as long as we live, so that no second process writes.
+    /// Held until the process ends, so that no second process writes.
     lock: File,
 }
 
 impl Drop for Journal {
-    /// Closing alone is not enough: a process that another thread is just forking has a copy of the file, and
+    /// Closing alone is not enough: a process that another thread is forking has a copy of the file, and
     /// would keep the lock until its `exec`.
     fn drop(&mut self) {
         if let Err(error) = self.lock.unlock() {
@@ -105,7 +105,7 @@ impl Drop for Journal {
 }
 
 impl Journal {
-    /// Reads the journal in `dir` into `state` record by record, then rewrites it with what is left alive.
+    /// Replays the journal in `dir` into `state`, then compacts it.
     pub fn open(dir: &Path, state: &mut dyn Replay) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let lock = OpenOptions::new()
@@ -132,7 +132,7 @@ impl Journal {
         Ok(Self { path, file, len, compact_at: limit(len), pending: Vec::new(), lock })
     }
 
-    /// Appends lines. After an error they are kept and come before the next ones, and no half line stays.
+    /// Appends lines. After an error they are kept for the next call, and no partial line stays.
     pub fn append(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
         self.pending.append(lines);
         if let Err(error) = self.file.write_all(&self.pending) {
@@ -156,7 +156,7 @@ impl Journal {
         self.len > self.compact_at
     }
 
-    /// Replaces the journal by `bytes`, which stand for all that is alive.
+    /// Replaces the journal by `bytes`, a snapshot.
     pub fn compact(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file = replace(&self.path, bytes)?;
         self.len = bytes.len() as u64;
@@ -170,12 +170,12 @@ fn limit(len: u64) -> u64 {
     len.saturating_mul(2).max(COMPACT_BYTES)
 }
 
-/// Writes beside and renames: at every moment there is one whole journal.
+/// Writes a new file and renames it, so that there is a complete journal at every moment.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let beside = path.with_extension("journal.new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&beside)?;
     file.write_all(bytes)?;
-    file.sync_all()?; // rare enough, and what stood in the old one must not be lost with the power
+    file.sync_all()?; // rare enough, and the old journal's messages must survive a power failure
     drop(file);
     std::fs::rename(&beside, path)?;
     OpenOptions::new().append(true).open(path)

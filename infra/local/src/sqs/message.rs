@@ -1,4 +1,4 @@
-//! A message as a sender gives it and as a queue keeps it, with the checksums that SDKs verify.
+//! A message as it is sent and as a queue keeps it, with the checksums that SDKs verify.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 /// The most attributes of one message.
 const MAX_ATTRIBUTES: usize = 10;
 
-/// Attributes by name: sorted, as their checksum wants them.
+/// Attributes by name; sorted, as the checksum requires.
 pub type Attributes = BTreeMap<String, Attribute>;
 
 /// One message attribute, in the spelling of the wire.
@@ -29,7 +29,7 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// The value's bytes, and the tag that its checksum puts before them.
+    /// The type tag of the checksum, and the value's bytes.
     fn value(&self) -> Option<(u8, Vec<u8>)> {
         match (&self.string_value, &self.binary_value) {
             (Some(text), None) => Some((1, text.as_bytes().to_vec())),
@@ -58,7 +58,7 @@ impl Attribute {
     }
 }
 
-/// What a sender gives.
+/// A message as it is sent.
 #[derive(Debug, Clone, Default)]
 pub struct Draft {
     pub body: String,
@@ -70,7 +70,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Refuses what no queue takes, and counts the bytes that the limits are about.
+    /// Validates the message, and returns the size that the limits apply to.
     pub fn check(&self) -> Result<usize, Fault> {
         if self.body.is_empty() {
             return Err(Fault::missing("MessageBody"));
@@ -103,7 +103,7 @@ impl Draft {
 /// A message in a queue. All times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its place in the one order over all queues; never used twice.
+    /// Its place in the order over all queues; never used twice.
     pub seq: u64,
     pub id: String,
     pub body: String,
@@ -116,25 +116,25 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<String>,
     pub sent: i64,
-    /// Where its retention starts: later than `sent` once a FIFO queue has given it up.
+    /// Start of its retention: later than `sent` after a FIFO queue dead-lettered it.
     pub since: i64,
-    /// Nobody sees it before.
+    /// It is invisible before.
     pub due: i64,
     pub received: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_received: Option<i64>,
-    /// The name of the queue that gave it up.
+    /// The name of the queue that dead-lettered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gave_up: Option<String>,
 }
 
-/// MD5 as SQS uses it: against damage on the way, not against people.
+/// MD5 as SQS uses it: against corruption, not against attackers.
 #[must_use]
 pub fn md5_hex(bytes: &[u8]) -> String {
     hex(&Md5::digest(bytes))
 }
 
-/// The checksum of attributes; `None` where there are none.
+/// The checksum of attributes; `None` if there are none.
 #[must_use]
 pub fn md5_attributes<'a>(
     attributes: impl IntoIterator<Item = (&'a String, &'a Attribute)>,

@@ -1,19 +1,19 @@
-//! An SQS-compatible endpoint for one machine: what the hub's functions and event sources need of SQS, spoken to
-//! by the same SDK client.
+//! An SQS-compatible endpoint for one machine: the part of SQS that the hub's functions and event sources use,
+//! through the same SDK client.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`state`] | all queues: send, receive, delete, redrive |
+//! | [`engine`] | all queues: send, receive, delete, redrive |
 //! | [`queue`] | one queue's messages and the indexes over them |
-//! | [`fair`] | whose messages wait behind others' on a standard queue with groups |
-//! | [`settings`], [`message`], [`receipt`], [`identity`] | attributes, checksums, handles, ids |
-//! | [`fault`] | refusals, under both of their names |
-//! | [`protocol`], [`wire`] | AWS JSON 1.0, without a socket |
-//! | [`journal`], [`replay`] | what outlives the process |
+//! | [`fairness`] | fair queues: which groups wait on a standard queue |
+//! | [`queue_settings`], [`message`], [`receipt_handle`], [`message_ids`] | attributes, checksums, ids |
+//! | [`error`] | errors, under both of their names |
+//! | [`protocol`], [`json_types`] | AWS JSON 1.0, without a socket |
+//! | [`journal`], [`replay`] | persistence |
 //! | [`server`] | HTTP |
 //!
-//! Left out, for nothing here uses it: tags, permissions, deleting queues, `ReceiveRequestAttemptId`, and lists of
-//! move tasks, which end before they are answered.
+//! Left out, since unused here: tags, permissions, deleting queues, `ReceiveRequestAttemptId`, and lists of
+//! move tasks: a task is done before its response is sent.
 
 pub mod fair;
 pub mod fault;
@@ -43,11 +43,11 @@ use journal::{Journal, Replay};
 use settings::Raw;
 use state::{Delivery, Engine};
 
-/// How long a long poll lets a batch come together, at most: batches would else have a message or two, and each costs
+/// How long a long poll collects a batch, at most: batches would otherwise have a message or two, and each costs
 /// as much as a full one.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// All queues of this process. Clones are the same queues.
+/// All queues of this process. Clones share them.
 #[derive(Clone)]
 pub struct Sqs(Arc<Inner>);
 
@@ -64,8 +64,8 @@ struct Room {
 impl Sqs {
     /// Opens the queues kept in `dir`, or new ones in memory only.
     ///
-    /// Messages that were in flight are visible at once, for their receivers died too; how often they were
-    /// received is kept.
+    /// Messages that were in flight are visible at once, since their receivers are gone; their receive counts
+    /// are kept.
     pub fn open(dir: Option<&Path>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> io::Result<Self> {
         let mut engine = Engine::new(clock, random);
         let journal = dir.map(|dir| Journal::open(dir, &mut engine)).transpose()?;
@@ -78,7 +78,7 @@ impl Sqs {
         })))
     }
 
-    /// Makes a queue, or gives it exactly these attributes; its messages stay. A dead-letter queue must be made
+    /// Creates a queue, or replaces its attributes; its messages stay. A dead-letter queue must be created
     /// before the queue whose `RedrivePolicy` names it.
     pub fn create_queue<K, V>(
         &self,
@@ -93,7 +93,7 @@ impl Sqs {
         self.with(|engine| engine.declare(name, raw))
     }
 
-    /// Lets a queue have fewer messages in flight than on AWS.
+    /// Sets a lower limit of messages in flight than AWS's.
     pub fn limit_in_flight(&self, most: usize) {
         self.0.room.lock().unwrap_or_else(PoisonError::into_inner).engine.limit_in_flight(most);
     }
@@ -109,7 +109,7 @@ impl Sqs {
         self.0.closing.send_replace(true);
     }
 
-    /// Does something to the queues, and has written it to the journal when it returns. The write blocks for
+    /// Runs `act` on the queues, and writes its changes to the journal before returning. That blocks for
     /// as long as the kernel takes to copy some lines.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Engine) -> Result<T, Fault>) -> Result<T, Fault> {
         let mut room = self.0.room.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +121,7 @@ impl Sqs {
         result
     }
 
-    /// Hands out messages; waits up to `secs` for the first.
+    /// Receives messages; waits up to `wait_secs` for the first.
     pub(crate) async fn receive(
         &self,
         name: &str,
@@ -144,7 +144,7 @@ impl Sqs {
         let mut closing = self.0.closing.subscribe();
         let mut gathered = None;
         loop {
-            // Listening starts before looking, so that no message slips in between.
+            // Subscribe before checking, so that no message is missed in between.
             let wake = self.with(|engine| engine.wake(name))?;
             let woken = wake.notified();
             let last = Instant::now() >= end || *closing.borrow_and_update();
@@ -185,16 +185,16 @@ impl Sqs {
     }
 }
 
-/// What a long poll sees.
+/// The result of one check of a long poll.
 enum Look {
     Found(Vec<Delivery>),
-    /// Less than a batch, which may come together; whether it has is told.
+    /// Less than a batch: it may grow, and the [`Notify`] tells when it is complete.
     Few(Arc<Notify>),
-    /// Nothing, or what another long poll gathers; until time alone may bring something, milliseconds.
+    /// Nothing, or another long poll collects; milliseconds until the next message is due.
     Nothing(Option<u64>),
 }
 
-/// A long poll's right to what comes, until it is dropped.
+/// Lets one long poll collect new messages, until it is dropped.
 struct Gathering<'a> {
     sqs: &'a Sqs,
     queue: &'a str,
@@ -202,7 +202,7 @@ struct Gathering<'a> {
 }
 
 impl Drop for Gathering<'_> {
-    /// Also of a receiver that is gone: what came for it wakes another.
+    /// Runs also when the receiver is gone: its messages wake another one.
     fn drop(&mut self) {
         let told = self.sqs.with(|engine| {
             let queue = engine.queue(self.queue)?;
@@ -210,7 +210,7 @@ impl Drop for Gathering<'_> {
             queue.tell();
             Ok(())
         });
-        drop(told); // a queue that is gone has nobody to tell
+        drop(told); // if the queue is gone, there is no receiver to wake
     }
 }
 
@@ -226,7 +226,7 @@ impl Room {
         if journal.is_long()
             && let Err(error) = journal.compact(&engine.alive())
         {
-            // The long one is whole; the next change tries again.
+            // The old journal is still complete; the next change tries again.
             tracing::warn!(%error, "the queues' journal cannot be compacted");
         }
         Ok(())

@@ -20,13 +20,13 @@ const MAX_ENTRIES: usize = 10;
 /// Status, headers, body.
 pub type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
-/// Does what `target` (`AmazonSQS.SendMessage`) says with the JSON in `body`. Unless the request waits for
+/// Runs the action `target` (`AmazonSQS.SendMessage`) with the JSON in `body`. Unless the request waits for
 /// messages, the future is ready at once and needs no runtime.
 pub async fn handle(sqs: &Sqs, target: &str, body: &[u8]) -> Answer {
     handle_traced(sqs, target, None, body).await
 }
 
-/// The same of a request with the header `X-Amzn-Trace-Id`, which what is sent keeps.
+/// The same for a request with the header `X-Amzn-Trace-Id`, which is stored with the messages that it sends.
 pub async fn handle_traced(sqs: &Sqs, target: &str, trace: Option<&str>, body: &[u8]) -> Answer {
     let kind = ("content-type", "application/x-amz-json-1.0".to_owned());
     match dispatch(sqs, target, trace, body).await {
@@ -172,7 +172,7 @@ fn change_visibility(engine: &mut Engine, name: &str, request: ReceiptRequest) -
     engine.change_visibility(name, &handle, secs).map(|()| json!({}))
 }
 
-/// Does `each` entry on its own, after the batch as a whole is found in order. One journal write for all.
+/// Runs each entry on its own, after checking the batch as a whole. One journal write for all.
 fn batch<E: Entry>(
     sqs: &Sqs,
     request: BatchRequest<E>,

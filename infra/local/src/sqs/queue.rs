@@ -12,7 +12,7 @@ use super::settings::Settings;
 /// How long a FIFO queue remembers a deduplication id.
 pub const DEDUP_MS: i64 = 5 * 60 * 1000;
 
-/// Where a message is. Times are milliseconds since 1970.
+/// State of a message. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Visible,
@@ -23,13 +23,13 @@ enum Place {
 struct Entry {
     message: Message,
     place: Place,
-    /// What the newest receipt handle carries; 0 before the first.
+    /// Nonce of the newest receipt handle; 0 before the first receive.
     receipt: u64,
-    /// When it was last received.
+    /// Time of the last receive.
     since: i64,
 }
 
-/// What was sent under a deduplication id.
+/// A message that was sent under a deduplication id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub at: i64,
@@ -37,7 +37,7 @@ pub struct Seen {
     pub seq: u64,
 }
 
-/// How a receipt handle's message stands.
+/// What a receipt handle still stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Deleted, expired or moved away.
@@ -46,9 +46,9 @@ pub enum Standing {
     Held,
     /// In flight by a newer receipt.
     HeldByOther,
-    /// Not in flight, and not received again since: the visibility timeout has ended.
+    /// Not in flight: the visibility timeout has ended, and no other receive happened since.
     Lapsed,
-    /// Not in flight, and received again since.
+    /// Not in flight, and superseded by a later receive.
     Outdated,
 }
 
@@ -60,7 +60,7 @@ pub struct Counts {
     pub delayed: usize,
 }
 
-/// A long poll that lets a batch come together. It may be gone.
+/// A long poll that collects a batch. It may be gone.
 pub struct Gathering {
     enough: usize,
     full: Weak<Notify>,
@@ -71,22 +71,22 @@ pub struct Queue {
     pub settings: Settings,
     pub created: i64,
     pub modified: i64,
-    /// Tells long polls to look again: one for each message that one may take ([`Self::tell`]), all where times
+    /// Wakes long polls: one for each message that can be received ([`Self::wake_one`]), all when due times
     /// have changed.
     pub wake: Arc<Notify>,
-    /// The long poll that gathers, while there is one: what comes is for it, and wakes nobody else.
+    /// The long poll that collects, if any: new messages are for it and wake no other.
     pub gathering: Option<Gathering>,
     entries: BTreeMap<u64, Entry>,
-    /// What a receive may take first: every visible message, or in a FIFO queue the first of each free group.
+    /// What a receive may start with: every visible message, or in a FIFO queue the first of each free group.
     offers: BTreeSet<u64>,
-    /// By the end of their delay or visibility timeout.
+    /// Delayed and in-flight messages by the end of their delay or visibility timeout.
     waiting: BTreeSet<(i64, u64)>,
-    /// By the start of their retention.
+    /// Messages by the start of their retention.
     ages: BTreeSet<(i64, u64)>,
     in_flight: usize,
     groups: HashMap<String, Group>,
     fairness: Fairness,
-    /// The time that came last.
+    /// The latest time given to [`Self::advance_to`].
     now: i64,
     seen: HashMap<String, Seen>,
     seen_order: VecDeque<(i64, String)>,
@@ -99,7 +99,7 @@ struct Group {
 }
 
 impl Queue {
-    /// An empty one.
+    /// An empty queue.
     #[must_use]
     pub fn new(settings: Settings, now: i64) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl Queue {
         Self { settings, created, modified, ..self }
     }
 
-    /// Lets `now` come: delays and visibility timeouts end, old messages and deduplication ids go.
+    /// Advances to `now`: ends delays and visibility timeouts, deletes old messages and deduplication ids.
     pub fn settle(&mut self, now: i64) {
         self.now = now;
         self.fairness.settle(now);
@@ -147,7 +147,7 @@ impl Queue {
         }
     }
 
-    /// Takes a message in.
+    /// Adds a message.
     pub fn insert(&mut self, message: Message) {
         let (seq, due) = (message.seq, message.due);
         self.ages.insert((message.since, seq));
@@ -158,7 +158,7 @@ impl Queue {
         self.put(seq, Place::Delayed(due));
     }
 
-    /// Takes a message out.
+    /// Removes a message.
     pub fn remove(&mut self, seq: u64) -> Option<Message> {
         self.put(seq, Place::Visible);
         let message = self.entries.remove(&seq)?.message;
@@ -179,7 +179,7 @@ impl Queue {
         Some(message)
     }
 
-    /// Takes everything out. Deduplication ids stay.
+    /// Removes all messages. Deduplication ids stay.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.offers.clear();
@@ -190,8 +190,8 @@ impl Queue {
         self.in_flight = 0;
     }
 
-    /// What a receive may take next, in order: one message, or the visible start of one free group. A FIFO queue looks
-    /// for free groups among its first `reach` messages alone.
+    /// What a receive takes next, in order: one message, or the visible head of one free group. A FIFO queue searches
+    /// for free groups only among its first `reach` messages.
     #[must_use]
     pub fn next(&self, max: usize, reach: usize) -> Vec<u64> {
         let Some(first) = self.offers.first() else { return Vec::new() };
@@ -211,7 +211,7 @@ impl Queue {
         }
     }
 
-    /// Hands a message out until `until` under `receipt`.
+    /// Puts a message in flight until `until`, under a receipt with the nonce `receipt`.
     pub fn deliver(&mut self, seq: u64, receipt: u64, now: i64, until: i64) -> Option<&Message> {
         self.put(seq, Place::InFlight(until));
         let entry = self.entries.get_mut(&seq)?;
@@ -222,14 +222,14 @@ impl Queue {
         Some(&entry.message)
     }
 
-    /// Wakes one long poll if there is something to take: whoever takes it calls this again for the rest.
+    /// Wakes one long poll if a message can be received: the one that takes it calls this again for the rest.
     pub fn tell(&self) {
         if !self.offers.is_empty() {
             self.wake.notify_one();
         }
     }
 
-    /// The same for what has just come, unless a long poll gathers.
+    /// The same for a new message, unless a long poll collects.
     pub fn tell_of_new(&self) {
         match self.gatherer() {
             None => self.tell(),
@@ -238,8 +238,8 @@ impl Queue {
         }
     }
 
-    /// Begins to gather a batch of `enough`, and answers what tells that it is there; none where another does.
-    /// Whoever drops it gathers no more.
+    /// Starts to collect a batch of `enough`; returns the signal of its end, `None` if another collects.
+    /// Dropping it ends the collecting.
     pub fn gather(&mut self, enough: usize) -> Option<Arc<Notify>> {
         if self.gatherer().is_some() {
             return None;
@@ -254,18 +254,18 @@ impl Queue {
         Some((gathering.full.upgrade()?, gathering.enough))
     }
 
-    /// How many a receive could begin with: messages, or free groups of a FIFO queue.
+    /// The number of messages, or of free groups in a FIFO queue, that can be received.
     #[must_use]
     pub fn offered(&self) -> usize {
         self.offers.len()
     }
 
-    /// Ends or prolongs the flight of a message.
+    /// Makes a message visible at `until`, at once if that is past.
     pub fn hide(&mut self, seq: u64, until: i64, now: i64) {
         self.put(seq, if until > now { Place::InFlight(until) } else { Place::Visible });
     }
 
-    /// How a receipt stands.
+    /// What a receipt handle still stands for.
     #[must_use]
     pub fn standing(&self, seq: u64, receipt: u64) -> Standing {
         match self.entries.get(&seq) {
@@ -274,7 +274,7 @@ impl Queue {
                 Standing::Held
             }
             Some(Entry { place: Place::InFlight(_), .. }) => Standing::HeldByOther,
-            // a restart forgets receipts, and nobody has received it since
+            // a restart forgets receipts, and no receive happened since
             Some(Entry { receipt: newest, .. }) if *newest == receipt || *newest == 0 => Standing::Lapsed,
             Some(_) => Standing::Outdated,
         }
@@ -286,13 +286,13 @@ impl Queue {
         self.entries.get(&seq).map(|entry| entry.since)
     }
 
-    /// A message here.
+    /// A message of this queue.
     #[must_use]
     pub fn get(&self, seq: u64) -> Option<&Message> {
         self.entries.get(&seq).map(|entry| &entry.message)
     }
 
-    /// A message here, to be read back from the journal.
+    /// A message of this queue, to apply the journal to.
     pub fn get_mut(&mut self, seq: u64) -> Option<&mut Message> {
         self.entries.get_mut(&seq).map(|entry| &mut entry.message)
     }
@@ -302,7 +302,7 @@ impl Queue {
         self.entries.values().map(|entry| &entry.message)
     }
 
-    /// All messages that a receive could get by and by, without those in flight or delayed.
+    /// All messages except those in flight or delayed.
     #[must_use]
     pub fn visible(&self) -> Vec<u64> {
         let visible = |(_, entry): &(&u64, &Entry)| entry.place == Place::Visible;
@@ -315,7 +315,7 @@ impl Queue {
         self.waiting.first().map(|(due, _)| *due)
     }
 
-    /// How many messages are where.
+    /// Number of messages by state.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
@@ -325,7 +325,7 @@ impl Queue {
         }
     }
 
-    /// What was sent under a deduplication id in the last five minutes.
+    /// The message sent under a deduplication id in the last five minutes.
     #[must_use]
     pub fn seen(&self, key: &str) -> Option<&Seen> {
         self.seen.get(key)
@@ -353,7 +353,7 @@ impl Queue {
         Some(format!("{scope}\n{dedup}"))
     }
 
-    /// The group that a message locks while it is in flight; a standard queue's groups lock nothing.
+    /// The group that a message locks while in flight; groups of a standard queue lock nothing.
     fn locks(&self, message: &Message) -> Option<String> {
         message.group.clone().filter(|_| self.settings.fifo)
     }
@@ -401,7 +401,7 @@ impl Queue {
         }
     }
 
-    /// Offers the first message of a FIFO group, if the group is free and the message visible.
+    /// Makes the first message of a FIFO group receivable, if the group is free and the message visible.
     fn offer_first(&mut self, name: &str) {
         let Some(group) = self.groups.get(name) else { return };
         let Some(first) = group.order.first() else { return };

@@ -1,4 +1,4 @@
-//! Receipt handles: opaque to receivers, and good for their own queue only.
+//! Receipt handles: opaque to receivers, and valid for one queue only.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::fault::{Code, Fault};
 
-/// What a receipt handle says.
+/// The content of a receipt handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     pub queue: String,
@@ -16,7 +16,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Reads a handle that came with a request for `queue`.
+    /// Decodes a handle of a request for `queue`.
     pub fn parse(handle: &str, queue: &str) -> Result<Self, Fault> {
         read(handle).filter(|receipt| receipt.queue == queue).ok_or_else(|| {
             let message = format!("The input receipt handle \"{handle}\" is not a valid receipt handle.");

@@ -1,4 +1,4 @@
-//! The way from a journal to the queues and back.
+//! Rebuilds the queues from a journal, and makes a journal from the queues.
 
 use std::borrow::Cow;
 use std::io;

@@ -12,10 +12,10 @@ use tokio::net::TcpListener;
 use super::{Sqs, protocol};
 use crate::lambda::chain;
 
-/// A batch of 1 MiB may be six times as long when JSON escapes it, and has attributes and ids around.
+/// JSON's escapes can make a batch of 1 MiB six times as long, and attributes and ids are added.
 const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
-/// Answers SQS requests on `listener` until `shutdown`; then long polls end and open requests are finished.
+/// Serves SQS requests on `listener` until `shutdown`; then long polls end and open requests are finished.
 /// There is no authentication: `listener` belongs on loopback.
 pub async fn serve(
     listener: TcpListener,

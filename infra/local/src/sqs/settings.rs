@@ -1,4 +1,4 @@
-//! A queue's attributes: which exist, what they may be, and what they mean.
+//! A queue's attributes: which exist, their allowed values, and their meaning.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fault::{Code, Fault};
 
-/// Attributes as they stand in a template or a request.
+/// Attributes as in a template or a request.
 pub type Raw = BTreeMap<String, String>;
 
 /// What a queue's ARN starts with.
@@ -23,7 +23,7 @@ const NUMBERS: [(&str, i64, i64, i64); 6] = [
     ("VisibilityTimeout", 0, 43_200, 30),
 ];
 
-/// Attributes with a choice of words. The first four mean nothing here and are only kept.
+/// Attributes with a choice of texts. The first four have no effect here and are only stored.
 const WORDS: [(&str, &[&str]); 8] = [
     ("KmsMasterKeyId", &[]),
     ("Policy", &[]),
@@ -35,7 +35,7 @@ const WORDS: [(&str, &[&str]); 8] = [
     ("FifoThroughputLimit", &["perQueue", "perMessageGroupId"]),
 ];
 
-/// Where a message goes that was received too often.
+/// When and where a message is dead-lettered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redrive {
     /// The dead-letter queue's name.
@@ -79,20 +79,20 @@ impl Settings {
         Self::new(name, raw)
     }
 
-    /// Whether creating the queue again with `raw` is a repetition.
+    /// Whether a queue created again with `raw` would be the same.
     #[must_use]
     pub fn agrees(&self, raw: &Raw) -> bool {
         let all = self.all();
         raw.iter().all(|(key, value)| all.get(key) == Some(value))
     }
 
-    /// What was set.
+    /// The attributes that were set.
     #[must_use]
     pub fn raw(&self) -> &Raw {
         &self.raw
     }
 
-    /// What was set, and the defaults of the rest.
+    /// The attributes that were set, and the defaults of the rest.
     #[must_use]
     pub fn all(&self) -> Raw {
         let mut all: Raw = NUMBERS
@@ -137,7 +137,7 @@ impl Settings {
     }
 }
 
-/// A queue's name out of its URL or its ARN.
+/// A queue's name, from its URL or its ARN.
 #[must_use]
 pub fn name_of(place: &str) -> &str {
     place.rsplit(['/', ':']).next().unwrap_or(place)

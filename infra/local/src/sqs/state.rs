@@ -1,5 +1,5 @@
-//! All queues and what can be done to them, given a clock and randomness. No input or output: changes that must
-//! outlive the process collect in a log, which [`super::Sqs`] writes before it answers.
+//! All queues and their operations, given a clock and randomness. No input or output: changes that must
+//! survive the process are recorded as journal lines, which [`super::Sqs`] writes before it returns.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use super::queue::{Counts, Queue, Seen, Standing};
 use super::receipt::Receipt;
 use super::settings::{ARN, Raw, Settings, name_of};
 
-/// What a sender learns.
+/// The result of a send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     pub id: String,
@@ -26,7 +26,7 @@ pub struct Sent {
     pub sequence: Option<String>,
 }
 
-/// What a receiver gets.
+/// A message with its receipt handle.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     pub message: Message,
@@ -41,13 +41,13 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     log: Option<Vec<u8>>,
-    /// Messages in flight in one queue, at most; as many does a FIFO queue look through for free groups.
+    /// Most messages in flight in one queue, and those that a FIFO queue searches for free groups.
     most_in_flight: usize,
 }
 
 /// "For most standard queues there can be a maximum of approximately 120,000 in flight messages"; of FIFO queues too.
 pub const MOST_IN_FLIGHT: usize = 120_000;
-/// Twelve hours: as long can a message be hidden by one receive, however often that is prolonged.
+/// Twelve hours: the longest time for which one receive can hide a message, even with extensions.
 const LONGEST_FLIGHT_MS: i64 = 43_200_000;
 
 impl Engine {
@@ -58,17 +58,17 @@ impl Engine {
         Self { queues: BTreeMap::new(), next: 1, clock, random, log: None, most_in_flight }
     }
 
-    /// Lets a queue have fewer messages in flight than on AWS.
+    /// Sets a lower limit of messages in flight than AWS's.
     pub fn limit_in_flight(&mut self, most: usize) {
         self.most_in_flight = most;
     }
 
-    /// From now on, changes collect in the log.
+    /// Records changes as journal lines from now on.
     pub fn keep_log(&mut self) {
         self.log = Some(Vec::new());
     }
 
-    /// The lines since the last call that emptied it.
+    /// The recorded lines that were not written yet, if any.
     pub fn log(&mut self) -> Option<&mut Vec<u8>> {
         self.log.as_mut().filter(|log| !log.is_empty())
     }
@@ -79,7 +79,7 @@ impl Engine {
         self.clock.now().as_millisecond()
     }
 
-    /// Makes a queue, or checks that it is there with these attributes.
+    /// Creates a queue, or checks that it exists with these attributes.
     pub fn create(&mut self, name: &str, raw: Raw) -> Result<(), Fault> {
         match self.queues.get(name) {
             Some(queue) if queue.settings.agrees(&raw) => Ok(()),
@@ -92,7 +92,7 @@ impl Engine {
         }
     }
 
-    /// Makes a queue, or gives it exactly these attributes.
+    /// Creates a queue, or replaces its attributes.
     pub fn declare(&mut self, name: &str, raw: Raw) -> Result<(), Fault> {
         self.settle_on(name, Settings::new(name, raw)?)
     }
@@ -129,7 +129,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A queue, as it stands now.
+    /// A queue, advanced to the current time.
     pub fn queue(&mut self, name: &str) -> Result<&mut Queue, Fault> {
         let now = self.now();
         find(&mut self.queues, name, now)
@@ -157,7 +157,7 @@ impl Engine {
         Ok(all)
     }
 
-    /// Takes a message in, or recognises it as one sent in the last five minutes.
+    /// Sends a message, unless it was already sent under its deduplication id in the last five minutes.
     pub fn send(&mut self, name: &str, draft: Draft) -> Result<Sent, Fault> {
         let now = self.now();
         let Self { queues, next, random, log, .. } = self;
@@ -211,14 +211,14 @@ impl Engine {
         queue.insert(message);
         queue.settle(now);
         if delay > 0 {
-            queue.wake.notify_waiters(); // to sleep no longer than that
+            queue.wake.notify_waiters(); // waiting polls must compute their next due time again
         }
         queue.tell_of_new();
         Ok(sent)
     }
 
-    /// Hands out up to `max` messages; those received too often go to the dead-letter queue instead. With as many in
-    /// flight as may be, a standard queue says so, and a FIFO queue gives nothing.
+    /// Receives up to `max` messages; those received too often go to the dead-letter queue instead. At the limit of
+    /// messages in flight, a standard queue returns an error, and a FIFO queue returns nothing.
     pub fn receive(&mut self, name: &str, max: usize, hide: Option<i64>) -> Result<Vec<Delivery>, Fault> {
         let now = self.now();
         let Self { queues, next, random, log, most_in_flight, .. } = self;
@@ -248,7 +248,7 @@ impl Engine {
                 }
                 let mut bytes = [0; 8];
                 random.fill(&mut bytes);
-                let stamp = u64::from_le_bytes(bytes) | 1; // 0 is no receipt
+                let stamp = u64::from_le_bytes(bytes) | 1; // 0 means "never received"
                 let Some(message) = queue.deliver(seq, stamp, now, now.saturating_add(hide)) else {
                     continue;
                 };
@@ -270,8 +270,8 @@ impl Engine {
         Ok(out)
     }
 
-    /// Deletes what a receipt handle stands for. Of a standard queue an older handle is taken too, and nothing is
-    /// deleted: on AWS the message "might not be deleted".
+    /// Deletes the message of a receipt handle. A standard queue accepts an older handle too, but deletes
+    /// nothing: on AWS the message "might not be deleted".
     pub fn delete(&mut self, name: &str, handle: &str) -> Result<(), Fault> {
         let now = self.now();
         let queue = find(&mut self.queues, name, now)?;
@@ -289,7 +289,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets a received message be hidden for `secs` from now; 0 gives it back.
+    /// Hides a received message for `secs` from now; 0 makes it visible at once.
     pub fn change_visibility(&mut self, name: &str, handle: &str, secs: i64) -> Result<(), Fault> {
         let now = self.now();
         let queue = find(&mut self.queues, name, now)?;
@@ -327,15 +327,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Empties a queue.
+    /// Deletes all messages of a queue.
     pub fn purge(&mut self, name: &str) -> Result<(), Fault> {
         self.queue(name)?.clear();
         note(&mut self.log, &Record::Purged { queue: name.into() });
         Ok(())
     }
 
-    /// Moves the visible messages of a dead-letter queue to `target`, or each to where it came from. They get
-    /// new ids and start anew. Answers how many went.
+    /// Moves the visible messages of a dead-letter queue to `target`, or each to its source queue. They get
+    /// new ids and receive counts of 0. Returns how many were moved.
     pub fn redrive(&mut self, source: &str, target: Option<&str>) -> Result<usize, Fault> {
         let now = self.now();
         let feeds = |queue: &Queue| queue.settings.redrive.as_ref().is_some_and(|r| r.target == source);
@@ -371,12 +371,12 @@ impl Engine {
         Ok(count)
     }
 
-    /// What tells a waiting receiver to look again.
+    /// What wakes a waiting receiver.
     pub fn wake(&mut self, name: &str) -> Result<Arc<Notify>, Fault> {
         Ok(Arc::clone(&self.queue(name)?.wake))
     }
 
-    /// How long until time alone may bring a message: when the next delay or visibility timeout ends.
+    /// Milliseconds until the next delay or visibility timeout ends.
     pub fn millis_to_due(&mut self, name: &str) -> Result<Option<u64>, Fault> {
         let now = self.now();
         let due = self.queue(name)?.next_due();
@@ -384,7 +384,7 @@ impl Engine {
     }
 }
 
-/// Puts a message that has left `from` into `to`, at its end.
+/// Adds a message that was removed from `from` to the end of `to`.
 fn transfer(
     queues: &mut BTreeMap<String, Queue>,
     next: &mut u64,

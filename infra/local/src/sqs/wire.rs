@@ -1,4 +1,4 @@
-//! Requests and answers as they stand in JSON.
+//! Requests and responses of AWS JSON 1.0.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub struct SendRequest {
 }
 
 impl SendRequest {
-    /// The message in it. The request's own trace header is kept with it, unless the sender gave one.
+    /// The message in it. The request's trace header is kept with it, unless the sender gave one.
     #[must_use]
     pub fn draft(self, trace: Option<&str>) -> Draft {
         let mut system = self.message_system_attributes;
@@ -96,7 +96,7 @@ pub struct MoveRequest {
 
 /// An entry of a batch.
 pub trait Entry {
-    /// What the answer calls it by.
+    /// Its id in the response.
     fn id(&self) -> &str;
 }
 
@@ -112,13 +112,13 @@ impl Entry for ReceiptRequest {
     }
 }
 
-/// An object of those pairs that have a value.
+/// An object of the pairs that have a value.
 fn object(pairs: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
     let pairs = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
     Value::Object(pairs.collect::<Map<_, _>>())
 }
 
-/// What a sender learns.
+/// The response to a send.
 #[must_use]
 pub fn sent(sent: Sent) -> Value {
     object([
@@ -130,7 +130,7 @@ pub fn sent(sent: Sent) -> Value {
     ])
 }
 
-/// What a batch answers: which entries did well, and why the others did not.
+/// The response to a batch: the entries that succeeded, and why the others failed.
 #[must_use]
 pub fn batch(results: Vec<(String, Result<Value, Fault>)>) -> Value {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
@@ -153,7 +153,7 @@ pub fn batch(results: Vec<(String, Result<Value, Fault>)>) -> Value {
     json!({ "Successful": successful, "Failed": failed })
 }
 
-/// A received message with the attributes that were asked for.
+/// A received message with the attributes that the request asked for.
 #[must_use]
 pub fn message(delivery: Delivery, request: &ReceiveRequest) -> Value {
     let Delivery { message, receipt, fifo } = delivery;

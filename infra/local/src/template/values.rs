@@ -1,11 +1,11 @@
-//! What a value of the template is in this deployment: partition `aws`, every parameter at its default. As
-//! CloudFormation reads it, `!If` chooses by a condition and `!Ref AWS::NoValue` is as if nothing stood there.
+//! Evaluates values of the template: partition `aws`, every parameter at its default. As in
+//! CloudFormation, `!If` chooses by a condition, and `!Ref AWS::NoValue` means that the property is absent.
 
 use std::collections::BTreeMap;
 
 use serde_yaml_ng::{Mapping, Value};
 
-/// How deep conditions and choices may lead to others: CloudFormation's own templates need two or three.
+/// The deepest nesting of conditions and choices: CloudFormation's own templates need two or three.
 const DEPTH: u32 = 16;
 
 /// Functions that are understood here.
@@ -19,7 +19,7 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Those of a whole template, where `given` are the parameters that a deployment sets.
+    /// The parameters and conditions of a template; `given` are the parameters that a deployment sets.
     pub(super) fn of(root: &Value, given: &[(&str, &str)]) -> Self {
         let pseudo = [
             ("AWS::Partition", "aws"),
@@ -44,7 +44,7 @@ impl Values {
         values
     }
 
-    /// What `value` is, if it is anything: a text, number or boolean.
+    /// Evaluates `value` to a text, number or boolean, if it has one.
     pub(super) fn of_value<'a>(&'a self, value: &'a Value) -> Option<&'a Value> {
         self.resolve(value, DEPTH)
     }
@@ -76,7 +76,7 @@ impl Values {
         }
     }
 
-    /// Whether a named condition holds; none for one that is not understood.
+    /// Whether a named condition holds; `None` if it is not understood.
     fn holds(&self, name: &str, depth: u32) -> Option<bool> {
         self.truth(self.conditions.get(name)?, depth)
     }

@@ -1,4 +1,4 @@
-//! What the platform may know of the accounts that authorized it.
+//! What the third-party platform may read and set of the accounts that authorized it.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,9 @@ use super::{Request, ok};
 use crate::error::ApiError;
 use crate::state::account::{Account, Kind};
 
-/// Entries of one `api_get_authorizer_list`.
+/// Most entries of one `api_get_authorizer_list` response.
 const MAX_LIST: usize = 500;
-/// Options, the values they take, and the permission set they need.
+/// Options with their allowed values and the permission set that they need.
 const OPTIONS: [(&str, &[&str], u32); 3] = [
     ("location_report", &["0", "1", "2"], 2),
     ("voice_recognize", &["0", "1"], 1),
@@ -65,7 +65,7 @@ pub(super) fn authorizer_info(request: &mut Request<'_>) -> Result<Value, ApiErr
     }))
 }
 
-/// `api_get_authorizer_list`: how a lost refresh token is found again.
+/// `api_get_authorizer_list`: recovers a lost refresh token.
 pub(super) fn authorizer_list(request: &mut Request<'_>) -> Result<Value, ApiError> {
     same_component(request)?;
     let number =

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::state::tokens::Owner;
 use crate::state::{AuthCode, PreAuthCode, due};
 
-/// The body's `component_appid` must be ours.
+/// Checks that the body's `component_appid` is the platform's.
 pub(super) fn same_component(request: &Request<'_>) -> Result<(), ApiError> {
     let given = request.need("component_appid", 41018)?;
     let (component, _) = request.simulator.platform();
@@ -20,8 +20,8 @@ fn same_secret(request: &Request<'_>, name: &str) -> Result<(), ApiError> {
     if component.app_secret.same(&given) { Ok(()) } else { Err(ApiError::new(40125)) }
 }
 
-/// `api_start_push_ticket`: pushes resume; one ticket comes at once. The secret's name differs from the
-/// other endpoint's: WeChat's own inconsistency.
+/// `api_start_push_ticket`: resumes pushes and sends one ticket at once. WeChat itself names the secret
+/// differently here than in `api_component_token`.
 pub(super) fn start_push_ticket(request: &mut Request<'_>) -> Result<Value, ApiError> {
     same_component(request)?;
     same_secret(request, "component_secret")?;
@@ -65,7 +65,7 @@ pub(super) fn create_preauthcode(request: &mut Request<'_>) -> Result<Value, Api
     Ok(json!({"pre_auth_code": code, "expires_in": expires_in}))
 }
 
-/// `api_query_auth`: a code is taken once.
+/// `api_query_auth`: exchanges an authorization code, once.
 pub(super) fn query_auth(request: &mut Request<'_>) -> Result<Value, ApiError> {
     same_component(request)?;
     let given = request.need("authorization_code", 61009)?;
@@ -90,7 +90,7 @@ pub(super) fn query_auth(request: &mut Request<'_>) -> Result<Value, ApiError> {
     }}))
 }
 
-/// `api_authorizer_token`: the refresh token stays, or turns if the settings say so.
+/// `api_authorizer_token`: keeps the refresh token, or rotates it if the settings say so.
 pub(super) fn authorizer_token(request: &mut Request<'_>) -> Result<Value, ApiError> {
     same_component(request)?;
     let app_id = request.need("authorizer_appid", 40013)?;
@@ -98,7 +98,7 @@ pub(super) fn authorizer_token(request: &mut Request<'_>) -> Result<Value, ApiEr
     let (now, settings) = (request.now, request.world.settings.clone());
     let fresh = format!("refreshtoken@@@{}", request.simulator.hex(40));
     let account = request.world.account_mut(&app_id)?;
-    // After a revocation there is no grant, and no refresh token is right.
+    // After a revocation there is no grant, so every refresh token is refused.
     let grant = account.authorization.as_mut().ok_or_else(|| ApiError::new(61023))?;
     let previous = grant.previous_refresh_token.as_ref().filter(|(_, until)| now < *until);
     if given != grant.refresh_token && previous.is_none_or(|(token, _)| *token != given) {

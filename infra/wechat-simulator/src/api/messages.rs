@@ -1,4 +1,4 @@
-//! Customer-service messages: within the windows that the follower opens.
+//! Customer-service messages: within the windows that a follower's actions open.
 
 use serde_json::{Value, json};
 
@@ -6,9 +6,9 @@ use super::{Request, ok};
 use crate::error::ApiError;
 use crate::state::chat::{ChatItem, Side};
 
-/// Bytes of a text.
+/// Longest text.
 const MAX_TEXT: usize = 2048;
-/// A follower's act allows showing that somebody types for this long, seconds.
+/// How long after a follower's action typing may be shown.
 const TYPING: i64 = 30;
 
 /// `message/custom/send`.
@@ -36,7 +36,7 @@ pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
     Ok(ok())
 }
 
-/// What a phone shows, or why the message is none.
+/// What a phone shows, or the error of an invalid message.
 fn shown(kind: &str, content: Option<&Value>) -> Result<String, ApiError> {
     let get =
         |path: &str| content.and_then(|c| c.pointer(path)).and_then(Value::as_str).filter(|t| !t.is_empty());

@@ -1,4 +1,4 @@
-//! The server API: what is checked before an endpoint runs, and how its answer leaves.
+//! The server API: the checks before an endpoint runs, and the response.
 //!
 //! The order of checks: fault, method, token, body, granted permission set, account type, quota. A refused call
 //! costs no quota.
@@ -23,23 +23,23 @@ use crate::state::World;
 use crate::state::account::{Account, Kind};
 use crate::state::tokens::Owner;
 
-/// What a caller gets.
+/// An HTTP response of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status: 200 for errors too.
+    /// The HTTP status: 200 for most errors too.
     pub status: u16,
-    /// `application/json; encoding=utf-8`, mostly.
+    /// Usually `application/json; encoding=utf-8`.
     pub content_type: &'static str,
     /// The body.
     pub body: String,
 }
 
-/// The connection broke, or nothing came: whether the call had its effect, the caller cannot know.
+/// No response: the connection broke or timed out. The caller cannot know whether the call had its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no answer")]
 pub struct NoAnswer;
 
-/// Whose token an endpoint takes.
+/// Which kind of token an endpoint takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Token {
     None,
@@ -48,13 +48,13 @@ enum Token {
     Either,
 }
 
-/// What kind of account may call, of verification and type.
+/// The account type and verification that an endpoint requires.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Any,
     Verified,
     VerifiedService,
-    /// As [`Needs::Verified`], or a mini program, which has customer-service messages too.
+    /// [`AccountRequirement::Verified`], or a mini program, which has customer-service messages too.
     VerifiedOrMini,
 }
 
@@ -65,7 +65,7 @@ struct Endpoint {
     path: &'static str,
     method: &'static str,
     token: Token,
-    /// Any one of these permission sets; none for any.
+    /// One of these permission sets is required; empty for none.
     scopes: &'static [u32],
     needs: Needs,
     daily: Option<u64>,
@@ -103,7 +103,7 @@ const fn either(method: &'static str, path: &'static str, daily: Option<u64>, ru
     Endpoint { path, method, token: Token::Either, scopes: &[], needs: Needs::Any, daily, run }
 }
 
-/// Permission sets by which customer-service messages may be sent.
+/// Permission sets that allow customer-service messages.
 const SERVICE: &[u32] = &[1, 6, 19, 100, 101];
 const TEMPLATE: &[u32] = &[7, 100, 101];
 
@@ -144,7 +144,7 @@ const ENDPOINTS: &[Endpoint] = &[
     either("GET", "/cgi-bin/getcallbackip", Some(5000), quotas::callback_ip),
 ];
 
-/// An endpoint's own limit, by path.
+/// An endpoint's daily limit, by path.
 fn daily_limit(path: &str) -> Option<Option<u64>> {
     ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map(|endpoint| endpoint.daily)
 }
@@ -156,12 +156,12 @@ struct Request<'a> {
     now: i64,
     query: &'a BTreeMap<String, String>,
     body: Value,
-    /// Whose token it was: an account, or none for the component's.
+    /// The account of the token; `None` for the component's.
     app_id: Option<String>,
 }
 
 impl Request<'_> {
-    /// A member of the body as text, also when it is a number.
+    /// A member of the body as text, also if it is a number.
     fn text(&self, name: &str) -> String {
         match self.body.get(name) {
             Some(Value::String(text)) => text.clone(),
@@ -170,7 +170,7 @@ impl Request<'_> {
         }
     }
 
-    /// The same, refused with `errcode` when it is missing or empty.
+    /// The same; fails with `errcode` if it is missing or empty.
     fn need(&self, name: &str, errcode: i64) -> Result<String, ApiError> {
         Some(self.text(name)).filter(|text| !text.is_empty()).ok_or_else(|| ApiError::new(errcode))
     }
@@ -179,7 +179,7 @@ impl Request<'_> {
         self.app_id.as_deref().unwrap_or_default()
     }
 
-    /// The account of the token.
+    /// The account whose token was used.
     fn account(&mut self) -> Result<&mut Account, ApiError> {
         let app_id = self.app_id.clone().unwrap_or_default();
         self.world.account_mut(&app_id)
@@ -192,10 +192,10 @@ fn ok() -> Value {
 }
 
 impl Simulator {
-    /// Calls the API without HTTP, as the HTTP server does.
+    /// Calls the API in process, exactly as over HTTP.
     ///
     /// # Errors
-    /// [`NoAnswer`] when a fault swallows the answer.
+    /// [`NoResponse`] when a fault swallows the response.
     pub async fn request(&self, method: &str, path_and_query: &str, body: &str) -> Result<Answer, NoAnswer> {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let query: BTreeMap<String, String> = reqwest::Url::parse(&format!("http://api/?{query}"))
@@ -269,8 +269,8 @@ impl Simulator {
         }
     }
 
-    /// The account that a call is for, whether it is allowed or not, for faults and the log: whose token it carries, or
-    /// whom a call of the component names.
+    /// The account that a call is about, allowed or not, for faults and the log: the token's, or the one
+    /// that a component call names.
     fn caller(&self, query: &BTreeMap<String, String>, body: &str) -> Option<String> {
         let world = self.world();
         let token = query.get("access_token").map(|token| world.tokens.check(token, i64::MIN));
@@ -324,7 +324,7 @@ impl Simulator {
     }
 }
 
-/// The account that a token speaks for; `None` for the component and where no token is needed.
+/// The account that a token belongs to; `None` for the component and where no token is needed.
 fn authenticate(
     token: Token,
     query: &BTreeMap<String, String>,
@@ -333,7 +333,7 @@ fn authenticate(
 ) -> Result<Option<String>, ApiError> {
     let given = match token {
         Token::None => return Ok(None),
-        // The legacy name and today's, both in use.
+        // Both names are in use: the older one and today's.
         Token::Component => query.get("component_access_token").or_else(|| query.get("access_token")),
         Token::Authorizer | Token::Either => query.get("access_token"),
     };
@@ -347,7 +347,7 @@ fn authenticate(
     }
 }
 
-/// What was granted, then what the kind of account can do at all.
+/// Checks the granted permission sets, then what this type of account can do at all.
 fn permit(endpoint: &Endpoint, account: &Account) -> Result<(), ApiError> {
     let granted = account.authorization.as_ref().map(|a| &a.funcs).ok_or_else(|| ApiError::new(61003))?;
     if !endpoint.scopes.is_empty() && !endpoint.scopes.iter().any(|scope| granted.contains(scope)) {

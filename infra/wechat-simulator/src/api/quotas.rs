@@ -1,4 +1,4 @@
-//! Quotas and addresses: for the component's token and an account's alike.
+//! Quotas and callback addresses: for the component's token and for an account's.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{Request, daily_limit, ok};
 use crate::error::ApiError;
 use crate::state::quota::beijing_month;
 
-/// Whose quota: the token's.
+/// The owner of the quota: whoever owns the token.
 fn owner(request: &Request<'_>) -> String {
     request.app_id.clone().unwrap_or_else(|| request.simulator.platform().0.app_id)
 }

@@ -1,4 +1,4 @@
-//! Template messages: to anybody who follows, at any time; the result comes as an event.
+//! Template messages: to any follower at any time; the result is pushed as an event.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::state::chat::{ChatItem, Side};
 use crate::state::due;
 use crate::xml::Xml;
 
-/// The same `client_msg_id` to the same follower is one message for this long, seconds.
+/// Repeating a `client_msg_id` to the same follower within this time sends no second message.
 const DEDUP: i64 = 600;
 
 /// `template/get_all_private_template`.
@@ -82,7 +82,7 @@ pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
     Ok(json!({"errcode": 0, "errmsg": "ok", "msgid": msg_id}))
 }
 
-/// The template with its values; a missing or empty one is refused by name.
+/// The template filled with its values; a missing or empty value is an error that names it.
 fn filled(template: &Template, data: Option<&Value>) -> Result<String, ApiError> {
     let mut text = template.content.clone();
     for name in template.names() {

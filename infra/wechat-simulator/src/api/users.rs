@@ -9,13 +9,13 @@ use crate::error::ApiError;
 use crate::state::World;
 use crate::state::follower::Follower;
 
-/// Entries of one `user/info/batchget`.
+/// Most entries of one `user/info/batchget`.
 const MAX_BATCH: usize = 100;
-/// Around what an answer holds unescaped, until [`as_typed`] takes them off. Private-use letters, which nobody types.
+/// Marks around text that stays unescaped, until [`restore_unescaped`]: private-use characters.
 const RAW: [char; 2] = ['\u{e000}', '\u{e001}'];
 
-/// `user/get`. A page without followers has no `data` at all; the last page with some still has a
-/// `next_openid`: its own last one.
+/// `user/get`. A page without followers has no `data`; the last page with followers still has a
+/// `next_openid`: its last openid.
 pub(super) fn get(request: &mut Request<'_>) -> Result<Value, ApiError> {
     let after = request.query.get("next_openid").cloned().unwrap_or_default();
     let max = request.world.settings.followers_page;
@@ -28,7 +28,7 @@ pub(super) fn get(request: &mut Request<'_>) -> Result<Value, ApiError> {
     })
 }
 
-/// The page that ended where this call goes on, for a fault that repeats it.
+/// The page before the one that this call asks for, for the fault that repeats it.
 pub(super) fn page_before(
     world: &World,
     app_id: Option<&str>,
@@ -107,7 +107,7 @@ fn remark(follower: &Follower) -> String {
     }
 }
 
-/// The text of an answer, with what followers typed as they typed it.
+/// The response with the marked text as followers typed it, unescaped.
 pub(super) fn as_typed(answer: String) -> String {
     let [open, close] = RAW;
     let mut rest = answer.as_str();
@@ -122,7 +122,7 @@ pub(super) fn as_typed(answer: String) -> String {
     if out.is_empty() { answer } else { out + rest }
 }
 
-/// What WeChat tells since 2021: names and places are empty for good.
+/// What WeChat returns since 2021: names and places are always empty.
 fn details(follower: &Follower, language: Option<&str>) -> Value {
     let mut out = if follower.subscribed {
         json!({

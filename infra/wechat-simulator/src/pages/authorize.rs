@@ -14,7 +14,7 @@ use crate::faults::{FaultKind, strike};
 use crate::simulator::Simulator;
 use crate::state::account::{Kind, PERMISSIONS};
 
-/// Side of the picture that stands for a code.
+/// Width and height of the decorative QR code, in squares.
 const SIDE: usize = 29;
 
 /// WeChat's own parameter names.

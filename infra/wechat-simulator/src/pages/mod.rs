@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 
 use crate::simulator::Simulator;
 
-/// The routes, without their simulator.
+/// The routes; the simulator is added as state later.
 pub(crate) fn router() -> Router<Simulator> {
     Router::new()
         .route("/", get(home))

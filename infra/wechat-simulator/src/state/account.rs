@@ -9,8 +9,8 @@ use shared::model::account::permission_names;
 use super::chat::Chat;
 use super::follower::Followers;
 
-/// Permission sets that the authorization page offers: id, English name, whether the hub requires it. Names are the
-/// hub's, which are WeChat's.
+/// Permission sets that the authorization page offers: id, English name, whether the hub requires it. The
+/// names come from the hub, which uses WeChat's.
 pub const PERMISSIONS: [(u32, &str, bool); 16] = [
     set(1, true),
     set(15, true),
@@ -40,7 +40,7 @@ const fn set(id: u32, required: bool) -> (u32, &'static str, bool) {
 pub enum Kind {
     /// `service_type_info` 0.
     Subscription,
-    /// `service_type_info` 1: a subscription account of old.
+    /// `service_type_info` 1: a subscription account that was upgraded from an old one.
     OldSubscription,
     /// `service_type_info` 2.
     Service,
@@ -74,7 +74,7 @@ pub struct Template {
 }
 
 impl Template {
-    /// The names that `data` must fill.
+    /// The keys that `data` must contain.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.content
@@ -86,16 +86,16 @@ impl Template {
     }
 }
 
-/// What the owner allowed the component.
+/// What the owner authorized the component to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorization {
     /// The granted permission sets.
     pub funcs: BTreeSet<u32>,
-    /// The refresh token in force.
+    /// The current refresh token.
     pub refresh_token: String,
-    /// The one before a rotation, and until when it is taken.
+    /// The refresh token before a rotation, and until when it is still accepted.
     pub previous_refresh_token: Option<(String, i64)>,
-    /// Since when.
+    /// When it was granted.
     pub auth_time: i64,
 }
 
@@ -110,7 +110,7 @@ pub struct Account {
     pub name: String,
     /// The WeChat id, may be empty.
     pub alias: String,
-    /// Whose it is.
+    /// The company that owns it.
     pub principal_name: String,
     /// What it is.
     pub kind: Kind,
@@ -120,9 +120,9 @@ pub struct Account {
     pub account_status: i64,
     /// The Open Platform account that gives union ids.
     pub open_platform: Option<String>,
-    /// The grant, while it stands.
+    /// The authorization, unless revoked.
     pub authorization: Option<Authorization>,
-    /// Everybody who follows.
+    /// All followers.
     pub followers: Followers,
     /// Message templates.
     pub templates: Vec<Template>,
@@ -132,7 +132,7 @@ pub struct Account {
     pub chats: BTreeMap<String, Chat>,
     /// `openid client_msg_id` of template messages: the id given, and when.
     pub template_dedup: BTreeMap<String, (u64, i64)>,
-    /// Rises by account: the order in which they were made.
+    /// The order in which accounts were created.
     pub order: u64,
 }
 
@@ -161,7 +161,7 @@ impl Account {
             .collect()
     }
 
-    /// One line that tells a person what it is.
+    /// A one-line description for people.
     #[must_use]
     pub fn description(&self) -> &'static str {
         match (self.kind, self.verified()) {

@@ -1,18 +1,18 @@
-//! What one follower sees in the chat with one account, and when the account may write there.
+//! The chat of one follower with one account, and when the account may send messages in it.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Seconds that a message keeps the customer-service window open, and the sends it allows.
+/// Seconds that a message keeps the customer-service window open, and the messages that it allows.
 const MESSAGE: (i64, u32) = (48 * 3600, 5);
-/// The same for a follow, a scan and a menu click.
+/// The same for following, scanning a code and a menu click.
 const ACTION: (i64, u32) = (60, 3);
 /// Older lines of a chat are forgotten.
 const MAX_ITEMS: usize = 1000;
 
-/// Whose bubble it is.
+/// Who sent a chat item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -31,7 +31,7 @@ pub struct ChatItem {
     pub id: u64,
     /// Unix seconds.
     pub at: i64,
-    /// Whose bubble.
+    /// Who sent it.
     pub side: Side,
     /// `message`, `event`, `passive`, `customer_service`, `template` or `notice`.
     pub channel: String,
@@ -80,7 +80,7 @@ impl Chat {
         self.items.push_back(item);
     }
 
-    /// The follower did something at `at`: its window starts anew, with all its sends.
+    /// The follower acted at `at`: the window of this trigger reopens with its full number of sends.
     pub fn open(&mut self, trigger: Trigger, at: i64) {
         let fresh = Some(Allowance { opened_at: at, used: 0 });
         match trigger {
@@ -97,8 +97,8 @@ impl Chat {
         self.action = None;
     }
 
-    /// Takes one send. Allowances are not added up: one send counts in every window that is open, so that the
-    /// largest rest is what remains.
+    /// Uses one send. Allowances do not add up: one send counts against every open window, so what remains is
+    /// the largest remainder.
     ///
     /// # Errors
     /// 45015 when no window is open, 45047 when the open ones are used up.

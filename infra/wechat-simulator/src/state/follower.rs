@@ -1,11 +1,11 @@
-//! Followers. A big account's are computed from their number, so that a million of them cost no memory; only
-//! those that changed are kept.
+//! Followers. Those of a big account are computed from their number, so that a million cost no memory; only
+//! changed ones are stored.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Numbers at and above this are followers that came later, not generated ones.
+/// Numbers from here on are followers that were added later, not generated ones.
 const ADDED: u64 = 1 << 40;
 const BITS: u64 = (1 << 48) - 1;
 /// Odd, so multiplying by it modulo 2⁴⁸ can be undone.
@@ -48,11 +48,11 @@ pub struct Follower {
     pub subscribed: bool,
     /// Since when, in Unix seconds.
     pub subscribe_time: i64,
-    /// How they came.
+    /// How they came to follow.
     pub subscribe_scene: String,
-    /// The scene number of the code they came by, or 0.
+    /// The scene number of the QR code that they scanned, or 0.
     pub qr_scene: i64,
-    /// The scene text of the code they came by.
+    /// The scene text of the QR code that they scanned.
     pub qr_scene_str: String,
     /// Who, for every account of the same Open Platform account.
     pub unionid: Option<String>,
@@ -60,7 +60,7 @@ pub struct Follower {
     pub remark: String,
     /// Tags.
     pub tagid_list: Vec<i64>,
-    /// Written into answers beside a remark as it is: WeChat does not escape all that people type.
+    /// Appended unescaped to the remark in responses: WeChat does not escape everything that users type.
     #[serde(default)]
     pub unescaped: String,
     /// Refuses template messages: sending succeeds, `TEMPLATESENDJOBFINISH` then says `failed:user block`.
@@ -95,7 +95,7 @@ impl Followers {
         (self.generated + self.added.len() as u64).saturating_sub(self.gone)
     }
 
-    /// Binds the account to an Open Platform account, or unbinds it: union ids come or go.
+    /// Binds the account to an Open Platform account or unbinds it: union ids appear or disappear.
     pub fn set_open_platform(&mut self, name: Option<String>) {
         self.open_platform = name;
         let people: Vec<(u64, String)> = self.by_openid.iter().map(|(id, n)| (*n, id.clone())).collect();
@@ -117,7 +117,7 @@ impl Followers {
         self.number(openid).and_then(|number| self.at(number))
     }
 
-    /// Changes a follower; `None` if there is none.
+    /// Changes a follower; `None` if there is no such follower.
     pub fn update<T>(&mut self, openid: &str, change: impl FnOnce(&mut Follower) -> T) -> Option<T> {
         let number = self.number(openid)?;
         if number < ADDED && !self.changed.contains_key(&number) {
@@ -135,7 +135,7 @@ impl Followers {
         Some(out)
     }
 
-    /// A person who does not follow yet, at the end of the list. `person` makes them the same human being in
+    /// Adds a user who does not follow yet, at the end of the list. `person` makes them the same human in
     /// every account of the same Open Platform account.
     pub fn add(&mut self, openid: Option<String>, name: Option<String>, person: Option<u64>) -> Follower {
         let number = ADDED + self.added.len() as u64;
@@ -160,8 +160,8 @@ impl Followers {
         follower
     }
 
-    /// The openids of up to `max` who follow, after `after`; all from the start for an empty one.
-    /// `None` for an openid that is not of this account.
+    /// The openids of up to `max` followers after `after`, or from the start if it is empty.
+    /// `None` for an openid of another account.
     #[must_use]
     pub fn page(&self, after: &str, max: usize) -> Option<Vec<String>> {
         let start = if after.is_empty() { 0 } else { self.number(after)? + 1 };
@@ -298,7 +298,7 @@ fn letters(out: &mut String, value: u64, count: u32) {
     }
 }
 
-/// SplitMix64: cheap, and nobody here needs more.
+/// SplitMix64: cheap, and good enough for test data.
 fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! Everything that the simulated platform knows. Plain data: it is saved as it is.
+//! The simulator's state. Plain data, serialized as it is.
 
 pub mod account;
 pub mod chat;
@@ -38,11 +38,11 @@ pub struct Settings {
     pub ticket_interval: u64,
     /// How long a ticket is taken, seconds.
     pub ticket_lifetime: i64,
-    /// Before each API answer, milliseconds.
+    /// Latency of every API response, milliseconds.
     pub latency_ms: u64,
     /// The same for single APIs, by their paths.
     pub latencies_ms: BTreeMap<String, u64>,
-    /// How long the hub has to answer a push, milliseconds.
+    /// How long the hub has to respond to a push, milliseconds.
     pub push_timeout_ms: u64,
     /// Between two attempts of one push, milliseconds.
     pub push_pause_ms: u64,
@@ -89,7 +89,7 @@ pub(crate) struct PreAuthCode {
     pub used: bool,
 }
 
-/// A code that stands for a grant, once.
+/// An authorization code, exchangeable once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AuthCode {
     pub app_id: String,

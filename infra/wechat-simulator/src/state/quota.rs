@@ -1,4 +1,4 @@
-//! Daily call limits. Counters start anew at 00:00 in Beijing.
+//! Daily call limits. Counters reset at 00:00 in Beijing.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ impl Quotas {
     /// Counts a call.
     ///
     /// # Errors
-    /// 45009 when there was none left; the refused call does not count.
+    /// 45009 when none is left; a refused call is not counted.
     pub fn spend(&mut self, app_id: &str, path: &str, daily: Option<u64>, now: i64) -> Result<(), ApiError> {
         let quota = self.get(app_id, path, daily, now);
         if quota.remain == 0 {
@@ -95,7 +95,7 @@ impl Quotas {
 /// The Beijing month of a time, counted from year 0.
 #[must_use]
 pub fn beijing_month(unix: i64) -> i64 {
-    // Days to civil month: Howard Hinnant's algorithm, of which only year and month are needed.
+    // Days to civil month: Howard Hinnant's algorithm, reduced to year and month.
     let z = (unix + BEIJING).div_euclid(86_400) + 719_468;
     let era = z.div_euclid(146_097);
     let doe = z.rem_euclid(146_097);

@@ -1,4 +1,4 @@
-//! Access tokens: issued, replaced with a grace, expired.
+//! Access tokens: issued, replaced with a grace period, expired.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
 
-/// Who a token speaks for.
+/// Whom a token belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {
     /// The third-party platform itself.
@@ -57,7 +57,7 @@ impl Tokens {
         self.issued.insert(token, Issued { owner, expires_at: now + lifetime });
     }
 
-    /// Who presents a token.
+    /// The owner of a token.
     ///
     /// # Errors
     /// 40001 for one that was never issued or was taken back, 42001 for one that has expired.

@@ -1,7 +1,7 @@
 use serde_json::Value;
 use wechat_simulator::crypto::{AesKey, CryptoError, signature};
 
-/// Public known answers, and generated edge cases; their sources stand in the file.
+/// Published known-answer vectors and generated edge cases; the file names their sources.
 const VECTORS: &str = include_str!("../../../../tests/fixtures/wechat/vectors.json");
 
 #[test]

@@ -1,4 +1,4 @@
-//! A simulator on a clock of its own, and a hub that remembers what it was sent.
+//! A simulator with its own clock, and a hub that records the pushes it gets.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ pub const START: i64 = 1_735_689_600;
 /// What the hub does with the next push; `success` when nothing is planned.
 pub enum Plan {
     Answer(u16, String),
-    /// Answers this plaintext, sealed.
+    /// Responds with this plaintext, encrypted.
     Reply(String),
     Hang,
     Refuse,

@@ -1,5 +1,5 @@
-//! A function that does nothing, but could: the floor for size, start, invocation and memory. It is as lean as
-//! AWS's runtime and SDK allow: few root certificates, and what a request may not need is made when it does.
+//! A function that does nothing but links all clients: the baseline for size, start, calls and memory. It is
+//! as lean as AWS's runtime and SDK allow: few root certificates, and rarely needed clients are made lazily.
 
 use std::sync::OnceLock;
 

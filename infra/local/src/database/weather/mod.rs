@@ -1,11 +1,11 @@
-//! What DynamoDB does under load and at a distance, which an embedded one never does: a partition that throttles, an
-//! index that is behind, transactions that meet. Tests ask for it; without it nothing here is in a request's way.
+//! Faults of the real DynamoDB that an embedded one never shows: throttled partitions, global
+//! indexes that lag, conflicting transactions. Tests ask for them; otherwise requests bypass this module.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`parts`] | the items that a request is about |
-//! | [`weights`] | what they cost |
-//! | here | what becomes of them |
+//! | [`item_accesses`] | the items that a request reads and writes |
+//! | [`capacity_units`] | what they cost |
+//! | here | what fails |
 //!
 //! # Source
 //! DynamoDB developer guide: "Burst and adaptive capacity" (1,000 write and 3,000 read units a second and partition),
@@ -28,25 +28,25 @@ use super::{Database, operations};
 use crate::{bucket::Bucket, template::TableSpec};
 use parts::{Part, Schema};
 
-/// What a request's items meet that is remembered, at most, before what is over is forgotten.
+/// How many touched or hidden items are remembered before outdated ones are removed.
 const MEMORY: usize = 10_000;
 
-/// What a test wants.
+/// The faults that a test wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Habits {
-    /// Write units a second that a partition takes: 1,000 on AWS. A partition is a partition key here, which is the
-    /// smallest that it can be.
+    /// Write units a second of a partition: 1,000 on AWS. A partition is one partition key here, which is the
+    /// smallest that AWS may choose.
     pub writes: Option<u32>,
-    /// Read units a second that a partition gives: 3,000 on AWS.
+    /// Read units a second of a partition: 3,000 on AWS.
     pub reads: Option<u32>,
-    /// How long a new item may be missing from a global index, milliseconds, by the dice. An item that changes keeps
-    /// its old values there on AWS; here it shows the new ones.
+    /// The longest random lag of a new item in a global index, milliseconds. A changed item keeps
+    /// its old values there on AWS; here the index shows the new ones.
     pub index_lag_ms: u32,
-    /// How long a transaction, and what it meets, takes, milliseconds: what touches the same item meanwhile conflicts.
+    /// For how long a write conflicts with transactions on the same item, milliseconds.
     pub conflict_ms: u32,
 }
 
-/// The habits of one database.
+/// Injects the faults of one database.
 pub struct Weather {
     habits: Habits,
     tables: BTreeMap<String, Schema>,
@@ -57,18 +57,18 @@ pub struct Weather {
 
 #[derive(Default)]
 struct Seen {
-    /// What partitions have left: writes (`true`) and reads, by table and partition key.
+    /// Token buckets of partitions: writes (`true`) and reads, by table and partition key.
     buckets: BTreeMap<(bool, String), Bucket>,
     /// When an item was touched last, and whether by a transaction.
     touched: BTreeMap<String, (i64, bool)>,
-    /// New items, and when indexes show them.
+    /// New items, and the time from which indexes show them.
     hidden: BTreeMap<String, i64>,
 }
 
-/// Indexes of parts.
+/// Indexes into a request's accesses.
 type Indexes = BTreeSet<usize>;
 
-/// Why a part of a request does not happen.
+/// Why an access is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     Throttled,
@@ -76,7 +76,7 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// As an error of its own, and as a reason of a batch or a transaction.
+    /// The name as an error of its own, and as a reason in a batch or a transaction.
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Throttled => ("ProvisionedThroughputExceededException", "ProvisionedThroughputExceeded"),
@@ -99,7 +99,7 @@ impl Weather {
         Self { habits, tables, clock, random, seen: Mutex::default() }
     }
 
-    /// Answers a request, or what the weather answers instead.
+    /// Handles a request, or returns an injected error instead.
     pub(super) async fn call(&self, database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
         let Ok(mut request) = serde_json::from_slice::<Value>(body) else {
             return operations::plain(database, operation, body).await;
@@ -142,7 +142,7 @@ impl Weather {
         (status, serde_json::from_str(&answer).unwrap_or_default())
     }
 
-    /// Each statement is answered for itself, in the order of the request.
+    /// Executes a batch of statements; each has its own response, in the order of the request.
     async fn statements(
         &self,
         database: &Database,
@@ -167,7 +167,7 @@ impl Weather {
         (status, json!({"Responses": responses}))
     }
 
-    /// Which parts do not happen. A transaction is refused whole, and touches nothing then.
+    /// Which accesses are refused. A transaction is refused as a whole, and then touches nothing.
     fn refuse(&self, parts: &[Part], transaction: bool) -> BTreeMap<usize, Refusal> {
         let (now, conflict) = (self.clock.now().as_millisecond(), i64::from(self.habits.conflict_ms));
         let mut seen = self.seen();
@@ -181,7 +181,7 @@ impl Weather {
                     let bucket = seen.buckets.entry((part.writes, partition.clone()));
                     bucket.or_insert_with(|| Bucket::full(rate, now)).take(units, rate, rate, now)
                 };
-                // an index has to take its entry, which is charged when it is there
+                // an index must not be in debt; its units are charged after the write
                 let all =
                     takes(&part.partition, part.units) && part.indexes.iter().all(|index| takes(index, 0));
                 if !all {
@@ -211,7 +211,7 @@ impl Weather {
         if writes { self.habits.writes } else { self.habits.reads.map(|units| units.saturating_mul(2)) }
     }
 
-    /// Takes what was more than it looked, into debt if need be.
+    /// Charges the units beyond those admitted, into debt if necessary.
     fn charge(&self, bill: &weights::Bill) {
         let (now, mut seen) = (self.clock.now().as_millisecond(), self.seen());
         for (writes, partition, units) in bill.iter().filter(|(_, _, units)| *units > 0) {
@@ -221,7 +221,7 @@ impl Weather {
         }
     }
 
-    /// The items that a request would bring into being, of tables with global indexes.
+    /// The items that a request would create, in tables with global indexes.
     async fn newcomers(&self, database: &Database, parts: &[Part]) -> Vec<String> {
         let mut newcomers = Vec::new();
         for part in parts.iter().filter(|part| self.habits.index_lag_ms > 0 && part.may_create) {
@@ -250,7 +250,7 @@ impl Weather {
         }
     }
 
-    /// Takes out of an index's answer what the index does not know yet.
+    /// Removes from an index's response the items that the index does not show yet.
     fn thin_out(&self, operation: &str, request: &Value, answer: &mut Value) {
         let table = request.get("TableName").and_then(Value::as_str).and_then(|name| self.tables.get(name));
         let index = request.get("IndexName").and_then(Value::as_str);

@@ -1,4 +1,4 @@
-//! The items that a request is about, in the order in which it names them.
+//! The items that a request reads and writes, in the order in which it names them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Indexes, weights::UNIT};
 use crate::template::{IndexSpec, TableSpec};
 
-/// How a table's items are told apart.
+/// A table's keys and global indexes.
 #[derive(Debug)]
 pub(super) struct Schema {
     table: String,
@@ -21,7 +21,7 @@ pub(super) struct Schema {
 struct Index {
     /// Key attributes, the partition key first.
     keys: Vec<String>,
-    /// Whether an entry has the keys alone.
+    /// Whether its projection is `KEYS_ONLY`.
     keys_only: bool,
 }
 
@@ -34,12 +34,12 @@ impl Index {
 /// An item in a global index.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Which of the index.
+    /// The partition of the index.
     pub partition: String,
     what: Value,
 }
 
-/// Of key attributes, the partition key first.
+/// Names of key attributes, the partition key first.
 fn names(keys: &[(String, String)]) -> Vec<String> {
     let mut keys = keys.to_vec();
     keys.sort_by_key(|(_, kind)| kind != "HASH");
@@ -64,7 +64,7 @@ impl Schema {
         self.global.contains_key(index)
     }
 
-    /// An item's name: its table and its key.
+    /// An item's id: its table and its key.
     pub(super) fn item(&self, of: &Value) -> Option<String> {
         Some(format!("{} {}", self.table, Value::Object(self.key(of)?)))
     }
@@ -73,7 +73,7 @@ impl Schema {
         self.keys.iter().map(|name| Some((name.clone(), of.get(name)?.clone()))).collect()
     }
 
-    /// What an item is in each global index.
+    /// An item's entry in each global index.
     pub(super) fn entries(&self, item: Option<&Value>) -> impl Iterator<Item = Option<Entry>> {
         self.global.iter().map(move |(name, index)| {
             let item = item?;
@@ -85,7 +85,7 @@ impl Schema {
         })
     }
 
-    /// A part about the item that has this key among its members.
+    /// An access to the item whose key attributes are in `of`.
     fn part(&self, of: &Value, writes: bool, may_create: bool, bytes: usize) -> Part {
         let first = self.keys.first().and_then(|name| of.get(name));
         Part {
@@ -103,24 +103,24 @@ impl Schema {
     }
 }
 
-/// A part of a request.
+/// One access of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub table: String,
     pub partition: String,
-    /// Which item, where it is one.
+    /// The item, unless it is a query.
     pub item: Option<String>,
     pub key: Option<Map<String, Value>>,
     pub writes: bool,
-    /// Whether the item may not have been there before.
+    /// Whether it may create the item.
     pub may_create: bool,
-    /// Of a read.
+    /// Whether a read is strongly consistent.
     pub consistent: bool,
-    /// How often its units count.
+    /// By how much its units are multiplied.
     pub times: u32,
-    /// Partitions of indexes that a new item goes to.
+    /// Partitions of the global indexes that a put writes to.
     pub indexes: Vec<String>,
-    /// What it takes at least, and is admitted for: of reads half units.
+    /// The units for which it is admitted, its minimum; half units for reads.
     pub units: u32,
 }
 
@@ -135,7 +135,7 @@ impl Part {
     }
 }
 
-/// The parts of a request; none of one that is not understood, which nothing happens to.
+/// Returns the accesses of a request; none if it is not understood: then no faults are injected.
 pub(super) fn of(operation: &str, request: &Value, tables: &BTreeMap<String, Schema>) -> Vec<Part> {
     let table = |of: &Value| tables.get(of.get("TableName")?.as_str()?);
     let bytes = |of: &Value| of.to_string().len();
@@ -177,7 +177,7 @@ fn member<'r, 't>(
     Some((table(of)?, of.get(name)?))
 }
 
-/// The partition key that a query asks for: the value of the first comparison of its key condition.
+/// The partition key of a query: the value of the first comparison of its key condition.
 fn queried(request: &Value) -> Option<Value> {
     let condition = request.get("KeyConditionExpression")?.as_str()?;
     let (_, value) = condition.split_once('=')?;
@@ -216,7 +216,7 @@ fn transaction<'t>(request: &Value, table: impl Fn(&Value) -> Option<&'t Schema>
                 matches!(kind.as_str(), "Put" | "Update"),
                 of.to_string().len(),
             );
-            // twice: once to prepare, once to write
+            // a transaction costs twice: to prepare and to commit
             Some(Part { units: part.units.saturating_mul(2), times: 2, ..part })
         })
         .collect()
@@ -261,7 +261,7 @@ fn parameters_by_name<'p>(
     Value::Object(named)
 }
 
-/// Takes parts out of a batch, and answers them as they stood there.
+/// Removes accesses from a batch, and returns them as the batch spelled them.
 pub(super) fn take_out(operation: &str, request: &mut Value, parts: &Indexes) -> Value {
     let mut next = 0..;
     let mut goes = || next.next().is_some_and(|index| parts.contains(&index));

@@ -1,11 +1,11 @@
-//! What requests cost of a partition's units, as it shows when they are done: by the items that were read, and by those
-//! that stand after a write.
+//! Capacity units of requests, known when they are done: by the size of the items that were read, and of those
+//! that are stored after a write.
 //!
 //! # Source
 //! DynamoDB developer guide: "DynamoDB read and write operations" (a strongly consistent read of up to 4 KB is a unit, an
 //! eventually consistent one half of one; a query counts its items together, a batch each; a write of up to 1 KB is a unit;
 //! of an update the larger item counts, before or after), "Using Global Secondary Indexes" (a write unit for each entry
-//! that comes, goes or changes). A partition that is in debt refuses until it is paid, which is how AWS is measured to do it.
+//! that comes, goes or changes). A partition in debt refuses requests until it has recovered, as measured on AWS.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::database::Database;
 
-/// What a request takes beside what it was admitted for: units of writes (`true`) or half units of reads, by partition.
+/// Units beyond those admitted: writes (`true`) in units, reads in half units, by partition.
 pub(super) type Bill = Vec<(bool, String, u32)>;
 
 /// Bytes of a write unit; a read unit is four of them.
@@ -33,7 +33,7 @@ fn read_halves(bytes: usize, consistent: bool) -> u32 {
     if consistent { units.saturating_mul(2) } else { units }
 }
 
-/// Of what was read, beyond what was admitted.
+/// The units of a read, beyond those admitted.
 pub(super) fn of_reads(
     operation: &str,
     answer: &Value,
@@ -70,7 +70,7 @@ pub(super) fn of_reads(
 }
 
 impl Weather {
-    /// The items that a request is about to write, as they stand; none where nobody counts.
+    /// The current values of the items that a request writes; none unless writes are limited.
     pub(super) async fn standing(&self, database: &Database, parts: &[Part]) -> Vec<Option<Value>> {
         let mut found = Vec::new();
         for part in parts {
@@ -86,7 +86,7 @@ impl Weather {
         found
     }
 
-    /// Of what was written, beyond what was admitted.
+    /// The units of a write, beyond those admitted.
     pub(super) fn of_writes(
         &self,
         parts: &[Part],
