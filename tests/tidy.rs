@@ -26,7 +26,7 @@ fn read(path: &str) -> String {
 }
 
 /// All files below `folder` with one of `endings`.
-fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
+fn read_files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -57,8 +57,9 @@ fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
 }
 
 /// Sources that ship: no tests, benches, examples.
-fn shipped() -> Vec<(String, String)> {
-    let all = ["shared/src", "functions", "infra"].into_iter().flat_map(|folder| files(folder, &[".rs"]));
+fn shipped_sources() -> Vec<(String, String)> {
+    let all =
+        ["shared/src", "functions", "infra"].into_iter().flat_map(|folder| read_files(folder, &[".rs"]));
     all.filter(|(path, _)| {
         !["/tests/", "/benches/", "/examples/", "tests.rs", "fake.rs"].iter().any(|part| path.contains(part))
     })
@@ -99,7 +100,9 @@ fn every_queue_mapping_reports_item_failures_and_every_queue_has_dead_letters() 
 /// An invocation starts no call to WeChat that could end too late; a short timeout would allow none at all.
 #[test]
 fn who_calls_wechat_has_time_for_a_token_a_call_and_what_follows() {
-    let least = shared::function::MARGIN + 2 * shared::wechat::transport::CALL_LIMIT + Duration::from_secs(5);
+    let least = shared::function::DEADLINE_MARGIN
+        + 2 * shared::wechat::transport::MAX_CALL_DURATION
+        + Duration::from_secs(5);
     let template = parse(TEMPLATE).unwrap();
     let calls = |function: &&FunctionSpec| function.variables.contains("OAHUB_COMPONENT_APP_SECRET");
     let calling: Vec<_> = template.functions.iter().filter(calls).collect();
@@ -118,7 +121,7 @@ fn who_queues_jobs_that_lead_back_to_it_says_so_and_nobody_else() {
         template.functions.iter().position(|function| function.events.iter().any(takes))
     };
     let calls = |function: usize| {
-        let rights = template.functions[function].rights.0.iter();
+        let rights = template.functions[function].permissions.0.iter();
         rights.filter(|right| right.action == "sqs:SendMessage").filter_map(|right| takes(&right.resource))
     };
     for (number, function) in template.functions.iter().enumerate() {
@@ -192,7 +195,7 @@ fn who_is_open_to_all_reads_no_token() {
     let template = parse(TEMPLATE).unwrap();
     for name in ["TenantApi", "MessageCallback"] {
         let function = template.functions.iter().find(|function| function.name == name).unwrap();
-        let resources = function.rights.0.iter().map(|right| right.resource.as_str());
+        let resources = function.permissions.0.iter().map(|right| right.resource.as_str());
         let tokens: Vec<_> = resources.filter(|resource| resource.starts_with("CredentialsTable")).collect();
         assert!(tokens.is_empty(), "{name} may read {tokens:?}");
         assert!(!function.variables.contains("OAHUB_COMPONENT_APP_SECRET"), "{name} has the app secret");
@@ -205,7 +208,7 @@ fn who_is_open_to_all_reads_no_token() {
 
 #[test]
 fn keys_are_spelled_in_one_file() {
-    for (path, text) in shipped() {
+    for (path, text) in shipped_sources() {
         if path != "shared/src/store/keys.rs" {
             for prefix in [
                 "\"FAN#",
@@ -226,7 +229,7 @@ fn keys_are_spelled_in_one_file() {
 
 #[test]
 fn only_the_wechat_room_builds_wechat_urls() {
-    for (path, text) in shipped() {
+    for (path, text) in shipped_sources() {
         if !path.starts_with("shared/src/wechat/") && !path.starts_with("infra/wechat-simulator/") {
             for part in ["/cgi-bin/", "/sns/oauth2", "wxaopen/safe"] {
                 assert!(!text.contains(part), "{path} builds a WeChat URL: {part}");
@@ -258,7 +261,7 @@ fn no_function_calls_a_function() {
 #[test]
 fn envelope_and_model_are_pure() {
     for folder in ["shared/src/envelope", "shared/src/model"] {
-        for (path, text) in files(folder, &[".rs"]) {
+        for (path, text) in read_files(folder, &[".rs"]) {
             for word in ["async ", "tokio::", "aws_sdk", "reqwest", "Clock"] {
                 assert!(!text.split("#[cfg(test)]").next().unwrap().contains(word), "{path} holds {word}");
             }
@@ -278,7 +281,7 @@ fn the_readme_lists_the_settings_as_the_code_reads_them() {
     for (row, setting) in rows.iter().zip(SETTINGS) {
         assert!(row.contains(setting.name), "{} is not at its place: {row}", setting.name);
         assert!(
-            row.ends_with(&format!("| {} |", setting.described())),
+            row.ends_with(&format!("| {} |", setting.description())),
             "{} is described otherwise: {row}",
             setting.name
         );
@@ -376,7 +379,7 @@ fn the_sums_of_what_a_deployment_costs_are_sums() {
 
 #[test]
 fn functions_leave_nothing_running_and_nothing_on_the_disk() {
-    for (path, text) in shipped() {
+    for (path, text) in shipped_sources() {
         if path.starts_with("shared/src/") || path.starts_with("functions/") {
             // Lambda freezes a function between invocations, and the next one finds what the last one left
             for word in ["tokio::spawn", "task::spawn", "JoinSet", "thread::spawn", "\"/tmp", "temp_dir()"] {
@@ -388,7 +391,7 @@ fn functions_leave_nothing_running_and_nothing_on_the_disk() {
 
 #[test]
 fn files_stay_rooms() {
-    for (path, text) in shipped() {
+    for (path, text) in shipped_sources() {
         let lines = text.lines().count();
         assert!(lines <= 600, "{path} has {lines} lines: it asks for a door");
     }
@@ -397,7 +400,7 @@ fn files_stay_rooms() {
 #[test]
 fn the_repository_speaks_of_the_project_alone() {
     let endings = [".rs", ".md", ".toml", ".yaml", ".html", ".json"];
-    for (path, text) in files(".", &endings) {
+    for (path, text) in read_files(".", &endings) {
         if path.ends_with("tidy.rs") {
             continue;
         }

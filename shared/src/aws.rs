@@ -20,57 +20,57 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use crate::config::Resources;
 
 /// How often a request is sent in all. One that was not answered may have been applied: `store/owner.rs`.
-pub const ATTEMPTS: u32 = 3;
+pub const MAX_ATTEMPTS: u32 = 3;
 /// How long one attempt may take. DynamoDB answers in milliseconds; a response that is this late will not
 /// come. Two attempts and the wait between them leave 1.9 of WeChat's five seconds. Long polls do not fit in.
-pub const ATTEMPT: Duration = Duration::from_millis(1500);
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long a request may take with all its attempts: the third one is cut short, so that a push still gets its 503.
-pub const OPERATION: Duration = Duration::from_secs(4);
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long connecting may take, within an attempt.
-const CONNECT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest wait before the second attempt, and half of the longest before
 /// the third; the actual wait is random. The SDK's default is a second.
-const BACKOFF: Duration = Duration::from_millis(50);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 /// Connections that were idle for longer are not reused: the services close
 /// theirs sooner than the SDK's 90 s, and a frozen function does not notice.
-const IDLE: Duration = Duration::from_secs(20);
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The SDK defaults that these clients were tested with. `latest()` would change them unseen with an upgrade.
 #[must_use]
-pub fn behavior() -> BehaviorVersion {
+pub fn behavior_version() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-fn retries() -> RetryConfig {
-    RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF)
+fn retry_config() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS).with_initial_backoff(INITIAL_BACKOFF)
 }
 
-fn timeouts() -> TimeoutConfig {
+fn timeout_config() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
-        .operation_attempt_timeout(ATTEMPT)
-        .operation_timeout(OPERATION)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
         .build()
 }
 
 /// DynamoDB's client as every function has it, without credentials and HTTP client.
 #[must_use]
-pub fn dynamodb(region: &str) -> aws_sdk_dynamodb::config::Builder {
+pub fn dynamodb_config(region: &str) -> aws_sdk_dynamodb::config::Builder {
     aws_sdk_dynamodb::Config::builder()
-        .behavior_version(behavior())
+        .behavior_version(behavior_version())
         .region(aws_sdk_dynamodb::config::Region::new(region.to_owned()))
-        .retry_config(retries())
-        .timeout_config(timeouts())
+        .retry_config(retry_config())
+        .timeout_config(timeout_config())
 }
 
 /// SQS's client as every function has it, without credentials and HTTP client.
 #[must_use]
-pub fn sqs(region: &str) -> aws_sdk_sqs::config::Builder {
+pub fn sqs_config(region: &str) -> aws_sdk_sqs::config::Builder {
     aws_sdk_sqs::Config::builder()
-        .behavior_version(behavior())
+        .behavior_version(behavior_version())
         .region(aws_sdk_sqs::config::Region::new(region.to_owned()))
-        .retry_config(retries())
-        .timeout_config(timeouts())
+        .retry_config(retry_config())
+        .timeout_config(timeout_config())
 }
 
 /// The five roots, as PEM.
@@ -91,13 +91,14 @@ impl AwsClients {
     #[must_use]
     pub fn new(resources: &Resources, credentials: Credentials) -> Self {
         let http = http_client(resources);
-        let dynamodb =
-            dynamodb(&resources.region).credentials_provider(credentials.clone()).http_client(http.clone());
+        let dynamodb = dynamodb_config(&resources.region)
+            .credentials_provider(credentials.clone())
+            .http_client(http.clone());
         let dynamodb = match &resources.dynamodb_url {
             Some(url) => dynamodb.endpoint_url(url),
             None => dynamodb,
         };
-        let sqs = sqs(&resources.region).credentials_provider(credentials).http_client(http);
+        let sqs = sqs_config(&resources.region).credentials_provider(credentials).http_client(http);
         let sqs = match &resources.sqs_url {
             Some(url) => sqs.endpoint_url(url),
             None => sqs,
@@ -111,7 +112,7 @@ impl AwsClients {
 
 /// Which root certificates connections to DynamoDB and SQS are verified with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Roots {
+enum TrustedRoots {
     /// None: all connections are plain HTTP.
     None,
     /// Amazon Trust Services.
@@ -120,14 +121,14 @@ enum Roots {
     System,
 }
 
-impl Roots {
+impl TrustedRoots {
     /// AWS documents that its endpoints chain to Amazon's roots, but not for its partition in
     /// China; an endpoint of the operator's own, or a TLS-inspecting proxy, may use any root.
     fn of(resources: &Resources) -> Self {
         let urls = [&resources.dynamodb_url, &resources.sqs_url];
         if urls.iter().all(|url| url.as_ref().is_some_and(|url| url.starts_with("http://"))) {
             Self::None
-        } else if resources.has_own_roots
+        } else if resources.has_custom_ca_bundle
             || resources.region.starts_with("cn-")
             || urls.iter().any(|url| url.is_some())
         {
@@ -139,12 +140,13 @@ impl Roots {
 }
 
 fn http_client(resources: &Resources) -> SharedHttpClient {
-    let store = match Roots::of(resources) {
-        Roots::None => return Builder::new().pool_idle_timeout(IDLE).build_http(),
-        Roots::Amazon => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
-        Roots::System => TrustStore::default(),
+    let store = match TrustedRoots::of(resources) {
+        TrustedRoots::None => return Builder::new().pool_idle_timeout(POOL_IDLE_TIMEOUT).build_http(),
+        TrustedRoots::Amazon => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
+        TrustedRoots::System => TrustStore::default(),
     };
-    let https = Builder::new().pool_idle_timeout(IDLE).tls_provider(Provider::Rustls(CryptoMode::Ring));
+    let https =
+        Builder::new().pool_idle_timeout(POOL_IDLE_TIMEOUT).tls_provider(Provider::Rustls(CryptoMode::Ring));
     match TlsContext::builder().with_trust_store(store).build() {
         Ok(context) => https.tls_context(context).build_https(),
         Err(_) => https.build_https(), // the builder checks nothing today; the default trusts the system
@@ -187,7 +189,11 @@ mod tests {
     /// An upgrade of the SDK that changes defaults fails here: read what it changes, then take its version.
     #[test]
     fn the_sdks_defaults_are_those_that_were_tried() {
-        assert!(behavior() == BehaviorVersion::latest(), "the SDK has newer defaults than {:?}", behavior());
+        assert!(
+            behavior_version() == BehaviorVersion::latest(),
+            "the SDK has newer defaults than {:?}",
+            behavior_version()
+        );
     }
 
     #[test]
@@ -204,7 +210,7 @@ mod tests {
             assert!(2 * attempt + retries.initial_backoff() < Duration::from_secs(4));
             assert!(timeouts.operation_timeout().unwrap() < Duration::from_secs(5), "WeChat's patience");
             assert!(timeouts.connect_timeout().unwrap() < attempt);
-            assert_eq!(retries.max_attempts(), ATTEMPTS);
+            assert_eq!(retries.max_attempts(), MAX_ATTEMPTS);
         }
     }
 
@@ -212,21 +218,21 @@ mod tests {
     fn only_aws_itself_is_trusted_by_amazons_roots() {
         let (http, https) = (Some("http://127.0.0.1:8000"), Some("https://dynamodb.example"));
         for (what, region, dynamodb, sqs, own, roots) in [
-            ("AWS", "eu-central-1", None, None, false, Roots::Amazon),
-            ("AWS, with a bundle of the operator's", "eu-central-1", None, None, true, Roots::System),
-            ("AWS in China", "cn-north-1", None, None, false, Roots::System),
-            ("an endpoint of the operator's", "eu-central-1", https, None, false, Roots::System),
-            ("one of both on this machine", "eu-central-1", http, None, false, Roots::System),
-            ("both on this machine", "us-east-1", http, http, false, Roots::None),
+            ("AWS", "eu-central-1", None, None, false, TrustedRoots::Amazon),
+            ("AWS, with a bundle of the operator's", "eu-central-1", None, None, true, TrustedRoots::System),
+            ("AWS in China", "cn-north-1", None, None, false, TrustedRoots::System),
+            ("an endpoint of the operator's", "eu-central-1", https, None, false, TrustedRoots::System),
+            ("one of both on this machine", "eu-central-1", http, None, false, TrustedRoots::System),
+            ("both on this machine", "us-east-1", http, http, false, TrustedRoots::None),
         ] {
             let resources = Resources {
                 region: region.into(),
                 dynamodb_url: dynamodb.map(str::to_owned),
                 sqs_url: sqs.map(str::to_owned),
-                has_own_roots: own,
+                has_custom_ca_bundle: own,
                 ..Resources::default()
             };
-            assert_eq!(Roots::of(&resources), roots, "{what}");
+            assert_eq!(TrustedRoots::of(&resources), roots, "{what}");
             let _ = http_client(&resources); // panics where a root cannot be read
         }
     }

@@ -8,15 +8,15 @@ use std::{collections::BTreeMap, fmt};
 
 pub use need::Need;
 pub use setting::{
-    ADMIN_KEY_LEAST, Absent, SETTINGS, SIMULATED_ADMIN_KEY, Setting, TIMELINE_DAYS_DEFAULT,
-    TIMELINE_DAYS_RANGE, is_queue,
+    MIN_ADMIN_KEY_CHARS, SETTINGS, SIMULATED_ADMIN_KEY, Setting, TIMELINE_DAYS_DEFAULT, TIMELINE_DAYS_RANGE,
+    WhenUnset, is_queue_variable,
 };
 
 use crate::secret::Secret;
 
 /// Where the process runs, which decides how strict the rules are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Surroundings {
+pub enum RunMode {
     /// On AWS, or here with a real WeChat: URLs are https outside loopback, and the operator's key is long.
     Live,
     /// With a simulated WeChat, or in a test.
@@ -25,7 +25,7 @@ pub enum Surroundings {
 
 /// A setting that is missing or malformed. It never holds the value found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
+pub struct SettingError {
     /// The environment variable.
     pub name: &'static str,
     /// What a right value looks like.
@@ -34,13 +34,13 @@ pub struct Fault {
     pub missing: bool,
 }
 
-impl Fault {
+impl SettingError {
     fn malformed(setting: &Setting) -> Self {
         Self { name: setting.name, expected: setting.expected, missing: false }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.missing { "missing" } else { "malformed" };
         write!(f, "{} is {how}: it must be {}", self.name, self.expected)
@@ -49,14 +49,14 @@ impl fmt::Display for Fault {
 
 /// All settings that are missing or malformed, a line for each.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError(pub Vec<Fault>);
+pub struct ConfigError(pub Vec<SettingError>);
 
 impl ConfigError {
     /// The platform's current or previous EncodingAESKey is malformed.
-    pub(crate) fn aes_key(previous: bool) -> Self {
+    pub(crate) fn malformed_aes_key(previous: bool) -> Self {
         let setting =
             if previous { &setting::COMPONENT_AES_KEY_PREVIOUS } else { &setting::COMPONENT_AES_KEY };
-        Self(vec![Fault::malformed(setting)])
+        Self(vec![SettingError::malformed(setting)])
     }
 }
 
@@ -73,7 +73,7 @@ impl std::error::Error for ConfigError {}
 
 /// The third-party platform's own credentials; empty where the function does not need them.
 #[derive(Debug, Clone, Default)]
-pub struct Component {
+pub struct PlatformCredentials {
     /// Its app id, which trails every encrypted body.
     pub app_id: String,
     /// Its secret, for `api_component_token`.
@@ -90,7 +90,7 @@ pub struct Component {
 
 /// Requests a second that one tenant may make; [`None`] for no limit.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct TenantRates {
+pub struct TenantRateLimits {
     /// GET.
     pub read: Option<u32>,
     /// All other requests.
@@ -133,14 +133,14 @@ pub struct Resources {
     /// The CloudFormation stack, which keeps its metrics apart from others'; [`None`] without CloudWatch.
     pub stack: Option<String>,
     /// The operator has set `SSL_CERT_FILE` to a bundle of root certificates.
-    pub has_own_roots: bool,
+    pub has_custom_ca_bundle: bool,
 }
 
 /// All settings. What the function does not need is empty.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The platform's credentials.
-    pub component: Component,
+    pub component: PlatformCredentials,
     /// Base of the server API, without a trailing slash.
     pub wechat_api_url: String,
     /// Base of the authorization page and QR pictures.
@@ -153,7 +153,7 @@ pub struct Config {
     /// a rotation. Without any, nobody can act as operator.
     pub admin_keys: Vec<Secret>,
     /// How many requests a tenant may make.
-    pub tenant_rates: TenantRates,
+    pub tenant_rates: TenantRateLimits,
     /// Refuse callbacks whose timestamp is further than 10 minutes away.
     pub reject_stale_callbacks: bool,
     /// How many days an event is kept; a change does not affect events that are already stored.
@@ -171,7 +171,7 @@ impl Config {
     /// Every setting that is missing or malformed.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn from_env(needs: &[Need]) -> Result<Self, ConfigError> {
-        Self::load(needs, Surroundings::Live, |name| std::env::var(name).ok())
+        Self::load(needs, RunMode::Live, |name| std::env::var(name).ok())
     }
 
     /// Reads what `needs` names from `get`: the environment in a function, a map in the local runner and in tests.
@@ -180,35 +180,35 @@ impl Config {
     /// Every setting that is missing or malformed.
     pub fn load(
         needs: &[Need],
-        surroundings: Surroundings,
+        mode: RunMode,
         get: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let get = |name: &str| get(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         let mut read = |setting: &'static Setting| -> Option<String> {
             if !needs.iter().any(|need| need.settings().iter().any(|needed| needed.name == setting.name)) {
                 return None;
             }
             let Some(value) = get(setting.name) else {
-                return match setting.absent {
-                    Absent::Default(value) => Some(value.to_owned()),
-                    Absent::Fine => None,
-                    Absent::Refused => {
-                        faults.push(Fault { missing: true, ..Fault::malformed(setting) });
+                return match setting.when_unset {
+                    WhenUnset::Default(value) => Some(value.to_owned()),
+                    WhenUnset::Optional => None,
+                    WhenUnset::Required => {
+                        errors.push(SettingError { missing: true, ..SettingError::malformed(setting) });
                         None
                     }
                 };
             };
-            if (setting.right)(&value, surroundings) {
+            if (setting.is_valid)(&value, mode) {
                 return Some(value);
             }
-            faults.push(Fault::malformed(setting));
+            errors.push(SettingError::malformed(setting));
             None
         };
         let mut text = |setting| read(setting).unwrap_or_default();
         let rate = |value: Option<String>| value?.parse().ok().filter(|rate| *rate > 0);
         let url = |value: String| value.trim_end_matches('/').to_owned();
-        let component = Component {
+        let component = PlatformCredentials {
             app_id: text(&setting::COMPONENT_APP_ID),
             app_secret: Secret::new(text(&setting::COMPONENT_APP_SECRET)),
             token: Secret::new(text(&setting::COMPONENT_TOKEN)),
@@ -233,7 +233,7 @@ impl Config {
             sqs_url: get("AWS_ENDPOINT_URL_SQS"),
             stack: get("OAHUB_STACK"),
             region: get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
-            has_own_roots: get("SSL_CERT_FILE").is_some(),
+            has_custom_ca_bundle: get("SSL_CERT_FILE").is_some(),
         };
         let config = Self {
             wechat_api_url: url(text(&setting::WECHAT_API_URL)),
@@ -245,7 +245,7 @@ impl Config {
                 .flatten()
                 .map(Secret::new)
                 .collect(),
-            tenant_rates: TenantRates {
+            tenant_rates: TenantRateLimits {
                 read: rate(read(&setting::TENANT_READ_RATE)),
                 write: rate(read(&setting::TENANT_WRITE_RATE)),
             },
@@ -254,7 +254,7 @@ impl Config {
                 .and_then(|days| days.parse().ok())
                 .unwrap_or(TIMELINE_DAYS_DEFAULT),
             sweepers: read(&setting::SWEEPERS).and_then(|jobs| jobs.parse().ok()).unwrap_or(1),
-            component: Component {
+            component: PlatformCredentials {
                 token_previous: read(&setting::COMPONENT_TOKEN_PREVIOUS).map(Secret::new),
                 aes_key_previous: read(&setting::COMPONENT_AES_KEY_PREVIOUS).map(Secret::new),
                 ..component
@@ -262,12 +262,12 @@ impl Config {
             resources: Resources {
                 dead_letters: setting::DEAD_LETTERS
                     .iter()
-                    .filter_map(|one| Some((setting::dead_letters_of(one.name), read(one)?)))
+                    .filter_map(|one| Some((setting::queue_of_dead_letters(one.name), read(one)?)))
                     .collect(),
                 ..resources
             },
         };
-        if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+        if errors.is_empty() { Ok(config) } else { Err(ConfigError(errors)) }
     }
 }
 

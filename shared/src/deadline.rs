@@ -15,7 +15,7 @@ impl Deadline {
 
     /// At the unix millisecond `at`.
     #[must_use]
-    pub fn at(at: i64) -> Self {
+    pub fn at_unix_ms(at: i64) -> Self {
         Self(at)
     }
 
@@ -28,13 +28,13 @@ impl Deadline {
 
     /// Earlier by `what_follows`, to leave time for it.
     #[must_use]
-    pub fn less(self, what_follows: Duration) -> Self {
+    pub fn earlier_by(self, what_follows: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(what_follows.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// The time that is left.
     #[must_use]
-    pub fn left(self, clock: &dyn Clock) -> Duration {
+    pub fn remaining(self, clock: &dyn Clock) -> Duration {
         let left = self.0.saturating_sub(clock.now().as_millisecond());
         Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
@@ -58,11 +58,11 @@ mod tests {
         assert!(until.allows(&clock, Duration::from_secs(30)));
         assert!(Deadline::NEVER.allows(&clock, Duration::MAX));
         clock.advance(20);
-        assert_eq!(until.left(&clock), Duration::from_secs(10));
+        assert_eq!(until.remaining(&clock), Duration::from_secs(10));
         assert!(until.allows(&clock, Duration::from_secs(10)));
         assert!(!until.allows(&clock, Duration::from_secs(11)));
-        assert!(!until.less(Duration::from_secs(1)).allows(&clock, Duration::from_secs(10)));
+        assert!(!until.earlier_by(Duration::from_secs(1)).allows(&clock, Duration::from_secs(10)));
         clock.advance(20);
-        assert_eq!(until.left(&clock), Duration::ZERO);
+        assert_eq!(until.remaining(&clock), Duration::ZERO);
     }
 }

@@ -104,7 +104,7 @@ impl From<ApiError> for Error {
 }
 
 /// A short text for an SDK error: its code, and the message where that cannot quote request values.
-pub fn sdk_error<E, R>(error: &aws_smithy_runtime_api::client::result::SdkError<E, R>) -> String
+pub fn sdk_error_text<E, R>(error: &aws_smithy_runtime_api::client::result::SdkError<E, R>) -> String
 where
     E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
 {
@@ -128,7 +128,7 @@ where
 }
 
 /// A short text for a serde error, without the value that was found.
-pub fn unreadable(error: &impl std::fmt::Display) -> String {
+pub fn serde_error_text(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     if text.starts_with("missing field") || text.starts_with("duplicate field") {
         return text; // these quote names of ours
@@ -162,19 +162,19 @@ mod tests {
         ] {
             let meta = ErrorMetadata::builder().code(code).message(message).build();
             let error = SdkError::service_error(PutItemError::generic(meta), ());
-            assert_eq!(sdk_error(&error), text);
+            assert_eq!(sdk_error_text(&error), text);
         }
         #[derive(Debug, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        enum Word {
+        enum TestEnum {
             Known,
         }
         #[derive(Debug, Deserialize)]
-        struct Sample {
+        struct TestItem {
             #[serde(rename = "number")]
             _number: i64,
             #[serde(rename = "word")]
-            _word: Word,
+            _word: TestEnum,
         }
         for (what, json, text) in [
             (
@@ -186,12 +186,13 @@ mod tests {
             ("nothing", "{}", "missing field `number` at line 1 column 2"),
             ("no JSON", "hidden", "expected value at line 1 column 1"),
         ] {
-            let error = serde_json::from_str::<Sample>(json).map(|sample| format!("{sample:?}")).unwrap_err();
-            let said = unreadable(&error);
+            let error =
+                serde_json::from_str::<TestItem>(json).map(|sample| format!("{sample:?}")).unwrap_err();
+            let said = serde_error_text(&error);
             assert!(!said.contains("hidden"), "{what}: {said}");
             assert_eq!(said, text, "{what}");
         }
-        assert!(matches!(serde_json::from_str::<Word>("\"known\""), Ok(Word::Known)));
+        assert!(matches!(serde_json::from_str::<TestEnum>("\"known\""), Ok(TestEnum::Known)));
     }
 
     #[test]

@@ -16,26 +16,26 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
-    app::{App, StartError},
     config::Need,
     deadline::Deadline,
     html,
     problem::Problem,
+    services::{Services, StartError},
     telemetry,
     wechat::{
         http::HttpTransport,
-        transport::{Nowhere, Transport},
+        transport::{NoTransport, Transport},
     },
 };
 
 /// Lambda returns at most 6 MB of JSON, in which a body is escaped or base64-encoded.
-const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 6 * 1024 * 1024;
 /// The part of it that is reserved for status and headers, of which API Gateway takes 10 KB.
-const AROUND_BODY_BYTES: usize = 16 * 1024;
+const STATUS_AND_HEADERS_BYTES: usize = 16 * 1024;
 
 /// Time between the end of a handler's work and the end of its invocation: for
 /// the store and queue requests after the last call, and for the response.
-pub const MARGIN: Duration = Duration::from_secs(2);
+pub const DEADLINE_MARGIN: Duration = Duration::from_secs(2);
 
 type Handler<E, R> = Arc<dyn Fn(E, Deadline) -> BoxFuture<'static, Result<R, FunctionError>> + Send + Sync>;
 
@@ -71,7 +71,7 @@ impl Function {
     pub fn http(mut self, router: axum::Router) -> Self {
         self.http = Some(Arc::new(move |event, until| {
             let router = router.clone();
-            Box::pin(async move { answer(router, event, until).await })
+            Box::pin(async move { respond(router, event, until).await })
         }));
         self
     }
@@ -116,18 +116,18 @@ impl Function {
     /// # Errors
     /// The event is of a kind that this function does not take, or its handler failed.
     pub async fn call(&self, event: Value, ends: Deadline) -> Result<Value, FunctionError> {
-        let until = ends.less(MARGIN);
-        let wrong = |kind: &str| FunctionError(format!("this function takes no {kind} event"));
+        let until = ends.earlier_by(DEADLINE_MARGIN);
+        let unsupported = |kind: &str| FunctionError(format!("this function takes no {kind} event"));
         if event.get("Records").is_some() {
-            let handler = self.sqs.as_ref().ok_or_else(|| wrong("SQS"))?;
+            let handler = self.sqs.as_ref().ok_or_else(|| unsupported("SQS"))?;
             let event =
                 serde_json::from_value(event).map_err(|e| FunctionError(format!("SQS event: {e}")))?;
             let answer = handler(event, until).await?;
             serde_json::to_value(answer).map_err(|e| FunctionError(e.to_string()))
         } else if event.get("requestContext").is_some() {
-            self.http.as_ref().ok_or_else(|| wrong("HTTP"))?(event, until).await
+            self.http.as_ref().ok_or_else(|| unsupported("HTTP"))?(event, until).await
         } else {
-            self.schedule.as_ref().ok_or_else(|| wrong("schedule"))?(event, until).await?;
+            self.schedule.as_ref().ok_or_else(|| unsupported("schedule"))?(event, until).await?;
             Ok(Value::Null)
         }
     }
@@ -141,7 +141,7 @@ impl Function {
         lambda_runtime::run(lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
             let function = Arc::clone(&function);
             async move {
-                let ends = Deadline::at(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+                let ends = Deadline::at_unix_ms(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
                 function.call(event.payload, ends).await.map_err(lambda_runtime::Error::from)
             }
         }))
@@ -151,22 +151,25 @@ impl Function {
 
 /// What a function's `main` does: reads the settings that it needs, and serves Lambda's Runtime API until the process
 /// ends.
-pub async fn serve(needs: &[Need], function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
+pub async fn serve(needs: &[Need], function: impl FnOnce(Arc<Services>) -> Function) -> ExitCode {
     serve_with(needs, Arc::new(HttpTransport::new()), function).await
 }
 
 /// The same for a function that never calls WeChat; it keeps the HTTP client out of the binary.
-pub async fn serve_without_wechat(needs: &[Need], function: impl FnOnce(Arc<App>) -> Function) -> ExitCode {
-    serve_with(needs, Arc::new(Nowhere), function).await
+pub async fn serve_without_wechat(
+    needs: &[Need],
+    function: impl FnOnce(Arc<Services>) -> Function,
+) -> ExitCode {
+    serve_with(needs, Arc::new(NoTransport), function).await
 }
 
 async fn serve_with(
     needs: &[Need],
     transport: Arc<dyn Transport>,
-    function: impl FnOnce(Arc<App>) -> Function,
+    function: impl FnOnce(Arc<Services>) -> Function,
 ) -> ExitCode {
     telemetry::init_from_env();
-    let ended = match App::from_env(needs, transport) {
+    let ended = match Services::from_env(needs, transport) {
         Ok(app) => function(app).run().await,
         Err(error) => {
             match &error {
@@ -207,7 +210,7 @@ async fn report_init_error(error: &StartError) -> Result<(), lambda_runtime::Err
     Ok(())
 }
 
-async fn answer(router: axum::Router, mut event: Value, until: Deadline) -> Result<Value, FunctionError> {
+async fn respond(router: axum::Router, mut event: Value, until: Deadline) -> Result<Value, FunctionError> {
     normalise_host(&mut event);
     encode_path(&mut event);
     let https = event.pointer("/headers/x-forwarded-proto").and_then(Value::as_str) == Some("https");
@@ -217,8 +220,8 @@ async fn answer(router: axum::Router, mut event: Value, until: Deadline) -> Resu
         let router = router.clone();
         request.extensions_mut().insert(until);
         async move {
-            let mut response = collected(router, request).await?;
-            html::protect(response.headers_mut(), https);
+            let mut response = collect_response(router, request).await?;
+            html::set_security_headers(response.headers_mut(), https);
             Ok::<_, FunctionError>(response)
         }
     });
@@ -234,43 +237,45 @@ async fn answer(router: axum::Router, mut event: Value, until: Deadline) -> Resu
 /// # Source
 /// Observed: middleapi/standard-server#93, honojs/hono#2156.
 fn encode_path(event: &mut Value) {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
     if let Some(path) = event.get_mut("rawPath")
-        && let Some(text) = path.as_str().filter(|text| !text.bytes().all(plain))
+        && let Some(text) = path.as_str().filter(|text| !text.bytes().all(is_plain))
     {
-        let encode = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+        let encode = |b: u8| if is_plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
         *path = Value::String(text.bytes().map(encode).collect());
     }
 }
 
 /// Collects the whole response: text as text, anything else as base64, as API Gateway expects.
-async fn collected(
+async fn collect_response(
     router: axum::Router,
     request: lambda_http::Request,
 ) -> Result<http::Response<lambda_http::Body>, FunctionError> {
     let Ok(response) = router.oneshot(request).await;
     let (parts, body) = response.into_parts();
-    let Ok(bytes) = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await else { return too_large().await };
+    let Ok(bytes) = axum::body::to_bytes(body, MAX_RESPONSE_BYTES).await else {
+        return too_large_response().await;
+    };
     let body = match String::from_utf8(bytes.into()) {
         Ok(text) => lambda_http::Body::Text(text),
         Err(bytes) => lambda_http::Body::Binary(bytes.into_bytes()),
     };
-    if !fits(&body) {
-        return too_large().await;
+    if !fits_in_response(&body) {
+        return too_large_response().await;
     }
     Ok(http::Response::from_parts(parts, body))
 }
 
 /// Whether a response with this body is small enough for Lambda.
-fn fits(body: &lambda_http::Body) -> bool {
-    const MOST: usize = MAX_ANSWER_BYTES - AROUND_BODY_BYTES;
+fn fits_in_response(body: &lambda_http::Body) -> bool {
+    const MAX_ENCODED_BODY_BYTES: usize = MAX_RESPONSE_BYTES - STATUS_AND_HEADERS_BYTES;
     match body {
-        lambda_http::Body::Text(text) if text.len() > MOST / 6 => {
+        lambda_http::Body::Text(text) if text.len() > MAX_ENCODED_BODY_BYTES / 6 => {
             // a byte becomes six at most: \u001f
-            let mut count = Count(0);
-            serde_json::to_writer(&mut count, text).is_ok() && count.0 <= MOST
+            let mut count = ByteCounter(0);
+            serde_json::to_writer(&mut count, text).is_ok() && count.0 <= MAX_ENCODED_BODY_BYTES
         }
-        lambda_http::Body::Binary(bytes) => bytes.len().div_ceil(3) * 4 <= MOST,
+        lambda_http::Body::Binary(bytes) => bytes.len().div_ceil(3) * 4 <= MAX_ENCODED_BODY_BYTES,
         _ => true,
     }
 }
@@ -285,9 +290,9 @@ pub fn request_id(extensions: &http::Extensions) -> &str {
 }
 
 /// Counts what is written.
-struct Count(usize);
+struct ByteCounter(usize);
 
-impl std::io::Write for Count {
+impl std::io::Write for ByteCounter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0 += bytes.len();
         Ok(bytes.len())
@@ -299,7 +304,7 @@ impl std::io::Write for Count {
 }
 
 /// Without this, Lambda would respond with 500 and no reason.
-async fn too_large() -> Result<http::Response<lambda_http::Body>, FunctionError> {
+async fn too_large_response() -> Result<http::Response<lambda_http::Body>, FunctionError> {
     tracing::error!("an answer is larger than Lambda takes");
     let problem = Problem::new(
         http::StatusCode::UNPROCESSABLE_ENTITY,
@@ -307,7 +312,7 @@ async fn too_large() -> Result<http::Response<lambda_http::Body>, FunctionError>
         "The answer would have more than 6 MB. Ask for fewer at once: take a smaller `limit`.",
     );
     let (parts, body) = problem.into_response().into_parts();
-    let bytes = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await;
+    let bytes = axum::body::to_bytes(body, MAX_RESPONSE_BYTES).await;
     let bytes = bytes.map_err(|e| FunctionError(e.to_string()))?;
     let body = String::from_utf8_lossy(&bytes).into_owned();
     Ok(http::Response::from_parts(parts, lambda_http::Body::Text(body)))
@@ -316,12 +321,12 @@ async fn too_large() -> Result<http::Response<lambda_http::Body>, FunctionError>
 /// lambda_http 1.3 builds a URL from the Host header and panics where that is malformed
 /// (`[::1`, `a b`). None of our functions reads it, so a malformed one is replaced.
 fn normalise_host(event: &mut Value) {
-    let odd = |host: &str| {
+    let is_odd = |host: &str| {
         host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
     };
     for path in ["/headers/host", "/headers/Host", "/requestContext/domainName"] {
         if let Some(host) = event.pointer_mut(path)
-            && host.as_str().is_none_or(|h| odd(h) || h.ends_with(|c: char| c.is_ascii_digit()))
+            && host.as_str().is_none_or(|h| is_odd(h) || h.ends_with(|c: char| c.is_ascii_digit()))
         {
             *host = Value::String("localhost".into());
         }
@@ -350,7 +355,7 @@ mod tests {
     async fn a_path_that_was_decoded_on_its_way_is_read_as_it_was_meant() {
         let router = Router::new().route("/{id}", get(async |Path(id): Path<String>| id));
         for id in ["plain", "a b", "100%", "%41", "你好", "a#b", "a+b", "<\"^`{|}\\>", "\u{7f}\u{1}"] {
-            let answer = answer(router.clone(), event(&format!("/{id}")), Deadline::NEVER).await.unwrap();
+            let answer = respond(router.clone(), event(&format!("/{id}")), Deadline::NEVER).await.unwrap();
             assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(200), &json!(id)), "{id:?}");
         }
     }
@@ -363,7 +368,7 @@ mod tests {
         );
         let mut event = event("/x");
         event["requestContext"]["requestId"] = json!("JKJaXmPLvHcESHA=");
-        assert_eq!(answer(router, event, Deadline::NEVER).await.unwrap()["body"], "JKJaXmPLvHcESHA=");
+        assert_eq!(respond(router, event, Deadline::NEVER).await.unwrap()["body"], "JKJaXmPLvHcESHA=");
         assert_eq!(request_id(&http::Extensions::new()), "");
     }
 
@@ -379,14 +384,14 @@ mod tests {
             ("four that are no text", Body::Binary(vec![0xff; 4 * MEGABYTE]), true),
             ("five, which are 6.7 in base64", Body::Binary(vec![0xff; 5 * MEGABYTE]), false),
         ] {
-            assert_eq!(fits(&body), fit, "{what}");
+            assert_eq!(fits_in_response(&body), fit, "{what}");
         }
     }
 
     #[tokio::test]
     async fn an_answer_that_lambda_would_refuse_says_what_to_do() {
         let router = Router::new().route("/{id}", get(async || "\"".repeat(4_000_000)));
-        let answer = answer(router, event("/x"), Deadline::NEVER).await.unwrap();
+        let answer = respond(router, event("/x"), Deadline::NEVER).await.unwrap();
         assert_eq!(answer["statusCode"], 422);
         let problem: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         assert_eq!(problem["code"], "answer_too_large");

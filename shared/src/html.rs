@@ -12,13 +12,13 @@ use http::{
 use sha2::{Digest, Sha256};
 
 /// What a page may do: load its own images and nothing else. No script, no frame around it.
-const POLICY: &str =
+const CSP_VALUE: &str =
     "default-src 'none'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// Linked sites learn the origin but not the path: WeChat's authorization
 /// page checks the origin, and paths contain bindings and codes.
-const REFERRER: &str = "strict-origin-when-cross-origin";
+const REFERRER_POLICY_VALUE: &str = "strict-origin-when-cross-origin";
 /// A year, the least that browser preload lists accept.
-const HTTPS_ONLY: &str = "max-age=31536000";
+const HSTS: &str = "max-age=31536000";
 
 /// A page whose one `<style>` is exactly `style`; browsers and proxies must not cache it.
 #[must_use]
@@ -27,14 +27,14 @@ pub fn page(status: StatusCode, style: &str, page: String) -> Response {
     let mut response = (status, [(CACHE_CONTROL, "no-store")], page).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    if let Ok(policy) = HeaderValue::from_str(&format!("{POLICY}; style-src 'sha256-{hash}'")) {
+    if let Ok(policy) = HeaderValue::from_str(&format!("{CSP_VALUE}; style-src 'sha256-{hash}'")) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     response
 }
 
 /// Adds the headers of every response, unless it has them; `https` if the browser used HTTPS.
-pub fn protect(headers: &mut HeaderMap, https: bool) {
+pub fn set_security_headers(headers: &mut HeaderMap, https: bool) {
     let is_page = headers
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
@@ -44,12 +44,12 @@ pub fn protect(headers: &mut HeaderMap, https: bool) {
     };
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     if https {
-        set(STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+        set(STRICT_TRANSPORT_SECURITY, HSTS);
     }
     if is_page {
-        set(CONTENT_SECURITY_POLICY, POLICY);
+        set(CONTENT_SECURITY_POLICY, CSP_VALUE);
         set(X_FRAME_OPTIONS, "DENY"); // for the webviews of old phones
-        set(REFERRER_POLICY, REFERRER);
+        set(REFERRER_POLICY, REFERRER_POLICY_VALUE);
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.extend(kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_static(kind))));
-            protect(&mut headers, https);
+            set_security_headers(&mut headers, https);
             let names =
                 [X_CONTENT_TYPE_OPTIONS, STRICT_TRANSPORT_SECURITY, CONTENT_SECURITY_POLICY, REFERRER_POLICY];
             assert_eq!(names.map(|name| headers.contains_key(name)), has, "{what}");
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_page_allows_its_own_style_and_no_script() {
         let mut response = page(StatusCode::OK, "body { margin: 0 }", "<!doctype html>".into());
-        protect(response.headers_mut(), false);
+        set_security_headers(response.headers_mut(), false);
         let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(
             policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),

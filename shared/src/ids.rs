@@ -11,34 +11,34 @@ use crate::{clock::Clock, random::Random};
 /// Crockford's base 32 in lower case, without i, l, o, u.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Letters of an id after its prefix: 128 bits.
-const LETTERS: usize = 26;
+const ID_CHARS: usize = 26;
 
 /// `prefix_` and 26 letters: 48 bits of milliseconds, 80 random bits.
 #[must_use]
 pub fn fresh(prefix: &str, clock: &dyn Clock, random: &dyn Random) -> String {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
-    timed(prefix, clock.now().as_millisecond(), bytes)
+    id_at(prefix, clock.now().as_millisecond(), bytes)
 }
 
 /// Like a fresh id of the unix millisecond `at`, but it depends on `at` and `parts` alone.
 #[must_use]
 pub fn derived_at(prefix: &str, at: i64, parts: &[&str]) -> String {
-    timed(prefix, at, first16(&digest(parts)))
+    id_at(prefix, at, first16(&digest(parts)))
 }
 
 /// The lowest id with `prefix` for the unix millisecond `at`.
 #[must_use]
-pub fn earliest(prefix: &str, at: i64) -> String {
-    timed(prefix, at, [0; 16])
+pub fn earliest_at(prefix: &str, at: i64) -> String {
+    id_at(prefix, at, [0; 16])
 }
 
 /// When an id that begins with its time was made, unix milliseconds;
 /// [`None`] if it is not an id of the hub. Meaningless for a [`derived`] id.
 #[must_use]
-pub fn millisecond_of(id: &str) -> Option<i64> {
+pub fn unix_ms_of(id: &str) -> Option<i64> {
     let (_, letters) = id.rsplit_once('_')?;
-    if letters.len() != LETTERS {
+    if letters.len() != ID_CHARS {
         return None;
     }
     let value = letters.bytes().try_fold(0_u128, |value, letter| {
@@ -48,7 +48,7 @@ pub fn millisecond_of(id: &str) -> Option<i64> {
     i64::try_from(value >> 80).ok()
 }
 
-fn timed(prefix: &str, millisecond: i64, rest: [u8; 16]) -> String {
+fn id_at(prefix: &str, millisecond: i64, rest: [u8; 16]) -> String {
     let time = u128::try_from(millisecond).unwrap_or(0) << 80;
     format!("{prefix}_{}", base32((u128::from_be_bytes(rest) & ((1 << 80) - 1)) | time))
 }
@@ -89,7 +89,7 @@ fn first16(hash: &[u8; 32]) -> [u8; 16] {
 }
 
 fn base32(mut value: u128) -> String {
-    let mut out = [b'0'; LETTERS];
+    let mut out = [b'0'; ID_CHARS];
     for place in out.iter_mut().rev() {
         *place = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
         value >>= 5;
@@ -100,11 +100,11 @@ fn base32(mut value: u128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::ManualClock, random::Rand};
+    use crate::{clock::ManualClock, random::StdRandom};
 
     #[test]
     fn fresh_ids_sort_by_time_and_derived_ids_depend_on_their_parts_alone() {
-        let (clock, random) = (ManualClock::at(1_700_000_000), Rand::seeded(1));
+        let (clock, random) = (ManualClock::at(1_700_000_000), StdRandom::seeded(1));
         let first = fresh("msg", &clock, &random);
         clock.advance_ms(1);
         assert!(first < fresh("msg", &clock, &random));
@@ -115,13 +115,15 @@ mod tests {
         assert_ne!(derived_then, derived_at("msg", 1_700_000_000_000, &["b"]));
         assert_eq!(derived("cus", &["a", "bc"]), derived("cus", &["a", "bc"]));
         assert_ne!(derived("cus", &["a", "bc"]), derived("cus", &["ab", "c"]));
-        assert_eq!(millisecond_of(&first), Some(1_700_000_000_000));
-        assert_eq!(millisecond_of(&derived_then), Some(1_700_000_000_000));
-        assert!(earliest("msg", 1_700_000_000_000) <= first && first < earliest("msg", 1_700_000_000_001));
+        assert_eq!(unix_ms_of(&first), Some(1_700_000_000_000));
+        assert_eq!(unix_ms_of(&derived_then), Some(1_700_000_000_000));
+        assert!(
+            earliest_at("msg", 1_700_000_000_000) <= first && first < earliest_at("msg", 1_700_000_000_001)
+        );
         for none in
             ["", "msg", "msg_", "msg_u", "msg_01jd3v6m5s8qk2x9w4r7t0y1zal", "msg_01jd3v6m5s8qk2x9w4r7t0y1é"]
         {
-            assert_eq!(millisecond_of(none), None, "{none}");
+            assert_eq!(unix_ms_of(none), None, "{none}");
         }
         assert!((0..1000).all(|n| shard(&n.to_string(), 16) < 16));
     }

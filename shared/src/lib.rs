@@ -13,7 +13,6 @@
 //! | [`aws`], [`services`] | the SDK's clients, and all that a handler may use | what a function does |
 //! | [`function`], [`html`] | how a Lambda is wired: one value that takes any event; security headers of its responses | what a function does |
 
-pub mod app;
 pub mod aws;
 pub mod clock;
 pub mod config;
@@ -21,10 +20,9 @@ pub mod deadline;
 pub mod envelope;
 pub mod error;
 pub mod function;
-pub mod given_up;
 pub mod html;
 pub mod ids;
-pub mod imports;
+pub mod job_failures;
 pub mod metrics;
 pub mod model;
 pub mod problem;
@@ -32,6 +30,8 @@ pub mod queue;
 pub mod quota;
 pub mod random;
 pub mod secret;
+pub mod services;
+pub mod start_import;
 pub mod store;
 pub mod telemetry;
 pub mod texts;

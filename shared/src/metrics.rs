@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 /// CloudWatch's namespace.
 pub const NAMESPACE: &str = "oahub";
 /// Dimension of every metric: it tells two deployments in one region apart.
-pub const STACK: &str = "Stack";
+pub const STACK_DIMENSION: &str = "Stack";
 /// Dimension of failures.
-pub const CAUSE: &str = "Cause";
+pub const CAUSE_DIMENSION: &str = "Cause";
 
 /// Who can do something about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,29 +152,29 @@ impl Metrics {
 
     /// Counts one occurrence at `at`.
     pub fn count(&self, metric: Metric, at: Timestamp) {
-        self.put(metric, 1, at);
+        self.record(metric, 1, at);
     }
 
     /// Records `value` at `at`.
-    pub fn put(&self, metric: Metric, value: i64, at: Timestamp) {
+    pub fn record(&self, metric: Metric, value: i64, at: Timestamp) {
         let Some(stack) = &self.stack else {
             let cause = metric.cause().map(Cause::name);
             tracing::debug!(metric = metric.name(), cause, value, "{} is {value}", metric.name());
             return;
         };
-        let line = line(stack, metric, value, at);
+        let line = emf_document(stack, metric, value, at);
         // a metric that cannot be written must not fail the work that it counts
         drop(writeln!(std::io::stdout().lock(), "{line}"));
     }
 }
 
 /// One document of the embedded metric format.
-fn line(stack: &str, metric: Metric, value: i64, at: Timestamp) -> Value {
-    let mut dimensions = vec![STACK];
-    let mut root = Map::from_iter([(STACK.to_owned(), stack.into())]);
+fn emf_document(stack: &str, metric: Metric, value: i64, at: Timestamp) -> Value {
+    let mut dimensions = vec![STACK_DIMENSION];
+    let mut root = Map::from_iter([(STACK_DIMENSION.to_owned(), stack.into())]);
     if let Some(cause) = metric.cause() {
-        dimensions.push(CAUSE);
-        root.insert(CAUSE.into(), cause.name().into());
+        dimensions.push(CAUSE_DIMENSION);
+        root.insert(CAUSE_DIMENSION.into(), cause.name().into());
     }
     root.insert(metric.name().into(), value.into());
     let directive = json!({
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     /// What the specification demands of a document, with the limits of CloudWatch.
-    fn check(document: &Value) {
+    fn assert_valid_emf(document: &Value) {
         let text = document.to_string();
         assert!(!text.contains('\n') && text.len() < 1_000_000, "one log event: {text}");
         let root = document.as_object().unwrap();
@@ -227,9 +227,9 @@ mod tests {
     fn every_metric_is_a_document_of_the_embedded_metric_format() {
         let at: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
         for metric in Metric::ALL {
-            check(&line("oahub", metric, 7, at));
+            assert_valid_emf(&emf_document("oahub", metric, 7, at));
         }
-        let document = line("oahub", Metric::FailedMessages(Cause::WeChat), 1, at);
+        let document = emf_document("oahub", Metric::FailedMessages(Cause::WeChat), 1, at);
         assert_eq!(
             document.to_string(),
             r#"{"Stack":"oahub","Cause":"wechat","FailedMessages":1,"_aws":{"Timestamp":1795514400000,"CloudWatchMetrics":[{"Namespace":"oahub","Dimensions":[["Stack","Cause"]],"Metrics":[{"Name":"FailedMessages","Unit":"Count"}]}]}}"#

@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 
 use crate::{
-    app::App,
     error::Error,
+    services::Services,
     store::quotas::QuotaRefusal,
     wechat::{
         ApiError,
@@ -15,7 +15,7 @@ use crate::{
 
 /// An API with its own quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Api {
+pub enum QuotaApi {
     /// Customer-service messages.
     CustomSend,
     /// Template messages.
@@ -26,7 +26,7 @@ pub enum Api {
     UserInfo,
 }
 
-impl Api {
+impl QuotaApi {
     /// Its name in the store.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -42,7 +42,7 @@ impl Api {
 /// The quota refusal that `error` reports at `now`; [`None`] where it reports none, or
 /// where the sends of one fan's reply window are used up, which only that fan can renew.
 #[must_use]
-pub fn refusal(error: &ApiError, now: Timestamp) -> Option<QuotaRefusal> {
+pub fn refusal_of_error(error: &ApiError, now: Timestamp) -> Option<QuotaRefusal> {
     match error.class() {
         ErrcodeClass::Quota(QuotaWait::Window) => None,
         ErrcodeClass::Quota(wait) => Some(QuotaRefusal {
@@ -56,9 +56,14 @@ pub fn refusal(error: &ApiError, now: Timestamp) -> Option<QuotaRefusal> {
 
 /// Stores the quota refusal that `error` reports for an account's API, and returns it.
 /// If it cannot be stored, the next call is refused once more; nothing else is lost.
-pub async fn note(app: &App, app_id: &str, api: Api, error: &ApiError) -> Option<QuotaRefusal> {
-    let refusal = refusal(error, app.clock.now())?;
-    if let Err(error) = app.store.keep_quota_refusal(app_id, api.name(), &refusal).await {
+pub async fn remember_refusal(
+    app: &Services,
+    app_id: &str,
+    api: QuotaApi,
+    error: &ApiError,
+) -> Option<QuotaRefusal> {
+    let refusal = refusal_of_error(error, app.clock.now())?;
+    if let Err(error) = app.store.store_quota_refusal(app_id, api.name(), &refusal).await {
         tracing::warn!(app_id, api = api.name(), %error, "a used-up quota could not be noted: {error}");
     }
     Some(refusal)
@@ -68,7 +73,11 @@ pub async fn note(app: &App, app_id: &str, api: Api, error: &ApiError) -> Option
 ///
 /// # Errors
 /// [`Error::Store`].
-pub async fn refused(app: &App, app_id: &str, api: Api) -> Result<Option<QuotaRefusal>, Error> {
+pub async fn current_refusal(
+    app: &Services,
+    app_id: &str,
+    api: QuotaApi,
+) -> Result<Option<QuotaRefusal>, Error> {
     let found = app.store.quota_refusal(app_id, api.name()).await?;
     Ok(found.filter(|refusal| refusal.refused_until > app.clock.unix()))
 }
@@ -90,7 +99,7 @@ mod tests {
         ] {
             let error = ApiError::Refused { errcode, errmsg: "no".into(), rid: None };
             let until = until.map(|t| t.parse::<Timestamp>().unwrap().as_second());
-            assert_eq!(refusal(&error, now).map(|r| r.refused_until), until, "{what}");
+            assert_eq!(refusal_of_error(&error, now).map(|r| r.refused_until), until, "{what}");
         }
     }
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 /// The operating system gave no randomness. Nothing may start without it: keys and ids would be predictable.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the operating system gives no randomness: {0}")]
-pub struct NoRandomness(String);
+pub struct RandomnessError(String);
 
 /// Where code gets random bytes. Nothing else in the workspace may draw any.
 pub trait Random: Send + Sync {
@@ -28,19 +28,19 @@ pub trait Random: Send + Sync {
 }
 
 /// ChaCha12: seeded by the operating system in a function, by a number in a simulation.
-pub struct Rand(Mutex<StdRng>);
+pub struct StdRandom(Mutex<StdRng>);
 
-impl Rand {
+impl StdRandom {
     /// Seeded by the operating system.
     ///
     /// # Errors
     /// The operating system gives none.
-    pub fn from_system() -> Result<Self, NoRandomness> {
-        Self::seeded_by(&mut SysRng)
+    pub fn from_system() -> Result<Self, RandomnessError> {
+        Self::from_source(&mut SysRng)
     }
 
-    fn seeded_by(source: &mut impl TryRng) -> Result<Self, NoRandomness> {
-        let seeded = StdRng::try_from_rng(source).map_err(|error| NoRandomness(error.to_string()))?;
+    fn from_source(source: &mut impl TryRng) -> Result<Self, RandomnessError> {
+        let seeded = StdRng::try_from_rng(source).map_err(|error| RandomnessError(error.to_string()))?;
         Ok(Self(Mutex::new(seeded)))
     }
 
@@ -51,7 +51,7 @@ impl Rand {
     }
 }
 
-impl Random for Rand {
+impl Random for StdRandom {
     fn fill(&self, bytes: &mut [u8]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
     }
@@ -61,9 +61,9 @@ impl Random for Rand {
 mod tests {
     use super::*;
 
-    struct Broken;
+    struct FailingRng;
 
-    impl TryRng for Broken {
+    impl TryRng for FailingRng {
         type Error = std::io::Error;
 
         fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
@@ -81,11 +81,11 @@ mod tests {
 
     #[test]
     fn nothing_starts_without_randomness() {
-        let failed = Rand::seeded_by(&mut Broken).err();
-        assert_eq!(failed, Some(NoRandomness("no entropy".into())));
+        let failed = StdRandom::from_source(&mut FailingRng).err();
+        assert_eq!(failed, Some(RandomnessError("no entropy".into())));
         let (mut one, mut other) = ([0; 32], [0; 32]);
-        Rand::from_system().unwrap().fill(&mut one);
-        Rand::from_system().unwrap().fill(&mut other);
+        StdRandom::from_system().unwrap().fill(&mut one);
+        StdRandom::from_system().unwrap().fill(&mut other);
         assert_ne!(one, other);
     }
 }

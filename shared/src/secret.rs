@@ -24,7 +24,7 @@ impl Secret {
 
     /// Whether `other` is the same, in a time that does not depend on where they differ.
     #[must_use]
-    pub fn same(&self, other: &str) -> bool {
+    pub fn constant_time_eq(&self, other: &str) -> bool {
         self.0.as_bytes().ct_eq(other.as_bytes()).into()
     }
 

@@ -13,13 +13,13 @@ use tracing_subscriber::{
 };
 
 /// Libraries whose traces show requests and responses: the SDK, HTTP, TLS, and Lambda's runtime.
-const CAPPED: [&str; 7] = ["aws_", "h2", "hyper", "lambda_", "reqwest", "rustls", "tower"];
+const CAPPED_TARGETS: [&str; 7] = ["aws_", "h2", "hyper", "lambda_", "reqwest", "rustls", "tower"];
 
 /// The levels by target; `info` where `filter` cannot be parsed.
-fn targets(filter: Option<&str>) -> Targets {
+fn log_targets(filter: Option<&str>) -> Targets {
     let given: Option<Targets> = filter.and_then(|filter| filter.parse().ok());
     let given = given.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let capped = |target: &str| CAPPED.iter().any(|prefix| target.starts_with(prefix));
+    let capped = |target: &str| CAPPED_TARGETS.iter().any(|prefix| target.starts_with(prefix));
     let level = |target: &str| {
         let levels = [Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
         let level = levels.into_iter().find(|level| given.would_enable(target, level));
@@ -27,7 +27,7 @@ fn targets(filter: Option<&str>) -> Targets {
     };
     let mut all = given.clone();
     // first the level that a shorter prefix or the default gives them, then their own
-    for prefix in CAPPED {
+    for prefix in CAPPED_TARGETS {
         all = all.with_target(prefix, level(prefix));
     }
     for (target, asked) in given.iter().filter(|(target, _)| capped(target)) {
@@ -39,7 +39,7 @@ fn targets(filter: Option<&str>) -> Targets {
 /// Starts logging; a second call does nothing. `filter` is a level, or levels
 /// by module as in `info,shared::wechat=debug`; an invalid one means `info`.
 pub fn init(json: bool, filter: Option<&str>) {
-    let registry = tracing_subscriber::registry().with(targets(filter));
+    let registry = tracing_subscriber::registry().with(log_targets(filter));
     // no colours in a file; the layer itself respects `NO_COLOR`
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
@@ -81,7 +81,7 @@ mod tests {
             "aws=trace,h=trace,r=trace",
             "info,hyper=trace,h2::codec=trace,aws_sdk_dynamodb=trace,rustls=trace,lambda_runtime=trace",
         ] {
-            let targets = targets(Some(filter));
+            let targets = log_targets(Some(filter));
             for target in wire {
                 assert!(!targets.would_enable(target, &Level::TRACE), "{filter} traces {target}");
             }
@@ -104,7 +104,7 @@ mod tests {
             (Some("shared=loud"), "shared::store", Level::INFO, true),
         ] {
             assert_eq!(
-                targets(filter).would_enable(target, &level),
+                log_targets(filter).would_enable(target, &level),
                 logged,
                 "{filter:?}: {target} at {level}"
             );

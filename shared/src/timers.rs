@@ -27,32 +27,32 @@ mod sweep;
 use std::time::Duration;
 
 use jiff::Timestamp;
-pub use sweep::{Swept, shards, sweep};
+pub use sweep::{SweepResult, all_shards, sweep};
 
 use crate::{
-    app::App,
     error::Error,
     queue::{
-        self, MAX_DELAY, Parcel, Target,
+        self, JobQueue, MAX_DELAY, OutgoingMessage,
         jobs::{ImportJob, SendJob},
     },
+    services::Services,
     store::timers::StoredTimer,
 };
 
 /// Timers that are read at a time.
-pub const PAGE: i32 = 100;
+pub const TIMERS_PER_PAGE: i32 = 100;
 /// Timers of one FIFO group that are handed over before all others had their turn. Each is a
 /// request of its own (some 10 ms), because the second must not be sent if the first was not taken.
-pub const TURN: usize = 10;
+pub const TIMERS_PER_TURN: usize = 10;
 /// Most pages that a quick sweep reads in a shard until it has handed over [`TIMERS_PER_PAGE`], some
 /// 10 ms each; a thorough sweep reads on while it has time, past a hundred thousand timers and more.
-pub const PASSED: usize = 10;
+pub const MAX_PAGES_QUICK_SWEEP: usize = 10;
 /// The longest wait: a year and a day. A timer for later fires then, and its job checks whether it is time.
 pub const MAX_WAIT: Duration = Duration::from_hours(24 * 367);
 
 /// The job that waits.
 #[derive(Debug, Clone, Copy)]
-pub enum Job<'a> {
+pub enum TimerJob<'a> {
     /// For `follower-import`: a job of an import.
     Import(&'a ImportJob),
     /// For `follower-import`: a job of a single follower.
@@ -61,19 +61,19 @@ pub enum Job<'a> {
     Send(&'a SendJob),
 }
 
-impl Job<'_> {
-    fn target(self) -> Target {
+impl TimerJob<'_> {
+    fn target(self) -> JobQueue {
         match self {
-            Self::Import(_) => Target::Import,
-            Self::Follower(_) => Target::Follower,
-            Self::Send(_) => Target::Send,
+            Self::Import(_) => JobQueue::Import,
+            Self::Follower(_) => JobQueue::Follower,
+            Self::Send(_) => JobQueue::Send,
         }
     }
 
-    fn stored(self, id: &str, due: i64) -> Result<StoredTimer, Error> {
+    fn to_stored(self, id: &str, due: i64) -> Result<StoredTimer, Error> {
         let (body, group) = match self {
-            Self::Import(job) | Self::Follower(job) => (queue::body(job)?, job.tenant().to_owned()),
-            Self::Send(job) => (queue::body(job)?, job.group()),
+            Self::Import(job) | Self::Follower(job) => (queue::message_body(job)?, job.tenant().to_owned()),
+            Self::Send(job) => (queue::message_body(job)?, job.group()),
         };
         let once = if self.target().is_fifo() {
             crate::ids::fingerprint(&[id, &due.to_string()])
@@ -89,17 +89,17 @@ impl Job<'_> {
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Queue`]: it may be set; the same call again is safe.
-pub async fn set(app: &App, id: &str, due: Timestamp, job: Job<'_>) -> Result<(), Error> {
+pub async fn set(app: &Services, id: &str, due: Timestamp, job: TimerJob<'_>) -> Result<(), Error> {
     let now = app.clock.now().as_millisecond();
     let longest = i64::try_from(MAX_WAIT.as_millis()).unwrap_or(i64::MAX);
     let due = due.as_millisecond().clamp(now, now.saturating_add(longest));
-    let timer = job.stored(id, due)?;
+    let timer = job.to_stored(id, due)?;
     // rounded up to a whole second, so that it is never early
     let wait = Duration::from_secs((due - now).unsigned_abs().div_ceil(1000));
     if !job.target().is_fifo() && wait <= MAX_DELAY {
-        let parcel = Parcel { body: &timer.body, group: &timer.group, once: "" };
-        return app.queues.hand_over_later(job.target(), &parcel, wait).await;
+        let parcel = OutgoingMessage { body: &timer.body, group_id: &timer.group, deduplication_id: "" };
+        return app.queues.send_delayed(job.target(), &parcel, wait).await;
     }
     let line = if job.target().is_fifo() { &timer.group } else { id };
-    app.store.put_timer(line, due, id, &timer).await
+    app.store.store_timer(line, due, id, &timer).await
 }

@@ -6,49 +6,49 @@
 //! returns is stored before it is used. No call begins that could outlive the lease or the caller's deadline.
 
 mod component;
-mod refusal;
+mod refresh_backoff;
 
 use std::time::Duration;
 
-pub use component::{ask_for_ticket, component, with_component, with_component_until};
+pub use component::{component_token, request_ticket_push, with_component, with_component_until};
 
-use component::of_component;
+use component::as_component_error;
 
 use crate::{
-    app::App,
     deadline::Deadline,
     error::Error,
     model::token::{self, Due},
     secret::Secret,
-    store::credentials::{AuthorizerCredentials, LEASE_SECONDS, Leased, Token},
-    wechat::{ApiError, component::AuthorizerTokens, errcode::ErrcodeClass, transport::CALL_LIMIT},
+    services::Services,
+    store::credentials::{AccessToken, AuthorizerCredentials, Lease, TOKEN_LEASE_SECONDS},
+    wechat::{ApiError, component::AuthorizerTokens, errcode::ErrcodeClass, transport::MAX_CALL_DURATION},
 };
 
 /// Interval at which a waiting caller checks whether the winner has stored the token.
-const WAIT_STEP: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a caller waits for a token by default: half of a function's time.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const MAX_TOKEN_WAIT: Duration = Duration::from_secs(15);
 /// Page size for api_get_authorizer_list.
-const RECOVERY_PAGE: u32 = 500;
+const RECOVERY_PAGE_SIZE: u32 = 500;
 
 /// Why a token is asked for, which decides when it is refreshed.
 #[derive(Debug, Clone, Copy)]
-pub enum Why<'a> {
+pub enum RefreshReason<'a> {
     /// The schedule says that it is due.
     Due,
     /// It is about to be used: refreshed if it has expired.
-    Use,
+    Expired,
     /// WeChat refused this one.
     Refused(&'a Secret),
 }
 
-impl Why<'_> {
+impl RefreshReason<'_> {
     /// Whether `token` must be replaced at `now`.
-    fn wants(self, token: Option<&Token>, now: i64) -> bool {
+    fn needs_refresh(self, token: Option<&AccessToken>, now: i64) -> bool {
         let Some(t) = token else { return true };
         match self {
             Self::Due => token::is_due(t.issued_at, t.expires_in, now),
-            Self::Use => token::is_expired(t.issued_at, t.expires_in, now),
+            Self::Expired => token::is_expired(t.issued_at, t.expires_in, now),
             Self::Refused(refused) => t.token == *refused,
         }
     }
@@ -56,7 +56,7 @@ impl Why<'_> {
 
 /// On whose behalf an account's token is requested.
 #[derive(Debug, Clone, Copy)]
-pub enum For<'a> {
+pub enum OnBehalfOf<'a> {
     /// A tenant: the account must belong to it.
     Tenant(&'a str),
     /// The platform itself, whichever tenant has the account: the schedule, and WeChat's release check.
@@ -69,43 +69,50 @@ pub enum For<'a> {
 /// [`Error::NotAuthorized`] where the account has no token any more, or belongs to another
 /// tenant; [`Error::Account`] where WeChat does not give one; [`Error::RefreshRunning`]
 /// where there is no time left to get one; those of [`component_token`].
-pub async fn authorizer(
-    app: &App,
-    whose: For<'_>,
+pub async fn authorizer_token(
+    app: &Services,
+    whose: OnBehalfOf<'_>,
     app_id: &str,
-    why: Why<'_>,
+    why: RefreshReason<'_>,
     until: Deadline,
 ) -> Result<Secret, Error> {
     loop {
-        let current = current(app, whose, app_id).await?;
-        if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), app.clock.unix())) {
+        let current = current_credentials(app, whose, app_id).await?;
+        if let Some(token) = current.token.as_ref().filter(|t| !why.needs_refresh(Some(t), app.clock.unix()))
+        {
             return Ok(token.token.clone());
         }
         // the next caller does not ask again at once: each waiting job would cost a call of the quota
-        if let Some(refused) = current.lately.refused(app.clock.unix()) {
+        if let Some(refused) = current.lately.still_refused(app.clock.unix()) {
             return Err(Error::Account(refused));
         }
         // fetched before the lease, which lasts for one call only
-        let component = component(app, Why::Use, until).await?;
-        if !until.allows(&*app.clock, CALL_LIMIT) {
+        let component = component_token(app, RefreshReason::Expired, until).await?;
+        if !until.allows(&*app.clock, MAX_CALL_DURATION) {
             return Err(Error::RefreshRunning);
         }
-        let lease_ends = Deadline::after(&*app.clock, Duration::from_secs(LEASE_SECONDS.unsigned_abs()));
-        match app.store.lease_authorizer(app_id, current.version, owner(app)).await? {
+        let lease_ends =
+            Deadline::after(&*app.clock, Duration::from_secs(TOKEN_LEASE_SECONDS.unsigned_abs()));
+        match app.store.lease_authorizer(app_id, current.version, new_lease_owner(app)).await? {
             Some(lease) => {
-                let mut refresh = Refresh { app, app_id, component, until: lease_ends.min(until) };
+                let mut refresh = AuthorizerRefresh {
+                    app,
+                    app_id,
+                    component_token: component,
+                    until: lease_ends.min(until),
+                };
                 let refreshed = refresh.run(&lease).await;
                 if let Err(error) = &refreshed {
                     // tokens without a tenant are not on the wheel, and stay off it
                     let gone = matches!(error, Error::NotAuthorized(_)) && lease.credentials.due.is_some();
                     let before = lease.credentials.lately.refused_wait;
-                    let refusal = refusal::refusal(error, before, app.clock.now());
+                    let refusal = refresh_backoff::backoff_after(error, before, app.clock.now());
                     let refusal = refusal.filter(|_| matches!(error, Error::Account(_)));
                     app.store.release_authorizer(app_id, &lease.owner, gone, refusal).await?;
                 }
                 return refreshed;
             }
-            None => tokio::time::sleep(WAIT_STEP).await,
+            None => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }
@@ -115,18 +122,29 @@ pub async fn authorizer(
 ///
 /// # Errors
 /// [`Error::NotAuthorized`], as [`authorizer_token`]; [`Error::Store`].
-pub async fn at_hand(app: &App, whose: For<'_>, app_id: &str) -> Result<Option<Secret>, Error> {
-    let current = current(app, whose, app_id).await?;
+pub async fn authorizer_token_if_valid(
+    app: &Services,
+    whose: OnBehalfOf<'_>,
+    app_id: &str,
+) -> Result<Option<Secret>, Error> {
+    let current = current_credentials(app, whose, app_id).await?;
     let now = app.clock.unix();
-    Ok(current.token.filter(|token| !Why::Use.wants(Some(token), now)).map(|token| token.token))
+    Ok(current
+        .token
+        .filter(|token| !RefreshReason::Expired.needs_refresh(Some(token), now))
+        .map(|token| token.token))
 }
 
 /// The stored credentials of an account that is authorized.
-async fn current(app: &App, whose: For<'_>, app_id: &str) -> Result<AuthorizerCredentials, Error> {
+async fn current_credentials(
+    app: &Services,
+    whose: OnBehalfOf<'_>,
+    app_id: &str,
+) -> Result<AuthorizerCredentials, Error> {
     let current = app.store.authorizer(app_id).await?;
     let theirs = |credentials: &AuthorizerCredentials| match whose {
-        For::Tenant(tenant) => credentials.tenant_id == tenant,
-        For::Platform => true,
+        OnBehalfOf::Tenant(tenant) => credentials.tenant_id == tenant,
+        OnBehalfOf::Platform => true,
     };
     current
         .filter(|found| theirs(found) && found.gone_at.is_none() && !found.refresh_token.is_empty())
@@ -134,45 +152,52 @@ async fn current(app: &App, whose: For<'_>, app_id: &str) -> Result<AuthorizerCr
 }
 
 /// A refresh of an account's token, under its lease.
-struct Refresh<'a> {
-    app: &'a App,
+struct AuthorizerRefresh<'a> {
+    app: &'a Services,
     app_id: &'a str,
-    component: Secret,
+    component_token: Secret,
     /// The earlier of the lease's end and the caller's deadline.
     until: Deadline,
 }
 
-impl Refresh<'_> {
-    async fn run(&mut self, lease: &Leased<AuthorizerCredentials>) -> Result<Secret, Error> {
+impl AuthorizerRefresh<'_> {
+    async fn run(&mut self, lease: &Lease<AuthorizerCredentials>) -> Result<Secret, Error> {
         let (app, app_id, credentials) = (self.app, self.app_id, &lease.credentials);
         let mut refresh_token = credentials.refresh_token.clone();
-        let answer = match self.ask(&refresh_token).await {
+        let answer = match self.request_tokens(&refresh_token).await {
             Err(Error::WeChat(error)) if error.errcode() == Some(61023) => {
-                let found = self.recover(&refresh_token).await.map_err(|error| of_account(error, app_id))?;
+                let found = self
+                    .find_current_refresh_token(&refresh_token)
+                    .await
+                    .map_err(|error| as_account_error(error, app_id))?;
                 let found = found.ok_or_else(|| Error::NotAuthorized(app_id.to_owned()))?;
                 if !app.store.recover_refresh_token(app_id, &refresh_token, &found).await? {
                     return Err(Error::RefreshRunning); // the account was authorized again meanwhile
                 }
                 refresh_token = found;
-                self.ask(&refresh_token).await
+                self.request_tokens(&refresh_token).await
             }
             other => other,
         };
-        let answer = answer.map_err(|error| of_account(error, app_id))?;
-        let token =
-            Token { token: answer.access_token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
+        let answer = answer.map_err(|error| as_account_error(error, app_id))?;
+        let token = AccessToken {
+            token: answer.access_token,
+            issued_at: app.clock.unix(),
+            expires_in: answer.expires_in,
+        };
         let refresh_token = answer.refresh_token.unwrap_or(refresh_token);
         let slot = credentials.wheel_slot();
         let stays = slot.is_some_and(|slot| token::keeps_slot(slot, token.issued_at, token.expires_in));
-        let due = (credentials.due.is_some() && !stays).then(|| due(app, &token));
+        let due = (credentials.due.is_some() && !stays).then(|| next_refresh(app, &token));
         // false: our lease expired, or the account was authorized again: the stored token is newer than ours
-        let kept = app.store.keep_authorizer_token(app_id, &lease.owner, &token, &refresh_token, due).await?;
+        let kept =
+            app.store.store_authorizer_token(app_id, &lease.owner, &token, &refresh_token, due).await?;
         kept.then_some(token.token).ok_or(Error::RefreshRunning)
     }
 
-    async fn ask(&mut self, refresh_token: &Secret) -> Result<AuthorizerTokens, Error> {
+    async fn request_tokens(&mut self, refresh_token: &Secret) -> Result<AuthorizerTokens, Error> {
         let (app, app_id, platform) = (self.app, self.app_id, &self.app.config.component.app_id);
-        self.call(|token| async move {
+        self.call_component_api(|token| async move {
             app.wechat.authorizer_token(&token, platform, app_id, refresh_token).await
         })
         .await
@@ -180,27 +205,29 @@ impl Refresh<'_> {
 
     /// Asks WeChat for the account's refresh token; [`None`] where it knows only the lost one. The account's
     /// details contain it; where they do not, the list of all accounts is searched while time allows.
-    async fn recover(&mut self, lost: &Secret) -> Result<Option<Secret>, Error> {
+    async fn find_current_refresh_token(&mut self, lost: &Secret) -> Result<Option<Secret>, Error> {
         let (app, app_id, platform) = (self.app, self.app_id, &self.app.config.component.app_id);
         tracing::warn!(app_id, "the refresh token of {app_id} is refused; asking WeChat for another");
         let info = self
-            .call(|token| async move { app.wechat.get_authorizer_info(&token, platform, app_id).await })
+            .call_component_api(|token| async move {
+                app.wechat.get_authorizer_info(&token, platform, app_id).await
+            })
             .await?;
         if let Some(found) = info.refresh_token.filter(|found| !found.is_empty()) {
             return Ok(Some(found).filter(|other| other != lost));
         }
         for page in 0.. {
             let list = self
-                .call(|token| async move {
+                .call_component_api(|token| async move {
                     app.wechat
-                        .get_authorizer_list(&token, platform, page * RECOVERY_PAGE, RECOVERY_PAGE)
+                        .get_authorizer_list(&token, platform, page * RECOVERY_PAGE_SIZE, RECOVERY_PAGE_SIZE)
                         .await
                 })
                 .await?;
             if let Some(found) = list.list.iter().find(|a| a.app_id == app_id) {
                 return Ok(found.refresh_token.clone().filter(|other| other != lost));
             }
-            if list.list.len() < RECOVERY_PAGE as usize {
+            if list.list.len() < RECOVERY_PAGE_SIZE as usize {
                 break;
             }
         }
@@ -209,35 +236,37 @@ impl Refresh<'_> {
 
     /// Calls a component API, and once more with a new component token if
     /// WeChat refuses the first; no call begins that could end too late.
-    async fn call<T, F>(&mut self, call: impl Fn(Secret) -> F) -> Result<T, Error>
+    async fn call_component_api<T, F>(&mut self, call: impl Fn(Secret) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, ApiError>>,
     {
-        self.in_time()?;
-        match call(self.component.clone()).await {
+        self.ensure_time()?;
+        match call(self.component_token.clone()).await {
             Err(error) if error.class() == ErrcodeClass::Token => {
-                self.component = component(self.app, Why::Refused(&self.component), self.until).await?;
-                self.in_time()?;
-                call(self.component.clone()).await
+                self.component_token =
+                    component_token(self.app, RefreshReason::Refused(&self.component_token), self.until)
+                        .await?;
+                self.ensure_time()?;
+                call(self.component_token.clone()).await
             }
             other => other,
         }
-        .map_err(of_component)
+        .map_err(as_component_error)
     }
 
-    fn in_time(&self) -> Result<(), Error> {
-        time_for_a_call(self.app, self.until)
+    fn ensure_time(&self) -> Result<(), Error> {
+        ensure_time_for_call(self.app, self.until)
     }
 }
 
-fn time_for_a_call(app: &App, until: Deadline) -> Result<(), Error> {
-    until.allows(&*app.clock, CALL_LIMIT).then_some(()).ok_or(Error::RefreshRunning)
+fn ensure_time_for_call(app: &Services, until: Deadline) -> Result<(), Error> {
+    until.allows(&*app.clock, MAX_CALL_DURATION).then_some(()).ok_or(Error::RefreshRunning)
 }
 
 /// Translates a refused refresh for the caller who wanted the token. These codes
 /// mean that only a new authorization helps: it was withdrawn (61003), the refresh
 /// token is not valid (61023, 40030), the owner changed the password (42007).
-fn of_account(error: Error, app_id: &str) -> Error {
+fn as_account_error(error: Error, app_id: &str) -> Error {
     match error {
         Error::WeChat(refused) if matches!(refused.errcode(), Some(61003 | 61023 | 40030 | 42007)) => {
             tracing::warn!(app_id, %refused, "{app_id} has to be authorized again: {refused}");
@@ -250,8 +279,8 @@ fn of_account(error: Error, app_id: &str) -> Error {
 
 /// When a token that was just issued is refreshed next.
 #[must_use]
-pub fn due(app: &App, token: &Token) -> Due {
-    token::plan(token.issued_at, token.expires_in, app.random.below(u64::MAX))
+pub fn next_refresh(app: &Services, token: &AccessToken) -> Due {
+    token::plan_refresh(token.issued_at, token.expires_in, app.random.below(u64::MAX))
 }
 
 /// Asks WeChat for an account's refresh token; [`None`] where it knows
@@ -260,14 +289,16 @@ pub fn due(app: &App, token: &Token) -> Due {
 /// # Errors
 /// As [`component_token`]; [`Error::WeChat`] where WeChat refuses.
 pub async fn recover_refresh_token(
-    app: &App,
+    app: &Services,
     app_id: &str,
     lost: &Secret,
     ends: Deadline,
 ) -> Result<Option<Secret>, Error> {
-    let until = Deadline::after(&*app.clock, PATIENCE).min(ends);
-    let component = component(app, Why::Use, until).await?;
-    Refresh { app, app_id, component, until }.recover(lost).await
+    let until = Deadline::after(&*app.clock, MAX_TOKEN_WAIT).min(ends);
+    let component = component_token(app, RefreshReason::Expired, until).await?;
+    AuthorizerRefresh { app, app_id, component_token: component, until }
+        .find_current_refresh_token(lost)
+        .await
 }
 
 /// Calls an account's API with its token; once more with a new one if
@@ -276,7 +307,7 @@ pub async fn recover_refresh_token(
 /// # Errors
 /// As [`authorizer_token`]; [`Error::RefreshRunning`] also without time for the call; [`Error::WeChat`].
 pub async fn with_authorizer<T, F>(
-    app: &App,
+    app: &Services,
     tenant: &str,
     app_id: &str,
     until: Deadline,
@@ -285,14 +316,15 @@ pub async fn with_authorizer<T, F>(
 where
     F: Future<Output = Result<T, ApiError>>,
 {
-    let whose = For::Tenant(tenant);
-    let patience = || Deadline::after(&*app.clock, PATIENCE).min(until);
-    let token = authorizer(app, whose, app_id, Why::Use, patience()).await?;
-    time_for_a_call(app, until)?;
+    let whose = OnBehalfOf::Tenant(tenant);
+    let patience = || Deadline::after(&*app.clock, MAX_TOKEN_WAIT).min(until);
+    let token = authorizer_token(app, whose, app_id, RefreshReason::Expired, patience()).await?;
+    ensure_time_for_call(app, until)?;
     match call(token.clone()).await {
         Err(error) if error.class() == ErrcodeClass::Token => {
-            let token = authorizer(app, whose, app_id, Why::Refused(&token), patience()).await?;
-            time_for_a_call(app, until)?;
+            let token =
+                authorizer_token(app, whose, app_id, RefreshReason::Refused(&token), patience()).await?;
+            ensure_time_for_call(app, until)?;
             call(token).await
         }
         other => other,
@@ -303,6 +335,6 @@ where
     })
 }
 
-fn owner(app: &App) -> String {
+fn new_lease_owner(app: &Services) -> String {
     app.fresh_id("lse")
 }

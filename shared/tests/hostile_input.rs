@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may fail loudly")]
 
 use proptest::prelude::*;
-use shared::config::Component;
+use shared::config::PlatformCredentials;
 use shared::envelope::element::{Element, MAX_BODY_BYTES};
-use shared::envelope::{AesKey, CallbackQuery, Envelope, Generation, KeyUsed, Outer, Refusal, crypto};
+use shared::envelope::{
+    AesKey, CallbackError, CallbackQuery, Envelope, Generation, KeyUsed, PushRecipient, crypto,
+};
 use shared::model::component_event::ComponentEvent;
 use shared::model::push::Push;
 use shared::secret::Secret;
@@ -12,26 +14,27 @@ use shared::secret::Secret;
 const CURRENT: &str = "kQ3vXo7BzR2mN8sTfW1cYpE6uJ5hLdGa0iSxAeMnZbV";
 const PREVIOUS: &str = "Zz9yXx8wWv7uUt6sSr5qQp4oOn3mMl2kKj1iIh0gGfE";
 
-fn component(token: &str, key: &str, previous: Option<&str>) -> Component {
-    Component {
+fn component(token: &str, key: &str, previous: Option<&str>) -> PlatformCredentials {
+    PlatformCredentials {
         app_id: "wx00c0ffee00c0ffee".to_owned(),
         token: Secret::new(token),
         aes_key: Secret::new(key),
         aes_key_previous: previous.map(Secret::new),
-        ..Component::default()
+        ..PlatformCredentials::default()
     }
 }
 
 fn envelope_of(app_id: &str, token: &str, key: &str, previous: Option<&str>) -> Envelope {
-    Envelope::new(&Component { app_id: app_id.to_owned(), ..component(token, key, previous) }).unwrap()
+    Envelope::new(&PlatformCredentials { app_id: app_id.to_owned(), ..component(token, key, previous) })
+        .unwrap()
 }
 
 fn envelope() -> Envelope {
     envelope_of("wx00c0ffee00c0ffee", "hubToken2025", CURRENT, Some(PREVIOUS))
 }
 
-fn pushed(by: &Envelope, plaintext: &[u8]) -> (CallbackQuery, String) {
-    by.seal_push(Outer::ToUserName("gh_7b1c9d2e4f60"), plaintext, 1_735_689_600, "n0nce", [7; 16])
+fn sealed_push(by: &Envelope, plaintext: &[u8]) -> (CallbackQuery, String) {
+    by.seal_push(PushRecipient::ToUserName("gh_7b1c9d2e4f60"), plaintext, 1_735_689_600, "n0nce", [7; 16])
 }
 
 /// A correctly signed body, whatever it contains.
@@ -46,7 +49,7 @@ fn signed(encrypted: &str) -> (CallbackQuery, String) {
     (query, format!("<xml><Encrypt><![CDATA[{encrypted}]]></Encrypt></xml>"))
 }
 
-fn refused<T: std::fmt::Debug>(what: &str, result: Result<T, Refusal>) {
+fn assert_refused<T: std::fmt::Debug>(what: &str, result: Result<T, CallbackError>) {
     let refusal = result.expect_err(what);
     assert!((400..500).contains(&refusal.status()), "{what}: {}", refusal.status());
 }
@@ -58,13 +61,13 @@ const MESSAGE: &str = "<xml><ToUserName><![CDATA[gh_7b1c9d2e4f60]]></ToUserName>
 #[test]
 fn a_forged_request_is_refused_with_the_status_of_its_fault() {
     let ours = envelope();
-    let (query, body) = pushed(&ours, MESSAGE.as_bytes());
+    let (query, body) = sealed_push(&ours, MESSAGE.as_bytes());
     let with = |change: fn(&mut CallbackQuery)| {
         let mut query = query.clone();
         change(&mut query);
         query
     };
-    let other = |app_id, token, key| pushed(&envelope_of(app_id, token, key, None), MESSAGE.as_bytes());
+    let other = |app_id, token, key| sealed_push(&envelope_of(app_id, token, key, None), MESSAGE.as_bytes());
     let other_app = other("wxffffffffffffffff", "hubToken2025", CURRENT);
     let other_token = other("wx00c0ffee00c0ffee", "otherToken", CURRENT);
     let other_key =
@@ -95,15 +98,17 @@ fn a_forged_request_is_refused_with_the_status_of_its_fault() {
         let refusal = ours.open(&query, body.as_bytes()).expect_err(what);
         assert_eq!(refusal.status(), status, "{what}: {refusal}");
     }
-    let nobody =
-        Envelope::new(&Component { app_id: "wx00c0ffee00c0ffee".to_owned(), ..Component::default() });
-    refused("an envelope without keys", nobody.unwrap().open(&query, body.as_bytes()));
+    let nobody = Envelope::new(&PlatformCredentials {
+        app_id: "wx00c0ffee00c0ffee".to_owned(),
+        ..PlatformCredentials::default()
+    });
+    assert_refused("an envelope without keys", nobody.unwrap().open(&query, body.as_bytes()));
 }
 
 #[test]
 fn token_and_key_are_rotated_each_by_itself() {
     use Generation::{Current, Previous};
-    let ours = Envelope::new(&Component {
+    let ours = Envelope::new(&PlatformCredentials {
         token_previous: Some(Secret::new("tokenBefore")),
         ..component("hubToken2025", CURRENT, Some(PREVIOUS))
     });
@@ -114,32 +119,35 @@ fn token_and_key_are_rotated_each_by_itself() {
         let signed_by = if token == Current { "hubToken2025" } else { "tokenBefore" };
         let sealed_by = if aes_key == Current { CURRENT } else { PREVIOUS };
         let theirs = Envelope::new(&component(signed_by, sealed_by, None)).unwrap();
-        let (query, body) = pushed(&theirs, MESSAGE.as_bytes());
+        let (query, body) = sealed_push(&theirs, MESSAGE.as_bytes());
         let opened = ours.open(&query, body.as_bytes()).unwrap();
         assert_eq!(opened.key, KeyUsed { token, aes_key });
         let reply = ours.seal_reply(opened.key, "<xml/>", 1, "n0nce", [1; 16]);
         assert_eq!(theirs.open_reply(reply.as_bytes()).unwrap(), b"<xml/>", "WeChat can read the reply");
-        let echo = theirs.seal_push(Outer::AppId(""), b"echo", 1, "n0nce", [1; 16]);
+        let echo = theirs.seal_push(PushRecipient::AppId(""), b"echo", 1, "n0nce", [1; 16]);
         let encrypted = Element::parse(&echo.1).unwrap().text_of("Encrypt").unwrap().to_owned();
         let query = CallbackQuery { echostr: Some(encrypted), signature: None, ..echo.0 };
-        assert_eq!(ours.echo(&query).unwrap(), "echo", "the URL is verified");
+        assert_eq!(ours.verify_url(&query).unwrap(), "echo", "the URL is verified");
     }
     for token in ["tokenBeforeThat", "", "hubToken2025tokenBefore"] {
         let theirs = Envelope::new(&component(token, CURRENT, None)).unwrap();
-        let (query, body) = pushed(&theirs, MESSAGE.as_bytes());
-        refused(token, ours.open(&query, body.as_bytes()));
+        let (query, body) = sealed_push(&theirs, MESSAGE.as_bytes());
+        assert_refused(token, ours.open(&query, body.as_bytes()));
     }
     // both signatures have to be of one token
     let theirs =
-        |token| pushed(&Envelope::new(&component(token, CURRENT, None)).unwrap(), MESSAGE.as_bytes());
+        |token| sealed_push(&Envelope::new(&component(token, CURRENT, None)).unwrap(), MESSAGE.as_bytes());
     let ((query, body), (before, _)) = (theirs("hubToken2025"), theirs("tokenBefore"));
-    refused("mixed", ours.open(&CallbackQuery { signature: before.signature, ..query }, body.as_bytes()));
+    assert_refused(
+        "mixed",
+        ours.open(&CallbackQuery { signature: before.signature, ..query }, body.as_bytes()),
+    );
 }
 
 #[test]
 fn a_compatible_body_counts_only_as_far_as_it_is_encrypted() {
     let ours = envelope();
-    let (query, body) = pushed(&ours, MESSAGE.as_bytes());
+    let (query, body) = sealed_push(&ours, MESSAGE.as_bytes());
     let clear =
         body.replace("<Encrypt>", "<FromUserName>forged</FromUserName><Content>forged</Content><Encrypt>");
     assert_eq!(ours.open(&query, clear.as_bytes()).unwrap().plaintext, MESSAGE.as_bytes());
@@ -160,11 +168,11 @@ fn a_url_is_verified_only_with_its_signature() {
         ..CallbackQuery::default()
     };
     let right = sign(&["hubToken2025", "1", "2"]);
-    assert_eq!(ours.echo(&query("5927782489442352469", &right)).unwrap(), "5927782489442352469");
-    refused("a wrong signature", ours.echo(&query("1", &sign(&["other", "1", "2"]))));
-    refused("a long echo", ours.echo(&query(&"1".repeat(5000), &right)));
-    refused("no signature", ours.echo(&CallbackQuery { signature: None, ..query("1", "") }));
-    refused("no echo", ours.echo(&CallbackQuery { echostr: None, ..query("", &right) }));
+    assert_eq!(ours.verify_url(&query("5927782489442352469", &right)).unwrap(), "5927782489442352469");
+    assert_refused("a wrong signature", ours.verify_url(&query("1", &sign(&["other", "1", "2"]))));
+    assert_refused("a long echo", ours.verify_url(&query(&"1".repeat(5000), &right)));
+    assert_refused("no signature", ours.verify_url(&CallbackQuery { signature: None, ..query("1", "") }));
+    assert_refused("no echo", ours.verify_url(&CallbackQuery { echostr: None, ..query("", &right) }));
 }
 
 #[test]
@@ -186,16 +194,16 @@ fn bombs_do_not_go_off() {
         ("an open comment", "<xml><!-- </xml>"),
         ("a half entity", "<xml>&"),
     ] {
-        refused(what, envelope().open(&CallbackQuery::default(), body.as_bytes()));
-        refused(what, Push::parse(body.as_bytes()));
-        refused(what, ComponentEvent::parse(body.as_bytes()));
+        assert_refused(what, envelope().open(&CallbackQuery::default(), body.as_bytes()));
+        assert_refused(what, Push::parse(body.as_bytes()));
+        assert_refused(what, ComponentEvent::parse(body.as_bytes()));
     }
 }
 
 proptest! {
     #[test]
     fn any_bytes_are_refused(body in proptest::collection::vec(any::<u8>(), 0..2048)) {
-        refused("any bytes", envelope().open(&CallbackQuery::default(), &body));
+        assert_refused("any bytes", envelope().open(&CallbackQuery::default(), &body));
         let _ = Push::parse(&body);
         let _ = ComponentEvent::parse(&body);
     }
@@ -220,26 +228,26 @@ proptest! {
     #[test]
     fn signed_garbage_is_refused(encrypted in "[A-Za-z0-9+/]{0,256}={0,2}") {
         let (query, body) = signed(&encrypted);
-        refused("garbage", envelope().open(&query, body.as_bytes()));
+        assert_refused("garbage", envelope().open(&query, body.as_bytes()));
     }
 
     #[test]
     fn a_changed_push_is_refused(at in any::<prop::sample::Index>(), bit in 0u8..8) {
-        let (query, body) = pushed(&envelope(), MESSAGE.as_bytes());
+        let (query, body) = sealed_push(&envelope(), MESSAGE.as_bytes());
         let mut bytes = body.clone().into_bytes();
         let start = body.find("<Encrypt><![CDATA[").unwrap() + "<Encrypt><![CDATA[".len();
         let end = body.find("]]></Encrypt>").unwrap();
         let at = start + at.index(end - start);
         bytes[at] ^= 1 << bit;
-        refused("a changed ciphertext", envelope().open(&query, &bytes));
+        assert_refused("a changed ciphertext", envelope().open(&query, &bytes));
     }
 
     #[test]
     fn a_cut_push_is_refused(keep in any::<prop::sample::Index>()) {
-        let (query, body) = pushed(&envelope(), MESSAGE.as_bytes());
+        let (query, body) = sealed_push(&envelope(), MESSAGE.as_bytes());
         let cut = &body.as_bytes()[..keep.index(body.len())];
-        refused("a cut body", envelope().open(&query, cut));
-        refused("a cut plaintext", Push::parse(&MESSAGE.as_bytes()[..keep.index(MESSAGE.len())]));
+        assert_refused("a cut body", envelope().open(&query, cut));
+        assert_refused("a cut plaintext", Push::parse(&MESSAGE.as_bytes()[..keep.index(MESSAGE.len())]));
     }
 
     #[test]
@@ -251,8 +259,8 @@ proptest! {
         let key = AesKey::parse(CURRENT).unwrap();
         let sealed = crypto::seal(&key, random, &plaintext, &app_id);
         prop_assert_eq!(crypto::open(&key, &sealed, &app_id), Ok(plaintext.clone()));
-        refused("another app id", crypto::open(&key, &sealed, &format!("{app_id}x")));
-        let (query, body) = pushed(&envelope(), &plaintext);
+        assert_refused("another app id", crypto::open(&key, &sealed, &format!("{app_id}x")));
+        let (query, body) = sealed_push(&envelope(), &plaintext);
         prop_assert_eq!(envelope().open(&query, body.as_bytes()).unwrap().plaintext, plaintext);
     }
 

@@ -10,9 +10,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use shared::config::Component;
+use shared::config::PlatformCredentials;
 use shared::envelope::element::Element;
-use shared::envelope::{AesKey, CallbackQuery, Envelope, Generation, Refusal, crypto, signature};
+use shared::envelope::{AesKey, CallbackError, CallbackQuery, Envelope, Generation, crypto, signature};
 use shared::model::component_event::{ComponentEvent, ComponentEventKind};
 use shared::model::content::{Content, Reply};
 use shared::model::push::{Push, PushKind};
@@ -36,13 +36,13 @@ fn samples(prefix: &str) -> Vec<(String, String)> {
     found
 }
 
-fn component(app_id: &str, token: &str, key: &str, previous: Option<&str>) -> Component {
-    Component {
+fn component(app_id: &str, token: &str, key: &str, previous: Option<&str>) -> PlatformCredentials {
+    PlatformCredentials {
         app_id: app_id.to_owned(),
         token: Secret::new(token),
         aes_key: Secret::new(key),
         aes_key_previous: previous.map(Secret::new),
-        ..Component::default()
+        ..PlatformCredentials::default()
     }
 }
 
@@ -133,7 +133,7 @@ impl Vector {
         let envelope = Envelope::new(&component(app_id, self.get("token"), current, previous)).unwrap();
         if self.get("kind") == "url_verify" {
             let query = CallbackQuery { echostr: Some(self.get("ciphertext").to_owned()), ..self.query() };
-            assert_eq!(envelope.echo(&query).unwrap().as_bytes(), plaintext, "{id}");
+            assert_eq!(envelope.verify_url(&query).unwrap().as_bytes(), plaintext, "{id}");
             return;
         }
         let opened = envelope.open(&self.query(), self.body().as_bytes());
@@ -142,7 +142,7 @@ impl Vector {
             let used = if previous.is_some() { Generation::Previous } else { Generation::Current };
             assert_eq!((opened.key.aes_key, opened.plaintext.as_slice()), (used, plaintext), "{id}");
         } else {
-            assert_eq!(opened, Err(Refusal::Undecryptable), "{id}");
+            assert_eq!(opened, Err(CallbackError::Undecryptable), "{id}");
         }
     }
 }

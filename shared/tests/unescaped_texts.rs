@@ -10,111 +10,124 @@ const HEAD: &str = "<ToUserName><![CDATA[gh_7b1c9d2e4f60]]></ToUserName>\n<FromU
     </FromUserName>\n<CreateTime>1735689600</CreateTime>\n";
 
 /// A kind of push: WeChat's members, with `{}` for user-chosen values, and the names of those.
-struct Kind {
+struct PushCase {
     what: &'static str,
     members: &'static str,
-    chosen: &'static [&'static str],
+    user_chosen: &'static [&'static str],
     /// Values that WeChat fills in behind them.
-    behind: &'static [(&'static str, &'static str)],
+    members_after: &'static [(&'static str, &'static str)],
 }
 
-const KINDS: [Kind; 12] = [
-    Kind {
+const PUSH_CASES: [PushCase; 12] = [
+    PushCase {
         what: "a text",
         members: "<MsgType><![CDATA[text]]></MsgType>\n<Content><![CDATA[{}]]></Content>\n<MsgId>7</MsgId>\n",
-        chosen: &["Content"],
-        behind: &[("MsgId", "7")],
+        user_chosen: &["Content"],
+        members_after: &[("MsgId", "7")],
     },
-    Kind {
+    PushCase {
         what: "a choice of a menu",
         members: "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{}]]></Content><MsgId>7</MsgId>\
                   <bizmsgmenuid><![CDATA[101]]></bizmsgmenuid>",
-        chosen: &["Content"],
-        behind: &[("MsgId", "7"), ("bizmsgmenuid", "101")],
+        user_chosen: &["Content"],
+        members_after: &[("MsgId", "7"), ("bizmsgmenuid", "101")],
     },
-    Kind {
+    PushCase {
         what: "a text from an article",
         members: "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{}]]></Content><MsgId>7</MsgId>\
                   <MsgDataId>22</MsgDataId><Idx>1</Idx>",
-        chosen: &["Content"],
-        behind: &[("MsgId", "7"), ("MsgDataId", "22"), ("Idx", "1")],
+        user_chosen: &["Content"],
+        members_after: &[("MsgId", "7"), ("MsgDataId", "22"), ("Idx", "1")],
     },
-    Kind {
+    PushCase {
         what: "a voice message",
         members: "<MsgType><![CDATA[voice]]></MsgType><MediaId><![CDATA[m1]]></MediaId><Format><![CDATA[amr]]>\
                   </Format><Recognition><![CDATA[{}]]></Recognition><MsgId>7</MsgId>",
-        chosen: &["Recognition"],
-        behind: &[("MsgId", "7"), ("MediaId", "m1")],
+        user_chosen: &["Recognition"],
+        members_after: &[("MsgId", "7"), ("MediaId", "m1")],
     },
-    Kind {
+    PushCase {
         what: "a place",
         members: "<MsgType><![CDATA[location]]></MsgType><Location_X>23.1</Location_X><Location_Y>113.3\
                   </Location_Y><Scale>20</Scale><Label><![CDATA[{}]]></Label><MsgId>7</MsgId>",
-        chosen: &["Label"],
-        behind: &[("MsgId", "7"), ("Location_X", "23.1"), ("Scale", "20")],
+        user_chosen: &["Label"],
+        members_after: &[("MsgId", "7"), ("Location_X", "23.1"), ("Scale", "20")],
     },
-    Kind {
+    PushCase {
         what: "a link",
         members: "<MsgType><![CDATA[link]]></MsgType>\n<Title><![CDATA[{}]]></Title>\n<Description><![CDATA[{}]]>\
                   </Description>\n<Url><![CDATA[{}]]></Url>\n<MsgId>7</MsgId>",
-        chosen: &["Title", "Description", "Url"],
-        behind: &[("MsgId", "7")],
+        user_chosen: &["Title", "Description", "Url"],
+        members_after: &[("MsgId", "7")],
     },
-    Kind {
+    PushCase {
         what: "a file",
         members: "<MsgType><![CDATA[file]]></MsgType><Title><![CDATA[{}]]></Title><Description><![CDATA[{}]]>\
                   </Description><FileKey><![CDATA[k]]></FileKey><FileMd5><![CDATA[f0]]></FileMd5>\
                   <FileTotalLen>9</FileTotalLen><MsgId>7</MsgId>",
-        chosen: &["Title", "Description"],
-        behind: &[("MsgId", "7"), ("FileKey", "k"), ("FileTotalLen", "9")],
+        user_chosen: &["Title", "Description"],
+        members_after: &[("MsgId", "7"), ("FileKey", "k"), ("FileTotalLen", "9")],
     },
-    Kind {
+    PushCase {
         what: "a scan",
         members: "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[SCAN]]></Event><EventKey><![CDATA[{}]]>\
                   </EventKey><Ticket><![CDATA[t1]]></Ticket>",
-        chosen: &["EventKey"],
-        behind: &[("Event", "SCAN"), ("Ticket", "t1")],
+        user_chosen: &["EventKey"],
+        members_after: &[("Event", "SCAN"), ("Ticket", "t1")],
     },
-    Kind {
+    PushCase {
         what: "a page of a menu",
         members: "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[VIEW]]></Event><EventKey><![CDATA[{}]]>\
                   </EventKey><MenuId>5</MenuId>",
-        chosen: &["EventKey"],
-        behind: &[("Event", "VIEW"), ("MenuId", "5")],
+        user_chosen: &["EventKey"],
+        members_after: &[("Event", "VIEW"), ("MenuId", "5")],
     },
-    Kind {
+    PushCase {
         what: "a code that a menu scans",
         members: "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[scancode_waitmsg]]></Event><EventKey>\
                   <![CDATA[k]]></EventKey><ScanCodeInfo><ScanType><![CDATA[qrcode]]></ScanType><ScanResult>\
                   <![CDATA[{}]]></ScanResult></ScanCodeInfo>",
-        chosen: &["ScanCodeInfo/ScanResult"],
-        behind: &[("Event", "scancode_waitmsg"), ("EventKey", "k"), ("ScanCodeInfo/ScanType", "qrcode")],
+        user_chosen: &["ScanCodeInfo/ScanResult"],
+        members_after: &[
+            ("Event", "scancode_waitmsg"),
+            ("EventKey", "k"),
+            ("ScanCodeInfo/ScanType", "qrcode"),
+        ],
     },
-    Kind {
+    PushCase {
         what: "a place that a menu asks for",
         members: "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[location_select]]></Event><EventKey>\
                   <![CDATA[k]]></EventKey><SendLocationInfo><Location_X><![CDATA[23]]></Location_X><Location_Y>\
                   <![CDATA[113]]></Location_Y><Scale><![CDATA[15]]></Scale><Label><![CDATA[{}]]></Label><Poiname>\
                   <![CDATA[{}]]></Poiname></SendLocationInfo>",
-        chosen: &["SendLocationInfo/Label", "SendLocationInfo/Poiname"],
-        behind: &[("EventKey", "k"), ("SendLocationInfo/Location_X", "23"), ("SendLocationInfo/Scale", "15")],
+        user_chosen: &["SendLocationInfo/Label", "SendLocationInfo/Poiname"],
+        members_after: &[
+            ("EventKey", "k"),
+            ("SendLocationInfo/Location_X", "23"),
+            ("SendLocationInfo/Scale", "15"),
+        ],
     },
-    Kind {
+    PushCase {
         what: "a coupon by a link",
         members: "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[user_get_card]]></Event><CardId><![CDATA[p1]]>\
                   </CardId><IsGiveByFriend>0</IsGiveByFriend><UserCardCode><![CDATA[12]]></UserCardCode>\
                   <FriendUserName><![CDATA[]]></FriendUserName><OuterId>0</OuterId><OldUserCardCode><![CDATA[]]>\
                   </OldUserCardCode><OuterStr><![CDATA[{}]]></OuterStr><IsRestoreMemberCard>0</IsRestoreMemberCard>\
                   <UnionId><![CDATA[u1]]></UnionId>",
-        chosen: &["OuterStr"],
-        behind: &[("CardId", "p1"), ("UserCardCode", "12"), ("UnionId", "u1"), ("IsRestoreMemberCard", "0")],
+        user_chosen: &["OuterStr"],
+        members_after: &[
+            ("CardId", "p1"),
+            ("UserCardCode", "12"),
+            ("UnionId", "u1"),
+            ("IsRestoreMemberCard", "0"),
+        ],
     },
 ];
 
 /// Not a member of any push: where it shows up, the reader was fooled.
 const FORGED: &str = "forged";
 
-impl Kind {
+impl PushCase {
     fn body(&self, values: &[&str]) -> String {
         let mut parts = self.members.split("{}");
         let mut body = format!("<xml>{HEAD}{}", parts.next().unwrap());
@@ -137,25 +150,25 @@ impl Kind {
         let kind = self.members.split("<![CDATA[").nth(1).unwrap().split(']').next().unwrap();
         assert_eq!((push.msg_type.as_str(), push.event.is_some()), (kind, kind == "event"), "{body}");
         assert_eq!(push.msg_id, (kind != "event").then_some(7), "{}: {body}", self.what);
-        for (name, value) in self.behind {
+        for (name, value) in self.members_after {
             assert_eq!(pointer(name), *value, "{}, {name}: {body}", self.what);
         }
         let known = |path: &str| {
             let named = |member: &str| member == path || member.starts_with(&format!("{path}/"));
             self.members.contains(&format!("<{path}>"))
-                || self.chosen.iter().any(|member| named(member))
+                || self.user_chosen.iter().any(|member| named(member))
                 || ["CreateTime"].contains(&path)
         };
         for name in fields.as_object().unwrap().keys() {
             assert!(known(name), "{}: {name} is forged: {body}", self.what);
         }
-        for path in self.chosen.iter().filter_map(|path| path.split_once('/')) {
+        for path in self.user_chosen.iter().filter_map(|path| path.split_once('/')) {
             for name in fields.pointer(&format!("/{}", path.0)).unwrap().as_object().unwrap().keys() {
                 let written = self.members.contains(&format!("<{name}>"));
                 assert!(written, "{}: {}/{name} is forged: {body}", self.what, path.0);
             }
         }
-        self.chosen.iter().map(|path| pointer(path).as_str().unwrap_or_default().to_owned()).collect()
+        self.user_chosen.iter().map(|path| pointer(path).as_str().unwrap_or_default().to_owned()).collect()
     }
 }
 
@@ -168,7 +181,7 @@ fn expected(value: &str) -> String {
 }
 
 /// Texts that try to leave their section, by the name of their member.
-fn escapes(name: &str) -> Vec<(&'static str, String)> {
+fn escape_attempts(name: &str) -> Vec<(&'static str, String)> {
     let end = format!("]]></{name}>");
     let start = format!("<{name}><![CDATA[");
     let f = FORGED;
@@ -223,11 +236,11 @@ fn escapes(name: &str) -> Vec<(&'static str, String)> {
 
 #[test]
 fn a_text_is_whole_and_forges_nothing_whatever_it_holds() {
-    for kind in &KINDS {
-        for (place, path) in kind.chosen.iter().enumerate() {
+    for kind in &PUSH_CASES {
+        for (place, path) in kind.user_chosen.iter().enumerate() {
             let name = path.rsplit('/').next().unwrap();
-            for (what, text) in escapes(name) {
-                let mut values = vec!["plain"; kind.chosen.len()];
+            for (what, text) in escape_attempts(name) {
+                let mut values = vec!["plain"; kind.user_chosen.len()];
                 values[place] = &text;
                 let read = kind.read(&values);
                 for (place, (read, value)) in read.iter().zip(&values).enumerate() {
@@ -333,24 +346,24 @@ proptest! {
 
     #[test]
     fn one_text_of_anything_is_whole_and_forges_nothing(
-        kind in 0..KINDS.len(), place in any::<prop::sample::Index>(), text in text(),
+        kind in 0..PUSH_CASES.len(), place in any::<prop::sample::Index>(), text in text(),
     ) {
-        let kind = &KINDS[kind];
-        let mut values = vec!["plain"; kind.chosen.len()];
+        let kind = &PUSH_CASES[kind];
+        let mut values = vec!["plain"; kind.user_chosen.len()];
         let place = place.index(values.len());
         values[place] = &text;
         let read = kind.read(&values);
         // with siblings, an end tag that is followed by the same name is ambiguous
-        if kind.chosen.len() == 1 {
+        if kind.user_chosen.len() == 1 {
             prop_assert_eq!(&read[0], &expected(&text), "{}: {}", kind.what, kind.body(&values));
         }
     }
 
     #[test]
     fn texts_of_anything_side_by_side_forge_nothing(
-        kind in 0..KINDS.len(), texts in prop::collection::vec(text(), 3..=3),
+        kind in 0..PUSH_CASES.len(), texts in prop::collection::vec(text(), 3..=3),
     ) {
         let values: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let _ = KINDS[kind].read(&values);
+        let _ = PUSH_CASES[kind].read(&values);
     }
 }

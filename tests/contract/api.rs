@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 
 use oahub_tests::{
-    api::Caller,
+    api::ApiClient,
     hub, run,
-    tenant::{Tenant, text},
+    tenant::{Tenant, text_content},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use wechat_simulator::Account;
+use wechat_simulator::SimulatedAccount;
 
 #[test]
 fn keys_open_what_they_are_for() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
-        let wrong = Caller { url: hub.url.clone(), key: Some("oak_nobody".into()) };
-        let (stranger, operator) = (hub.stranger(), hub.operator());
+        let tenant = hub.create_tenant().await;
+        let wrong = ApiClient { url: hub.url.clone(), key: Some("oak_nobody".into()) };
+        let (stranger, operator) = (hub.anonymous(), hub.operator());
         for (who, caller, for_tenants, for_operator) in [
             ("nobody", &stranger, (401, "unauthorized"), (401, "unauthorized")),
             ("a wrong key", &wrong, (401, "unauthorized"), (401, "unauthorized")),
@@ -45,8 +45,8 @@ fn keys_open_what_they_are_for() {
 fn what_is_not_there_is_404_and_what_is_malformed_422() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
-        let account = hub.service_account(0);
+        let tenant = hub.create_tenant().await;
+        let account = hub.add_service_account(0);
         tenant.bind(&account).await;
         for path in [
             "/v1/nothing".to_owned(),
@@ -62,7 +62,7 @@ fn what_is_not_there_is_404_and_what_is_malformed_422() {
         ] {
             tenant.api.get(&path).await.expect_problem(404, "not_found");
         }
-        assert_eq!(hub.stranger().get("/nothing").await.status, 404);
+        assert_eq!(hub.anonymous().get("/nothing").await.status, 404);
         let messages = format!("/v1/accounts/{}/messages", account.app_id);
         for (path, body) in [
             ("/v1/bindings", json!({"return": "https://crm.example"})),
@@ -70,8 +70,8 @@ fn what_is_not_there_is_404_and_what_is_malformed_422() {
             ("/v1/bindings", json!([])),
             (&messages, json!({})),
             (&messages, json!({"to": "o1"})),
-            (&messages, json!({"to": 1, "content": text("hi")})),
-            (&messages, json!({"to": "", "content": text("hi")})),
+            (&messages, json!({"to": 1, "content": text_content("hi")})),
+            (&messages, json!({"to": "", "content": text_content("hi")})),
             (&messages, json!({"to": "o1", "content": {"msgtype": "hologram", "hologram": {}}})),
             (&messages, json!({"to": "o1", "content": {"msgtype": "text"}})),
             (&messages, json!({"to": "o1", "template": {"data": {}}})),
@@ -79,7 +79,7 @@ fn what_is_not_there_is_404_and_what_is_malformed_422() {
             tenant.api.post(path, &body).await.expect_problem(422, "invalid_request");
         }
         let request = tenant.api.request(Method::POST, "/v1/bindings").body("{\"return_url\":");
-        oahub_tests::api::Answer::of(request).await.unwrap().expect_problem(422, "invalid_request");
+        oahub_tests::api::HttpResponse::send(request).await.unwrap().expect_problem(422, "invalid_request");
         for name in [json!(""), json!("  "), json!("x".repeat(101)), json!("a\u{7}b"), Value::Null] {
             hub.operator()
                 .post("/v1/tenants", &json!({"name": name}))
@@ -92,16 +92,17 @@ fn what_is_not_there_is_404_and_what_is_malformed_422() {
 }
 
 /// A tenant with an account, a customer who wrote, a message and an import.
-async fn furnished(hub: &hub::Hub) -> (Tenant<'_>, Account, Vec<String>) {
-    let tenant = hub.tenant().await;
-    let account = hub.service_account(2);
-    let link = tenant.link().await;
+async fn tenant_with_data(hub: &hub::Hub) -> (Tenant<'_>, SimulatedAccount, Vec<String>) {
+    let tenant = hub.create_tenant().await;
+    let account = hub.add_service_account(2);
+    let link = tenant.create_binding().await;
     tenant.bind(&account).await;
-    let fan = hub.follower(&account).openid;
+    let fan = hub.newest_follower(&account).openid;
     hub.say(&account, &fan, "hello").await;
-    let message = tenant.send(&account.app_id, &json!({"to": fan, "content": text("hi")})).await;
+    let message =
+        tenant.send_and_await(&account.app_id, &json!({"to": fan, "content": text_content("hi")})).await;
     let customer = tenant.customer(&account.app_id, &fan).await.unwrap();
-    let import = tenant.import(&account.app_id).await.unwrap();
+    let import = tenant.newest_import(&account.app_id).await.unwrap();
     let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
     let paths = vec![
         format!("/v1/bindings/{}", link.id),
@@ -120,14 +121,14 @@ async fn furnished(hub: &hub::Hub) -> (Tenant<'_>, Account, Vec<String>) {
 fn another_tenants_things_do_not_exist() {
     run(async {
         let hub = hub::shared().await;
-        let (owner, account, paths) = furnished(hub).await;
-        let (other, own, _) = furnished(hub).await;
+        let (owner, account, paths) = tenant_with_data(hub).await;
+        let (other, own, _) = tenant_with_data(hub).await;
         for path in &paths {
             assert_eq!(owner.api.get(path).await.status, 200, "{path}");
             other.api.get(path).await.expect_problem(404, "not_found");
         }
         let app_id = &account.app_id;
-        let message = json!({"to": hub.follower(&account).openid, "content": text("stolen")});
+        let message = json!({"to": hub.newest_follower(&account).openid, "content": text_content("stolen")});
         other
             .api
             .post(&format!("/v1/accounts/{app_id}/messages"), &message)
@@ -151,12 +152,12 @@ fn another_tenants_things_do_not_exist() {
             .await
             .expect_problem(404, "not_found");
         other.api.get(&format!("/v1/customers?app_id={app_id}")).await.expect_problem(404, "not_found");
-        for query in ["".to_owned(), format!("?open_id={}", hub.follower(&account).openid)] {
-            let seen = other.api.all(&format!("/v1/customers{query}")).await;
+        for query in ["".to_owned(), format!("?open_id={}", hub.newest_follower(&account).openid)] {
+            let seen = other.api.list_all(&format!("/v1/customers{query}")).await;
             let all_own = seen.iter().all(|customer| customer["fans"][0]["app_id"] == own.app_id.as_str());
             assert!(all_own, "{query}: {seen:?}");
         }
-        let accounts = other.api.all("/v1/accounts").await;
+        let accounts = other.api.list_all("/v1/accounts").await;
         assert_eq!(accounts.len(), 1);
         assert_eq!(accounts[0]["app_id"], own.app_id.as_str());
     });
@@ -166,14 +167,14 @@ fn another_tenants_things_do_not_exist() {
 fn pages_show_each_item_once() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
-        let account = hub.service_account(17);
+        let tenant = hub.create_tenant().await;
+        let account = hub.add_service_account(17);
         tenant.bind(&account).await;
         for _ in 0..3 {
-            let other = hub.service_account(0);
+            let other = hub.add_service_account(0);
             tenant.bind(&other).await;
         }
-        let fan = hub.follower(&account).openid;
+        let fan = hub.newest_follower(&account).openid;
         for number in 0..7 {
             hub.say(&account, &fan, &number.to_string()).await;
         }
@@ -214,7 +215,7 @@ fn pages_show_each_item_once() {
 fn the_description_lists_the_routes() {
     run(async {
         let hub = hub::shared().await;
-        let description = hub.stranger().get("/openapi.json").await;
+        let description = hub.anonymous().get("/openapi.json").await;
         assert_eq!(description.content_type, "application/json");
         let description = description.expect(200);
         assert!(
@@ -252,7 +253,7 @@ fn the_description_lists_the_routes() {
                 assert!(description["paths"][path][method].is_object(), "{method} {path}");
             }
         }
-        let docs = hub.stranger().get("/docs").await;
+        let docs = hub.anonymous().get("/docs").await;
         assert!(
             docs.content_type.starts_with("text/html") && docs.text.contains("/v1/messages"),
             "{}",
@@ -265,13 +266,13 @@ fn the_description_lists_the_routes() {
 fn a_tenant_is_made_once_for_its_idempotency_key() {
     run(async {
         let hub = hub::shared().await;
-        let (operator, key) = (hub.operator(), format!("tenant-{}", oahub_tests::push::fresh_number()));
+        let (operator, key) = (hub.operator(), format!("tenant-{}", oahub_tests::push::unique_number()));
         let first = operator.post_once("/v1/tenants", &key, &json!({"name": "Once Ltd."})).await.expect(201);
         let second = operator.post_once("/v1/tenants", &key, &json!({"name": "Once Ltd."})).await.expect(201);
         assert_eq!(first, second);
         let other = operator.post_once("/v1/tenants", &key, &json!({"name": "Twice Ltd."})).await;
         other.expect_problem(422, "idempotency_key_reused");
-        let api = Caller { url: hub.url.clone(), key: first["api_key"].as_str().map(str::to_owned) };
+        let api = ApiClient { url: hub.url.clone(), key: first["api_key"].as_str().map(str::to_owned) };
         assert_eq!(api.get("/v1/accounts").await.expect(200)["data"], json!([]));
     });
 }

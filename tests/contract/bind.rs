@@ -7,17 +7,17 @@ use oahub_tests::{
     wait::until,
 };
 use serde_json::{Value, json};
-use wechat_simulator::{Account, Grant, Kind, NewAccount};
+use wechat_simulator::{AccountKind, NewAccount, OwnerConsent, SimulatedAccount};
 
-async fn account_of(tenant: &Tenant<'_>, app_id: &str) -> Value {
+async fn get_account(tenant: &Tenant<'_>, app_id: &str) -> Value {
     tenant.api.get(&format!("/v1/accounts/{app_id}")).await.expect(200)
 }
 
 /// The owner revokes the authorization; waits until the hub knows.
-async fn unauthorize(tenant: &Tenant<'_>, account: &Account) {
+async fn unauthorize(tenant: &Tenant<'_>, account: &SimulatedAccount) {
     tenant.hub.wechat.unauthorize(&account.app_id, true).unwrap();
     until("an unbound account", async || {
-        (account_of(tenant, &account.app_id).await["status"] == "unbound").then_some(())
+        (get_account(tenant, &account.app_id).await["status"] == "unbound").then_some(())
     })
     .await;
 }
@@ -26,13 +26,13 @@ async fn unauthorize(tenant: &Tenant<'_>, account: &Account) {
 fn an_owner_binds_an_account_by_the_page_and_its_followers_are_imported() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
-        let account = hub.service_account(7);
-        let link = tenant.link().await;
+        let tenant = hub.create_tenant().await;
+        let account = hub.add_service_account(7);
+        let link = tenant.create_binding().await;
         assert_eq!(tenant.binding(&link).await["status"], "pending");
         assert_eq!(link.url, format!("{}/bind/{}", hub.url, link.id));
         tenant.bind(&account).await;
-        let shown = account_of(&tenant, &account.app_id).await;
+        let shown = get_account(&tenant, &account.app_id).await;
         for (member, expected) in [
             ("app_id", json!(account.app_id)),
             ("original_id", json!(account.original_id)),
@@ -51,7 +51,7 @@ fn an_owner_binds_an_account_by_the_page_and_its_followers_are_imported() {
             shown["bound_at"].is_string() && shown["capabilities"]["template_message"] == true,
             "{shown}"
         );
-        let import = tenant.import(&account.app_id).await.unwrap();
+        let import = tenant.newest_import(&account.app_id).await.unwrap();
         let counts = ["followers_total", "followers_listed", "followers_imported"].map(|n| import[n].clone());
         assert_eq!(counts, [json!(7), json!(7), json!(7)], "{import}");
     });
@@ -61,19 +61,19 @@ fn an_owner_binds_an_account_by_the_page_and_its_followers_are_imported() {
 fn what_may_not_be_bound_is_refused_with_its_reason() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
+        let tenant = hub.create_tenant().await;
         for (what, kind, verify_type, reason) in [
-            ("an unverified service account", Kind::Service, -1, Some("unverified_account")),
-            ("one verified by a microblog alone", Kind::Subscription, 1, Some("unverified_account")),
-            ("the other microblog", Kind::Service, 2, Some("unverified_account")),
-            ("a mini program", Kind::MiniProgram, 0, Some("not_an_official_account")),
-            ("an unverified mini program", Kind::MiniProgram, -1, Some("not_an_official_account")),
-            ("a company that was checked, its name not yet", Kind::Service, 3, None),
-            ("the same with a microblog", Kind::Subscription, 5, None),
-            ("a subscription account of old", Kind::OldSubscription, 0, None),
+            ("an unverified service account", AccountKind::Service, -1, Some("unverified_account")),
+            ("one verified by a microblog alone", AccountKind::Subscription, 1, Some("unverified_account")),
+            ("the other microblog", AccountKind::Service, 2, Some("unverified_account")),
+            ("a mini program", AccountKind::MiniProgram, 0, Some("not_an_official_account")),
+            ("an unverified mini program", AccountKind::MiniProgram, -1, Some("not_an_official_account")),
+            ("a company that was checked, its name not yet", AccountKind::Service, 3, None),
+            ("the same with a microblog", AccountKind::Subscription, 5, None),
+            ("a subscription account of old", AccountKind::OldSubscription, 0, None),
         ] {
             let (kind, verify_type) = (Some(kind), Some(verify_type));
-            let account = hub.account(NewAccount { kind, verify_type, ..NewAccount::default() });
+            let account = hub.add_account(NewAccount { kind, verify_type, ..NewAccount::default() });
             let (page, binding) = tenant.try_bind(&account).await;
             let status = if reason.is_some() { "refused" } else { "bound" };
             assert_eq!(
@@ -97,26 +97,26 @@ fn what_may_not_be_bound_is_refused_with_its_reason() {
 fn an_account_belongs_to_one_tenant_until_it_is_unbound_and_deleted() {
     run(async {
         let hub = hub::shared().await;
-        let (first, second) = (hub.tenant().await, hub.tenant().await);
-        let account = hub.service_account(2);
+        let (first, second) = (hub.create_tenant().await, hub.create_tenant().await);
+        let account = hub.add_service_account(2);
         let path = format!("/v1/accounts/{}", account.app_id);
         first.bind(&account).await;
         let (_, binding) = second.try_bind(&account).await;
         assert_eq!(binding["reason"], "account_bound_elsewhere", "while it is bound");
         second.api.get(&path).await.expect_problem(404, "not_found");
         first.api.delete(&path).await.expect_problem(409, "account_still_bound");
-        assert_eq!(account_of(&first, &account.app_id).await["status"], "bound");
+        assert_eq!(get_account(&first, &account.app_id).await["status"], "bound");
         unauthorize(&first, &account).await;
-        assert!(account_of(&first, &account.app_id).await["unbound_at"].is_string());
+        assert!(get_account(&first, &account.app_id).await["unbound_at"].is_string());
         let (_, binding) = second.try_bind(&account).await;
         assert_eq!(binding["reason"], "account_bound_elsewhere", "while it is not deleted");
         // the second consent stands at WeChat, but nothing is bound by it: the account may go
-        assert_eq!(account_of(&first, &account.app_id).await["status"], "unbound");
+        assert_eq!(get_account(&first, &account.app_id).await["status"], "unbound");
         assert_eq!(first.api.delete(&path).await.status, 204);
         first.api.get(&path).await.expect_problem(404, "not_found");
         second.bind(&account).await;
-        assert_eq!(account_of(&second, &account.app_id).await["status"], "bound");
-        assert_eq!(second.api.all("/v1/customers").await.len(), 2);
+        assert_eq!(get_account(&second, &account.app_id).await["status"], "bound");
+        assert_eq!(second.api.list_all("/v1/customers").await.len(), 2);
     });
 }
 
@@ -124,10 +124,10 @@ fn an_account_belongs_to_one_tenant_until_it_is_unbound_and_deleted() {
 fn the_same_tenant_binding_again_finds_its_customers_as_they_were() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
-        let account = hub.service_account(3);
+        let tenant = hub.create_tenant().await;
+        let account = hub.add_service_account(3);
         tenant.bind(&account).await;
-        let open_id = hub.follower(&account).openid;
+        let open_id = hub.newest_follower(&account).openid;
         hub.say(&account, &open_id, "remember me").await;
         let before = tenant.customer(&account.app_id, &open_id).await.unwrap();
         for deleted in [false, true] {
@@ -143,7 +143,7 @@ fn the_same_tenant_binding_again_finds_its_customers_as_they_were() {
             assert_eq!(after, before, "deleted: {deleted}");
             assert_eq!(tenant.timeline(&account.app_id, &open_id).await.len(), 1, "deleted: {deleted}");
         }
-        assert_eq!(tenant.api.all("/v1/customers").await.len(), 3);
+        assert_eq!(tenant.api.list_all("/v1/customers").await.len(), 3);
     });
 }
 
@@ -151,15 +151,15 @@ fn the_same_tenant_binding_again_finds_its_customers_as_they_were() {
 fn the_event_alone_binds_when_the_browser_never_returns() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
-        let account = hub.service_account(1);
-        let link = tenant.link().await;
+        let tenant = hub.create_tenant().await;
+        let account = hub.add_service_account(1);
+        let link = tenant.create_binding().await;
         let _never_opened = hub.consent(&link, &account.app_id, &[1, 2, 7]).await;
         until("bound by the event", async || {
             (tenant.binding(&link).await["status"] == "bound").then_some(())
         })
         .await;
-        assert_eq!(account_of(&tenant, &account.app_id).await["status"], "bound");
+        assert_eq!(get_account(&tenant, &account.app_id).await["status"], "bound");
     });
 }
 
@@ -167,11 +167,11 @@ fn the_event_alone_binds_when_the_browser_never_returns() {
 fn what_an_owner_did_not_grant_is_shown_as_missing() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
-        let account = hub.service_account(1);
-        let (_, binding) = tenant.bind_with(&account.app_id, &[1, 2, 33, 777]).await;
+        let tenant = hub.create_tenant().await;
+        let account = hub.add_service_account(1);
+        let (_, binding) = tenant.bind_granting(&account.app_id, &[1, 2, 33, 777]).await;
         assert_eq!(binding["status"], "bound");
-        let shown = account_of(&tenant, &account.app_id).await;
+        let shown = get_account(&tenant, &account.app_id).await;
         let permissions = shown["permissions"].as_array().unwrap();
         let find =
             |id: u64| permissions.iter().find(|p| p["id"] == id).unwrap_or_else(|| panic!("{id}: {shown}"));
@@ -201,8 +201,8 @@ fn what_an_owner_did_not_grant_is_shown_as_missing() {
 fn a_forged_code_shows_an_error_and_leaves_the_binding_pending() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
-        let link = tenant.link().await;
+        let tenant = hub.create_tenant().await;
+        let link = tenant.create_binding().await;
         for query in [
             format!("binding={}&auth_code=queryauthcode@@@forged&expires_in=600", link.id),
             format!("binding={}", link.id),
@@ -219,8 +219,8 @@ fn a_forged_code_shows_an_error_and_leaves_the_binding_pending() {
             format!("{}/bind/callback?binding={}&auth_code=queryauthcode@@@f", hub.url, link.id);
         let mut loads = 0;
         let last = loop {
-            let page = hub.open_elsewhere(&address).await;
-            let Some((_, next)) = page.reload(&address) else { break page };
+            let page = hub.open_in_other_browser(&address).await;
+            let Some((_, next)) = page.refresh_target(&address) else { break page };
             assert!(page.text.contains("Waiting for WeChat") && loads < 10, "{loads}: {page:?}");
             assert!(page.text.contains("Invented Cafe Ltd."), "an error page names the tenant: {page:?}");
             (address, loads) = (next, loads + 1);
@@ -228,7 +228,7 @@ fn a_forged_code_shows_an_error_and_leaves_the_binding_pending() {
         assert!(last.status == 400 && last.text.contains("has not confirmed it yet"), "{loads}: {last:?}");
         assert_eq!(loads, 10);
         // and it still works
-        let account = hub.service_account(1);
+        let account = hub.add_service_account(1);
         let back = hub.consent(&link, &account.app_id, &[1, 2]).await;
         assert_eq!(hub.open(&back).await.status, 200);
         assert_eq!(tenant.binding(&link).await["status"], "bound");
@@ -241,9 +241,9 @@ fn a_forged_code_shows_an_error_and_leaves_the_binding_pending() {
 fn a_link_of_a_tenant_that_may_bind_nothing_is_no_longer_valid() {
     run(async {
         let hub = hub::shared().await;
-        let (tenant, operator) = (hub.tenant().await, hub.operator());
-        let link = tenant.link().await;
-        let account = hub.service_account(1);
+        let (tenant, operator) = (hub.create_tenant().await, hub.operator());
+        let link = tenant.create_binding().await;
+        let account = hub.add_service_account(1);
         hub.wechat.withhold_event(&account.app_id);
         let back = hub.consent(&link, &account.app_id, &[1, 2]).await;
         let path = format!("/v1/tenants/{}", tenant.id);
@@ -267,14 +267,16 @@ fn a_link_of_a_tenant_that_may_bind_nothing_is_no_longer_valid() {
 #[test]
 fn an_expired_code_leaves_the_binding_pending() {
     run(async {
-        let hub = Hub::own().await;
-        let tenant = hub.tenant().await;
-        let link = tenant.link().await;
+        let hub = Hub::exclusive().await;
+        let tenant = hub.create_tenant().await;
+        let link = tenant.create_binding().await;
         hub.wechat.configure(|habits| habits.auth_code_lifetime = -1);
-        let account = hub.service_account(1);
+        let account = hub.add_service_account(1);
         let app_id = account.app_id.clone();
-        let granted =
-            hub.wechat.authorize(Grant { app_id, without_event: true, ..Grant::default() }).unwrap();
+        let granted = hub
+            .wechat
+            .authorize(OwnerConsent { app_id, without_event: true, ..OwnerConsent::default() })
+            .unwrap();
         let callback =
             format!("{}/bind/callback?binding={}&auth_code={}", hub.url, link.id, granted.auth_code);
         assert!(hub.open(&callback).await.status.is_client_error());
@@ -286,8 +288,8 @@ fn an_expired_code_leaves_the_binding_pending() {
 fn before_the_first_ticket_the_page_says_what_is_missing() {
     run(async {
         let hub = Hub::without_ticket().await;
-        let tenant = hub.tenant().await;
-        let link = tenant.link().await;
+        let tenant = hub.create_tenant().await;
+        let link = tenant.create_binding().await;
         let page = hub.open(&link.url).await;
         assert_eq!(page.status, 503, "{page:?}");
         assert!(page.content_type.starts_with("text/html") && page.text.contains("component_verify_ticket"));
@@ -305,7 +307,7 @@ fn before_the_first_ticket_the_page_says_what_is_missing() {
 fn the_last_page_links_to_the_return_url() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
+        let tenant = hub.create_tenant().await;
         for (url, fits) in [
             ("https://crm.example/done?tenant=1", true),
             ("javascript:alert(1)", false),

@@ -1,11 +1,12 @@
 //! Contract tests: the real program, over HTTP, beside a simulated WeChat.
 
 mod api;
+mod aws_faults;
 mod bind;
 mod consent;
 mod docs;
-mod fair;
-mod hostile;
+mod fairness;
+mod hostile_input;
 mod import;
 mod local;
 mod push;
@@ -15,4 +16,3 @@ mod reply;
 mod send;
 mod start;
 mod suspended;
-mod weather;

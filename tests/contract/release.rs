@@ -4,20 +4,20 @@
 
 use oahub_tests::{
     hub,
-    push::{ENVELOPE, event, fresh_number, now, reply, said, xml},
+    push::{ENVELOPE, event_members, now, open_reply, push_xml, text_members, unique_number},
     run,
     wait::until,
 };
-use wechat_simulator::{Act, Grant, Kind, NewAccount, Outcome, Stamp};
+use wechat_simulator::{AccountKind, FollowerAction, NewAccount, OwnerConsent, PushOutcome, PushOverrides};
 
-const OFFICIAL: [(&str, &str); 5] = [
+const OFFICIAL_ACCOUNTS: [(&str, &str); 5] = [
     ("wx570bc396a51b8ff8", "gh_3c884a361561"),
     ("wx9252c5e0bb1836fc", "gh_c0f28a78b318"),
     ("wx8e1097c5bc82cde9", "gh_3f222ed8d140"),
     ("wx14550af28c71a144", "gh_26128078e9ab"),
     ("wxa35b9c23cfe664eb", "gh_2b3713f184a6"),
 ];
-const MINI: [(&str, &str); 5] = [
+const MINI_PROGRAMS: [(&str, &str); 5] = [
     ("wxd101a85aa106f53e", "gh_8dad206e9538"),
     ("wxc39235c15087f6f3", "gh_905ae9d01059"),
     ("wx7720d01d4b2a4500", "gh_393666f1fdf4"),
@@ -29,29 +29,29 @@ const MINI: [(&str, &str); 5] = [
 fn wechats_check_passes_on_all_ten_accounts() {
     run(async {
         let hub = hub::shared().await;
-        let kinds = [(Kind::Service, OFFICIAL), (Kind::MiniProgram, MINI)];
+        let kinds = [(AccountKind::Service, OFFICIAL_ACCOUNTS), (AccountKind::MiniProgram, MINI_PROGRAMS)];
         for (kind, (app_id, original_id)) in
             kinds.into_iter().flat_map(|(kind, ids)| ids.map(|id| (kind, id)))
         {
-            let account = hub.account(NewAccount {
+            let account = hub.add_account(NewAccount {
                 app_id: Some(app_id.into()),
                 original_id: Some(original_id.into()),
                 kind: Some(kind),
                 ..NewAccount::default()
             });
-            let grant = || Grant { app_id: app_id.into(), ..Grant::default() };
+            let grant = || OwnerConsent { app_id: app_id.into(), ..OwnerConsent::default() };
             hub.wechat.authorize(grant()).unwrap();
             for (what, rest, expected) in [
                 (
                     "a text",
-                    said("TESTCOMPONENT_MSG_TYPE_TEXT", fresh_number()),
+                    text_members("TESTCOMPONENT_MSG_TYPE_TEXT", unique_number()),
                     "TESTCOMPONENT_MSG_TYPE_TEXT_callback",
                 ),
-                ("an event", event("LOCATION", "<Latitude>31.2</Latitude>"), "LOCATIONfrom_callback"),
-                ("another event", event("CLICK", "<EventKey>K</EventKey>"), "CLICKfrom_callback"),
+                ("an event", event_members("LOCATION", "<Latitude>31.2</Latitude>"), "LOCATIONfrom_callback"),
+                ("another event", event_members("CLICK", "<EventKey>K</EventKey>"), "CLICKfrom_callback"),
             ] {
-                let answer = hub.push(app_id, &xml(original_id, "oTester", now(), &rest)).await;
-                let reply = reply(&ENVELOPE, &answer);
+                let answer = hub.push(app_id, &push_xml(original_id, "oTester", now(), &rest)).await;
+                let reply = open_reply(&ENVELOPE, &answer);
                 for part in [
                     format!("<Content><![CDATA[{expected}]]></Content>"),
                     "<ToUserName><![CDATA[oTester]]></ToUserName>".to_owned(),
@@ -60,11 +60,18 @@ fn wechats_check_passes_on_all_ten_accounts() {
                     assert!(reply.contains(&part), "{what} of {app_id}: {reply}");
                 }
             }
-            let tester = hub.wechat.add_person(app_id, None, None, None).unwrap().openid;
-            hub.wechat.act(app_id, &tester, Act::Follow { scene: None }, Stamp::default()).await.unwrap();
+            let tester = hub.wechat.add_follower(app_id, None, None, None).unwrap().openid;
+            hub.wechat
+                .act(app_id, &tester, FollowerAction::Follow { scene: None }, PushOverrides::default())
+                .await
+                .unwrap();
             let code = hub.wechat.authorize(grant()).unwrap().auth_code;
             let asked = hub.say(&account, &tester, &format!("QUERY_AUTH_CODE:{code}")).await;
-            assert_eq!((asked.outcome, asked.attempts.len()), (Outcome::Accepted, 1), "{app_id}: {asked:?}");
+            assert_eq!(
+                (asked.outcome, asked.attempts.len()),
+                (PushOutcome::Accepted, 1),
+                "{app_id}: {asked:?}"
+            );
             let expected = format!("{code}_from_api");
             until(format!("the API's message to {app_id}'s tester"), async || {
                 let seen = hub.wechat.received(app_id, &tester).pop()?;
@@ -80,10 +87,10 @@ fn wechats_check_passes_on_all_ten_accounts() {
 fn the_checks_words_mean_nothing_on_a_tenants_account() {
     run(async {
         let hub = hub::shared().await;
-        let tenant = hub.tenant().await;
-        let account = hub.service_account(1);
+        let tenant = hub.create_tenant().await;
+        let account = hub.add_service_account(1);
         tenant.bind(&account).await;
-        let open_id = hub.follower(&account).openid;
+        let open_id = hub.newest_follower(&account).openid;
         for words in ["TESTCOMPONENT_MSG_TYPE_TEXT", "QUERY_AUTH_CODE:queryauthcode@@@x"] {
             assert_eq!(hub.say(&account, &open_id, words).await.reply, None, "{words}");
         }

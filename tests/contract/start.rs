@@ -2,33 +2,33 @@
 
 use oahub_tests::{
     hub::{Hub, settings},
-    process::{Directory, Process},
+    process::{Process, TempDirectory},
     run,
     wait::until,
 };
 use serde_json::json;
 
-const ELSEWHERE: &str = "http://127.0.0.1:9";
+const UNREACHABLE_URL: &str = "http://127.0.0.1:9";
 
 #[test]
 fn it_says_where_it_listens_once_it_answers() {
     run(async {
-        let directory = Directory::new();
+        let directory = TempDirectory::new();
         let data = directory.path().join("data").display().to_string();
-        let settings = settings(ELSEWHERE, "https://hub.example");
+        let settings = settings(UNREACHABLE_URL, "https://hub.example");
         let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let arguments = ["--listen", "127.0.0.1:0", "--wechat", "live", "--data", &data];
         let mut process = Process::spawn(&arguments, &settings, &directory.path().join("log"));
-        let line = process.line().await.unwrap();
+        let line = process.next_line().await.unwrap();
         let url = line.strip_prefix("oahub ready on ").unwrap().to_owned();
-        let health = reqwest_get(&url, "/healthz").await;
+        let health = get_json(&url, "/healthz").await;
         assert_eq!(health, json!({"status": "ok"}));
         assert!(process.terminate().await.success());
     });
 }
 
-async fn reqwest_get(url: &str, path: &str) -> serde_json::Value {
-    oahub_tests::api::Caller { url: url.to_owned(), key: None }.get(path).await.expect(200)
+async fn get_json(url: &str, path: &str) -> serde_json::Value {
+    oahub_tests::api::ApiClient { url: url.to_owned(), key: None }.get(path).await.expect(200)
 }
 
 #[test]
@@ -53,17 +53,17 @@ fn a_setting_that_is_missing_or_malformed_is_named_without_its_value() {
             ("OAHUB_ADMIN_KEY_PREVIOUS", Some("a-short-key")),
             ("OAHUB_REJECT_STALE_CALLBACKS", Some("perhaps")),
         ] {
-            let directory = Directory::new();
+            let directory = TempDirectory::new();
             let data = directory.path().join("data").display().to_string();
             let log = directory.path().join("log");
-            let mut given = settings(ELSEWHERE, "https://hub.example");
+            let mut given = settings(UNREACHABLE_URL, "https://hub.example");
             given.retain(|(other, _)| *other != name);
             given.extend(value.map(|value| (name, value.to_owned())));
             let given: Vec<_> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let arguments = ["--listen", "127.0.0.1:0", "--wechat", "live", "--data", &data];
             let mut process = Process::spawn(&arguments, &given, &log);
-            assert_eq!(process.line().await, None, "{name} {value:?}: it started");
-            let code = process.ended().await.code();
+            assert_eq!(process.next_line().await, None, "{name} {value:?}: it started");
+            let code = process.wait_for_exit().await.code();
             let said = std::fs::read_to_string(&log).unwrap();
             assert!(code.is_some_and(|code| code != 0), "{name} {value:?}: {code:?}");
             assert_eq!(
@@ -81,13 +81,13 @@ fn a_setting_that_is_missing_or_malformed_is_named_without_its_value() {
 #[test]
 fn all_settings_that_are_missing_are_named_at_once() {
     run(async {
-        let directory = Directory::new();
+        let directory = TempDirectory::new();
         let data = directory.path().join("data").display().to_string();
         let log = directory.path().join("log");
         let arguments = ["--listen", "127.0.0.1:0", "--wechat", "live", "--data", &data];
         let mut process = Process::spawn(&arguments, &[], &log);
-        assert_eq!(process.line().await, None, "it started without settings");
-        assert!(process.ended().await.code().is_some_and(|code| code != 0));
+        assert_eq!(process.next_line().await, None, "it started without settings");
+        assert!(process.wait_for_exit().await.code().is_some_and(|code| code != 0));
         let said = std::fs::read_to_string(&log).unwrap();
         for name in [
             "COMPONENT_APP_ID",
@@ -108,17 +108,17 @@ fn all_settings_that_are_missing_are_named_at_once() {
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
     run(async {
-        let mut hub = Hub::own().await;
-        let account = hub.service_account(3);
+        let mut hub = Hub::exclusive().await;
+        let account = hub.add_service_account(3);
         let (key, open_id) = {
-            let tenant = hub.tenant().await;
+            let tenant = hub.create_tenant().await;
             tenant.bind(&account).await;
-            let open_id = hub.follower(&account).openid;
+            let open_id = hub.newest_follower(&account).openid;
             hub.say(&account, &open_id, "the last words").await;
             (tenant.api.clone(), open_id)
         };
         hub.kill();
-        hub.resume().await;
+        hub.start_program().await;
         let listed = key.get("/v1/accounts").await.expect(200);
         assert_eq!(listed["data"][0]["app_id"], account.app_id.as_str());
         let found =
@@ -127,7 +127,7 @@ fn what_was_acknowledged_survives_kill_9() {
         let events = key.get(&format!("/v1/customers/{id}/timeline?type=message_received")).await.expect(200);
         assert_eq!(events["data"][0]["detail"]["Content"], "the last words");
         assert_eq!(hub.terminate().await.code(), Some(0));
-        hub.resume().await;
+        hub.start_program().await;
         assert_eq!(key.get("/v1/accounts").await.expect(200)["data"].as_array().unwrap().len(), 1);
     });
 }
@@ -135,15 +135,15 @@ fn what_was_acknowledged_survives_kill_9() {
 #[test]
 fn sigterm_lets_what_is_in_flight_end() {
     run(async {
-        let mut hub = Hub::own().await;
-        let account = hub.service_account(1);
-        let open_id = hub.follower(&account).openid;
+        let mut hub = Hub::exclusive().await;
+        let account = hub.add_service_account(1);
+        let open_id = hub.newest_follower(&account).openid;
         let (id, api) = {
-            let tenant = hub.tenant().await;
+            let tenant = hub.create_tenant().await;
             tenant.bind(&account).await;
             hub.say(&account, &open_id, "hello").await;
             hub.wechat.configure(|habits| habits.latency_ms = 1500);
-            let message = json!({"to": open_id, "content": oahub_tests::tenant::text("on its way")});
+            let message = json!({"to": open_id, "content": oahub_tests::tenant::text_content("on its way")});
             let path = format!("/v1/accounts/{}/messages", account.app_id);
             let sent = tenant.api.post(&path, &message).await.expect(202);
             let id = sent["id"].as_str().unwrap().to_owned();
@@ -156,7 +156,7 @@ fn sigterm_lets_what_is_in_flight_end() {
         };
         assert_eq!(hub.terminate().await.code(), Some(0));
         assert_eq!(hub.wechat.received(&account.app_id, &open_id).len(), 1, "{}", hub.log());
-        hub.resume().await;
+        hub.start_program().await;
         assert_eq!(api.get(&format!("/v1/messages/{id}")).await.expect(200)["status"], "sent");
     });
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use oahub_tests::{
-    api::{Answer, client},
-    process::Directory,
+    api::{HttpResponse, http_client},
+    process::TempDirectory,
     wait::until,
 };
 use reqwest::Method;
@@ -21,7 +21,7 @@ pub struct Emulator {
     /// Where its Python is.
     pub program: PathBuf,
     /// For files that the test creates.
-    pub directory: Directory,
+    pub directory: TempDirectory,
     child: Child,
 }
 
@@ -30,7 +30,7 @@ impl Emulator {
     pub async fn start(program: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
-        let directory = Directory::new();
+        let directory = TempDirectory::new();
         let log = std::fs::File::create(directory.path().join("ministack.log")).unwrap();
         let child = Command::new(program)
             .envs([("GATEWAY_PORT", port.to_string()), ("AWS_ENDPOINT_URL", url.clone())])
@@ -42,7 +42,7 @@ impl Emulator {
             .stderr(log)
             .spawn()
             .unwrap();
-        until("ministack", async || client().get(&url).send().await.ok()).await;
+        until("ministack", async || http_client().get(&url).send().await.ok()).await;
         Self { url, program: program.to_owned(), directory, child }
     }
 
@@ -55,13 +55,13 @@ impl Emulator {
         // the emulator ignores the signature; the credential's scope selects the service
         let credential =
             format!("AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request");
-        client()
+        http_client()
             .request(method, format!("{}{path}", self.url))
             .header("Authorization", format!("{credential}, SignedHeaders=host, Signature=none"))
     }
 
-    async fn fine(&self, what: &str, request: reqwest::RequestBuilder) -> String {
-        let answer = Answer::of(request).await.unwrap();
+    async fn send_ok(&self, what: &str, request: reqwest::RequestBuilder) -> String {
+        let answer = HttpResponse::send(request).await.unwrap();
         assert!(answer.status.is_success(), "{what}: {answer:?}\n{}", self.log());
         answer.text
     }
@@ -72,25 +72,25 @@ impl Emulator {
         url.query_pairs_mut().append_pair("Action", action).extend_pairs(parameters);
         let request = self.request(service, Method::POST, "/");
         let request = request.header("Content-Type", "application/x-www-form-urlencoded");
-        self.fine(action, request.body(url.query().unwrap().to_owned())).await
+        self.send_ok(action, request.body(url.query().unwrap().to_owned())).await
     }
 
     /// A request of the JSON protocol.
     pub async fn target(&self, service: &str, target: &str, body: &Value) -> Value {
         let request = self.request(service, Method::POST, "/").header("X-Amz-Target", target);
         let request = request.header("Content-Type", "application/x-amz-json-1.1");
-        serde_json::from_str(&self.fine(target, request.body(body.to_string())).await).unwrap()
+        serde_json::from_str(&self.send_ok(target, request.body(body.to_string())).await).unwrap()
     }
 
     /// A request of a REST service with JSON.
     pub async fn rest(&self, service: &str, path: &str, body: &Value) -> Value {
         let request = self.request(service, Method::POST, path).json(body);
-        serde_json::from_str(&self.fine(path, request).await).unwrap()
+        serde_json::from_str(&self.send_ok(path, request).await).unwrap()
     }
 
     /// Puts an object, or a bucket.
     pub async fn put(&self, path: &str, body: Vec<u8>) {
-        self.fine(path, self.request("s3", Method::PUT, path).body(body)).await;
+        self.send_ok(path, self.request("s3", Method::PUT, path).body(body)).await;
     }
 }
 

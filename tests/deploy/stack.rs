@@ -15,7 +15,7 @@ const BUCKET: &str = "/code";
 pub async fn deploy(emulator: &Emulator, bootstraps: &Path, wechat: &str) -> String {
     upload(emulator, bootstraps).await;
     let secret = json!({
-        "component_app_id": hub::COMPONENT, "component_app_secret": hub::SECRET, "component_token": hub::TOKEN,
+        "component_app_id": hub::COMPONENT_APP_ID, "component_app_secret": hub::COMPONENT_APP_SECRET, "component_token": hub::VERIFICATION_TOKEN,
         "component_token_previous": "", "component_aes_key": hub::AES_KEY, "component_aes_key_previous": "",
         "admin_key": hub::ADMIN_KEY, "admin_key_previous": "",
     });
@@ -23,14 +23,14 @@ pub async fn deploy(emulator: &Emulator, bootstraps: &Path, wechat: &str) -> Str
     emulator.target("secretsmanager", "secretsmanager.CreateSecret", &secret).await;
     // from S3, as SAM and the CDK do: a template above 51,200 bytes cannot be sent in the request
     let body = format!("{BUCKET}/template.yaml");
-    emulator.put(&body, changed(&emulator.url, wechat).into_bytes()).await;
+    emulator.put(&body, adapted_template(&emulator.url, wechat).into_bytes()).await;
     let body = format!("{}{body}", emulator.url);
-    settled(emulator, "CreateStack", &body, "https://not.known.yet").await;
+    change_stack(emulator, "CreateStack", &body, "https://not.known.yet").await;
     let resources = emulator.query("cloudformation", "DescribeStackResources", &[("StackName", STACK)]).await;
-    let api = member(&resources, "HttpApi");
+    let api = physical_id(&resources, "HttpApi");
     add_routes(emulator, &api).await;
     let url = format!("{}/_aws/execute-api/{api}/$default", emulator.url);
-    settled(emulator, "UpdateStack", &body, &url).await;
+    change_stack(emulator, "UpdateStack", &body, &url).await;
     url
 }
 
@@ -46,7 +46,7 @@ pub async fn remove(emulator: &Emulator) {
 
 /// template.yaml with other URLs of code, WeChat, DynamoDB and SQS, an http PublicUrl, whole items in local
 /// indexes: ministack returns what the index holds, where DynamoDB would read the table.
-fn changed(emulator: &str, wechat: &str) -> String {
+fn adapted_template(emulator: &str, wechat: &str) -> String {
     let mut text = String::new();
     let mut in_local_index = false;
     for line in template::TEMPLATE.lines() {
@@ -90,7 +90,7 @@ async fn upload(emulator: &Emulator, bootstraps: &Path) {
 }
 
 /// Creates or updates the stack and waits until it is done.
-async fn settled(emulator: &Emulator, action: &str, template: &str, public_url: &str) {
+async fn change_stack(emulator: &Emulator, action: &str, template: &str, public_url: &str) {
     let parameters = [
         ("StackName", STACK),
         ("TemplateURL", template),
@@ -159,7 +159,7 @@ async fn add_routes(emulator: &Emulator, api: &str) {
 }
 
 /// The physical id of a resource.
-fn member(resources: &str, logical_id: &str) -> String {
+fn physical_id(resources: &str, logical_id: &str) -> String {
     let of = |part: &str, tag: &str| {
         let (_, rest) = part.split_once(&format!("<{tag}>"))?;
         rest.split_once('<').map(|(text, _)| text.to_owned())

@@ -9,78 +9,80 @@ use std::{
 
 use dynoxide::Database;
 use jiff::Timestamp;
-use oahub_tests::fixtures::{APP, DAY, TENANT, account, event, fan, import, message};
+use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, account, event, fan, import, message};
 use serde_json::{Value, json};
 use shared::{
-    app::App,
     ids,
     model::account::AccountStatus,
-    model::{consent::Page, reply_rules::ReplyRules, scope::Scope, token::Due},
+    model::{consent::ConsentPage, reply_rules::ReplyRules, scope::Scope, token::Due},
     queue::jobs::ImportJob,
-    quota::Api,
+    quota::QuotaApi,
     secret::Secret,
+    services::Services,
     store::{
-        api_keys::{ApiKey, KeyRevoked},
+        api_keys::{ApiKey, KeyRevocation},
         audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
-        bindings::{Binding, BindingEnd, BindingStatus},
-        claims::{Claim, Reclaim},
+        bindings::{Binding, BindingOutcome, BindingStatus},
         consents,
-        context::Wanted,
-        credentials::Token,
-        failures::Failure,
-        fans::{Details, FanId, Touch},
-        idempotency::Begun,
-        import_pages::ListedPage,
+        credentials::AccessToken,
+        fans::{FanActivity, FanDetails, FanId},
+        idempotency::IdempotencyCheck,
+        import_progress::ListedPage,
         imports::ImportStatus,
-        lines::{self, Line, Waiting},
-        messages::{Channel, Ended, MessageError, MessageStatus},
+        job_failures::JobFailure,
+        message_leases::{LeaseAttempt, LeaseRetake},
+        messages::{Channel, EndedMessage, MessageError, MessageStatus},
+        platform_status::PlatformStatus,
         quotas::QuotaRefusal,
-        status::PlatformStatus,
+        send_context::SendContextRequest,
         tenants::{Tenant, TenantStatus},
-        timeline::{Owner, Stored, StoredEvent},
+        timeline::{EventInsert, StoredEvent, TimelineOwner},
+        waiting_lines::{self, WaitingLine, WaitingMessage},
     },
     timers,
     wechat::user::UserInfo,
 };
 
 use crate::{
-    compare, on_paused_time, releases,
-    world::{World, dynamo},
+    compare_with_golden,
+    harness::{SimulatedDeployment, dynamo},
+    on_paused_time, releases,
 };
 
 const TABLES: [&str; 5] =
     ["PlatformTable", "CredentialsTable", "CustomersTable", "TimelineTable", "WorkTable"];
 /// When a timer is due, unix seconds.
-const LATER: i64 = DAY + 7200;
-const WAITING: Waiting<'static> = Waiting {
-    fan: FanId { tenant: TENANT, app_id: APP, open_id: "o1" },
+const TIMER_DUE: i64 = NEW_YEAR_2025 + 7200;
+const QUEUED_MESSAGE: WaitingMessage<'static> = WaitingMessage {
+    fan: FanId { tenant: TENANT_ID, app_id: APP_ID, open_id: "o1" },
     channel: Channel::Template,
     message: "msg_1",
-    created_at: DAY * 1000,
+    created_at: NEW_YEAR_2025 * 1000,
 };
-const REFUSAL: QuotaRefusal = QuotaRefusal { refused_until: DAY + 3600, refused_at: DAY, errcode: 45009 };
+const QUOTA_REFUSAL: QuotaRefusal =
+    QuotaRefusal { refused_until: NEW_YEAR_2025 + 3600, refused_at: NEW_YEAR_2025, errcode: 45009 };
 
-fn failure() -> Failure {
-    Failure { job: "f1".into(), why: "WeChat: -1: system error".into(), at: DAY, receives: 40 }
+fn failure() -> JobFailure {
+    JobFailure { job: "f1".into(), why: "WeChat: -1: system error".into(), at: NEW_YEAR_2025, receives: 40 }
 }
 
 /// Empty tables, and the store over them.
-pub async fn empty() -> (Arc<World>, Arc<App>) {
-    let world = World::new(1);
-    world.base.chaos.take_no_time();
+pub async fn empty_store() -> (Arc<SimulatedDeployment>, Arc<Services>) {
+    let world = SimulatedDeployment::new(1);
+    world.backends.faults.disable_latency();
     world.create_tables().await;
-    let app = world.app();
+    let app = world.services();
     (world, app)
 }
 
-fn token(text: &str) -> Token {
-    Token { token: Secret::new(text), issued_at: DAY, expires_in: 7200 }
+fn token(text: &str) -> AccessToken {
+    AccessToken { token: Secret::new(text), issued_at: NEW_YEAR_2025, expires_in: 7200 }
 }
 
 /// The timeline of the account itself.
-const ACCOUNT: Owner<'_> = Owner::Account { tenant: TENANT, app_id: APP };
+const ACCOUNT_OWNER: TimelineOwner<'_> = TimelineOwner::Account { tenant: TENANT_ID, app_id: APP_ID };
 
-fn report() -> StoredEvent {
+fn broadcast_event() -> StoredEvent {
     StoredEvent {
         kind: "broadcast_delivered".into(),
         open_id: String::new(),
@@ -92,41 +94,42 @@ fn report() -> StoredEvent {
 }
 
 /// Writes one item of every family, through the store.
-async fn write(app: &App) {
+async fn write(app: &Services) {
     let store = &app.store;
-    store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
-    store.end_request(TENANT, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
+    store.begin_request(TENANT_ID, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
+    store.end_request(TENANT_ID, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
     store.create_tenant(&tenant(), &key(), &Secret::new("oak_1")).await.unwrap();
     let due = Due::Wheel { slot: 7 };
     store
-        .authorize(
-            APP,
-            &consents::fingerprint("queryauthcode@@@1"),
+        .store_authorization(
+            APP_ID,
+            &consents::code_fingerprint("queryauthcode@@@1"),
             Some(&token("authorizer")),
             &Secret::new("refresh@@@1"),
         )
         .await
         .unwrap();
-    let page = Page { tenant: TENANT, opened_at: DAY - 60, expires_at: DAY + 540 };
-    store.bind_account(account(APP), Some(page), due).await.unwrap();
+    let page =
+        ConsentPage { tenant: TENANT_ID, opened_at: NEW_YEAR_2025 - 60, expires_at: NEW_YEAR_2025 + 540 };
+    store.bind_account(account(APP_ID), Some(page), due).await.unwrap();
     let rules = json!({
         "on_subscribe": {"msgtype": "text", "text": {"content": "Welcome"}},
         "keywords": [{"keyword": "menu", "match": "contains", "reply": {"msgtype": "text", "text": {"content": "Tea"}}}],
         "default": {"msgtype": "transfer_customer_service"},
     });
-    store.put_reply_rules(TENANT, APP, &ReplyRules::parse(rules).unwrap()).await.unwrap();
+    store.store_reply_rules(TENANT_ID, APP_ID, &ReplyRules::parse(rules).unwrap()).await.unwrap();
     let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
     let binding = Binding {
         id: "bnd_1".into(),
-        tenant_id: TENANT.into(),
+        tenant_id: TENANT_ID.into(),
         status: BindingStatus::Pending,
         app_id: None,
         account_name: None,
-        only_app_id: Some(APP.into()),
+        only_app_id: Some(APP_ID.into()),
         reason: None,
         return_url: Some("https://tea.example/settings".into()),
-        created_at: at(DAY),
-        expires_at: at(DAY + 3600),
+        created_at: at(NEW_YEAR_2025),
+        expires_at: at(NEW_YEAR_2025 + 3600),
         pre_auth_code: None,
         pre_auth_at: None,
         pre_auth_expires: None,
@@ -135,110 +138,113 @@ async fn write(app: &App) {
         ended_by: None,
     };
     store.create_binding(&binding).await.unwrap();
-    let page = store.keep_pre_auth_code(&binding, "preauthcode@@@1", DAY + 600).await.unwrap();
-    store.note_authorization(&page).await.unwrap();
-    store.note_consent(APP, "queryauthcode@@@1", Some(&page), DAY).await.unwrap();
-    assert!(store.may_ask_about_code(&page).await.unwrap().is_some());
-    let ended = BindingEnd {
-        app_id: APP,
+    let page = store.store_pre_auth_code(&binding, "preauthcode@@@1", NEW_YEAR_2025 + 600).await.unwrap();
+    store.record_authorization_event(&page).await.unwrap();
+    store.record_consent_event(APP_ID, "queryauthcode@@@1", Some(&page), NEW_YEAR_2025).await.unwrap();
+    assert!(store.begin_code_query(&page).await.unwrap().is_some());
+    let ended = BindingOutcome {
+        app_id: APP_ID,
         name: "Harbour Coffee",
         reason: Some("unverified_account"),
         code: "fingerprint",
     };
     store.end_binding("bnd_1", ended).await.unwrap();
-    store.keep_component_event("fingerprint").await.unwrap();
+    store.mark_component_event_seen("fingerprint").await.unwrap();
 
-    store.keep_ticket(&Secret::new("ticket@@@1"), DAY).await.unwrap();
+    store.store_ticket(&Secret::new("ticket@@@1"), NEW_YEAR_2025).await.unwrap();
     let lease = store.lease_component(0, "lse_1".into()).await.unwrap().unwrap();
-    assert!(store.keep_component_token(&lease.owner, &token("component")).await.unwrap());
-    store.keep_refresh_tick(DAY / 60).await.unwrap();
-    store.note_status(&store.component().await.unwrap(), Some(7)).await.unwrap();
+    assert!(store.store_component_token(&lease.owner, &token("component")).await.unwrap());
+    store.store_refresh_tick(NEW_YEAR_2025 / 60).await.unwrap();
+    store.store_platform_status(&store.component().await.unwrap(), Some(7)).await.unwrap();
 
-    let follow = Touch::Followed { scene: Some("shelf".into()) };
-    store.touch_fan(fan("o1"), &follow, DAY, "E1").await.unwrap();
-    store.touch_fan(fan("o1"), &Touch::Message, DAY + 1, "M1").await.unwrap();
+    let follow = FanActivity::Followed { scene: Some("shelf".into()) };
+    store.record_fan_activity(fan("o1"), &follow, NEW_YEAR_2025, "E1").await.unwrap();
+    store.record_fan_activity(fan("o1"), &FanActivity::Message, NEW_YEAR_2025 + 1, "M1").await.unwrap();
     let info: UserInfo = serde_json::from_value(json!({
-        "subscribe": 1, "openid": "o2", "language": "zh_CN", "subscribe_time": DAY - 100, "unionid": "u2",
+        "subscribe": 1, "openid": "o2", "language": "zh_CN", "subscribe_time": NEW_YEAR_2025 - 100, "unionid": "u2",
         "remark": "VIP", "groupid": 0, "tagid_list": [2, 128], "subscribe_scene": "ADD_SCENE_QR_CODE",
         "qr_scene": 98765, "qr_scene_str": "",
     }))
     .unwrap();
-    let details = Details { info: &info, as_of: DAY, import_id: Some("imp_1") };
-    assert_eq!(store.insert_fans(TENANT, APP, &[details]).await.unwrap(), [true]);
+    let details = FanDetails { info: &info, as_of: NEW_YEAR_2025, import_id: Some("imp_1") };
+    assert_eq!(store.insert_fans(TENANT_ID, APP_ID, &[details]).await.unwrap(), [true]);
     store
-        .redirect_customer(TENANT, "cus_old", &shared::store::fans::union_customer(TENANT, "u2"))
+        .redirect_customer(TENANT_ID, "cus_old", &shared::store::fans::unionid_customer_id(TENANT_ID, "u2"))
         .await
         .unwrap();
-    assert!(matches!(store.put_event(fan("o1"), &event("M1")).await.unwrap(), Stored::New));
-    assert!(matches!(store.put_event(ACCOUNT, &report()).await.unwrap(), Stored::New));
+    assert!(matches!(store.insert_event_once(fan("o1"), &event("M1")).await.unwrap(), EventInsert::New));
+    assert!(matches!(
+        store.insert_event_once(ACCOUNT_OWNER, &broadcast_event()).await.unwrap(),
+        EventInsert::New
+    ));
 
-    store.start_import(&import("imp_1", APP, DAY)).await.unwrap();
+    store.start_import(&import("imp_1", APP_ID, NEW_YEAR_2025)).await.unwrap();
     let page =
         ListedPage { open_ids: vec!["o1".into(), "o2".into()], next_cursor: None, total: 2, cut: None };
-    let running = store.import(APP, "imp_1").await.unwrap().unwrap();
-    store.keep_page(&running, 0, &page).await.unwrap();
+    let running = store.import(APP_ID, "imp_1").await.unwrap().unwrap();
+    store.store_listed_page(&running, 0, &page).await.unwrap();
     store.count_page(&running, 0, &page, "job-1").await.unwrap();
-    store.keep_receipt("imp_1", 0, 0, 2).await.unwrap();
-    store.finish_page(APP, "imp_1", 0, 2).await.unwrap();
-    store.finish_shard(APP, "imp_1", 3).await.unwrap();
+    store.store_chunk_receipt("imp_1", 0, 0, 2).await.unwrap();
+    store.mark_page_done(APP_ID, "imp_1", 0, 2).await.unwrap();
+    store.mark_shard_done(APP_ID, "imp_1", 3).await.unwrap();
     assert!(store.advance_shard(&running, 4, None, "cus_1", "job-2").await.unwrap());
-    assert!(store.take_up_import(&running, "job-3").await.unwrap());
-    store.pause_import(APP, "imp_1", DAY + 600, "quota").await.unwrap();
+    assert!(store.record_import_requeue(&running, "job-3").await.unwrap());
+    store.pause_import(APP_ID, "imp_1", NEW_YEAR_2025 + 600, "quota").await.unwrap();
 
     store.create_message(&message("msg_1")).await.unwrap();
-    let (mut sent, owner) = (message("msg_2"), store.owner());
+    let (mut sent, owner) = (message("msg_2"), store.new_writer_id());
     store.create_message(&sent).await.unwrap();
     store.create_message(&message("msg_3")).await.unwrap();
     let claims = [("msg_2", Some(Channel::Template)), ("msg_3", None)];
-    store.claim_messages(owner, DAY, &claims, &[]).await.unwrap();
+    store.lease_messages(owner, NEW_YEAR_2025, &claims, &[]).await.unwrap();
     (sent.status, sent.channel) = (MessageStatus::Sent, Some(Channel::Template));
-    (sent.wechat_msg_id, sent.sent_at) = (Some("200163836".into()), Some(DAY * 1000));
+    (sent.wechat_msg_id, sent.sent_at) = (Some("200163836".into()), Some(NEW_YEAR_2025 * 1000));
     let mut failed = message("msg_3");
     failed.status = MessageStatus::Failed;
     let error = MessageError { code: "wechat_error".into(), errcode: Some(40003), detail: "no".into() };
     failed.error = Some(error);
     let ended = [
-        Ended { owner, message: sent, event: Some(event("Smsg_2")) },
-        Ended { owner, message: failed, event: None },
+        EndedMessage { owner, message: sent, event: Some(event("Smsg_2")) },
+        EndedMessage { owner, message: failed, event: None },
     ];
-    for noted in store.keep_messages(&ended).await.unwrap() {
+    for noted in store.store_ended_messages(&ended).await.unwrap() {
         assert!(noted.unwrap());
     }
     let resume =
-        ImportJob::ResumeV1 { import_id: "imp_1".into(), app_id: APP.into(), tenant_id: TENANT.into() };
-    timers::set(app, "imp_1", at(LATER), timers::Job::Import(&resume)).await.unwrap();
-    assert!(store.lease_timers(3, "swp_1").await.unwrap());
-    store.keep_quota_refusal(APP, Api::UserGet.name(), &REFUSAL).await.unwrap();
-    store.join_line(&WAITING, LATER * 1000, true).await.unwrap();
-    store.tell_accounts(TENANT, true).await.unwrap();
-    store.count_requests(TENANT, "read", (DAY / 5, 5), 10).await.unwrap();
-    store.note_failure(&failure()).await.unwrap();
-    store.audit(TENANT, &entry()).await.unwrap();
-    store.end_audit(TENANT, &entry(), SUCCEEDED).await.unwrap();
+        ImportJob::ResumeV1 { import_id: "imp_1".into(), app_id: APP_ID.into(), tenant_id: TENANT_ID.into() };
+    timers::set(app, "imp_1", at(TIMER_DUE), timers::TimerJob::Import(&resume)).await.unwrap();
+    assert!(store.lease_timer_shard(3, "swp_1").await.unwrap());
+    store.store_quota_refusal(APP_ID, QuotaApi::UserGet.name(), &QUOTA_REFUSAL).await.unwrap();
+    store.join_waiting_line(&QUEUED_MESSAGE, TIMER_DUE * 1000, true).await.unwrap();
+    store.mark_accounts_suspended(TENANT_ID, true).await.unwrap();
+    store.count_requests(TENANT_ID, "read", (NEW_YEAR_2025 / 5, 5), 10).await.unwrap();
+    store.record_job_failure(&failure()).await.unwrap();
+    store.begin_audit(TENANT_ID, &audit_entry()).await.unwrap();
+    store.end_audit(TENANT_ID, &audit_entry(), SUCCEEDED).await.unwrap();
 }
 
 fn salt() -> Secret {
     Secret::new("salt-1")
 }
 
-fn entry() -> AuditEntry {
+fn audit_entry() -> AuditEntry {
     AuditEntry {
-        id: ids::earliest("aud", DAY * 1000),
-        at: DAY * 1000,
+        id: ids::earliest_at("aud", NEW_YEAR_2025 * 1000),
+        at: NEW_YEAR_2025 * 1000,
         actor: Actor::key("key_1"),
         operation: "account.deleted".into(),
-        target: APP.into(),
+        target: APP_ID.into(),
         outcome: STARTED.into(),
     }
 }
 
 fn tenant() -> Tenant {
     Tenant {
-        id: TENANT.into(),
+        id: TENANT_ID.into(),
         name: "Tea house".into(),
         time_zone: "Asia/Shanghai".into(),
         status: TenantStatus::Active,
-        created_at: Timestamp::from_second(DAY).unwrap(),
+        created_at: Timestamp::from_second(NEW_YEAR_2025).unwrap(),
         revision: 0,
     }
 }
@@ -246,38 +252,38 @@ fn tenant() -> Tenant {
 fn key() -> ApiKey {
     ApiKey {
         id: "key_1".into(),
-        tenant_id: TENANT.into(),
+        tenant_id: TENANT_ID.into(),
         name: "First key".into(),
         prefix: "oak_1".into(),
         scopes: Scope::ALL.map(|scope| scope.name().to_owned()).into(),
-        created_at: DAY,
+        created_at: NEW_YEAR_2025,
         expires_at: None,
-        last_used_at: Some(DAY),
+        last_used_at: Some(NEW_YEAR_2025),
         made_by: Some(Actor::operator("operator")),
     }
 }
 
 /// Reads one item of every family, through the store.
-async fn read(app: &App) {
+async fn read(app: &Services) {
     let store = &app.store;
-    assert_eq!(store.tenant(TENANT).await.unwrap().unwrap(), tenant());
-    let known = store.known_key(&Secret::new("oak_1")).await.unwrap().unwrap();
-    assert!(known.tenant.id == TENANT && Scope::ALL.into_iter().all(|scope| known.key.grants(scope)));
-    let keys = store.keys(TENANT).await.unwrap();
+    assert_eq!(store.tenant(TENANT_ID).await.unwrap().unwrap(), tenant());
+    let known = store.find_key(&Secret::new("oak_1")).await.unwrap().unwrap();
+    assert!(known.tenant.id == TENANT_ID && Scope::ALL.into_iter().all(|scope| known.key.grants(scope)));
+    let keys = store.keys(TENANT_ID).await.unwrap();
     assert_eq!(
         keys.as_slice(),
         std::slice::from_ref(&known.key),
         "a key is listed, whatever release made it"
     );
-    assert_eq!(store.revoke_key(TENANT, &keys[0].id).await.unwrap(), KeyRevoked::LastKey);
+    assert_eq!(store.revoke_key(TENANT_ID, &keys[0].id).await.unwrap(), KeyRevocation::LastKey);
     assert_eq!(store.tenants(10, None).await.unwrap().0, [tenant()]);
-    let bound = store.account(TENANT, APP).await.unwrap().unwrap();
+    let bound = store.account(TENANT_ID, APP_ID).await.unwrap().unwrap();
     assert_eq!((bound.status, bound.verified, bound.granted.len()), (AccountStatus::Bound, true, 8));
-    assert_eq!(store.accounts(TENANT, 10, None).await.unwrap().0.len(), 1);
+    assert_eq!(store.accounts(TENANT_ID, 10, None).await.unwrap().0.len(), 1);
     assert_eq!(store.accounts_bound().await.unwrap(), 1);
-    let rules = store.reply_rules(TENANT, APP).await.unwrap();
+    let rules = store.reply_rules(TENANT_ID, APP_ID).await.unwrap();
     assert!(rules.on_subscribe.is_some() && rules.default.is_some() && rules.keywords.len() == 1);
-    let binding = store.binding(TENANT, "bnd_1").await.unwrap().unwrap();
+    let binding = store.binding(TENANT_ID, "bnd_1").await.unwrap().unwrap();
     assert_eq!(binding.status, BindingStatus::Refused);
     assert_eq!(binding.reason.as_deref(), Some("unverified_account"));
     assert_eq!(binding.return_url.as_deref(), Some("https://tea.example/settings"));
@@ -285,21 +291,21 @@ async fn read(app: &App) {
     let component = store.component().await.unwrap();
     assert_eq!(component.ticket.unwrap().expose(), "ticket@@@1");
     assert_eq!((component.token.unwrap().expires_in, component.version), (7200, 1));
-    let tokens = store.authorizer(APP).await.unwrap().unwrap();
+    let tokens = store.authorizer(APP_ID).await.unwrap().unwrap();
     assert_eq!(tokens.refresh_token.expose(), "refresh@@@1");
-    assert_eq!((tokens.token.as_ref().unwrap().issued_at, tokens.wheel_slot()), (DAY, Some(7)));
-    assert_eq!(tokens.tenant_id, TENANT);
-    assert_eq!(store.due_in_slot(7).await.unwrap(), [APP]);
-    assert_eq!(store.refresh_tick().await.unwrap(), Some(DAY / 60));
+    assert_eq!((tokens.token.as_ref().unwrap().issued_at, tokens.wheel_slot()), (NEW_YEAR_2025, Some(7)));
+    assert_eq!(tokens.tenant_id, TENANT_ID);
+    assert_eq!(store.due_in_slot(7).await.unwrap(), [APP_ID]);
+    assert_eq!(store.refresh_tick().await.unwrap(), Some(NEW_YEAR_2025 / 60));
 
     let follower = store.fan(fan("o1")).await.unwrap().unwrap();
-    assert_eq!((follower.subscribed, follower.message_at), (true, Some(DAY + 1)));
+    assert_eq!((follower.subscribed, follower.message_at), (true, Some(NEW_YEAR_2025 + 1)));
     assert_eq!(follower.qr_scene_str.as_deref(), Some("shelf"));
-    let person = store.customer(TENANT, "cus_old").await.unwrap().unwrap();
+    let person = store.customer(TENANT_ID, "cus_old").await.unwrap().unwrap();
     let imported = person.fans.iter().find(|f| f.open_id == "o2").unwrap();
     assert_eq!((imported.tag_ids.as_slice(), imported.remark.as_deref()), ([2, 128].as_slice(), Some("VIP")));
     assert_eq!(imported.seen_import.as_deref(), Some("imp_1"));
-    let Stored::Seen(seen) = store.put_event(fan("o1"), &event("M1")).await.unwrap() else {
+    let EventInsert::Existing(seen) = store.insert_event_once(fan("o1"), &event("M1")).await.unwrap() else {
         panic!("an event that was stored is taken for new")
     };
     assert_eq!(*seen, event("M1"));
@@ -311,76 +317,81 @@ async fn read(app: &App) {
         "with replies"
     );
 
-    let paused = store.running_import(APP).await.unwrap().unwrap();
-    assert_eq!((paused.status, paused.paused_until), (ImportStatus::Paused, Some(DAY + 600)));
-    assert_eq!((paused.followers_imported(), paused.all_here()), (2, true));
+    let paused = store.running_import(APP_ID).await.unwrap().unwrap();
+    assert_eq!((paused.status, paused.paused_until), (ImportStatus::Paused, Some(NEW_YEAR_2025 + 600)));
+    assert_eq!((paused.followers_imported(), paused.all_pages_imported()), (2, true));
     assert_eq!(paused.shards_done, [3]);
     assert_eq!(store.listed_page("imp_1", 0).await.unwrap().unwrap().open_ids.len(), 2);
-    assert_eq!(store.receipts("imp_1").await.unwrap(), BTreeMap::from([(0, BTreeMap::from([(0, 2)]))]));
-    assert_eq!(store.message(TENANT, "msg_1").await.unwrap().unwrap().status, MessageStatus::Queued);
-    let (owner, at) = (store.owner(), DAY);
-    let (mut claims, _) = store.claim_messages(owner, at, &[("msg_1", None)], &[]).await.unwrap();
+    assert_eq!(store.all_receipts("imp_1").await.unwrap(), BTreeMap::from([(0, BTreeMap::from([(0, 2)]))]));
+    assert_eq!(store.message(TENANT_ID, "msg_1").await.unwrap().unwrap().status, MessageStatus::Queued);
+    let (owner, at) = (store.new_writer_id(), NEW_YEAR_2025);
+    let (mut claims, _) = store.lease_messages(owner, at, &[("msg_1", None)], &[]).await.unwrap();
     match claims.pop() {
-        Some(Claim::Ours) => {}
-        Some(Claim::Taken(Some(message))) => {
-            let claim = Reclaim { message: &message, owner, at, channel: None, may_have_happened: false };
-            assert!(store.reclaim_message(&claim).await.unwrap(), "a message of 0.1 can be taken by nobody");
+        Some(LeaseAttempt::Acquired) => {}
+        Some(LeaseAttempt::AlreadyTaken(Some(message))) => {
+            let claim = LeaseRetake { message: &message, owner, at, channel: None, may_have_happened: false };
+            assert!(store.retake_message(&claim).await.unwrap(), "a message of 0.1 can be taken by nobody");
         }
         other => panic!("{other:?}"),
     }
-    let sent = store.message_of_wechat(TENANT, APP, "200163836").await.unwrap().unwrap();
+    let sent = store.message_by_wechat_id(TENANT_ID, APP_ID, "200163836").await.unwrap().unwrap();
     assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::Template)));
-    let failed = store.message(TENANT, "msg_3").await.unwrap().unwrap();
+    let failed = store.message(TENANT_ID, "msg_3").await.unwrap().unwrap();
     assert_eq!(failed.error.unwrap().errcode, Some(40003));
     let begun =
-        store.begin_request(TENANT, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
-    assert!(matches!(begun, Begun::Answered { status: 201, .. }), "a repetition is taken for new");
+        store.begin_request(TENANT_ID, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
+    assert!(matches!(begun, IdempotencyCheck::Replay { status: 201, .. }), "a repetition is taken for new");
 
     // and what had been started can be completed
-    assert!(store.end_import(APP, "imp_1", ImportStatus::Completed, None).await.is_ok());
-    assert!(store.running_import(APP).await.unwrap().is_none());
+    assert!(store.end_import(APP_ID, "imp_1", ImportStatus::Completed, None).await.is_ok());
+    assert!(store.running_import(APP_ID).await.unwrap().is_none());
 }
 
 /// Reads the items introduced after the first release.
-async fn read_newer(app: &App) {
-    let account = app.store.account_entry_now(APP).await.unwrap().unwrap();
+async fn read_since_first_release(app: &Services) {
+    let account = app.store.account_entry_uncached(APP_ID).await.unwrap().unwrap();
     assert!(account.suspended && account.rules == ReplyRules::default(), "what is suspended answers nothing");
     let status = app.store.platform_status().await.unwrap();
     let expected = PlatformStatus {
-        ticket_at: Some(DAY),
-        component_token_expires_at: Some(DAY + 7200),
+        ticket_at: Some(NEW_YEAR_2025),
+        component_token_expires_at: Some(NEW_YEAR_2025 + 7200),
         tokens_expiring: 7,
     };
     assert_eq!(status, expected);
-    assert_eq!(app.store.count_requests(TENANT, "read", (DAY / 5, 5), 5).await.unwrap(), 15);
-    let audit = app.store.audit_entries(TENANT, AuditFilter::default(), 10, None).await.unwrap().0;
-    assert_eq!(audit, [AuditEntry { outcome: SUCCEEDED.into(), ..entry() }]);
-    assert_eq!(app.store.events(&[ACCOUNT], None, 10, None).await.unwrap().0, [report()]);
+    assert_eq!(app.store.count_requests(TENANT_ID, "read", (NEW_YEAR_2025 / 5, 5), 5).await.unwrap(), 15);
+    let audit = app.store.audit_entries(TENANT_ID, AuditFilter::default(), 10, None).await.unwrap().0;
+    assert_eq!(audit, [AuditEntry { outcome: SUCCEEDED.into(), ..audit_entry() }]);
+    assert_eq!(app.store.events(&[ACCOUNT_OWNER], None, 10, None).await.unwrap().0, [broadcast_event()]);
     let store = &app.store;
     let mut timers = Vec::new();
-    for shard in timers::shards() {
-        assert!(store.due_timers(shard, LATER * 1000 - 1, 10, None).await.unwrap().timers.is_empty());
-        timers.extend(store.due_timers(shard, LATER * 1000, 10, None).await.unwrap().timers);
+    for shard in timers::all_shards() {
+        assert!(store.due_timers(shard, TIMER_DUE * 1000 - 1, 10, None).await.unwrap().timers.is_empty());
+        timers.extend(store.due_timers(shard, TIMER_DUE * 1000, 10, None).await.unwrap().timers);
     }
     let [timer] = timers.as_slice() else { panic!("{timers:?}") };
-    assert_eq!((timer.timer.queue.as_str(), timer.timer.group.as_str()), ("import", TENANT));
+    assert_eq!((timer.timer.queue.as_str(), timer.timer.group.as_str()), ("import", TENANT_ID));
     assert!(serde_json::from_str::<ImportJob>(&timer.timer.body).is_ok());
-    let (fans, lines) = (vec![WAITING.fan], vec![(WAITING.fan, WAITING.channel)]);
-    let wanted = Wanted { fans, lines, accounts: vec![APP], ..Wanted::default() };
+    let (fans, lines) = (vec![QUEUED_MESSAGE.fan], vec![(QUEUED_MESSAGE.fan, QUEUED_MESSAGE.channel)]);
+    let wanted = SendContextRequest {
+        fans,
+        waiting_lines: lines,
+        accounts: vec![APP_ID],
+        ..SendContextRequest::default()
+    };
     let context = store.send_context(&wanted).await.unwrap();
-    let newest = lines::place(WAITING.created_at, WAITING.message);
-    let line = Line { until: LATER * 1000, first: WAITING.message.into(), newest };
-    assert_eq!(context.line(WAITING.fan, WAITING.channel).unwrap(), Some(line));
-    assert!(context.fan(fan("o1")).unwrap().is_some() && context.account(APP).unwrap().is_some());
-    assert_eq!(store.quota_refusal(APP, Api::UserGet.name()).await.unwrap(), Some(REFUSAL));
-    assert_eq!(store.failures(&["f1"]).await.unwrap()["f1"], failure());
+    let newest = waiting_lines::position(QUEUED_MESSAGE.created_at, QUEUED_MESSAGE.message);
+    let line = WaitingLine { until: TIMER_DUE * 1000, first: QUEUED_MESSAGE.message.into(), newest };
+    assert_eq!(context.waiting_line(QUEUED_MESSAGE.fan, QUEUED_MESSAGE.channel).unwrap(), Some(line));
+    assert!(context.fan(fan("o1")).unwrap().is_some() && context.account(APP_ID).unwrap().is_some());
+    assert_eq!(store.quota_refusal(APP_ID, QuotaApi::UserGet.name()).await.unwrap(), Some(QUOTA_REFUSAL));
+    assert_eq!(store.job_failures(&["f1"]).await.unwrap()["f1"], failure());
 }
 
 /// All items of all tables, as DynamoDB has them, sorted by table and key.
 fn dump(db: &Database) -> Value {
     let of = |table: &str| -> Value {
-        let answer = dynamo::raw(db, "Scan", &json!({ "TableName": table }));
-        let mut items: Vec<Value> = answer["Items"].as_array().unwrap().iter().map(ordered).collect();
+        let answer = dynamo::call_ok(db, "Scan", &json!({ "TableName": table }));
+        let mut items: Vec<Value> = answer["Items"].as_array().unwrap().iter().map(normalized).collect();
         items.sort_by_key(|item| (item["pk"].to_string(), item["sk"].to_string()));
         items.into()
     };
@@ -388,18 +399,18 @@ fn dump(db: &Database) -> Value {
 }
 
 /// With sorted members, and with the random ids of writers replaced.
-fn ordered(value: &Value) -> Value {
-    const WHO: [&str; 3] = ["authorized_by", "claimed_by", "written_by"];
+fn normalized(value: &Value) -> Value {
+    const RANDOM_ATTRIBUTES: [&str; 3] = ["authorized_by", "claimed_by", "written_by"];
     match value {
         Value::Object(members) => {
-            let shown = |(name, value): (&String, &Value)| match WHO.contains(&name.as_str()) {
+            let shown = |(name, value): (&String, &Value)| match RANDOM_ATTRIBUTES.contains(&name.as_str()) {
                 true if value["S"] != "" => (name.clone(), json!({"S": "0123456789abcdef"})),
-                _ => (name.clone(), ordered(value)),
+                _ => (name.clone(), normalized(value)),
             };
             let members: BTreeMap<_, _> = members.iter().map(shown).collect();
             members.into_iter().collect::<serde_json::Map<_, _>>().into()
         }
-        Value::Array(values) => values.iter().map(ordered).collect(),
+        Value::Array(values) => values.iter().map(normalized).collect(),
         other => other.clone(),
     }
 }
@@ -407,11 +418,11 @@ fn ordered(value: &Value) -> Value {
 #[test]
 fn what_is_written_today_is_what_the_examples_say() {
     on_paused_time(async {
-        let (world, app) = empty().await;
+        let (world, app) = empty_store().await;
         write(&app).await;
-        compare("items", &dump(&world.base.db));
+        compare_with_golden("items", &dump(&world.backends.db));
         read(&app).await;
-        read_newer(&app).await;
+        read_since_first_release(&app).await;
     });
 }
 
@@ -419,17 +430,21 @@ fn what_is_written_today_is_what_the_examples_say() {
 fn what_a_release_wrote_is_read() {
     for (release, examples) in releases("items") {
         on_paused_time(async {
-            let (world, app) = empty().await;
+            let (world, app) = empty_store().await;
             for table in TABLES {
                 let items = examples[table].as_array().unwrap();
                 assert!(!items.is_empty(), "{release} has nothing in {table}");
                 for item in items {
-                    dynamo::raw(&world.base.db, "PutItem", &json!({ "TableName": table, "Item": item }));
+                    dynamo::call_ok(
+                        &world.backends.db,
+                        "PutItem",
+                        &json!({ "TableName": table, "Item": item }),
+                    );
                 }
             }
             println!("items of {release}");
             if release != "0.1" {
-                read_newer(&app).await;
+                read_since_first_release(&app).await;
             }
             read(&app).await;
         });

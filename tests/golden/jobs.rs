@@ -7,7 +7,7 @@ use shared::{
     secret::Secret,
 };
 
-use crate::{UNRELEASED, compare, releases};
+use crate::{UNRELEASED, compare_with_golden, releases};
 
 /// One job of each variant.
 fn examples() -> Value {
@@ -110,7 +110,7 @@ fn check<T: Serialize + DeserializeOwned>(queue: &str) {
 
 #[test]
 fn every_job_that_a_release_queued_is_understood() {
-    compare("jobs", &examples());
+    compare_with_golden("jobs", &examples());
     check::<AuthorizationJob>("authorization");
     check::<RefreshJob>("refresh");
     check::<ImportJob>("import");

@@ -4,14 +4,14 @@
 //! `UPDATE_GOLDEN=1` rewrites the examples of the unreleased version. Those of a release never change.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../src/harness/mod.rs"]
+#[expect(dead_code, unreachable_pub, reason = "a quiet world, of which only the tables are used")]
+mod harness;
+mod health_checks;
 mod items;
 mod jobs;
 mod sizes;
 mod tables;
-mod watch;
-#[path = "../src/world/mod.rs"]
-#[expect(dead_code, unreachable_pub, reason = "a quiet world, of which only the tables are used")]
-mod world;
 
 use std::{fs, path::PathBuf};
 
@@ -41,7 +41,7 @@ fn folder(kind: &str) -> PathBuf {
 
 /// Compares what is written today with the examples of the unreleased version.
 #[expect(clippy::disallowed_methods, reason = "how a person steers the test, not a setting of the hub")]
-fn compare(kind: &str, today: &Value) {
+fn compare_with_golden(kind: &str, today: &Value) {
     let path = folder(kind).join(format!("{UNRELEASED}.json"));
     let text = serde_json::to_string_pretty(today).unwrap() + "\n";
     if std::env::var("UPDATE_GOLDEN").is_ok() {

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use local::template::{self, IndexSpec, TableSpec};
 use serde_json::{Value, json};
 
-use crate::{UNRELEASED, compare, releases};
+use crate::{UNRELEASED, compare_with_golden, releases};
 
 /// Tables that the next release replaces; each must be announced in CHANGELOG.md.
-const MADE_ANEW: [&str; 1] = ["TimelineTable"];
+const REPLACED_TABLES: [&str; 1] = ["TimelineTable"];
 
 /// What an update from `before` to `after` does: replaced tables, and what CloudFormation refuses.
-fn update(before: &Value, after: &Value) -> (Vec<String>, Vec<String>) {
+fn plan_update(before: &Value, after: &Value) -> (Vec<String>, Vec<String>) {
     let (mut anew, mut refused) = (Vec::new(), Vec::new());
     for (name, old) in before.as_object().unwrap() {
         let new = &after[name];
@@ -49,10 +49,10 @@ fn shape(table: &TableSpec) -> Value {
 fn an_update_keeps_every_table_but_those_that_the_changelog_names() {
     let tables = template::parse(template::TEMPLATE).unwrap().tables;
     let now: BTreeMap<_, _> = tables.iter().map(|table| (table.name.clone(), shape(table))).collect();
-    compare("tables", &json!(now));
+    compare_with_golden("tables", &json!(now));
     let (release, before) = releases("tables").into_iter().rfind(|(name, _)| name != UNRELEASED).unwrap();
-    let (anew, refused) = update(&before, &json!(now));
-    assert_eq!(anew, MADE_ANEW, "made anew and empty by an update from {release}");
+    let (anew, refused) = plan_update(&before, &json!(now));
+    assert_eq!(anew, REPLACED_TABLES, "made anew and empty by an update from {release}");
     assert!(refused.is_empty(), "{refused:#?}");
 }
 
@@ -82,7 +82,7 @@ fn what_an_update_does_is_seen() {
         ("the same changed", table("pk S HASH", json!({}), json!({"a": "x S HASH, KEYS_ONLY"})), 0, 1),
         ("no table", json!({}), 0, 1),
     ] {
-        let (made, wrong) = update(&before, &after);
+        let (made, wrong) = plan_update(&before, &after);
         assert_eq!((made.len(), wrong.len()), (anew, refused), "{what}: {made:?} {wrong:?}");
     }
 }

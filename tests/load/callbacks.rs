@@ -2,54 +2,54 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use oahub_tests::push::fresh_number;
+use oahub_tests::push::unique_number;
 use tokio::sync::Mutex;
 
 use crate::{
-    open_loop::{self, Outcome},
+    bound_account::BoundAccount,
+    open_loop::{self, LoadResult},
     plan::Plan,
     report::Report,
-    stage::Play,
 };
 
 /// The limit for 99 % of callbacks; WeChat itself waits five seconds.
-const P99: Duration = Duration::from_millis(100);
+const P99_LIMIT: Duration = Duration::from_millis(100);
 /// How long one rate is tried.
-const TRY: Duration = Duration::from_secs(5);
+const TRIAL_DURATION: Duration = Duration::from_secs(5);
 /// Maximum rates tried.
-const TRIES: usize = 9;
+const MAX_TRIALS: usize = 9;
 /// Timelines read concurrently.
-const READERS: usize = 8;
+const CONCURRENT_READERS: usize = 8;
 
 /// Measures, and checks that every message is stored.
-pub async fn measure(play: &Play<'_>, plan: &Plan, report: &mut Report) {
-    let mut said = Said::new(play.fans(plan.fans));
+pub async fn measure(play: &BoundAccount<'_>, plan: &Plan, report: &mut Report) {
+    let mut said = SentMessages::new(play.fans(plan.fans));
     let cpu = play.tenant.hub.process().cpu_seconds();
-    let count = (plan.rate * plan.steady.as_secs_f64()) as usize;
-    let steady = at(play, &mut said, plan.rate, count).await;
+    let count = (plan.rate * plan.duration.as_secs_f64()) as usize;
+    let steady = run_at_rate(play, &mut said, plan.rate, count).await;
     assert_eq!(steady.dropped, 0, "the hub does not keep up with {} callbacks a second", plan.rate);
-    let mut result = steady.shown();
+    let mut result = steady.summary();
     if let (Some(before), Some(after)) = (cpu, play.tenant.hub.process().cpu_seconds()) {
         result += &format!(", {:.2} ms of processor each", (after - before) * 1000.0 / count as f64);
     }
-    let what = format!("callbacks, {} a second for {} s", plan.rate, plan.steady.as_secs());
+    let what = format!("callbacks, {} a second for {} s", plan.rate, plan.duration.as_secs());
     report.row(what, result, "p99 < 100 ms, none lost");
-    if plan.highest {
-        let (rate, outcome) = highest(play, &mut said, plan.rate).await;
-        let result = format!("{rate:.0}/s, {}", outcome.shown());
+    if plan.find_highest_rate {
+        let (rate, outcome) = find_highest_rate(play, &mut said, plan.rate).await;
+        let result = format!("{rate:.0}/s, {}", outcome.summary());
         report.row("callbacks, highest rate that holds for 5 s", result, "≥ 500/s");
     }
-    everything_is_there(play, said).await;
+    assert_all_stored_once(play, said).await;
 }
 
 /// The numbers of the messages that each fan sent.
-pub struct Said {
+pub struct SentMessages {
     fans: Vec<String>,
     numbers: Vec<Vec<u64>>,
     next: usize,
 }
 
-impl Said {
+impl SentMessages {
     /// Nothing yet.
     pub fn new(fans: Vec<String>) -> Self {
         Self { numbers: vec![Vec::new(); fans.len()], fans, next: 0 }
@@ -57,33 +57,38 @@ impl Said {
 
     /// The next sender, and its message's number.
     fn next(&mut self) -> (&str, u64) {
-        let (who, number) = (self.next % self.fans.len(), fresh_number());
+        let (who, number) = (self.next % self.fans.len(), unique_number());
         self.next += 1;
         self.numbers[who].push(number);
         (&self.fans[who], number)
     }
 }
 
-async fn at(play: &Play<'_>, said: &mut Said, rate: f64, count: usize) -> Outcome {
-    open_loop::run(rate, count, || {
+async fn run_at_rate(
+    play: &BoundAccount<'_>,
+    said: &mut SentMessages,
+    rate: f64,
+    count: usize,
+) -> LoadResult {
+    open_loop::run_open(rate, count, || {
         let (who, number) = said.next();
-        play.message(who, number).send()
+        play.seal_message(who, number).send()
     })
     .await
 }
 
-fn holds(rate: f64, outcome: &Outcome) -> bool {
-    outcome.dropped == 0 && outcome.quantile(0.99) < P99 && outcome.rate() > 0.97 * rate
+fn keeps_up(rate: f64, outcome: &LoadResult) -> bool {
+    outcome.dropped == 0 && outcome.quantile(0.99) < P99_LIMIT && outcome.rate() > 0.97 * rate
 }
 
 /// The highest rate that the hub keeps up with, to within 5 %.
-async fn highest(play: &Play<'_>, said: &mut Said, from: f64) -> (f64, Outcome) {
+async fn find_highest_rate(play: &BoundAccount<'_>, said: &mut SentMessages, from: f64) -> (f64, LoadResult) {
     let (mut good, mut bad) = (None, None);
     let mut rate = from;
-    for _ in 0..TRIES {
-        let outcome = at(play, said, rate, (rate * TRY.as_secs_f64()) as usize).await;
-        eprintln!("  {rate:.0}/s: {}", outcome.shown());
-        if holds(rate, &outcome) {
+    for _ in 0..MAX_TRIALS {
+        let outcome = run_at_rate(play, said, rate, (rate * TRIAL_DURATION.as_secs_f64()) as usize).await;
+        eprintln!("  {rate:.0}/s: {}", outcome.summary());
+        if keeps_up(rate, &outcome) {
             good = Some((rate, outcome));
         } else {
             bad = Some(rate);
@@ -99,7 +104,7 @@ async fn highest(play: &Play<'_>, said: &mut Said, from: f64) -> (f64, Outcome) 
 }
 
 /// Each message is in its sender's timeline, once.
-async fn everything_is_there(play: &Play<'_>, said: Said) {
+async fn assert_all_stored_once(play: &BoundAccount<'_>, said: SentMessages) {
     let all = said.fans.into_iter().zip(said.numbers).filter(|(_, numbers)| !numbers.is_empty());
     let rest = Mutex::new(all);
     let reader = async || {
@@ -117,5 +122,5 @@ async fn everything_is_there(play: &Play<'_>, said: Said) {
             assert!(found == expected, "{fan} said {expected:?}, the timeline has {found:?}");
         }
     };
-    futures::future::join_all((0..READERS).map(|_| reader())).await;
+    futures::future::join_all((0..CONCURRENT_READERS).map(|_| reader())).await;
 }

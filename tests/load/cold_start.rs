@@ -17,7 +17,7 @@ use oahub_tests::{
     lambda::{
         events,
         instance::{Instance, Launch},
-        runtime_api::Outcome,
+        runtime_api::InvocationOutcome,
     },
     process::peak_memory,
     run,
@@ -25,14 +25,14 @@ use oahub_tests::{
 use serde_json::{Value, json};
 
 /// Processes of each function.
-const RUNS: usize = 11;
+const PROCESSES: usize = 11;
 /// Invocations of a warm process.
-const WARM: usize = 300;
+const WARM_INVOCATIONS: usize = 300;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of a function's binary.
-const MAX_BYTES: f64 = 10e6;
+const MAX_BINARY_BYTES: f64 = 10e6;
 
-struct Measured {
+struct Measurement {
     name: String,
     bytes: f64,
     zipped: f64,
@@ -56,11 +56,14 @@ fn main() {
             ("message-send", json!({"Records": []})),
             ("tenant-api", events::http("GET", "/healthz", "", "")),
         ] {
-            all.push(measure(launch(function, binary::bootstrap(binary::deployed(), function)), event).await);
+            all.push(
+                measure(launch(function, binary::bootstrap(binary::release_functions(), function)), event)
+                    .await,
+            );
         }
         print(&all);
         for one in &all {
-            assert!(one.bytes < MAX_BYTES, "{} has {} bytes", one.name, one.bytes);
+            assert!(one.bytes < MAX_BINARY_BYTES, "{} has {} bytes", one.name, one.bytes);
         }
     });
 }
@@ -69,27 +72,29 @@ fn launch(function: &str, binary: std::path::PathBuf) -> Launch {
     let mut settings: Vec<_> = oahub_tests::hub::settings("https://api.weixin.qq.com", "https://hub.example");
     settings.push(("RUST_LOG", "off".into()));
     let environment = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Launch { name: function.into(), binary, environment, memory: None, descriptors: None }
+    Launch { name: function.into(), binary, environment, memory_mb: None, max_descriptors: None }
 }
 
-async fn measure(launch: Launch, event: Value) -> Measured {
+async fn measure(launch: Launch, event: Value) -> Measurement {
     let event = event.to_string();
     let (mut starts, mut cpus, mut firsts, mut warms, mut memories) =
         (vec![], vec![], vec![], vec![], vec![]);
-    for _ in 0..RUNS {
+    for _ in 0..PROCESSES {
         let instance = Instance::start(&launch, false).await;
-        let Some(start) = instance.init().await else { panic!("{}: {}", launch.name, instance.log()) };
-        cpus.push(instance.cpu().unwrap().as_secs_f64() * 1e3);
+        let Some(start) = instance.init_duration().await else {
+            panic!("{}: {}", launch.name, instance.log())
+        };
+        cpus.push(instance.cpu_time().unwrap().as_secs_f64() * 1e3);
         starts.push(start.as_secs_f64() * 1e3);
         firsts.push(invoke(&instance, &event).await * 1e3);
         let mut warm = Vec::new();
-        for _ in 0..WARM {
+        for _ in 0..WARM_INVOCATIONS {
             warm.push(invoke(&instance, &event).await * 1e6);
         }
         warms.push(median(warm));
         memories.push(peak_memory(instance.id()).unwrap() as f64 / 1024.0);
     }
-    Measured {
+    Measurement {
         bytes: launch.binary.metadata().unwrap().len() as f64,
         zipped: zipped(&launch.binary),
         start_ms: median(starts),
@@ -105,7 +110,7 @@ async fn invoke(instance: &Instance, event: &str) -> f64 {
     let begun = Instant::now();
     let outcome = instance.invoke(event.to_owned(), TIMEOUT).await;
     let took = begun.elapsed().as_secs_f64();
-    assert!(matches!(outcome, Outcome::Response(_)), "{outcome:?}: {}", instance.log());
+    assert!(matches!(outcome, InvocationOutcome::Response(_)), "{outcome:?}: {}", instance.log());
     took
 }
 
@@ -121,7 +126,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn print(all: &[Measured]) {
+fn print(all: &[Measurement]) {
     println!("| function | MB | zipped MB | start ms | start CPU ms | first ms | warm µs | memory MB |");
     println!("|---|---|---|---|---|---|---|---|");
     let floor = &all[0];

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use oahub_tests::push::fresh_number;
+use oahub_tests::push::unique_number;
 use serde_json::json;
 
 use crate::{
+    bound_account::{BoundAccount, LoadTestHub},
     report::Report,
-    stage::{Play, Stage},
 };
 
 /// How often each operation is done.
-const TIMES: usize = 200;
+const REPETITIONS: usize = 200;
 
 /// Counts.
 pub async fn measure(report: &mut Report) {
-    let stage = Stage::new("warn,local::database=debug").await;
-    let mut from = counted(&stage);
+    let stage = LoadTestHub::new("warn,local::database=debug").await;
+    let mut from = requests_by_operation(&stage);
     let mut row = |what: &str, times: usize, target: &str| {
-        let now = counted(&stage);
+        let now = requests_by_operation(&stage);
         let mut each = Vec::new();
         for (operation, count) in &now {
             let new = count - from.get(operation).copied().unwrap_or(0);
@@ -31,24 +31,24 @@ pub async fn measure(report: &mut Report) {
     };
     let play = stage.bind(2_000).await;
     row("each follower of a binding with 2000", 2_000, "");
-    let fans = play.fans(TIMES);
-    play.message(&fans[0], fresh_number()).send().await; // the instance is warm
+    let fans = play.fans(REPETITIONS);
+    play.seal_message(&fans[0], unique_number()).send().await; // the instance is warm
     row("setting up", 1, "");
     for fan in &fans {
-        play.message(fan, fresh_number()).send().await;
+        play.seal_message(fan, unique_number()).send().await;
     }
-    row("each callback", TIMES, "2 writes, 1 read at most");
+    row("each callback", REPETITIONS, "2 writes, 1 read at most");
     play.open_windows(&fans).await;
-    row("each callback through the simulated WeChat", TIMES, "2 writes, 1 read at most");
+    row("each callback through the simulated WeChat", REPETITIONS, "2 writes, 1 read at most");
     send(&play, &fans).await;
-    row("each message, accepted to sent", TIMES, "");
+    row("each message, accepted to sent", REPETITIONS, "");
 }
 
 /// Sends a message to each and waits for it at WeChat, without requests to the hub.
-async fn send(play: &Play<'_>, fans: &[String]) {
+async fn send(play: &BoundAccount<'_>, fans: &[String]) {
     let path = format!("/v1/accounts/{}/messages", play.account.app_id);
     for fan in fans {
-        let message = json!({"to": fan, "content": oahub_tests::tenant::text("hello")});
+        let message = json!({"to": fan, "content": oahub_tests::tenant::text_content("hello")});
         let _ = play.tenant.api.post(&path, &message).await.expect(202);
     }
     oahub_tests::wait::until("the messages", async || {
@@ -58,7 +58,7 @@ async fn send(play: &Play<'_>, fans: &[String]) {
 }
 
 /// Requests so far, by operation.
-fn counted(stage: &Stage) -> BTreeMap<String, u64> {
+fn requests_by_operation(stage: &LoadTestHub) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     for line in stage.hub.log().lines().filter(|line| line.contains("local::database::operations: request "))
     {

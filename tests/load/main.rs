@@ -16,15 +16,15 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what does not hold ends the run")]
 
+mod bound_account;
 mod callbacks;
 mod counts;
-mod fair;
+mod fairness;
 mod open_loop;
 mod plan;
 mod reference;
 mod report;
 mod send;
-mod stage;
 
 use plan::Plan;
 use report::Report;
@@ -43,7 +43,7 @@ async fn run(plan: &Plan) -> Report {
         reference::measure(&mut report).await;
     }
     if plan.import || plan.callbacks || plan.send || plan.fair {
-        let stage = stage::Stage::new("warn").await;
+        let stage = bound_account::LoadTestHub::new("warn").await;
         let play = stage.import(plan, &mut report).await;
         if plan.callbacks {
             callbacks::measure(&play, plan, &mut report).await;
@@ -52,7 +52,7 @@ async fn run(plan: &Plan) -> Report {
             send::measure(&play, plan, &mut report).await;
         }
         if plan.fair {
-            fair::measure(&play, plan, &mut report).await;
+            fairness::measure(&play, plan, &mut report).await;
         }
         report.memory(&stage);
     }

@@ -14,10 +14,10 @@ use tokio::{
 };
 
 /// Maximum open requests, at which the run ends: the client's sockets are limited too.
-const TOO_MANY: usize = 2_000;
+const MAX_OPEN_REQUESTS: usize = 2_000;
 
 /// The result of a run.
-pub struct Outcome {
+pub struct LoadResult {
     /// From each request's due time to its response, sorted.
     latencies: Vec<Duration>,
     /// Requests that were due and not sent: too many were open.
@@ -26,7 +26,7 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-impl Outcome {
+impl LoadResult {
     /// The result of requests made elsewhere, one after the other.
     pub fn of(mut latencies: Vec<Duration>, took: Duration) -> Self {
         latencies.sort_unstable();
@@ -46,14 +46,14 @@ impl Outcome {
     }
 
     /// Median, 99th percentile and maximum latency, as text.
-    pub fn shown(&self) -> String {
+    pub fn summary(&self) -> String {
         let ms = |part| self.quantile(part).as_secs_f64() * 1000.0;
         format!("p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", ms(0.5), ms(0.99), ms(1.0))
     }
 }
 
 /// Sends `count` requests at `rate` per second. `request` panics on failure.
-pub async fn run<F>(rate: f64, count: usize, mut request: impl FnMut() -> F) -> Outcome
+pub async fn run_open<F>(rate: f64, count: usize, mut request: impl FnMut() -> F) -> LoadResult
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -64,7 +64,7 @@ where
     for number in 0..count {
         let due = begun + Duration::from_secs_f64(number as f64 / rate);
         sleep_until(due).await;
-        if open.fetch_add(1, Ordering::Relaxed) >= TOO_MANY {
+        if open.fetch_add(1, Ordering::Relaxed) >= MAX_OPEN_REQUESTS {
             break;
         }
         sent += 1;
@@ -77,11 +77,11 @@ where
     }
     let mut latencies = tasks.join_all().await;
     latencies.sort_unstable();
-    Outcome { latencies, dropped: count - sent, took: begun.elapsed() }
+    LoadResult { latencies, dropped: count - sent, took: begun.elapsed() }
 }
 
 /// Sends `count` requests, `clients` at a time; returns responses per second.
-pub async fn closed<F>(
+pub async fn run_closed<F>(
     clients: usize,
     count: usize,
     request: impl Fn(usize) -> F + Send + Sync + 'static,

@@ -25,9 +25,9 @@ pub struct Plan {
     /// Callbacks a second.
     pub rate: f64,
     /// How long callbacks are sent at that rate.
-    pub steady: Duration,
+    pub duration: Duration,
     /// Whether to look for the highest rate.
-    pub highest: bool,
+    pub find_highest_rate: bool,
     /// Messages that are sent, each to another fan.
     pub messages: usize,
     /// Messages that one tenant posts, far beyond its quota.
@@ -59,8 +59,8 @@ impl Plan {
             followers: size("import", if import { followers } else { fans }),
             fans: size("import", fans).min(fans) as usize,
             rate: size("callbacks", if measures { 500 } else { 60 }) as f64,
-            steady: Duration::from_secs(size("seconds", if measures { 60 } else { 1 })),
-            highest: measures && size("highest", 1) > 0,
+            duration: Duration::from_secs(size("seconds", if measures { 60 } else { 1 })),
+            find_highest_rate: measures && size("highest", 1) > 0,
             messages: size("send", fans).min(fans) as usize,
             flood: size("fair", if measures { 50_000 } else { 200 }) as usize,
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::{Router, routing::post};
 use dynoxide::Database;
-use oahub_tests::{api::client, process::Directory};
+use oahub_tests::{api::http_client, process::TempDirectory};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -18,7 +18,7 @@ const REQUESTS: usize = 20_000;
 
 /// Measures both.
 pub async fn measure(report: &mut Report) {
-    let rate = tokio::task::spawn_blocking(puts).await.unwrap();
+    let rate = tokio::task::spawn_blocking(puts_per_second).await.unwrap();
     report.row(
         "reference: items put into the embedded database, in process, one thread",
         format!("{rate:.0}/s"),
@@ -26,14 +26,14 @@ pub async fn measure(report: &mut Report) {
     );
     report.row(
         "reference: POSTs of the same client to a server that does nothing",
-        format!("{:.0}/s", posts().await),
+        format!("{:.0}/s", posts_per_second().await),
         "",
     );
 }
 
 /// Puts per second, each written to the file before it returns, as in the hub.
-fn puts() -> f64 {
-    let directory = Directory::new();
+fn puts_per_second() -> f64 {
+    let directory = TempDirectory::new();
     let database = Database::new(&directory.path().join("reference.sqlite").to_string_lossy()).unwrap();
     database.disable_bulk_loading().unwrap();
     let table = json!({
@@ -52,15 +52,15 @@ fn puts() -> f64 {
     f64::from(PUTS) / begun.elapsed().as_secs_f64()
 }
 
-async fn posts() -> f64 {
+async fn posts_per_second() -> f64 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let router = Router::new().route("/", post(async |body: String| body));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    open_loop::closed(16, REQUESTS, move |_| {
+    open_loop::run_closed(16, REQUESTS, move |_| {
         let url = url.clone();
         async move {
-            let answer = client().post(url).body("x".repeat(600)).send().await.unwrap();
+            let answer = http_client().post(url).body("x".repeat(600)).send().await.unwrap();
             answer.text().await.unwrap();
         }
     })

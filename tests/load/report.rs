@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::stage::Stage;
+use crate::bound_account::LoadTestHub;
 
 /// What was measured.
 #[derive(Default)]
@@ -16,7 +16,7 @@ impl Report {
     }
 
     /// Adds the program's memory use so far.
-    pub fn memory(&mut self, stage: &Stage) {
+    pub fn memory(&mut self, stage: &LoadTestHub) {
         let process = stage.hub.process();
         if let (Some(peak), Some(now)) = (process.peak_memory(), process.memory()) {
             let megabytes = |bytes: u64| bytes as f64 / 1e6;

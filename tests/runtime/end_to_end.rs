@@ -3,16 +3,16 @@
 use oahub_tests::{
     hub::Hub,
     run,
-    tenant::{Tenant, text},
+    tenant::{Tenant, text_content},
     wait::until,
 };
 use serde_json::{Value, json};
-use wechat_simulator::{Account, Fault, FaultKind, Outcome};
+use wechat_simulator::{FaultKind, InjectedFault, PushOutcome, SimulatedAccount};
 
 use crate::processes;
 
-const SEND: &str = "/cgi-bin/message/template/send";
-const DETAILS: &str = "/cgi-bin/user/info/batchget";
+const TEMPLATE_SEND_PATH: &str = "/cgi-bin/message/template/send";
+const USER_INFO_BATCH_PATH: &str = "/cgi-bin/user/info/batchget";
 
 /// A template message, which needs no reply window.
 pub fn template_message(to: &str) -> Value {
@@ -26,19 +26,19 @@ pub fn template_message(to: &str) -> Value {
 }
 
 /// The three counts of an import.
-pub fn imported(import: &Value) -> [u64; 3] {
+pub fn import_counts(import: &Value) -> [u64; 3] {
     ["followers_total", "followers_listed", "followers_imported"].map(|name| import[name].as_u64().unwrap())
 }
 
 /// Waits until WeChat has been called at this path.
-async fn asked(hub: &Hub, path: &str) {
+async fn await_call(hub: &Hub, path: &str) {
     until(format!("a call of {path}"), async || (hub.wechat.calls(path).calls > 0).then_some(())).await;
 }
 
 /// A tenant whose account is bound and imported.
-pub async fn bound(hub: &Hub, followers: u64) -> (Tenant<'_>, Account) {
-    let tenant = hub.tenant().await;
-    let account = hub.service_account(followers);
+pub async fn bind_account(hub: &Hub, followers: u64) -> (Tenant<'_>, SimulatedAccount) {
+    let tenant = hub.create_tenant().await;
+    let account = hub.add_service_account(followers);
     tenant.bind(&account).await;
     (tenant, account)
 }
@@ -46,23 +46,23 @@ pub async fn bound(hub: &Hub, followers: u64) -> (Tenant<'_>, Account) {
 #[test]
 fn an_account_is_bound_imported_answered_and_written_to() {
     run(async {
-        let hub = Hub::of_functions().await;
-        let (tenant, account) = bound(&hub, 230).await;
-        let import = tenant.import(&account.app_id).await.unwrap();
-        assert_eq!(imported(&import), [230; 3], "{import}");
-        let open_id = hub.follower(&account).openid;
+        let hub = Hub::with_processes().await;
+        let (tenant, account) = bind_account(&hub, 230).await;
+        let import = tenant.newest_import(&account.app_id).await.unwrap();
+        assert_eq!(import_counts(&import), [230; 3], "{import}");
+        let open_id = hub.newest_follower(&account).openid;
         tenant
-            .rules(
+            .set_reply_rules(
                 &account.app_id,
-                &json!({"keywords": [{"keyword": "menu", "match": "exact", "reply": text("Latte 18")}]}),
+                &json!({"keywords": [{"keyword": "menu", "match": "exact", "reply": text_content("Latte 18")}]}),
             )
             .await;
         let delivery = hub.say(&account, &open_id, "menu").await;
-        assert_eq!(delivery.outcome, Outcome::Replied, "{delivery:?}");
+        assert_eq!(delivery.outcome, PushOutcome::Replied, "{delivery:?}");
         let seen = hub.wechat.received(&account.app_id, &open_id).pop().unwrap();
         assert_eq!((seen.channel.as_str(), seen.text.as_str()), ("passive", "Latte 18"));
-        let message = json!({"to": open_id, "content": text("It is ready.")});
-        let sent = tenant.send(&account.app_id, &message).await;
+        let message = json!({"to": open_id, "content": text_content("It is ready.")});
+        let sent = tenant.send_and_await(&account.app_id, &message).await;
         assert_eq!(
             (&sent["status"], &sent["channel"]),
             (&json!("sent"), &json!("customer_service")),
@@ -87,39 +87,43 @@ fn an_account_is_bound_imported_answered_and_written_to() {
 #[test]
 fn a_function_that_is_killed_in_the_middle_gets_its_job_again() {
     run(async {
-        let hub = Hub::of_functions().await;
-        let (tenant, account) = bound(&hub, 2).await;
-        let open_id = hub.follower(&account).openid;
+        let hub = Hub::with_processes().await;
+        let (tenant, account) = bind_account(&hub, 2).await;
+        let open_id = hub.newest_follower(&account).openid;
         // the process dies while it waits for WeChat
-        hub.wechat.fault(Fault::once(SEND, FaultKind::Timeout));
+        hub.wechat.inject_fault(InjectedFault::once(TEMPLATE_SEND_PATH, FaultKind::Timeout));
         let path = format!("/v1/accounts/{}/messages", account.app_id);
         let accepted = tenant.api.post(&path, &template_message(&open_id)).await.expect(202);
-        asked(&hub, SEND).await;
+        await_call(&hub, TEMPLATE_SEND_PATH).await;
         hub.wechat.clear_faults();
         processes::signal(&hub, "message-send", "-9");
-        let message = tenant.outcome(accepted["id"].as_str().unwrap()).await;
+        let message = tenant.await_message(accepted["id"].as_str().unwrap()).await;
         assert!(matches!(message["status"].as_str(), Some("sent" | "delivered")), "{message}");
         assert_eq!(hub.wechat.received(&account.app_id, &open_id).len(), 1, "once, whoever died");
-        assert!(hub.wechat.calls(SEND).calls >= 2, "the second process did not ask WeChat");
+        assert!(hub.wechat.calls(TEMPLATE_SEND_PATH).calls >= 2, "the second process did not ask WeChat");
     });
 }
 
 #[test]
 fn an_import_whose_process_is_killed_ends_exactly() {
     run(async {
-        let hub = Hub::of_functions().await;
-        let tenant = hub.tenant().await;
-        let account = hub.service_account(450);
-        hub.wechat.fault(Fault::once(DETAILS, FaultKind::Timeout).after(1).times(u32::MAX));
+        let hub = Hub::with_processes().await;
+        let tenant = hub.create_tenant().await;
+        let account = hub.add_service_account(450);
+        hub.wechat.inject_fault(
+            InjectedFault::once(USER_INFO_BATCH_PATH, FaultKind::Timeout).after_calls(1).times(u32::MAX),
+        );
         let (_, binding) = tenant.try_bind(&account).await;
         assert_eq!(binding["status"], "bound");
-        until("the middle of the import", async || (hub.wechat.calls(DETAILS).calls >= 3).then_some(()))
-            .await;
+        until("the middle of the import", async || {
+            (hub.wechat.calls(USER_INFO_BATCH_PATH).calls >= 3).then_some(())
+        })
+        .await;
         hub.wechat.clear_faults();
         processes::signal(&hub, "follower-import", "-9");
-        let import = tenant.imported(&account.app_id).await;
-        assert_eq!(imported(&import), [450; 3], "{import}");
-        let customers = tenant.api.all(&format!("/v1/customers?app_id={}", account.app_id)).await;
+        let import = tenant.await_import(&account.app_id).await;
+        assert_eq!(import_counts(&import), [450; 3], "{import}");
+        let customers = tenant.api.list_all(&format!("/v1/customers?app_id={}", account.app_id)).await;
         assert_eq!(customers.len(), 450);
     });
 }
@@ -127,17 +131,18 @@ fn an_import_whose_process_is_killed_ends_exactly() {
 #[test]
 fn a_push_is_answered_with_lambdas_share_of_a_processor() {
     run(async {
-        let hub = Hub::of_functions_with(&["--shares"]).await;
-        let (tenant, account) = bound(&hub, 2).await;
-        let open_id = hub.follower(&account).openid;
-        let rules = json!({"keywords": [{"keyword": "menu", "match": "exact", "reply": text("Latte 18")}]});
-        tenant.rules(&account.app_id, &rules).await;
+        let hub = Hub::with_processes_and_flags(&["--shares"]).await;
+        let (tenant, account) = bind_account(&hub, 2).await;
+        let open_id = hub.newest_follower(&account).openid;
+        let rules =
+            json!({"keywords": [{"keyword": "menu", "match": "exact", "reply": text_content("Latte 18")}]});
+        tenant.set_reply_rules(&account.app_id, &rules).await;
         // a cold and a warm process: WeChat waits for five seconds
         for what in ["cold", "warm"] {
             let delivery = hub.say(&account, &open_id, "menu").await;
             assert_eq!(
                 (delivery.outcome, delivery.attempts.len()),
-                (Outcome::Replied, 1),
+                (PushOutcome::Replied, 1),
                 "{what}: {delivery:?}"
             );
         }

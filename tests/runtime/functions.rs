@@ -7,26 +7,29 @@ use oahub_tests::{
     binary,
     hub::settings,
     lambda::{
-        instance::{DESCRIPTORS, Instance, Launch},
-        runtime_api::Outcome,
+        instance::{Instance, Launch, MAX_DESCRIPTORS},
+        runtime_api::InvocationOutcome,
     },
 };
 use serde_json::Value;
 
 /// A URL where nothing listens.
-pub const NOBODY: &str = "http://127.0.0.1:9";
+pub const UNREACHABLE_URL: &str = "http://127.0.0.1:9";
 /// Longer than any of these invocations takes on a busy machine.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// All functions of the template.
-pub fn all() -> Vec<FunctionSpec> {
+pub fn template_functions() -> Vec<FunctionSpec> {
     template::parse(template::TEMPLATE).unwrap().functions
 }
 
 /// A function by its package, with valid settings, whose tables, queues and WeChat are unreachable.
 pub fn launch(package: &str) -> Launch {
-    let spec = all().into_iter().find(|spec| spec.code_uri == format!("functions/{package}")).unwrap();
-    let mut environment: BTreeMap<String, String> = settings(NOBODY, "https://hub.example")
+    let spec = template_functions()
+        .into_iter()
+        .find(|spec| spec.code_uri == format!("functions/{package}"))
+        .unwrap();
+    let mut environment: BTreeMap<String, String> = settings(UNREACHABLE_URL, "https://hub.example")
         .into_iter()
         .filter(|(name, _)| spec.variables.contains(*name) || name.starts_with("OAHUB_WECHAT_"))
         .map(|(name, value)| (name.to_owned(), value))
@@ -40,14 +43,14 @@ pub fn launch(package: &str) -> Launch {
         environment.insert(name.clone(), "https://sqs.us-east-1.amazonaws.com/000000000000/Queue".into());
     }
     for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS"] {
-        environment.insert(name.into(), NOBODY.into());
+        environment.insert(name.into(), UNREACHABLE_URL.into());
     }
     Launch {
         name: spec.name,
         binary: binary::bootstrap(binary::functions(), package),
         environment,
-        memory: None,
-        descriptors: Some(DESCRIPTORS),
+        memory_mb: None,
+        max_descriptors: Some(MAX_DESCRIPTORS),
     }
 }
 
@@ -57,9 +60,9 @@ pub async fn start(package: &str) -> Instance {
 }
 
 /// Invokes a function; returns its response as JSON.
-pub async fn answer(instance: &Instance, event: &Value) -> Value {
+pub async fn invoke_json(instance: &Instance, event: &Value) -> Value {
     match instance.invoke(event.to_string(), TIMEOUT).await {
-        Outcome::Response(answer) => serde_json::from_slice(&answer).unwrap(),
+        InvocationOutcome::Response(answer) => serde_json::from_slice(&answer).unwrap(),
         other => panic!("{other:?}: {}", instance.log()),
     }
 }

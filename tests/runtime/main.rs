@@ -6,7 +6,7 @@
 mod end_to_end;
 mod functions;
 mod limits;
+mod malformed_events;
 mod metrics;
 mod processes;
 mod start;
-mod strange;

@@ -31,7 +31,7 @@ pub fn signal(hub: &Hub, function: &str, signal: &str) -> usize {
 
 /// The most descriptors that a process of each function had open during `work`, by sampling.
 pub async fn most_descriptors(hub: &Hub, work: impl Future<Output = ()>) -> BTreeMap<&'static str, usize> {
-    const LOOK: Duration = Duration::from_millis(20);
+    const POLL_INTERVAL: Duration = Duration::from_millis(20);
     let mut most = BTreeMap::new();
     let mut work = std::pin::pin!(work);
     loop {
@@ -42,7 +42,7 @@ pub async fn most_descriptors(hub: &Hub, work: impl Future<Output = ()>) -> BTre
                 *known = open.max(*known);
             }
         }
-        if tokio::time::timeout(LOOK, &mut work).await.is_ok() {
+        if tokio::time::timeout(POLL_INTERVAL, &mut work).await.is_ok() {
             return most;
         }
     }

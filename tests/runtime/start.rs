@@ -1,19 +1,19 @@
 //! How a function starts, or reports why it does not.
 
 use oahub_tests::{
-    lambda::{events, instance::Instance, runtime_api::Outcome},
+    lambda::{events, instance::Instance, runtime_api::InvocationOutcome},
     run,
 };
 use serde_json::json;
 
-use crate::functions::{all, answer, launch, start};
+use crate::functions::{invoke_json, launch, start, template_functions};
 
 #[test]
 fn every_function_of_the_template_starts_with_what_the_template_gives_it() {
     run(async {
-        for spec in all() {
+        for spec in template_functions() {
             let instance = start(spec.code_uri.trim_start_matches("functions/")).await;
-            assert!(instance.init().await.is_some(), "{}: {}", spec.name, instance.log());
+            assert!(instance.init_duration().await.is_some(), "{}: {}", spec.name, instance.log());
             assert_eq!(instance.log(), "", "{} has something to say", spec.name);
         }
     });
@@ -23,9 +23,9 @@ fn every_function_of_the_template_starts_with_what_the_template_gives_it() {
 fn it_answers_without_touching_what_it_does_not_need() {
     run(async {
         let instance = start("tenant-api").await;
-        let healthy = answer(&instance, &events::http("GET", "/healthz", "", "")).await;
+        let healthy = invoke_json(&instance, &events::http("GET", "/healthz", "", "")).await;
         assert_eq!((&healthy["statusCode"], &healthy["body"]), (&json!(200), &json!(r#"{"status":"ok"}"#)));
-        let described = answer(&instance, &events::http("GET", "/openapi.json", "", "")).await;
+        let described = invoke_json(&instance, &events::http("GET", "/openapi.json", "", "")).await;
         assert!(described["body"].as_str().unwrap().contains("\"openapi\""), "{described}");
     });
 }
@@ -47,10 +47,12 @@ fn a_setting_that_is_missing_or_malformed_is_reported_to_lambda_without_its_valu
             launch.environment.remove(name);
             launch.environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
             let instance = Instance::start(&launch, false).await;
-            assert_eq!(instance.init().await, None, "{package} started without {name}");
-            let (status, said, log) = instance.exit().await;
+            assert_eq!(instance.init_duration().await, None, "{package} started without {name}");
+            let (status, said, log) = instance.into_exit().await;
             assert_eq!(status.code(), Some(1), "{package} {name}: {log}");
-            let Some(Outcome::Error { kind, message }) = said else { panic!("{package} {name}: {said:?}") };
+            let Some(InvocationOutcome::Error { kind, message }) = said else {
+                panic!("{package} {name}: {said:?}")
+            };
             assert_eq!(kind, "Runtime.InvalidSetting");
             assert!(message.contains(name) && message.contains("must be"), "{message}");
             assert_eq!(log.lines().count(), 1, "{package} {name}: {log}");

@@ -7,21 +7,21 @@ use shared::model::push::Push;
 
 use crate::{
     followers,
-    run::{Run, tenant_of},
-    world::{
-        EPOCH, World,
-        chaos::Rates,
-        dynamo::{scan, word},
+    harness::{
+        START_TIME, SimulatedDeployment,
+        dynamo::{scan, text_of},
+        faults::FaultRates,
     },
+    run::{Run, tenant_of},
 };
 
 pub type Items = BTreeMap<(String, String), Value>;
 
 pub fn table(run: &Run, name: &str) -> Items {
-    scan(&run.world.base.db, name)
+    scan(&run.world.backends.db, name)
 }
 
-pub fn identity(plaintext: &str) -> String {
+pub fn push_identity(plaintext: &str) -> String {
     Push::parse(plaintext.as_bytes()).unwrap().identity(plaintext.as_bytes())
 }
 
@@ -33,37 +33,39 @@ pub fn fan_key(run: &Run, account: usize, open_id: &str) -> String {
 pub fn acknowledged_is_stored(run: &Run) {
     let (timeline, fans, work) =
         (table(run, "TimelineTable"), table(run, "CustomersTable"), table(run, "WorkTable"));
-    let landed = run.world.landed.lock().unwrap().clone();
-    for push in landed.iter().filter(|p| p.stored) {
+    let landed = run.world.acknowledged.lock().unwrap().clone();
+    for push in landed.iter().filter(|p| p.must_be_stored) {
         let account = run.apps.iter().position(|a| *a == push.app_id).unwrap();
-        let of_account = Push::parse(push.plaintext.as_bytes()).unwrap().is_of_account();
+        let of_account = Push::parse(push.plaintext.as_bytes()).unwrap().is_about_account();
         let pk = match of_account {
             true => format!("ACCOUNT#{}#{}", run.tenants[tenant_of(account)], push.app_id),
             false => fan_key(run, account, &push.open_id),
         };
-        let event = timeline.get(&(pk.clone(), identity(&push.plaintext)));
+        let event = timeline.get(&(pk.clone(), push_identity(&push.plaintext)));
         let event = event.unwrap_or_else(|| panic!("promise 1: an acknowledged push is lost: {push:?}"));
         let fan = (fan_key(run, account, &push.open_id), "FAN".into());
         assert_eq!(fans.contains_key(&fan), !of_account, "promise 1: whose is {push:?}");
         if event["sends"].is_string() {
             let id = shared::ids::derived(
                 "msg",
-                &[&run.tenants[tenant_of(account)], &push.app_id, &push.open_id, &word(event, "sk")],
+                &[&run.tenants[tenant_of(account)], &push.app_id, &push.open_id, &text_of(event, "sk")],
             );
             let message = work.get(&(format!("MESSAGE#{id}"), "MESSAGE".into()));
             let message = message.unwrap_or_else(|| panic!("promise 1: a rule's message is lost: {push:?}"));
-            assert!(ended(message), "promise 1: a rule's message never ended: {message}");
+            assert!(has_ended(message), "promise 1: a rule's message never ended: {message}");
         }
     }
-    for typed in &run.typed {
-        let Some(push) = landed.iter().find(|p| p.stored && p.plaintext == typed.plaintext) else { continue };
+    for typed in &run.typed_texts {
+        let Some(push) = landed.iter().find(|p| p.must_be_stored && p.plaintext == typed.plaintext) else {
+            continue;
+        };
         let pk = fan_key(run, typed.account, &push.open_id);
-        let event = &timeline[&(pk, identity(&push.plaintext))];
+        let event = &timeline[&(pk, push_identity(&push.plaintext))];
         let detail: Value = serde_json::from_str(event["detail"].as_str().unwrap()).unwrap();
         assert_eq!(detail["Content"], typed.text, "promise 1: another text than was typed: {event}");
         assert_eq!(event["type"], "message_received", "promise 1: a text is something else: {event}");
     }
-    followers::reports_are_heard(&landed, &work);
+    followers::delivery_reports_are_stored(&landed, &work);
     for account in 0..run.apps.len() {
         for open_id in &run.fans[account] {
             followers::follow_as_the_last_push_said(run, &landed, account, open_id);
@@ -72,20 +74,20 @@ pub fn acknowledged_is_stored(run: &Run) {
     }
 }
 
-fn ended(message: &Value) -> bool {
+fn has_ended(message: &Value) -> bool {
     matches!(message["status"].as_str(), Some("sent" | "delivered" | "failed"))
 }
 
 /// 2 Exactly once: the same reply to the same push, and no message twice.
-pub fn once(run: &Run) {
+pub fn no_duplicates(run: &Run) {
     let mut answers: BTreeMap<(String, String, String), Option<String>> = BTreeMap::new();
-    for push in run.world.landed.lock().unwrap().iter().filter(|p| p.stored) {
-        let key = (push.app_id.clone(), push.open_id.clone(), identity(&push.plaintext));
+    for push in run.world.acknowledged.lock().unwrap().iter().filter(|p| p.must_be_stored) {
+        let key = (push.app_id.clone(), push.open_id.clone(), push_identity(&push.plaintext));
         let first = answers.entry(key).or_insert_with(|| push.reply.clone());
         assert_eq!(*first, push.reply, "promise 2: another answer to the same push {}", push.plaintext);
     }
     let (work, timeline) = (table(run, "WorkTable"), table(run, "TimelineTable"));
-    let messages: Vec<&Value> = work.values().filter(|m| word(m, "pk").starts_with("MESSAGE#")).collect();
+    let messages: Vec<&Value> = work.values().filter(|m| text_of(m, "pk").starts_with("MESSAGE#")).collect();
     for sent in &run.sent {
         let received = run.world.sim().received(&run.apps[sent.account], &sent.open_id);
         let shown = received.iter().filter(|line| line.text.contains(&sent.text)).count();
@@ -95,14 +97,15 @@ pub fn once(run: &Run) {
             m["content"].to_string().contains(&sent.text) || m["template"].to_string().contains(&sent.text)
         };
         let theirs: Vec<_> = messages.iter().filter(about).collect();
-        let of =
-            |status: &[&str]| theirs.iter().filter(|m| status.contains(&word(m, "status").as_str())).count();
+        let of = |status: &[&str]| {
+            theirs.iter().filter(|m| status.contains(&text_of(m, "status").as_str())).count()
+        };
         let sure = of(&["sent", "delivered"]);
         let unknown = theirs.iter().filter(|m| m["error"]["code"] == "outcome_unknown").count();
         assert!(sure <= shown && shown <= sure + unknown, "promise 2: {shown} received, {theirs:?}");
         for id in &sent.accepted {
-            let message = theirs.iter().find(|m| word(m, "pk") == format!("MESSAGE#{id}"));
-            assert!(message.is_some_and(|m| ended(m)), "promise 1: {id} never ended: {message:?}");
+            let message = theirs.iter().find(|m| text_of(m, "pk") == format!("MESSAGE#{id}"));
+            assert!(message.is_some_and(|m| has_ended(m)), "promise 1: {id} never ended: {message:?}");
         }
     }
     for (account, app) in run.apps.iter().enumerate() {
@@ -119,63 +122,65 @@ pub fn once(run: &Run) {
 
 /// 3 The budget of a callback, 4 never two refreshes of one token: violations recorded during the run.
 pub fn nothing_forbidden(run: &Run) {
-    let complaints = run.world.complaints.lock().unwrap().clone();
+    let complaints = run.world.violations.lock().unwrap().clone();
     assert!(complaints.is_empty(), "promise 3: {complaints:?}");
-    let refused = run.world.base.usage.refused.lock().unwrap().clone();
+    let refused = run.world.backends.iam_monitor.refused.lock().unwrap().clone();
     assert!(refused.is_empty(), "template.yaml gives too little: {refused:?}");
-    let complaints = run.world.base.flights.complaints();
+    let complaints = run.world.backends.refresh_monitor.violations();
     assert!(complaints.is_empty(), "promise 4: {complaints:?}");
 }
 
 /// 4 When the event of a revocation is lost, the refresher finds out.
-pub fn grants(run: &Run) {
-    for app in run.apps.iter().filter(|app| run.world.bound(app)) {
+pub fn bound_accounts_have_grants(run: &Run) {
+    for app in run.apps.iter().filter(|app| run.world.is_bound(app)) {
         let granted = run.world.sim().account(app).unwrap().authorization.is_some();
         assert!(granted, "promise 4: {app} is bound without a grant");
     }
 }
 
 /// 4 The stored tokens are WeChat's, and no more were requested than elapsed time and ended tokens explain.
-pub async fn tokens(run: &Run, account: usize) {
+pub async fn stored_tokens_are_wechats(run: &Run, account: usize) {
     let app = &run.apps[account];
     let grant = run.world.sim().account(app).unwrap().authorization.unwrap();
     let item = &table(run, "CredentialsTable")[&(format!("AUTHORIZER#{app}"), "AUTHORIZER".into())];
     let known = [Some(&grant.refresh_token), grant.previous_refresh_token.as_ref().map(|p| &p.0)];
-    let stored = word(item, "refresh_token");
+    let stored = text_of(item, "refresh_token");
     assert!(known.contains(&Some(&stored)), "promise 4: the refresh token of {app} is lost");
-    let path = format!("/cgi-bin/user/get?access_token={}", word(item, "token"));
+    let path = format!("/cgi-bin/user/get?access_token={}", text_of(item, "token"));
     let answer = run.world.sim().request("GET", &path, "").await.unwrap();
     assert!(
         answer.body.contains("\"total\""),
         "promise 4: the token of {app} is not WeChat's: {}",
         answer.body
     );
-    if run.worst == Rates::default() {
-        let elapsed = u32::try_from(run.world.now() - EPOCH).unwrap();
-        let most = 2 + elapsed / 5_000 + run.spoils;
-        let asked = run.world.base.flights.refreshes(app);
+    if run.worst_rates == FaultRates::default() {
+        let elapsed = u32::try_from(run.world.now() - START_TIME).unwrap();
+        let most = 2 + elapsed / 5_000 + run.ended_tokens;
+        let asked = run.world.backends.refresh_monitor.refresh_count(app);
         assert!(asked <= most, "promise 4: {asked} refreshes of {app} in {elapsed} seconds");
     }
 }
 
 /// Whether an import is still unfinished.
-pub fn imports_go_on(run: &Run) -> bool {
+pub fn has_unfinished_imports(run: &Run) -> bool {
     table(run, "WorkTable").keys().any(|(pk, _)| pk == "IMPORTS")
 }
 
 /// 5 Every import ended, with exact counts.
-pub fn imports(run: &Run) {
+pub fn imports_ended_and_counted(run: &Run) {
     let work = table(run, "WorkTable");
-    for import in work.values().filter(|i| word(i, "pk").starts_with("IMPORT#") && word(i, "sk") != "RUNNING")
+    for import in
+        work.values().filter(|i| text_of(i, "pk").starts_with("IMPORT#") && text_of(i, "sk") != "RUNNING")
     {
-        let status = word(import, "status");
+        let status = text_of(import, "status");
         match status.as_str() {
             "completed" => {
                 let done = import["pages_done"].as_object().unwrap();
                 let imported: u64 = done.values().map(|n| n.as_u64().unwrap()).sum();
-                let pages = format!("PAGES#{}#", word(import, "id"));
+                let pages = format!("PAGES#{}#", text_of(import, "id"));
                 let lists = work.iter().filter(|((pk, sk), _)| pk.starts_with(&pages) && sk == "LIST");
-                let listed: usize = lists.map(|(_, page)| word(page, "open_id_lines").lines().count()).sum();
+                let listed: usize =
+                    lists.map(|(_, page)| text_of(page, "open_id_lines").lines().count()).sum();
                 assert_eq!(imported, listed as u64, "promise 5: {import}");
                 assert_eq!(import["followers_listed"], imported, "promise 5: {import}");
             }
@@ -183,7 +188,7 @@ pub fn imports(run: &Run) {
             _ => panic!("promise 5: an import never ended: {import}"),
         }
     }
-    followers::who_is_gone_has_an_event(run);
+    followers::removed_by_import_has_an_event(run);
 }
 
 /// 5 After a full import, the hub knows exactly who follows.
@@ -194,33 +199,33 @@ pub fn fans_are_the_followers(run: &Run, account: usize) {
     let prefix = fan_key(run, account, "");
     let fans = table(run, "CustomersTable");
     let theirs = fans.iter().filter(|((pk, _), fan)| pk.starts_with(&prefix) && fan["subscribed"] == true);
-    let known: BTreeSet<String> = theirs.map(|(_, fan)| word(fan, "open_id")).collect();
+    let known: BTreeSet<String> = theirs.map(|(_, fan)| text_of(fan, "open_id")).collect();
     assert_eq!(known, truth, "promise 5: who follows {app}");
 }
 
 /// 13 Consent decides: an account is bound to a tenant only by a consent that began on a page of that tenant
 /// after its last unbinding, and unbound only if its authorization was withdrawn after it was last confirmed.
-pub fn consent_decides(world: &World, keys: &[String], tenants: &[String]) {
+pub fn consent_decides(world: &SimulatedDeployment, keys: &[String], tenants: &[String]) {
     let (consents, withdrawals) = (world.consents.lock().unwrap(), world.withdrawals.lock().unwrap());
-    for change in world.base.changes.lock().unwrap().iter() {
+    for change in world.backends.binding_changes.lock().unwrap().iter() {
         let number =
             |item: &Option<Value>, member: &str| item.as_ref().and_then(|i| i[member].as_i64()).unwrap_or(0);
-        if change.is["status"] == "bound" {
-            let unbound_at = number(&change.was, "unbound_at");
-            let tenant = tenants.iter().position(|t| *t == word(&change.is, "tenant_id")).unwrap();
+        if change.after["status"] == "bound" {
+            let unbound_at = number(&change.before, "unbound_at");
+            let tenant = tenants.iter().position(|t| *t == text_of(&change.after, "tenant_id")).unwrap();
             let led = consents.iter().any(|consent| {
                 consent.app_id == change.app_id
                     && consent.key == keys[tenant]
                     && consent.opened_at >= unbound_at
-                    && consent.at <= change.at
+                    && consent.consented_at <= change.at
             });
             assert!(led, "promise 13: bound by no consent on a page of its own: {change:?}, of {consents:?}");
-            let other = change.was.as_ref().is_some_and(|was| {
-                was["deleted"] != true && word(was, "tenant_id") != word(&change.is, "tenant_id")
+            let other = change.before.as_ref().is_some_and(|was| {
+                was["deleted"] != true && text_of(was, "tenant_id") != text_of(&change.after, "tenant_id")
             });
             assert!(!other, "promise 13: taken from another tenant: {change:?}");
         } else {
-            let stood_at = number(&change.was, "authorized_at");
+            let stood_at = number(&change.before, "authorized_at");
             let withdrawn = withdrawals.iter().any(|(app, at)| *app == change.app_id && *at >= stood_at);
             assert!(withdrawn, "promise 13: unbound by an older event: {change:?}, of {withdrawals:?}");
         }
@@ -228,7 +233,7 @@ pub fn consent_decides(world: &World, keys: &[String], tenants: &[String]) {
 }
 
 /// Keys of all fans, for the check that none is deleted.
-pub fn everybody(run: &Run) -> BTreeSet<String> {
+pub fn all_fan_keys(run: &Run) -> BTreeSet<String> {
     table(run, "CustomersTable").into_keys().filter(|(_, sk)| sk == "FAN").map(|(pk, _)| pk).collect()
 }
 
@@ -236,7 +241,7 @@ pub fn everybody(run: &Run) -> BTreeSet<String> {
 pub fn no_forbidden_call(run: &Run) {
     let refused = run.world.sim().calls("/cgi-bin/message/custom/send").errors;
     let of = |code: i64| refused.get(&code).copied().unwrap_or(0);
-    if run.unfollows == 0 && run.worst.push == 0 {
+    if run.unfollows == 0 && run.worst_rates.push == 0 {
         assert_eq!(of(45015), 0, "promise 6: sent outside of every window");
         if run.acts_that_open_windows == 0 {
             assert_eq!(of(45047), 0, "promise 6: sent more than a window allows");
@@ -247,13 +252,17 @@ pub fn no_forbidden_call(run: &Run) {
 /// 7 A tenant's data is stored under its own keys, and the other tenant sees none of it.
 pub async fn tenants_see_their_own(run: &Run) {
     for (pk, fan) in table(run, "CustomersTable").iter().filter(|((_, sk), _)| sk == "FAN") {
-        let expected =
-            format!("FAN#{}#{}#{}", word(fan, "tenant_id"), word(fan, "app_id"), word(fan, "open_id"));
+        let expected = format!(
+            "FAN#{}#{}#{}",
+            text_of(fan, "tenant_id"),
+            text_of(fan, "app_id"),
+            text_of(fan, "open_id")
+        );
         assert_eq!(pk.0, expected, "promise 7");
-        let account = run.apps.iter().position(|a| *a == word(fan, "app_id")).unwrap();
-        assert_eq!(word(fan, "tenant_id"), run.tenants[tenant_of(account)], "promise 7");
-        let people = format!("TENANT#{}#", word(fan, "tenant_id"));
-        assert!(word(fan, "people").starts_with(&people), "promise 7: {fan}");
+        let account = run.apps.iter().position(|a| *a == text_of(fan, "app_id")).unwrap();
+        assert_eq!(text_of(fan, "tenant_id"), run.tenants[tenant_of(account)], "promise 7");
+        let people = format!("TENANT#{}#", text_of(fan, "tenant_id"));
+        assert!(text_of(fan, "people").starts_with(&people), "promise 7: {fan}");
     }
     let mut paths: Vec<(usize, String)> = Vec::new();
     for (n, app) in run.apps.iter().enumerate() {
@@ -261,13 +270,14 @@ pub async fn tenants_see_their_own(run: &Run) {
             paths.push((tenant_of(n), format!("/v1/accounts/{app}{rest}")));
         }
     }
-    let owner = |item: &Value| run.tenants.iter().position(|t| *t == word(item, "tenant_id")).unwrap();
-    for message in table(run, "WorkTable").values().filter(|m| word(m, "pk").starts_with("MESSAGE#")).take(2)
+    let owner = |item: &Value| run.tenants.iter().position(|t| *t == text_of(item, "tenant_id")).unwrap();
+    for message in
+        table(run, "WorkTable").values().filter(|m| text_of(m, "pk").starts_with("MESSAGE#")).take(2)
     {
-        paths.push((owner(message), format!("/v1/messages/{}", word(message, "id"))));
+        paths.push((owner(message), format!("/v1/messages/{}", text_of(message, "id"))));
     }
-    for fan in table(run, "CustomersTable").values().filter(|f| word(f, "sk") == "FAN").take(2) {
-        let id = word(fan, "customer_id");
+    for fan in table(run, "CustomersTable").values().filter(|f| text_of(f, "sk") == "FAN").take(2) {
+        let id = text_of(fan, "customer_id");
         paths.push((owner(fan), format!("/v1/customers/{id}")));
         paths.push((owner(fan), format!("/v1/customers/{id}/timeline")));
     }

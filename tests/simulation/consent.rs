@@ -11,13 +11,14 @@ use serde_json::json;
 use shared::{
     deadline::Deadline,
     secret::Secret,
-    tokens::{self, For, Why},
+    tokens::{self, OnBehalfOf, RefreshReason},
 };
-use wechat_simulator::{Grant, NewAccount};
+use wechat_simulator::{NewAccount, OwnerConsent};
 
 use crate::{
-    check, each, on_paused_time, suspended,
-    world::{ADMIN_KEY, World, api::Opened, chaos::Rates},
+    check, for_each_seed,
+    harness::{ADMIN_KEY, SimulatedDeployment, api::OpenedBindingPage, faults::FaultRates},
+    on_paused_time, suspended,
 };
 
 /// Histories of a default run: about half a minute on two cores.
@@ -27,18 +28,18 @@ const ACCOUNTS: usize = 3;
 /// The account that is not verified.
 const UNVERIFIED: usize = 2;
 /// WeChat's error for tokens of an account whose owner changed the password.
-const CHANGED: i64 = 42007;
+const PASSWORD_CHANGED: i64 = 42007;
 
 /// What can happen.
 #[derive(Debug, Clone)]
-enum Op {
+enum ConsentOp {
     /// An administrator opens the page of a new binding, for any account or for one.
     Open {
         tenant: usize,
         only: Option<usize>,
     },
     /// Another browser opens a page.
-    Again {
+    Reopen {
         page: usize,
     },
     /// An administrator consents on WeChat's page, reached from a page of the hub.
@@ -64,36 +65,36 @@ enum Op {
         event: bool,
     },
     /// The owner changes the password: WeChat refuses the account's tokens until it is authorized again.
-    Password {
+    ChangePassword {
         account: usize,
     },
     Delete {
         tenant: usize,
         account: usize,
     },
-    Work {
+    ProcessBatches {
         batches: u32,
     },
-    Replay,
-    Late,
+    RedeliverBatches,
+    RedeliverPushes,
     Tick,
-    Cool,
+    DropWarmInstances,
     Advance {
         seconds: i64,
     },
-    Trouble(u32),
+    SetFaultLevel(u32),
     /// The operator suspends a tenant or reactivates it.
     Suspend {
         tenant: usize,
     },
 }
 
-fn history(seed: u64) -> Vec<Op> {
+fn generate_ops(seed: u64) -> Vec<ConsentOp> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 13);
-    (0..rng.random_range(8..40)).map(|_| op(&mut rng)).collect()
+    (0..rng.random_range(8..40)).map(|_| random_op(&mut rng)).collect()
 }
 
-fn op(rng: &mut ChaCha8Rng) -> Op {
+fn random_op(rng: &mut ChaCha8Rng) -> ConsentOp {
     // prefer one account and the newest pages, so that operations overlap
     let account = *[0, 0, 0, 0, 1, 1, UNVERIFIED].choose(rng).unwrap();
     let tenant = rng.random_range(0..TENANTS);
@@ -102,49 +103,49 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
     let refresh_token = rng.random_range(0..4) > 0;
     let only = *[None, None, None, Some(0), Some(1)].choose(rng).unwrap();
     match rng.random_range(0..100) {
-        0..13 => Op::Open { tenant, only },
-        13..16 => Op::Again { page: newest },
-        16..38 => Op::Consent { page: newest, account, event, refresh_token },
-        38..50 => Op::Return { consent: newest, cookie: rng.random_range(0..5) > 0 },
-        50..56 => Op::Authorize { account, event, refresh_token },
-        56..65 => Op::Withdraw { account, event },
-        65..67 => Op::Password { account },
-        67..73 => Op::Delete { tenant, account },
-        73..83 => Op::Work { batches: rng.random_range(1..3) },
-        83..85 => Op::Replay,
-        85..89 => Op::Late,
-        89..90 => Op::Tick,
-        90..91 => Op::Cool,
+        0..13 => ConsentOp::Open { tenant, only },
+        13..16 => ConsentOp::Reopen { page: newest },
+        16..38 => ConsentOp::Consent { page: newest, account, event, refresh_token },
+        38..50 => ConsentOp::Return { consent: newest, cookie: rng.random_range(0..5) > 0 },
+        50..56 => ConsentOp::Authorize { account, event, refresh_token },
+        56..65 => ConsentOp::Withdraw { account, event },
+        65..67 => ConsentOp::ChangePassword { account },
+        67..73 => ConsentOp::Delete { tenant, account },
+        73..83 => ConsentOp::ProcessBatches { batches: rng.random_range(1..3) },
+        83..85 => ConsentOp::RedeliverBatches,
+        85..89 => ConsentOp::RedeliverPushes,
+        89..90 => ConsentOp::Tick,
+        90..91 => ConsentOp::DropWarmInstances,
         91..96 => {
             let seconds = [1, 30, 61, 300, 900, 4000, 26 * 3600];
-            Op::Advance { seconds: *seconds.choose(rng).unwrap() }
+            ConsentOp::Advance { seconds: *seconds.choose(rng).unwrap() }
         }
-        96..98 => Op::Trouble(rng.random_range(0..4)),
-        _ => Op::Suspend { tenant },
+        96..98 => ConsentOp::SetFaultLevel(rng.random_range(0..4)),
+        _ => ConsentOp::Suspend { tenant },
     }
 }
 
 /// A deployment with a history of consents running in it.
-pub struct Run {
-    pub world: Arc<World>,
+pub struct ConsentRun {
+    pub world: Arc<SimulatedDeployment>,
     pub apps: [String; ACCOUNTS],
     pub keys: Vec<String>,
     pub tenants: Vec<String>,
     /// Newest first.
-    pages: Vec<Opened>,
+    pages: Vec<OpenedBindingPage>,
     /// Redirect URLs of consents, with the page that led to each; newest first.
-    back: Vec<(String, Opened)>,
+    redirects: Vec<(String, OpenedBindingPage)>,
     /// Since when a tenant has certainly been suspended, unix seconds.
-    suspended: [Option<i64>; TENANTS],
+    suspended_since: [Option<i64>; TENANTS],
     /// Past suspensions: tenant, from and until.
-    was_suspended: Vec<(usize, i64, i64)>,
+    suspensions: Vec<(usize, i64, i64)>,
     /// Accounts whose owner changed the password since their last authorization.
-    changed: [bool; ACCOUNTS],
+    password_changed: [bool; ACCOUNTS],
 }
 
-impl Run {
+impl ConsentRun {
     pub async fn new(seed: u64) -> Self {
-        let world = World::new(seed);
+        let world = SimulatedDeployment::new(seed);
         world.create_tables().await;
         let apps: [String; ACCOUNTS] = std::array::from_fn(|n| format!("wx000000000000000{n}"));
         for (n, app) in apps.iter().enumerate() {
@@ -152,10 +153,10 @@ impl Run {
             let app_id = Some(app.clone());
             let new = NewAccount { app_id, verify_type, followers: 1, ..NewAccount::default() };
             world.sim().add_account(new).unwrap();
-            world.base.changed_at.lock().unwrap().insert(app.clone(), world.now());
+            world.backends.binding_changed_at.lock().unwrap().insert(app.clone(), world.now());
         }
         world.sim().push_ticket().await;
-        world.has_ticked();
+        world.mark_ticked();
         let (mut keys, mut tenants) = (Vec::new(), Vec::new());
         for name in ["one", "other"] {
             let made = world.api(ADMIN_KEY, "POST", "/v1/tenants", Some(json!({"name": name})), None).await;
@@ -169,78 +170,81 @@ impl Run {
             keys,
             tenants,
             pages: Vec::new(),
-            back: Vec::new(),
-            suspended: [None; TENANTS],
-            was_suspended: Vec::new(),
-            changed: [false; ACCOUNTS],
+            redirects: Vec::new(),
+            suspended_since: [None; TENANTS],
+            suspensions: Vec::new(),
+            password_changed: [false; ACCOUNTS],
         }
     }
 
-    async fn step(&mut self, op: &Op) {
+    async fn step(&mut self, op: &ConsentOp) {
         let world = Arc::clone(&self.world);
         match op {
-            Op::Open { tenant, only } => {
+            ConsentOp::Open { tenant, only } => {
                 let only = only.map(|n| self.apps[n].as_str());
                 let opened =
-                    world.open_for(&self.keys[*tenant], only).await.filter(|page| page.status == 200);
+                    world.open_page_for(&self.keys[*tenant], only).await.filter(|page| page.status == 200);
                 self.pages.splice(0..0, opened);
             }
-            Op::Again { page } => {
+            ConsentOp::Reopen { page } => {
                 let Some(page) = self.pages.get(*page).cloned() else { return };
-                let opened = world.open_again(&page.key, &page.id).await.filter(|page| page.status == 200);
+                let opened =
+                    world.reopen_page(&page.key, &page.binding_id).await.filter(|page| page.status == 200);
                 self.pages.splice(0..0, opened);
             }
-            Op::Consent { page, account, event, refresh_token } => {
-                let Some(page) = self.pages.get(*page).filter(|page| !page.code.is_empty()) else { return };
+            ConsentOp::Consent { page, account, event, refresh_token } => {
+                let Some(page) = self.pages.get(*page).filter(|page| !page.pre_auth_code.is_empty()) else {
+                    return;
+                };
                 let page = page.clone();
                 let back = world.consent(&page, &self.apps[*account], *event, *refresh_token);
                 if let Some(back) = back {
-                    self.is_authorized_again(*account);
-                    self.back.insert(0, (back, page));
+                    self.record_reauthorization(*account);
+                    self.redirects.insert(0, (back, page));
                 }
             }
-            Op::Return { consent, cookie } => {
-                let Some((back, page)) = self.back.get(*consent) else { return };
+            ConsentOp::Return { consent, cookie } => {
+                let Some((back, page)) = self.redirects.get(*consent) else { return };
                 let cookies = if *cookie { page.cookies.as_slice() } else { &[] };
                 world.browse(back, cookies).await;
             }
-            Op::Authorize { account, event, refresh_token } => {
-                let grant = Grant {
+            ConsentOp::Authorize { account, event, refresh_token } => {
+                let grant = OwnerConsent {
                     app_id: self.apps[*account].clone(),
                     without_event: !event,
                     without_refresh_token: !refresh_token,
-                    ..Grant::default()
+                    ..OwnerConsent::default()
                 };
                 world.sim().authorize(grant).unwrap();
-                self.is_authorized_again(*account);
+                self.record_reauthorization(*account);
             }
-            Op::Withdraw { account, event } => world.withdraw(&self.apps[*account], *event),
-            Op::Password { account } => {
+            ConsentOp::Withdraw { account, event } => world.withdraw(&self.apps[*account], *event),
+            ConsentOp::ChangePassword { account } => {
                 let app = self.apps[*account].as_str();
                 world.sim().invalidate_tokens(Some(app));
-                if !std::mem::replace(&mut self.changed[*account], true) {
-                    world.sim().fail_refreshes(app, CHANGED);
+                if !std::mem::replace(&mut self.password_changed[*account], true) {
+                    world.sim().fail_refreshes(app, PASSWORD_CHANGED);
                     // the hub may find out at any time from now on
                     world.withdrawals.lock().unwrap().push((app.to_owned(), i64::MAX));
                 }
             }
-            Op::Delete { tenant, account } => {
+            ConsentOp::Delete { tenant, account } => {
                 let path = format!("/v1/accounts/{}", self.apps[*account]);
                 world.api(&self.keys[*tenant], "DELETE", &path, None, None).await;
             }
-            Op::Work { batches } => {
+            ConsentOp::ProcessBatches { batches } => {
                 world.sim().deliver_pending().await;
-                world.work(*batches).await;
+                world.process_batches(*batches).await;
             }
-            Op::Replay => world.replay().await,
-            Op::Late => world.push_late().await,
-            Op::Tick => world.tick().await,
-            Op::Cool => world.cool(),
-            Op::Advance { seconds } => world.advance(*seconds).await,
-            Op::Trouble(level) => {
+            ConsentOp::RedeliverBatches => world.redeliver_batches().await,
+            ConsentOp::RedeliverPushes => world.redeliver_pushes().await,
+            ConsentOp::Tick => world.tick().await,
+            ConsentOp::DropWarmInstances => world.drop_warm_instances(),
+            ConsentOp::Advance { seconds } => world.advance(*seconds).await,
+            ConsentOp::SetFaultLevel(level) => {
                 let n = 15 * level;
-                world.base.chaos.set(Rates {
-                    again: n,
+                world.backends.faults.set_rates(FaultRates {
+                    sdk_retries: n,
                     aws: n,
                     crash: n / 2,
                     wechat: n,
@@ -248,50 +252,60 @@ impl Run {
                     queue: 5 * n,
                 });
             }
-            Op::Suspend { tenant } if self.suspended[*tenant].is_some() => self.activate(*tenant).await,
-            Op::Suspend { tenant } => {
-                if suspended::change(&world, &self.tenants[*tenant], "suspended").await {
-                    self.suspended[*tenant] = Some(world.now());
+            ConsentOp::Suspend { tenant } if self.suspended_since[*tenant].is_some() => {
+                self.activate(*tenant).await
+            }
+            ConsentOp::Suspend { tenant } => {
+                if suspended::set_tenant_status(&world, &self.tenants[*tenant], "suspended").await {
+                    self.suspended_since[*tenant] = Some(world.now());
                 }
             }
         }
     }
 
     async fn activate(&mut self, tenant: usize) {
-        if let Some(since) = self.suspended[tenant].take() {
-            self.was_suspended.push((tenant, since, self.world.now()));
+        if let Some(since) = self.suspended_since[tenant].take() {
+            self.suspensions.push((tenant, since, self.world.now()));
         }
-        suspended::change(&self.world, &self.tenants[tenant], "active").await;
+        suspended::set_tenant_status(&self.world, &self.tenants[tenant], "active").await;
     }
 
     /// Nothing is newly bound to a suspended tenant; an existing binding may be renewed.
     fn nothing_was_bound_while_suspended(&self) {
-        for change in self.world.base.changes.lock().unwrap().iter().filter(|c| c.is["status"] == "bound") {
-            let tenant = self.tenants.iter().position(|id| change.is["tenant_id"] == **id).unwrap();
+        for change in self
+            .world
+            .backends
+            .binding_changes
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|c| c.after["status"] == "bound")
+        {
+            let tenant = self.tenants.iter().position(|id| change.after["tenant_id"] == **id).unwrap();
             let renewed = change
-                .was
+                .before
                 .as_ref()
-                .is_some_and(|was| was["status"] == "bound" && was["tenant_id"] == change.is["tenant_id"]);
+                .is_some_and(|was| was["status"] == "bound" && was["tenant_id"] == change.after["tenant_id"]);
             let while_suspended = |(of, from, until): &(usize, i64, i64)| {
                 *of == tenant && *from < change.at && change.at < *until
             };
             assert!(
-                renewed || !self.was_suspended.iter().any(while_suspended),
+                renewed || !self.suspensions.iter().any(while_suspended),
                 "promise 13: bound to a suspended tenant: {change:?}, {:?}",
-                self.was_suspended
+                self.suspensions
             );
         }
     }
 
     /// Records a new authorization: until now at the latest the hub could find the old tokens dead.
-    fn is_authorized_again(&mut self, account: usize) {
-        if !std::mem::replace(&mut self.changed[account], false) {
+    fn record_reauthorization(&mut self, account: usize) {
+        if !std::mem::replace(&mut self.password_changed[account], false) {
             return;
         }
         let sim = self.world.sim();
         sim.clear_faults();
-        for (app, _) in self.apps.iter().zip(self.changed).filter(|(_, changed)| *changed) {
-            sim.fail_refreshes(app, CHANGED);
+        for (app, _) in self.apps.iter().zip(self.password_changed).filter(|(_, changed)| *changed) {
+            sim.fail_refreshes(app, PASSWORD_CHANGED);
         }
         for (app, at) in self.world.withdrawals.lock().unwrap().iter_mut() {
             if *app == self.apps[account] && *at == i64::MAX {
@@ -301,32 +315,32 @@ impl Run {
     }
 
     /// Stops all faults, delivers late events, and checks the promises.
-    async fn end(&mut self) {
+    async fn heal_and_check(&mut self) {
         let world = Arc::clone(&self.world);
-        world.base.chaos.set(Rates::default());
-        world.push_late().await;
-        world.replay().await;
-        world.quiet().await;
-        world.tick().await; // unbinds what has to be authorized again
-        world.quiet().await;
+        world.backends.faults.set_rates(FaultRates::default());
+        world.redeliver_pushes().await;
+        world.redeliver_batches().await;
+        world.run_until_idle().await;
+        world.tick().await; // unbinds accounts that must be authorized again
+        world.run_until_idle().await;
         for tenant in 0..TENANTS {
             self.activate(tenant).await;
         }
         self.nothing_was_bound_while_suspended();
         check::consent_decides(&world, &self.keys, &self.tenants);
-        let refused = world.base.usage.refused.lock().unwrap().clone();
+        let refused = world.backends.iam_monitor.refused.lock().unwrap().clone();
         assert!(refused.is_empty(), "template.yaml gives too little: {refused:?}");
-        self.tokens_are_somebodys().await;
+        self.tokens_belong_to_bound_accounts().await;
         self.bound_accounts_can_be_used().await;
         self.a_good_consent_binds().await;
         self.bound_accounts_can_be_used().await;
     }
 
     /// Refreshed tokens belong to a bound account, and a bound account's tokens to its tenant.
-    async fn tokens_are_somebodys(&self) {
-        let store = &self.world.app().store;
+    async fn tokens_belong_to_bound_accounts(&self) {
+        let store = &self.world.services().store;
         for app in &self.apps {
-            let account = store.any_account(app).await.unwrap().filter(|a| a.standing().bound);
+            let account = store.account_of_any_tenant(app).await.unwrap().filter(|a| a.for_consent().bound);
             let tokens = store.authorizer(app).await.unwrap();
             match (account, tokens) {
                 (Some(account), Some(tokens)) => {
@@ -344,22 +358,26 @@ impl Run {
 
     /// A bound and authorized account has a token that WeChat accepts.
     pub async fn bound_accounts_can_be_used(&self) {
-        let app = self.world.app();
-        for (app_id, changed) in self.apps.iter().zip(self.changed) {
-            let account = app.store.any_account(app_id).await.unwrap().filter(|a| a.standing().bound);
+        let app = self.world.services();
+        for (app_id, changed) in self.apps.iter().zip(self.password_changed) {
+            let account =
+                app.store.account_of_any_tenant(app_id).await.unwrap().filter(|a| a.for_consent().bound);
             let granted = self.world.sim().account(app_id).unwrap().authorization.is_some() && !changed;
             let Some(account) = account.filter(|_| granted) else { continue };
             let until = Deadline::after(&*app.clock, Duration::from_secs(15));
-            let whose = For::Tenant(&account.tenant_id);
-            let mut token = tokens::authorizer(&app, whose, app_id, Why::Use, until).await.unwrap();
-            if !self.is_taken(&token).await {
-                token = tokens::authorizer(&app, whose, app_id, Why::Refused(&token), until).await.unwrap();
+            let whose = OnBehalfOf::Tenant(&account.tenant_id);
+            let mut token =
+                tokens::authorizer_token(&app, whose, app_id, RefreshReason::Expired, until).await.unwrap();
+            if !self.is_accepted(&token).await {
+                token = tokens::authorizer_token(&app, whose, app_id, RefreshReason::Refused(&token), until)
+                    .await
+                    .unwrap();
             }
-            assert!(self.is_taken(&token).await, "promise 4: the token of {app_id} is not WeChat's");
+            assert!(self.is_accepted(&token).await, "promise 4: the token of {app_id} is not WeChat's");
         }
     }
 
-    async fn is_taken(&self, token: &Secret) -> bool {
+    async fn is_accepted(&self, token: &Secret) -> bool {
         let path = format!("/cgi-bin/user/get?access_token={}", token.expose());
         self.world.sim().request("GET", &path, "").await.unwrap().body.contains("\"total\"")
     }
@@ -370,15 +388,15 @@ impl Run {
         // And for some minutes the hub does not repeat a request that WeChat has just refused.
         self.world.advance(20 * 60).await;
         for (n, app) in self.apps.clone().iter().enumerate() {
-            let store = &self.world.app().store;
-            let account = store.any_account(app).await.unwrap().filter(|account| !account.deleted);
+            let store = &self.world.services().store;
+            let account = store.account_of_any_tenant(app).await.unwrap().filter(|account| !account.deleted);
             let tenant =
                 account.and_then(|a| self.tenants.iter().position(|t| *t == a.tenant_id)).unwrap_or(0);
             self.world.bind(&self.keys[tenant], app, false, true).await;
-            self.is_authorized_again(n);
-            self.world.quiet().await;
+            self.record_reauthorization(n);
+            self.world.run_until_idle().await;
             let account = store.account(&self.tenants[tenant], app).await.unwrap();
-            let bound = account.is_some_and(|account| account.standing().bound);
+            let bound = account.is_some_and(|account| account.for_consent().bound);
             assert_eq!(
                 bound,
                 n != UNVERIFIED,
@@ -389,24 +407,24 @@ impl Run {
     }
 }
 
-fn run(seed: u64, prints: bool) {
-    let history = history(seed);
+fn run_history(seed: u64, prints: bool) {
+    let history = generate_ops(seed);
     if prints {
         println!("{history:#?}");
     }
     on_paused_time(async {
-        let mut run = Run::new(seed).await;
+        let mut run = ConsentRun::new(seed).await;
         for op in &history {
             if prints {
                 println!("{} {op:?}", run.world.now());
             }
             run.step(op).await;
         }
-        run.end().await;
+        run.heal_and_check().await;
     });
 }
 
 #[test]
 fn consent_decides_in_every_history() {
-    each(HISTORIES, "consent_decides_in_every_history", run);
+    for_each_seed(HISTORIES, "consent_decides_in_every_history", run_history);
 }

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::{
-    queue::{Target, jobs::AuthorizationJob},
+    queue::{JobQueue, jobs::AuthorizationJob},
     secret::Secret,
 };
-use wechat_simulator::{Fault, FaultKind};
+use wechat_simulator::{FaultKind, InjectedFault};
 
 use crate::{
-    found::bound,
+    harness::{ADMIN_KEY, SimulatedDeployment},
     on_paused_time,
-    world::{ADMIN_KEY, World},
+    regressions::run_with_bound_account,
 };
 
 /// A queue, and a job for it that has no effect.
-pub fn harmless() -> [(&'static str, &'static str, Value); 6] {
+pub fn harmless_jobs() -> [(&'static str, &'static str, Value); 6] {
     [
         (
             "authorization",
@@ -54,9 +54,9 @@ pub fn harmless() -> [(&'static str, &'static str, Value); 6] {
 }
 
 /// Puts a job into the dead-letter queue of a queue.
-pub async fn give_up(world: &World, queue: &str, job: &Value, number: usize) {
+pub async fn add_dead_letter(world: &SimulatedDeployment, queue: &str, job: &Value, number: usize) {
     let mut message =
-        json!({"QueueUrl": world.queue(&format!("{queue}DeadLetters")), "MessageBody": job.to_string()});
+        json!({"QueueUrl": world.queue_url(&format!("{queue}DeadLetters")), "MessageBody": job.to_string()});
     if queue == "Send" {
         message["MessageGroupId"] = format!("wx1#o{number}").into();
         message["MessageDeduplicationId"] = number.to_string().into();
@@ -67,7 +67,7 @@ pub async fn give_up(world: &World, queue: &str, job: &Value, number: usize) {
 #[test]
 fn dead_letters_are_shown_without_their_contents_and_moved_back() {
     on_paused_time(async {
-        let world = World::new(1);
+        let world = SimulatedDeployment::new(1);
         world.create_tables().await;
         let call = async |method: &str, path: &str| {
             let body = (method == "POST").then(|| json!({}));
@@ -79,9 +79,9 @@ fn dead_letters_are_shown_without_their_contents_and_moved_back() {
                 all["data"].as_array().unwrap().iter().find(|one| one["name"] == queue).unwrap().clone();
             (one["waiting"].as_u64().unwrap(), one["dead_letters"].as_u64().unwrap())
         };
-        for (name, queue, job) in harmless() {
+        for (name, queue, job) in harmless_jobs() {
             for number in 0..25 {
-                give_up(&world, queue, &job, number).await;
+                add_dead_letter(&world, queue, &job, number).await;
             }
             world.advance(7).await;
             assert_eq!(depth(name).await, (0, 25), "{name}");
@@ -133,25 +133,27 @@ fn dead_letters_are_shown_without_their_contents_and_moved_back() {
 #[test]
 fn a_job_that_was_given_up_says_why() {
     on_paused_time(async {
-        let run = bound().await;
+        let run = run_with_bound_account().await;
         let (world, app) = (&run.world, &run.apps[0]);
         let letters = async |queue: &str| {
             let path = format!("/v1/platform/queues/{queue}/dead-letters");
             world.api(ADMIN_KEY, "GET", &path, None, None).await.unwrap().1["data"].clone()
         };
         let ails = FaultKind::Error { errcode: 40164 };
-        world.sim().fault(Fault::once("/cgi-bin/component/api_query_auth", ails).times(10_000));
+        world
+            .sim()
+            .inject_fault(InjectedFault::once("/cgi-bin/component/api_query_auth", ails).times(10_000));
         let job = AuthorizationJob::AuthorizedV2 {
             app_id: app.clone(),
             code: Secret::new("queryauthcode@@@secret"),
             pre_auth_code: Secret::new(""),
             at: world.now(),
         };
-        let hub = world.app();
+        let hub = world.services();
         hub.queues.authorization(&job, Duration::ZERO).await.unwrap();
         // a job type of a later release, in every queue
-        for (_, queue, _) in harmless() {
-            let mut message = json!({"QueueUrl": world.queue(&format!("{queue}Queue")), "MessageBody": r#"{"type":"x_v9"}"#});
+        for (_, queue, _) in harmless_jobs() {
+            let mut message = json!({"QueueUrl": world.queue_url(&format!("{queue}Queue")), "MessageBody": r#"{"type":"x_v9"}"#});
             if queue == "Send" {
                 message["MessageGroupId"] = "wx1#o1".into();
                 message["MessageDeduplicationId"] = "1".into();
@@ -161,12 +163,12 @@ fn a_job_that_was_given_up_says_why() {
         for _ in 0..700 {
             world.advance(61).await;
         }
-        for (name, _, _) in harmless() {
+        for (name, _, _) in harmless_jobs() {
             let found = letters(name).await;
             let unknown = found.as_array().unwrap().iter().find(|one| one["job"] == "x_v9").cloned();
             let unknown = unknown.unwrap_or_else(|| panic!("{name}: {found}"));
             assert_eq!(unknown["last_error"], "it is no job that this release knows", "{name}");
-            let receives = Target::named(name).unwrap().receives();
+            let receives = JobQueue::from_name(name).unwrap().max_receive_count();
             assert_eq!(unknown["receives"], receives, "{name}");
         }
         let found = letters("authorization").await;

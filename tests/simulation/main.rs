@@ -6,22 +6,22 @@
 //! `OAHUB_SEED=17 cargo test -p oahub-tests --test simulation -- --nocapture`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod anew;
 mod check;
 mod consent;
-mod consent_found;
+mod consent_regressions;
 mod dead_letters;
+mod fair_share;
 mod followers;
-mod found;
+#[path = "../src/harness/mod.rs"]
+mod harness;
+mod iam;
+mod interrupted_imports;
 mod ops;
 mod refresh;
-mod rights;
+mod regressions;
 mod run;
-mod shares;
 mod suspended;
 mod timers;
-#[path = "../src/world/mod.rs"]
-mod world;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -35,22 +35,25 @@ const HISTORIES: u64 = 1_000;
 const THREADS: u64 = 2;
 
 #[expect(clippy::disallowed_methods, reason = "how a person steers the test, not a setting of the hub")]
-fn given(name: &str) -> Option<u64> {
+fn env_number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
 #[test]
 fn the_promises_hold_in_every_history() {
-    each(HISTORIES, "the_promises_hold_in_every_history", |seed, prints| drop(history(seed, prints)));
+    for_each_seed(HISTORIES, "the_promises_hold_in_every_history", |seed, prints| {
+        drop(run_history(seed, prints))
+    });
 }
 
 /// Runs the history of each seed, or of `OAHUB_SEED` alone.
-fn each(usual: u64, test: &str, history: impl Fn(u64, bool) + Sync) {
-    if let Some(seed) = given("OAHUB_SEED") {
+fn for_each_seed(default_count: u64, test: &str, history: impl Fn(u64, bool) + Sync) {
+    if let Some(seed) = env_number("OAHUB_SEED") {
         history(seed, true);
         return;
     }
-    let (all, first) = (given("OAHUB_HISTORIES").unwrap_or(usual), given("OAHUB_FIRST").unwrap_or(0));
+    let (count, first) =
+        (env_number("OAHUB_HISTORIES").unwrap_or(default_count), env_number("OAHUB_FIRST").unwrap_or(0));
     let next = AtomicU64::new(first);
     let failed = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -58,7 +61,7 @@ fn each(usual: u64, test: &str, history: impl Fn(u64, bool) + Sync) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= first + all {
+                    if seed >= first + count {
                         return;
                     }
                     if catch_unwind(AssertUnwindSafe(|| history(seed, false))).is_err() {
@@ -72,7 +75,7 @@ fn each(usual: u64, test: &str, history: impl Fn(u64, bool) + Sync) {
     let failed = failed.into_inner().unwrap();
     assert!(
         failed.is_empty(),
-        "{} of {all} histories broke a promise: {failed:?}\nreplay the first: OAHUB_SEED={} cargo test -p oahub-tests --test simulation {test} -- --nocapture",
+        "{} of {count} histories broke a promise: {failed:?}\nreplay the first: OAHUB_SEED={} cargo test -p oahub-tests --test simulation {test} -- --nocapture",
         failed.len(),
         failed[0],
     );
@@ -88,16 +91,16 @@ fn on_paused_time<T>(what: impl Future<Output = T>) -> T {
 fn a_seed_is_one_history() {
     for seed in [1, 24, 40, 601] {
         assert_eq!(
-            history(seed, false),
-            history(seed, false),
+            run_history(seed, false),
+            run_history(seed, false),
             "{seed}: time or randomness is no argument somewhere"
         );
     }
 }
 
 /// Runs the history of a seed and checks the promises; returns a summary, to compare two runs.
-fn history(seed: u64, prints: bool) -> String {
-    let history = ops::history(seed);
+fn run_history(seed: u64, prints: bool) -> String {
+    let history = ops::generate(seed);
     if prints {
         println!("{history:#?}");
     }
@@ -109,8 +112,8 @@ fn history(seed: u64, prints: bool) -> String {
             }
             run.step(op).await;
         }
-        ending(&mut run, seed).await;
-        let landed = run.world.landed.lock().unwrap();
+        heal_and_check(&mut run, seed).await;
+        let landed = run.world.acknowledged.lock().unwrap();
         let end = format!("{} the end, after {} pushes", run.world.clock.now(), landed.len());
         if prints {
             println!("{end}");
@@ -120,40 +123,40 @@ fn history(seed: u64, prints: bool) -> String {
 }
 
 /// Stops all faults, lets the deployment settle, and checks every promise.
-async fn ending(run: &mut Run, seed: u64) {
+async fn heal_and_check(run: &mut Run, seed: u64) {
     let world = run.world.clone();
-    world.base.chaos.calm();
+    world.backends.faults.clear();
     world.sim().clear_faults();
-    world.push_late().await;
-    world.replay().await;
-    world.quiet().await;
+    world.redeliver_pushes().await;
+    world.redeliver_batches().await;
+    world.run_until_idle().await;
     imports_end(run).await;
     check::nothing_forbidden(run);
     check::acknowledged_is_stored(run);
-    check::once(run);
-    check::imports(run);
+    check::no_duplicates(run);
+    check::imports_ended_and_counted(run);
     check::no_forbidden_call(run);
     check::consent_decides(&run.world, &run.keys, &run.tenants);
-    let landed = world.landed.lock().unwrap().clone();
+    let landed = world.acknowledged.lock().unwrap().clone();
     for account in 0..run.apps.len() {
         followers::are_known_after_the_bindings_import(run, &landed, account);
     }
-    let before = check::everybody(run);
+    let before = check::all_fan_keys(run);
     // checks that take long to simulate run in every eighth history only
     if seed.is_multiple_of(8) {
         world.advance(2 * 3600).await;
-        world.quiet().await;
-        check::grants(run);
+        world.run_until_idle().await;
+        check::bound_accounts_have_grants(run);
     }
     let account = [0, 0, 1, 2][usize::try_from(seed / 2 % 4).unwrap()];
     let granted = || world.sim().account(&run.apps[account]).unwrap().authorization.is_some();
-    if seed.is_multiple_of(2) && world.bound(&run.apps[account]) && granted() {
+    if seed.is_multiple_of(2) && world.is_bound(&run.apps[account]) && granted() {
         import_everybody(run, account).await;
-        check::tokens(run, account).await;
+        check::stored_tokens_are_wechats(run, account).await;
         check::fans_are_the_followers(run, account);
     }
-    assert!(check::everybody(run).is_superset(&before), "promise 5: somebody was deleted");
-    check::imports(run);
+    assert!(check::all_fan_keys(run).is_superset(&before), "promise 5: somebody was deleted");
+    check::imports_ended_and_counted(run);
     check::consent_decides(&run.world, &run.keys, &run.tenants);
     check::nothing_forbidden(run);
     if seed.is_multiple_of(4) {
@@ -164,9 +167,9 @@ async fn ending(run: &mut Run, seed: u64) {
 /// Even if an import lost its jobs, the tick restarts it within an hour, and a pause lasts an hour at most.
 async fn imports_end(run: &Run) {
     for _ in 0..6 {
-        if check::imports_go_on(run) {
+        if check::has_unfinished_imports(run) {
             run.world.advance(1_200).await;
-            run.world.quiet().await;
+            run.world.run_until_idle().await;
         }
     }
 }
@@ -176,11 +179,11 @@ async fn import_everybody(run: &Run, account: usize) {
     let (world, key) = (&run.world, &run.keys[tenant_of(account)]);
     // WeChat's list may lag behind, so the hub does not count recent followers as unsubscribed
     world.advance(660).await;
-    world.quiet().await;
+    world.run_until_idle().await;
     let path = format!("/v1/accounts/{}/imports", run.apps[account]);
     let (status, import) = world.api(key, "POST", &path, None, None).await.unwrap();
     assert_eq!(status, 202, "promise 5: {import}");
-    world.quiet().await;
+    world.run_until_idle().await;
     let path = format!("{path}/{}", import["id"].as_str().unwrap());
     let (_, import) = world.api(key, "GET", &path, None, None).await.unwrap();
     let total = world.sim().account(&run.apps[account]).unwrap().followers.total();

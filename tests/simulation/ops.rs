@@ -10,7 +10,7 @@ pub const FANS: usize = 4;
 
 /// Texts that look like XML or like other messages, to catch wrong parsing. One that contains `more`
 /// matches the rule of [`FanOpKind::AskForMore`].
-const PASTES: [&str; 6] = [
+const TRICKY_TEXTS: [&str; 6] = [
     "<a><![CDATA[b]]></a>",
     "x]]> <br> y",
     "if (a[b[0]]>1) stop",
@@ -22,7 +22,7 @@ const PASTES: [&str; 6] = [
 
 /// What a fan does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum FanOpKind {
     Follow,
     FollowByCode,
     Unfollow,
@@ -40,10 +40,10 @@ pub enum What {
 
 /// One action of one fan of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deed {
+pub struct FanOp {
     pub account: usize,
     pub fan: usize,
-    pub what: What,
+    pub kind: FanOpKind,
 }
 
 /// A step of a history.
@@ -67,9 +67,9 @@ pub enum Op {
     Delete {
         account: usize,
     },
-    Do(Deed),
+    Act(FanOp),
     /// Several fans act at the same time.
-    Burst(Vec<Deed>),
+    Burst(Vec<FanOp>),
     /// A program sends a message, in `times` concurrent requests.
     Send {
         account: usize,
@@ -83,42 +83,42 @@ pub enum Op {
         account: usize,
     },
     /// WeChat reports the result of a broadcast.
-    Report {
+    BroadcastReport {
         account: usize,
     },
     /// The tenant sets reply rules with another text.
-    Rules {
+    SetReplyRules {
         account: usize,
         version: u32,
     },
     /// Processes so many batches of each queue concurrently.
-    Work {
+    ProcessBatches {
         batches: u32,
     },
     /// Batches that were handled are delivered again.
-    Replay,
+    RedeliverBatches,
     /// Old pushes are delivered again.
-    Late,
+    RedeliverPushes,
     Tick,
     Advance {
         seconds: i64,
     },
     /// All warm instances are dropped.
-    Cool,
+    DropWarmInstances,
     /// WeChat revokes tokens (40001) or expires them (42001); the platform's own if no account is given.
-    Spoil {
+    EndTokens {
         account: Option<usize>,
         revoke: bool,
     },
     /// Whether each refresh returns a new refresh token from now on.
-    Rotate(bool),
+    RotateRefreshTokens(bool),
     /// A quota is used up: so many calls fail.
-    Quota {
+    ExhaustQuota {
         path: &'static str,
         times: u32,
     },
     /// WeChat returns this text unescaped in a fan's details from now on.
-    Typed {
+    UnescapedRemark {
         account: usize,
         fan: usize,
         text: &'static str,
@@ -126,7 +126,7 @@ pub enum Op {
     /// The first job of the next import is lost.
     LoseFirstJob,
     /// Sets the fault level from now on: 0 to 3.
-    Trouble(u32),
+    SetFaultLevel(u32),
 }
 
 /// A history.
@@ -141,55 +141,55 @@ pub struct History {
 }
 
 /// Generates the history of a seed.
-pub fn history(seed: u64) -> History {
+pub fn generate(seed: u64) -> History {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let followers = std::array::from_fn(|_| *[2, 3, 9, 23].choose(&mut rng).unwrap());
     let bound = [3, 1, 2].map(|quarters| rng.random_range(0..4) < quarters);
     let steps = rng.random_range(5..=20);
-    let mut ops: Vec<Op> = (0..steps).map(|_| op(&mut rng)).collect();
+    let mut ops: Vec<Op> = (0..steps).map(|_| random_op(&mut rng)).collect();
     if rng.random_range(0..4) > 0 {
-        ops.insert(0, Op::Trouble(rng.random_range(1..=3)));
+        ops.insert(0, Op::SetFaultLevel(rng.random_range(1..=3)));
     }
     History { followers, bound, ops }
 }
 
-fn deed(rng: &mut ChaCha8Rng) -> Deed {
-    const WHATS: [What; 11] = [
-        What::Follow,
-        What::FollowByCode,
-        What::Unfollow,
-        What::Ask,
-        What::Ask,
-        What::AskForMore,
-        What::AskForMore,
-        What::Chat,
-        What::Paste(""),
-        What::Click,
-        What::Scan,
+fn random_fan_op(rng: &mut ChaCha8Rng) -> FanOp {
+    const FAN_OP_KINDS: [FanOpKind; 11] = [
+        FanOpKind::Follow,
+        FanOpKind::FollowByCode,
+        FanOpKind::Unfollow,
+        FanOpKind::Ask,
+        FanOpKind::Ask,
+        FanOpKind::AskForMore,
+        FanOpKind::AskForMore,
+        FanOpKind::Chat,
+        FanOpKind::Paste(""),
+        FanOpKind::Click,
+        FanOpKind::Scan,
     ];
-    let (account, fan) = (account(rng), rng.random_range(0..FANS));
-    let what = match *WHATS.choose(rng).unwrap() {
-        What::Paste(_) => What::Paste(PASTES.choose(rng).unwrap()),
+    let (account, fan) = (random_account(rng), rng.random_range(0..FANS));
+    let what = match *FAN_OP_KINDS.choose(rng).unwrap() {
+        FanOpKind::Paste(_) => FanOpKind::Paste(TRICKY_TEXTS.choose(rng).unwrap()),
         what => what,
     };
-    Deed { account, fan, what }
+    FanOp { account, fan, kind: what }
 }
 
 /// The first account gets most of the traffic, so that operations overlap.
-fn account(rng: &mut ChaCha8Rng) -> usize {
+fn random_account(rng: &mut ChaCha8Rng) -> usize {
     *[0, 0, 0, 1, 2].choose(rng).unwrap()
 }
 
-fn op(rng: &mut ChaCha8Rng) -> Op {
-    let account = account(rng);
+fn random_op(rng: &mut ChaCha8Rng) -> Op {
+    let account = random_account(rng);
     let likely = rng.random_range(0..10) > 1;
     match rng.random_range(0..100) {
         0..4 => Op::Bind { account, returns: likely, event: rng.random_range(0..10) > 1 },
         4..7 => Op::Authorize { account },
         7..9 => Op::Unauthorize { account, event: likely },
         9..10 => Op::Delete { account },
-        10..28 => Op::Do(deed(rng)),
-        28..40 => Op::Burst((0..rng.random_range(2..6)).map(|_| deed(rng)).collect()),
+        10..28 => Op::Act(random_fan_op(rng)),
+        28..40 => Op::Burst((0..rng.random_range(2..6)).map(|_| random_fan_op(rng)).collect()),
         40..52 => {
             let template = rng.random_range(0..2) == 0;
             Op::Send {
@@ -202,25 +202,25 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
             }
         }
         52..55 => Op::Import { account },
-        55..56 => Op::Report { account },
-        56..60 => Op::Rules { account, version: rng.random_range(0..1000) },
-        60..74 => Op::Work { batches: rng.random_range(1..4) },
-        74..77 => Op::Replay,
-        77..79 => Op::Late,
+        55..56 => Op::BroadcastReport { account },
+        56..60 => Op::SetReplyRules { account, version: rng.random_range(0..1000) },
+        60..74 => Op::ProcessBatches { batches: rng.random_range(1..4) },
+        74..77 => Op::RedeliverBatches,
+        77..79 => Op::RedeliverPushes,
         79..83 => Op::Tick,
         83..89 => {
             let seconds = [1, 3, 30, 60, 200, 900, 5400, 49 * 3600];
             Op::Advance { seconds: *seconds.choose(rng).unwrap() }
         }
-        89..91 => Op::Cool,
+        89..91 => Op::DropWarmInstances,
         91..94 => {
             let account = (rng.random_range(0..3) > 0).then_some(account);
-            Op::Spoil { account, revoke: rng.random_range(0..2) == 0 }
+            Op::EndTokens { account, revoke: rng.random_range(0..2) == 0 }
         }
-        94..95 => Op::Rotate(rng.random_range(0..2) == 0),
+        94..95 => Op::RotateRefreshTokens(rng.random_range(0..2) == 0),
         96 => {
             let texts = ["", "a\"b", "a\\", "\\ud83d", "it\\'s", "a\nb"];
-            Op::Typed { account, fan: rng.random_range(0..FANS), text: texts.choose(rng).unwrap() }
+            Op::UnescapedRemark { account, fan: rng.random_range(0..FANS), text: texts.choose(rng).unwrap() }
         }
         95 | 97 if likely => {
             let paths = [
@@ -230,9 +230,9 @@ fn op(rng: &mut ChaCha8Rng) -> Op {
                 "/cgi-bin/message/custom/send",
                 "/cgi-bin/message/template/send",
             ];
-            Op::Quota { path: paths.choose(rng).unwrap(), times: rng.random_range(1..4) }
+            Op::ExhaustQuota { path: paths.choose(rng).unwrap(), times: rng.random_range(1..4) }
         }
         97 => Op::LoseFirstJob,
-        _ => Op::Trouble(rng.random_range(0..4)),
+        _ => Op::SetFaultLevel(rng.random_range(0..4)),
     }
 }

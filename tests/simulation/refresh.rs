@@ -1,29 +1,29 @@
 //! Token refreshes that fail for a long time: of one account, or of the platform itself.
 
 use shared::queue::jobs::RefreshJob;
-use wechat_simulator::{Fault, FaultKind};
+use wechat_simulator::{FaultKind, InjectedFault};
 
 use crate::{
-    found::bound,
     on_paused_time,
     ops::{History, Op},
+    regressions::run_with_bound_account,
     run::Run,
 };
 
 const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
 const COMPONENT: &str = "/cgi-bin/component/api_component_token";
 
-async fn minutes(run: &Run, minutes: u32) {
+async fn tick_for_minutes(run: &Run, minutes: u32) {
     for _ in 0..minutes {
         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         run.world.tick().await;
-        run.world.work(3).await;
+        run.world.process_batches(3).await;
     }
 }
 
 /// When an account's stored token was issued.
-async fn issued(run: &Run, account: usize) -> i64 {
-    let found = run.world.app().store.authorizer(&run.apps[account]).await.unwrap().unwrap();
+async fn token_issued_at(run: &Run, account: usize) -> i64 {
+    let found = run.world.services().store.authorizer(&run.apps[account]).await.unwrap().unwrap();
     found.token.map_or(0, |token| token.issued_at)
 }
 
@@ -33,52 +33,59 @@ fn one_account_whose_refresh_fails_disturbs_no_other() {
         let history = History { followers: [2, 2, 2], bound: [true, true, true], ops: Vec::new() };
         let run = Run::new(1, &history).await;
         let world = &run.world;
-        world.quiet().await;
-        let before = [issued(&run, 0).await, issued(&run, 1).await, issued(&run, 2).await];
+        world.run_until_idle().await;
+        let before =
+            [token_issued_at(&run, 0).await, token_issued_at(&run, 1).await, token_issued_at(&run, 2).await];
         tokio::time::sleep(std::time::Duration::from_secs(6_500)).await;
         // it fails at once, while the others wait for WeChat
-        let fails = Fault::once(REFRESH, FaultKind::Error { errcode: 50002 }).times(1_000);
-        world.sim().fault(fails.only(&run.apps[0]));
+        let fails = InjectedFault::once(REFRESH, FaultKind::Error { errcode: 50002 }).times(1_000);
+        world.sim().inject_fault(fails.for_account(&run.apps[0]));
         let job = RefreshJob::AuthorizersV1 { app_ids: run.apps.to_vec() };
-        world.app().queues.refresh(&[job], std::time::Duration::ZERO).await.unwrap();
-        world.work(1).await;
+        world.services().queues.refresh(&[job], std::time::Duration::ZERO).await.unwrap();
+        world.process_batches(1).await;
         for account in [1, 2] {
-            assert!(issued(&run, account).await > before[account], "{account} was not refreshed");
+            assert!(token_issued_at(&run, account).await > before[account], "{account} was not refreshed");
         }
-        assert_eq!(issued(&run, 0).await, before[0], "it was to fail");
-        let refreshes = [1, 2].map(|account| world.base.flights.refreshes(&run.apps[account]));
+        assert_eq!(token_issued_at(&run, 0).await, before[0], "it was to fail");
+        let refreshes =
+            [1, 2].map(|account| world.backends.refresh_monitor.refresh_count(&run.apps[account]));
         world.sim().clear_faults();
         tokio::time::sleep(std::time::Duration::from_secs(61)).await;
-        world.work(1).await;
-        assert!(issued(&run, 0).await > before[0], "it does not come again by itself");
-        assert_eq!([1, 2].map(|account| world.base.flights.refreshes(&run.apps[account])), refreshes);
+        world.process_batches(1).await;
+        assert!(token_issued_at(&run, 0).await > before[0], "it does not come again by itself");
+        assert_eq!(
+            [1, 2].map(|account| world.backends.refresh_monitor.refresh_count(&run.apps[account])),
+            refreshes
+        );
     });
 }
 
 #[test]
 fn a_platform_that_is_refused_is_not_asked_again_by_everybody() {
     on_paused_time(async {
-        let mut run = bound().await;
-        run.world.sim().fault(Fault::once(COMPONENT, FaultKind::Error { errcode: 40125 }).times(100_000));
-        run.step(&Op::Spoil { account: None, revoke: true }).await;
-        run.step(&Op::Spoil { account: Some(0), revoke: true }).await;
-        let before = run.world.base.flights.refreshes("component");
+        let mut run = run_with_bound_account().await;
+        run.world
+            .sim()
+            .inject_fault(InjectedFault::once(COMPONENT, FaultKind::Error { errcode: 40125 }).times(100_000));
+        run.step(&Op::EndTokens { account: None, revoke: true }).await;
+        run.step(&Op::EndTokens { account: Some(0), revoke: true }).await;
+        let before = run.world.backends.refresh_monitor.refresh_count("component");
         for fan in 0..2 {
             let send = Op::Send { account: 0, fan, content: false, template: true, keyed: false, times: 5 };
             run.step(&send).await;
         }
         for _ in 0..60 {
-            run.world.work(3).await;
+            run.world.process_batches(3).await;
             tokio::time::sleep(std::time::Duration::from_secs(5)).await;
         }
-        let asked = run.world.base.flights.refreshes("component") - before;
+        let asked = run.world.backends.refresh_monitor.refresh_count("component") - before;
         assert!((1..8).contains(&asked), "a secret that is wrong was tried {asked} times in five minutes");
         // no message failed because of it, and everything continues once the secret is right
         run.world.sim().clear_faults();
-        run.world.quiet().await;
+        run.world.run_until_idle().await;
         for sent in &run.sent {
             for id in &sent.accepted {
-                let message = run.world.app().store.message(&run.tenants[0], id).await.unwrap().unwrap();
+                let message = run.world.services().store.message(&run.tenants[0], id).await.unwrap().unwrap();
                 assert_eq!(format!("{:?}", message.error.map(|e| e.code)), "None", "{id}");
             }
         }
@@ -89,19 +96,21 @@ fn a_platform_that_is_refused_is_not_asked_again_by_everybody() {
 fn an_account_that_has_to_be_authorized_again_is_unbound_and_not_asked_for_again() {
     for errcode in [42007, 40030] {
         on_paused_time(async {
-            let mut run = bound().await;
-            run.world.sim().fault(Fault::once(REFRESH, FaultKind::Error { errcode }).times(1_000));
-            run.step(&Op::Spoil { account: Some(0), revoke: true }).await;
-            let before = run.world.base.flights.refreshes(&run.apps[0]);
+            let mut run = run_with_bound_account().await;
+            run.world
+                .sim()
+                .inject_fault(InjectedFault::once(REFRESH, FaultKind::Error { errcode }).times(1_000));
+            run.step(&Op::EndTokens { account: Some(0), revoke: true }).await;
+            let before = run.world.backends.refresh_monitor.refresh_count(&run.apps[0]);
             let send =
                 Op::Send { account: 0, fan: 0, content: false, template: true, keyed: false, times: 5 };
             run.step(&send).await;
-            minutes(&run, 3).await;
-            assert!(!run.world.bound(&run.apps[0]), "{errcode}: nobody was told");
-            let asked = run.world.base.flights.refreshes(&run.apps[0]) - before;
+            tick_for_minutes(&run, 3).await;
+            assert!(!run.world.is_bound(&run.apps[0]), "{errcode}: nobody was told");
+            let asked = run.world.backends.refresh_monitor.refresh_count(&run.apps[0]) - before;
             assert_eq!(asked, 1, "{errcode}: a storm");
             for id in &run.sent[0].accepted {
-                let message = run.world.app().store.message(&run.tenants[0], id).await.unwrap().unwrap();
+                let message = run.world.services().store.message(&run.tenants[0], id).await.unwrap().unwrap();
                 assert_eq!(message.error.unwrap().code, "account_not_bound", "{errcode}");
             }
         });
@@ -114,10 +123,12 @@ fn an_account_whose_refresh_is_refused_is_not_asked_for_by_everybody() {
     // (errcode, calls at most in five minutes)
     for (errcode, most) in [(45009, 1), (50002, 5), (-1, 10)] {
         on_paused_time(async {
-            let mut run = bound().await;
-            run.world.sim().fault(Fault::once(REFRESH, FaultKind::Error { errcode }).times(100_000));
-            run.step(&Op::Spoil { account: Some(0), revoke: true }).await;
-            let before = run.world.base.flights.refreshes(&run.apps[0]);
+            let mut run = run_with_bound_account().await;
+            run.world
+                .sim()
+                .inject_fault(InjectedFault::once(REFRESH, FaultKind::Error { errcode }).times(100_000));
+            run.step(&Op::EndTokens { account: Some(0), revoke: true }).await;
+            let before = run.world.backends.refresh_monitor.refresh_count(&run.apps[0]);
             for fan in 0..2 {
                 let send =
                     Op::Send { account: 0, fan, content: false, template: true, keyed: false, times: 5 };
@@ -126,18 +137,18 @@ fn an_account_whose_refresh_is_refused_is_not_asked_for_by_everybody() {
             for round in 0..60 {
                 if round % 12 == 0 {
                     let job = RefreshJob::AuthorizersV1 { app_ids: vec![run.apps[0].clone()] };
-                    run.world.app().queues.refresh(&[job], std::time::Duration::ZERO).await.unwrap();
+                    run.world.services().queues.refresh(&[job], std::time::Duration::ZERO).await.unwrap();
                 }
-                run.world.work(3).await;
+                run.world.process_batches(3).await;
                 tokio::time::sleep(std::time::Duration::from_secs(5)).await;
             }
-            let asked = run.world.base.flights.refreshes(&run.apps[0]) - before;
+            let asked = run.world.backends.refresh_monitor.refresh_count(&run.apps[0]) - before;
             assert!((1..=most).contains(&asked), "{errcode}: asked {asked} times in five minutes");
             run.world.sim().clear_faults();
             run.world.advance(17 * 3600).await; // a day's quota is back at Beijing's midnight
-            run.world.quiet().await;
+            run.world.run_until_idle().await;
             for id in &run.sent.iter().flat_map(|sent| sent.accepted.clone()).collect::<Vec<_>>() {
-                let message = run.world.app().store.message(&run.tenants[0], id).await.unwrap().unwrap();
+                let message = run.world.services().store.message(&run.tenants[0], id).await.unwrap().unwrap();
                 assert_eq!(format!("{:?}", message.error.map(|e| e.code)), "None", "{errcode}: {id}");
             }
         });
@@ -151,20 +162,29 @@ fn an_outage_is_waited_for_by_age_and_tokens_are_new_soon_after_it() {
         let history = History { followers: [2, 2, 2], bound: [true, true, false], ops: Vec::new() };
         let run = Run::new(1, &history).await;
         let world = &run.world;
-        world.quiet().await;
-        let before = [issued(&run, 0).await, issued(&run, 1).await];
+        world.run_until_idle().await;
+        let before = [token_issued_at(&run, 0).await, token_issued_at(&run, 1).await];
         tokio::time::sleep(std::time::Duration::from_secs(6_500)).await;
         world.sim().push_ticket().await;
-        world.sim().fault(Fault::once(REFRESH, FaultKind::Error { errcode: -1 }).times(100_000));
+        world
+            .sim()
+            .inject_fault(InjectedFault::once(REFRESH, FaultKind::Error { errcode: -1 }).times(100_000));
         let job = RefreshJob::AuthorizersV1 { app_ids: run.apps[..2].to_vec() };
-        world.app().queues.refresh(&[job], std::time::Duration::ZERO).await.unwrap();
-        minutes(&run, 40).await;
-        assert_eq!([issued(&run, 0).await, issued(&run, 1).await], before, "it was to fail");
-        assert_eq!(world.queued().await.1, 0, "given up");
+        world.services().queues.refresh(&[job], std::time::Duration::ZERO).await.unwrap();
+        tick_for_minutes(&run, 40).await;
+        assert_eq!(
+            [token_issued_at(&run, 0).await, token_issued_at(&run, 1).await],
+            before,
+            "it was to fail"
+        );
+        assert_eq!(world.queue_depths().await.1, 0, "given up");
         world.sim().clear_faults();
-        minutes(&run, 6).await;
+        tick_for_minutes(&run, 6).await;
         for account in [0, 1] {
-            assert!(issued(&run, account).await > before[account], "{account}: nobody came after the outage");
+            assert!(
+                token_issued_at(&run, account).await > before[account],
+                "{account}: nobody came after the outage"
+            );
         }
     });
 }

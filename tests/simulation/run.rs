@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use wechat_simulator::{Act, Fault, FaultKind, Grant, NewAccount, Stamp, Target, xml::head};
+use wechat_simulator::{
+    CallbackUrl, FaultKind, FollowerAction, InjectedFault, NewAccount, OwnerConsent, PushOverrides,
+    xml::first_value,
+};
 
 use crate::{
-    ops::{ACCOUNTS, Deed, FANS, History, Op, What},
-    world::{
-        ADMIN_KEY, World,
-        chaos::{Fate, Rates},
+    harness::{
+        ADMIN_KEY, SimulatedDeployment,
+        faults::{FaultOutcome, FaultRates},
     },
+    ops::{ACCOUNTS, FANS, FanOp, FanOpKind, History, Op},
 };
 
 /// A follow or unfollow by a fan, as WeChat knows it.
 #[derive(Debug, Clone)]
-pub struct Status {
+pub struct SubscriptionChange {
     pub account: usize,
     pub open_id: String,
     pub at: i64,
@@ -26,7 +29,7 @@ pub struct Status {
 
 /// A text that a fan typed.
 #[derive(Debug, Clone)]
-pub struct Typed {
+pub struct TypedText {
     pub account: usize,
     pub text: &'static str,
     pub plaintext: String,
@@ -34,7 +37,7 @@ pub struct Typed {
 
 /// A message that a program asked to be sent.
 #[derive(Debug, Clone)]
-pub struct Sent {
+pub struct RequestedMessage {
     pub account: usize,
     pub open_id: String,
     /// Unique to this message.
@@ -48,20 +51,20 @@ pub struct Sent {
 
 /// A deployment with a history running in it.
 pub struct Run {
-    pub world: Arc<World>,
+    pub world: Arc<SimulatedDeployment>,
     pub apps: [String; ACCOUNTS],
     /// API keys of the two tenants.
     pub keys: [String; 2],
     pub tenants: [String; 2],
     pub fans: Vec<Vec<String>>,
-    pub statuses: Vec<Status>,
-    pub typed: Vec<Typed>,
-    pub sent: Vec<Sent>,
+    pub subscription_changes: Vec<SubscriptionChange>,
+    pub typed_texts: Vec<TypedText>,
+    pub sent: Vec<RequestedMessage>,
     pub unfollows: usize,
     pub acts_that_open_windows: usize,
     pub steps: usize,
-    pub spoils: u32,
-    pub worst: Rates,
+    pub ended_tokens: u32,
+    pub worst_rates: FaultRates,
 }
 
 /// The index of the tenant that an account belongs to.
@@ -72,7 +75,7 @@ pub fn tenant_of(account: usize) -> usize {
 impl Run {
     /// A deployment at the start of a history.
     pub async fn new(seed: u64, history: &History) -> Self {
-        let world = World::new(seed);
+        let world = SimulatedDeployment::new(seed);
         world.create_tables().await;
         let sim = world.sim();
         let apps: [String; ACCOUNTS] = std::array::from_fn(|n| format!("wx000000000000000{n}"));
@@ -89,13 +92,13 @@ impl Run {
             let account = sim.add_account(new).unwrap();
             let mut known = account.followers.page("", FANS / 2).unwrap();
             while known.len() < FANS {
-                known.push(sim.add_person(app, None, None, None).unwrap().openid);
+                known.push(sim.add_follower(app, None, None, None).unwrap().openid);
             }
             fans.push(known);
-            world.base.changed_at.lock().unwrap().insert(app.clone(), world.now());
+            world.backends.binding_changed_at.lock().unwrap().insert(app.clone(), world.now());
         }
         sim.push_ticket().await;
-        world.has_ticked();
+        world.mark_ticked();
         let (mut keys, mut tenants) = (Vec::new(), Vec::new());
         for name in ["one", "other"] {
             let made = world.api(ADMIN_KEY, "POST", "/v1/tenants", Some(json!({"name": name})), None).await;
@@ -114,14 +117,14 @@ impl Run {
             keys,
             tenants: tenants.try_into().unwrap(),
             fans,
-            statuses: Vec::new(),
-            typed: Vec::new(),
+            subscription_changes: Vec::new(),
+            typed_texts: Vec::new(),
             sent: Vec::new(),
             unfollows: 0,
             acts_that_open_windows: 0,
             steps: 0,
-            spoils: 0,
-            worst: Rates::default(),
+            ended_tokens: 0,
+            worst_rates: FaultRates::default(),
         }
     }
 
@@ -138,7 +141,7 @@ impl Run {
             }
             Op::Authorize { account } => {
                 let app_id = self.apps[*account].clone();
-                sim.authorize(Grant { app_id, ..Grant::default() }).ok();
+                sim.authorize(OwnerConsent { app_id, ..OwnerConsent::default() }).ok();
                 sim.deliver_pending().await;
             }
             Op::Unauthorize { account, event } => {
@@ -149,12 +152,12 @@ impl Run {
                 let path = format!("/v1/accounts/{}", self.apps[*account]);
                 world.api(&self.keys[tenant_of(*account)], "DELETE", &path, None, None).await;
             }
-            Op::Do(deed) => self.deeds(std::slice::from_ref(deed)).await,
-            Op::Burst(deeds) => self.deeds(deeds).await,
+            Op::Act(deed) => self.fan_ops(std::slice::from_ref(deed)).await,
+            Op::Burst(deeds) => self.fan_ops(deeds).await,
             Op::Send { account, fan, content, template, keyed, times } => {
                 self.send(*account, *fan, (*content, *template), *keyed, *times).await;
             }
-            Op::Report { account } => {
+            Op::BroadcastReport { account } => {
                 let (app, now) = (&self.apps[*account], world.now());
                 let to = sim.account(app).unwrap().original_id;
                 let report = format!(
@@ -162,78 +165,89 @@ impl Run {
                      <CreateTime>{now}</CreateTime><MsgType><![CDATA[event]]></MsgType><Event>\
                      <![CDATA[MASSSENDJOBFINISH]]></Event><MsgID>1</MsgID></xml>"
                 );
-                sim.push_raw(Target::Message, Some(app), report).await;
+                sim.push_raw(CallbackUrl::Message, Some(app), report).await;
             }
             Op::Import { account } => {
                 let path = format!("/v1/accounts/{}/imports", self.apps[*account]);
                 world.api(&self.keys[tenant_of(*account)], "POST", &path, None, None).await;
             }
-            Op::Rules { account, version } => {
+            Op::SetReplyRules { account, version } => {
                 let path = format!("/v1/accounts/{}/reply-rules", self.apps[*account]);
-                world.api(&self.keys[tenant_of(*account)], "PUT", &path, Some(rules(*version)), None).await;
+                world
+                    .api(&self.keys[tenant_of(*account)], "PUT", &path, Some(reply_rules(*version)), None)
+                    .await;
             }
-            Op::Work { batches } => {
-                world.work(*batches).await;
+            Op::ProcessBatches { batches } => {
+                world.process_batches(*batches).await;
             }
-            Op::Replay => world.replay().await,
-            Op::Late => world.push_late().await,
+            Op::RedeliverBatches => world.redeliver_batches().await,
+            Op::RedeliverPushes => world.redeliver_pushes().await,
             Op::Tick => world.tick().await,
             Op::Advance { seconds } => world.advance(*seconds).await,
-            Op::Cool => world.cool(),
-            Op::Spoil { account, revoke } => {
-                self.spoils += 1;
+            Op::DropWarmInstances => world.drop_warm_instances(),
+            Op::EndTokens { account, revoke } => {
+                self.ended_tokens += 1;
                 let app = account.map(|n| self.apps[n].as_str());
                 if *revoke { sim.invalidate_tokens(app) } else { sim.expire_tokens(app) }
             }
-            Op::Rotate(rotate) => sim.configure(|s| s.rotate_refresh_tokens = *rotate),
-            Op::Quota { path, times } => {
-                sim.fault(Fault::once(*path, FaultKind::Error { errcode: 45009 }).times(*times));
+            Op::RotateRefreshTokens(rotate) => sim.configure(|s| s.rotate_refresh_tokens = *rotate),
+            Op::ExhaustQuota { path, times } => {
+                sim.inject_fault(
+                    InjectedFault::once(*path, FaultKind::Error { errcode: 45009 }).times(*times),
+                );
             }
-            Op::Typed { account, fan, text } => {
+            Op::UnescapedRemark { account, fan, text } => {
                 let open_id = self.fans[*account][*fan].clone();
                 let typed =
                     |follower: &mut wechat_simulator::Follower| follower.unescaped = (*text).to_owned();
                 sim.change_account(&self.apps[*account], |a| a.followers.update(&open_id, typed)).unwrap();
             }
-            Op::LoseFirstJob => world.base.chaos.strike("page_v1", Fate::Lost),
-            Op::Trouble(level) => {
+            Op::LoseFirstJob => world.backends.faults.inject_next("page_v1", FaultOutcome::Lost),
+            Op::SetFaultLevel(level) => {
                 let n = 12 * level;
-                let rates =
-                    Rates { aws: n, again: 2 * n, crash: n / 2, wechat: n, push: 5 * n, queue: 4 * n };
-                self.worst = Rates {
-                    aws: self.worst.aws.max(rates.aws),
-                    again: self.worst.again.max(rates.again),
-                    crash: self.worst.crash.max(rates.crash),
-                    wechat: self.worst.wechat.max(rates.wechat),
-                    push: self.worst.push.max(rates.push),
-                    queue: self.worst.queue.max(rates.queue),
+                let rates = FaultRates {
+                    aws: n,
+                    sdk_retries: 2 * n,
+                    crash: n / 2,
+                    wechat: n,
+                    push: 5 * n,
+                    queue: 4 * n,
                 };
-                world.base.chaos.set(rates);
+                self.worst_rates = FaultRates {
+                    aws: self.worst_rates.aws.max(rates.aws),
+                    sdk_retries: self.worst_rates.sdk_retries.max(rates.sdk_retries),
+                    crash: self.worst_rates.crash.max(rates.crash),
+                    wechat: self.worst_rates.wechat.max(rates.wechat),
+                    push: self.worst_rates.push.max(rates.push),
+                    queue: self.worst_rates.queue.max(rates.queue),
+                };
+                world.backends.faults.set_rates(rates);
             }
         }
     }
 
-    async fn deeds(&mut self, deeds: &[Deed]) {
-        let acts = deeds.iter().map(|deed| {
+    async fn fan_ops(&mut self, ops: &[FanOp]) {
+        let acts = ops.iter().map(|deed| {
             let (app, open_id) = (self.apps[deed.account].clone(), self.fans[deed.account][deed.fan].clone());
             let world = Arc::clone(&self.world);
-            let act = act(deed.what);
-            async move { world.sim().act(&app, &open_id, act, Stamp::default()).await }
+            let act = follower_action(deed.kind);
+            async move { world.sim().act(&app, &open_id, act, PushOverrides::default()).await }
         });
         let done = join_all(acts).await;
-        for (deed, delivery) in deeds.iter().zip(done) {
+        for (deed, delivery) in ops.iter().zip(done) {
             let Ok(delivery) = delivery else { continue };
-            self.unfollows += usize::from(deed.what == What::Unfollow);
-            self.acts_that_open_windows += usize::from(head(&delivery.plaintext, "MsgType") == Some("event"));
-            if let What::Paste(text) = deed.what {
+            self.unfollows += usize::from(deed.kind == FanOpKind::Unfollow);
+            self.acts_that_open_windows +=
+                usize::from(first_value(&delivery.plaintext, "MsgType") == Some("event"));
+            if let FanOpKind::Paste(text) = deed.kind {
                 let plaintext = delivery.plaintext.clone();
-                self.typed.push(Typed { account: deed.account, text, plaintext });
+                self.typed_texts.push(TypedText { account: deed.account, text, plaintext });
             }
             if !matches!(delivery.kind.as_str(), "subscribe" | "unsubscribe") {
                 continue;
             }
             let at = delivery.plaintext.split("<CreateTime>").nth(1).unwrap();
-            self.statuses.push(Status {
+            self.subscription_changes.push(SubscriptionChange {
                 account: deed.account,
                 open_id: self.fans[deed.account][deed.fan].clone(),
                 at: at.split('<').next().unwrap().parse().unwrap(),
@@ -265,27 +279,27 @@ impl Run {
         let accepted = join_all(tries).await.into_iter().flatten();
         let accepted = accepted.filter(|(status, _)| *status == 202);
         let accepted = accepted.map(|(_, message)| message["id"].as_str().unwrap().to_owned()).collect();
-        self.sent.push(Sent { account, open_id, text, keyed, times, accepted });
+        self.sent.push(RequestedMessage { account, open_id, text, keyed, times, accepted });
     }
 }
 
-fn act(what: What) -> Act {
-    let text = |content: &str| Act::Text { content: content.into(), bizmsgmenuid: None };
+fn follower_action(what: FanOpKind) -> FollowerAction {
+    let text = |content: &str| FollowerAction::Text { content: content.into(), bizmsgmenuid: None };
     match what {
-        What::Follow => Act::Follow { scene: None },
-        What::FollowByCode => Act::Follow { scene: Some("shop".into()) },
-        What::Unfollow => Act::Unfollow,
-        What::Ask => text("ask"),
-        What::AskForMore => text("more"),
-        What::Chat => text("anything"),
-        What::Paste(content) => text(content),
-        What::Click => Act::Click { key: "menu".into() },
-        What::Scan => Act::Scan { scene: "shop".into() },
+        FanOpKind::Follow => FollowerAction::Follow { scene: None },
+        FanOpKind::FollowByCode => FollowerAction::Follow { scene: Some("shop".into()) },
+        FanOpKind::Unfollow => FollowerAction::Unfollow,
+        FanOpKind::Ask => text("ask"),
+        FanOpKind::AskForMore => text("more"),
+        FanOpKind::Chat => text("anything"),
+        FanOpKind::Paste(content) => text(content),
+        FanOpKind::Click => FollowerAction::Click { key: "menu".into() },
+        FanOpKind::Scan => FollowerAction::Scan { scene: "shop".into() },
     }
 }
 
 /// Follows and `ask` get a passive reply, `more` a reply that only a customer-service message can carry.
-fn rules(version: u32) -> Value {
+fn reply_rules(version: u32) -> Value {
     let text = |text: String| json!({"msgtype": "text", "text": {"content": text}});
     let program = json!({
         "msgtype": "miniprogrampage",

@@ -4,61 +4,61 @@ use serde_json::json;
 use shared::store::tenants::TenantStatus;
 
 use crate::{
-    found::bound,
+    harness::{ADMIN_KEY, SimulatedDeployment},
     on_paused_time,
-    ops::{Deed, Op, What},
+    ops::{FanOp, FanOpKind, Op},
+    regressions::run_with_bound_account,
     run::Run,
-    world::{ADMIN_KEY, World},
 };
 
 /// Sets a tenant's status; returns whether the operator's request was confirmed.
-pub async fn change(world: &World, tenant: &str, status: &str) -> bool {
+pub async fn set_tenant_status(world: &SimulatedDeployment, tenant: &str, status: &str) -> bool {
     let path = format!("/v1/tenants/{tenant}");
     let changed = world.api(ADMIN_KEY, "PATCH", &path, Some(json!({"status": status})), None).await;
     changed.is_some_and(|(status, _)| status == 200)
 }
 
-async fn now(run: &Run, status: &str) {
-    assert!(change(&run.world, &run.tenants[0], status).await, "{status}");
-    run.world.advance(10).await; // every instance knows
+async fn set_status_of_first(run: &Run, status: &str) {
+    assert!(set_tenant_status(&run.world, &run.tenants[0], status).await, "{status}");
+    run.world.advance(10).await; // until every instance has seen it
 }
 
 /// Tokens that are not refreshed would cost each administrator another consent.
 #[test]
 fn a_suspended_tenant_keeps_its_tokens_and_its_followers_and_sends_nothing() {
     on_paused_time(async {
-        let mut run = bound().await;
+        let mut run = run_with_bound_account().await;
         let (world, app) = (run.world.clone(), run.apps[0].clone());
         let rules = json!({"on_subscribe": null, "keywords": [], "default": {"msgtype": "text", "text": {"content": "hi"}}});
         let path = format!("/v1/accounts/{app}/reply-rules");
         assert_eq!(world.api(&run.keys[0], "PUT", &path, Some(rules), None).await.unwrap().0, 200);
         world.advance(10).await;
         let send = Op::Send { account: 0, fan: 1, content: false, template: true, keyed: false, times: 1 };
-        run.step(&send).await; // is queued still
+        run.step(&send).await; // still queued
         let id = run.sent[0].accepted[0].clone();
-        now(&run, "suspended").await;
-        world.quiet().await;
-        let message = world.app().store.message(&run.tenants[0], &id).await.unwrap().unwrap();
+        set_status_of_first(&run, "suspended").await;
+        world.run_until_idle().await;
+        let message = world.services().store.message(&run.tenants[0], &id).await.unwrap().unwrap();
         assert_eq!(message.error.map(|error| error.code).as_deref(), Some("tenant_suspended"));
-        for what in [What::Follow, What::Chat] {
-            run.step(&Op::Do(Deed { account: 0, fan: 3, what })).await;
+        for what in [FanOpKind::Follow, FanOpKind::Chat] {
+            run.step(&Op::Act(FanOp { account: 0, fan: 3, kind: what })).await;
         }
         for _ in 0..200 {
             world.advance(60).await;
         }
-        world.quiet().await;
+        world.run_until_idle().await;
         let received = world.sim().received(&app, &run.fans[0][3]);
         assert!(received.is_empty(), "it was answered: {received:?}");
-        assert!(world.bound(&app));
-        let tokens = world.app().store.authorizer(&app).await.unwrap().unwrap();
+        assert!(world.is_bound(&app));
+        let tokens = world.services().store.authorizer(&app).await.unwrap().unwrap();
         let token = tokens.token.unwrap();
         assert!(token.issued_at + token.expires_in > world.now(), "its token has died");
-        let hub = world.app();
+        let hub = world.services();
         let (fans, _) =
             hub.store.list_customers(&run.tenants[0], 50, None, |fan| fan.subscribed).await.unwrap();
         assert!(fans.iter().any(|one| one.fans[0].open_id == run.fans[0][3]), "who followed is not stored");
-        now(&run, "active").await;
-        run.step(&Op::Do(Deed { account: 0, fan: 3, what: What::Chat })).await;
+        set_status_of_first(&run, "active").await;
+        run.step(&Op::Act(FanOp { account: 0, fan: 3, kind: FanOpKind::Chat })).await;
         assert!(!world.sim().received(&app, &run.fans[0][3]).is_empty(), "it answers again");
     });
 }
@@ -67,18 +67,18 @@ fn a_suspended_tenant_keeps_its_tokens_and_its_followers_and_sends_nothing() {
 #[test]
 fn an_account_that_was_released_meanwhile_answers_when_it_is_bound_again() {
     on_paused_time(async {
-        let run = bound().await;
+        let run = run_with_bound_account().await;
         let (world, app) = (&run.world, &run.apps[0]);
-        now(&run, "suspended").await;
+        set_status_of_first(&run, "suspended").await;
         world.advance(60).await;
         world.withdraw(app, true);
-        world.quiet().await;
+        world.run_until_idle().await;
         let path = format!("/v1/platform/accounts/{app}/release");
         assert_eq!(world.api(ADMIN_KEY, "POST", &path, Some(json!({})), None).await.unwrap().0, 204);
-        now(&run, "active").await;
+        set_status_of_first(&run, "active").await;
         assert_eq!(world.bind(&run.keys[0], app, true, true).await, Some(200));
-        world.quiet().await;
-        let entry = world.app().store.account_entry_now(app).await.unwrap().unwrap();
+        world.run_until_idle().await;
+        let entry = world.services().store.account_entry_uncached(app).await.unwrap().unwrap();
         assert!(!entry.suspended, "it stays silent");
     });
 }
@@ -88,14 +88,14 @@ fn an_account_that_was_released_meanwhile_answers_when_it_is_bound_again() {
 fn a_link_left_open_binds_nothing_to_a_suspended_or_deleted_tenant() {
     on_paused_time(async {
         for (returns, deleted) in [(true, false), (false, false), (false, true)] {
-            let run = bound().await;
+            let run = run_with_bound_account().await;
             let (world, app) = (&run.world, &run.apps[1]);
-            let opened = world.open(&run.keys[1]).await.unwrap();
-            assert!(change(world, &run.tenants[1], "suspended").await);
+            let opened = world.open_page(&run.keys[1]).await.unwrap();
+            assert!(set_tenant_status(world, &run.tenants[1], "suspended").await);
             if deleted {
                 let path = format!("/v1/tenants/{}", run.tenants[1]);
                 assert_eq!(world.api(ADMIN_KEY, "DELETE", &path, None, None).await.unwrap().0, 202);
-                let tenant = world.app().store.tenant(&run.tenants[1]).await.unwrap();
+                let tenant = world.services().store.tenant(&run.tenants[1]).await.unwrap();
                 assert!(tenant.is_none_or(|tenant| tenant.status == TenantStatus::Deleted));
             }
             let back = world.consent(&opened, app, !returns, true).unwrap();
@@ -103,10 +103,10 @@ fn a_link_left_open_binds_nothing_to_a_suspended_or_deleted_tenant() {
                 let (status, page, _) = world.browse(&back, &opened.cookies).await.unwrap();
                 assert_eq!(status, 410, "{page}");
             }
-            world.quiet().await;
-            assert!(!world.bound(app), "by the browser: {returns}, deleted: {deleted}");
+            world.run_until_idle().await;
+            assert!(!world.is_bound(app), "by the browser: {returns}, deleted: {deleted}");
             if !returns {
-                assert!(world.app().store.authorizer(app).await.unwrap().is_none(), "its tokens stay");
+                assert!(world.services().store.authorizer(app).await.unwrap().is_none(), "its tokens stay");
             }
         }
     });

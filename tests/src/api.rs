@@ -14,13 +14,13 @@ static CLIENT: LazyLock<Client> = LazyLock::new(|| {
 
 /// The shared client.
 #[must_use]
-pub fn client() -> &'static Client {
+pub fn http_client() -> &'static Client {
     &CLIENT
 }
 
 /// An HTTP response, read to its end.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct HttpResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its `Content-Type`.
@@ -28,30 +28,37 @@ pub struct Answer {
     /// Its `Location`.
     pub location: Option<String>,
     /// Its `WWW-Authenticate`.
-    pub challenge: Option<String>,
+    pub www_authenticate: Option<String>,
     /// All of its headers.
     pub headers: HeaderMap,
     /// Its body.
     pub text: String,
 }
 
-impl Answer {
+impl HttpResponse {
     /// Sends the request and reads the response.
     ///
     /// # Errors
     /// If the connection breaks.
-    pub async fn of(request: reqwest::RequestBuilder) -> Result<Self, reqwest::Error> {
+    pub async fn send(request: reqwest::RequestBuilder) -> Result<Self, reqwest::Error> {
         let response = request.send().await?;
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let (content_type, location) = (header("content-type").unwrap_or_default(), header("location"));
         let (status, challenge) = (response.status(), header("www-authenticate"));
         let headers = response.headers().clone();
-        Ok(Self { status, content_type, location, challenge, headers, text: response.text().await? })
+        Ok(Self {
+            status,
+            content_type,
+            location,
+            www_authenticate: challenge,
+            headers,
+            text: response.text().await?,
+        })
     }
 
     /// The page's `Refresh` header: after how long it reloads, and from where. `url` is the page's own.
     #[must_use]
-    pub fn reload(&self, url: &str) -> Option<(Duration, String)> {
+    pub fn refresh_target(&self, url: &str) -> Option<(Duration, String)> {
         let (seconds, address) = self.headers.get("refresh")?.to_str().unwrap().split_once("; url=").unwrap();
         let address = reqwest::Url::parse(url).unwrap().join(address).unwrap();
         Some((Duration::from_secs(seconds.parse().unwrap()), address.into()))
@@ -75,7 +82,7 @@ impl Answer {
     #[track_caller]
     pub fn expect_problem(&self, status: u16, code: &str) {
         assert_eq!(self.content_type, "application/problem+json", "{self:?}");
-        assert_eq!(self.challenge.as_deref(), (status == 401).then_some("Bearer"), "{self:?}");
+        assert_eq!(self.www_authenticate.as_deref(), (status == 401).then_some("Bearer"), "{self:?}");
         let problem = self.expect(status);
         for member in ["type", "title", "detail"] {
             assert!(problem[member].is_string(), "no {member}: {self:?}");
@@ -86,17 +93,17 @@ impl Answer {
 
 /// A client with or without an API key.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct ApiClient {
     /// Where the hub is.
     pub url: String,
     /// The key.
     pub key: Option<String>,
 }
 
-impl Caller {
+impl ApiClient {
     /// A request; `path` begins with a slash.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = client().request(method, format!("{}{path}", self.url));
+        let request = http_client().request(method, format!("{}{path}", self.url));
         match &self.key {
             Some(key) => request.bearer_auth(key),
             None => request,
@@ -104,37 +111,39 @@ impl Caller {
     }
 
     /// GET.
-    pub async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::GET, path)).await.unwrap()
+    pub async fn get(&self, path: &str) -> HttpResponse {
+        HttpResponse::send(self.request(Method::GET, path)).await.unwrap()
     }
 
     /// POST.
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        Answer::of(self.request(Method::POST, path).json(body)).await.unwrap()
+    pub async fn post(&self, path: &str, body: &Value) -> HttpResponse {
+        HttpResponse::send(self.request(Method::POST, path).json(body)).await.unwrap()
     }
 
     /// POST with an `Idempotency-Key`.
-    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Answer {
-        Answer::of(self.request(Method::POST, path).header("Idempotency-Key", key).json(body)).await.unwrap()
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> HttpResponse {
+        HttpResponse::send(self.request(Method::POST, path).header("Idempotency-Key", key).json(body))
+            .await
+            .unwrap()
     }
 
     /// PUT.
-    pub async fn put(&self, path: &str, body: &Value) -> Answer {
-        Answer::of(self.request(Method::PUT, path).json(body)).await.unwrap()
+    pub async fn put(&self, path: &str, body: &Value) -> HttpResponse {
+        HttpResponse::send(self.request(Method::PUT, path).json(body)).await.unwrap()
     }
 
     /// PATCH.
-    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
-        Answer::of(self.request(Method::PATCH, path).json(body)).await.unwrap()
+    pub async fn patch(&self, path: &str, body: &Value) -> HttpResponse {
+        HttpResponse::send(self.request(Method::PATCH, path).json(body)).await.unwrap()
     }
 
     /// DELETE.
-    pub async fn delete(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::DELETE, path)).await.unwrap()
+    pub async fn delete(&self, path: &str) -> HttpResponse {
+        HttpResponse::send(self.request(Method::DELETE, path)).await.unwrap()
     }
 
     /// All items of a list, page by page. Fails when pages never end.
-    pub async fn all(&self, path: &str) -> Vec<Value> {
+    pub async fn list_all(&self, path: &str) -> Vec<Value> {
         let joint = if path.contains('?') { '&' } else { '?' };
         let (mut found, mut cursor) = (Vec::new(), String::new());
         for _ in 0..2000 {

@@ -33,7 +33,7 @@ static OAHUB: LazyLock<PathBuf> = LazyLock::new(|| {
     binary
 });
 
-static BESIDE_THE_TESTS: LazyLock<PathBuf> = LazyLock::new(|| {
+static TEST_PROFILE_FUNCTIONS: LazyLock<PathBuf> = LazyLock::new(|| {
     let directory = tests_directory();
     if any_is_stale(&directory) {
         // same packages as for the tests, so that cargo resolves the same features and reuses the build
@@ -42,10 +42,10 @@ static BESIDE_THE_TESTS: LazyLock<PathBuf> = LazyLock::new(|| {
     directory
 });
 
-static DEPLOYED: LazyLock<PathBuf> = LazyLock::new(|| {
-    let directory = deployed_directory();
+static RELEASE_FUNCTIONS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let directory = release_directory();
     if any_is_stale(&directory) {
-        build(&directory, FUNCTIONS_FOLDER, &packages(&FUNCTIONS));
+        build(&directory, FUNCTIONS_FOLDER, &package_arguments(&FUNCTIONS));
     }
     directory
 });
@@ -61,19 +61,19 @@ pub fn oahub() -> &'static Path {
 pub fn functions() -> &'static Path {
     #[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
     match std::env::var(PROFILE_VARIABLE).as_deref() {
-        Ok("release") => deployed(),
+        Ok("release") => release_functions(),
         Ok(other) => panic!("{PROFILE_VARIABLE} is {other:?}; it must be `release`, or not be set"),
-        Err(_) => &BESIDE_THE_TESTS,
+        Err(_) => &TEST_PROFILE_FUNCTIONS,
     }
 }
 
 /// The directory of what Lambda runs, built as for a deployment, up to date.
 #[must_use]
-pub fn deployed() -> &'static Path {
-    &DEPLOYED
+pub fn release_functions() -> &'static Path {
+    &RELEASE_FUNCTIONS
 }
 
-fn deployed_directory() -> PathBuf {
+fn release_directory() -> PathBuf {
     tests_directory().parent().unwrap().join("functions/release")
 }
 
@@ -89,8 +89,8 @@ pub fn bootstrap(functions: &Path, function: &str) -> PathBuf {
 #[must_use]
 pub fn floor() -> PathBuf {
     // built with the functions: alone, its dependencies would get other features and a second build
-    build(&deployed_directory(), FUNCTIONS_FOLDER, &packages(&[&FUNCTIONS[..], &["floor"]].concat()));
-    deployed_directory().join("bootstrap-floor")
+    build(&release_directory(), FUNCTIONS_FOLDER, &package_arguments(&[&FUNCTIONS[..], &["floor"]].concat()));
+    release_directory().join("bootstrap-floor")
 }
 
 /// The program `oahub-functions` of this package, which cargo builds with its tests.
@@ -106,7 +106,7 @@ fn tests_directory() -> PathBuf {
     if directory.ends_with("deps") { directory.parent().unwrap() } else { directory }.to_owned()
 }
 
-fn packages<'n>(names: &[&'n str]) -> Vec<&'n str> {
+fn package_arguments<'n>(names: &[&'n str]) -> Vec<&'n str> {
     names.iter().flat_map(|name| ["--package", name]).collect()
 }
 
@@ -137,9 +137,9 @@ fn build(profile: &Path, folder: &str, what: &[&str]) {
     };
     let mut cargo = Command::new(env!("CARGO"));
     // these variables of `cargo test` would rerun build scripts that read them, and rebuild their dependents
-    let told =
+    let is_from_cargo =
         |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|p| name.starts_with(p));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_from_cargo)) {
         cargo.env_remove(name);
     }
     cargo.arg("build").args(what).args(["--profile", name]);

@@ -7,22 +7,22 @@ use shared::{
         accounts::AccountRecord,
         fans::FanId,
         imports::Import,
-        messages::{Message, MessageStatus},
+        messages::{MessageRecord, MessageStatus},
         timeline::StoredEvent,
     },
 };
 
 /// An account.
-pub const APP: &str = "wx5a1b2c3d4e5f6071";
+pub const APP_ID: &str = "wx5a1b2c3d4e5f6071";
 /// The tenant that owns it.
-pub const TENANT: &str = "ten_1";
+pub const TENANT_ID: &str = "ten_1";
 /// 2025-01-01, unix seconds.
-pub const DAY: i64 = 1_735_689_600;
+pub const NEW_YEAR_2025: i64 = 1_735_689_600;
 
 /// A follower of the account.
 #[must_use]
 pub fn fan(open_id: &str) -> FanId<'_> {
-    FanId { tenant: TENANT, app_id: APP, open_id }
+    FanId { tenant: TENANT_ID, app_id: APP_ID, open_id }
 }
 
 /// A bound service account with the required permissions.
@@ -30,7 +30,7 @@ pub fn fan(open_id: &str) -> FanId<'_> {
 pub fn account(app_id: &str) -> AccountRecord {
     AccountRecord {
         app_id: app_id.into(),
-        tenant_id: TENANT.into(),
+        tenant_id: TENANT_ID.into(),
         original_id: "gh_3c884a361561".into(),
         name: "Harbour Coffee".into(),
         alias: "harbour".into(),
@@ -41,10 +41,10 @@ pub fn account(app_id: &str) -> AccountRecord {
         verified: true,
         status: AccountStatus::Bound,
         granted: vec![1, 15, 4, 7, 2, 3, 11, 8],
-        bound_at: DAY,
+        bound_at: NEW_YEAR_2025,
         bound_by: Some("c".into()),
         unbound_at: None,
-        authorized: DAY,
+        stored_authorized_at: NEW_YEAR_2025,
         deleted: false,
         revision: 0,
     }
@@ -54,18 +54,18 @@ pub fn account(app_id: &str) -> AccountRecord {
 #[must_use]
 pub fn import(id: &str, app_id: &str, started_at: i64) -> Import {
     let import = json!({
-        "id": id, "app_id": app_id, "tenant_id": TENANT, "status": "running", "started_at": started_at,
+        "id": id, "app_id": app_id, "tenant_id": TENANT_ID, "status": "running", "started_at": started_at,
     });
     serde_json::from_value(import).unwrap()
 }
 
 /// A message that was accepted.
 #[must_use]
-pub fn message(id: &str) -> Message {
-    Message {
+pub fn message(id: &str) -> MessageRecord {
+    MessageRecord {
         id: id.into(),
-        tenant_id: TENANT.into(),
-        app_id: APP.into(),
+        tenant_id: TENANT_ID.into(),
+        app_id: APP_ID.into(),
         to: "o1".into(),
         status: MessageStatus::Queued,
         channel: None,
@@ -73,7 +73,7 @@ pub fn message(id: &str) -> Message {
         template: Some(r#"{"template_id":"T1"}"#.into()),
         wechat_msg_id: None,
         error: None,
-        created_at: DAY * 1000,
+        created_at: NEW_YEAR_2025 * 1000,
         sent_at: None,
         claimed_at: None,
         claimed_by: None,
@@ -87,8 +87,8 @@ pub fn event(identity: &str) -> StoredEvent {
     StoredEvent {
         identity: identity.into(),
         kind: "message_received".into(),
-        at: DAY,
-        app_id: APP.into(),
+        at: NEW_YEAR_2025,
+        app_id: APP_ID.into(),
         open_id: "o1".into(),
         detail: r#"{"MsgType":"text","Content":"menu"}"#.into(),
         reply: Some("<xml><MsgType>text</MsgType></xml>".into()),

@@ -10,26 +10,26 @@ use std::{
 };
 
 use futures::future::pending;
-use shared::{clock::SystemClock, config::Component, random::Rand, secret::Secret};
+use shared::{clock::SystemClock, config::PlatformCredentials, random::StdRandom, secret::Secret};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
-use wechat_simulator::{Fault, FaultKind, HttpHub, Outcome, Parts, Simulator};
+use wechat_simulator::{FaultKind, HttpHub, InjectedFault, PushOutcome, Simulator, SimulatorDependencies};
 
 use crate::{
-    api::Caller,
+    api::ApiClient,
     binary,
-    process::{Directory, Process},
+    process::{Process, TempDirectory},
     relay::Relay,
     wait::until,
 };
 
 /// The platform's credentials, made up.
-pub const COMPONENT: &str = "wx00c0ffee00c0ffee";
+pub const COMPONENT_APP_ID: &str = "wx00c0ffee00c0ffee";
 /// Its secret.
-pub const SECRET: &str = "componentsecret0123456789abcdef0";
+pub const COMPONENT_APP_SECRET: &str = "componentsecret0123456789abcdef0";
 /// Its verification token.
-pub const TOKEN: &str = "verificationtoken";
+pub const VERIFICATION_TOKEN: &str = "verificationtoken";
 /// The one before it.
-pub const TOKEN_PREVIOUS: &str = "tokenbeforeit";
+pub const VERIFICATION_TOKEN_PREVIOUS: &str = "tokenbeforeit";
 /// Its key.
 pub const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
 /// The one before it.
@@ -38,7 +38,7 @@ pub const AES_KEY_PREVIOUS: &str = "previousprevious0123456789previousPREVIOUS0"
 pub const ADMIN_KEY: &str = "operators-own-key-0123456789abcdefghij";
 
 /// Limits the hubs that run at the same time besides the shared one: CI machines are small.
-static ROOM: Semaphore = Semaphore::const_new(2);
+static HUB_PERMITS: Semaphore = Semaphore::const_new(2);
 static SHARED: OnceCell<Hub> = OnceCell::const_new();
 
 /// The hub shared by tests that never kill it; each test creates its own tenants and accounts.
@@ -48,14 +48,14 @@ pub async fn shared() -> &'static Hub {
 
 /// The platform's credentials, as hub and WeChat both have them.
 #[must_use]
-pub fn component() -> Component {
-    Component {
-        app_id: COMPONENT.into(),
-        app_secret: Secret::new(SECRET),
-        token: Secret::new(TOKEN),
+pub fn component() -> PlatformCredentials {
+    PlatformCredentials {
+        app_id: COMPONENT_APP_ID.into(),
+        app_secret: Secret::new(COMPONENT_APP_SECRET),
+        token: Secret::new(VERIFICATION_TOKEN),
         aes_key: Secret::new(AES_KEY),
         aes_key_previous: Some(Secret::new(AES_KEY_PREVIOUS)),
-        token_previous: Some(Secret::new(TOKEN_PREVIOUS)),
+        token_previous: Some(Secret::new(VERIFICATION_TOKEN_PREVIOUS)),
     }
 }
 
@@ -63,10 +63,10 @@ pub fn component() -> Component {
 #[must_use]
 pub fn settings(wechat: &str, public: &str) -> Vec<(&'static str, String)> {
     [
-        ("OAHUB_COMPONENT_APP_ID", COMPONENT),
-        ("OAHUB_COMPONENT_APP_SECRET", SECRET),
-        ("OAHUB_COMPONENT_TOKEN", TOKEN),
-        ("OAHUB_COMPONENT_TOKEN_PREVIOUS", TOKEN_PREVIOUS),
+        ("OAHUB_COMPONENT_APP_ID", COMPONENT_APP_ID),
+        ("OAHUB_COMPONENT_APP_SECRET", COMPONENT_APP_SECRET),
+        ("OAHUB_COMPONENT_TOKEN", VERIFICATION_TOKEN),
+        ("OAHUB_COMPONENT_TOKEN_PREVIOUS", VERIFICATION_TOKEN_PREVIOUS),
         ("OAHUB_COMPONENT_AES_KEY", AES_KEY),
         ("OAHUB_COMPONENT_AES_KEY_PREVIOUS", AES_KEY_PREVIOUS),
         ("OAHUB_ADMIN_KEY", ADMIN_KEY),
@@ -91,63 +91,63 @@ pub struct Hub {
     program: PathBuf,
     arguments: Vec<String>,
     settings: Vec<(&'static str, String)>,
-    tick: Option<u32>,
-    directory: Directory,
+    tick_seconds: Option<u32>,
+    directory: TempDirectory,
     /// Names and values of the test browser's cookies.
     pub(crate) cookies: Mutex<Vec<(String, String)>>,
-    _room: Option<SemaphorePermit<'static>>,
+    _permit: Option<SemaphorePermit<'static>>,
 }
 
 impl Hub {
     /// A hub for one test, with its first ticket.
-    pub async fn own() -> Self {
-        Self::start(Some(ROOM.acquire().await.unwrap())).await
+    pub async fn exclusive() -> Self {
+        Self::start(Some(HUB_PERMITS.acquire().await.unwrap())).await
     }
 
     /// A hub for one test, with its first ticket, started with more flags, such as AWS limits
     /// (`--aws-concurrency 10`, `--aws-in-flight 50`).
-    pub async fn under(flags: &[&str]) -> Self {
-        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
+    pub async fn with_flags(flags: &[&str]) -> Self {
+        let mut hub = Self::new(Some(HUB_PERMITS.acquire().await.unwrap())).await;
         hub.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        hub.resume().await;
+        hub.start_program().await;
         hub.push_ticket().await;
         hub
     }
 
     /// A hub for one test without a ticket: the simulator drops ticket pushes until its faults are cleared.
     pub async fn without_ticket() -> Self {
-        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
-        hub.wechat.fault(Fault::once("push/component", FaultKind::DropPush).times(u32::MAX));
-        hub.resume().await;
+        let mut hub = Self::new(Some(HUB_PERMITS.acquire().await.unwrap())).await;
+        hub.wechat.inject_fault(InjectedFault::once("push/component", FaultKind::DropPush).times(u32::MAX));
+        hub.start_program().await;
         hub
     }
 
     /// A hub for one test whose functions run as processes, as on Lambda, with its first ticket. A message
     /// whose function failed is received again after 5 seconds instead of minutes.
-    pub async fn of_functions() -> Self {
-        Self::of_functions_with(&[]).await
+    pub async fn with_processes() -> Self {
+        Self::with_processes_and_flags(&[]).await
     }
 
     /// The same with more flags of `oahub-functions`.
-    pub async fn of_functions_with(flags: &[&str]) -> Self {
-        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
-        hub.run_functions(flags).await;
+    pub async fn with_processes_and_flags(flags: &[&str]) -> Self {
+        let mut hub = Self::new(Some(HUB_PERMITS.acquire().await.unwrap())).await;
+        hub.start_with_processes(flags).await;
         hub
     }
 
     /// The same with a relay to WeChat whose connections can be cut.
-    pub async fn of_functions_behind_a_relay() -> (Self, Relay) {
-        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
+    pub async fn with_processes_behind_relay() -> (Self, Relay) {
+        let mut hub = Self::new(Some(HUB_PERMITS.acquire().await.unwrap())).await;
         let relay = Relay::to(hub.wechat_url.trim_start_matches("http://").parse().unwrap()).await;
         let way = format!("http://{}", relay.address);
         for (_, value) in hub.settings.iter_mut().filter(|(name, _)| *name == "OAHUB_WECHAT_API_URL") {
             value.clone_from(&way);
         }
-        hub.run_functions(&[]).await;
+        hub.start_with_processes(&[]).await;
         (hub, relay)
     }
 
-    async fn run_functions(&mut self, flags: &[&str]) {
+    async fn start_with_processes(&mut self, flags: &[&str]) {
         self.program = binary::oahub_functions();
         let functions = binary::functions().display().to_string();
         self.arguments = ["--functions", &functions].map(str::to_owned).to_vec();
@@ -155,51 +155,51 @@ impl Hub {
             self.arguments.extend(["--visibility", "5"].map(str::to_owned));
         }
         self.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        self.resume().await;
+        self.start_program().await;
         self.push_ticket().await;
     }
 
     /// A hub for benchmarks: schedules run as in template.yaml. `log` is its `RUST_LOG`.
-    pub async fn measured(log: &str) -> Self {
-        let mut hub = Self::made(Some(ROOM.acquire().await.unwrap())).await;
-        hub.tick = None;
+    pub async fn for_benchmark(log: &str) -> Self {
+        let mut hub = Self::new(Some(HUB_PERMITS.acquire().await.unwrap())).await;
+        hub.tick_seconds = None;
         hub.settings.push(("RUST_LOG", log.to_owned()));
         hub.settings.push(("NO_COLOR", "1".into())); // colour codes would split names in the log
-        hub.resume().await;
+        hub.start_program().await;
         hub.push_ticket().await;
         hub
     }
 
-    async fn start(room: Option<SemaphorePermit<'static>>) -> Self {
-        let mut hub = Self::made(room).await;
-        hub.resume().await;
+    async fn start(permit: Option<SemaphorePermit<'static>>) -> Self {
+        let mut hub = Self::new(permit).await;
+        hub.start_program().await;
         hub.push_ticket().await;
         hub
     }
 
-    async fn made(room: Option<SemaphorePermit<'static>>) -> Self {
+    async fn new(permit: Option<SemaphorePermit<'static>>) -> Self {
         let url = format!("http://127.0.0.1:{}", free_port());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::beside(listener, url, room)
+        Self::with_listener(listener, url, permit)
     }
 
     /// A hub deployed elsewhere, at `url`, that uses the WeChat listening here.
     #[must_use]
-    pub fn deployed(listener: tokio::net::TcpListener, url: String) -> Self {
-        Self::beside(listener, url, None)
+    pub fn of_deployment(listener: tokio::net::TcpListener, url: String) -> Self {
+        Self::with_listener(listener, url, None)
     }
 
-    fn beside(
+    fn with_listener(
         listener: tokio::net::TcpListener,
         url: String,
-        room: Option<SemaphorePermit<'static>>,
+        permit: Option<SemaphorePermit<'static>>,
     ) -> Self {
         let wechat_url = format!("http://{}", listener.local_addr().unwrap());
-        let wechat = Simulator::new(Parts {
+        let wechat = Simulator::new(SimulatorDependencies {
             component: component(),
             hub_url: url.clone(),
             clock: Arc::new(SystemClock),
-            random: Arc::new(Rand::from_system().unwrap()),
+            random: Arc::new(StdRandom::from_system().unwrap()),
             hub: Arc::new(HttpHub::new().unwrap()),
         })
         .unwrap();
@@ -210,28 +210,28 @@ impl Hub {
         tokio::spawn(wechat_simulator::serve(listener, wechat.clone(), pending()));
         let settings = settings(&wechat_url, &url);
         let program = binary::oahub().to_owned();
-        let directory = Directory::new();
+        let directory = TempDirectory::new();
         Self {
             wechat,
             wechat_url,
             url,
             process: None,
             program,
-            tick: Some(1),
+            tick_seconds: Some(1),
             arguments: Vec::new(),
             settings,
             directory,
             cookies: Mutex::default(),
-            _room: room,
+            _permit: permit,
         }
     }
 
     /// Starts the program on the existing data.
-    pub async fn resume(&mut self) {
+    pub async fn start_program(&mut self) {
         let data = self.directory.path().join("data").display().to_string();
         let address = self.url.trim_start_matches("http://").to_owned();
         let mut arguments = vec!["--listen", &address, "--wechat", "live", "--data", &data];
-        let tick = self.tick.map(|seconds| seconds.to_string());
+        let tick = self.tick_seconds.map(|seconds| seconds.to_string());
         arguments.extend(tick.iter().flat_map(|seconds| ["--tick", seconds]));
         arguments.extend(self.arguments.iter().map(String::as_str));
         if !arguments.contains(&"--aws-throttles") {
@@ -239,7 +239,7 @@ impl Hub {
         }
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut process = Process::spawn_program(&self.program, &arguments, &settings, &self.log_file());
-        let ready = process.line().await;
+        let ready = process.next_line().await;
         let expected = format!("oahub ready on {}", self.url);
         assert_eq!(ready.as_deref(), Some(expected.as_str()), "{}", self.log());
         self.process = Some(process);
@@ -264,7 +264,7 @@ impl Hub {
     /// WeChat pushes a ticket, as it does every 10 minutes.
     pub async fn push_ticket(&self) {
         until("a ticket", async || {
-            (self.wechat.push_ticket().await.outcome == Outcome::Accepted).then_some(())
+            (self.wechat.push_ticket().await.outcome == PushOutcome::Accepted).then_some(())
         })
         .await;
     }
@@ -281,14 +281,14 @@ impl Hub {
 
     /// The operator.
     #[must_use]
-    pub fn operator(&self) -> Caller {
-        Caller { url: self.url.clone(), key: Some(ADMIN_KEY.into()) }
+    pub fn operator(&self) -> ApiClient {
+        ApiClient { url: self.url.clone(), key: Some(ADMIN_KEY.into()) }
     }
 
     /// A client without a key.
     #[must_use]
-    pub fn stranger(&self) -> Caller {
-        Caller { url: self.url.clone(), key: None }
+    pub fn anonymous(&self) -> ApiClient {
+        ApiClient { url: self.url.clone(), key: None }
     }
 }
 

@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use crate::{binary, wait};
 
 /// A temporary directory, removed when dropped.
-pub struct Directory(PathBuf);
+pub struct TempDirectory(PathBuf);
 
-impl Directory {
+impl TempDirectory {
     /// An empty one.
     #[must_use]
     pub fn new() -> Self {
@@ -33,13 +33,13 @@ impl Directory {
     }
 }
 
-impl Default for Directory {
+impl Default for TempDirectory {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for Directory {
+impl Drop for TempDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -50,7 +50,7 @@ pub struct Process {
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
     /// A shell that kills the program and removes its files when the test process ends, however it ends.
-    guard: Child,
+    watchdog: Child,
 }
 
 impl Process {
@@ -88,12 +88,12 @@ impl Process {
                 let _ = sender.send(line); // the receiver may be gone
             }
         });
-        Self { child, lines, guard }
+        Self { child, lines, watchdog: guard }
     }
 
     /// The next line on standard output; [`None`] once the program has ended.
-    pub async fn line(&mut self) -> Option<String> {
-        let line = tokio::time::timeout(wait::PATIENCE, self.lines.recv()).await;
+    pub async fn next_line(&mut self) -> Option<String> {
+        let line = tokio::time::timeout(wait::TIMEOUT, self.lines.recv()).await;
         line.unwrap_or_else(|_| panic!("the program says nothing and does not end"))
     }
 
@@ -112,16 +112,16 @@ impl Process {
     pub async fn terminate(self) -> ExitStatus {
         let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
         assert!(sent.success(), "SIGTERM could not be sent");
-        self.ended().await
+        self.wait_for_exit().await
     }
 
     /// Waits for the exit.
-    pub async fn ended(mut self) -> ExitStatus {
+    pub async fn wait_for_exit(mut self) -> ExitStatus {
         wait::until("the program's end", async || self.child.try_wait().unwrap()).await
     }
 
     fn end(&mut self) {
-        for child in [&mut self.guard, &mut self.child] {
+        for child in [&mut self.watchdog, &mut self.child] {
             let _ = child.kill(); // it may have ended
             let _ = child.wait();
         }
@@ -130,7 +130,7 @@ impl Process {
     /// Memory in use, bytes; [`None`] where there is no `/proc`.
     #[must_use]
     pub fn memory(&self) -> Option<u64> {
-        status(self.id(), "VmRSS:")
+        proc_status_bytes(self.id(), "VmRSS:")
     }
 
     /// Peak memory, bytes; [`None`] where there is no `/proc`.
@@ -152,10 +152,10 @@ impl Process {
 /// Peak memory of a process, bytes; [`None`] where there is no `/proc`.
 #[must_use]
 pub fn peak_memory(id: u32) -> Option<u64> {
-    status(id, "VmHWM:")
+    proc_status_bytes(id, "VmHWM:")
 }
 
-fn status(id: u32, name: &str) -> Option<u64> {
+fn proc_status_bytes(id: u32, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)

@@ -7,13 +7,13 @@ use std::sync::{
 
 use shared::{
     clock::{Clock, SystemClock},
-    config::Component,
-    envelope::{CallbackQuery, Envelope, Outer},
+    config::PlatformCredentials,
+    envelope::{CallbackQuery, Envelope, PushRecipient},
     secret::Secret,
 };
 
 use crate::{
-    api::{Answer, client},
+    api::{HttpResponse, http_client},
     hub::{AES_KEY_PREVIOUS, Hub, component},
 };
 
@@ -22,7 +22,7 @@ pub static ENVELOPE: LazyLock<Envelope> = LazyLock::new(|| Envelope::new(&compon
 /// The same with the previous AES key.
 pub static ENVELOPE_PREVIOUS: LazyLock<Envelope> = LazyLock::new(|| {
     let key = Secret::new(AES_KEY_PREVIOUS);
-    Envelope::new(&Component { aes_key: key, aes_key_previous: None, ..component() }).unwrap()
+    Envelope::new(&PlatformCredentials { aes_key: key, aes_key_previous: None, ..component() }).unwrap()
 });
 
 /// Unix seconds.
@@ -33,14 +33,14 @@ pub fn now() -> i64 {
 
 /// A number unique among this run's pushes.
 #[must_use]
-pub fn fresh_number() -> u64 {
+pub fn unique_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(7_000_000_000_000_000);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A push's plaintext: the common members, then `rest`.
 #[must_use]
-pub fn xml(to: &str, from: &str, at: i64, rest: &str) -> String {
+pub fn push_xml(to: &str, from: &str, at: i64, rest: &str) -> String {
     format!(
         "<xml><ToUserName><![CDATA[{to}]]></ToUserName><FromUserName><![CDATA[{from}]]></FromUserName>\
          <CreateTime>{at}</CreateTime>{rest}</xml>"
@@ -49,7 +49,7 @@ pub fn xml(to: &str, from: &str, at: i64, rest: &str) -> String {
 
 /// The members of a text message.
 #[must_use]
-pub fn said(words: &str, msg_id: u64) -> String {
+pub fn text_members(words: &str, msg_id: u64) -> String {
     format!(
         "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{words}]]></Content><MsgId>{msg_id}</MsgId>"
     )
@@ -57,47 +57,55 @@ pub fn said(words: &str, msg_id: u64) -> String {
 
 /// The members of an event.
 #[must_use]
-pub fn event(name: &str, rest: &str) -> String {
+pub fn event_members(name: &str, rest: &str) -> String {
     format!("<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[{name}]]></Event>{rest}")
 }
 
 /// An encrypted and signed push, as WeChat would send it now.
 #[must_use]
-pub fn seal(envelope: &Envelope, plaintext: &str) -> (CallbackQuery, String) {
-    seal_bytes(envelope, plaintext.as_bytes())
+pub fn seal_push(envelope: &Envelope, plaintext: &str) -> (CallbackQuery, String) {
+    seal_push_bytes(envelope, plaintext.as_bytes())
 }
 
-fn seal_bytes(envelope: &Envelope, plaintext: &[u8]) -> (CallbackQuery, String) {
-    let number = fresh_number();
+fn seal_push_bytes(envelope: &Envelope, plaintext: &[u8]) -> (CallbackQuery, String) {
+    let number = unique_number();
     let mut random = [7; 16];
     random[..8].copy_from_slice(&number.to_be_bytes());
-    envelope.seal_push(Outer::ToUserName("gh_0"), plaintext, now(), &number.to_string(), random)
+    envelope.seal_push(PushRecipient::ToUserName("gh_0"), plaintext, now(), &number.to_string(), random)
 }
 
 impl Hub {
     /// Seals and pushes to an account's URL.
-    pub async fn push(&self, app_id: &str, plaintext: &str) -> Answer {
+    pub async fn push(&self, app_id: &str, plaintext: &str) -> HttpResponse {
         self.push_bytes(app_id, plaintext.as_bytes()).await
     }
 
     /// Seals and pushes bytes that need not be UTF-8.
-    pub async fn push_bytes(&self, app_id: &str, plaintext: &[u8]) -> Answer {
-        let (query, body) = seal_bytes(&ENVELOPE, plaintext);
+    pub async fn push_bytes(&self, app_id: &str, plaintext: &[u8]) -> HttpResponse {
+        let (query, body) = seal_push_bytes(&ENVELOPE, plaintext);
         self.push_sealed(&format!("/wechat/accounts/{app_id}"), &query, body).await
     }
 
     /// Pushes bytes to a path.
-    pub async fn push_sealed(&self, path: &str, query: &CallbackQuery, body: impl Into<Vec<u8>>) -> Answer {
+    pub async fn push_sealed(
+        &self,
+        path: &str,
+        query: &CallbackQuery,
+        body: impl Into<Vec<u8>>,
+    ) -> HttpResponse {
         let url = format!("{}{path}", self.url);
-        let post =
-            client().post(url).query(&query.pairs()).header("Content-Type", "text/xml").body(body.into());
-        Answer::of(post).await.unwrap()
+        let post = http_client()
+            .post(url)
+            .query(&query.pairs())
+            .header("Content-Type", "text/xml")
+            .body(body.into());
+        HttpResponse::send(post).await.unwrap()
     }
 }
 
 /// Decrypts the passive reply in a response.
 #[must_use]
-pub fn reply(envelope: &Envelope, answer: &Answer) -> String {
+pub fn open_reply(envelope: &Envelope, answer: &HttpResponse) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     let opened = envelope.open_reply(answer.text.as_bytes());
     String::from_utf8(opened.unwrap_or_else(|error| panic!("{error}: {answer:?}"))).unwrap()

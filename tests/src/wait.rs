@@ -6,18 +6,18 @@ use std::{
 };
 
 /// How long a test waits before it fails: far more than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 /// Time between two checks.
-const STEP: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Polls until `look` returns something, and returns it.
 pub async fn until<T>(what: impl Display, look: impl AsyncFnMut() -> Option<T>) -> T {
-    until_within(PATIENCE, what, look).await
+    until_within(TIMEOUT, what, look).await
 }
 
 /// The same with another time limit.
 pub async fn until_within<T>(
-    patience: Duration,
+    timeout: Duration,
     what: impl Display,
     mut look: impl AsyncFnMut() -> Option<T>,
 ) -> T {
@@ -26,9 +26,9 @@ pub async fn until_within<T>(
         if let Some(found) = look().await {
             return found;
         }
-        if begun.elapsed() > patience {
-            panic!("{what}: not within {} s", patience.as_secs());
+        if begun.elapsed() > timeout {
+            panic!("{what}: not within {} s", timeout.as_secs());
         }
-        tokio::time::sleep(STEP).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

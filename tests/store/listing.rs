@@ -7,15 +7,15 @@ use shared::{
     ids,
     store::{
         Store,
-        audit::{Actor, AuditEntry, AuditFilter, PREFIX, SUCCEEDED},
-        fans::{Details, Fan, FanId},
+        audit::{AUDIT_ID_PREFIX, Actor, AuditEntry, AuditFilter, SUCCEEDED},
+        fans::{Fan, FanDetails, FanId},
         timeline::StoredEvent,
     },
     wechat::user::UserInfo,
 };
 use tokio::time::Instant;
 
-use crate::{on_paused_time, world::World};
+use crate::{harness::SimulatedDeployment, on_paused_time};
 
 const FAN: FanId<'_> = FanId { tenant: "ten_1", app_id: "wx1", open_id: "o1" };
 
@@ -25,15 +25,15 @@ async fn put(store: &Store, number: i64, kind: &str, bytes: usize) {
         "detail": json!({"Content": "x".repeat(bytes)}).to_string(),
     }))
     .unwrap();
-    store.put_event(FAN, &event).await.unwrap();
+    store.insert_event_once(FAN, &event).await.unwrap();
 }
 
 #[test]
 fn large_events_come_in_pages_that_lambda_can_answer() {
     on_paused_time(async {
-        let world = World::new(1);
+        let world = SimulatedDeployment::new(1);
         world.create_tables().await;
-        let app = world.app();
+        let app = world.services();
         for number in 0..12 {
             put(&app.store, number, "message_received", 256 * 1024).await;
         }
@@ -58,9 +58,9 @@ fn large_events_come_in_pages_that_lambda_can_answer() {
 #[test]
 fn a_page_of_which_the_filter_leaves_nothing_leads_on() {
     on_paused_time(async {
-        let world = World::new(1);
+        let world = SimulatedDeployment::new(1);
         world.create_tables().await;
-        let app = world.app();
+        let app = world.services();
         let store = &app.store;
         put(store, 0, "subscribed", 10).await;
         for number in 1..=12 {
@@ -79,16 +79,16 @@ fn a_page_of_which_the_filter_leaves_nothing_leads_on() {
         assert_eq!(seen, ["M0"], "an event behind 3 MB of others");
 
         let entry = |n: i64, operation: &str| AuditEntry {
-            id: ids::earliest(PREFIX, 1_735_689_600_000 + n),
+            id: ids::earliest_at(AUDIT_ID_PREFIX, 1_735_689_600_000 + n),
             at: 1_735_689_600_000 + n,
             actor: Actor::key("key_1"),
             operation: operation.into(),
             target: "x".repeat(2_000),
             outcome: SUCCEEDED.into(),
         };
-        store.audit("ten_1", &entry(0, "account.deleted")).await.unwrap();
+        store.begin_audit("ten_1", &entry(0, "account.deleted")).await.unwrap();
         for n in 1..=1_100 {
-            store.audit("ten_1", &entry(n, "reply_rules.replaced")).await.unwrap();
+            store.begin_audit("ten_1", &entry(n, "reply_rules.replaced")).await.unwrap();
         }
         let filter = AuditFilter { operation: Some("account.deleted"), ..AuditFilter::default() };
         let (mut seen, mut before, mut pages) = (Vec::new(), None, 0);
@@ -114,7 +114,7 @@ fn a_page_of_which_the_filter_leaves_nothing_leads_on() {
             })
             .collect();
         let details: Vec<_> =
-            infos.iter().map(|info| Details { info, as_of: 1_735_689_600, import_id: None }).collect();
+            infos.iter().map(|info| FanDetails { info, as_of: 1_735_689_600, import_id: None }).collect();
         store.insert_fans("ten_1", "wx1", &details).await.unwrap();
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
@@ -133,9 +133,9 @@ fn a_page_of_which_the_filter_leaves_nothing_leads_on() {
 #[test]
 fn the_newest_of_one_type_takes_few_requests_however_far_back_it_is() {
     on_paused_time(async {
-        let world = World::new(1);
+        let world = SimulatedDeployment::new(1);
         world.create_tables().await;
-        let app = world.app();
+        let app = world.services();
         put(&app.store, 0, "subscribed", 10).await;
         for number in 1..500 {
             put(&app.store, number, "message_received", 10).await;

@@ -7,15 +7,15 @@
 #[path = "../deploy/emulator.rs"]
 #[expect(dead_code, reason = "only the tables are used")]
 mod emulator;
-mod hanging;
-mod listing;
-mod lost;
-mod operations;
-mod second;
-mod tokens;
-#[path = "../src/world/mod.rs"]
+#[path = "../src/harness/mod.rs"]
 #[expect(dead_code, reason = "the simulation and the examples look at the rest of it")]
-mod world;
+mod harness;
+mod listing;
+mod operations;
+mod second_dynamodb;
+mod stalled_connections;
+mod tokens;
+mod transient_faults;
 
 fn on_paused_time<T>(what: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();

@@ -2,35 +2,35 @@
 //! for a code, so they are stored before anything else is asked.
 
 use shared::{
-    app::App,
     deadline::Deadline,
     error::Error,
-    imports,
-    model::{consent::Claim, token::Due},
+    model::{consent::ConsentEffect, token::Due},
     secret::Secret,
+    services::Services,
+    start_import,
     store::{
-        accounts::{AccountRecord, Bound},
-        bindings::BindingEnd,
-        consents::{self, OpenedPage},
-        credentials::{AuthorizerCredentials, Token},
-        owner::Owner,
+        accounts::{AccountRecord, BindResult},
+        bindings::BindingOutcome,
+        consents::{self, AuthorizationPage},
+        credentials::{AccessToken, AuthorizerCredentials},
         tenants::TenantStatus,
+        writer_id::WriterId,
     },
     tokens,
-    wechat::errcode::{ErrcodeClass, is_about_authorization_code, is_withdrawn},
+    wechat::errcode::{ErrcodeClass, is_about_authorization_code, is_unauthorized},
 };
 
 use super::{
-    asked::{Answer, Asked, ask},
-    heard, told,
+    account_lookup::{AccountLookup, AuthorizedAccount, look_up_account},
+    audit_trail, consent_origin,
 };
 
 /// Tries to bind while other consents for the same account replace its tokens in between.
-const RACES: usize = 4;
+const MAX_WRITE_ATTEMPTS: usize = 4;
 
 /// How a consent ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ConsentOutcome {
     /// The account is bound.
     Bound,
     /// It may not be bound.
@@ -39,41 +39,41 @@ pub(crate) enum Outcome {
         reason: &'static str,
     },
     /// The account was unbound after the page was opened, or in the same second: the page must be reopened.
-    TooEarly,
+    PageTooOld,
     /// The page's tenant is suspended or deleted.
-    Suspended,
+    TenantSuspended,
     /// No page of the hub, or another page than the browser's, began the consent.
-    NotOurs,
+    AnotherPage,
     /// WeChat refuses the code: it is used, expired or invented.
-    BadCode,
+    InvalidCode,
 }
 
 /// Where a consent comes from.
 #[derive(Clone, Copy)]
-pub(crate) enum Messenger<'a> {
+pub(crate) enum ConsentSource<'a> {
     /// WeChat's signed event; holds the account's app id. A used code is no error: the browser was faster,
     /// or an earlier try of this job crashed after it had redeemed the code.
     Event(&'a str),
     /// A browser that opened the page; holds the id under which its one query of the code was counted.
-    Browser(Owner),
+    Browser(WriterId),
 }
 
 /// A consent as it reaches the hub, from one of its two sources.
-pub(crate) struct Consent<'a> {
+pub(crate) struct IncomingConsent<'a> {
     /// WeChat's authorization code.
     pub code: &'a Secret,
     /// The page that began it; [`None`] where it began on WeChat's own pages.
-    pub page: Option<&'a OpenedPage>,
+    pub page: Option<&'a AuthorizationPage>,
     /// Where it comes from.
-    pub messenger: Messenger<'a>,
+    pub source: ConsentSource<'a>,
     /// The time of WeChat's event, or when the browser returned; unix seconds.
     pub at: i64,
 }
 
-impl Consent<'_> {
+impl IncomingConsent<'_> {
     /// The fingerprint of its code.
     pub(crate) fn fingerprint(&self) -> String {
-        consents::fingerprint(self.code.expose())
+        consents::code_fingerprint(self.code.expose())
     }
 }
 
@@ -82,25 +82,29 @@ impl Consent<'_> {
 /// # Errors
 /// WeChat or the store did not answer, or the time until `until` was too short. The tokens may be stored
 /// already, and a repetition then finds the code used.
-pub(crate) async fn complete(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<Outcome, Error> {
-    let exchanged = exchange(app, consent, until).await;
-    if let (Messenger::Browser(owner), Some(page)) = (consent.messenger, consent.page)
-        && !is_against_code(&exchanged)
+pub(crate) async fn complete_authorization(
+    app: &Services,
+    consent: &IncomingConsent<'_>,
+    until: Deadline,
+) -> Result<ConsentOutcome, Error> {
+    let exchanged = exchange_code(app, consent, until).await;
+    if let (ConsentSource::Browser(owner), Some(page)) = (consent.source, consent.page)
+        && !counts_against_code(&exchanged)
     {
-        app.store.code_counts_not(&page.binding_id, owner).await?;
+        app.store.uncount_code_query(&page.binding_id, owner).await?;
     }
-    let Some(grant) = exchanged? else { return Ok(Outcome::BadCode) };
+    let Some(grant) = exchanged? else { return Ok(ConsentOutcome::InvalidCode) };
     let app_id = grant.app_id.clone();
-    if let (Messenger::Browser(_), Some(page)) = (consent.messenger, consent.page) {
-        app.store.binding_under_way(&app_id).await?;
-        if !heard::began_on(app, page, &app_id, consent.code).await? {
+    if let (ConsentSource::Browser(_), Some(page)) = (consent.source, consent.page) {
+        app.store.mark_binding_in_progress(&app_id).await?;
+        if !consent_origin::began_on(app, page, &app_id, consent.code).await? {
             tracing::warn!(app_id, "{app_id} was authorized on another page than the browser's");
-            return Ok(Outcome::NotOurs); // its event, which is stored, goes on with the tokens
+            return Ok(ConsentOutcome::AnotherPage); // its event, which is stored, goes on with the tokens
         }
     }
-    for _ in 0..RACES {
-        if let Some(outcome) = settle(app, consent, &grant, until).await? {
-            app.store.binding_settled(&app_id).await?;
+    for _ in 0..MAX_WRITE_ATTEMPTS {
+        if let Some(outcome) = bind_or_renew(app, consent, &grant, until).await? {
+            app.store.clear_binding_in_progress(&app_id).await?;
             return Ok(outcome);
         }
     }
@@ -108,18 +112,18 @@ pub(crate) async fn complete(app: &App, consent: &Consent<'_>, until: Deadline) 
 }
 
 /// What WeChat returned for the code.
-pub(crate) struct Grant {
+pub(crate) struct ExchangedCode {
     /// The account.
     pub app_id: String,
     /// An access token that came without a refresh token, and is therefore not stored yet.
-    pub token: Option<Token>,
+    pub unstored_token: Option<AccessToken>,
     /// The permission sets; empty where the other source redeemed the code.
     pub granted: Vec<u32>,
 }
 
 /// Whether WeChat refused the code, or may have. Being unreachable, busy, or refusing the platform's own
 /// credentials says nothing about the code.
-fn is_against_code(exchanged: &Result<Option<Grant>, Error>) -> bool {
+fn counts_against_code(exchanged: &Result<Option<ExchangedCode>, Error>) -> bool {
     match exchanged {
         Ok(grant) => grant.is_none(),
         Err(Error::WeChat(refused)) => {
@@ -131,7 +135,11 @@ fn is_against_code(exchanged: &Result<Option<Grant>, Error>) -> bool {
 }
 
 /// Redeems the code and stores the tokens. Returns [`None`] where WeChat refuses the code.
-async fn exchange(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<Option<Grant>, Error> {
+async fn exchange_code(
+    app: &Services,
+    consent: &IncomingConsent<'_>,
+    until: Deadline,
+) -> Result<Option<ExchangedCode>, Error> {
     let component = &app.config.component.app_id;
     let exchanged = tokens::with_component_until(app, until, |token| async move {
         app.wechat.query_auth(&token, component, consent.code).await
@@ -139,15 +147,17 @@ async fn exchange(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<O
     .await;
     let authorization = match exchanged {
         Ok(authorization) => authorization,
-        Err(Error::WeChat(error)) if error.errcode().is_some_and(is_withdrawn) => return Ok(None),
+        Err(Error::WeChat(error)) if error.errcode().is_some_and(is_unauthorized) => return Ok(None),
         Err(Error::WeChat(error)) if error.errcode().is_some_and(is_about_authorization_code) => {
             // expected: event and browser race for a single-use code, and the loser gets here
             tracing::debug!(errcode = error.errcode(), "an authorization code was refused: {error}");
-            return Ok(match consent.messenger {
-                Messenger::Event(app_id) => {
-                    Some(Grant { app_id: app_id.to_owned(), token: None, granted: Vec::new() })
-                }
-                Messenger::Browser(_) => None,
+            return Ok(match consent.source {
+                ConsentSource::Event(app_id) => Some(ExchangedCode {
+                    app_id: app_id.to_owned(),
+                    unstored_token: None,
+                    granted: Vec::new(),
+                }),
+                ConsentSource::Browser(_) => None,
             });
         }
         Err(error) => return Err(error),
@@ -155,154 +165,177 @@ async fn exchange(app: &App, consent: &Consent<'_>, until: Deadline) -> Result<O
     let (app_id, mut token) = (authorization.app_id, None);
     if let Some(given) = authorization.tokens {
         let issued_at = app.clock.unix();
-        let new = Token { token: given.access_token, issued_at, expires_in: given.expires_in };
+        let new = AccessToken { token: given.access_token, issued_at, expires_in: given.expires_in };
         match given.refresh_token {
             Some(refresh_token) => {
-                app.store.authorize(&app_id, &consent.fingerprint(), Some(&new), &refresh_token).await?;
+                app.store
+                    .store_authorization(&app_id, &consent.fingerprint(), Some(&new), &refresh_token)
+                    .await?;
             }
             None => token = Some(new),
         }
     }
-    Ok(Some(Grant { app_id, token, granted: authorization.granted }))
+    Ok(Some(ExchangedCode { app_id, unstored_token: token, granted: authorization.granted }))
 }
 
 /// Looks up the account, then binds, renews or refuses it. Returns [`None`] where another consent replaced
 /// its tokens meanwhile; the caller then starts over.
-async fn settle(
-    app: &App,
-    consent: &Consent<'_>,
-    grant: &Grant,
+async fn bind_or_renew(
+    app: &Services,
+    consent: &IncomingConsent<'_>,
+    grant: &ExchangedCode,
     until: Deadline,
-) -> Result<Option<Outcome>, Error> {
+) -> Result<Option<ConsentOutcome>, Error> {
     let app_id = grant.app_id.as_str();
-    let asked = match ask(app, consent, grant, until).await? {
-        Answer::Is(asked) => asked,
-        Answer::Withdrawn => return Ok(Some(Outcome::BadCode)),
-        Answer::Again => return Ok(None),
+    let account = match look_up_account(app, consent, grant, until).await? {
+        AccountLookup::Known(asked) => asked,
+        AccountLookup::Withdrawn => return Ok(Some(ConsentOutcome::InvalidCode)),
+        AccountLookup::TokensChanged => return Ok(None),
     };
-    let entry = told::begin(app, consent, app_id).await?;
-    let Some(claim) = claim(app, consent, &asked).await? else { return Ok(None) };
+    let entry = audit_trail::begin_authorization(app, consent, app_id).await?;
+    let Some(claim) = bind_to_page_tenant(app, consent, &account).await? else { return Ok(None) };
     let outcome = match claim {
-        Claim::Binds => Outcome::Bound,
+        ConsentEffect::Binds => ConsentOutcome::Bound,
         claim => {
-            let Some(renewed) = renew_owner(app, consent, &asked).await? else { return Ok(None) };
-            let ours = asked.tokens.as_ref().filter(|tokens| tokens.code == consent.fingerprint());
+            let Some(renewed) = renew_owner(app, consent, &account).await? else { return Ok(None) };
+            let ours = account.tokens.as_ref().filter(|tokens| tokens.code == consent.fingerprint());
             if let (false, Some(ours)) = (renewed, ours) {
-                app.store.forget_authorizer(app_id, ours).await?; // another consent's are not ours to judge
+                app.store.delete_unbound_authorizer(app_id, ours).await?; // another consent's are not ours to judge
             }
-            match (asked.reason, claim) {
-                (Some(reason), _) => Outcome::Refused { reason },
-                (None, Claim::Elsewhere) => Outcome::Refused { reason: "account_bound_elsewhere" },
-                (None, Claim::TooEarly) => Outcome::TooEarly,
-                (None, Claim::Suspended) => Outcome::Suspended,
-                (None, _) if renewed && consent.page.is_none() => Outcome::Bound,
-                (None, _) => Outcome::NotOurs,
+            match (account.refusal, claim) {
+                (Some(reason), _) => ConsentOutcome::Refused { reason },
+                (None, ConsentEffect::BoundToOtherTenant) => {
+                    ConsentOutcome::Refused { reason: "account_bound_elsewhere" }
+                }
+                (None, ConsentEffect::PageTooOld) => ConsentOutcome::PageTooOld,
+                (None, ConsentEffect::TenantSuspended) => ConsentOutcome::TenantSuspended,
+                (None, _) if renewed && consent.page.is_none() => ConsentOutcome::Bound,
+                (None, _) => ConsentOutcome::AnotherPage,
             }
         }
     };
-    end(app, consent, &asked.record, &outcome).await?;
-    told::end(app, entry, &outcome).await?;
+    end_page_binding(app, consent, &account.record, &outcome).await?;
+    audit_trail::record_outcome(app, entry, &outcome).await?;
     Ok(Some(outcome))
 }
 
 /// Binds the account to the page's tenant or renews that. Returns [`ConsentEffect::Binds`] if it did, and
 /// [`None`] where the account's tokens are gone.
-async fn claim(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Option<Claim>, Error> {
-    let (None, Some(page), Some(tokens)) = (asked.reason, consent.page, &asked.tokens) else {
-        return Ok(Some(Claim::Nobody));
+async fn bind_to_page_tenant(
+    app: &Services,
+    consent: &IncomingConsent<'_>,
+    account: &AuthorizedAccount,
+) -> Result<Option<ConsentEffect>, Error> {
+    let (None, Some(page), Some(tokens)) = (account.refusal, consent.page, &account.tokens) else {
+        return Ok(Some(ConsentEffect::NoPage));
     };
     let bound_by = Some(consent.fingerprint());
-    let record = AccountRecord { tenant_id: page.tenant_id.clone(), bound_by, ..asked.record.clone() };
-    let before = app.store.any_account(&record.app_id).await?.filter(|a| a.standing().bound);
+    let record = AccountRecord { tenant_id: page.tenant_id.clone(), bound_by, ..account.record.clone() };
+    let before = app.store.account_of_any_tenant(&record.app_id).await?.filter(|a| a.for_consent().bound);
     let lost = match before.filter(|a| a.tenant_id == page.tenant_id) {
-        Some(before) => told::change(app, consent, &before, &record).await?,
+        Some(before) => audit_trail::begin_permission_change(app, consent, &before, &record).await?,
         None => None,
     };
-    match app.store.bind_account(record, Some(page.page()), due(app, tokens)).await? {
-        Bound::Yes { .. } => {
-            imports::after_consent(app, &page.tenant_id, &asked.record.app_id).await?;
-            told::end(app, lost, &Outcome::Bound).await?;
-            tracing::info!(app_id = asked.record.app_id, "{} is bound", asked.record.app_id);
-            Ok(Some(Claim::Binds))
+    match app.store.bind_account(record, Some(page.for_consent()), refresh_due(app, tokens)).await? {
+        BindResult::Bound { .. } => {
+            start_import::start_after_consent(app, &page.tenant_id, &account.record.app_id).await?;
+            audit_trail::record_outcome(app, lost, &ConsentOutcome::Bound).await?;
+            tracing::info!(app_id = account.record.app_id, "{} is bound", account.record.app_id);
+            Ok(Some(ConsentEffect::Binds))
         }
-        Bound::TokensGone => Ok(None),
-        Bound::No(Claim::Elsewhere) => correct(app, consent, asked, page, tokens).await,
-        Bound::No(claim) => Ok(Some(claim)),
+        BindResult::TokensGone => Ok(None),
+        BindResult::Refused(ConsentEffect::BoundToOtherTenant) => {
+            hand_over_to_page_tenant(app, consent, account, page, tokens).await
+        }
+        BindResult::Refused(claim) => Ok(Some(claim)),
     }
 }
 
 /// Another tenant has the account. If a browser bound it there with this very code, WeChat's event overrules
 /// the browser: the account moves to the tenant of the page that the event names.
-async fn correct(
-    app: &App,
-    consent: &Consent<'_>,
-    asked: &Asked,
-    page: &OpenedPage,
+async fn hand_over_to_page_tenant(
+    app: &Services,
+    consent: &IncomingConsent<'_>,
+    account: &AuthorizedAccount,
+    page: &AuthorizationPage,
     tokens: &AuthorizerCredentials,
-) -> Result<Option<Claim>, Error> {
-    let (app_id, code) = (asked.record.app_id.as_str(), consent.fingerprint());
-    let owner = app.store.any_account(app_id).await?.filter(|a| a.standing().bound);
+) -> Result<Option<ConsentEffect>, Error> {
+    let (app_id, code) = (account.record.app_id.as_str(), consent.fingerprint());
+    let owner = app.store.account_of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound);
     let owner = owner.filter(|owner| owner.bound_by.as_ref() == Some(&code));
-    let (Messenger::Event(_), Some(owner)) = (consent.messenger, owner) else {
-        return Ok(Some(Claim::Elsewhere));
+    let (ConsentSource::Event(_), Some(owner)) = (consent.source, owner) else {
+        return Ok(Some(ConsentEffect::BoundToOtherTenant));
     };
     let tenant = app.store.tenant(&page.tenant_id).await?;
     if tenant.is_none_or(|tenant| tenant.status != TenantStatus::Active) {
-        return Ok(Some(Claim::Suspended));
+        return Ok(Some(ConsentEffect::TenantSuspended));
     }
-    let entry = told::corrected(app, consent, &owner).await?;
+    let entry = audit_trail::begin_hand_over(app, consent, &owner).await?;
     let tenant_id = page.tenant_id.clone();
-    let record = AccountRecord { tenant_id, bound_by: Some(code), ..asked.record.clone() };
-    if !app.store.hand_over_account(&owner, record, due(app, tokens)).await? {
+    let record = AccountRecord { tenant_id, bound_by: Some(code), ..account.record.clone() };
+    if !app.store.transfer_account(&owner, record, refresh_due(app, tokens)).await? {
         return Ok(None);
     }
-    imports::after_consent(app, &page.tenant_id, app_id).await?;
-    told::end(app, entry, &Outcome::Bound).await?;
+    start_import::start_after_consent(app, &page.tenant_id, app_id).await?;
+    audit_trail::record_outcome(app, entry, &ConsentOutcome::Bound).await?;
     tracing::info!(app_id, "{app_id} is bound");
-    Ok(Some(Claim::Binds))
+    Ok(Some(ConsentEffect::Binds))
 }
 
 /// Renews tokens and permissions for the tenant that has the account, since a new consent invalidates the old
 /// tokens. Returns whether a tenant has it, and [`None`] where the account's tokens are gone.
-async fn renew_owner(app: &App, consent: &Consent<'_>, asked: &Asked) -> Result<Option<bool>, Error> {
-    let app_id = &asked.record.app_id;
-    let owner = app.store.any_account(app_id).await?.filter(|a| a.standing().bound);
-    let (Some(owner), Some(tokens)) = (owner, &asked.tokens) else { return Ok(Some(false)) };
-    let record = AccountRecord { tenant_id: owner.tenant_id.clone(), ..asked.record.clone() };
-    let changed = told::change(app, consent, &owner, &record).await?;
-    match app.store.bind_account(record, None, due(app, tokens)).await? {
-        Bound::Yes { .. } => {
-            imports::after_consent(app, &owner.tenant_id, app_id).await?;
-            told::end(app, changed, &Outcome::Bound).await?;
+async fn renew_owner(
+    app: &Services,
+    consent: &IncomingConsent<'_>,
+    account: &AuthorizedAccount,
+) -> Result<Option<bool>, Error> {
+    let app_id = &account.record.app_id;
+    let owner = app.store.account_of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound);
+    let (Some(owner), Some(tokens)) = (owner, &account.tokens) else { return Ok(Some(false)) };
+    let record = AccountRecord { tenant_id: owner.tenant_id.clone(), ..account.record.clone() };
+    let changed = audit_trail::begin_permission_change(app, consent, &owner, &record).await?;
+    match app.store.bind_account(record, None, refresh_due(app, tokens)).await? {
+        BindResult::Bound { .. } => {
+            start_import::start_after_consent(app, &owner.tenant_id, app_id).await?;
+            audit_trail::record_outcome(app, changed, &ConsentOutcome::Bound).await?;
             Ok(Some(true))
         }
-        Bound::TokensGone => Ok(None),
-        Bound::No(_) => Ok(Some(false)),
+        BindResult::TokensGone => Ok(None),
+        BindResult::Refused(_) => Ok(Some(false)),
     }
 }
 
 /// When the account's token is due for a refresh: at once where no usable one is stored.
-fn due(app: &App, tokens: &AuthorizerCredentials) -> Due {
-    tokens.token.as_ref().map_or(Due::At { unix: app.clock.unix() }, |token| tokens::due(app, token))
+fn refresh_due(app: &Services, tokens: &AuthorizerCredentials) -> Due {
+    tokens
+        .token
+        .as_ref()
+        .map_or(Due::Sorted { unix_seconds: app.clock.unix() }, |token| tokens::next_refresh(app, token))
 }
 
 /// Ends the page's binding if the outcome is final.
-async fn end(
-    app: &App,
-    consent: &Consent<'_>,
+async fn end_page_binding(
+    app: &Services,
+    consent: &IncomingConsent<'_>,
     account: &AccountRecord,
-    outcome: &Outcome,
+    outcome: &ConsentOutcome,
 ) -> Result<(), Error> {
     let (app_id, name) = (account.app_id.as_str(), account.name.as_str());
     let reason = match outcome {
-        Outcome::Bound => None,
-        Outcome::Refused { reason } => {
+        ConsentOutcome::Bound => None,
+        ConsentOutcome::Refused { reason } => {
             tracing::warn!(app_id, reason, "{app_id} was refused: {reason}");
             Some(*reason)
         }
-        Outcome::TooEarly | Outcome::Suspended | Outcome::NotOurs | Outcome::BadCode => return Ok(()),
+        ConsentOutcome::PageTooOld
+        | ConsentOutcome::TenantSuspended
+        | ConsentOutcome::AnotherPage
+        | ConsentOutcome::InvalidCode => return Ok(()),
     };
     let Some(page) = consent.page else { return Ok(()) };
     let code = consent.fingerprint();
-    app.store.end_binding(&page.binding_id, BindingEnd { app_id, name, reason, code: &code }).await.map(drop)
+    app.store
+        .end_binding(&page.binding_id, BindingOutcome { app_id, name, reason, code: &code })
+        .await
+        .map(drop)
 }

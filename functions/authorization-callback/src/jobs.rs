@@ -3,59 +3,65 @@
 use std::time::Duration;
 
 use shared::{
-    app::App,
     deadline::Deadline,
     error::Error,
     function::SqsEvent,
-    given_up,
+    job_failures,
     queue::{
-        Target,
-        batch::{self, Item},
+        JobQueue,
+        batch::{self, ReceivedJob},
         jobs::AuthorizationJob,
     },
     secret::Secret,
-    store::consents::{self, OpenedPage},
+    services::Services,
+    store::consents::{self, AuthorizationPage},
     tokens,
-    wechat::errcode::is_withdrawn,
+    wechat::errcode::is_unauthorized,
 };
 
-use super::complete::{Consent, Messenger, Outcome, complete};
+use super::complete::{ConsentOutcome, ConsentSource, IncomingConsent, complete_authorization};
 
 /// The longest wait between two tries. With the number of receives in `template.yaml` a job is tried for
 /// over an hour, which is as long as an authorization code is valid.
-const LONGEST_WAIT: Duration = Duration::from_mins(2);
+const MAX_BACKOFF: Duration = Duration::from_mins(2);
 
 /// The result of a job.
-enum Done {
-    Yes,
+enum AuthorizationJobOutcome {
+    Done,
     /// It cannot be decided yet; try again.
-    Later,
+    NotYet,
 }
 
 /// Starts no call to WeChat that could end after `until`.
-pub(crate) async fn run(app: &App, event: SqsEvent, until: Deadline) -> Vec<String> {
-    let undone = batch::each(batch::items::<AuthorizationJob>(event), 1, |job, item| async move {
+pub(crate) async fn run(app: &Services, event: SqsEvent, until: Deadline) -> Vec<String> {
+    let undone = batch::run_each(batch::read_batch::<AuthorizationJob>(event), 1, |job, item| async move {
         let done = match job {
             AuthorizationJob::AuthorizedV1 { app_id, code, pre_auth_code } => {
-                authorized(app, &app_id, &code, pre_auth_code.expose(), app.clock.unix(), until).await
+                handle_authorized(app, &app_id, &code, pre_auth_code.expose(), app.clock.unix(), until).await
             }
             AuthorizationJob::AuthorizedV2 { app_id, code, pre_auth_code, at } => {
-                authorized(app, &app_id, &code, pre_auth_code.expose(), at, until).await
+                handle_authorized(app, &app_id, &code, pre_auth_code.expose(), at, until).await
             }
-            AuthorizationJob::UnauthorizedV1 { app_id, at } => unauthorized(app, &app_id, at, until).await,
-            AuthorizationJob::DeletedV1 { app_id } => deleted(app, &app_id).await,
+            AuthorizationJob::UnauthorizedV1 { app_id, at } => {
+                handle_unauthorized(app, &app_id, at, until).await
+            }
+            AuthorizationJob::DeletedV1 { app_id } => handle_deleted(app, &app_id).await,
         };
-        settle(app, &item, done).await
+        postpone_unless_done(app, &item, done).await
     });
-    given_up::undone(app, Target::Authorization, undone.await).await
+    job_failures::batch_item_failures(app, JobQueue::Authorization, undone.await).await
 }
 
 /// A failed job is always tried again: an outage ends, an operator corrects a wrong secret or address. A
 /// permanent fault ends in the dead-letter queue, where an operator sees it.
-async fn settle(app: &App, item: &Item<()>, done: Result<Done, Error>) -> Result<(), String> {
-    let why = match done {
-        Ok(Done::Yes) => return Ok(()),
-        Ok(Done::Later) => "another consent is under way".to_owned(),
+async fn postpone_unless_done(
+    app: &Services,
+    item: &ReceivedJob<()>,
+    done: Result<AuthorizationJobOutcome, Error>,
+) -> Result<(), String> {
+    let reason = match done {
+        Ok(AuthorizationJobOutcome::Done) => return Ok(()),
+        Ok(AuthorizationJobOutcome::NotYet) => "another consent is under way".to_owned(),
         Err(error) => {
             tracing::warn!(%error, "an authorization event is tried again: {error}");
             error.to_string()
@@ -65,86 +71,101 @@ async fn settle(app: &App, item: &Item<()>, done: Result<Done, Error>) -> Result
     if let Err(error) = app.queues.postpone_authorization(&item.receipt_handle, wait).await {
         tracing::warn!(%error, "it comes again later than it could: {error}");
     }
-    Err(why)
+    Err(reason)
 }
 
 /// Doubles with each receive, from 2 s up to [`MAX_BACKOFF`].
 fn backoff(receives: u32) -> Duration {
-    Duration::from_secs(2 << receives.saturating_sub(1).min(10)).min(LONGEST_WAIT)
+    Duration::from_secs(2 << receives.saturating_sub(1).min(10)).min(MAX_BACKOFF)
 }
 
 /// The page that WeChat's event, dated `at`, names by its pre_auth_code.
-pub(crate) async fn page_of(app: &App, pre_auth_code: &str, at: i64) -> Result<Option<OpenedPage>, Error> {
+pub(crate) async fn page_by_pre_auth_code(
+    app: &Services,
+    pre_auth_code: &str,
+    at: i64,
+) -> Result<Option<AuthorizationPage>, Error> {
     if pre_auth_code.is_empty() {
         return Ok(None);
     }
-    let page = app.store.opened_page(&consents::fingerprint(pre_auth_code)).await?;
-    Ok(page.filter(|page| page.page().may_have_led_to(at)))
+    let page = app.store.authorization_page(&consents::code_fingerprint(pre_auth_code)).await?;
+    Ok(page.filter(|page| page.for_consent().may_have_asked_at(at)))
 }
 
 /// Binds the account for the tenant whose page was used. Without a page it only renews an existing binding.
-async fn authorized(
-    app: &App,
+async fn handle_authorized(
+    app: &Services,
     app_id: &str,
     code: &Secret,
     pre_auth_code: &str,
     at: i64,
     until: Deadline,
-) -> Result<Done, Error> {
-    let page = page_of(app, pre_auth_code, at).await?;
-    if page.is_none() && !app.store.any_account(app_id).await?.is_some_and(|a| a.standing().bound) {
+) -> Result<AuthorizationJobOutcome, Error> {
+    let page = page_by_pre_auth_code(app, pre_auth_code, at).await?;
+    if page.is_none()
+        && !app.store.account_of_any_tenant(app_id).await?.is_some_and(|a| a.for_consent().bound)
+    {
         // leave the code to the browser, which may prove that it opened a page
         tracing::warn!(app_id, "{app_id} was authorized at WeChat, and nobody here has it bound");
-        app.store.binding_settled(app_id).await?;
-        return Ok(Done::Yes);
+        app.store.clear_binding_in_progress(app_id).await?;
+        return Ok(AuthorizationJobOutcome::Done);
     }
-    let consent = Consent { code, page: page.as_ref(), messenger: Messenger::Event(app_id), at };
-    let outcome = complete(app, &consent, until).await?; // the page tells the administrator how it ended
-    if let (Some(page), false) = (&page, matches!(outcome, Outcome::Bound | Outcome::Refused { .. })) {
-        app.store.authorization_came_to_nothing(page).await?;
+    let consent = IncomingConsent { code, page: page.as_ref(), source: ConsentSource::Event(app_id), at };
+    let outcome = complete_authorization(app, &consent, until).await?; // the page tells the administrator how it ended
+    if let (Some(page), false) =
+        (&page, matches!(outcome, ConsentOutcome::Bound | ConsentOutcome::Refused { .. }))
+    {
+        app.store.clear_authorization_event(page).await?;
     }
-    app.store.binding_settled(app_id).await?;
-    Ok(Done::Yes)
+    app.store.clear_binding_in_progress(app_id).await?;
+    Ok(AuthorizationJobOutcome::Done)
 }
 
 /// Asks WeChat whether the authorization stands, because events come out of order: an event older than the
 /// newest consent must change nothing, and a clock that runs ahead must not matter.
-async fn unauthorized(app: &App, app_id: &str, at: i64, until: Deadline) -> Result<Done, Error> {
+async fn handle_unauthorized(
+    app: &Services,
+    app_id: &str,
+    at: i64,
+    until: Deadline,
+) -> Result<AuthorizationJobOutcome, Error> {
     let component = &app.config.component.app_id;
     let asked_at = app.clock.unix();
-    let asked = tokens::with_component_until(app, until, |token| async move {
+    let info = tokens::with_component_until(app, until, |token| async move {
         app.wechat.get_authorizer_info(&token, component, app_id).await
     })
     .await;
-    match asked {
-        Ok(_) => Ok(Done::Yes),
-        Err(Error::WeChat(error)) if error.errcode().is_some_and(is_withdrawn) => {
+    match info {
+        Ok(_) => Ok(AuthorizationJobOutcome::Done),
+        Err(Error::WeChat(error)) if error.errcode().is_some_and(is_unauthorized) => {
             tracing::info!(app_id, event_at = at, "{app_id} is unauthorized, says WeChat");
-            let Some(account) = app.store.any_account(app_id).await?.filter(|a| a.standing().bound) else {
-                return Ok(Done::Yes); // who binds it from now on asks WeChat first
+            let Some(account) =
+                app.store.account_of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound)
+            else {
+                return Ok(AuthorizationJobOutcome::Done); // who binds it from now on asks WeChat first
             };
             // the event is older than the consent, yet WeChat says unauthorized: a newer event was lost
             let at = if at < account.authorized_at() { asked_at } else { at.min(asked_at) };
             let unbound = app.store.unbind_account(app_id, at, asked_at).await?;
             // not unbound if a consent was confirmed within this same second
-            Ok(if unbound { Done::Yes } else { Done::Later })
+            Ok(if unbound { AuthorizationJobOutcome::Done } else { AuthorizationJobOutcome::NotYet })
         }
         Err(error) => Err(error),
     }
 }
 
 /// Deletes the tokens of an account that its tenant deleted, unless it is being bound again.
-async fn deleted(app: &App, app_id: &str) -> Result<Done, Error> {
-    let Some(tokens) = app.store.authorizer(app_id).await? else { return Ok(Done::Yes) };
+async fn handle_deleted(app: &Services, app_id: &str) -> Result<AuthorizationJobOutcome, Error> {
+    let Some(tokens) = app.store.authorizer(app_id).await? else { return Ok(AuthorizationJobOutcome::Done) };
     let consent = app.store.consent_event(app_id).await?;
     if consent.is_some_and(|consent| app.clock.unix() < consent.under_way_until) {
-        return Ok(Done::Later);
+        return Ok(AuthorizationJobOutcome::NotYet);
     }
     // read after the tokens, so that tokens of a newer binding are not deleted
-    if app.store.any_account(app_id).await?.is_none_or(|account| account.deleted) {
-        app.store.forget_authorizer(app_id, &tokens).await?;
+    if app.store.account_of_any_tenant(app_id).await?.is_none_or(|account| account.deleted) {
+        app.store.delete_unbound_authorizer(app_id, &tokens).await?;
     }
-    Ok(Done::Yes)
+    Ok(AuthorizationJobOutcome::Done)
 }
 
 #[cfg(test)]
@@ -153,10 +174,10 @@ mod tests {
 
     #[test]
     fn a_job_waits_for_as_long_as_an_authorization_code_lives() {
-        let most = Target::Authorization.receives();
+        let most = JobQueue::Authorization.max_receive_count();
         let all: Duration = (1..most).map(backoff).sum();
         assert!(all >= Duration::from_mins(60), "{all:?}");
-        assert!((1..most).all(|n| backoff(n) <= LONGEST_WAIT && backoff(n) <= backoff(n + 1)));
+        assert!((1..most).all(|n| backoff(n) <= MAX_BACKOFF && backoff(n) <= backoff(n + 1)));
         assert_eq!(backoff(1), Duration::from_secs(2));
     }
 }

@@ -4,13 +4,13 @@
 //! call to WeChat. `GET /bind/{id}` leads to WeChat's authorization page; `GET /bind/callback` is where it
 //! leads back to. Event and browser bring a code for the same consent: whichever comes first binds.
 
-mod asked;
+mod account_lookup;
+mod audit_trail;
 mod complete;
-mod event;
-mod heard;
+mod component_push;
+mod consent_origin;
 mod jobs;
 mod pages;
-mod told;
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use axum::{
     extract::DefaultBodyLimit,
     routing::{get, post},
 };
-use shared::{app::App, config::Need, function::Function};
+use shared::{config::Need, function::Function, services::Services};
 
 /// The settings that it may read.
 pub const NEEDS: &[Need] = &[
@@ -38,11 +38,11 @@ pub const NEEDS: &[Need] = &[
 
 /// The function.
 #[must_use]
-pub fn function(app: Arc<App>) -> Function {
+pub fn function(app: Arc<Services>) -> Function {
     let router = Router::new()
-        .route("/wechat/component", post(event::receive))
-        .route("/bind/callback", get(pages::returned::returned))
-        .route("/bind/{binding_id}", get(pages::bind::bind))
+        .route("/wechat/component", post(component_push::receive))
+        .route("/bind/callback", get(pages::callback::callback_page))
+        .route("/bind/{binding_id}", get(pages::bind::bind_page))
         .layer(DefaultBodyLimit::max(shared::envelope::MAX_BODY_BYTES + 1))
         .with_state(Arc::clone(&app));
     Function::new().http(router).sqs(move |event, until| {

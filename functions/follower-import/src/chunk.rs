@@ -3,54 +3,66 @@
 
 use std::collections::HashSet;
 
-use shared::{app::App, error::Error, store::fans::Details};
+use shared::{error::Error, services::Services, store::fans::FanDetails};
 
 use crate::{
-    details, finish,
-    job::{Delivery, Ids, Next, running},
+    details,
+    dispatch::{FollowUps, ImportIds, JobDelivery, running_import},
+    progress,
 };
 
 /// Which chunk of which page.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct ChunkPosition {
     pub page: u32,
     pub chunk: u32,
     pub chunks: u32,
 }
 
 pub(crate) async fn run(
-    app: &App,
-    ids: Ids<'_>,
-    at: Place,
+    app: &Services,
+    ids: ImportIds<'_>,
+    at: ChunkPosition,
     started_at: i64,
     open_ids: &[String],
-    delivery: Delivery<'_>,
-) -> Result<Next, Error> {
+    delivery: JobDelivery<'_>,
+) -> Result<FollowUps, Error> {
     let (import, mut receipts) =
-        futures::future::try_join(running(app, ids), app.store.page_receipts(ids.import, at.page)).await?;
-    let Some(import) = import else { return Ok(Next::none()) };
+        futures::future::try_join(running_import(app, ids), app.store.page_receipts(ids.import_id, at.page))
+            .await?;
+    let Some(import) = import else { return Ok(FollowUps::none()) };
     if !receipts.contains_key(&at.chunk) {
-        let open =
-            if delivery.receive_count > 1 { unseen(app, ids, open_ids).await? } else { open_ids.to_vec() };
-        if !open.is_empty() {
-            let told = details::fetch(app, ids, &open, import.asks_since(), delivery.until).await?;
-            let import_id = Some(ids.import);
-            let details = told.infos.iter().map(|info| Details { info, as_of: started_at, import_id });
+        let missing = if delivery.receive_count > 1 {
+            not_yet_stored(app, ids, open_ids).await?
+        } else {
+            open_ids.to_vec()
+        };
+        if !missing.is_empty() {
+            let fetched = details::fetch(app, ids, &missing, import.requests_since(), delivery.until).await?;
+            let import_id = Some(ids.import_id);
+            let details = fetched.infos.iter().map(|info| FanDetails { info, as_of: started_at, import_id });
             details::store(app, ids, &details.collect::<Vec<_>>()).await?;
-            if let Some(error) = told.left {
+            if let Some(error) = fetched.failure {
                 return Err(error);
             }
         }
-        receipts = app.store.keep_receipt(ids.import, at.page, at.chunk, open_ids.len() as u64).await?;
+        receipts =
+            app.store.store_chunk_receipt(ids.import_id, at.page, at.chunk, open_ids.len() as u64).await?;
     }
-    Ok(Next::jobs(finish::page(app, ids, at.page, at.chunks as usize, &receipts).await?))
+    Ok(FollowUps::jobs(
+        progress::finish_page_if_done(app, ids, at.page, at.chunks as usize, &receipts).await?,
+    ))
 }
 
 /// Those of `open_ids` that this import has not stored yet.
-async fn unseen(app: &App, ids: Ids<'_>, open_ids: &[String]) -> Result<Vec<String>, Error> {
+async fn not_yet_stored(
+    app: &Services,
+    ids: ImportIds<'_>,
+    open_ids: &[String],
+) -> Result<Vec<String>, Error> {
     let names: Vec<_> = open_ids.iter().map(String::as_str).collect();
-    let mut fans = app.store.fans(ids.tenant, ids.app, &names).await?;
-    fans.retain(|fan| fan.seen_import.as_deref() == Some(ids.import));
+    let mut fans = app.store.fans(ids.tenant_id, ids.app_id, &names).await?;
+    fans.retain(|fan| fan.seen_import.as_deref() == Some(ids.import_id));
     let seen: HashSet<_> = fans.into_iter().map(|fan| fan.open_id).collect();
     Ok(open_ids.iter().filter(|id| !seen.contains(*id)).cloned().collect())
 }

@@ -1,22 +1,22 @@
 //! Quota refusals of WeChat: stored when one comes, and looked up before each call.
 
 use shared::{
-    app::App,
     error::Error,
-    quota::{self, Api},
+    quota::{self, QuotaApi},
+    services::Services,
     wechat::ApiError,
 };
 
 /// Calls WeChat, unless a refusal of this API still applies that is newer than `since`, in unix seconds: a
 /// tenant that resumes an import by hand wants one more try in spite of an older refusal.
-pub(crate) async fn ask<T>(
-    app: &App,
+pub(crate) async fn call_unless_refused<T>(
+    app: &Services,
     app_id: &str,
-    api: Api,
+    api: QuotaApi,
     since: i64,
     call: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    if let Some(refusal) = quota::refused(app, app_id, api).await?
+    if let Some(refusal) = quota::current_refusal(app, app_id, api).await?
         && refusal.refused_at > since
     {
         let errmsg = "as it said before".to_owned();
@@ -24,7 +24,7 @@ pub(crate) async fn ask<T>(
     }
     let answer = call.await;
     if let Err(Error::WeChat(error)) = &answer {
-        quota::note(app, app_id, api, error).await;
+        quota::remember_refusal(app, app_id, api, error).await;
     }
     answer
 }

@@ -12,67 +12,71 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde_json::json;
 use shared::{
-    app::App,
     error::Error,
     queue::jobs::ImportJob,
+    services::Services,
     store::{
         fans::{Fan, FanId},
         imports::Import,
-        keys::PEOPLE_SHARDS,
+        keys::CUSTOMER_SHARDS,
         timeline::StoredEvent,
     },
 };
 
 use crate::{
-    finish,
-    job::{Budget, Delivery, Ids, Next, running},
+    dispatch::{Budget, FollowUps, ImportIds, JobDelivery, running_import},
+    progress,
 };
 
 /// Lists read concurrently, of 290 KB each.
-const LISTS: usize = 4;
+const CONCURRENT_LIST_READS: usize = 4;
 /// Reading this many fans takes as long as reading one list.
-const FANS_A_LIST: usize = 100;
+const FANS_PER_LIST_READ: usize = 100;
 /// Fans read in one request.
-const READS: usize = 100;
+const MAX_FANS_PER_READ: usize = 100;
 /// Fans marked concurrently.
-const MARKS: usize = 25;
+const CONCURRENT_MARKS: usize = 25;
 
 pub(crate) async fn run(
-    app: &App,
-    ids: Ids<'_>,
+    app: &Services,
+    ids: ImportIds<'_>,
     shard: u32,
     cursor: Option<String>,
-    delivery: Delivery<'_>,
-) -> Result<Next, Error> {
-    let Some(import) = running(app, ids).await? else { return Ok(Next::none()) };
+    delivery: JobDelivery<'_>,
+) -> Result<FollowUps, Error> {
+    let Some(import) = running_import(app, ids).await? else { return Ok(FollowUps::none()) };
     if import.shards_done.contains(&shard) {
-        return Ok(Next::jobs(if all_done(&import) { finish::import(app, &import).await? } else { vec![] }));
+        return Ok(FollowUps::jobs(if all_shards_done(&import) {
+            progress::finish_or_reconcile(app, &import).await?
+        } else {
+            vec![]
+        }));
     }
-    let place = app.store.shard_places(ids.app, ids.import).await?.remove(&shard);
+    let place = app.store.shard_progress(ids.app_id, ids.import_id).await?.remove(&shard);
     if let Some(place) = place
         && Some(&place.after) != cursor.as_ref()
         && place.by != delivery.message_id
     {
-        return Ok(Next::none()); // another is further
+        return Ok(FollowUps::none()); // another is further
     }
-    let clock = Stopwatch { app, began: app.clock.now() };
-    let (window, end) = window(app, ids, shard, cursor.clone(), delivery.budget, &clock).await?;
-    let unseen = not_listed(app, &import, shard, window, delivery.budget, &clock).await?;
-    let stopped = mark(app, &import, &unseen, delivery.budget, &clock).await?;
+    let clock = Stopwatch { app, started_at: app.clock.now() };
+    let (account_fans, end) = scan_shard(app, ids, shard, cursor.clone(), delivery.budget, &clock).await?;
+    let unseen = not_listed(app, &import, shard, account_fans, delivery.budget, &clock).await?;
+    let stopped = mark_unseen(app, &import, &unseen, delivery.budget, &clock).await?;
     let Some(next) = stopped.or(end) else {
-        let import = app.store.finish_shard(ids.app, ids.import, shard).await?;
-        if all_done(&import) {
-            finish::import(app, &import).await?;
+        let import = app.store.mark_shard_done(ids.app_id, ids.import_id, shard).await?;
+        if all_shards_done(&import) {
+            progress::finish_or_reconcile(app, &import).await?;
         }
-        return Ok(Next::none());
+        return Ok(FollowUps::none());
     };
     if !app.store.advance_shard(&import, shard, cursor.as_deref(), &next, delivery.message_id).await? {
-        return Ok(Next::none());
+        return Ok(FollowUps::none());
     }
-    Ok(Next::jobs(vec![ImportJob::ReconcileV1 {
-        import_id: ids.import.into(),
-        app_id: ids.app.into(),
-        tenant_id: ids.tenant.into(),
+    Ok(FollowUps::jobs(vec![ImportJob::ReconcileV1 {
+        import_id: ids.import_id.into(),
+        app_id: ids.app_id.into(),
+        tenant_id: ids.tenant_id.into(),
         shard,
         cursor: Some(next),
     }]))
@@ -80,37 +84,37 @@ pub(crate) async fn run(
 
 /// Measures how long a job has run.
 struct Stopwatch<'a> {
-    app: &'a App,
-    began: Timestamp,
+    app: &'a Services,
+    started_at: Timestamp,
 }
 
 impl Stopwatch<'_> {
-    fn shows(&self) -> Duration {
-        Duration::try_from(self.app.clock.now().duration_since(self.began)).unwrap_or_default()
+    fn elapsed(&self) -> Duration {
+        Duration::try_from(self.app.clock.now().duration_since(self.started_at)).unwrap_or_default()
     }
 }
 
 /// Returns the account's fans after `cursor`, openid to customer, and the cursor where it stopped: after the
 /// budget's entries, of any account, or half of its time. [`None`] is the end of the shard.
-async fn window(
-    app: &App,
-    ids: Ids<'_>,
+async fn scan_shard(
+    app: &Services,
+    ids: ImportIds<'_>,
     shard: u32,
     mut cursor: Option<String>,
     budget: Budget,
     clock: &Stopwatch<'_>,
 ) -> Result<(HashMap<String, String>, Option<String>), Error> {
-    let (mut window, mut looked_at) = (HashMap::new(), 0);
+    let (mut account_fans, mut looked_at) = (HashMap::new(), 0);
     loop {
-        let page = app.store.people(ids.tenant, shard, cursor.as_deref()).await?;
+        let page = app.store.customers_in_shard(ids.tenant_id, shard, cursor.as_deref()).await?;
         for (customer, fans) in page.customers {
             looked_at += fans.len().max(1);
-            let here = fans.into_iter().filter(|(app_id, _)| app_id == ids.app);
-            window.extend(here.map(|(_, open_id)| (open_id, customer.clone())));
+            let here = fans.into_iter().filter(|(app_id, _)| app_id == ids.app_id);
+            account_fans.extend(here.map(|(_, open_id)| (open_id, customer.clone())));
         }
         cursor = page.more_after;
-        if cursor.is_none() || looked_at >= budget.entries || clock.shows() >= budget.time / 2 {
-            return Ok((window, cursor));
+        if cursor.is_none() || looked_at >= budget.entries || clock.elapsed() >= budget.time / 2 {
+            return Ok((account_fans, cursor));
         }
     }
 }
@@ -119,21 +123,21 @@ async fn window(
 /// the budget's time is over, because a list of 290 KB is much for a share of a processor. For lists that
 /// were not read, or expired after 30 days, the caller reads from the fans whether they were seen.
 async fn not_listed(
-    app: &App,
+    app: &Services,
     import: &Import,
     shard: u32,
     mut fans: HashMap<String, String>,
     budget: Budget,
     clock: &Stopwatch<'_>,
 ) -> Result<Vec<(String, String)>, Error> {
-    if import.pages_listed as usize * FANS_A_LIST <= fans.len().max(READS) {
+    if import.pages_listed as usize * FANS_PER_LIST_READ <= fans.len().max(MAX_FANS_PER_READ) {
         // all shards start at once: each with another list, so that they do not hit one partition
-        let first = import.pages_listed * shard / PEOPLE_SHARDS;
+        let first = import.pages_listed * shard / CUSTOMER_SHARDS;
         let mut lists = stream::iter((first..import.pages_listed).chain(0..first))
-            .map(|page| app.store.listed_page_lately(&import.id, page))
-            .buffer_unordered(LISTS);
+            .map(|page| app.store.listed_page_eventually_consistent(&import.id, page))
+            .buffer_unordered(CONCURRENT_LIST_READS);
         while !fans.is_empty()
-            && clock.shows() < budget.time
+            && clock.elapsed() < budget.time
             && let Some(list) = lists.try_next().await?
         {
             for open_id in list.iter().flat_map(|list| &list.open_ids) {
@@ -147,24 +151,29 @@ async fn not_listed(
 }
 
 /// Marks the fans that the import did not see. Returns the last customer if time ran out before the end.
-async fn mark(
-    app: &App,
+async fn mark_unseen(
+    app: &Services,
     import: &Import,
     unseen: &[(String, String)],
     budget: Budget,
     clock: &Stopwatch<'_>,
 ) -> Result<Option<String>, Error> {
-    let mut some = unseen.chunks(READS).peekable();
-    while let Some(these) = some.next() {
-        let open_ids: Vec<_> = these.iter().map(|(_, open_id)| open_id.as_str()).collect();
+    let mut batches = unseen.chunks(MAX_FANS_PER_READ).peekable();
+    while let Some(batch) = batches.next() {
+        let open_ids: Vec<_> = batch.iter().map(|(_, open_id)| open_id.as_str()).collect();
         let fans = app.store.fans(&import.tenant_id, &import.app_id, &open_ids).await?;
         // every mark is awaited, even after a failure: one dropped half-way would leave no event
-        let marked = stream::iter(fans).map(|fan| async move { reconcile(app, import, &fan).await });
-        marked.buffer_unordered(MARKS).collect::<Vec<_>>().await.into_iter().collect::<Result<(), _>>()?;
-        let (last, next) = (these.last(), some.peek().and_then(|next| next.first()));
+        let marked = stream::iter(fans).map(|fan| async move { mark_unsubscribed(app, import, &fan).await });
+        marked
+            .buffer_unordered(CONCURRENT_MARKS)
+            .collect::<Vec<_>>()
+            .await
+            .into_iter()
+            .collect::<Result<(), _>>()?;
+        let (last, next) = (batch.last(), batches.peek().and_then(|next| next.first()));
         if let (Some((last, _)), Some((next, _))) = (last, next)
             && last != next // a customer's fans stay together, since the next job begins behind the customer
-            && clock.shows() >= budget.time
+            && clock.elapsed() >= budget.time
         {
             return Ok(Some(last.clone()));
         }
@@ -172,17 +181,17 @@ async fn mark(
     Ok(None)
 }
 
-fn all_done(import: &Import) -> bool {
-    import.shards_done.len() >= PEOPLE_SHARDS as usize
+fn all_shards_done(import: &Import) -> bool {
+    import.shards_done.len() >= CUSTOMER_SHARDS as usize
 }
 
 /// Marks a fan that the import did not see. After a crash between the mark and its event, the mark names the
 /// import that made it, so that the event is still inserted, once.
-async fn reconcile(app: &App, import: &Import, fan: &Fan) -> Result<(), Error> {
+async fn mark_unsubscribed(app: &Services, import: &Import, fan: &Fan) -> Result<(), Error> {
     let id = FanId { tenant: &import.tenant_id, app_id: &fan.app_id, open_id: &fan.open_id };
     let unseen = fan.subscribed && fan.seen_import_at.is_none_or(|at| at < import.started_at);
     let marked = fan.gone_import.as_deref() == Some(import.id.as_str())
-        || (unseen && app.store.mark_gone(id, &import.id, import.started_at).await?);
+        || (unseen && app.store.mark_unsubscribed(id, &import.id, import.started_at).await?);
     if marked {
         let event = StoredEvent {
             identity: format!("R{}", import.id),
@@ -194,7 +203,7 @@ async fn reconcile(app: &App, import: &Import, fan: &Fan) -> Result<(), Error> {
             reply: None,
             sends: None,
         };
-        app.store.put_event(id, &event).await?;
+        app.store.insert_event_once(id, &event).await?;
     }
     Ok(())
 }

@@ -18,15 +18,15 @@ use axum::{
 };
 use http::{StatusCode, header};
 use shared::{
-    app::App,
     config::Need,
-    envelope::{CallbackQuery, Refusal},
+    envelope::{CallbackError, CallbackQuery},
     function::Function,
     metrics::Metric,
+    services::Services,
 };
 
 /// The response to a push.
-enum Answer {
+enum PushResponse {
     /// `success`: no reply, and WeChat does not push again.
     Success,
     /// An empty body, which WeChat's release check expects.
@@ -36,9 +36,9 @@ enum Answer {
 }
 
 /// Why a push is rejected.
-enum Rejection {
+enum PushRejection {
     /// Its signature is not WeChat's, or it cannot be read.
-    Refused(Refusal),
+    Refused(CallbackError),
     /// The path holds no possible app id.
     UnknownAccount,
     /// The account is being bound: WeChat pushes again, and then finds it bound.
@@ -64,7 +64,7 @@ pub const NEEDS: &[Need] = &[
 
 /// The function.
 #[must_use]
-pub fn function(app: Arc<App>) -> Function {
+pub fn function(app: Arc<Services>) -> Function {
     let router = Router::new()
         .route("/wechat/accounts/{app_id}", get(verify).post(receive))
         .layer(DefaultBodyLimit::max(shared::envelope::MAX_BODY_BYTES + 1))
@@ -72,29 +72,31 @@ pub fn function(app: Arc<App>) -> Function {
     Function::new().http(router)
 }
 
-async fn verify(State(app): State<Arc<App>>, Query(query): Query<CallbackQuery>) -> Response {
-    match app.envelope.echo(&query) {
+async fn verify(State(app): State<Arc<Services>>, Query(query): Query<CallbackQuery>) -> Response {
+    match app.envelope.verify_url(&query) {
         Ok(echo) => text(StatusCode::OK, echo),
-        Err(refusal) => refused(&app, Rejection::Refused(refusal)),
+        Err(refusal) => rejection_response(&app, PushRejection::Refused(refusal)),
     }
 }
 
 async fn receive(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     Path(app_id): Path<String>,
     Query(query): Query<CallbackQuery>,
     body: Bytes,
 ) -> Response {
-    match push::receive(&app, &app_id, &query, &body).await {
-        Ok(Answer::Success) => text(StatusCode::OK, "success".into()),
-        Ok(Answer::Empty) => text(StatusCode::OK, String::new()),
-        Ok(Answer::Reply(xml)) => ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], xml).into_response(),
-        Err(rejection) => refused(&app, rejection),
+    match push::handle_push(&app, &app_id, &query, &body).await {
+        Ok(PushResponse::Success) => text(StatusCode::OK, "success".into()),
+        Ok(PushResponse::Empty) => text(StatusCode::OK, String::new()),
+        Ok(PushResponse::Reply(xml)) => {
+            ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], xml).into_response()
+        }
+        Err(rejection) => rejection_response(&app, rejection),
     }
 }
 
-fn refused(app: &App, rejection: Rejection) -> Response {
-    if matches!(rejection, Rejection::Refused(_)) {
+fn rejection_response(app: &Services, rejection: PushRejection) -> Response {
+    if matches!(rejection, PushRejection::Refused(_)) {
         app.metrics.count(Metric::RefusedPushes, app.clock.now());
     }
     rejection.into_response()
@@ -104,7 +106,7 @@ fn text(status: StatusCode, body: String) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
 }
 
-impl IntoResponse for Rejection {
+impl IntoResponse for PushRejection {
     fn into_response(self) -> Response {
         match self {
             Self::Refused(refusal) => {

@@ -1,8 +1,7 @@
 //! The steps of one push.
 
 use shared::{
-    app::App,
-    envelope::{CallbackQuery, Opened, Refusal, is_stale},
+    envelope::{CallbackError, CallbackQuery, DecryptedPush, is_stale},
     error::Error,
     ids,
     metrics::Metric,
@@ -13,80 +12,81 @@ use shared::{
         window::WindowKind,
     },
     queue::jobs::{ImportJob, SendJob},
+    services::Services,
     store::{
         account_cache::Addressee,
         accounts::AccountRecord,
-        fans::{FanId, Touch},
-        timeline::{CLOCK_SKEW, Owner, Stored, StoredEvent},
+        fans::{FanActivity, FanId},
+        timeline::{CLOCK_SKEW_SECONDS, EventInsert, StoredEvent, TimelineOwner},
     },
 };
 
-use super::{Answer, Rejection};
+use super::{PushRejection, PushResponse};
 
 /// The longest app id, which becomes part of table keys; real ones have 18 bytes.
-const MAX_APP_ID: usize = 64;
+const MAX_APP_ID_BYTES: usize = 64;
 /// The longest message id of WeChat's, which becomes part of table keys; real ones have at most 20 digits.
-const MAX_MESSAGE_ID: usize = 64;
+const MAX_MESSAGE_ID_BYTES: usize = 64;
 /// The bytes that are read of a template message's delivery status.
-const MAX_STATUS: usize = 256;
+const MAX_STATUS_BYTES: usize = 256;
 
-pub(super) async fn receive(
-    app: &App,
+pub(super) async fn handle_push(
+    app: &Services,
     app_id: &str,
     query: &CallbackQuery,
     body: &[u8],
-) -> Result<Answer, Rejection> {
+) -> Result<PushResponse, PushRejection> {
     let now = app.clock.unix();
     if app.config.reject_stale_callbacks && is_stale(query.timestamp.as_deref().unwrap_or(""), now) {
-        return Err(Rejection::Refused(Refusal::Stale));
+        return Err(PushRejection::Refused(CallbackError::Stale));
     }
-    let opened = app.envelope.open(query, body).map_err(Rejection::Refused)?;
-    let push = Push::parse(&opened.plaintext).map_err(Rejection::Refused)?;
-    if app_id.len() > MAX_APP_ID {
-        return Err(Rejection::UnknownAccount);
+    let opened = app.envelope.open(query, body).map_err(PushRejection::Refused)?;
+    let push = Push::parse(&opened.plaintext).map_err(PushRejection::Refused)?;
+    if app_id.len() > MAX_APP_ID_BYTES {
+        return Err(PushRejection::UnknownAccount);
     }
-    if let Some(check) = release_check::check(app_id, &push) {
-        return answer_check(app, app_id, &opened, check).await;
+    if let Some(check) = release_check::answer_to_check(app_id, &push) {
+        return answer_release_check(app, app_id, &opened, check).await;
     }
-    let entry = match app.store.addressee(app_id).await.map_err(Rejection::Unavailable)? {
+    let entry = match app.store.addressee(app_id).await.map_err(PushRejection::Unavailable)? {
         Addressee::Bound(entry) => entry,
         Addressee::BeingBound(account) => {
-            for_this_account(account.as_deref(), &push)?;
-            return Err(Rejection::BeingBound);
+            check_recipient(account.as_deref(), &push)?;
+            return Err(PushRejection::BeingBound);
         }
-        Addressee::Nobody { account, first } => {
-            for_this_account(account.as_deref(), &push)?;
+        Addressee::Unbound { account, first_seen: first } => {
+            check_recipient(account.as_deref(), &push)?;
             if !release_check::is_test_account(app_id) {
-                of_nobody(app, app_id, first);
+                count_unbound_push(app, app_id, first);
             }
-            return Ok(Answer::Success);
+            return Ok(PushResponse::Success);
         }
     };
-    for_this_account(Some(&entry.account), &push)?;
+    check_recipient(Some(&entry.account), &push)?;
     let tenant = entry.account.tenant_id.as_str();
     let fan = FanId { tenant, app_id, open_id: &push.from_user_name };
-    let event = event(fan, &push, &opened.plaintext, entry.rules.choose(&push), now);
-    let stored = if push.is_of_account() {
-        store_of_account(app, Owner::Account { tenant, app_id }, event).await
+    let event = timeline_event(fan, &push, &opened.plaintext, entry.rules.choose(&push), now);
+    let stored = if push.is_about_account() {
+        store_account_event(app, TimelineOwner::Account { tenant, app_id }, event).await
     } else {
-        store(app, fan, &push, event, now).await
+        store_event_and_fan(app, fan, &push, event, now).await
     };
-    Ok(match stored.map_err(Rejection::Unavailable)?.reply {
-        Some(xml) => Answer::Reply(seal(app, &opened, &xml)),
-        None => Answer::Success,
+    Ok(match stored.map_err(PushRejection::Unavailable)?.reply {
+        Some(xml) => PushResponse::Reply(seal_reply(app, &opened, &xml)),
+        None => PushResponse::Success,
     })
 }
 
-fn for_this_account(account: Option<&AccountRecord>, push: &Push) -> Result<(), Rejection> {
+fn check_recipient(account: Option<&AccountRecord>, push: &Push) -> Result<(), PushRejection> {
     match account {
-        Some(account) if account.original_id != push.to_user_name => Err(Rejection::WrongAccount),
+        Some(account) if account.original_id != push.to_user_name => Err(PushRejection::WrongAccount),
         _ => Ok(()),
     }
 }
 
 /// A push for an account that is not bound. Any response but `success` would show its followers an error
 /// (contract 18), and WeChat keeps pushing until the administrator cancels the authorization.
-fn of_nobody(app: &App, app_id: &str, first: bool) {
+fn count_unbound_push(app: &Services, app_id: &str, first: bool) {
     app.metrics.count(Metric::UnboundPushes, app.clock.now());
     if first {
         tracing::warn!(
@@ -98,14 +98,20 @@ fn of_nobody(app: &App, app_id: &str, first: bool) {
 }
 
 /// The event to store: the push and its passive reply.
-fn event(fan: FanId<'_>, push: &Push, plaintext: &[u8], reply: Option<&Reply>, now: i64) -> StoredEvent {
+fn timeline_event(
+    fan: FanId<'_>,
+    push: &Push,
+    plaintext: &[u8],
+    reply: Option<&Reply>,
+    now: i64,
+) -> StoredEvent {
     let passive = reply.and_then(|r| r.passive_xml(&push.from_user_name, &push.to_user_name, now));
     // a type that no passive reply supports is sent as a customer-service message
     let sends = match (&passive, reply) {
         (None, Some(Reply::Content(content))) => serde_json::to_string(content.as_json()).ok(),
         _ => None,
     };
-    let open_id = if push.is_of_account() { "" } else { fan.open_id };
+    let open_id = if push.is_about_account() { "" } else { fan.open_id };
     StoredEvent {
         identity: push.identity(plaintext),
         kind: push.event_type(),
@@ -119,54 +125,58 @@ fn event(fan: FanId<'_>, push: &Push, plaintext: &[u8], reply: Option<&Reply>, n
 }
 
 /// Stores what happened to the account itself. No follower did it, so there is no fan and no job.
-async fn store_of_account(app: &App, account: Owner<'_>, event: StoredEvent) -> Result<StoredEvent, Error> {
-    Ok(match app.store.put_event(account, &event).await? {
-        Stored::Seen(before) => *before,
-        Stored::New => event,
+async fn store_account_event(
+    app: &Services,
+    account: TimelineOwner<'_>,
+    event: StoredEvent,
+) -> Result<StoredEvent, Error> {
+    Ok(match app.store.insert_event_once(account, &event).await? {
+        EventInsert::Existing(before) => *before,
+        EventInsert::New => event,
     })
 }
 
 /// Stores the event and the fan concurrently, and queues the jobs. Returns the event as it was first stored.
 /// All three are awaited, so that a failure of one does not abort the others.
-async fn store(
-    app: &App,
+async fn store_event_and_fan(
+    app: &Services,
     fan: FanId<'_>,
     push: &Push,
     event: StoredEvent,
     now: i64,
 ) -> Result<StoredEvent, Error> {
-    let touch = touch(push);
+    let activity = fan_activity(push);
     // a time far in the future would make all later activity of the fan look old
-    let at = push.create_time.min(now + CLOCK_SKEW);
+    let at = push.create_time.min(now + CLOCK_SKEW_SECONDS);
     let (stored, touched, queued) = futures::join!(
-        app.store.put_event(fan, &event),
-        app.store.touch_fan(fan, &touch, at, &event.identity),
+        app.store.insert_event_once(fan, &event),
+        app.store.record_fan_activity(fan, &activity, at, &event.identity),
         queue_jobs(app, fan, push),
     );
     let (stored, (), ()) = (stored?, touched?, queued?);
     let event = match stored {
-        Stored::Seen(before) => *before,
-        Stored::New => event,
+        EventInsert::Existing(before) => *before,
+        EventInsert::New => event,
     };
     if let Some(content) = &event.sends {
-        send_reply(app, fan, &event, content).await?;
+        queue_rule_reply(app, fan, &event, content).await?;
     }
     Ok(event)
 }
 
-fn touch(push: &Push) -> Touch {
-    match (&push.kind, push.opens()) {
-        (PushKind::Unsubscribe { .. }, _) => Touch::Unfollowed,
-        (_, Some(WindowKind::Follow)) => Touch::Followed { scene: push.scene().map(str::to_owned) },
-        (_, Some(WindowKind::Message)) => Touch::Message,
-        (_, Some(WindowKind::Menu)) => Touch::Menu,
-        (_, None) => Touch::Seen,
+fn fan_activity(push: &Push) -> FanActivity {
+    match (&push.kind, push.opened_window()) {
+        (PushKind::Unsubscribe { .. }, _) => FanActivity::Unfollowed,
+        (_, Some(WindowKind::Follow)) => FanActivity::Followed { scene: push.scene().map(str::to_owned) },
+        (_, Some(WindowKind::Message)) => FanActivity::Message,
+        (_, Some(WindowKind::Menu)) => FanActivity::Menu,
+        (_, None) => FanActivity::Other,
     }
 }
 
 /// Queues what needs a call to WeChat or another function's store. A redelivery queues it again: these jobs
 /// may come twice.
-async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push) -> Result<(), Error> {
+async fn queue_jobs(app: &Services, fan: FanId<'_>, push: &Push) -> Result<(), Error> {
     match &push.kind {
         PushKind::Subscribe { .. } => {
             let job = ImportJob::FanV1 {
@@ -177,12 +187,14 @@ async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push) -> Result<(), Error>
             };
             app.queues.follower(&job).await
         }
-        PushKind::TemplateFinished { msg_id, status } if (1..=MAX_MESSAGE_ID).contains(&msg_id.len()) => {
+        PushKind::TemplateFinished { msg_id, status }
+            if (1..=MAX_MESSAGE_ID_BYTES).contains(&msg_id.len()) =>
+        {
             let job = SendJob::TemplateResultV1 {
                 tenant_id: fan.tenant.into(),
                 app_id: fan.app_id.into(),
                 wechat_msg_id: msg_id.clone(),
-                status: status.get(..status.floor_char_boundary(MAX_STATUS)).unwrap_or_default().into(),
+                status: status.get(..status.floor_char_boundary(MAX_STATUS_BYTES)).unwrap_or_default().into(),
             };
             app.queues.result(&job, fan.tenant).await
         }
@@ -192,7 +204,12 @@ async fn queue_jobs(app: &App, fan: FanId<'_>, push: &Push) -> Result<(), Error>
 
 /// Queues the customer-service message of a reply rule. Its id derives from the event, so that a redelivery
 /// queues the same message.
-async fn send_reply(app: &App, fan: FanId<'_>, event: &StoredEvent, content: &str) -> Result<(), Error> {
+async fn queue_rule_reply(
+    app: &Services,
+    fan: FanId<'_>,
+    event: &StoredEvent,
+    content: &str,
+) -> Result<(), Error> {
     let message_id = ids::derived("msg", &[fan.tenant, fan.app_id, fan.open_id, &event.identity]);
     let job = SendJob::MessageV1 {
         message_id: message_id.clone(),
@@ -206,7 +223,7 @@ async fn send_reply(app: &App, fan: FanId<'_>, event: &StoredEvent, content: &st
     app.queues.send(&job, &message_id).await
 }
 
-fn seal(app: &App, opened: &Opened, xml: &str) -> String {
+fn seal_reply(app: &Services, opened: &DecryptedPush, xml: &str) -> String {
     let (mut random, mut nonce) = ([0; 16], [0; 8]);
     app.random.fill(&mut random);
     app.random.fill(&mut nonce);
@@ -214,18 +231,18 @@ fn seal(app: &App, opened: &Opened, xml: &str) -> String {
     app.envelope.seal_reply(opened.key, xml, app.clock.unix(), &nonce, random)
 }
 
-async fn answer_check(
-    app: &App,
+async fn answer_release_check(
+    app: &Services,
     app_id: &str,
-    opened: &Opened,
+    opened: &DecryptedPush,
     check: ReleaseCheck,
-) -> Result<Answer, Rejection> {
+) -> Result<PushResponse, PushRejection> {
     match check {
-        ReleaseCheck::Reply(xml) => Ok(Answer::Reply(seal(app, opened, &xml))),
+        ReleaseCheck::Reply(xml) => Ok(PushResponse::Reply(seal_reply(app, opened, &xml))),
         ReleaseCheck::QueryAuthCode { code, open_id } => {
             let job = SendJob::ReleaseCheckV1 { app_id: app_id.into(), code, open_id };
-            app.queues.result(&job, app_id).await.map_err(Rejection::Unavailable)?;
-            Ok(Answer::Empty)
+            app.queues.result(&job, app_id).await.map_err(PushRejection::Unavailable)?;
+            Ok(PushResponse::Empty)
         }
     }
 }

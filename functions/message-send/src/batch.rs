@@ -7,58 +7,66 @@ use std::{
 
 use futures::future::{join, join_all};
 use shared::{
-    app::App,
     deadline::Deadline,
-    given_up,
+    job_failures,
     queue::{
-        Target,
-        batch::{Item, UNKNOWN, Undone},
+        JobQueue,
+        batch::{FailedJob, ReceivedJob, UNKNOWN_JOB},
         jobs::SendJob,
     },
+    services::Services,
 };
 
-use crate::{release_check, send, shares::Shares, template_result, work::Work};
+use crate::{fair_share::FairShare, release_check, send, template_result, work::Work};
 
 /// The wait of jobs that were not reached in time.
-const SOON: Duration = Duration::from_secs(1);
-const LATE: &str = "the batch ended before its turn";
+const UNREACHED_WAIT: Duration = Duration::from_secs(1);
+const UNREACHED: &str = "the batch ended before its turn";
 
-type Queued = VecDeque<Item<SendJob>>;
+type JobGroup = VecDeque<ReceivedJob<SendJob>>;
 
 /// Handles a batch. Returns the ids of jobs that are not done. Begins a round only if it can end by `until`.
-pub async fn run(app: &App, shares: &Shares, items: Vec<Item<SendJob>>, until: Deadline) -> Vec<String> {
-    let mut groups = grouped(items);
-    let mut undone: Vec<(Undone, Option<Duration>)> = Vec::new();
+pub async fn run(
+    app: &Services,
+    shares: &FairShare,
+    items: Vec<ReceivedJob<SendJob>>,
+    until: Deadline,
+) -> Vec<String> {
+    let mut groups = group_jobs(items);
+    let mut undone: Vec<(FailedJob, Option<Duration>)> = Vec::new();
     loop {
-        let heads = heads(&mut groups);
+        let heads = take_heads(&mut groups);
         if heads.is_empty() {
             break;
         }
-        for (group, item, end) in round(app, shares, heads, until).await {
+        for (group, item, end) in run_round(app, shares, heads, until).await {
             if let Some((wait, why)) = end {
-                undone.push((Undone { item, why }, wait));
+                undone.push((FailedJob { item, why }, wait));
                 let rest = groups.get_mut(group).map(std::mem::take).unwrap_or_default();
-                undone.extend(rest.into_iter().map(|later| (Undone::behind(later.split().1), wait)));
+                undone.extend(
+                    rest.into_iter().map(|later| (FailedJob::blocked_in_group(later.split().1), wait)),
+                );
             }
         }
-        if !until.allows(&*app.clock, send::ROUND) {
+        if !until.allows(&*app.clock, send::ROUND_TIME) {
             let rest = groups.iter_mut().flat_map(std::mem::take);
-            let late = |later: Item<SendJob>| Undone { item: later.split().1, why: LATE.to_owned() };
-            undone.extend(rest.map(|later| (late(later), Some(SOON))));
+            let late =
+                |later: ReceivedJob<SendJob>| FailedJob { item: later.split().1, why: UNREACHED.to_owned() };
+            undone.extend(rest.map(|later| (late(later), Some(UNREACHED_WAIT))));
         }
     }
     join_all(undone.iter().map(|(one, wait)| postpone(app, &one.item, *wait))).await;
     let (results, messages): (Vec<_>, Vec<_>) =
         undone.into_iter().map(|(one, _)| one).partition(|one| one.item.group.is_empty());
-    let mut ids = given_up::undone(app, Target::Send, messages).await;
-    ids.extend(given_up::undone(app, Target::Result, results).await);
+    let mut ids = job_failures::batch_item_failures(app, JobQueue::Send, messages).await;
+    ids.extend(job_failures::batch_item_failures(app, JobQueue::Result, results).await);
     ids
 }
 
 /// The jobs by group, in the order of the batch. A job without a group forms one of its own.
-fn grouped(items: Vec<Item<SendJob>>) -> Vec<Queued> {
+fn group_jobs(items: Vec<ReceivedJob<SendJob>>) -> Vec<JobGroup> {
     let mut names: Vec<String> = Vec::new();
-    let mut groups: Vec<Queued> = Vec::new();
+    let mut groups: Vec<JobGroup> = Vec::new();
     for item in items {
         let known = names.iter().position(|name| !name.is_empty() && *name == item.group);
         match known.and_then(|n| groups.get_mut(n)) {
@@ -73,7 +81,7 @@ fn grouped(items: Vec<Item<SendJob>>) -> Vec<Queued> {
 }
 
 /// The first of every group, at most one for each fan.
-fn heads(groups: &mut [Queued]) -> Vec<(usize, Item<SendJob>)> {
+fn take_heads(groups: &mut [JobGroup]) -> Vec<(usize, ReceivedJob<SendJob>)> {
     let mut fans = HashSet::new();
     let mut heads = Vec::new();
     for (n, group) in groups.iter_mut().enumerate() {
@@ -93,14 +101,14 @@ fn heads(groups: &mut [Queued]) -> Vec<(usize, Item<SendJob>)> {
 }
 
 /// [`None`] for a job that is done. Otherwise the wait, where the queue does not decide it, and the reason.
-type End = Option<(Option<Duration>, String)>;
+type JobDisposition = Option<(Option<Duration>, String)>;
 
-async fn round(
-    app: &App,
-    shares: &Shares,
-    heads: Vec<(usize, Item<SendJob>)>,
+async fn run_round(
+    app: &Services,
+    shares: &FairShare,
+    heads: Vec<(usize, ReceivedJob<SendJob>)>,
     until: Deadline,
-) -> Vec<(usize, Item<()>, End)> {
+) -> Vec<(usize, ReceivedJob<()>, JobDisposition)> {
     let received_at = app.clock.now().as_millisecond();
     let (mut works, mut messages, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for (group, item) in heads {
@@ -116,9 +124,9 @@ async fn round(
                     content: content.filter(|c| !c.is_null()),
                     template: template.filter(|t| !t.is_null()),
                     created_at,
-                    receives: item.receive_count,
+                    receive_count: item.receive_count,
                     waited: false,
-                    job: item.message_id.clone(),
+                    queue_message_id: item.message_id.clone(),
                     lag_ms,
                 });
                 messages.push((group, item));
@@ -132,9 +140,9 @@ async fn round(
                     content: None,
                     template: None,
                     created_at,
-                    receives: item.receive_count,
+                    receive_count: item.receive_count,
                     waited: true,
-                    job: item.message_id.clone(),
+                    queue_message_id: item.message_id.clone(),
                     lag_ms,
                 });
                 messages.push((group, item));
@@ -143,10 +151,10 @@ async fn round(
         }
     }
     let rest = others.into_iter().map(|(group, item, job)| async move {
-        let end = single(app, job, item.receive_count, until).await;
+        let end = run_other_job(app, job, item.receive_count, until).await;
         (group, item, end)
     });
-    let (ends, mut all) = join(send::round(app, shares, works, until), join_all(rest)).await;
+    let (ends, mut all) = join(send::send_round(app, shares, works, until), join_all(rest)).await;
     all.extend(
         messages
             .into_iter()
@@ -157,26 +165,40 @@ async fn round(
 }
 
 /// Handles a job that sends no message.
-async fn single(app: &App, job: Option<SendJob>, receives: u32, until: Deadline) -> End {
+async fn run_other_job(
+    app: &Services,
+    job: Option<SendJob>,
+    receives: u32,
+    until: Deadline,
+) -> JobDisposition {
     match job {
         Some(SendJob::TemplateResultV1 { tenant_id, app_id, wechat_msg_id, status }) => {
-            template_result::settle(app, &tenant_id, &app_id, &wechat_msg_id, &status, receives)
-                .await
-                .map(later)
+            template_result::record_delivery_status(
+                app,
+                &tenant_id,
+                &app_id,
+                &wechat_msg_id,
+                &status,
+                receives,
+            )
+            .await
+            .map(at_set_time)
         }
         Some(SendJob::ReleaseCheckV1 { app_id, code, open_id }) => {
-            release_check::answer(app, &app_id, &code, &open_id, receives, until).await.map(later)
+            release_check::answer(app, &app_id, &code, &open_id, receives, until).await.map(at_set_time)
         }
         // Stays in the queue until it is dead-lettered, where an operator sees it.
-        Some(SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) | None => Some((None, UNKNOWN.to_owned())),
+        Some(SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) | None => {
+            Some((None, UNKNOWN_JOB.to_owned()))
+        }
     }
 }
 
-fn later((wait, why): (Duration, String)) -> (Option<Duration>, String) {
+fn at_set_time((wait, why): (Duration, String)) -> (Option<Duration>, String) {
     (Some(wait), why)
 }
 
-async fn postpone(app: &App, item: &Item<()>, wait: Option<Duration>) {
+async fn postpone(app: &Services, item: &ReceivedJob<()>, wait: Option<Duration>) {
     let Some(wait) = wait else { return };
     // jobs without a group come from a standard queue
     let postponed = match item.group.is_empty() {

@@ -6,25 +6,25 @@
 //! A message that waits for something outside (WeChat, a token, a quota) waits in a timer ([`park`]), limited
 //! by its age to a day, and later messages to the same fan wait behind it.
 
+mod account_context;
+mod admission;
 mod batch;
-mod begin;
-mod claim;
-mod decide;
-mod found;
-mod ground;
-mod outcome;
+mod channel_choice;
+mod fair_share;
+mod lease;
 mod park;
 mod record;
+mod recovery;
 mod release_check;
+mod retry_policy;
 mod send;
-mod shares;
 mod template_result;
 mod work;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::{app::App, config::Need, function::Function, queue::batch::items};
-use shares::Shares;
+use fair_share::FairShare;
+use shared::{config::Need, function::Function, queue::batch::read_batch, services::Services};
 
 /// The settings that it may read.
 pub const NEEDS: &[Need] = &[
@@ -43,14 +43,14 @@ pub const NEEDS: &[Need] = &[
 
 /// The function: takes `SendJob`s from its queue.
 #[must_use]
-pub fn function(app: Arc<App>) -> Function {
+pub fn function(app: Arc<Services>) -> Function {
     // What an instance has observed. Lambda runs one batch at a time; elsewhere each has its own.
-    let idle: Arc<Mutex<Vec<Shares>>> = Arc::default();
+    let idle: Arc<Mutex<Vec<FairShare>>> = Arc::default();
     Function::new().sqs(move |event, until| {
         let (app, idle) = (Arc::clone(&app), Arc::clone(&idle));
         async move {
             let shares = idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            let undone = batch::run(&app, &shares, items(event), until).await;
+            let undone = batch::run(&app, &shares, read_batch(event), until).await;
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(shares);
             undone
         }

@@ -3,17 +3,17 @@
 
 use jiff::Timestamp;
 use shared::{
-    app::App,
     error::Error,
     queue::jobs::SendJob,
+    services::Services,
     store::{
-        lines::{Line, Waiting},
         messages::Channel,
+        waiting_lines::{WaitingLine, WaitingMessage},
     },
-    timers::{self, Job},
+    timers::{self, TimerJob},
 };
 
-use crate::{claim, work::Work};
+use crate::{lease, work::Work};
 
 /// How a message waits.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ pub struct Parked {
 ///
 /// A message from the queue is newer than all that wait. One that waited goes together with its line: its
 /// timer was delivered after those before it.
-pub fn behind(work: &Work, line: Option<&Line>, now: i64) -> Option<i64> {
+pub fn waits_behind(work: &Work, line: Option<&WaitingLine>, now: i64) -> Option<i64> {
     let line = line?;
     match work.waited {
         false => Some(line.until.max(now)),
@@ -41,10 +41,10 @@ pub fn behind(work: &Work, line: Option<&Line>, now: i64) -> Option<i64> {
 }
 
 /// Sets a timer for a message. If this fails, its job stays in the queue.
-pub async fn park(app: &App, work: &Work, parked: Parked) -> Result<(), Error> {
+pub async fn park(app: &Services, work: &Work, parked: Parked) -> Result<(), Error> {
     if !work.waited {
         // a reply rule's message has no record until here, only a job
-        claim::create(app, work).await?;
+        lease::create_record(app, work).await?;
     }
     let job = SendJob::WaitedV1 {
         message_id: work.id.clone(),
@@ -57,18 +57,22 @@ pub async fn park(app: &App, work: &Work, parked: Parked) -> Result<(), Error> {
     // Timers of one line that are due together go in the order of acceptance. A job that waits twice is one
     // timer. A delivered one that waits again gets another id, even for the same time: the sweeper
     // deletes the first, and SQS would drop a second message with the same deduplication id.
-    let id = format!("{}#{}", work.place(), work.job);
-    timers::set(app, &id, due_at, Job::Send(&job)).await?;
-    let waiting =
-        Waiting { fan: work.fan(), channel: parked.channel, message: &work.id, created_at: work.created_at };
-    app.store.join_line(&waiting, parked.due, parked.leads).await
+    let id = format!("{}#{}", work.line_position(), work.queue_message_id);
+    timers::set(app, &id, due_at, TimerJob::Send(&job)).await?;
+    let waiting = WaitingMessage {
+        fan: work.fan(),
+        channel: parked.channel,
+        message: &work.id,
+        created_at: work.created_at,
+    };
+    app.store.join_waiting_line(&waiting, parked.due, parked.leads).await
 }
 
 /// Called after a message's end: its waiting line ends with the last message in it.
-pub async fn leave(app: &App, work: &Work, lines: &[(Channel, Line)]) {
+pub async fn leave_lines(app: &Services, work: &Work, lines: &[(Channel, WaitingLine)]) {
     for (channel, line) in lines {
-        if line.newest == work.place()
-            && let Err(error) = app.store.end_line(work.fan(), *channel, &line.newest).await
+        if line.newest == work.line_position()
+            && let Err(error) = app.store.end_waiting_line(work.fan(), *channel, &line.newest).await
         {
             tracing::warn!(message_id = work.id, %error, "a line stays for the next message to end: {error}");
         }
@@ -81,7 +85,7 @@ mod tests {
 
     #[test]
     fn messages_to_one_fan_go_in_the_order_in_which_they_were_accepted() {
-        let line = |until, first: &str| Line { until, first: first.into(), newest: "msg_3".into() };
+        let line = |until, first: &str| WaitingLine { until, first: first.into(), newest: "msg_3".into() };
         for (what, waited, line, behind_until) in [
             ("nobody waits", false, None, None),
             ("somebody waits", false, Some(line(5_000, "msg_0")), Some(5_000)),
@@ -92,7 +96,7 @@ mod tests {
             ("its line was forgotten", true, None, None),
         ] {
             let work = Work { waited, ..Work::example("msg_1") };
-            assert_eq!(behind(&work, line.as_ref(), 1_000), behind_until, "{what}");
+            assert_eq!(waits_behind(&work, line.as_ref(), 1_000), behind_until, "{what}");
         }
     }
 }

@@ -5,56 +5,56 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use shared::{
-    app::App,
+    services::Services,
     store::{
-        lines::Line,
-        messages::{Channel, Ended},
+        messages::{Channel, EndedMessage},
+        waiting_lines::WaitingLine,
     },
 };
 use tokio::time::Instant;
 
-use crate::{outcome::backoff, park, send::End, work::Work};
+use crate::{park, retry_policy::backoff, send::SendResult, work::Work};
 
 /// How long an end waits for others, so that most rounds need one request.
-const TOGETHER: Duration = Duration::from_millis(150);
+const GATHER_TIME: Duration = Duration::from_millis(150);
 /// Tries to write records.
-const KEEP_TRIES: u32 = 5;
+const MAX_RECORD_ATTEMPTS: u32 = 5;
 /// The wait between two tries.
-const KEEP_PAUSE: Duration = Duration::from_millis(200);
+const RECORD_RETRY_WAIT: Duration = Duration::from_millis(200);
 
 /// The messages of a round, each with the waiting lines that it may be in.
-type Works<'a> = [(&'a Work, &'a [(Channel, Line)])];
+type RoundMessages<'a> = [(&'a Work, &'a [(Channel, WaitingLine)])];
 /// A running write: the indexes of its messages, and whether each end is stored.
-type Writing<'a> = BoxFuture<'a, Vec<(usize, bool)>>;
+type PendingWrite<'a> = BoxFuture<'a, Vec<(usize, bool)>>;
 
 /// Awaits all sends in flight, indexes in `works` with their results, and writes how each ended. Returns for
 /// each [`None`] when its job is done, and otherwise the wait and the reason. What could not be written is
 /// left to the rule for crashes.
-pub async fn as_they_land(
-    app: &App,
-    works: &Works<'_>,
-    mut air: impl Stream<Item = (usize, End)> + Unpin,
+pub async fn record_as_they_end(
+    app: &Services,
+    works: &RoundMessages<'_>,
+    mut in_flight: impl Stream<Item = (usize, SendResult)> + Unpin,
 ) -> Vec<Option<(Duration, String)>> {
-    let mut answers = vec![None; works.len()];
+    let mut retries = vec![None; works.len()];
     let mut again = |n: usize, wait: Duration, why: String| {
-        if let Some(answer) = answers.get_mut(n) {
+        if let Some(answer) = retries.get_mut(n) {
             *answer = Some((wait, why));
         }
     };
-    let mut writing: FuturesUnordered<Writing<'_>> = FuturesUnordered::new();
-    let (mut landed, mut write_at): (Vec<(usize, Ended)>, Option<Instant>) = (Vec::new(), None);
+    let mut writing: FuturesUnordered<PendingWrite<'_>> = FuturesUnordered::new();
+    let (mut unwritten, mut write_at): (Vec<(usize, EndedMessage)>, Option<Instant>) = (Vec::new(), None);
     let mut is_empty = false;
     // a slow database must not delay results that are still to come
     while !is_empty || !writing.is_empty() {
         tokio::select! {
-            next = air.next(), if !is_empty => match next {
-                Some((n, End::Keep(ended))) => {
-                    landed.push((n, *ended));
-                    write_at.get_or_insert_with(|| Instant::now() + TOGETHER);
+            next = in_flight.next(), if !is_empty => match next {
+                Some((n, SendResult::Record(ended))) => {
+                    unwritten.push((n, *ended));
+                    write_at.get_or_insert_with(|| Instant::now() + GATHER_TIME);
                 }
-                Some((n, End::Later(wait, why))) => again(n, wait, why),
-                Some((n, End::Ended)) => writing.push(Box::pin(leave(app, works, vec![(n, true)]))),
-                Some((_, End::Parked)) => {}
+                Some((n, SendResult::Retry(wait, why))) => again(n, wait, why),
+                Some((n, SendResult::AlreadyEnded)) => writing.push(Box::pin(leave_lines(app, works, vec![(n, true)]))),
+                Some((_, SendResult::Parked)) => {}
                 None => is_empty = true,
             },
             Some(written) = writing.next() => {
@@ -66,13 +66,15 @@ pub async fn as_they_land(
         }
         if is_empty || write_at.is_some_and(|at| at <= Instant::now()) {
             write_at = None;
-            if !landed.is_empty() {
-                let landed = std::mem::take(&mut landed);
-                writing.push(Box::pin(async move { leave(app, works, write(app, landed).await).await }));
+            if !unwritten.is_empty() {
+                let unwritten = std::mem::take(&mut unwritten);
+                writing.push(Box::pin(async move {
+                    leave_lines(app, works, write_records(app, unwritten).await).await
+                }));
             }
         }
     }
-    answers
+    retries
 }
 
 /// At `at`, or never.
@@ -84,27 +86,31 @@ async fn time_to_write(at: Option<Instant>) {
 }
 
 /// Removes messages whose end is stored from their waiting lines.
-async fn leave(app: &App, works: &Works<'_>, noted: Vec<(usize, bool)>) -> Vec<(usize, bool)> {
+async fn leave_lines(
+    app: &Services,
+    works: &RoundMessages<'_>,
+    noted: Vec<(usize, bool)>,
+) -> Vec<(usize, bool)> {
     for (n, _) in noted.iter().filter(|(_, noted)| *noted) {
         if let Some((work, lines)) = works.get(*n) {
-            park::leave(app, work, lines).await;
+            park::leave_lines(app, work, lines).await;
         }
     }
     noted
 }
 
 /// Writes how messages ended, in one request. Returns for each whether its end is stored.
-async fn write(app: &App, landed: Vec<(usize, Ended)>) -> Vec<(usize, bool)> {
-    let (mut places, mut open): (Vec<usize>, Vec<Ended>) = landed.into_iter().unzip();
+async fn write_records(app: &Services, unwritten: Vec<(usize, EndedMessage)>) -> Vec<(usize, bool)> {
+    let (mut indexes, mut open): (Vec<usize>, Vec<EndedMessage>) = unwritten.into_iter().unzip();
     let mut noted = Vec::with_capacity(open.len());
-    for attempt in 1..=KEEP_TRIES {
+    for attempt in 1..=MAX_RECORD_ATTEMPTS {
         if open.is_empty() {
             break;
         }
-        match app.store.keep_messages(&open).await {
+        match app.store.store_ended_messages(&open).await {
             Ok(answers) => {
                 let (mut left, mut left_open) = (Vec::new(), Vec::new());
-                for ((place, ended), answer) in places.into_iter().zip(open).zip(answers) {
+                for ((place, ended), answer) in indexes.into_iter().zip(open).zip(answers) {
                     match answer {
                         Ok(ours) => noted.push((place, ours)),
                         Err(error) => {
@@ -114,17 +120,17 @@ async fn write(app: &App, landed: Vec<(usize, Ended)>) -> Vec<(usize, bool)> {
                         }
                     }
                 }
-                (places, open) = (left, left_open);
+                (indexes, open) = (left, left_open);
             }
             Err(error) => {
                 tracing::error!(%error, attempt, "the outcome of messages could not be stored: {error}");
             }
         }
-        if !open.is_empty() && attempt < KEEP_TRIES {
-            tokio::time::sleep(KEEP_PAUSE).await;
+        if !open.is_empty() && attempt < MAX_RECORD_ATTEMPTS {
+            tokio::time::sleep(RECORD_RETRY_WAIT).await;
         }
     }
-    noted.extend(places.into_iter().take(open.len()).map(|place| (place, false)));
+    noted.extend(indexes.into_iter().take(open.len()).map(|place| (place, false)));
     noted
 }
 
@@ -134,63 +140,73 @@ mod tests {
 
     use aws_credential_types::Credentials;
     use shared::{
-        app::Parts,
         aws::AwsClients,
         clock::ManualClock,
-        config::{Config, Surroundings, is_queue},
-        random::Rand,
+        config::{Config, RunMode, is_queue_variable},
+        random::StdRandom,
+        services::Dependencies,
         store::messages::MessageError,
-        wechat::transport::{Request, Response, Transport, TransportError},
+        wechat::transport::{Transport, TransportError, WeChatRequest, WeChatResponse},
     };
 
     use super::*;
-    use crate::claim::{Held, Way};
+    use crate::lease::{MessageLease, SendDecision};
 
-    struct Nobody;
+    struct NoWeChat;
 
-    impl Transport for Nobody {
-        fn send<'a>(&'a self, _: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
+    impl Transport for NoWeChat {
+        fn send<'a>(&'a self, _: WeChatRequest) -> BoxFuture<'a, Result<WeChatResponse, TransportError>> {
             Box::pin(async { Err(TransportError::NotSent("nobody".into())) })
         }
     }
 
     /// Services whose database accepts requests and never answers.
-    async fn stalled() -> (Arc<App>, tokio::net::TcpListener) {
+    async fn services_with_stalled_database() -> (Arc<Services>, tokio::net::TcpListener) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let config = Config::load(crate::NEEDS, Surroundings::Simulated, |name| {
+        let config = Config::load(crate::NEEDS, RunMode::Simulated, |name| {
             Some(match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee".into(),
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef".into(),
                 "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => url.clone(),
-                name if name.ends_with("_TABLE") || is_queue(name) => name.to_owned(),
+                name if name.ends_with("_TABLE") || is_queue_variable(name) => name.to_owned(),
                 _ => return None,
             })
         })
         .unwrap();
         let aws = AwsClients::new(&config.resources, Credentials::new("local", "local", None, None, "test"));
         let clock = Arc::new(ManualClock::at(1_735_689_600));
-        let parts = Parts { clock, random: Arc::new(Rand::seeded(1)), transport: Arc::new(Nobody), aws };
-        (App::new(config, parts).unwrap(), listener)
+        let parts = Dependencies {
+            clock,
+            random: Arc::new(StdRandom::seeded(1)),
+            transport: Arc::new(NoWeChat),
+            aws,
+        };
+        (Services::new(config, parts).unwrap(), listener)
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_on_its_way_is_heard_while_the_database_stalls() {
-        let (app, _listener) = stalled().await;
+        let (app, _listener) = services_with_stalled_database().await;
         let (first, second) = (Work::example("msg_1"), Work { to: "o2".into(), ..Work::example("msg_2") });
-        let held = Held { owner: app.store.owner(), way: Way::Unknown, may_have_happened: false, since: 0 };
+        let held = MessageLease {
+            owner: app.store.new_writer_id(),
+            decision: SendDecision::Unknown,
+            may_have_happened: false,
+            first_try_at: 0,
+        };
         let error = MessageError { code: "wechat_error".into(), errcode: None, detail: String::new() };
         let ended = first.failed(&app, &held, None, error);
         let (began, heard) = (Instant::now(), Mutex::new(None));
         let answer = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             *heard.lock().unwrap() = Some(began.elapsed());
-            (1, End::Later(Duration::from_secs(7), "busy".into()))
+            (1, SendResult::Retry(Duration::from_secs(7), "busy".into()))
         };
-        let flights: [BoxFuture<'_, (usize, End)>; 2] =
+        let flights: [BoxFuture<'_, (usize, SendResult)>; 2] =
             [Box::pin(std::future::ready((0, ended))), Box::pin(answer)];
         let air: FuturesUnordered<_> = flights.into_iter().collect();
-        let answers = as_they_land(&app, &[(&first, &[]), (&second, &[])], air).await;
+        let answers = record_as_they_end(&app, &[(&first, &[]), (&second, &[])], air).await;
         let waits: Vec<_> = answers.into_iter().map(|answer| answer.map(|(wait, _)| wait)).collect();
         assert_eq!(waits, [Some(backoff(1)), Some(Duration::from_secs(7))]);
         let heard = heard.lock().unwrap().unwrap();

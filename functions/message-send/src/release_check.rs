@@ -4,25 +4,25 @@
 use std::time::Duration;
 
 use shared::{
-    app::App,
     deadline::Deadline,
     error::Error,
     model::content::Content,
     secret::Secret,
-    tokens::{self, For, Why},
-    wechat::{ApiError, transport::CALL_LIMIT},
+    services::Services,
+    tokens::{self, OnBehalfOf, RefreshReason},
+    wechat::{ApiError, transport::MAX_CALL_DURATION},
 };
 
 /// The wait before another try; the check allows little time.
-const WAIT: Duration = Duration::from_secs(1);
+const RETRY_WAIT: Duration = Duration::from_secs(1);
 /// Tries; after these the check has failed in any case.
-const RECEIVES: u32 = 4;
+const MAX_RECEIVES: u32 = 4;
 /// Tries to send the reply with one token, because the code is used up by then.
-const SENDS: u32 = 3;
+const MAX_SENDS: u32 = 3;
 
 /// Answers the check. Returns [`None`] when it is done, and otherwise the wait and the reason.
 pub async fn answer(
-    app: &App,
+    app: &Services,
     app_id: &str,
     code: &Secret,
     open_id: &str,
@@ -36,37 +36,40 @@ pub async fn answer(
         }
         Err(error) => {
             tracing::warn!(app_id, %error, "the release check could not be answered: {error}");
-            (receives < RECEIVES).then(|| (WAIT, error.to_string()))
+            (receives < MAX_RECEIVES).then(|| (RETRY_WAIT, error.to_string()))
         }
     }
 }
 
 async fn try_answer(
-    app: &App,
+    app: &Services,
     app_id: &str,
     code: &Secret,
     open_id: &str,
     until: Deadline,
 ) -> Result<(), Error> {
-    let token = token(app, app_id, code, until.less(CALL_LIMIT)).await?;
+    let token = token(app, app_id, code, until.earlier_by(MAX_CALL_DURATION)).await?;
     let content = Content::text(&format!("{}_from_api", code.expose()));
     let mut tries = 0;
     loop {
         tries += 1;
         match app.wechat.custom_send(&token, open_id, content.as_json()).await {
             Ok(()) => return Ok(()),
-            Err(error) if tries < SENDS && unsent(&error) && until.allows(&*app.clock, CALL_LIMIT) => {}
+            Err(error)
+                if tries < MAX_SENDS
+                    && may_send_again(&error)
+                    && until.allows(&*app.clock, MAX_CALL_DURATION) => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-fn unsent(error: &ApiError) -> bool {
+fn may_send_again(error: &ApiError) -> bool {
     !error.may_have_happened() && error.class() == shared::wechat::errcode::ErrcodeClass::Retry
 }
 
 /// Returns the code's token or, if the code is used, the one that its authorization event stored.
-async fn token(app: &App, app_id: &str, code: &Secret, until: Deadline) -> Result<Secret, Error> {
+async fn token(app: &Services, app_id: &str, code: &Secret, until: Deadline) -> Result<Secret, Error> {
     let component = &app.config.component.app_id;
     let given = tokens::with_component_until(app, until, |token| async move {
         app.wechat.query_auth(&token, component, code).await
@@ -75,17 +78,17 @@ async fn token(app: &App, app_id: &str, code: &Secret, until: Deadline) -> Resul
     match given {
         Ok(authorization) => match authorization.tokens {
             Some(tokens) => Ok(tokens.access_token),
-            None => own_token(app, app_id, until).await,
+            None => stored_token(app, app_id, until).await,
         },
         Err(Error::WeChat(error)) if matches!(error.errcode(), Some(61009 | 61010)) => {
-            own_token(app, app_id, until).await
+            stored_token(app, app_id, until).await
         }
         Err(error) => Err(error),
     }
 }
 
 /// The stored token of WeChat's test account, which no tenant has.
-async fn own_token(app: &App, app_id: &str, until: Deadline) -> Result<Secret, Error> {
-    let until = Deadline::after(&*app.clock, tokens::PATIENCE).min(until);
-    tokens::authorizer(app, For::Platform, app_id, Why::Use, until).await
+async fn stored_token(app: &Services, app_id: &str, until: Deadline) -> Result<Secret, Error> {
+    let until = Deadline::after(&*app.clock, tokens::MAX_TOKEN_WAIT).min(until);
+    tokens::authorizer_token(app, OnBehalfOf::Platform, app_id, RefreshReason::Expired, until).await
 }

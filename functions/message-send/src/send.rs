@@ -9,64 +9,66 @@ use futures::{
 };
 use serde_json::Value;
 use shared::{
-    app::App,
     deadline::Deadline,
     error::Error,
     quota,
     secret::Secret,
+    services::Services,
     store::{
-        claims::{CLAIM_SECONDS, Claim},
-        messages::{Channel, Ended, Message, MessageError},
+        message_leases::{LeaseAttempt, MESSAGE_LEASE_SECONDS},
+        messages::{Channel, EndedMessage, MessageError, MessageRecord},
     },
-    tokens::{self, For, Why},
-    wechat::{ApiError, errcode::ErrcodeClass, transport::CALL_LIMIT},
+    tokens::{self, OnBehalfOf, RefreshReason},
+    wechat::{ApiError, errcode::ErrcodeClass, transport::MAX_CALL_DURATION},
 };
 
 use crate::{
-    begin::{About, Start, due, later, start},
-    claim::{self, Again, Claimed, Held, Way},
-    decide::Plan,
-    ground::{self, Ground, Key},
-    outcome::{
-        Outcome, When, again_unless_too_late, backoff, no_token, out_of_time, outcome, quota_used_up, unknown,
-    },
+    account_context::{self, AccountContext, AccountKey},
+    admission::{Admission, StoredState, admit, next_attempt_in_window, retry_wait},
+    channel_choice::ChannelChoice,
+    fair_share::FairShare,
+    lease::{self, LeaseResult, MessageLease, RetakeResult, SendDecision},
     park::{self, Parked},
     record,
-    shares::Shares,
+    retry_policy::{
+        NextAttempt, SendFailureAction, action_for_quota, action_out_of_time, action_without_token, backoff,
+        failure_action, next_resend, outcome_unknown,
+    },
     work::Work,
 };
 
 /// The time that is kept for the records after the last call of a round.
-const RECORD: Duration = Duration::from_millis(1_500);
+const RECORD_TIME: Duration = Duration::from_millis(1_500);
 /// The time that a round needs if all goes well: one call, and the records.
-pub const ROUND: Duration = Duration::from_millis(CALL_LIMIT.as_millis() as u64 + RECORD.as_millis() as u64);
+pub const ROUND_TIME: Duration =
+    Duration::from_millis(MAX_CALL_DURATION.as_millis() as u64 + RECORD_TIME.as_millis() as u64);
 
 /// The longest round, a little shorter than its leases.
-const CLAIMED: Duration = Duration::from_secs(CLAIM_SECONDS.unsigned_abs() - 2);
+const MAX_ROUND_TIME: Duration = Duration::from_secs(MESSAGE_LEASE_SECONDS.unsigned_abs() - 2);
 
 /// The result of a message in this round.
 #[derive(Debug)]
-pub enum End {
+pub enum SendResult {
     /// It had ended before.
-    Ended,
+    AlreadyEnded,
     /// It ended now: record that.
-    Keep(Box<Ended>),
+    Record(Box<EndedMessage>),
     /// It waits in a timer: its job is done.
     Parked,
     /// Not done: deliver its job again after this long, for this reason.
-    Later(Duration, String),
+    Retry(Duration, String),
 }
 
 /// A running send, with the message's index in the round.
-type Flight<'a> = BoxFuture<'a, (usize, End)>;
+type PendingSend<'a> = BoxFuture<'a, (usize, SendResult)>;
 /// A message of the round whose stored state is readable, with its index.
-type Ready<'a> = (usize, &'a Work, &'a About);
+type ReadableMessage<'a> = (usize, &'a Work, &'a StoredState);
 
 /// Sends `works`, no two of which may be for one fan. Returns for each [`None`] when its job is done, and
 /// otherwise the wait and the reason. Begins only where `until` allows a [`ROUND_TIME`].
-pub async fn round(
-    app: &App,
-    shares: &Shares,
+pub async fn send_round(
+    app: &Services,
+    shares: &FairShare,
     mut works: Vec<Work>,
     until: Deadline,
 ) -> Vec<Option<(Duration, String)>> {
@@ -74,119 +76,131 @@ pub async fn round(
         return Vec::new();
     }
     // never longer than the leases, which another worker may retake after that
-    let until = until.min(Deadline::after(&*app.clock, CLAIMED));
-    let context = match ground::context(app, &works).await {
+    let until = until.min(Deadline::after(&*app.clock, MAX_ROUND_TIME));
+    let context = match account_context::read_send_context(app, &works).await {
         Ok(context) => context,
         Err(error) => {
             tracing::warn!(%error, "messages have to wait for the database: {error}");
             return works
                 .iter()
-                .map(|work| Some((later(&error, work.receives), error.to_string())))
+                .map(|work| Some((retry_wait(&error, work.receive_count), error.to_string())))
                 .collect();
         }
     };
-    let put_off = shares.put_off(app, &works).await;
-    let put_off = put_off.as_deref();
-    let about: Vec<_> = works.iter_mut().map(|work| About::read(&context, work)).collect();
+    let deferred_tenant = shares.tenant_to_defer(app, &works).await;
+    let deferred_tenant = deferred_tenant.as_deref();
+    let stored_states: Vec<_> = works.iter_mut().map(|work| StoredState::read(&context, work)).collect();
     let works = works;
-    let mut grounds = ground::all(app, &works, &context).await;
-    let mut ends: Vec<Flight<'_>> = Vec::new();
-    let mut accounts: BTreeMap<Key<'_>, Vec<Ready<'_>>> = BTreeMap::new();
-    for (n, (work, about)) in works.iter().zip(&about).enumerate() {
-        let unknown = match (about, grounds.get(&work.account())) {
+    let mut account_contexts = account_context::account_contexts(app, &works, &context).await;
+    let mut ended_early: Vec<PendingSend<'_>> = Vec::new();
+    let mut accounts: BTreeMap<AccountKey<'_>, Vec<ReadableMessage<'_>>> = BTreeMap::new();
+    for (n, (work, about)) in works.iter().zip(&stored_states).enumerate() {
+        let unknown = match (about, account_contexts.get(&work.account_key())) {
             (Ok(about), Some(Ok(_))) => {
-                accounts.entry(work.account()).or_default().push((n, work, about));
+                accounts.entry(work.account_key()).or_default().push((n, work, about));
                 continue;
             }
             (Err(error), _) | (_, Some(Err(error))) => error.to_string(),
             (_, None) => "nothing is known of its account".to_owned(),
         };
         tracing::error!(message_id = work.id, app_id = work.app_id, "a message has to wait: {unknown}");
-        let end = End::Later(backoff(work.receives), unknown);
-        ends.push(Box::pin(async move { (n, end) }));
+        let end = SendResult::Retry(backoff(work.receive_count), unknown);
+        ended_early.push(Box::pin(async move { (n, end) }));
     }
     // Accounts whose token is at hand go together; one whose token must be fetched delays only itself.
     let (mut at_once, mut apart) = (Vec::new(), Vec::new());
     for (key, ready) in accounts {
-        if let Some(Ok(ground)) = grounds.remove(&key) {
-            if ground.wants_token { &mut apart } else { &mut at_once }.push((key, ground, ready));
+        if let Some(Ok(account)) = account_contexts.remove(&key) {
+            if account.needs_token_refresh { &mut apart } else { &mut at_once }.push((key, account, ready));
         }
     }
     let groups = std::iter::once(at_once).chain(apart.into_iter().map(|account| vec![account]));
-    let mut air: Vec<_> = groups
-        .map(|group| stream::once(begin(app, group, put_off, until)).flat_map(in_the_air).boxed())
+    let mut in_flight: Vec<_> = groups
+        .map(|group| {
+            stream::once(begin_sends(app, group, deferred_tenant, until)).flat_map(concurrently).boxed()
+        })
         .collect();
-    air.push(in_the_air(ends).boxed());
+    in_flight.push(concurrently(ended_early).boxed());
     let lines: Vec<_> = works
         .iter()
-        .zip(&about)
+        .zip(&stored_states)
         .map(|(work, about)| (work, about.as_ref().map(|about| about.lines.as_slice()).unwrap_or_default()))
         .collect();
-    record::as_they_land(app, &lines, stream::select_all(air)).await
+    record::record_as_they_end(app, &lines, stream::select_all(in_flight)).await
 }
 
-fn in_the_air(flights: Vec<Flight<'_>>) -> FuturesUnordered<Flight<'_>> {
+fn concurrently(flights: Vec<PendingSend<'_>>) -> FuturesUnordered<PendingSend<'_>> {
     flights.into_iter().collect()
 }
 
 /// Decides how to start with the messages of some accounts, and leases the new ones in one request.
-async fn begin<'a>(
-    app: &'a App,
-    accounts: Vec<(Key<'a>, Ground, Vec<Ready<'a>>)>,
-    put_off: Option<&'a str>,
+async fn begin_sends<'a>(
+    app: &'a Services,
+    accounts: Vec<(AccountKey<'a>, AccountContext, Vec<ReadableMessage<'a>>)>,
+    deferred_tenant: Option<&'a str>,
     until: Deadline,
-) -> Vec<Flight<'a>> {
+) -> Vec<PendingSend<'a>> {
     let mut starts = Vec::new();
-    for ((tenant, app_id), mut ground, ready) in accounts {
-        if ground.wants_token {
-            let whose = For::Tenant(tenant);
-            let token = tokens::authorizer(app, whose, app_id, Why::Use, until.less(ROUND)).await;
-            ground.token = Some(token);
+    for ((tenant, app_id), mut account, ready) in accounts {
+        if account.needs_token_refresh {
+            let whose = OnBehalfOf::Tenant(tenant);
+            let token = tokens::authorizer_token(
+                app,
+                whose,
+                app_id,
+                RefreshReason::Expired,
+                until.earlier_by(ROUND_TIME),
+            )
+            .await;
+            account.token = Some(token);
         }
-        let ground = Arc::new(ground);
+        let account = Arc::new(account);
         starts.extend(ready.into_iter().map(|(n, work, about)| {
-            let start = start(app, work, about, &ground, put_off == Some(tenant));
-            (n, work, about, Arc::clone(&ground), start)
+            let start = admit(app, work, about, &account, deferred_tenant == Some(tenant));
+            (n, work, about, Arc::clone(&account), start)
         }));
     }
-    let fresh: Vec<(&Work, &Ground, Plan)> = starts
+    let untried: Vec<(&Work, &AccountContext, ChannelChoice)> = starts
         .iter()
-        .filter_map(|(_, work, _, ground, start)| match start {
-            Start::First(plan) => Some((*work, ground.as_ref(), *plan)),
+        .filter_map(|(_, work, _, account, start)| match start {
+            Admission::LeaseUntried(plan) => Some((*work, account.as_ref(), *plan)),
             _ => None,
         })
         .collect();
-    let claims = claim::first(app, &fresh).await;
-    if let Err(error) = &claims {
+    let leases = lease::lease_untried(app, &untried).await;
+    if let Err(error) = &leases {
         tracing::warn!(%error, "messages could not be taken: {error}");
     }
-    let (mut claims, refused) = match claims {
+    let (mut leases, refused) = match leases {
         Ok(claims) => (claims.into_iter(), None),
         Err(error) => (Vec::new().into_iter(), Some(error)),
     };
-    let mut flights: Vec<Flight<'a>> = Vec::with_capacity(starts.len());
-    for (n, work, about, ground, start) in starts {
-        let begun = match (start, &refused) {
-            (Start::Not(end), _) => Begun::Over(end),
-            (Start::Park(parked), _) => Begun::Park(parked),
-            (Start::Again, _) => Begun::Held(None, about.message.clone()),
-            (Start::First(_), Some(error)) => {
-                Begun::Over(End::Later(later(error, work.receives), error.to_string()))
+    let mut flights: Vec<PendingSend<'a>> = Vec::with_capacity(starts.len());
+    for (n, work, about, account, start) in starts {
+        let first_step = match (start, &refused) {
+            (Admission::Finish(end), _) => FirstStep::Finish(end),
+            (Admission::Park(parked), _) => FirstStep::Park(parked),
+            (Admission::Retake, _) => FirstStep::Send(None, about.message.clone()),
+            (Admission::LeaseUntried(_), Some(error)) => {
+                FirstStep::Finish(SendResult::Retry(retry_wait(error, work.receive_count), error.to_string()))
             }
-            (Start::First(plan), None) => match claims.next() {
-                Some(claimed) => Begun::Held(Some((claimed, plan)), None),
-                None => Begun::Over(End::Later(backoff(work.receives), "answers are missing".to_owned())),
+            (Admission::LeaseUntried(plan), None) => match leases.next() {
+                Some(claimed) => FirstStep::Send(Some((claimed, plan)), None),
+                None => FirstStep::Finish(SendResult::Retry(
+                    backoff(work.receive_count),
+                    "answers are missing".to_owned(),
+                )),
             },
         };
         flights.push(Box::pin(async move {
-            let flown = match begun {
-                Begun::Over(end) => Ok(end),
-                Begun::Park(parked) => park::park(app, work, parked).await.map(|()| End::Parked),
-                Begun::Held(claimed, seen) => one(app, work, &ground, claimed, seen, until).await,
+            let result = match first_step {
+                FirstStep::Finish(end) => Ok(end),
+                FirstStep::Park(parked) => park::park(app, work, parked).await.map(|()| SendResult::Parked),
+                FirstStep::Send(claimed, seen) => send_one(app, work, &account, claimed, seen, until).await,
             };
-            let end = flown.unwrap_or_else(|error| {
+            let end = result.unwrap_or_else(|error| {
                 tracing::warn!(message_id = work.id, %error, "a message has to wait: {error}");
-                End::Later(later(&error, work.receives), error.to_string())
+                SendResult::Retry(retry_wait(&error, work.receive_count), error.to_string())
             });
             (n, end)
         }));
@@ -195,123 +209,137 @@ async fn begin<'a>(
 }
 
 /// What a message needs next, once the round's request has leased the new ones.
-enum Begun {
-    Over(End),
+enum FirstStep {
+    Finish(SendResult),
     Park(Parked),
-    Held(Option<(Claimed, Plan)>, Option<Box<Message>>),
+    Send(Option<(LeaseResult, ChannelChoice)>, Option<Box<MessageRecord>>),
 }
 
 /// Sends one message. `claimed` is what the round's request did for it; [`None`] for a job that was received
 /// before, whose record is `seen`.
-async fn one(
-    app: &App,
+async fn send_one(
+    app: &Services,
     work: &Work,
-    ground: &Ground,
-    claimed: Option<(Claimed, Plan)>,
-    seen: Option<Box<Message>>,
+    account: &AccountContext,
+    claimed: Option<(LeaseResult, ChannelChoice)>,
+    seen: Option<Box<MessageRecord>>,
     until: Deadline,
-) -> Result<End, Error> {
+) -> Result<SendResult, Error> {
     let is_first = claimed.is_some();
     let now = app.clock.unix();
     let (used, seen) = match claimed {
-        Some((Claimed { owner, claim: Claim::Ours, used }, plan)) => {
-            let way = if used { Way::Send(Channel::CustomerService) } else { Way::from(plan) };
+        Some((LeaseResult { owner, attempt: LeaseAttempt::Acquired, window_used: used }, plan)) => {
+            let decision =
+                if used { SendDecision::Send(Channel::CustomerService) } else { SendDecision::from(plan) };
             // If the send could not be counted in its window, the channel is chosen again below.
-            (used, Ok(Held { owner, way, may_have_happened: false, since: now }))
+            (used, Ok(MessageLease { owner, decision, may_have_happened: false, first_try_at: now }))
         }
-        Some((Claimed { owner, claim: Claim::Undone(error), .. }, _)) => {
+        Some((LeaseResult { owner, attempt: LeaseAttempt::Failed(error), .. }, _)) => {
             // The lease may still have been written; nothing was sent.
-            claim::give_back(app, work, owner, false).await;
+            lease::release(app, work, owner, false).await;
             return Err(error);
         }
-        Some((Claimed { claim: Claim::Taken(seen), used, .. }, _)) => (used, Err(seen)),
+        Some((LeaseResult { attempt: LeaseAttempt::AlreadyTaken(seen), window_used: used, .. }, _)) => {
+            (used, Err(seen))
+        }
         None => (false, Err(seen)),
     };
-    let mut held = match seen {
+    let mut lease = match seen {
         Ok(held) => held,
-        Err(seen) => match claim::again(app, work, ground, used, seen.map(|seen| *seen)).await? {
-            Again::Ended => return Ok(End::Ended),
-            Again::Later(wait) => return Ok(End::Later(wait, "another worker has it".to_owned())),
-            Again::Ours(held) => held,
+        Err(seen) => match lease::retake(app, work, account, used, seen.map(|seen| *seen)).await? {
+            RetakeResult::Ended => return Ok(SendResult::AlreadyEnded),
+            RetakeResult::Busy(wait) => {
+                return Ok(SendResult::Retry(wait, "another worker has it".to_owned()));
+            }
+            RetakeResult::Leased(held) => held,
         },
     };
-    if let Way::Window(kind) = held.way {
+    if let SendDecision::UseWindow(kind) = lease.decision {
         let known = (!is_first).then_some(kind);
-        match claim::window(app, work, ground, held.owner, known).await {
-            Ok(way) => held.way = way,
+        match lease::take_window_send(app, work, account, lease.owner, known).await {
+            Ok(way) => lease.decision = way,
             Err(error) => {
-                claim::give_back(app, work, held.owner, false).await;
+                lease::release(app, work, lease.owner, false).await;
                 return Err(error);
             }
         }
     }
-    match held.way {
-        Way::Send(channel) => deliver(app, work, ground, &held, channel, until).await,
-        Way::Refuse(why) => {
-            let (code, detail) = why.words();
+    match lease.decision {
+        SendDecision::Send(channel) => send_by_channel(app, work, account, &lease, channel, until).await,
+        SendDecision::Refuse(why) => {
+            let (code, detail) = why.code_and_hint();
             let error = MessageError { code: code.into(), errcode: None, detail: detail.into() };
-            Ok(work.failed(app, &held, None, error))
+            Ok(work.failed(app, &lease, None, error))
         }
-        Way::Unknown | Way::Window(_) => Ok(work.failed(app, &held, None, unknown(None))),
+        SendDecision::Unknown | SendDecision::UseWindow(_) => {
+            Ok(work.failed(app, &lease, None, outcome_unknown(None)))
+        }
     }
 }
 
 /// Calls WeChat by `channel`, then by the template if the window turns out to be closed.
-async fn deliver(
-    app: &App,
+async fn send_by_channel(
+    app: &Services,
     work: &Work,
-    ground: &Ground,
-    held: &Held,
+    account: &AccountContext,
+    lease: &MessageLease,
     mut channel: Channel,
     until: Deadline,
-) -> Result<End, Error> {
-    let template = ground.standing.template && work.template.is_some();
+) -> Result<SendResult, Error> {
+    let template = account.capabilities.template && work.template.is_some();
     loop {
-        let what = match ground.refused(channel, app.clock.unix()) {
-            Some(refusal) => quota_used_up(refusal),
-            None => match ask(app, work, ground, channel, until).await {
-                Ok(wechat_msg_id) => return Ok(work.sent(app, held, channel, wechat_msg_id)),
-                Err(Problem::Token(outcome)) => outcome,
-                Err(Problem::Call(error)) => {
-                    match quota::note(app, &work.app_id, ground::api(channel), &error).await {
-                        Some(refusal) => quota_used_up(refusal),
-                        None => outcome(channel, &error, template),
+        let action = match account.quota_refusal(channel, app.clock.unix()) {
+            Some(refusal) => action_for_quota(refusal),
+            None => match call_with_token(app, work, account, channel, until).await {
+                Ok(wechat_msg_id) => return Ok(work.sent(app, lease, channel, wechat_msg_id)),
+                Err(CallError::NotCalled(action)) => action,
+                Err(CallError::Api(error)) => {
+                    match quota::remember_refusal(
+                        app,
+                        &work.app_id,
+                        account_context::channel_api(channel),
+                        &error,
+                    )
+                    .await
+                    {
+                        Some(refusal) => action_for_quota(refusal),
+                        None => failure_action(channel, &error, template),
                     }
                 }
             },
         };
-        match what {
+        match action {
             // Happens once at most: a template needs no window.
-            Outcome::UseTemplate => {
-                if let Err(error) = claim::to_template(app, work, held.owner).await {
-                    claim::give_back(app, work, held.owner, false).await;
+            SendFailureAction::UseTemplate => {
+                if let Err(error) = lease::switch_to_template(app, work, lease.owner).await {
+                    lease::release(app, work, lease.owner, false).await;
                     return Err(error);
                 }
                 channel = Channel::Template;
             }
-            Outcome::Fail(error) => return Ok(work.failed(app, held, Some(channel), error)),
-            Outcome::Again { why, may_have_happened, error } => {
+            SendFailureAction::Fail(error) => return Ok(work.failed(app, lease, Some(channel), error)),
+            SendFailureAction::Retry { reason: why, may_have_happened, error } => {
                 let said = error.code.clone();
-                let maybe = may_have_happened || held.may_have_happened;
-                let held = Held { may_have_happened: maybe, ..*held };
+                let maybe = may_have_happened || lease.may_have_happened;
+                let lease = MessageLease { may_have_happened: maybe, ..*lease };
                 let when = match maybe {
-                    true => again_unless_too_late(why, held.since, app.clock.now().as_millisecond()),
-                    false => due(app, work, ground, &why, channel),
+                    true => next_resend(why, lease.first_try_at, app.clock.now().as_millisecond()),
+                    false => next_attempt_in_window(app, work, account, &why, channel),
                 };
-                if when == When::Over {
-                    return Ok(work.failed(app, &held, Some(channel), error));
+                if when == NextAttempt::GiveUp {
+                    return Ok(work.failed(app, &lease, Some(channel), error));
                 }
                 tracing::debug!(message_id = work.id, code = error.code, errcode = error.errcode, "again");
-                if claim::give_back(app, work, held.owner, maybe).await.is_none() {
-                    return Ok(End::Later(backoff(work.receives), said));
+                if lease::release(app, work, lease.owner, maybe).await.is_none() {
+                    return Ok(SendResult::Retry(backoff(work.receive_count), said));
                 }
                 return match when {
-                    When::At(due) => {
+                    NextAttempt::ByTimer(due) => {
                         let parked = Parked { channel, due, leads: true };
-                        park::park(app, work, parked).await.map(|()| End::Parked)
+                        park::park(app, work, parked).await.map(|()| SendResult::Parked)
                     }
-                    When::Soon(wait) => Ok(End::Later(wait, said)),
-                    When::Over => Ok(End::Later(backoff(work.receives), said)),
+                    NextAttempt::InQueue(wait) => Ok(SendResult::Retry(wait, said)),
+                    NextAttempt::GiveUp => Ok(SendResult::Retry(backoff(work.receive_count), said)),
                 };
             }
         }
@@ -319,51 +347,56 @@ async fn deliver(
 }
 
 /// Why a call failed.
-enum Problem {
+enum CallError {
     /// WeChat was not called: there is no token, or no time.
-    Token(Outcome),
+    NotCalled(SendFailureAction),
     /// WeChat refused, or did not answer.
-    Call(ApiError),
+    Api(ApiError),
 }
 
 /// Calls WeChat, and again with a new token where it refuses the old one, if there is time.
-async fn ask(
-    app: &App,
+async fn call_with_token(
+    app: &Services,
     work: &Work,
-    ground: &Ground,
+    account: &AccountContext,
     channel: Channel,
     until: Deadline,
-) -> Result<Option<String>, Problem> {
-    let token = match &ground.token {
+) -> Result<Option<String>, CallError> {
+    let token = match &account.token {
         Some(Ok(token)) => token.clone(),
-        Some(Err(error)) => return Err(Problem::Token(no_token(error))),
-        None => new_token(app, work, Why::Use, until).await?,
+        Some(Err(error)) => return Err(CallError::NotCalled(action_without_token(error))),
+        None => new_token(app, work, RefreshReason::Expired, until).await?,
     };
-    match call(app, work, channel, &token, until).await {
-        Err(Problem::Call(error)) if error.class() == ErrcodeClass::Token => {
-            let token = new_token(app, work, Why::Refused(&token), until).await?;
-            call(app, work, channel, &token, until).await
+    match call_wechat(app, work, channel, &token, until).await {
+        Err(CallError::Api(error)) if error.class() == ErrcodeClass::Token => {
+            let token = new_token(app, work, RefreshReason::Refused(&token), until).await?;
+            call_wechat(app, work, channel, &token, until).await
         }
         answer => answer,
     }
 }
 
-async fn new_token(app: &App, work: &Work, why: Why<'_>, until: Deadline) -> Result<Secret, Problem> {
-    let whose = For::Tenant(&work.tenant_id);
-    let token = tokens::authorizer(app, whose, &work.app_id, why, until.less(ROUND)).await;
-    token.map_err(|error| Problem::Token(no_token(&error)))
+async fn new_token(
+    app: &Services,
+    work: &Work,
+    why: RefreshReason<'_>,
+    until: Deadline,
+) -> Result<Secret, CallError> {
+    let whose = OnBehalfOf::Tenant(&work.tenant_id);
+    let token = tokens::authorizer_token(app, whose, &work.app_id, why, until.earlier_by(ROUND_TIME)).await;
+    token.map_err(|error| CallError::NotCalled(action_without_token(&error)))
 }
 
-async fn call(
-    app: &App,
+async fn call_wechat(
+    app: &Services,
     work: &Work,
     channel: Channel,
     token: &Secret,
     until: Deadline,
-) -> Result<Option<String>, Problem> {
+) -> Result<Option<String>, CallError> {
     const NOTHING: Value = Value::Null;
-    if !until.allows(&*app.clock, ROUND) {
-        return Err(Problem::Token(out_of_time()));
+    if !until.allows(&*app.clock, ROUND_TIME) {
+        return Err(CallError::NotCalled(action_out_of_time()));
     }
     match channel {
         Channel::CustomerService => {
@@ -375,5 +408,5 @@ async fn call(
             app.wechat.template_send(token, &work.to, template, &work.id).await.map(Some)
         }
     }
-    .map_err(Problem::Call)
+    .map_err(CallError::Api)
 }

@@ -3,31 +3,31 @@
 use std::time::Duration;
 
 use shared::{
-    app::App,
     error::Error,
+    services::Services,
     store::messages::{MessageError, MessageStatus},
 };
 
 /// The first wait for the record of the send, which WeChat's event may outrun. It doubles each time.
-const WAIT: Duration = Duration::from_secs(5);
+const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// The longest wait.
-const WAIT_MAX: Duration = Duration::from_mins(2);
+const MAX_WAIT: Duration = Duration::from_mins(2);
 /// After so many receives the message was not the hub's: a crashed send is repeated and recorded within nine
 /// minutes, plus the time until the queue delivers its job again.
-const RECEIVES: u32 = 11;
+const MAX_RECEIVES: u32 = 11;
 
 /// Records the status. Returns [`None`] when it is done, and otherwise the wait and the reason.
-pub async fn settle(
-    app: &App,
+pub async fn record_delivery_status(
+    app: &Services,
     tenant: &str,
     app_id: &str,
     wechat_msg_id: &str,
     status: &str,
     receives: u32,
 ) -> Option<(Duration, String)> {
-    match try_settle(app, tenant, app_id, wechat_msg_id, status).await {
+    match try_record(app, tenant, app_id, wechat_msg_id, status).await {
         Ok(true) => None,
-        Ok(false) if receives < RECEIVES => {
+        Ok(false) if receives < MAX_RECEIVES => {
             Some((wait(receives), "its message is not stored yet".to_owned()))
         }
         Ok(false) => {
@@ -40,28 +40,28 @@ pub async fn settle(
         }
         Err(error) => {
             tracing::warn!(app_id, %error, "a template message could not be settled: {error}");
-            Some((crate::outcome::backoff(receives), error.to_string()))
+            Some((crate::retry_policy::backoff(receives), error.to_string()))
         }
     }
 }
 
 /// The wait after so many receives.
 fn wait(receives: u32) -> Duration {
-    WAIT.saturating_mul(1 << receives.saturating_sub(1).min(16)).min(WAIT_MAX)
+    FIRST_WAIT.saturating_mul(1 << receives.saturating_sub(1).min(16)).min(MAX_WAIT)
 }
 
-async fn try_settle(
-    app: &App,
+async fn try_record(
+    app: &Services,
     tenant: &str,
     app_id: &str,
     wechat_msg_id: &str,
     status: &str,
 ) -> Result<bool, Error> {
-    let Some(message) = app.store.message_of_wechat(tenant, app_id, wechat_msg_id).await? else {
+    let Some(message) = app.store.message_by_wechat_id(tenant, app_id, wechat_msg_id).await? else {
         return Ok(false);
     };
-    let (to, error) = meaning(status);
-    if app.store.settle_message(&message.id, to, error.as_ref()).await? {
+    let (to, error) = parse_status(status);
+    if app.store.record_delivery_status(&message.id, to, error.as_ref()).await? {
         return Ok(true);
     }
     // WeChat's id may be stored a moment before the message that it points to.
@@ -69,7 +69,7 @@ async fn try_settle(
 }
 
 /// Parses `success`, `failed:user block`, `failed: system failed`; WeChat varies the spaces.
-fn meaning(status: &str) -> (MessageStatus, Option<MessageError>) {
+fn parse_status(status: &str) -> (MessageStatus, Option<MessageError>) {
     let status = status.trim().to_ascii_lowercase();
     if !status.starts_with("failed") {
         return (MessageStatus::Delivered, None);
@@ -85,14 +85,14 @@ fn meaning(status: &str) -> (MessageStatus, Option<MessageError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::found::RESEND_SECONDS;
+    use crate::recovery::RESEND_WITHIN_SECONDS;
 
     #[test]
     fn a_result_waits_for_as_long_as_its_record_may_take() {
         // how long SendQueue hides what a dead worker had: template.yaml
         const HIDDEN: Duration = Duration::from_secs(180);
-        let waited: Duration = (1..RECEIVES).map(wait).sum();
-        assert!(waited >= Duration::from_secs(RESEND_SECONDS.unsigned_abs()) + HIDDEN, "{waited:?}");
+        let waited: Duration = (1..MAX_RECEIVES).map(wait).sum();
+        assert!(waited >= Duration::from_secs(RESEND_WITHIN_SECONDS.unsigned_abs()) + HIDDEN, "{waited:?}");
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             ("failed: system failed", Some("system_failed")),
             ("failed:something new", Some("system_failed")),
         ] {
-            let (to, error) = meaning(status);
+            let (to, error) = parse_status(status);
             assert_eq!(error.map(|e| e.code).as_deref(), code, "{status}");
             assert_eq!(to == MessageStatus::Delivered, code.is_none(), "{status}");
         }

@@ -2,24 +2,24 @@
 
 use serde_json::{Value, json};
 use shared::{
-    app::App,
-    error::{Error, unreadable},
+    error::{Error, serde_error_text},
     metrics::Metric,
     queue::jobs::fan_group,
+    services::Services,
     store::{
         fans::FanId,
-        lines,
-        messages::{Channel, Ended, Message, MessageError, MessageStatus},
+        messages::{Channel, EndedMessage, MessageError, MessageRecord, MessageStatus},
         timeline::StoredEvent,
+        waiting_lines,
     },
 };
 
 use crate::{
-    claim::Held,
-    decide::Carries,
-    ground::Key,
-    outcome::{cause, unknown},
-    send::End,
+    account_context::AccountKey,
+    channel_choice::Payload,
+    lease::MessageLease,
+    retry_policy::{failure_cause, outcome_unknown},
+    send::SendResult,
 };
 
 /// A message to be sent, as its job carries it.
@@ -40,28 +40,28 @@ pub struct Work {
     /// When it was accepted, unix milliseconds.
     pub created_at: i64,
     /// How often its job was received.
-    pub receives: u32,
+    pub receive_count: u32,
     /// It comes from a timer: its payload is in its record, not in its job.
     pub waited: bool,
     /// The SQS message id of this job; each wait in a timer gives it another one.
-    pub job: String,
+    pub queue_message_id: String,
     /// How long its job was in the queue when it was received, milliseconds.
     pub lag_ms: i64,
 }
 
 impl Work {
     /// Tenant and account.
-    pub fn account(&self) -> Key<'_> {
+    pub fn account_key(&self) -> AccountKey<'_> {
         (&self.tenant_id, &self.app_id)
     }
 
     /// What it carries.
-    pub fn carries(&self) -> Carries {
-        Carries { content: self.content.is_some(), template: self.template.is_some() }
+    pub fn payload(&self) -> Payload {
+        Payload { content: self.content.is_some(), template: self.template.is_some() }
     }
 
     /// The queue's message group, within which order is kept.
-    pub fn group(&self) -> String {
+    pub fn queue_group(&self) -> String {
         fan_group(&self.app_id, &self.to)
     }
 
@@ -71,13 +71,13 @@ impl Work {
     }
 
     /// Its position among the messages to its fan.
-    pub fn place(&self) -> String {
-        lines::place(self.created_at, &self.id)
+    pub fn line_position(&self) -> String {
+        waiting_lines::position(self.created_at, &self.id)
     }
 
     /// The channels that it may use: both for one that waited, until its payload is read from its record.
     pub fn channels(&self) -> impl Iterator<Item = Channel> + use<> {
-        let (carries, waited) = (self.carries(), self.waited);
+        let (carries, waited) = (self.payload(), self.waited);
         Channel::ALL.into_iter().filter(move |channel| match channel {
             Channel::CustomerService => waited || carries.content,
             Channel::Template => waited || carries.template,
@@ -88,18 +88,18 @@ impl Work {
     ///
     /// # Errors
     /// [`Error::Item`]: it is not what this version writes.
-    pub fn fill(&mut self, message: &Message) -> Result<(), Error> {
+    pub fn load_payload(&mut self, message: &MessageRecord) -> Result<(), Error> {
         let json = |text: &Option<String>| {
             let read = text.as_deref().map(serde_json::from_str).transpose();
-            read.map_err(|error| Error::Item(unreadable(&error)))
+            read.map_err(|error| Error::Item(serde_error_text(&error)))
         };
         self.content = json(&message.content)?;
         self.template = json(&message.template)?;
         Ok(())
     }
 
-    fn message(&self, channel: Option<Channel>, status: MessageStatus) -> Message {
-        Message {
+    fn record(&self, channel: Option<Channel>, status: MessageStatus) -> MessageRecord {
+        MessageRecord {
             id: self.id.clone(),
             tenant_id: self.tenant_id.clone(),
             app_id: self.app_id.clone(),
@@ -119,13 +119,19 @@ impl Work {
     }
 
     /// The record of a message that WeChat accepted.
-    pub fn sent(&self, app: &App, held: &Held, channel: Channel, wechat_msg_id: Option<String>) -> End {
+    pub fn sent(
+        &self,
+        app: &Services,
+        lease: &MessageLease,
+        channel: Channel,
+        wechat_msg_id: Option<String>,
+    ) -> SendResult {
         let now = app.clock.now();
-        let carried = match channel {
+        let sent_payload = match channel {
             Channel::CustomerService => ("content", &self.content),
             Channel::Template => ("template", &self.template),
         };
-        let detail = json!({ "message_id": self.id, "channel": channel, carried.0: carried.1 });
+        let detail = json!({ "message_id": self.id, "channel": channel, sent_payload.0: sent_payload.1 });
         let event = StoredEvent {
             identity: format!("S{}", self.id),
             kind: "message_sent".into(),
@@ -136,17 +142,23 @@ impl Work {
             reply: None,
             sends: None,
         };
-        let mut message = self.message(Some(channel), MessageStatus::Sent);
+        let mut message = self.record(Some(channel), MessageStatus::Sent);
         message.wechat_msg_id = wechat_msg_id.filter(|id| !id.is_empty());
         message.sent_at = Some(now.as_millisecond());
-        End::Keep(Box::new(Ended { owner: held.owner, message, event: Some(event) }))
+        SendResult::Record(Box::new(EndedMessage { owner: lease.owner, message, event: Some(event) }))
     }
 
     /// The record of a message that failed. If an earlier try may have reached the fan, a later refusal
     /// proves nothing about it: the outcome is unknown.
-    pub fn failed(&self, app: &App, held: &Held, channel: Option<Channel>, error: MessageError) -> End {
-        let error = if held.may_have_happened { unknown(error.errcode) } else { error };
-        app.metrics.count(Metric::FailedMessages(cause(&error.code)), app.clock.now());
+    pub fn failed(
+        &self,
+        app: &Services,
+        lease: &MessageLease,
+        channel: Option<Channel>,
+        error: MessageError,
+    ) -> SendResult {
+        let error = if lease.may_have_happened { outcome_unknown(error.errcode) } else { error };
+        app.metrics.count(Metric::FailedMessages(failure_cause(&error.code)), app.clock.now());
         tracing::info!(
             message_id = self.id,
             app_id = self.app_id,
@@ -155,9 +167,9 @@ impl Work {
             "a message failed: {}",
             error.code
         );
-        let mut message = self.message(channel, MessageStatus::Failed);
+        let mut message = self.record(channel, MessageStatus::Failed);
         message.error = Some(error);
-        End::Keep(Box::new(Ended { owner: held.owner, message, event: None }))
+        SendResult::Record(Box::new(EndedMessage { owner: lease.owner, message, event: None }))
     }
 }
 
@@ -173,9 +185,9 @@ impl Work {
             content: Some(json!({ "msgtype": "text", "text": { "content": id } })),
             template: None,
             created_at: 0,
-            receives: 1,
+            receive_count: 1,
             waited: false,
-            job: "job".into(),
+            queue_message_id: "job".into(),
             lag_ms: 0,
         }
     }

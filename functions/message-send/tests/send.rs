@@ -1,11 +1,14 @@
 //! The function against an embedded database and a scripted WeChat.
 
 #[cfg(test)]
-mod waiting;
+mod harness;
 #[cfg(test)]
-mod world;
+mod waiting;
 
 use futures::future::join_all;
+use harness::{
+    ACCOUNT, CUSTOM, REFRESH, SendHarness, TEMPLATE, TENANT, errcode, json_response, lost_response, not_sent,
+};
 use serde_json::json;
 use shared::{
     clock::Clock,
@@ -14,13 +17,12 @@ use shared::{
     secret::Secret,
     store::messages::{Channel, MessageStatus},
 };
-use world::{ACCOUNT, CUSTOM, REFRESH, TEMPLATE, TENANT, World, errcode, lost, said, unsent};
 
 #[tokio::test]
 async fn a_message_goes_by_the_window_else_by_its_template() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     for fan in ["o1", "o4", "o5"] {
-        w.writes(fan).await;
+        w.fan_writes(fan).await;
     }
     let jobs = [
         w.accept("msg_window", "o1", true, true).await,
@@ -29,19 +31,19 @@ async fn a_message_goes_by_the_window_else_by_its_template() {
         w.accept("msg_closed", "o4", true, true).await,
         w.accept("msg_used_up", "o5", true, false).await,
     ];
-    w.wechat.answers(CUSTOM, [errcode(0), errcode(45015), errcode(45047)]);
+    w.wechat.script(CUSTOM, [errcode(0), errcode(45015), errcode(45047)]);
     assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [0usize; 0]);
 
     let sent = w.message("msg_window").await;
     assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::CustomerService)));
     assert!(sent.sent_at.is_some() && sent.wechat_msg_id.is_none() && sent.content.is_some());
-    assert_eq!(w.used("o1").await, 1);
+    assert_eq!(w.window_sends_used("o1").await, 1);
     for id in ["msg_template", "msg_closed"] {
         let sent = w.message(id).await;
         assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::Template)), "{id}");
         assert!(sent.wechat_msg_id.is_some(), "{id}");
     }
-    assert_eq!(w.code("msg_outside").await, "recipient_unreachable", "nobody here knows them");
+    assert_eq!(w.failure_code("msg_outside").await, "recipient_unreachable", "nobody here knows them");
     let used_up = w.message("msg_used_up").await.error.unwrap();
     assert_eq!((used_up.code.as_str(), used_up.errcode), ("outside_reply_window", Some(45047)));
     assert_eq!((w.wechat.bodies(CUSTOM).len(), w.wechat.bodies(TEMPLATE).len()), (3, 2));
@@ -62,7 +64,7 @@ async fn a_message_goes_by_the_window_else_by_its_template() {
 
 #[tokio::test]
 async fn what_the_account_may_not_send_never_reaches_wechat() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     w.bind("wx00000000000000bb", AccountType::Subscription, &[1, 7]).await;
     w.bind("wx00000000000000cc", AccountType::Service, &[7]).await;
     w.bind("wx00000000000000dd", AccountType::Service, &[1, 7]).await;
@@ -80,46 +82,46 @@ async fn what_the_account_may_not_send_never_reaches_wechat() {
         ("msg_d", "account_not_bound"),
         ("msg_e", "account_not_bound"),
     ] {
-        assert_eq!(w.code(id).await, code, "{id}");
+        assert_eq!(w.failure_code(id).await, code, "{id}");
     }
-    assert!(w.wechat.asked.lock().unwrap().is_empty());
+    assert!(w.wechat.requests.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn one_fans_messages_stay_in_order_and_stop_at_one_that_failed() {
-    let w = World::new().await;
-    w.writes("o1").await;
-    w.writes("o2").await;
+    let w = SendHarness::new().await;
+    w.fan_writes("o1").await;
+    w.fan_writes("o2").await;
     let mut jobs = Vec::new();
     for n in 0..5 {
         jobs.push(w.accept(&format!("msg_{n}"), "o1", true, false).await);
     }
     jobs.push(w.accept("msg_other", "o2", true, false).await);
-    w.wechat.answers(CUSTOM, [errcode(0), errcode(0), errcode(0), errcode(-1)]);
+    w.wechat.script(CUSTOM, [errcode(0), errcode(0), errcode(0), errcode(-1)]);
     assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [2, 3, 4]);
-    assert_eq!(w.wechat.texts(), ["msg_0", "msg_other", "msg_1", "msg_2"]);
+    assert_eq!(w.wechat.sent_texts(), ["msg_0", "msg_other", "msg_1", "msg_2"]);
     assert_eq!(w.message("msg_2").await.status, MessageStatus::Queued);
 
     assert_eq!(w.deliver(&[&jobs[2], &jobs[3], &jobs[4]], 2).await, [0usize; 0]);
-    assert_eq!(w.wechat.texts()[4..], ["msg_2", "msg_3", "msg_4"]);
-    assert_eq!(w.used("o1").await, 5, "the try that was refused counts once");
+    assert_eq!(w.wechat.sent_texts()[4..], ["msg_2", "msg_3", "msg_4"]);
+    assert_eq!(w.window_sends_used("o1").await, 5, "the try that was refused counts once");
 }
 
 #[tokio::test]
 async fn messages_of_one_fan_in_two_workers_both_use_the_window() {
-    let w = World::new().await;
-    w.writes("o1").await;
+    let w = SendHarness::new().await;
+    w.fan_writes("o1").await;
     let (a, b) = (w.accept("msg_a", "o1", true, false).await, w.accept("msg_b", "o1", true, false).await);
     let (first, second) = ([&a], [&b]);
     futures::join!(w.deliver(&first, 1), w.deliver(&second, 1));
-    assert_eq!(w.used("o1").await, 2);
-    assert_eq!(w.wechat.texts().len(), 2);
+    assert_eq!(w.window_sends_used("o1").await, 2);
+    assert_eq!(w.wechat.sent_texts().len(), 2);
 }
 
 #[tokio::test]
 async fn after_a_crash_nobody_is_reached_twice() {
-    let w = World::new().await;
-    w.writes("o1").await;
+    let w = SendHarness::new().await;
+    w.fan_writes("o1").await;
     let (service, template) = (Some(Channel::CustomerService), Some(Channel::Template));
     let jobs = [
         w.accept("msg_service", "o1", true, true).await,
@@ -127,44 +129,44 @@ async fn after_a_crash_nobody_is_reached_twice() {
         w.accept("msg_refused", "o3", true, false).await,
     ];
     let claims = [("msg_service", service), ("msg_template", template), ("msg_refused", None)];
-    assert_eq!(w.claim(&claims).await, 3);
+    assert_eq!(w.lease_and_die(&claims).await, 3);
     let all: Vec<_> = jobs.iter().collect();
     assert_eq!(w.deliver(&all, 2).await, [0, 1, 2], "somebody may be at it");
     w.clock.advance(35);
     assert_eq!(w.deliver(&all, 3).await, [0usize; 0]);
-    assert_eq!(w.code("msg_service").await, "outcome_unknown");
-    assert_eq!(w.code("msg_refused").await, "recipient_unreachable");
+    assert_eq!(w.failure_code("msg_service").await, "outcome_unknown");
+    assert_eq!(w.failure_code("msg_refused").await, "recipient_unreachable");
     assert_eq!(w.message("msg_template").await.status, MessageStatus::Sent);
     assert_eq!(w.wechat.bodies(CUSTOM).len(), 0);
     assert_eq!(w.wechat.bodies(TEMPLATE)[0]["client_msg_id"], "msg_template");
 
     let late = w.accept("msg_late", "o4", false, true).await;
-    assert_eq!(w.claim(&[("msg_late", template)]).await, 1);
+    assert_eq!(w.lease_and_die(&[("msg_late", template)]).await, 1);
     w.clock.advance(540);
     assert_eq!(w.deliver(&[&late], 2).await, [0usize; 0]);
-    assert_eq!(w.code("msg_late").await, "outcome_unknown");
+    assert_eq!(w.failure_code("msg_late").await, "outcome_unknown");
     assert_eq!(w.wechat.bodies(TEMPLATE).len(), 1);
 }
 
 #[tokio::test]
 async fn an_answer_that_was_lost_is_asked_for_again_only_where_wechat_deduplicates() {
-    let w = World::new().await;
-    w.writes("o1").await;
-    w.writes("o3").await;
+    let w = SendHarness::new().await;
+    w.fan_writes("o1").await;
+    w.fan_writes("o3").await;
     let jobs = [
         w.accept("msg_service", "o1", true, true).await,
         w.accept("msg_template", "o2", false, true).await,
         w.accept("msg_unsent", "o3", true, false).await,
     ];
-    w.wechat.answers(CUSTOM, [lost(), unsent()]);
-    w.wechat.answers(TEMPLATE, [lost()]);
+    w.wechat.script(CUSTOM, [lost_response(), not_sent()]);
+    w.wechat.script(TEMPLATE, [lost_response()]);
     let all: Vec<_> = jobs.iter().collect();
     assert_eq!(w.deliver(&all, 1).await, [1, 2]);
-    assert_eq!(w.code("msg_service").await, "outcome_unknown");
+    assert_eq!(w.failure_code("msg_service").await, "outcome_unknown");
     assert_eq!(w.deliver(&all, 2).await, [0usize; 0]);
     let ids: Vec<_> = w.wechat.bodies(TEMPLATE).iter().map(|b| b["client_msg_id"].clone()).collect();
     assert_eq!(ids, ["msg_template", "msg_template"]);
-    assert_eq!(w.wechat.texts(), ["msg_service", "msg_unsent", "msg_unsent"]);
+    assert_eq!(w.wechat.sent_texts(), ["msg_service", "msg_unsent", "msg_unsent"]);
     assert_eq!(w.message("msg_unsent").await.status, MessageStatus::Sent);
     assert!(w.events("o1").await.is_empty());
 }
@@ -172,13 +174,13 @@ async fn an_answer_that_was_lost_is_asked_for_again_only_where_wechat_deduplicat
 #[tokio::test]
 async fn what_a_later_try_is_answered_says_nothing_of_one_whose_answer_was_lost() {
     for (what, code) in [("left", 43004), ("a wrong parameter", 47003), ("busy", -1), ("the quota", 45009)] {
-        let w = World::new().await;
+        let w = SendHarness::new().await;
         let job = w.accept("msg_1", "o1", false, true).await;
-        w.wechat.answers(TEMPLATE, [lost(), errcode(code)]);
+        w.wechat.script(TEMPLATE, [lost_response(), errcode(code)]);
         assert_eq!(w.deliver(&[&job], 1).await, [0], "{what}");
         w.deliver(&[&job], 2).await;
         w.clock.advance(24 * 3600);
-        for late in w.due().await {
+        for late in w.take_due_jobs().await {
             assert_eq!(w.deliver(&[&late], 1).await, [0usize; 0], "{what}");
         }
         assert!(w.deliver(&[&job], 3).await.is_empty(), "{what}");
@@ -188,29 +190,29 @@ async fn what_a_later_try_is_answered_says_nothing_of_one_whose_answer_was_lost(
     }
     // the account was unbound meanwhile, or another tenant has it
     for tenant in [None, Some("ten_2")] {
-        let w = World::new().await;
+        let w = SendHarness::new().await;
         let job = w.accept("msg_1", "o1", false, true).await;
-        w.wechat.answers(TEMPLATE, [lost()]);
+        w.wechat.script(TEMPLATE, [lost_response()]);
         assert_eq!(w.deliver(&[&job], 1).await, [0]);
         w.app.store.unbind_account(ACCOUNT, w.clock.unix(), w.clock.unix()).await.unwrap();
         if let Some(tenant) = tenant {
             w.app.store.delete_account(TENANT, ACCOUNT).await.unwrap();
-            w.bind_for(tenant, ACCOUNT, AccountType::Service, &[1, 15, 4, 7, 2, 3, 11, 8]).await;
+            w.bind_for_tenant(tenant, ACCOUNT, AccountType::Service, &[1, 15, 4, 7, 2, 3, 11, 8]).await;
         }
         assert!(w.deliver(&[&job], 2).await.is_empty());
-        assert_eq!(w.code("msg_1").await, "outcome_unknown", "{tenant:?}");
+        assert_eq!(w.failure_code("msg_1").await, "outcome_unknown", "{tenant:?}");
         assert_eq!(w.wechat.bodies(TEMPLATE).len(), 1, "sent by another tenant's authorization");
     }
 }
 
 #[tokio::test]
 async fn a_used_up_quota_costs_one_call_and_its_messages_wait_in_timers_for_a_day() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let mut jobs = Vec::new();
     for n in 0..30 {
         jobs.push(w.accept(&format!("msg_{n:02}"), &format!("o{n}"), false, true).await);
     }
-    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    w.wechat.script(TEMPLATE, [errcode(45009)]);
     assert!(w.deliver(&[&jobs[0]], 1).await.is_empty(), "it waits in the queue");
     for batch in jobs[1..].chunks(10) {
         assert!(w.deliver(&batch.iter().collect::<Vec<_>>(), 1).await.is_empty());
@@ -219,16 +221,16 @@ async fn a_used_up_quota_costs_one_call_and_its_messages_wait_in_timers_for_a_da
     assert_eq!(w.message("msg_29").await.status, MessageStatus::Queued);
     // until midnight in Beijing
     w.clock.advance(16 * 3600 - 1);
-    assert!(w.due().await.is_empty());
+    assert!(w.take_due_jobs().await.is_empty());
     w.clock.advance(601); // one after the other, for ten minutes
-    let due = w.due().await;
+    let due = w.take_due_jobs().await;
     assert_eq!(due.len(), 30);
-    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    w.wechat.script(TEMPLATE, [errcode(45009)]);
     assert!(w.deliver(&[&due[0]], 1).await.is_empty());
     assert!(w.deliver(&due[1..10].iter().collect::<Vec<_>>(), 1).await.is_empty());
     assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2);
     w.clock.advance(8 * 3600 - 600);
-    let due = w.due().await;
+    let due = w.take_due_jobs().await;
     assert_eq!(due.len(), 10, "at the end of their day, not at the next midnight");
     assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
     for job in &due {
@@ -241,9 +243,9 @@ async fn a_used_up_quota_costs_one_call_and_its_messages_wait_in_timers_for_a_da
 
 #[tokio::test]
 async fn an_outage_is_waited_for_by_age_and_not_by_tries() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let job = w.accept("msg_1", "o1", false, true).await;
-    w.wechat.answers(TEMPLATE, (0..200).map(|n| if n % 2 == 0 { unsent() } else { errcode(-1) }));
+    w.wechat.script(TEMPLATE, (0..200).map(|n| if n % 2 == 0 { not_sent() } else { errcode(-1) }));
     for receive in 1..=3 {
         assert_eq!(w.deliver(&[&job], receive).await, [0], "{receive}");
         w.clock.advance(1 << receive);
@@ -252,12 +254,12 @@ async fn an_outage_is_waited_for_by_age_and_not_by_tries() {
     let mut looks = 0;
     while w.message("msg_1").await.status == MessageStatus::Queued {
         w.clock.advance(300);
-        for late in w.due().await {
+        for late in w.take_due_jobs().await {
             assert!(w.deliver(&[&late], 1).await.is_empty());
             looks += 1;
         }
     }
-    assert_eq!(w.code("msg_1").await, "wechat_busy");
+    assert_eq!(w.failure_code("msg_1").await, "wechat_busy");
     let day = w.message("msg_1").await.created_at / 1000 + 24 * 3600;
     assert!((day..day + 301).contains(&w.clock.unix()), "given up {} s after the day", w.clock.unix() - day);
     assert!((50..110).contains(&looks), "{looks} looks in a day");
@@ -265,9 +267,9 @@ async fn an_outage_is_waited_for_by_age_and_not_by_tries() {
 
 #[tokio::test]
 async fn later_messages_to_one_fan_wait_behind_one_that_waits() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let first = w.accept("msg_0", "o1", false, true).await;
-    w.wechat.answers(TEMPLATE, [errcode(45011)]);
+    w.wechat.script(TEMPLATE, [errcode(45011)]);
     assert!(w.deliver(&[&first], 1).await.is_empty());
     let mut later = Vec::new();
     for n in 1..4 {
@@ -277,53 +279,53 @@ async fn later_messages_to_one_fan_wait_behind_one_that_waits() {
     assert!(w.deliver(&later.iter().collect::<Vec<_>>(), 1).await.is_empty());
     let other = w.accept("msg_other", "o2", false, true).await;
     assert!(w.deliver(&[&other], 1).await.is_empty(), "the minute's quota is the account's");
-    assert_eq!(w.templates(), ["msg_0"], "one came first");
+    assert_eq!(w.template_message_ids(), ["msg_0"], "one came first");
     w.clock.advance(95);
     let due: Vec<_> =
-        w.due().await.into_iter().filter(|job| !format!("{job:?}").contains("msg_other")).collect();
+        w.take_due_jobs().await.into_iter().filter(|job| !format!("{job:?}").contains("msg_other")).collect();
     assert_eq!(due.len(), 4);
     // the first has to wait again, and the others with it
-    w.wechat.answers(TEMPLATE, [errcode(45011)]);
+    w.wechat.script(TEMPLATE, [errcode(45011)]);
     assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
-    assert_eq!(w.templates()[1..], ["msg_0"]);
+    assert_eq!(w.template_message_ids()[1..], ["msg_0"]);
     w.clock.advance(200);
-    let due: Vec<_> = w.due().await;
+    let due: Vec<_> = w.take_due_jobs().await;
     assert_eq!(due.len(), 4);
     let last = w.accept("msg_4", "o1", false, true).await;
     assert!(w.deliver(&[&last], 1).await.is_empty(), "while they go, it waits");
-    assert_eq!(w.templates().len(), 2);
+    assert_eq!(w.template_message_ids().len(), 2);
     assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
-    assert_eq!(w.templates()[2..], ["msg_0", "msg_1", "msg_2", "msg_3"]);
-    let due: Vec<_> = w.due().await;
+    assert_eq!(w.template_message_ids()[2..], ["msg_0", "msg_1", "msg_2", "msg_3"]);
+    let due: Vec<_> = w.take_due_jobs().await;
     assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
-    assert_eq!(w.templates()[6..], ["msg_4"]);
+    assert_eq!(w.template_message_ids()[6..], ["msg_4"]);
     // nobody waits any more
     let free = w.accept("msg_5", "o1", false, true).await;
     assert!(w.deliver(&[&free], 1).await.is_empty());
-    assert_eq!(w.templates()[7..], ["msg_5"]);
+    assert_eq!(w.template_message_ids()[7..], ["msg_5"]);
 }
 
 #[tokio::test]
 async fn nothing_is_sent_for_a_suspended_tenant() {
-    let w = World::new().await;
-    w.writes("o1").await;
+    let w = SendHarness::new().await;
+    w.fan_writes("o1").await;
     let job = w.accept("msg_1", "o1", true, true).await;
     w.suspend().await;
     assert!(w.deliver(&[&job], 1).await.is_empty());
-    assert_eq!(w.code("msg_1").await, "tenant_suspended");
-    assert!(w.wechat.asked.lock().unwrap().is_empty());
+    assert_eq!(w.failure_code("msg_1").await, "tenant_suspended");
+    assert!(w.wechat.requests.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn reasons_are_true() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     for fan in ["o_left", "o_back"] {
-        w.writes(fan).await;
+        w.fan_writes(fan).await;
         w.clock.advance(1);
-        w.leaves(fan).await;
+        w.fan_leaves(fan).await;
     }
     w.clock.advance(1);
-    w.writes("o_back").await;
+    w.fan_writes("o_back").await;
     let jobs = [
         w.accept("msg_left", "o_left", true, true).await,
         w.accept("msg_back", "o_back", true, false).await,
@@ -331,10 +333,10 @@ async fn reasons_are_true() {
         w.accept("msg_stranger", "o_stranger", false, true).await,
         w.accept("msg_refuses", "o_refuses", false, true).await,
     ];
-    w.wechat.answers(TEMPLATE, [errcode(40003), errcode(43101)]);
+    w.wechat.script(TEMPLATE, [errcode(40003), errcode(43101)]);
     assert!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await.is_empty());
     for id in ["msg_left", "msg_customer", "msg_stranger", "msg_refuses"] {
-        assert_eq!(w.code(id).await, "recipient_unreachable", "{id}");
+        assert_eq!(w.failure_code(id).await, "recipient_unreachable", "{id}");
     }
     assert_eq!(w.message("msg_back").await.status, MessageStatus::Sent);
     assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2, "who left is not asked for");
@@ -342,7 +344,7 @@ async fn reasons_are_true() {
 
 #[tokio::test]
 async fn two_hundred_sends_with_a_dead_token_refresh_it_once() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let mut jobs = Vec::new();
     for n in 0..200 {
         jobs.push(w.accept(&format!("msg_{n}"), &format!("o{n}"), false, true).await);
@@ -365,7 +367,7 @@ async fn two_hundred_sends_with_a_dead_token_refresh_it_once() {
 
 #[tokio::test]
 async fn wechat_tells_what_became_of_a_template_message() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let mut jobs = Vec::new();
     for n in 0..3 {
         jobs.push(w.accept(&format!("msg_{n}"), &format!("o{n}"), false, true).await);
@@ -388,17 +390,17 @@ async fn wechat_tells_what_became_of_a_template_message() {
     assert!(w.deliver(&all, 11).await.is_empty());
     assert_eq!(w.message("msg_0").await.status, MessageStatus::Delivered);
     assert_eq!(
-        (w.code("msg_1").await, w.code("msg_2").await),
+        (w.failure_code("msg_1").await, w.failure_code("msg_2").await),
         ("user_blocked".into(), "system_failed".into())
     );
 }
 
 #[tokio::test]
 async fn the_release_check_is_answered_with_the_token_that_its_code_gives() {
-    let w = World::new().await;
-    w.wechat.answers(
+    let w = SendHarness::new().await;
+    w.wechat.script(
         "/cgi-bin/component/api_query_auth",
-        [said(&json!({ "authorization_info": {
+        [json_response(&json!({ "authorization_info": {
             "authorizer_appid": "wx570bc396a51b8ff8", "authorizer_access_token": "token-0", "expires_in": 7200,
             "authorizer_refresh_token": "r", "func_info": []
         } }))],
@@ -409,6 +411,6 @@ async fn the_release_check_is_answered_with_the_token_that_its_code_gives() {
         open_id: "o1".into(),
     };
     assert!(w.deliver(&[&check], 1).await.is_empty());
-    assert_eq!(w.wechat.texts(), ["queryauthcode@@@1_from_api"]);
+    assert_eq!(w.wechat.sent_texts(), ["queryauthcode@@@1_from_api"]);
     assert_eq!(w.wechat.bodies(CUSTOM)[0]["touser"], "o1");
 }

@@ -6,10 +6,10 @@
 
 use futures::future::join_all;
 use shared::{
-    app::App,
     ids,
     problem::Problem,
-    store::audit::{AuditEntry, PLATFORM, STARTED, SUCCEEDED},
+    services::Services,
+    store::audit::{AuditEntry, PLATFORM_TENANT, STARTED, SUCCEEDED},
 };
 
 use crate::caller::Caller;
@@ -17,27 +17,27 @@ use crate::caller::Caller;
 /// Runs `work` and records it in `log_owner`'s audit log, and in the platform's if the operator calls. If the
 /// entry cannot be written, `work` does not start.
 pub async fn audited<T>(
-    app: &App,
+    app: &Services,
     caller: &Caller,
-    of: &str,
+    log_owner: &str,
     operation: &str,
     target: &str,
     work: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    let id = caller.new_id(app, shared::store::audit::PREFIX);
+    let id = caller.new_id(app, shared::store::audit::AUDIT_ID_PREFIX);
     let entry = AuditEntry {
-        at: ids::millisecond_of(&id).unwrap_or_else(|| app.clock.now().as_millisecond()),
+        at: ids::unix_ms_of(&id).unwrap_or_else(|| app.clock.now().as_millisecond()),
         id,
         actor: caller.actor.clone(),
         operation: operation.to_owned(),
         target: target.to_owned(),
         outcome: STARTED.to_owned(),
     };
-    let mut logs = vec![of];
-    if caller.is_operator() && of != PLATFORM {
-        logs.push(PLATFORM);
+    let mut logs = vec![log_owner];
+    if caller.is_operator() && log_owner != PLATFORM_TENANT {
+        logs.push(PLATFORM_TENANT);
     }
-    let begun = join_all(logs.iter().map(|log| app.store.audit(log, &entry))).await;
+    let begun = join_all(logs.iter().map(|log| app.store.begin_audit(log, &entry))).await;
     begun.into_iter().collect::<Result<Vec<_>, _>>()?;
     let done = work.await;
     let outcome = match &done {

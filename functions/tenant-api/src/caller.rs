@@ -3,18 +3,18 @@
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use shared::{
-    app::App,
     ids,
     model::scope::Scope,
     problem::Problem,
     secret::Secret,
+    services::Services,
     store::{
-        audit::{Actor, PLATFORM},
-        idempotency::Try,
+        audit::{Actor, PLATFORM_TENANT},
+        idempotency::RequestStart,
     },
 };
 
-use crate::guard::unauthorized;
+use crate::auth::unauthorized;
 
 /// The authenticated caller.
 #[derive(Clone)]
@@ -26,36 +26,36 @@ pub struct Caller {
     /// What the key grants.
     pub scopes: Vec<Scope>,
     /// When the key ends, unix seconds; [`None`] for never.
-    pub ends_at: Option<i64>,
+    pub expires_at: Option<i64>,
     /// A request with an `Idempotency-Key`.
-    pub keyed: Option<Keyed>,
+    pub idempotent: Option<IdempotentRequest>,
 }
 
 /// A request with an `Idempotency-Key`.
 #[derive(Clone)]
-pub struct Keyed {
+pub struct IdempotentRequest {
     /// Method and path.
     pub route: String,
     /// The `Idempotency-Key`.
     pub key: Secret,
     /// When the first attempt began, and its salt, unsealed.
-    pub begun: Try,
+    pub first_try: RequestStart,
 }
 
 impl Caller {
     /// Whether it is the operator.
     pub fn is_operator(&self) -> bool {
-        self.tenant == PLATFORM
+        self.tenant == PLATFORM_TENANT
     }
 
     /// The id of what this request creates. With an `Idempotency-Key` every attempt gets the same: a crash
     /// never creates two. Without access to the request's record it cannot be computed.
-    pub fn new_id(&self, app: &App, prefix: &str) -> String {
-        match &self.keyed {
+    pub fn new_id(&self, app: &Services, prefix: &str) -> String {
+        match &self.idempotent {
             Some(k) => ids::derived_at(
                 prefix,
-                k.begun.begun_at,
-                &[prefix, &self.tenant, &k.route, k.key.expose(), k.begun.salt.expose()],
+                k.first_try.begun_at,
+                &[prefix, &self.tenant, &k.route, k.key.expose(), k.first_try.salt.expose()],
             ),
             None => app.fresh_id(prefix),
         }
@@ -63,9 +63,9 @@ impl Caller {
 
     /// The new API key of this request: 256 random bits, or a hash of the request's random salt and its
     /// `Idempotency-Key`. Only the salt is stored, for a day, sealed with the caller's own key (`seal`).
-    pub fn new_api_key(&self, app: &App) -> Secret {
-        let random = match &self.keyed {
-            Some(k) => ids::fingerprint(&["api key of", k.begun.salt.expose(), &k.route, k.key.expose()]),
+    pub fn new_api_key(&self, app: &Services) -> Secret {
+        let random = match &self.idempotent {
+            Some(k) => ids::fingerprint(&["api key of", k.first_try.salt.expose(), &k.route, k.key.expose()]),
             None => random_hex(app),
         };
         Secret::new(format!("oak_{random}"))
@@ -73,7 +73,7 @@ impl Caller {
 }
 
 /// 256 random bits as 64 hex digits.
-pub fn random_hex(app: &App) -> String {
+pub fn random_hex(app: &Services) -> String {
     let mut bytes = [0; 32];
     app.random.fill(&mut bytes);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -18,9 +18,9 @@ use shared::html;
 use utoipa::ToSchema;
 
 /// Generated from the types by `openapi`, whose test compares the two; the function only serves it.
-pub const DESCRIPTION: &str = include_str!("../openapi.json");
+pub const OPENAPI_JSON: &str = include_str!("../openapi.json");
 /// The page's style sheet.
-const STYLE: &str = include_str!("../templates/docs.css");
+const PAGE_CSS: &str = include_str!("../templates/docs.css");
 
 /// Whether the hub answers.
 #[derive(Serialize, ToSchema)]
@@ -41,7 +41,7 @@ pub async fn healthz() -> Json<Health> {
 #[utoipa::path(get, path = "/openapi.json", tag = "Description", security(()),
     responses((status = 200, description = "The document", content_type = "application/json")))]
 pub async fn openapi_json() -> ([(header::HeaderName, &'static str); 1], &'static str) {
-    ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI_JSON)
 }
 
 /// The API as a page
@@ -52,10 +52,10 @@ pub async fn openapi_json() -> ([(header::HeaderName, &'static str); 1], &'stati
 pub async fn docs_page() -> Response {
     static PAGE: OnceLock<String> = OnceLock::new();
     let page = PAGE.get_or_init(|| {
-        let document = serde_json::from_str(DESCRIPTION).unwrap_or_default();
-        view::Docs::of(&document, STYLE).render().unwrap_or_default()
+        let document = serde_json::from_str(OPENAPI_JSON).unwrap_or_default();
+        view::DocsPage::of(&document, PAGE_CSS).render().unwrap_or_default()
     });
-    html::page(StatusCode::OK, STYLE, page.clone())
+    html::page(StatusCode::OK, PAGE_CSS, page.clone())
 }
 
 /// Redirects the bare address to the description.

@@ -17,35 +17,35 @@
 //! | `docs` | the description, as JSON and as a page |
 //! | `openapi` | generates the description and compares it with the routes; compiled in tests only |
 
-mod access;
-mod attempts;
 mod audit;
+mod auth;
+mod auth_attempts;
 mod caller;
 mod docs;
-mod guard;
+mod extract;
+mod idempotency;
 mod names;
-mod once;
 #[cfg(test)]
 mod openapi;
-mod params;
-mod rates;
+mod plain_errors;
+mod rate_limit;
+mod route_policy;
 mod routes;
 mod seal;
-mod words;
 
 use std::sync::Arc;
 
-use access::{LIST, Rule, SIFTED};
+use auth::AuthState;
 use axum::{
     Router, middleware,
     routing::{MethodRouter, delete, get, patch, post, put},
 };
-use guard::Gate;
 use http::{Method, StatusCode};
+use route_policy::{FILTERED_LIST_WEIGHT, LIST_WEIGHT, RoutePolicy};
 use routes::{
     accounts, bindings, customers, events, imports, keys, messages, platform, queues, reply_rules, tenants,
 };
-use shared::{app::App, config::Need, function::Function, model::scope::Scope, problem::Problem};
+use shared::{config::Need, function::Function, model::scope::Scope, problem::Problem, services::Services};
 
 /// The settings that the function reads.
 pub const NEEDS: &[Need] = &[
@@ -68,24 +68,24 @@ pub const NEEDS: &[Need] = &[
 
 /// `tenant-api`: HTTP alone.
 #[must_use]
-pub fn function(app: Arc<App>) -> Function {
+pub fn function(app: Arc<Services>) -> Function {
     Function::new().http(router(app))
 }
 
 /// The handler of one method of one path.
-type Handler = MethodRouter<Arc<App>>;
+type Handler = MethodRouter<Arc<Services>>;
 /// A path with the policy and handler of each method.
-type Route = (&'static str, Vec<(Rule, Handler)>);
+type Route = (&'static str, Vec<(RoutePolicy, Handler)>);
 
 /// The routes that need a key: everything below `/v1`.
-fn keyed() -> Vec<Route> {
-    let needs = Rule::needs;
-    let operator = Rule::operator;
+fn authenticated_routes() -> Vec<Route> {
+    let tenant = RoutePolicy::tenant;
+    let operator = RoutePolicy::operator;
     vec![
         (
             "/v1/tenants",
             vec![
-                (operator().shows("api_key"), post(tenants::create_tenant)),
+                (operator().with_key_member("api_key"), post(tenants::create_tenant)),
                 (operator(), get(tenants::list_tenants)),
             ],
         ),
@@ -97,7 +97,10 @@ fn keyed() -> Vec<Route> {
                 (operator(), delete(tenants::delete_tenant)),
             ],
         ),
-        ("/v1/tenants/{id}/keys", vec![(operator().shows("key"), post(tenants::create_tenant_key))]),
+        (
+            "/v1/tenants/{id}/keys",
+            vec![(operator().with_key_member("key"), post(tenants::create_tenant_key))],
+        ),
         ("/v1/platform", vec![(operator(), get(platform::get_platform))]),
         ("/v1/platform/accounts/{app_id}/release", vec![(operator(), post(accounts::release_account))]),
         ("/v1/platform/queues", vec![(operator(), get(queues::list_queues))]),
@@ -106,60 +109,69 @@ fn keyed() -> Vec<Route> {
         (
             "/v1/keys",
             vec![
-                (needs(Scope::Keys).weighs(LIST), get(keys::list_keys)),
-                (needs(Scope::Keys).shows("key"), post(keys::create_key)),
+                (tenant(Scope::Keys).with_weight(LIST_WEIGHT), get(keys::list_keys)),
+                (tenant(Scope::Keys).with_key_member("key"), post(keys::create_key)),
             ],
         ),
-        ("/v1/keys/{id}", vec![(needs(Scope::Keys), delete(keys::revoke_key))]),
-        ("/v1/audit", vec![(Rule::both(Scope::Keys).weighs(SIFTED), get(routes::audit::list_audit))]),
-        ("/v1/bindings", vec![(needs(Scope::Bind), post(bindings::create_binding))]),
+        ("/v1/keys/{id}", vec![(tenant(Scope::Keys), delete(keys::revoke_key))]),
+        (
+            "/v1/audit",
+            vec![(
+                RoutePolicy::both(Scope::Keys).with_weight(FILTERED_LIST_WEIGHT),
+                get(routes::audit::list_audit),
+            )],
+        ),
+        ("/v1/bindings", vec![(tenant(Scope::Bind), post(bindings::create_binding))]),
         (
             "/v1/bindings/{id}",
             vec![
-                (needs(Scope::Read), get(bindings::get_binding)),
-                (needs(Scope::Bind), delete(bindings::delete_binding)),
+                (tenant(Scope::Read), get(bindings::get_binding)),
+                (tenant(Scope::Bind), delete(bindings::delete_binding)),
             ],
         ),
-        ("/v1/accounts", vec![(needs(Scope::Read).weighs(LIST), get(accounts::list_accounts))]),
+        ("/v1/accounts", vec![(tenant(Scope::Read).with_weight(LIST_WEIGHT), get(accounts::list_accounts))]),
         (
             "/v1/accounts/{app_id}",
             vec![
-                (needs(Scope::Read), get(accounts::get_account)),
-                (needs(Scope::Bind), delete(accounts::delete_account)),
+                (tenant(Scope::Read), get(accounts::get_account)),
+                (tenant(Scope::Bind), delete(accounts::delete_account)),
             ],
         ),
         (
             "/v1/accounts/{app_id}/events",
-            vec![(needs(Scope::Read).weighs(SIFTED), get(events::list_account_events))],
+            vec![(tenant(Scope::Read).with_weight(FILTERED_LIST_WEIGHT), get(events::list_account_events))],
         ),
         (
             "/v1/accounts/{app_id}/imports",
             vec![
-                (needs(Scope::Read).weighs(LIST), get(imports::list_imports)),
-                (needs(Scope::Configure), post(imports::start_import)),
+                (tenant(Scope::Read).with_weight(LIST_WEIGHT), get(imports::list_imports)),
+                (tenant(Scope::Configure), post(imports::start_import)),
             ],
         ),
-        ("/v1/accounts/{app_id}/imports/{id}", vec![(needs(Scope::Read), get(imports::get_import))]),
+        ("/v1/accounts/{app_id}/imports/{id}", vec![(tenant(Scope::Read), get(imports::get_import))]),
         (
             "/v1/accounts/{app_id}/reply-rules",
             vec![
-                (needs(Scope::Read), get(reply_rules::get_reply_rules)),
-                (needs(Scope::Configure), put(reply_rules::put_reply_rules)),
+                (tenant(Scope::Read), get(reply_rules::get_reply_rules)),
+                (tenant(Scope::Configure), put(reply_rules::put_reply_rules)),
             ],
         ),
-        ("/v1/accounts/{app_id}/messages", vec![(needs(Scope::Send), post(messages::send_message))]),
-        ("/v1/messages/{id}", vec![(needs(Scope::Read), get(messages::get_message))]),
-        ("/v1/customers", vec![(needs(Scope::Read).weighs(SIFTED), get(customers::list_customers))]),
-        ("/v1/customers/{id}", vec![(needs(Scope::Read), get(customers::get_customer))]),
+        ("/v1/accounts/{app_id}/messages", vec![(tenant(Scope::Send), post(messages::send_message))]),
+        ("/v1/messages/{id}", vec![(tenant(Scope::Read), get(messages::get_message))]),
+        (
+            "/v1/customers",
+            vec![(tenant(Scope::Read).with_weight(FILTERED_LIST_WEIGHT), get(customers::list_customers))],
+        ),
+        ("/v1/customers/{id}", vec![(tenant(Scope::Read), get(customers::get_customer))]),
         (
             "/v1/customers/{id}/timeline",
-            vec![(needs(Scope::Read).weighs(SIFTED), get(events::list_customer_events))],
+            vec![(tenant(Scope::Read).with_weight(FILTERED_LIST_WEIGHT), get(events::list_customer_events))],
         ),
     ]
 }
 
 /// The routes that need no key.
-fn public() -> [(&'static str, Handler); 3] {
+fn public_routes() -> [(&'static str, Handler); 3] {
     [
         ("/healthz", get(docs::healthz)),
         ("/openapi.json", get(docs::openapi_json)),
@@ -168,21 +180,22 @@ fn public() -> [(&'static str, Handler); 3] {
 }
 
 /// Routes for browsers, not part of the API.
-fn browsers() -> [(&'static str, Handler); 2] {
+fn browser_routes() -> [(&'static str, Handler); 2] {
     [("/", get(docs::home)), ("/favicon.ico", get(docs::favicon))]
 }
 
-fn router(app: Arc<App>) -> Router {
-    let gate = Arc::new(Gate::new(Arc::clone(&app)));
-    let guarded = |(rule, handler): (Rule, Handler)| {
-        handler.route_layer(middleware::from_fn_with_state((Arc::clone(&gate), rule), guard::guard))
+fn router(app: Arc<Services>) -> Router {
+    let gate = Arc::new(AuthState::new(Arc::clone(&app)));
+    let guarded = |(rule, handler): (RoutePolicy, Handler)| {
+        handler
+            .route_layer(middleware::from_fn_with_state((Arc::clone(&gate), rule), auth::authorize_request))
     };
     let mut router = Router::new();
-    for (path, handlers) in keyed() {
+    for (path, handlers) in authenticated_routes() {
         let methods = handlers.into_iter().map(guarded).fold(MethodRouter::new(), MethodRouter::merge);
         router = router.route(path, methods);
     }
-    for (path, handler) in public().into_iter().chain(browsers()) {
+    for (path, handler) in public_routes().into_iter().chain(browser_routes()) {
         router = router.route(path, handler);
     }
     router

@@ -4,20 +4,20 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::{CodePointMapData, props::GeneralCategory};
 
 /// Maximum characters of a name.
-pub const MAX_NAME: usize = 100;
+pub const MAX_NAME_CHARS: usize = 100;
 /// Invisible characters that Unicode classifies as letters or symbols.
 const INVISIBLE: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 
 /// The name as it is stored: trimmed and composed (NFC), so that what looks the same is the same. [`None`] for one that
 /// is empty or too long, or has invisible characters: controls, format characters (which can reverse text, as
 /// U+202E does), line and paragraph separators, private and unassigned ones.
-pub fn name(text: &str) -> Option<String> {
+pub fn normalize_name(text: &str) -> Option<String> {
     let name = ComposingNormalizerBorrowed::new_nfc().normalize(text.trim()).into_owned();
-    let fits = (1..=MAX_NAME).contains(&name.chars().count()) && name.chars().all(shows);
+    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && name.chars().all(is_visible);
     fits.then_some(name)
 }
 
-fn shows(c: char) -> bool {
+fn is_visible(c: char) -> bool {
     use GeneralCategory::{
         Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned,
     };
@@ -26,11 +26,11 @@ fn shows(c: char) -> bool {
 }
 
 /// IANA's time zone names, one per line.
-const ZONES: &str = include_str!("zones.txt");
+const TIME_ZONES: &str = include_str!("zones.txt");
 
 /// Whether this is a time zone's name.
 pub fn is_time_zone(text: &str) -> bool {
-    !text.is_empty() && ZONES.lines().any(|zone| zone == text)
+    !text.is_empty() && TIME_ZONES.lines().any(|zone| zone == text)
 }
 
 #[cfg(test)]
@@ -60,9 +60,9 @@ mod tests {
             ("a tag", "Tea\u{e0041}", None),
             ("a letter that nothing shows", "Tea\u{3164}", None),
         ] {
-            assert_eq!(name(text).as_deref(), stored, "{what}");
+            assert_eq!(normalize_name(text).as_deref(), stored, "{what}");
         }
-        assert!(name(&"茶".repeat(100)).is_some() && name(&"茶".repeat(101)).is_none());
+        assert!(normalize_name(&"茶".repeat(100)).is_some() && normalize_name(&"茶".repeat(101)).is_none());
     }
 
     #[test]

@@ -11,13 +11,13 @@ use axum::body::Body;
 use http::{Request, StatusCode, header};
 use serde_json::Value;
 use shared::{
-    app::{App, Parts},
     aws::AwsClients,
     clock::ManualClock,
-    config::{Config, Surroundings},
+    config::{Config, RunMode},
     problem::Problem,
-    random::Rand,
-    wechat::transport::Nowhere,
+    random::StdRandom,
+    services::{Dependencies, Services},
+    wechat::transport::NoTransport,
 };
 use tower::ServiceExt;
 use utoipa::{
@@ -31,7 +31,7 @@ use utoipa::{
     },
 };
 
-use crate::{access::Rule, docs, routes};
+use crate::{docs, route_policy::RoutePolicy, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -102,22 +102,22 @@ use crate::{access::Rule, docs, routes};
     ),
     components(schemas(Problem)),
 )]
-struct Frame;
+struct ApiDoc;
 
 /// Generates the description from the types.
-async fn generated() -> utoipa::openapi::OpenApi {
-    complete(base(), &rules().await)
+async fn generate() -> utoipa::openapi::OpenApi {
+    add_common_parts(base_document(), &route_policies().await)
 }
 
 /// The policies by path and method.
-type Rules = BTreeMap<(String, String), Rule>;
+type RoutePolicies = BTreeMap<(String, String), RoutePolicy>;
 
-async fn rules() -> Rules {
-    let app = app();
-    let mut rules = Rules::new();
-    for (path, handlers) in crate::keyed() {
+async fn route_policies() -> RoutePolicies {
+    let app = offline_services();
+    let mut rules = RoutePolicies::new();
+    for (path, handlers) in crate::authenticated_routes() {
         for (rule, handler) in handlers {
-            let methods = methods(&app, handler).await;
+            let methods = allowed_methods(&app, handler).await;
             rules.extend(methods.into_iter().map(|method| ((path.to_owned(), method), rule)));
         }
     }
@@ -125,7 +125,7 @@ async fn rules() -> Rules {
 }
 
 /// The methods of a handler, taken from its `Allow` header.
-async fn methods(app: &Arc<App>, handler: crate::Handler) -> BTreeSet<String> {
+async fn allowed_methods(app: &Arc<Services>, handler: crate::Handler) -> BTreeSet<String> {
     let request = Request::builder().method("TRACE").body(Body::empty()).unwrap();
     let answer = handler.with_state(Arc::clone(app)).oneshot(request).await.unwrap();
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -135,8 +135,8 @@ async fn methods(app: &Arc<App>, handler: crate::Handler) -> BTreeSet<String> {
 }
 
 /// The description without the parts that all routes share.
-fn base() -> utoipa::openapi::OpenApi {
-    let mut api = Frame::openapi();
+fn base_document() -> utoipa::openapi::OpenApi {
+    let mut api = ApiDoc::openapi();
     let key = |about: &str| {
         let mut http = Http::new(HttpAuthScheme::Bearer);
         http.description = Some(about.to_owned());
@@ -150,15 +150,15 @@ fn base() -> utoipa::openapi::OpenApi {
 }
 
 /// The keys that open an operation; a tenant's key with its scope, which OpenAPI calls a role.
-fn security(rule: Rule) -> Vec<SecurityRequirement> {
+fn security(rule: RoutePolicy) -> Vec<SecurityRequirement> {
     let tenant = rule.scope().map(|scope| SecurityRequirement::new("tenant_key", [scope.name()]));
     let operator =
-        rule.takes_operator().then(|| SecurityRequirement::new("operator_key", Vec::<String>::new()));
+        rule.allows_operator().then(|| SecurityRequirement::new("operator_key", Vec::<String>::new()));
     tenant.into_iter().chain(operator).collect()
 }
 
 /// Adds what all routes share: security, `Idempotency-Key` and the problems.
-fn complete(mut api: utoipa::openapi::OpenApi, rules: &Rules) -> utoipa::openapi::OpenApi {
+fn add_common_parts(mut api: utoipa::openapi::OpenApi, rules: &RoutePolicies) -> utoipa::openapi::OpenApi {
     for (path, item) in &mut api.paths.paths {
         for (method, operation) in [
             ("get", &mut item.get),
@@ -169,7 +169,7 @@ fn complete(mut api: utoipa::openapi::OpenApi, rules: &Rules) -> utoipa::openapi
         ] {
             let Some(operation) = operation else { continue };
             if let Some(RefOr::T(body)) = &mut operation.request_body {
-                body_of_no_null(body);
+                drop_null_body(body);
             }
             let Some(rule) = rules.get(&(path.clone(), method.to_owned())) else { continue };
             operation.security = Some(security(*rule));
@@ -184,7 +184,7 @@ fn complete(mut api: utoipa::openapi::OpenApi, rules: &Rules) -> utoipa::openapi
 }
 
 /// utoipa describes an optional body as nullable; no body may be `null`, so that choice is removed.
-fn body_of_no_null(body: &mut RequestBody) {
+fn drop_null_body(body: &mut RequestBody) {
     for content in body.content.values_mut() {
         let RefOr::T(content) = content else { continue };
         let Some(RefOr::T(Schema::OneOf(choices))) = &content.schema else { continue };
@@ -211,7 +211,7 @@ fn idempotency_key() -> Parameter {
         .build()
 }
 
-fn add_problems(operation: &mut Operation, rule: Rule, is_post: bool, has_id: bool) {
+fn add_problems(operation: &mut Operation, rule: RoutePolicy, is_post: bool, has_id: bool) {
     let in_query = |p: &RefOr<Parameter>| matches!(p, RefOr::T(p) if p.parameter_in == ParameterIn::Query);
     let checked = is_post
         || operation.request_body.is_some()
@@ -254,7 +254,7 @@ fn add_problems(operation: &mut Operation, rule: Rule, is_post: bool, has_id: bo
 #[expect(clippy::disallowed_methods, reason = "a switch of this test, not a setting")]
 async fn the_description_is_the_one_that_was_reviewed() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-    let mut now = serde_json::to_value(generated().await).unwrap();
+    let mut now = serde_json::to_value(generate().await).unwrap();
     now["x-vocabulary"] = crate::docs::vocabulary::vocabulary();
     let now = serde_json::to_string_pretty(&now).unwrap() + "\n";
     if std::env::var("UPDATE_GOLDEN").is_ok() {
@@ -267,15 +267,15 @@ async fn the_description_is_the_one_that_was_reviewed() {
 /// The router (by each route's `Allow` header) and the description have exactly the same routes.
 #[tokio::test]
 async fn the_description_and_the_router_know_the_same_routes() {
-    let app = app();
+    let app = offline_services();
     let mut routed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (path, method) in rules().await.into_keys() {
+    for (path, method) in route_policies().await.into_keys() {
         routed.entry(path).or_default().insert(method);
     }
-    for (path, handler) in crate::public() {
-        routed.entry(path.to_owned()).or_default().extend(methods(&app, handler).await);
+    for (path, handler) in crate::public_routes() {
+        routed.entry(path.to_owned()).or_default().extend(allowed_methods(&app, handler).await);
     }
-    let document: Value = serde_json::from_str(crate::docs::DESCRIPTION).unwrap();
+    let document: Value = serde_json::from_str(crate::docs::OPENAPI_JSON).unwrap();
     let described = document["paths"].as_object().unwrap().iter().map(|(path, item)| {
         let methods = item.as_object().unwrap().keys().cloned();
         (path.clone(), methods.collect::<BTreeSet<_>>())
@@ -284,8 +284,8 @@ async fn the_description_and_the_router_know_the_same_routes() {
 }
 
 /// Services without network: these tests run no handler.
-fn app() -> Arc<App> {
-    let config = Config::load(crate::NEEDS, Surroundings::Simulated, |name| {
+fn offline_services() -> Arc<Services> {
+    let config = Config::load(crate::NEEDS, RunMode::Simulated, |name| {
         let value = match name {
             "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
             "OAHUB_PUBLIC_URL" => "https://hub.example.com",
@@ -299,11 +299,11 @@ fn app() -> Arc<App> {
     });
     let config = config.unwrap();
     let credentials = Credentials::new("a", "b", None, None, "test");
-    let parts = Parts {
+    let parts = Dependencies {
         clock: Arc::new(ManualClock::at(1_700_000_000)),
-        random: Arc::new(Rand::seeded(1)),
-        transport: Arc::new(Nowhere),
+        random: Arc::new(StdRandom::seeded(1)),
+        transport: Arc::new(NoTransport),
         aws: AwsClients::new(&config.resources, credentials),
     };
-    App::new(config, parts).unwrap()
+    Services::new(config, parts).unwrap()
 }

@@ -1,24 +1,24 @@
 //! Stored random values that can be read only with the API key they were sealed with.
 
-use shared::{app::App, ids, secret::Secret};
+use shared::{ids, secret::Secret, services::Services};
 
 use crate::caller::random_hex;
 
 /// Hex digits of a value of 256 bits.
-const DIGITS: usize = 64;
+const HEX_DIGITS: usize = 64;
 
 /// A new random value, sealed with the key `bearer` for storage: a nonce, then the value XORed with a pad
 /// derived from key and nonce.
-pub fn fresh(app: &App, bearer: &Secret) -> Secret {
+pub fn seal_random(app: &Services, bearer: &Secret) -> Secret {
     let nonce = random_hex(app);
-    let sealed = under(&random_hex(app), &pad(bearer, &nonce));
+    let sealed = xor_hex(&random_hex(app), &pad(bearer, &nonce));
     Secret::new(format!("{nonce}{sealed}"))
 }
 
 /// Unseals a value. Another key gives a different value; what is not sealed is returned as it is.
-pub fn open(bearer: &Secret, sealed: &Secret) -> Secret {
-    match sealed.expose().split_at_checked(DIGITS) {
-        Some((nonce, value)) if value.len() == DIGITS => Secret::new(under(value, &pad(bearer, nonce))),
+pub fn unseal(bearer: &Secret, sealed: &Secret) -> Secret {
+    match sealed.expose().split_at_checked(HEX_DIGITS) {
+        Some((nonce, value)) if value.len() == HEX_DIGITS => Secret::new(xor_hex(value, &pad(bearer, nonce))),
         _ => sealed.clone(),
     }
 }
@@ -30,7 +30,7 @@ fn pad(bearer: &Secret, nonce: &str) -> String {
 }
 
 /// XORs the hex digits of `value` and `pad`; doing it twice gives `value` back.
-fn under(value: &str, pad: &str) -> String {
+fn xor_hex(value: &str, pad: &str) -> String {
     let digits = value.chars().zip(pad.chars());
     let xor = |(a, b): (char, char)| Some(a.to_digit(16)? ^ b.to_digit(16)?);
     digits.filter_map(xor).filter_map(|digit| char::from_digit(digit, 16)).collect()
@@ -43,13 +43,13 @@ mod tests {
     #[test]
     fn a_value_opens_with_its_own_key_alone() {
         let (ours, other) = (Secret::new("oak_1"), Secret::new("oak_2"));
-        let (nonce, value) = ("1".repeat(DIGITS), "0123456789abcdef".repeat(4));
-        let sealed = Secret::new(format!("{nonce}{}", under(&value, &pad(&ours, &nonce))));
+        let (nonce, value) = ("1".repeat(HEX_DIGITS), "0123456789abcdef".repeat(4));
+        let sealed = Secret::new(format!("{nonce}{}", xor_hex(&value, &pad(&ours, &nonce))));
         assert!(!sealed.expose().contains(&value));
-        assert_eq!(open(&ours, &sealed).expose(), value);
-        assert_ne!(open(&other, &sealed).expose(), value);
-        for plain in ["", "salt of an older release", "é".repeat(DIGITS + 1).as_str()] {
-            assert_eq!(open(&ours, &Secret::new(plain)).expose(), plain, "{plain}");
+        assert_eq!(unseal(&ours, &sealed).expose(), value);
+        assert_ne!(unseal(&other, &sealed).expose(), value);
+        for plain in ["", "salt of an older release", "é".repeat(HEX_DIGITS + 1).as_str()] {
+            assert_eq!(unseal(&ours, &Secret::new(plain)).expose(), plain, "{plain}");
         }
     }
 }

@@ -6,25 +6,25 @@ mod keys;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
-mod stage;
-#[cfg(test)]
 mod tenants;
+#[cfg(test)]
+mod test_app;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 use shared::store::imports::ImportStatus;
-use stage::{ADMIN, Stage};
+use test_app::{ADMIN_KEY, TestApp};
 
 #[tokio::test]
 async fn keys_open_only_what_is_theirs() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     for (key, method, path, status, code) in [
         (None, "GET", "/v1/accounts", 401, "unauthorized"),
         (Some("wrong"), "GET", "/v1/accounts", 401, "unauthorized"),
         (Some("wrong"), "GET", "/v1/platform", 401, "unauthorized"),
         (None, "POST", "/v1/tenants", 401, "unauthorized"),
-        (Some(ADMIN), "GET", "/v1/accounts", 403, "forbidden"),
+        (Some(ADMIN_KEY), "GET", "/v1/accounts", 403, "forbidden"),
         (Some(&*tenant.key), "GET", "/v1/platform", 403, "forbidden"),
         (Some(&*tenant.key), "POST", "/v1/tenants", 403, "forbidden"),
         (Some(&*tenant.key), "GET", "/v1/nothing", 404, "not_found"),
@@ -40,9 +40,9 @@ async fn keys_open_only_what_is_theirs() {
     ] {
         let answer = stage.call(key, method, path, None, &[]).await;
         assert_eq!((answer.status, answer.code()), (status, code), "{method} {path}");
-        assert_eq!(answer.kind, "application/problem+json", "{method} {path}");
+        assert_eq!(answer.content_type, "application/problem+json", "{method} {path}");
     }
-    let platform = stage.call(Some(ADMIN), "GET", "/v1/platform", None, &[]).await;
+    let platform = stage.call(Some(ADMIN_KEY), "GET", "/v1/platform", None, &[]).await;
     assert_eq!(platform.json["accounts_bound"], 0);
     assert_eq!(platform.json["ticket_received_at"], json!(null));
     for path in ["/healthz", "/openapi.json", "/docs"] {
@@ -52,15 +52,15 @@ async fn keys_open_only_what_is_theirs() {
 
 #[tokio::test]
 async fn a_repeated_post_happens_once() {
-    let stage = Stage::new().await;
+    let stage = TestApp::new().await;
     let post = async |path: &str, key: &str, body: &str, idempotency: &str| {
         stage.call(Some(key), "POST", path, Some(body), &[("idempotency-key", idempotency)]).await
     };
-    let first = post("/v1/tenants", ADMIN, r#"{"name":"Cafe"}"#, "k1").await;
-    let again = post("/v1/tenants", ADMIN, r#"{"name":"Cafe"}"#, "k1").await;
+    let first = post("/v1/tenants", ADMIN_KEY, r#"{"name":"Cafe"}"#, "k1").await;
+    let again = post("/v1/tenants", ADMIN_KEY, r#"{"name":"Cafe"}"#, "k1").await;
     assert_eq!(first.status, 201);
     assert_eq!((again.status, &again.json), (201, &first.json), "the key too");
-    let other = post("/v1/tenants", ADMIN, r#"{"name":"Tea"}"#, "k1").await;
+    let other = post("/v1/tenants", ADMIN_KEY, r#"{"name":"Tea"}"#, "k1").await;
     assert_eq!((other.status, other.code()), (422, "idempotency_key_reused"));
     let key = first.json["api_key"].as_str().unwrap().to_owned();
 
@@ -82,14 +82,14 @@ async fn a_repeated_post_happens_once() {
     stage.clock.advance(3600);
     let state = stage.call(Some(&key), "GET", &path, None, &[]).await;
     assert_eq!(state.json["status"], "expired");
-    let stranger = stage.tenant("Tea").await;
+    let stranger = stage.create_tenant("Tea").await;
     assert_eq!(stage.call(Some(&stranger.key), "GET", &path, None, &[]).await.status, 404);
 }
 
 #[tokio::test]
 async fn messages_are_queued_and_belong_to_their_tenant() {
-    let stage = Stage::new().await;
-    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    let stage = TestApp::new().await;
+    let (cafe, tea) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
     stage.bind(&cafe, "wx1").await;
     let path = "/v1/accounts/wx1/messages";
     let body = json!({"to": "o1", "content": {"msgtype": "text", "text": {"content": "hi"}}}).to_string();
@@ -118,8 +118,8 @@ async fn messages_are_queued_and_belong_to_their_tenant() {
 
 #[tokio::test]
 async fn accounts_have_rules_and_imports() {
-    let stage = Stage::new().await;
-    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    let stage = TestApp::new().await;
+    let (cafe, tea) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
     for app_id in ["wx3", "wx1", "wx2"] {
         stage.bind(&cafe, app_id).await;
     }
@@ -161,8 +161,8 @@ async fn accounts_have_rules_and_imports() {
     assert_eq!(again.json, import.json);
     let second = stage.call(Some(&cafe.key), "POST", path, None, &[]).await;
     assert_eq!((second.status, second.code()), (409, "import_running"));
-    let (id, until) = (import.json["id"].as_str().unwrap(), stage.app.clock.unix() + 600);
-    stage.app.store.pause_import("wx1", id, until, "quota").await.unwrap();
+    let (id, until) = (import.json["id"].as_str().unwrap(), stage.services.clock.unix() + 600);
+    stage.services.store.pause_import("wx1", id, until, "quota").await.unwrap();
     let resumed = stage.call(Some(&cafe.key), "POST", path, None, &[]).await;
     assert_eq!((resumed.status, &resumed.json["id"]), (202, &json!(id)));
     assert_eq!(stage.queued().len(), 2);
@@ -173,7 +173,12 @@ async fn accounts_have_rules_and_imports() {
     assert_eq!(stage.call(Some(&tea.key), "GET", &format!("{path}/{id}"), None, &[]).await.status, 404);
 
     assert_eq!(stage.call(Some(&cafe.key), "DELETE", "/v1/accounts/wx1", None, &[]).await.status, 409);
-    stage.app.store.unbind_account("wx1", stage.app.clock.unix(), stage.app.clock.unix()).await.unwrap();
+    stage
+        .services
+        .store
+        .unbind_account("wx1", stage.services.clock.unix(), stage.services.clock.unix())
+        .await
+        .unwrap();
     let unbound = stage.call(Some(&cafe.key), "POST", path, None, &[]).await;
     assert_eq!((unbound.status, unbound.code()), (409, "account_not_bound"));
     assert_eq!(stage.call(Some(&cafe.key), "DELETE", "/v1/accounts/wx1", None, &[]).await.status, 204);
@@ -188,11 +193,11 @@ async fn accounts_have_rules_and_imports() {
 
 #[tokio::test]
 async fn customers_are_found_and_paged() {
-    let stage = Stage::new().await;
-    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    let stage = TestApp::new().await;
+    let (cafe, tea) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
     stage.bind(&cafe, "wx1").await;
     for n in 0..25 {
-        stage.follow(&cafe, "wx1", &format!("o{n}")).await;
+        stage.add_fan(&cafe, "wx1", &format!("o{n}")).await;
     }
     let mut seen = std::collections::BTreeSet::new();
     let mut path = "/v1/customers?limit=10&subscribed=true&app_id=wx1".to_owned();
@@ -230,9 +235,9 @@ async fn customers_are_found_and_paged() {
     for (what, app_id) in [("nobody follows it", "wx2"), ("it was deleted", "wx3"), ("another's", "wx4")] {
         stage.bind(if app_id == "wx4" { &tea } else { &cafe }, app_id).await;
         if app_id == "wx3" {
-            let now = stage.app.clock.unix();
-            stage.app.store.unbind_account(app_id, now, now).await.unwrap();
-            stage.app.store.delete_account(&cafe.id, app_id).await.unwrap();
+            let now = stage.services.clock.unix();
+            stage.services.store.unbind_account(app_id, now, now).await.unwrap();
+            stage.services.store.delete_account(&cafe.id, app_id).await.unwrap();
         }
         for query in [format!("app_id={app_id}"), format!("app_id={app_id}&open_id=o7")] {
             let page = stage.call(Some(&cafe.key), "GET", &format!("/v1/customers?{query}"), None, &[]).await;
@@ -249,15 +254,15 @@ async fn customers_are_found_and_paged() {
 
 #[tokio::test]
 async fn a_list_of_imports_is_its_tenants_own_and_takes_no_forged_cursor() {
-    let stage = Stage::new().await;
-    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    let stage = TestApp::new().await;
+    let (cafe, tea) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
     let path = "/v1/accounts/wx1/imports";
     let begin = async |key: &str| {
         stage.clock.advance(10);
         let import = stage.call(Some(key), "POST", path, None, &[]).await;
         assert_eq!(import.status, 202, "{:?}", import.json);
         let id = import.json["id"].as_str().unwrap().to_owned();
-        stage.app.store.end_import("wx1", &id, ImportStatus::Completed, None).await.unwrap();
+        stage.services.store.end_import("wx1", &id, ImportStatus::Completed, None).await.unwrap();
         id
     };
     let page = async |key: &str, query: &str| {
@@ -281,7 +286,12 @@ async fn a_list_of_imports_is_its_tenants_own_and_takes_no_forged_cursor() {
     );
 
     stage.clock.advance(10);
-    stage.app.store.unbind_account("wx1", stage.app.clock.unix(), stage.app.clock.unix()).await.unwrap();
+    stage
+        .services
+        .store
+        .unbind_account("wx1", stage.services.clock.unix(), stage.services.clock.unix())
+        .await
+        .unwrap();
     assert_eq!(stage.call(Some(&cafe.key), "DELETE", "/v1/accounts/wx1", None, &[]).await.status, 204);
     stage.bind(&tea, "wx1").await;
     assert_eq!(page(&tea.key, "limit=1").await, (vec![], None), "another tenant's imports");

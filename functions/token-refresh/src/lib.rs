@@ -8,14 +8,14 @@
 //! ([`health_checks`]) and for the operator ([`platform_status`]).
 
 mod batch;
-mod status;
+pub mod health_checks;
+mod platform_status;
 mod sweep;
 mod tick;
-pub mod watch;
 
 use std::sync::Arc;
 
-use shared::{app::App, config::Need, function::Function};
+use shared::{config::Need, function::Function, services::Services};
 
 /// The settings that it may read.
 pub const NEEDS: &[Need] = &[
@@ -34,19 +34,20 @@ pub const NEEDS: &[Need] = &[
 
 /// The function.
 #[must_use]
-pub fn function(app: Arc<App>) -> Function {
+pub fn function(app: Arc<Services>) -> Function {
     let ticking = Arc::clone(&app);
-    let state = Arc::new(watch::State::default());
-    let noted = Arc::new(status::State::default());
+    let last_import_check = Arc::new(health_checks::LastImportCheck::default());
+    let last_expiring_count = Arc::new(platform_status::LastExpiringCount::default());
     Function::new()
         .schedule(move |until| {
-            let (app, state, noted) = (Arc::clone(&ticking), Arc::clone(&state), Arc::clone(&noted));
+            let (app, last_import_check, last_expiring_count) =
+                (Arc::clone(&ticking), Arc::clone(&last_import_check), Arc::clone(&last_expiring_count));
             async move {
                 // run one after the other, whatever fails: one failure must not stop the rest
                 let ticked = tick::run(&app, until).await;
-                sweep::tick(&app, until).await;
-                watch::run(&app, &state).await;
-                status::run(&app, &noted).await;
+                sweep::sweep_on_tick(&app, until).await;
+                health_checks::run(&app, &last_import_check).await;
+                platform_status::run(&app, &last_expiring_count).await;
                 ticked
             }
         })

@@ -6,22 +6,22 @@
 use std::time::Duration;
 
 use shared::{
-    app::App,
     deadline::Deadline,
     metrics::Metric,
     queue::jobs::RefreshJob,
-    timers::{self, Swept},
+    services::Services,
+    timers::{self, SweepResult},
 };
 
 /// The longest sweep; shorter than its lease of a shard.
-const SWEEP: Duration = Duration::from_secs(20);
+const MAX_SWEEP_TIME: Duration = Duration::from_secs(20);
 /// How long one page may take that is begun at the end of that time.
-const PAGE: Duration = Duration::from_secs(2);
+const MAX_PAGE_TIME: Duration = Duration::from_secs(2);
 
 /// Sweeps as part of the tick, and queues jobs for shards that have more.
-pub async fn tick(app: &App, until: Deadline) {
-    let swept = timers::sweep(app, &timers::shards(), false, time(app, until)).await;
-    told(app, &swept);
+pub async fn sweep_on_tick(app: &Services, until: Deadline) {
+    let swept = timers::sweep(app, &timers::all_shards(), false, page_deadline(app, until)).await;
+    report(app, &swept);
     let share = swept.more.len().div_ceil(app.config.sweepers.max(1)).max(1);
     let jobs: Vec<_> =
         swept.more.chunks(share).map(|shards| RefreshJob::TimersV1 { shards: shards.to_vec() }).collect();
@@ -33,21 +33,21 @@ pub async fn tick(app: &App, until: Deadline) {
 }
 
 /// Sweeps as a job. The next tick finds what is left when the time is over.
-pub async fn job(app: &App, shards: &[u32], until: Deadline) {
-    told(app, &timers::sweep(app, shards, true, time(app, until)).await);
+pub async fn sweep_shards(app: &Services, shards: &[u32], until: Deadline) {
+    report(app, &timers::sweep(app, shards, true, page_deadline(app, until)).await);
 }
 
 /// Until when another page may be begun.
-fn time(app: &App, until: Deadline) -> Deadline {
-    until.less(PAGE).min(Deadline::after(&*app.clock, SWEEP))
+fn page_deadline(app: &Services, until: Deadline) -> Deadline {
+    until.earlier_by(MAX_PAGE_TIME).min(Deadline::after(&*app.clock, MAX_SWEEP_TIME))
 }
 
-fn told(app: &App, swept: &Swept) {
+fn report(app: &Services, swept: &SweepResult) {
     if swept.stuck > 0 {
         let stuck = i64::try_from(swept.stuck).unwrap_or(i64::MAX);
-        app.metrics.put(Metric::StuckTimers, stuck, app.clock.now());
+        app.metrics.record(Metric::StuckTimers, stuck, app.clock.now());
     }
-    if swept.handed > 0 {
-        tracing::info!(timers = swept.handed, "{} timers were due", swept.handed);
+    if swept.handed_over > 0 {
+        tracing::info!(timers = swept.handed_over, "{} timers were due", swept.handed_over);
     }
 }

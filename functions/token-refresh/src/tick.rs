@@ -3,33 +3,33 @@
 use std::time::Duration;
 
 use shared::{
-    app::App,
     deadline::Deadline,
     error::Error,
     function::FunctionError,
     metrics::Metric,
     model::token,
-    queue::jobs::{REFRESH_BATCH, RefreshJob},
-    tokens::{self, Why},
+    queue::jobs::{MAX_REFRESH_ACCOUNTS, RefreshJob},
+    services::Services,
+    tokens::{self, RefreshReason},
 };
 
 /// WeChat pushes a ticket every 10 minutes; after three missing ones the hub requests one.
 const TICKET_LATE_SECONDS: i64 = 30 * 60;
 /// The longest wait for the component token, since the tick has more to do.
-const PATIENCE: Duration = Duration::from_secs(12);
+const MAX_TOKEN_WAIT: Duration = Duration::from_secs(12);
 
 /// One tick.
 ///
 /// # Errors
 /// The store or the queue did not answer; the next tick covers the same minutes again.
-pub async fn run(app: &App, until: Deadline) -> Result<(), FunctionError> {
+pub async fn run(app: &Services, until: Deadline) -> Result<(), FunctionError> {
     let now = app.clock.unix();
     let component = app.store.component().await?;
     if component.ticket.is_none() || component.ticket_at < now - TICKET_LATE_SECONDS {
-        tokens::ask_for_ticket(app).await?;
+        tokens::request_ticket_push(app).await?;
     }
-    let patience = Deadline::after(&*app.clock, PATIENCE).min(until);
-    match tokens::component(app, Why::Due, patience).await {
+    let patience = Deadline::after(&*app.clock, MAX_TOKEN_WAIT).min(until);
+    match tokens::component_token(app, RefreshReason::Due, patience).await {
         Ok(_) | Err(Error::NoTicket | Error::RefreshRunning) => {}
         // the accounts' refreshes may still succeed with the old component token
         Err(error) => {
@@ -43,12 +43,14 @@ pub async fn run(app: &App, until: Deadline) -> Result<(), FunctionError> {
     for slot in token::slots_between(last, minute) {
         due.extend(app.store.due_in_slot(slot).await?);
     }
-    let jobs: Vec<_> =
-        due.chunks(REFRESH_BATCH).map(|ids| RefreshJob::AuthorizersV1 { app_ids: ids.to_vec() }).collect();
+    let jobs: Vec<_> = due
+        .chunks(MAX_REFRESH_ACCOUNTS)
+        .map(|ids| RefreshJob::AuthorizersV1 { app_ids: ids.to_vec() })
+        .collect();
     app.queues.refresh(&jobs, Duration::ZERO).await?;
     // stored after the jobs are queued: a crash in between only queues them twice, a read each
     if minute > last {
-        app.store.keep_refresh_tick(minute).await?;
+        app.store.store_refresh_tick(minute).await?;
     }
     if !due.is_empty() {
         tracing::info!(accounts = due.len(), "tokens of {} accounts are due", due.len());

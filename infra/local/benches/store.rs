@@ -8,51 +8,52 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::future::try_join;
 use local::{
     database::{self, Database},
-    options::WeChat,
-    settings::{self, Addresses},
+    environment::{self, Addresses},
+    in_process_http::InProcessHttp,
+    options::WeChatMode,
     sqs::Sqs,
     template,
-    wire::Wire,
 };
 use shared::{
     clock::SystemClock,
-    config::{Config, Need, Surroundings},
-    random::Rand,
+    config::{Config, Need, RunMode},
+    random::StdRandom,
     store::{
         Store,
-        fans::{Details, FanId, Touch},
+        fans::{FanActivity, FanDetails, FanId},
         timeline::StoredEvent,
     },
     wechat::user::UserInfo,
 };
 use tokio::runtime::Runtime;
 
-const AT: i64 = 1_767_225_600;
+const NOW: i64 = 1_767_225_600;
 /// Fans who write in turn.
 const FANS: u64 = 10_000;
 
-struct Bench {
+struct StoreBench {
     runtime: Runtime,
     store: Store,
     next: u64,
 }
 
-impl Bench {
+impl StoreBench {
     fn new() -> Self {
         let directory = std::env::temp_dir().join(format!("oahub-store-bench-{}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory");
         let template = template::parse(template::TEMPLATE).expect("the template is right");
         let nowhere = ([127, 0, 0, 1], 1).into();
         let addresses = Addresses { gateway: nowhere, aws: None, wechat: Some(nowhere) };
-        let environment = settings::environment(WeChat::Simulated, &addresses, &template, |_| None);
-        let config = Config::load(Need::ALL, Surroundings::Simulated, |name| environment.get(name).cloned());
+        let environment =
+            environment::for_all_functions(WeChatMode::Simulated, &addresses, &template, |_| None);
+        let config = Config::load(Need::ALL, RunMode::Simulated, |name| environment.get(name).cloned());
         let config = config.expect("the settings are right");
         let runtime = Runtime::new().expect("a runtime");
         let database = Database::open(&directory).expect("a database");
         let clock = Arc::new(SystemClock);
-        let sqs = Sqs::open(None, clock.clone(), Arc::new(Rand::from_system().expect("randomness")))
+        let sqs = Sqs::open(None, clock.clone(), Arc::new(StdRandom::from_system().expect("randomness")))
             .expect("queues");
-        let aws = Wire::new(&database, &sqs).clients(&config.resources);
+        let aws = InProcessHttp::new(&database, &sqs).clients(&config.resources);
         runtime.block_on(database::create_tables(&aws.dynamodb, &template.tables)).expect("tables");
         let _ = std::fs::remove_dir_all(&directory); // open files stay until we end
         Self {
@@ -61,20 +62,20 @@ impl Bench {
                 aws.dynamodb,
                 &config,
                 clock,
-                Arc::new(Rand::from_system().expect("randomness")),
+                Arc::new(StdRandom::from_system().expect("randomness")),
             ),
             next: 0,
         }
     }
 
-    fn number(&mut self) -> u64 {
+    fn next_number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
     /// What message-callback writes for one text message.
-    fn callback(&mut self) {
-        let number = self.number();
+    fn store_callback(&mut self) {
+        let number = self.next_number();
         let open_id = format!("oHub0aBcDeFgHiJkLmNo{:08}", number % FANS);
         let fan = FanId {
             tenant: "ten_01jd3v6m5s8qk2x9w4r7t0y1za",
@@ -84,36 +85,40 @@ impl Bench {
         let event = StoredEvent {
             identity: format!("M{number}"),
             kind: "message_received".into(),
-            at: AT,
+            at: NOW,
             app_id: fan.app_id.into(),
             open_id: open_id.clone(),
             detail: format!(
-                r#"{{"ToUserName":"gh_7b1c9d2e4f60","FromUserName":"{open_id}","CreateTime":"{AT}","MsgType":"text","Content":"opening hours?","MsgId":"{number}"}}"#
+                r#"{{"ToUserName":"gh_7b1c9d2e4f60","FromUserName":"{open_id}","CreateTime":"{NOW}","MsgType":"text","Content":"opening hours?","MsgId":"{number}"}}"#
             ),
             reply: Some("<xml>a reply of some two hundred bytes, as a text message has it</xml>".repeat(3)),
             sends: None,
         };
         let store = &self.store;
         let writes = async {
-            try_join(store.put_event(fan, &event), store.touch_fan(fan, &Touch::Message, AT, "M1")).await
+            try_join(
+                store.insert_event_once(fan, &event),
+                store.record_fan_activity(fan, &FanActivity::Message, NOW, "M1"),
+            )
+            .await
         };
         self.runtime.block_on(writes).expect("is stored");
     }
 
     /// What follower-import writes for a hundred new followers.
-    fn hundred(&mut self) {
+    fn import_hundred(&mut self) {
         let infos: Vec<_> = (0..100)
             .map(|_| UserInfo {
                 subscribe: Some(1),
-                openid: format!("oNew0{:024x}", self.number().wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-                subscribe_time: Some(AT),
+                openid: format!("oNew0{:024x}", self.next_number().wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+                subscribe_time: Some(NOW),
                 subscribe_scene: "ADD_SCENE_QR_CODE".into(),
                 language: "zh_CN".into(),
                 ..UserInfo::default()
             })
             .collect();
         let details: Vec<_> =
-            infos.iter().map(|info| Details { info, as_of: AT, import_id: Some("imp_1") }).collect();
+            infos.iter().map(|info| FanDetails { info, as_of: NOW, import_id: Some("imp_1") }).collect();
         let write = self.store.insert_fans("ten_01jd3v6m5s8qk2x9w4r7t0y1za", "wx5a1b2c3d4e5f6071", &details);
         let new = self.runtime.block_on(write).expect("are stored");
         assert!(new.iter().all(|new| *new), "somebody was there");
@@ -121,13 +126,13 @@ impl Bench {
 }
 
 fn store(criterion: &mut Criterion) {
-    let mut bench = Bench::new();
+    let mut bench = StoreBench::new();
     let mut group = criterion.benchmark_group("store");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("a callback's event and fan", |bencher| bencher.iter(|| bench.callback()));
+    group.bench_function("a callback's event and fan", |bencher| bencher.iter(|| bench.store_callback()));
     group.throughput(Throughput::Elements(100));
     group.sample_size(20);
-    group.bench_function("a hundred new followers", |bencher| bencher.iter(|| bench.hundred()));
+    group.bench_function("a hundred new followers", |bencher| bencher.iter(|| bench.import_hundred()));
     group.finish();
 }
 

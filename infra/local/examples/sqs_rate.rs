@@ -6,14 +6,14 @@ use std::time::Instant;
 use local::sqs::{Sqs, protocol};
 use serde_json::{Value, json};
 use shared::clock::SystemClock;
-use shared::random::Rand;
+use shared::random::StdRandom;
 
 const MESSAGES: usize = 200_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::temp_dir().join(format!("sqs-rate-{}", std::process::id()));
-    let sqs = Sqs::open(Some(&dir), Arc::new(SystemClock), Arc::new(Rand::from_system()?))?;
+    let sqs = Sqs::open(Some(&dir), Arc::new(SystemClock), Arc::new(StdRandom::from_system()?))?;
     sqs.create_queue("rate", [("VisibilityTimeout", "600")])?;
     let send = json!({ "QueueUrl": "rate", "MessageBody": "x".repeat(300) }).to_string();
     let start = Instant::now();
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     report("receive and delete by ten", start);
     drop(sqs);
     let start = Instant::now();
-    Sqs::open(Some(&dir), Arc::new(SystemClock), Arc::new(Rand::from_system()?))?;
+    Sqs::open(Some(&dir), Arc::new(SystemClock), Arc::new(StdRandom::from_system()?))?;
     report("read back", start);
     std::fs::remove_dir_all(dir)?;
     Ok(())

@@ -6,30 +6,31 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use shared::{
-    app::App,
     config::Need,
     deadline::Deadline,
     function::{Function, FunctionError},
+    services::Services,
 };
 
 use crate::template::FunctionSpec;
 
 /// A function's code, wherever it runs.
-pub trait Code: Send + Sync {
+pub trait Handler: Send + Sync {
     /// Runs one invocation. The caller drops the future at `deadline`, which cancels the invocation.
-    fn call(&self, event: Value, ends: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>>;
+    fn call(&self, event: Value, deadline: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>>;
 }
 
-impl Code for Function {
-    fn call(&self, event: Value, ends: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>> {
+impl Handler for Function {
+    fn call(&self, event: Value, deadline: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>> {
         let function = self.clone();
-        Box::pin(async move { Function::call(&function, event, ends).await })
+        Box::pin(async move { Function::call(&function, event, deadline).await })
     }
 }
 
 /// Finds the handler of a function of the template, if there is one. Takes what the function sees as
 /// its environment, and the same as [`Services`].
-pub type Find<'a> = dyn Fn(&FunctionSpec, &BTreeMap<String, String>, &Arc<App>) -> Option<Arc<dyn Code>> + 'a;
+pub type Resolve<'a> =
+    dyn Fn(&FunctionSpec, &BTreeMap<String, String>, &Arc<Services>) -> Option<Arc<dyn Handler>> + 'a;
 
 /// The settings that the function of a `CodeUri` needs, if this runner has that function.
 #[must_use]
@@ -47,7 +48,7 @@ pub fn needs(code_uri: &str) -> Option<&'static [Need]> {
 
 /// The function of a `CodeUri`, if this runner has it.
 #[must_use]
-pub fn of(code_uri: &str, app: &Arc<App>) -> Option<Function> {
+pub fn function_for(code_uri: &str, app: &Arc<Services>) -> Option<Function> {
     let app = Arc::clone(app);
     Some(match code_uri {
         "functions/authorization-callback" => authorization_callback::function(app),

@@ -15,7 +15,7 @@
 //! API Gateway developer guide, "Quotas for HTTP APIs" and "Throttle requests to your HTTP APIs"; Lambda quotas. A
 //! timeout of the function's own is a 500, the gateway's a 503: observed (cortexlabs/cortex#1225, #1226).
 
-mod event;
+mod proxy_event;
 
 use std::{
     collections::BTreeMap,
@@ -33,13 +33,13 @@ use axum::{
 use http::{StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 use shared::{clock::Clock, random::Random};
-use wechat_simulator::hosts::Hosts;
+use wechat_simulator::hosts::AllowedHosts;
 
 use crate::{
-    bucket::Bucket,
-    lambda::{Failure, Target, chain::Chain},
+    lambda::{FunctionTarget, InvocationError, chain::Chain},
     routes::Routes,
     template::Throttle,
+    token_bucket::TokenBucket,
 };
 
 /// A request's body.
@@ -54,11 +54,11 @@ const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The gateway.
 pub struct Gateway {
     /// The template's routes.
-    pub routes: Routes<Target>,
+    pub routes: Routes<FunctionTarget>,
     /// Their throttles.
     pub throttles: Throttles,
     /// The host names that it accepts.
-    pub hosts: Hosts,
+    pub hosts: AllowedHosts,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Source of request ids.
@@ -69,24 +69,24 @@ pub struct Gateway {
 #[derive(Default)]
 pub struct Throttles {
     routes: BTreeMap<String, Throttle>,
-    rest: Option<Throttle>,
-    buckets: Mutex<BTreeMap<String, Bucket>>,
+    default: Option<Throttle>,
+    buckets: Mutex<BTreeMap<String, TokenBucket>>,
 }
 
 impl Throttles {
     /// Throttles by route key, and the default of all other routes; each route has its own bucket.
     #[must_use]
     pub fn new(routes: &BTreeMap<String, Throttle>, rest: Option<Throttle>) -> Self {
-        Self { routes: routes.clone(), rest, buckets: Mutex::default() }
+        Self { routes: routes.clone(), default: rest, buckets: Mutex::default() }
     }
 
     fn admit(&self, route_key: &str, now_ms: i64) -> bool {
-        let Some(Throttle { rate, burst }) = self.routes.get(route_key).copied().or(self.rest) else {
+        let Some(Throttle { rate, burst }) = self.routes.get(route_key).copied().or(self.default) else {
             return true;
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.entry(route_key.to_owned()).or_insert_with(|| Bucket::full(burst, now_ms));
-        burst > 0 && bucket.take(1, rate, burst, now_ms)
+        let bucket = buckets.entry(route_key.to_owned()).or_insert_with(|| TokenBucket::full(burst, now_ms));
+        burst > 0 && bucket.try_take(1, rate, burst, now_ms)
     }
 }
 
@@ -101,48 +101,53 @@ async fn handle(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    if !gateway.hosts.know(&parts.headers) {
-        return message(StatusCode::MISDIRECTED_REQUEST, "Misdirected Request");
+    if !gateway.hosts.allows(&parts.headers) {
+        return error_response(StatusCode::MISDIRECTED_REQUEST, "Misdirected Request");
     }
     if head_bytes(&parts) > MAX_HEAD_BYTES {
-        return message(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large");
+        return error_response(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "Request Header Fields Too Large",
+        );
     }
     let Some(found) = gateway.routes.find(parts.method.as_str(), parts.uri.path()) else {
-        return message(StatusCode::NOT_FOUND, "Not Found");
+        return error_response(StatusCode::NOT_FOUND, "Not Found");
     };
     if !gateway.throttles.admit(&found.key, gateway.clock.now().as_millisecond()) {
-        return message(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests");
+        return error_response(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests");
     }
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
-        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        return error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     };
-    let event = event::of(&gateway, &parts, &body, peer, &found.key, &found.parameters);
+    let event = proxy_event::request_event(&gateway, &parts, &body, peer, &found.key, &found.parameters);
     if is_too_large(&event, body.len()) {
-        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        return error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     }
-    answer(found.target.clone(), event, INTEGRATION_TIMEOUT).await
+    invoke_and_respond(found.target.clone(), event, INTEGRATION_TIMEOUT).await
 }
 
 /// Invokes the function and waits for its result as long as API Gateway would.
-async fn answer(target: Target, event: Value, patience: Duration) -> Response {
+async fn invoke_and_respond(target: FunctionTarget, event: Value, timeout: Duration) -> Response {
     let name = target.name.clone();
     // a client that hangs up, or a gateway timeout, does not cancel the invocation
     let call = tokio::spawn(async move { target.invoke(event, &Chain::default()).await });
-    let (status, why) = match tokio::time::timeout(patience, call).await {
+    let (status, why) = match tokio::time::timeout(timeout, call).await {
         Ok(Ok(Ok(answer))) if is_too_large(&answer, 0) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "answered more than 6 MB of JSON".to_owned())
         }
-        Ok(Ok(Ok(answer))) => return event::response(&answer),
-        Ok(Ok(Err(failure @ Failure::Throttled))) => (StatusCode::SERVICE_UNAVAILABLE, failure.to_string()),
+        Ok(Ok(Ok(answer))) => return proxy_event::http_response(&answer),
+        Ok(Ok(Err(failure @ InvocationError::Throttled))) => {
+            (StatusCode::SERVICE_UNAVAILABLE, failure.to_string())
+        }
         Ok(Ok(Err(failure))) => (StatusCode::INTERNAL_SERVER_ERROR, failure.to_string()),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "took longer than the gateway waits".to_owned()),
     };
     tracing::error!(function = name, "{name} {why}");
-    message(status, status.canonical_reason().unwrap_or_default())
+    error_response(status, status.canonical_reason().unwrap_or_default())
 }
 
-fn message(status: StatusCode, text: &str) -> Response {
+fn error_response(status: StatusCode, text: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], json!({"message": text}).to_string())
         .into_response()
 }
@@ -164,16 +169,16 @@ fn is_too_large(payload: &Value, body_bytes: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use futures::future::BoxFuture;
-    use shared::{clock::ManualClock, deadline::Deadline, function::FunctionError, random::Rand};
+    use shared::{clock::ManualClock, deadline::Deadline, function::FunctionError, random::StdRandom};
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{functions::Code, lambda::concurrency::Room};
+    use crate::{functions::Handler, lambda::concurrency::ConcurrencyPool};
 
     /// Returns the event itself, or what the test says.
     struct Echo(Option<Result<Value, &'static str>>);
 
-    impl Code for Echo {
+    impl Handler for Echo {
         fn call(&self, event: Value, _: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>> {
             let answer = match &self.0 {
                 Some(Ok(answer)) => Ok(answer.clone()),
@@ -185,18 +190,18 @@ mod tests {
         }
     }
 
-    fn target(code: Echo, timeout_ms: u64, room: usize) -> Target {
-        Target {
+    fn target(code: Echo, timeout_ms: u64, room: usize) -> FunctionTarget {
+        FunctionTarget {
             name: "F".into(),
-            code: Arc::new(code),
+            handler: Arc::new(code),
             timeout: Duration::from_millis(timeout_ms),
             clock: Arc::new(ManualClock::at(1)),
             recursive: false,
-            room: Room::of(room),
+            concurrency: ConcurrencyPool::with_limit(room),
         }
     }
 
-    fn gateway(target: Target, clock: &ManualClock, throttle: Option<Throttle>) -> Router {
+    fn gateway(target: FunctionTarget, clock: &ManualClock, throttle: Option<Throttle>) -> Router {
         let mut routes = Routes::default();
         for (method, path) in [("ANY", "/v1/{proxy+}"), ("GET", "/bind/{id}"), ("GET", "/other")] {
             routes.add(method, path, target.clone());
@@ -208,9 +213,9 @@ mod tests {
         router(Arc::new(Gateway {
             routes,
             throttles,
-            hosts: Hosts::of("127.0.0.1:3000".parse().unwrap()),
+            hosts: AllowedHosts::for_listener("127.0.0.1:3000".parse().unwrap()),
             clock: Arc::new(clock.clone()),
-            random: Arc::new(Rand::seeded(1)),
+            random: Arc::new(StdRandom::seeded(1)),
         }))
     }
 
@@ -224,7 +229,7 @@ mod tests {
         request
     }
 
-    async fn ask(router: &Router, request: Request) -> (u16, Value) {
+    async fn send_request(router: &Router, request: Request) -> (u16, Value) {
         let answer = router.clone().oneshot(request).await.unwrap();
         let status = answer.status().as_u16();
         let body = to_bytes(answer.into_body(), 64 << 20).await.unwrap();
@@ -234,14 +239,14 @@ mod tests {
     #[tokio::test]
     async fn a_request_becomes_the_event_that_aws_would_send() {
         let router = gateway(target(Echo(None), 1000, 9), &ManualClock::at(1), None);
-        let (_, event) = ask(&router, request("GET", "/bind/a%2Fb%20c?x=%2F", None, "")).await;
+        let (_, event) = send_request(&router, request("GET", "/bind/a%2Fb%20c?x=%2F", None, "")).await;
         assert_eq!((&event["rawPath"], &event["rawQueryString"]), (&json!("/bind/a/b c"), &json!("x=%2F")));
         assert_eq!(event["pathParameters"]["id"], "a/b c");
         assert_eq!((event.get("body"), &event["isBase64Encoded"]), (None, &json!(false)), "no body");
         for (kind, text) in
             [(Some("text/xml"), true), (Some("application/x-www-form-urlencoded"), false), (None, false)]
         {
-            let (_, event) = ask(&router, request("POST", "/v1/x", kind, "<a/>")).await;
+            let (_, event) = send_request(&router, request("POST", "/v1/x", kind, "<a/>")).await;
             let body = if text { "<a/>" } else { "PGEvPg==" };
             assert_eq!(
                 (&event["body"], &event["isBase64Encoded"]),
@@ -270,11 +275,11 @@ mod tests {
             ("a long query", request("GET", &format!("/v1/x?{}", "q".repeat(10_300)), None, ""), 431),
             ("one that just fits", request("GET", &format!("/v1/x?{}", "q".repeat(10_100)), None, ""), 200),
         ] {
-            assert_eq!(ask(&router, request).await.0, status, "{what}");
+            assert_eq!(send_request(&router, request).await.0, status, "{what}");
         }
         let mut wrong = request("GET", "/v1/x", None, "");
         wrong.headers_mut().insert("host", "evil.example".parse().unwrap());
-        assert_eq!(ask(&router, wrong).await.0, 421, "another name");
+        assert_eq!(send_request(&router, wrong).await.0, 421, "another name");
     }
 
     #[tokio::test(start_paused = true)]
@@ -299,18 +304,22 @@ mod tests {
             ),
         ] {
             let router = gateway(target, &ManualClock::at(1), None);
-            let answer = ask(&router, request("GET", "/v1/x", None, "")).await;
+            let answer = send_request(&router, request("GET", "/v1/x", None, "")).await;
             assert_eq!(answer, (status, json!({"message": text})), "{what}");
         }
         let router = gateway(target(large("x".repeat(5 << 20)), 1000, 9), &ManualClock::at(1), None);
-        assert_eq!(ask(&router, request("GET", "/v1/x", None, "")).await.0, 200, "five million bytes pass");
+        assert_eq!(
+            send_request(&router, request("GET", "/v1/x", None, "")).await.0,
+            200,
+            "five million bytes pass"
+        );
     }
 
     #[tokio::test]
     async fn each_route_has_its_throttle() {
         let clock = ManualClock::at(1);
         let router = gateway(target(Echo(None), 1000, 9), &clock, Some(Throttle { rate: 2, burst: 3 }));
-        let get = async |path: &str| ask(&router, request("GET", path, None, "")).await;
+        let get = async |path: &str| send_request(&router, request("GET", path, None, "")).await;
         for (what, path, status) in [
             ("the burst", "/v1/x", 200),
             ("of the route, not the path", "/v1/y", 200),

@@ -18,20 +18,20 @@
 //! | [`system`] | all of it, started and stopped |
 //! | [`listen`] | where it listens |
 
-pub mod bucket;
+pub mod data_folder;
 pub mod database;
-pub mod folder;
+pub mod environment;
+pub mod event_source_mapping;
 pub mod functions;
 pub mod gateway;
+pub mod iam;
+pub mod in_process_http;
 pub mod lambda;
 pub mod listen;
-pub mod mapping;
 pub mod options;
-pub mod rights;
 pub mod routes;
 pub mod schedule;
-pub mod settings;
 pub mod sqs;
 pub mod system;
 pub mod template;
-pub mod wire;
+pub mod token_bucket;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use local::{
-    options::{Log, Options},
+    options::{LogFormat, Options},
     system::System,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,7 +21,7 @@ const LOG_FILTER: &str = "info,dynoxide=error";
 async fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
-        Err(error) => return not_understood(&error),
+        Err(error) => return report_usage_error(&error),
     };
     let env = |name: &str| {
         #[expect(
@@ -31,13 +31,13 @@ async fn main() -> ExitCode {
         std::env::var(name).ok()
     };
     let filter = env("RUST_LOG");
-    shared::telemetry::init(options.log == Log::Json, Some(filter.as_deref().unwrap_or(LOG_FILTER)));
+    shared::telemetry::init(options.log == LogFormat::Json, Some(filter.as_deref().unwrap_or(LOG_FILTER)));
     match run(&options, env).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             match options.log {
-                Log::Text => eprintln!("oahub did not start: {error}"),
-                Log::Json => tracing::error!("oahub did not start: {error}"),
+                LogFormat::Text => eprintln!("oahub did not start: {error}"),
+                LogFormat::Json => tracing::error!("oahub did not start: {error}"),
             }
             ExitCode::FAILURE
         }
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
 }
 
 /// Reports a wrong command line, or prints the help: in the log format that the arguments ask for, if any.
-fn not_understood(error: &clap::Error) -> ExitCode {
+fn report_usage_error(error: &clap::Error) -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let json = arguments.iter().any(|argument| argument == "--log=json")
         || arguments.windows(2).any(|two| two == ["--log", "json"]);
@@ -67,10 +67,10 @@ async fn run(
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let system = System::start(options, env).await?;
     println!("oahub ready on http://{}", system.gateway);
-    for (what, value) in addresses(&system) {
+    for (what, value) in next_steps(&system) {
         match options.log {
-            Log::Text => eprintln!("  {what:<34} {value}"),
-            Log::Json => tracing::info!(what, value, "{what}: {value}"),
+            LogFormat::Text => eprintln!("  {what:<34} {value}"),
+            LogFormat::Json => tracing::info!(what, value, "{what}: {value}"),
         }
     }
     tokio::select! {
@@ -83,7 +83,7 @@ async fn run(
 }
 
 /// The addresses and the key that a user needs after the start.
-fn addresses(system: &System) -> Vec<(&'static str, String)> {
+fn next_steps(system: &System) -> Vec<(&'static str, String)> {
     let mut all = vec![("API", format!("http://{}/docs", system.gateway))];
     match system.wechat {
         Some(wechat) => all.push(("Simulated WeChat, with a phone", format!("http://{wechat}/"))),

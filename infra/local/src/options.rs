@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
-use crate::{database::weather, schedule};
+use crate::{database::fault_injection, schedule};
 
 /// A hub for WeChat Official Accounts, all of it on this machine.
 #[derive(Debug, Clone, Parser)]
@@ -12,11 +12,11 @@ use crate::{database::weather, schedule};
 pub struct Options {
     /// Where WeChat's callbacks, the API and the pages are answered. The simulated WeChat listens on the next port, of
     /// loopback alone.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = parse_address)]
     pub listen: SocketAddr,
     /// Which WeChat to work with: a simulated one that is started too, or the one that the settings name.
     #[arg(long, value_enum, default_value = "simulated")]
-    pub wechat: WeChat,
+    pub wechat: WeChatMode,
     /// Lets the simulated WeChat listen where --listen says, for phones and other machines. It asks nobody for a key:
     /// whoever reaches it commands its accounts and followers.
     #[arg(long)]
@@ -26,19 +26,19 @@ pub struct Options {
     #[arg(long, value_name = "DIR", default_value = ".oahub")]
     pub data: PathBuf,
     /// Runs every schedule this often instead of as template.yaml says.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub tick: Option<Duration>,
     /// How logs are written to standard error.
     #[arg(long, value_enum, default_value = "text")]
-    pub log: Log,
+    pub log: LogFormat,
     /// Limits of AWS; only tests set them.
     #[command(flatten)]
-    pub aws: Aws,
+    pub aws: AwsLimits,
 }
 
 /// Limits of an AWS account, for tests that want to reach them. Hidden from the help: the defaults are AWS's own.
 #[derive(Debug, Clone, Args)]
-pub struct Aws {
+pub struct AwsLimits {
     /// Invocations at once of all functions together. New accounts have about 10.
     #[arg(long = "aws-concurrency", value_name = "N", default_value = "1000", hide = true)]
     pub concurrency: usize,
@@ -77,7 +77,7 @@ pub struct Aws {
 
 /// Which WeChat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum WeChat {
+pub enum WeChatMode {
     /// A simulated one.
     Simulated,
     /// The one that the settings name.
@@ -86,34 +86,43 @@ pub enum WeChat {
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Log {
+pub enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-impl Aws {
+impl AwsLimits {
     /// The faults that DynamoDB injects; none unless a test sets one.
     #[must_use]
-    pub fn weather(&self) -> Option<weather::Habits> {
+    pub fn database_faults(&self) -> Option<fault_injection::DatabaseFaults> {
         let Self { partition_writes: writes, partition_reads: reads, index_lag_ms, conflict_ms, .. } = *self;
-        let habits = weather::Habits { writes, reads, index_lag_ms, conflict_ms };
-        (habits != weather::Habits::default()).then_some(habits)
+        let habits = fault_injection::DatabaseFaults {
+            write_units_per_second: writes,
+            read_units_per_second: reads,
+            index_lag_ms,
+            conflict_ms,
+        };
+        (habits != fault_injection::DatabaseFaults::default()).then_some(habits)
     }
 
     /// The faults of schedules.
     #[must_use]
-    pub fn habits(&self) -> schedule::Habits {
+    pub fn schedule_faults(&self) -> schedule::ScheduleFaults {
         let Self { tick_jitter, ticks_lost: lost, ticks_doubled: doubled, .. } = *self;
-        schedule::Habits { jitter: Duration::from_secs(tick_jitter), lost, doubled }
+        schedule::ScheduleFaults {
+            max_delay: Duration::from_secs(tick_jitter),
+            lost_per_mille: lost,
+            doubled_per_mille: doubled,
+        }
     }
 }
 
-impl WeChat {
+impl WeChatMode {
     /// The spelling on the command line.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Simulated => "simulated",
             Self::Live => "live",
@@ -121,14 +130,14 @@ impl WeChat {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| match text.trim_start_matches(':').parse::<u16>() {
         Ok(port) => format!("an address and a port, as in 127.0.0.1:{port}"),
         Err(_) => "an address and a port, as in 127.0.0.1:3000".into(),
     })
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.05..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("a number of seconds from 0.05 to 86400".into()),

@@ -17,7 +17,7 @@ pub struct Routes<T>(Vec<Route<T>>);
 
 /// A match.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Found<'a, T> {
+pub struct RouteMatch<'a, T> {
     /// The route's target.
     pub target: &'a T,
     /// `METHOD /path` as the template has it.
@@ -40,19 +40,23 @@ impl<T> Routes<T> {
 
     /// The best match of a request.
     #[must_use]
-    pub fn find(&self, method: &str, path: &str) -> Option<Found<'_, T>> {
+    pub fn find(&self, method: &str, path: &str) -> Option<RouteMatch<'_, T>> {
         let candidates = self.0.iter().filter(|r| r.method == "ANY" || r.method == method);
         let matches = candidates.filter_map(|route| {
-            let (rank, parameters) = fit(&route.path, path)?;
+            let (rank, parameters) = match_path(&route.path, path)?;
             Some(((rank, route.method != "ANY"), route, parameters))
         });
         let (_, route, parameters) = matches.max_by(|a, b| a.0.cmp(&b.0))?;
-        Some(Found { target: &route.target, key: format!("{} {}", route.method, route.path), parameters })
+        Some(RouteMatch {
+            target: &route.target,
+            key: format!("{} {}", route.method, route.path),
+            parameters,
+        })
     }
 }
 
 /// Matches a path; the rank has, per segment, 2 for a literal, 1 for a parameter, 0 for `{proxy+}`.
-fn fit(template: &str, path: &str) -> Option<(Vec<u8>, BTreeMap<String, String>)> {
+fn match_path(template: &str, path: &str) -> Option<(Vec<u8>, BTreeMap<String, String>)> {
     let (mut rank, mut parameters) = (Vec::new(), BTreeMap::new());
     let mut segments = path.split('/').skip(1);
     for wanted in template.split('/').skip(1) {

@@ -12,29 +12,29 @@ use serde_json::{Value, json};
 use shared::{clock::Clock, random::Random};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::lambda::{Failure, Target, chain::Chain};
+use crate::lambda::{FunctionTarget, InvocationError, chain::Chain};
 
 /// How old a tick may be when it begins: the template's `MaximumEventAgeInSeconds`.
-const OLDEST: Duration = Duration::from_secs(60);
+const MAX_EVENT_AGE: Duration = Duration::from_secs(60);
 /// Between two tries of a throttled tick.
-const PAUSE: Duration = Duration::from_secs(1);
+const THROTTLED_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Faults of a schedule.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Habits {
+pub struct ScheduleFaults {
     /// The longest random delay of a tick.
-    pub jitter: Duration,
+    pub max_delay: Duration,
     /// How many of a thousand ticks are lost.
-    pub lost: u32,
+    pub lost_per_mille: u32,
     /// How many of a thousand ticks are delivered twice at once.
-    pub doubled: u32,
+    pub doubled_per_mille: u32,
 }
 
 /// Starts a schedule; it ends when `stop` says so.
 pub fn start(
-    target: Target,
+    target: FunctionTarget,
     every: Duration,
-    habits: Habits,
+    habits: ScheduleFaults,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     stop: &watch::Receiver<bool>,
@@ -47,14 +47,14 @@ pub fn start(
         let ticks = async {
             loop {
                 tick.tick().await;
-                let jitter = u64::try_from(habits.jitter.as_millis()).unwrap_or(0);
+                let jitter = u64::try_from(habits.max_delay.as_millis()).unwrap_or(0);
                 tokio::time::sleep(Duration::from_millis(random.below(jitter.saturating_add(1)))).await;
                 let times = match random.below(1000) {
-                    n if n < u64::from(habits.lost) => 0,
-                    n if n < u64::from(habits.lost.saturating_add(habits.doubled)) => 2,
+                    n if n < u64::from(habits.lost_per_mille) => 0,
+                    n if n < u64::from(habits.lost_per_mille.saturating_add(habits.doubled_per_mille)) => 2,
                     _ => 1,
                 };
-                futures::future::join_all((0..times).map(|_| run(&target, clock.now()))).await;
+                futures::future::join_all((0..times).map(|_| run_tick(&target, clock.now()))).await;
             }
         };
         tokio::select! {
@@ -64,13 +64,13 @@ pub fn start(
     });
 }
 
-async fn run(target: &Target, now: Timestamp) {
+async fn run_tick(target: &FunctionTarget, now: Timestamp) {
     let name = &target.name;
-    let tries = u32::try_from(OLDEST.as_secs() / PAUSE.as_secs()).unwrap_or(1);
+    let tries = u32::try_from(MAX_EVENT_AGE.as_secs() / THROTTLED_RETRY_PAUSE.as_secs()).unwrap_or(1);
     for _ in 0..tries {
-        match target.invoke(event(name, now), &Chain::default()).await {
+        match target.invoke(scheduled_event(name, now), &Chain::default()).await {
             Ok(_) => return,
-            Err(Failure::Throttled) => tokio::time::sleep(PAUSE).await,
+            Err(InvocationError::Throttled) => tokio::time::sleep(THROTTLED_RETRY_PAUSE).await,
             Err(failure) => return tracing::error!(function = name, "{name} {failure}"),
         }
     }
@@ -78,7 +78,7 @@ async fn run(target: &Target, now: Timestamp) {
 }
 
 /// The event that EventBridge Scheduler sends when a schedule has no input of its own.
-fn event(name: &str, now: Timestamp) -> Value {
+fn scheduled_event(name: &str, now: Timestamp) -> Value {
     json!({
         "version": "0",
         "id": "00000000-0000-0000-0000-000000000000",
@@ -97,17 +97,17 @@ mod tests {
     use std::sync::Mutex;
 
     use futures::future::BoxFuture;
-    use shared::{clock::ManualClock, deadline::Deadline, function::FunctionError, random::Rand};
+    use shared::{clock::ManualClock, deadline::Deadline, function::FunctionError, random::StdRandom};
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{functions::Code, lambda::concurrency::Room};
+    use crate::{functions::Handler, lambda::concurrency::ConcurrencyPool};
 
     /// Notes when it was called.
     #[derive(Clone, Default)]
-    struct Calls(Arc<Mutex<Vec<Instant>>>);
+    struct RecordingHandler(Arc<Mutex<Vec<Instant>>>);
 
-    impl Code for Calls {
+    impl Handler for RecordingHandler {
         fn call(&self, _: Value, _: Deadline) -> BoxFuture<'static, Result<Value, FunctionError>> {
             self.0.lock().unwrap().push(Instant::now());
             Box::pin(async { Ok(Value::Null) })
@@ -115,18 +115,18 @@ mod tests {
     }
 
     /// Seconds after the start of each call in an hour of ticks a minute.
-    async fn hour(habits: Habits, room: &Room) -> Vec<u64> {
-        let (calls, began) = (Calls::default(), Instant::now());
-        let target = Target {
+    async fn hour(habits: ScheduleFaults, room: &ConcurrencyPool) -> Vec<u64> {
+        let (calls, began) = (RecordingHandler::default(), Instant::now());
+        let target = FunctionTarget {
             name: "Tick".into(),
-            code: Arc::new(calls.clone()),
+            handler: Arc::new(calls.clone()),
             timeout: Duration::from_secs(1),
             clock: Arc::new(ManualClock::at(1)),
             recursive: false,
-            room: room.clone(),
+            concurrency: room.clone(),
         };
         let (stop, mut tasks) = (watch::Sender::new(false), JoinSet::new());
-        let (clock, random) = (Arc::new(ManualClock::at(1)), Arc::new(Rand::seeded(7)));
+        let (clock, random) = (Arc::new(ManualClock::at(1)), Arc::new(StdRandom::seeded(7)));
         start(target, Duration::from_secs(60), habits, clock, random, &stop.subscribe(), &mut tasks);
         tokio::time::sleep(Duration::from_secs(3599)).await;
         stop.send_replace(true);
@@ -137,27 +137,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn ticks_are_late_lost_and_doubled_as_a_test_wants_them() {
-        let room = Room::of(9);
-        let exact = hour(Habits::default(), &room).await;
+        let room = ConcurrencyPool::with_limit(9);
+        let exact = hour(ScheduleFaults::default(), &room).await;
         assert_eq!(exact, (0..60).map(|n| n * 60).collect::<Vec<_>>(), "by itself: each at its second");
-        let late = hour(Habits { jitter: Duration::from_secs(59), ..Habits::default() }, &room).await;
+        let late =
+            hour(ScheduleFaults { max_delay: Duration::from_secs(59), ..ScheduleFaults::default() }, &room)
+                .await;
         assert!(late.iter().enumerate().all(|(n, at)| at / 60 == n as u64), "within its minute: {late:?}");
         assert!(late.iter().any(|at| at % 60 > 30) && late.iter().any(|at| at % 60 < 30), "{late:?}");
-        let lost = hour(Habits { lost: 500, ..Habits::default() }, &room).await;
+        let lost = hour(ScheduleFaults { lost_per_mille: 500, ..ScheduleFaults::default() }, &room).await;
         assert!((10..50).contains(&lost.len()), "{}", lost.len());
-        let doubled = hour(Habits { doubled: 500, ..Habits::default() }, &room).await;
+        let doubled =
+            hour(ScheduleFaults { doubled_per_mille: 500, ..ScheduleFaults::default() }, &room).await;
         assert!(doubled.len() > 70 && doubled.windows(2).any(|two| two[0] == two[1]), "{doubled:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_throttled_tick_waits_for_a_minute_at_most() {
-        let room = Room::of(1);
-        let other = room.enter().unwrap();
+        let room = ConcurrencyPool::with_limit(1);
+        let other = room.try_acquire().unwrap();
         let freed = async {
             tokio::time::sleep(Duration::from_secs(90)).await;
             drop(other);
         };
-        let (calls, ()) = futures::future::join(hour(Habits::default(), &room), freed).await;
+        let (calls, ()) = futures::future::join(hour(ScheduleFaults::default(), &room), freed).await;
         assert_eq!(
             calls.first().map(|at| at / 10),
             Some(9),

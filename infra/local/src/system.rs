@@ -3,36 +3,36 @@
 use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use shared::{
-    app::{App, Parts},
     clock::SystemClock,
-    config::{Config, ConfigError, Need, SIMULATED_ADMIN_KEY, Surroundings},
-    random::{Rand, Random},
+    config::{Config, ConfigError, Need, RunMode, SIMULATED_ADMIN_KEY},
+    random::{Random, StdRandom},
+    services::{Dependencies, Services},
     wechat::http::HttpTransport,
 };
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use wechat_simulator::{HttpHub, Simulator, hosts::Hosts};
+use wechat_simulator::{HttpHub, Simulator, hosts::AllowedHosts};
 
 use crate::{
-    database::{self, Database, DatabaseError, weather::Weather},
-    folder::{self, Folder, FolderError},
-    functions::{self, Code, Find},
+    data_folder::{self, DataFolder, DataFolderError},
+    database::{self, Database, DatabaseError, fault_injection::FaultInjector},
+    environment::{self, Addresses},
+    event_source_mapping::{self, EventSourceMapping},
+    functions::{self, Handler, Resolve},
     gateway::{self, Gateway, Throttles},
-    lambda::{Target, concurrency::Account},
+    iam::authorizing_client,
+    in_process_http::InProcessHttp,
+    lambda::{FunctionTarget, concurrency::AccountConcurrency},
     listen::{self, ListenError},
-    mapping::{self, Mapping},
-    options::{Options, WeChat},
-    rights::guard,
+    options::{Options, WeChatMode},
     routes::Routes,
     schedule,
-    settings::{self, Addresses},
     sqs::{self, Sqs},
     template::{self, EventSpec, FunctionSpec, Template, TemplateError},
-    wire::Wire,
 };
 
 /// How long in-flight work may take at the end before it is dropped: longer than any function.
-const DRAIN: Duration = Duration::from_secs(25);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Why the system did not start.
 #[derive(Debug, Error)]
@@ -48,13 +48,13 @@ pub enum StartError {
     Listen(#[from] ListenError),
     /// The folder.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(#[from] DataFolderError),
     /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// The machine.
     #[error(transparent)]
-    Randomness(#[from] shared::random::NoRandomness),
+    Randomness(#[from] shared::random::RandomnessError),
     /// A file or a port.
     #[error("{what}: {error}")]
     Io {
@@ -92,9 +92,10 @@ impl System {
     /// # Errors
     /// What could not be started, and why.
     pub async fn start(options: &Options, get: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
-        let template = template::of_account(options.aws.concurrency)?;
+        let template = template::for_account(options.aws.concurrency)?;
         Self::start_with(options, get, &template, &|spec, _, app| {
-            functions::of(&spec.code_uri, app).map(|function| Arc::new(function) as Arc<dyn Code>)
+            functions::function_for(&spec.code_uri, app)
+                .map(|function| Arc::new(function) as Arc<dyn Handler>)
         })
         .await
     }
@@ -108,14 +109,14 @@ impl System {
         options: &Options,
         get: impl Fn(&str) -> Option<String>,
         template: &Template,
-        find: &Find<'_>,
+        find: &Resolve<'_>,
     ) -> Result<Self, StartError> {
         let own_key = get("OAHUB_ADMIN_KEY").is_some_and(|key| !key.is_empty() && key != SIMULATED_ADMIN_KEY);
-        listen::check(options.listen, options.wechat, &get)?;
+        listen::reject_weak_admin_key(options.listen, options.wechat, &get)?;
         let (gateway, wechat) =
             listen::listen(options.listen, options.wechat, options.expose_simulator).await?;
         let aws = match options.aws.endpoints {
-            true => Some((loopback().await?, loopback().await?)),
+            true => Some((bind_loopback().await?, bind_loopback().await?)),
             false => None,
         };
         let addresses = Addresses {
@@ -126,17 +127,17 @@ impl System {
             },
             wechat: wechat.as_ref().map(local_address).transpose()?,
         };
-        let mut environment = settings::environment(options.wechat, &addresses, template, get);
-        if options.wechat == WeChat::Simulated && !options.listen.ip().is_loopback() {
+        let mut environment = environment::for_all_functions(options.wechat, &addresses, template, get);
+        if options.wechat == WeChatMode::Simulated && !options.listen.ip().is_loopback() {
             // with the public constants, anyone could forge pushes
-            settings::draw_secrets(&mut environment, &Rand::from_system()?);
+            environment::randomize_secrets(&mut environment, &StdRandom::from_system()?);
         }
         let surroundings = match options.wechat {
-            WeChat::Simulated => Surroundings::Simulated,
-            WeChat::Live => Surroundings::Live,
+            WeChatMode::Simulated => RunMode::Simulated,
+            WeChatMode::Live => RunMode::Live,
         };
         let config = Config::load(Need::ALL, surroundings, |name| environment.get(name).cloned())?;
-        let start = Start {
+        let start = ValidatedStart {
             options,
             template,
             addresses,
@@ -149,11 +150,11 @@ impl System {
             config,
             environment,
         };
-        let folder = Folder::open(&options.data, options.wechat, &start.config.component.app_id)?;
+        let folder = DataFolder::open(&options.data, options.wechat, &start.config.component.app_id)?;
         match start.run(folder.path(), Listeners { gateway, wechat, aws }, find).await {
             Ok(system) => Ok(system),
             Err(error) => {
-                folder.undo();
+                folder.remove_if_new();
                 Err(error)
             }
         }
@@ -162,14 +163,15 @@ impl System {
     /// Accepts no new work, lets in-flight work finish, and stops.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        self.sqs.stop_waiting();
-        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} });
+        self.sqs.end_long_polls();
+        let drained =
+            tokio::time::timeout(DRAIN_TIMEOUT, async { while self.tasks.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!("some work was still in flight; its messages come again at the next start");
         }
         self.tasks.shutdown().await;
         self.services.shutdown().await;
-        self.database.settle().await;
+        self.database.truncate_log().await;
     }
 }
 
@@ -181,19 +183,24 @@ struct Listeners {
 }
 
 /// A start whose settings are valid.
-struct Start<'a> {
+struct ValidatedStart<'a> {
     options: &'a Options,
     template: &'a Template,
     addresses: Addresses,
-    surroundings: Surroundings,
+    surroundings: RunMode,
     admin_key: Option<String>,
     config: Config,
     environment: BTreeMap<String, String>,
 }
 
-impl Start<'_> {
-    async fn run(self, folder: &Path, listeners: Listeners, find: &Find<'_>) -> Result<System, StartError> {
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(Rand::from_system()?));
+impl ValidatedStart<'_> {
+    async fn run(
+        self,
+        folder: &Path,
+        listeners: Listeners,
+        find: &Resolve<'_>,
+    ) -> Result<System, StartError> {
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(StdRandom::from_system()?));
         let Self { options, template, addresses, surroundings, admin_key, config, environment } = self;
         let sqs = Sqs::open(Some(folder), clock.clone(), random.clone())
             .map_err(|error| StartError::Io { what: format!("queues in {}", folder.display()), error })?;
@@ -203,54 +210,59 @@ impl Start<'_> {
                 .map_err(|e| StartError::Other(format!("{}: {e:?}", queue.name)))?;
         }
         let database = Database::open(folder)?;
-        if let Some(habits) = options.aws.weather() {
-            database.meet(Weather::new(habits, &template.tables, clock.clone(), random.clone()));
+        if let Some(habits) = options.aws.database_faults() {
+            database.inject_faults(FaultInjector::new(
+                habits,
+                &template.tables,
+                clock.clone(),
+                random.clone(),
+            ));
         }
         let (stop, stopped) = watch::channel(false);
         let (mut tasks, mut services) = (JoinSet::new(), JoinSet::new());
         if let Some((dynamodb, queues)) = listeners.aws {
             serve_aws(dynamodb, &database, queues, &sqs, &mut services);
         }
-        let aws = Wire::new(&database, &sqs).clients(&config.resources);
+        let aws = InProcessHttp::new(&database, &sqs).clients(&config.resources);
         database::create_tables(&aws.dynamodb, &template.tables).await?;
         let simulator = match &listeners.wechat {
-            Some(_) => Some(simulator(&config, addresses.gateway, folder, random.clone())?),
+            Some(_) => Some(demo_simulator(&config, addresses.gateway, folder, random.clone())?),
             None => None,
         };
-        let parts = Parts {
+        let parts = Dependencies {
             clock: clock.clone(),
             random: random.clone(),
             transport: Arc::new(HttpTransport::new()),
             aws: aws.clone(),
         };
         let load = |spec: &FunctionSpec| {
-            let environment = settings::of_function(spec, &environment);
+            let environment = environment::for_function(spec, &environment);
             let needs = functions::needs(&spec.code_uri).unwrap_or_default();
             let config = Config::load(needs, surroundings, |name| environment.get(name).cloned())?;
             Ok::<_, ConfigError>((environment, config))
         };
-        let find = |spec: &FunctionSpec, parts: Parts| {
+        let find = |spec: &FunctionSpec, parts: Dependencies| {
             let (environment, config) = load(spec)?;
-            let code = find(spec, &environment, &App::new(config, parts)?);
+            let code = find(spec, &environment, &Services::new(config, parts)?);
             code.ok_or_else(|| {
                 StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri))
             })
         };
         let routes = start_functions(template, &parts, &find, options, &stopped, &mut tasks)?;
         let public = config.public_url.parse::<http::Uri>().ok();
-        let hosts = Hosts::of(addresses.gateway);
+        let hosts = AllowedHosts::for_listener(addresses.gateway);
         let hosts = match public.as_ref().and_then(http::Uri::host) {
-            Some(host) => hosts.and(host),
+            Some(host) => hosts.with_name(host),
             None => hosts,
         };
         let throttles = match options.aws.throttles {
-            true => Throttles::new(&template.throttles, template.throttle),
+            true => Throttles::new(&template.throttles, template.default_throttle),
             false => Throttles::default(),
         };
         let gateway = Gateway { routes, throttles, hosts, clock, random };
         serve_gateway(gateway, listeners.gateway, &stopped, &mut tasks);
         if let (Some(listener), Some(simulator)) = (listeners.wechat, simulator) {
-            let until = wait(stopped.clone());
+            let until = until_stopped(stopped.clone());
             tasks.spawn(async move {
                 if let Err(error) = wechat_simulator::serve(listener, simulator, until).await {
                     tracing::error!(%error, "the simulated WeChat ended: {error}");
@@ -293,38 +305,39 @@ fn serve_aws(
 }
 
 /// [`Resolve`] with this system's environment, of which each function sees its own part.
-type FindHere<'a> = dyn Fn(&FunctionSpec, Parts) -> Result<Arc<dyn Code>, StartError> + 'a;
+type BuildHandler<'a> = dyn Fn(&FunctionSpec, Dependencies) -> Result<Arc<dyn Handler>, StartError> + 'a;
 
 /// Starts schedules and event source mappings; returns the routes for the gateway.
 fn start_functions(
     template: &Template,
-    parts: &Parts,
-    find: &FindHere<'_>,
+    parts: &Dependencies,
+    find: &BuildHandler<'_>,
     options: &Options,
     stopped: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
-) -> Result<Routes<Target>, StartError> {
+) -> Result<Routes<FunctionTarget>, StartError> {
     let mut routes = Routes::default();
-    let account = Account::new(options.aws.concurrency, &template.functions).map_err(StartError::Other)?;
+    let account =
+        AccountConcurrency::new(options.aws.concurrency, &template.functions).map_err(StartError::Other)?;
     let wire = parts.aws.dynamodb.config().http_client();
     let wire = wire.ok_or_else(|| StartError::Other("clients that lead nowhere".into()))?;
     for spec in &template.functions {
         // each function has its own process, caches and permissions on AWS, so each gets its own clients here
-        let aws = guard::clients(&spec.name, &spec.rights, &wire, &parts.aws);
-        let own = Parts {
+        let aws = authorizing_client::clients(&spec.name, &spec.permissions, &wire, &parts.aws);
+        let own = Dependencies {
             clock: Arc::clone(&parts.clock),
             random: Arc::clone(&parts.random),
             transport: Arc::clone(&parts.transport),
             aws: aws.clone(),
         };
         let code = find(spec, own)?;
-        let target = Target {
+        let target = FunctionTarget {
             name: spec.name.clone(),
-            code,
+            handler: code,
             timeout: spec.timeout,
             clock: Arc::clone(&parts.clock),
             recursive: spec.recursive,
-            room: account.room(&spec.name),
+            concurrency: account.pool(&spec.name),
         };
         for event in &spec.events {
             match event {
@@ -335,7 +348,7 @@ fn start_functions(
                     schedule::start(
                         target.clone(),
                         every,
-                        options.aws.habits(),
+                        options.aws.schedule_faults(),
                         clock,
                         random,
                         stopped,
@@ -346,16 +359,16 @@ fn start_functions(
                     let spec = template.queues.iter().find(|q| q.logical_id == *queue);
                     let queue =
                         spec.ok_or_else(|| StartError::Other(format!("no queue {queue} in template.yaml")))?;
-                    let mapping = Mapping {
+                    let mapping = EventSourceMapping {
                         sqs: aws.sqs.clone(),
                         queue_url: Sqs::queue_url(&queue.name),
-                        visibility: queue.visibility(),
+                        visibility_timeout: queue.visibility_timeout(),
                         batch_size: *batch_size,
                         concurrency: *concurrency,
                         item_failures: *item_failures,
                         target: target.clone(),
                     };
-                    mapping::start(mapping, stopped, tasks);
+                    event_source_mapping::start(mapping, stopped, tasks);
                 }
             }
         }
@@ -370,7 +383,7 @@ fn serve_gateway(
     tasks: &mut JoinSet<()>,
 ) {
     let service = gateway::router(Arc::new(gateway)).into_make_service_with_connect_info::<SocketAddr>();
-    let until = wait(stopped.clone());
+    let until = until_stopped(stopped.clone());
     tasks.spawn(async move {
         if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(until).await {
             tracing::error!(%error, "the gateway ended: {error}");
@@ -378,14 +391,14 @@ fn serve_gateway(
     });
 }
 
-fn simulator(
+fn demo_simulator(
     config: &Config,
     gateway: SocketAddr,
     folder: &Path,
     random: Arc<dyn Random>,
 ) -> Result<Simulator, StartError> {
     let other = |error: String| StartError::Other(format!("simulated WeChat: {error}"));
-    let simulator = Simulator::demo(wechat_simulator::Parts {
+    let simulator = Simulator::demo(wechat_simulator::SimulatorDependencies {
         component: config.component.clone(),
         hub_url: format!("http://{gateway}"),
         clock: Arc::new(SystemClock),
@@ -393,11 +406,11 @@ fn simulator(
         hub: Arc::new(HttpHub::new().map_err(|e| other(e.to_string()))?),
     })
     .map_err(|e| other(e.to_string()))?;
-    simulator.keep_in(folder.join(folder::WECHAT)).map_err(|e| other(e.to_string()))?;
+    simulator.persist_to(folder.join(data_folder::WECHAT_FILE)).map_err(|e| other(e.to_string()))?;
     Ok(simulator)
 }
 
-async fn loopback() -> Result<TcpListener, StartError> {
+async fn bind_loopback() -> Result<TcpListener, StartError> {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let refuse = |error| StartError::Io { what: "a port of 127.0.0.1".into(), error };
     TcpListener::bind(address).await.map_err(refuse)
@@ -407,7 +420,7 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|error| StartError::Io { what: "a listening address".into(), error })
 }
 
-async fn wait(mut stopped: watch::Receiver<bool>) {
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         if stopped.changed().await.is_err() {
             return;

@@ -20,15 +20,15 @@ use aws_sdk_sqs::types::{
 };
 use local::sqs::{Sqs, server};
 use shared::clock::SystemClock;
-use shared::random::Rand;
+use shared::random::StdRandom;
 
 /// A client, and a prefix so that no two runs share a queue.
-struct Bench {
+struct SqsEndpoint {
     client: Client,
     run: String,
 }
 
-impl Bench {
+impl SqsEndpoint {
     #[expect(clippy::disallowed_methods, reason = "the one setting of this test")]
     async fn start() -> Self {
         let endpoint = match std::env::var("OAHUB_SQS_ENDPOINT") {
@@ -36,18 +36,18 @@ impl Bench {
             Err(_) => {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let endpoint = format!("http://{}", listener.local_addr().unwrap());
-                let sqs =
-                    Sqs::open(None, Arc::new(SystemClock), Arc::new(Rand::from_system().unwrap())).unwrap();
+                let sqs = Sqs::open(None, Arc::new(SystemClock), Arc::new(StdRandom::from_system().unwrap()))
+                    .unwrap();
                 tokio::spawn(server::serve(listener, sqs, std::future::pending()));
                 endpoint
             }
         };
         let mut bytes = [0; 4];
-        shared::random::Random::fill(&Rand::from_system().unwrap(), &mut bytes);
+        shared::random::Random::fill(&StdRandom::from_system().unwrap(), &mut bytes);
         Self { client: client(endpoint), run: format!("t{}", u32::from_le_bytes(bytes)) }
     }
 
-    async fn queue(&self, name: &str, attributes: &[(Name, &str)]) -> String {
+    async fn create_queue(&self, name: &str, attributes: &[(Name, &str)]) -> String {
         let mut request = self.client.create_queue().queue_name(format!("{}-{name}", self.run));
         if name.ends_with(".fifo") {
             request = request.attributes(Name::FifoQueue, "true");
@@ -62,7 +62,7 @@ impl Bench {
         self.client.send_message().queue_url(url).message_body(body)
     }
 
-    async fn take(&self, url: &str, max: i32) -> Vec<Message> {
+    async fn receive(&self, url: &str, max: i32) -> Vec<Message> {
         let request = self.client.receive_message().queue_url(url).max_number_of_messages(max);
         let request = request.message_system_attribute_names(System::All).message_attribute_names("All");
         request.send().await.unwrap().messages.unwrap_or_default()
@@ -78,7 +78,7 @@ impl Bench {
         self.client.delete_message().queue_url(url).receipt_handle(handle).send().await.unwrap();
     }
 
-    async fn hide(&self, url: &str, message: &Message, secs: i32) {
+    async fn change_visibility(&self, url: &str, message: &Message, secs: i32) {
         let request = self.client.change_message_visibility().queue_url(url).visibility_timeout(secs);
         request.receipt_handle(message.receipt_handle.clone().unwrap()).send().await.unwrap();
     }
@@ -89,11 +89,11 @@ impl Bench {
         answer.attributes.and_then(|mut all| all.remove(&name)).unwrap_or_default()
     }
 
-    async fn dead_letters(&self, name: &str, most: u32) -> (String, String) {
-        let dead = self.queue(&format!("dead-{name}"), &[]).await;
+    async fn queue_with_dead_letters(&self, name: &str, most: u32) -> (String, String) {
+        let dead = self.create_queue(&format!("dead-{name}"), &[]).await;
         let arn = self.attribute(&dead, Name::QueueArn).await;
         let policy = format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":{most}}}"#);
-        let url = self.queue(name, &[(Name::RedrivePolicy, &policy)]).await;
+        let url = self.create_queue(name, &[(Name::RedrivePolicy, &policy)]).await;
         (url, dead)
     }
 }
@@ -113,7 +113,7 @@ fn bodies(messages: &[Message]) -> Vec<&str> {
     messages.iter().map(|message| message.body().unwrap()).collect()
 }
 
-fn count(message: &Message) -> &str {
+fn receive_count(message: &Message) -> &str {
     &message.attributes.as_ref().unwrap()[&System::ApproximateReceiveCount]
 }
 
@@ -131,8 +131,8 @@ macro_rules! code {
 
 #[tokio::test]
 async fn a_message_comes_back_as_it_was_sent() {
-    let bench = Bench::start().await;
-    let url = bench.queue("plain", &[]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("plain", &[]).await;
     let text = MessageAttributeValue::builder().data_type("String").string_value("天地").build().unwrap();
     let raw = MessageAttributeValue::builder()
         .data_type("Binary")
@@ -142,15 +142,15 @@ async fn a_message_comes_back_as_it_was_sent() {
     let request =
         bench.send(&url, "你好\n\"<xml>&amp;").message_attributes("b", text).message_attributes("a", raw);
     let sent = request.send().await.unwrap();
-    let found = bench.take(&url, 10).await;
+    let found = bench.receive(&url, 10).await;
     assert_eq!(bodies(&found), ["你好\n\"<xml>&amp;"], "the body is the same");
     assert_eq!(found[0].md5_of_body, sent.md5_of_message_body, "both checksums of the body agree");
     assert!(sent.md5_of_message_attributes.is_some(), "attributes have a checksum");
     assert_eq!(found[0].md5_of_message_attributes, sent.md5_of_message_attributes, "and it is the same");
     assert_eq!(found[0].message_attributes.as_ref().unwrap().len(), 2, "both attributes came");
     assert_eq!(found[0].message_id, sent.message_id, "the id is the same");
-    assert_eq!(count(&found[0]), "1", "it is received once");
-    assert!(bench.take(&url, 10).await.is_empty(), "a message in flight is hidden");
+    assert_eq!(receive_count(&found[0]), "1", "it is received once");
+    assert!(bench.receive(&url, 10).await.is_empty(), "a message in flight is hidden");
     bench.delete(&url, &found[0]).await;
     assert_eq!(
         bench.attribute(&url, Name::ApproximateNumberOfMessagesNotVisible).await,
@@ -162,14 +162,14 @@ async fn a_message_comes_back_as_it_was_sent() {
 
 #[tokio::test]
 async fn visibility_and_delays_end() {
-    let bench = Bench::start().await;
-    let url = bench.queue("times", &[(Name::VisibilityTimeout, "30")]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("times", &[(Name::VisibilityTimeout, "30")]).await;
     bench.send(&url, "a").send().await.unwrap();
-    let first = bench.take(&url, 1).await.remove(0);
-    bench.hide(&url, &first, 0).await;
-    let again = bench.take(&url, 1).await.remove(0);
-    assert_eq!(count(&again), "2", "0 gives a message back at once");
-    bench.hide(&url, &again, 1).await;
+    let first = bench.receive(&url, 1).await.remove(0);
+    bench.change_visibility(&url, &first, 0).await;
+    let again = bench.receive(&url, 1).await.remove(0);
+    assert_eq!(receive_count(&again), "2", "0 gives a message back at once");
+    bench.change_visibility(&url, &again, 1).await;
     let start = Instant::now();
     let long = || bench.client.receive_message().queue_url(&url).wait_time_seconds(10);
     let found = long().send().await.unwrap().messages.unwrap_or_default();
@@ -178,7 +178,7 @@ async fn visibility_and_delays_end() {
     bench.delete(&url, &found[0]).await;
     let start = Instant::now();
     bench.send(&url, "late").delay_seconds(1).send().await.unwrap();
-    assert!(bench.take(&url, 1).await.is_empty(), "a delayed message is hidden");
+    assert!(bench.receive(&url, 1).await.is_empty(), "a delayed message is hidden");
     assert_eq!(bench.attribute(&url, Name::ApproximateNumberOfMessagesDelayed).await, "1", "and counted so");
     let found = long().send().await.unwrap().messages.unwrap_or_default();
     assert_eq!(bodies(&found), ["late"], "a long poll wakes up when a delay ends");
@@ -187,8 +187,8 @@ async fn visibility_and_delays_end() {
 
 #[tokio::test]
 async fn a_long_poll_wakes_up_for_a_message() {
-    let bench = Bench::start().await;
-    let url = bench.queue("poll", &[]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("poll", &[]).await;
     let start = Instant::now();
     let poll = bench.client.receive_message().queue_url(&url).wait_time_seconds(10).send();
     let send = async {
@@ -202,8 +202,8 @@ async fn a_long_poll_wakes_up_for_a_message() {
 
 #[tokio::test]
 async fn long_polls_miss_nothing_though_one_gathers_and_another_gives_up() {
-    let bench = Bench::start().await;
-    let url = bench.queue("many", &[]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("many", &[]).await;
     let poll = || bench.long_poll(&url).send();
     let quitter = tokio::spawn(poll());
     tokio::time::sleep(Duration::from_millis(100)).await; // so that it most likely waits, before the others
@@ -235,8 +235,8 @@ async fn long_polls_miss_nothing_though_one_gathers_and_another_gives_up() {
 
 #[tokio::test]
 async fn a_long_poll_gets_what_is_due_later_though_another_took_the_rest() {
-    let bench = Bench::start().await;
-    let url = bench.queue("later", &[]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("later", &[]).await;
     let poll = || bench.long_poll(&url).send();
     let pollers = [tokio::spawn(poll()), tokio::spawn(poll())];
     tokio::time::sleep(Duration::from_millis(100)).await; // so that both most likely wait
@@ -253,18 +253,18 @@ async fn a_long_poll_gets_what_is_due_later_though_another_took_the_rest() {
 
 #[tokio::test]
 async fn a_message_received_too_often_is_a_dead_letter() {
-    let bench = Bench::start().await;
-    let (url, dead) = bench.dead_letters("jobs", 2).await;
+    let bench = SqsEndpoint::start().await;
+    let (url, dead) = bench.queue_with_dead_letters("jobs", 2).await;
     let id = bench.send(&url, "poison").send().await.unwrap().message_id;
     for turn in ["1", "2"] {
-        let found = bench.take(&url, 1).await.remove(0);
-        assert_eq!(count(&found), turn, "it is received twice");
-        bench.hide(&url, &found, 0).await;
+        let found = bench.receive(&url, 1).await.remove(0);
+        assert_eq!(receive_count(&found), turn, "it is received twice");
+        bench.change_visibility(&url, &found, 0).await;
     }
-    assert!(bench.take(&url, 1).await.is_empty(), "but not a third time");
-    let found = bench.take(&dead, 1).await.remove(0);
+    assert!(bench.receive(&url, 1).await.is_empty(), "but not a third time");
+    let found = bench.receive(&dead, 1).await.remove(0);
     assert_eq!((found.body(), &found.message_id), (Some("poison"), &id), "it is in the dead-letter queue");
-    bench.hide(&dead, &found, 0).await;
+    bench.change_visibility(&dead, &found, 0).await;
     let arn = bench.attribute(&dead, Name::QueueArn).await;
     bench.client.start_message_move_task().source_arn(arn).send().await.unwrap();
     let long = bench.client.receive_message().queue_url(&url).wait_time_seconds(5);
@@ -274,28 +274,28 @@ async fn a_message_received_too_often_is_a_dead_letter() {
 
 #[tokio::test]
 async fn a_fifo_queue_keeps_order_and_locks_groups() {
-    let bench = Bench::start().await;
-    let url = bench.queue("order.fifo", &[(Name::ContentBasedDeduplication, "true")]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("order.fifo", &[(Name::ContentBasedDeduplication, "true")]).await;
     for (group, body) in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3")] {
         bench.send(&url, body).message_group_id(group).send().await.unwrap();
     }
-    let first = bench.take(&url, 1).await;
+    let first = bench.receive(&url, 1).await;
     assert_eq!(bodies(&first), ["a1"], "the oldest comes first");
-    let second = bench.take(&url, 10).await;
+    let second = bench.receive(&url, 10).await;
     assert_eq!(bodies(&second), ["b1"], "a group with a message in flight is locked");
     bench.delete(&url, &first[0]).await;
-    let rest = bench.take(&url, 10).await;
+    let rest = bench.receive(&url, 10).await;
     assert_eq!(bodies(&rest), ["a2", "a3"], "a free group gives several in order");
-    bench.hide(&url, &rest[1], 0).await;
-    assert!(bench.take(&url, 10).await.is_empty(), "one in flight is enough to lock");
-    bench.hide(&url, &rest[0], 0).await;
-    assert_eq!(bodies(&bench.take(&url, 10).await), ["a2", "a3"], "what is given back keeps its place");
+    bench.change_visibility(&url, &rest[1], 0).await;
+    assert!(bench.receive(&url, 10).await.is_empty(), "one in flight is enough to lock");
+    bench.change_visibility(&url, &rest[0], 0).await;
+    assert_eq!(bodies(&bench.receive(&url, 10).await), ["a2", "a3"], "what is given back keeps its place");
 }
 
 #[tokio::test]
 async fn a_fifo_queue_takes_an_id_once() {
-    let bench = Bench::start().await;
-    let url = bench.queue("once.fifo", &[(Name::ContentBasedDeduplication, "true")]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("once.fifo", &[(Name::ContentBasedDeduplication, "true")]).await;
     let send = |body: &str, id: Option<&str>| {
         bench
             .send(&url, body)
@@ -309,19 +309,19 @@ async fn a_fifo_queue_takes_an_id_once() {
     assert_eq!(first.sequence_number, again.sequence_number, "with the same sequence number");
     let other = send("x", Some("other")).await.unwrap();
     assert_ne!(first.message_id, other.message_id, "an id of its own makes it another one");
-    let found = bench.take(&url, 10).await;
+    let found = bench.receive(&url, 10).await;
     assert_eq!(bodies(&found), ["x", "x"], "two are there");
     for message in &found {
         bench.delete(&url, message).await;
     }
     send("y", Some("other")).await.unwrap();
-    assert!(bench.take(&url, 10).await.is_empty(), "an id is remembered after its message is gone");
+    assert!(bench.receive(&url, 10).await.is_empty(), "an id is remembered after its message is gone");
 }
 
 #[tokio::test]
 async fn batches_answer_for_each_entry() {
-    let bench = Bench::start().await;
-    let url = bench.queue("batch", &[]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("batch", &[]).await;
     let mut mixed = entries(3, "ok");
     mixed[1].delay_seconds = Some(901);
     let answer =
@@ -329,7 +329,7 @@ async fn batches_answer_for_each_entry() {
     assert_eq!(answer.successful.len(), 2, "two are sent");
     assert_eq!(answer.failed.iter().map(|e| &*e.id).collect::<Vec<_>>(), ["e1"], "and one is refused");
     assert!(answer.failed[0].sender_fault, "by its own fault");
-    let found = bench.take(&url, 10).await;
+    let found = bench.receive(&url, 10).await;
     assert_eq!(found.len(), 2, "two are received");
     let handle = |n: usize| found[n].receipt_handle.clone().unwrap();
     let hide = |n: usize| {
@@ -354,9 +354,9 @@ async fn batches_answer_for_each_entry() {
 
 #[tokio::test]
 async fn limits_and_mistakes_are_named() {
-    let bench = Bench::start().await;
-    let url = bench.queue("limits", &[]).await;
-    let fifo = bench.queue("limits.fifo", &[]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("limits", &[]).await;
+    let fifo = bench.create_queue("limits.fifo", &[]).await;
     let none = format!("{url}-none");
     let batch = |entries| bench.client.send_message_batch().queue_url(&url).set_entries(Some(entries));
     let receive = || bench.client.receive_message().queue_url(&url);
@@ -431,10 +431,10 @@ async fn limits_and_mistakes_are_named() {
 
 #[tokio::test]
 async fn queues_are_found_changed_and_emptied() {
-    let bench = Bench::start().await;
-    let url = bench.queue("admin", &[(Name::VisibilityTimeout, "7")]).await;
+    let bench = SqsEndpoint::start().await;
+    let url = bench.create_queue("admin", &[(Name::VisibilityTimeout, "7")]).await;
     assert_eq!(
-        bench.queue("admin", &[(Name::VisibilityTimeout, "7")]).await,
+        bench.create_queue("admin", &[(Name::VisibilityTimeout, "7")]).await,
         url,
         "making it again is no error"
     );
@@ -455,14 +455,14 @@ async fn queues_are_found_changed_and_emptied() {
     bench.send(&url, "x").send().await.unwrap();
     assert_eq!(bench.attribute(&url, Name::ApproximateNumberOfMessages).await, "1", "messages are counted");
     bench.client.purge_queue().queue_url(&url).send().await.unwrap();
-    assert!(bench.take(&url, 1).await.is_empty(), "a purged queue is empty");
+    assert!(bench.receive(&url, 1).await.is_empty(), "a purged queue is empty");
 }
 
 #[tokio::test]
 async fn a_server_that_stops_ends_its_long_polls() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = client(format!("http://{}", listener.local_addr().unwrap()));
-    let sqs = Sqs::open(None, Arc::new(SystemClock), Arc::new(Rand::from_system().unwrap())).unwrap();
+    let sqs = Sqs::open(None, Arc::new(SystemClock), Arc::new(StdRandom::from_system().unwrap())).unwrap();
     sqs.create_queue("idle", [("ReceiveMessageWaitTimeSeconds", "20")]).unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async move { stopped.await.unwrap_or(()) };

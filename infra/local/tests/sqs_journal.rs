@@ -15,12 +15,12 @@ use futures::FutureExt;
 use local::sqs::{Sqs, journal, protocol};
 use serde_json::{Value, json};
 use shared::clock::ManualClock;
-use shared::random::Rand;
+use shared::random::StdRandom;
 
 /// A directory that is removed with the test.
-struct Dir(PathBuf);
+struct TestDirectory(PathBuf);
 
-impl Dir {
+impl TestDirectory {
     fn new(name: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = std::fs::remove_dir_all(&path);
@@ -29,18 +29,18 @@ impl Dir {
     }
 
     fn journal(&self) -> PathBuf {
-        self.0.join(journal::FILE)
+        self.0.join(journal::JOURNAL_FILE)
     }
 }
 
-impl Drop for Dir {
+impl Drop for TestDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
 fn open(dir: Option<&Path>, clock: &ManualClock) -> Sqs {
-    Sqs::open(dir, Arc::new(clock.clone()), Arc::new(Rand::seeded(1))).unwrap()
+    Sqs::open(dir, Arc::new(clock.clone()), Arc::new(StdRandom::seeded(1))).unwrap()
 }
 
 /// Calls without a runtime: whatever does not wait is ready at once.
@@ -62,13 +62,13 @@ fn send(sqs: &Sqs, queue: &str, body: &str) -> Value {
     call(sqs, "SendMessage", request)
 }
 
-fn take(sqs: &Sqs, queue: &str) -> Vec<Value> {
+fn receive(sqs: &Sqs, queue: &str) -> Vec<Value> {
     let request = json!({ "QueueUrl": queue, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0, "AttributeNames": ["All"] });
     call(sqs, "ReceiveMessage", request)["Messages"].as_array().cloned().unwrap_or_default()
 }
 
 fn bodies(sqs: &Sqs, queue: &str) -> Vec<String> {
-    take(sqs, queue).iter().map(|message| message["Body"].as_str().unwrap().to_owned()).collect()
+    receive(sqs, queue).iter().map(|message| message["Body"].as_str().unwrap().to_owned()).collect()
 }
 
 fn delete(sqs: &Sqs, queue: &str, message: &Value) -> Value {
@@ -76,7 +76,7 @@ fn delete(sqs: &Sqs, queue: &str, message: &Value) -> Value {
 }
 
 const FIFO: [(&str, &str); 2] = [("FifoQueue", "true"), ("ContentBasedDeduplication", "true")];
-const NONE: [(&str, &str); 0] = [];
+const NO_ATTRIBUTES: [(&str, &str); 0] = [];
 
 /// A policy that dead-letters a message after one receive.
 fn redrive(dead: &str) -> [(&'static str, String); 1] {
@@ -86,29 +86,29 @@ fn redrive(dead: &str) -> [(&'static str, String); 1] {
 
 #[test]
 fn everything_acknowledged_survives() {
-    let (dir, clock) = (Dir::new("survives"), ManualClock::at(1_000));
+    let (dir, clock) = (TestDirectory::new("survives"), ManualClock::at(1_000));
     let sqs = open(Some(&dir.0), &clock);
-    sqs.create_queue("dead", NONE).unwrap();
+    sqs.create_queue("dead", NO_ATTRIBUTES).unwrap();
     sqs.create_queue("jobs", redrive("dead")).unwrap();
     sqs.create_queue("order.fifo", FIFO).unwrap();
     for body in ["given up", "deleted"] {
         send(&sqs, "jobs", body);
     }
-    let found = take(&sqs, "jobs");
+    let found = receive(&sqs, "jobs");
     delete(&sqs, "jobs", &found[1]);
     clock.advance(31);
-    assert!(take(&sqs, "jobs").is_empty(), "a second receive is one too many");
+    assert!(receive(&sqs, "jobs").is_empty(), "a second receive is one too many");
     send(&sqs, "jobs", "kept");
     let request = json!({ "QueueUrl": "jobs", "MessageBody": "later", "DelaySeconds": 60 });
     call(&sqs, "SendMessage", request);
     let first = send(&sqs, "order.fifo", "1");
     send(&sqs, "order.fifo", "2");
-    let in_flight = take(&sqs, "order.fifo");
+    let in_flight = receive(&sqs, "order.fifo");
     delete(&sqs, "order.fifo", &in_flight[0]);
     let jobs = std::fs::read(dir.journal()).unwrap();
 
     for turn in ["after a crash", "after a second one, from the compacted journal"] {
-        let copy = Dir::new("survives-copy");
+        let copy = TestDirectory::new("survives-copy");
         std::fs::write(copy.journal(), &jobs).unwrap();
         drop(open(Some(&copy.0), &clock));
         let sqs = open(Some(&copy.0), &clock);
@@ -118,7 +118,7 @@ fn everything_acknowledged_survives() {
         assert_eq!(again["MessageId"], first["MessageId"], "{turn}: a deduplication id outlives its message");
         let expired = delete(&sqs, "order.fifo", &in_flight[1]);
         assert_eq!(expired["status"], 400, "{turn}: a receipt of before is no longer good for a FIFO queue");
-        let rest = take(&sqs, "order.fifo");
+        let rest = receive(&sqs, "order.fifo");
         assert_eq!(rest[0]["Body"], "2", "{turn}: what was in flight is visible at once");
         assert_eq!(rest[0]["Attributes"]["ApproximateReceiveCount"], "2", "{turn}: and its count goes on");
     }
@@ -130,9 +130,9 @@ fn everything_acknowledged_survives() {
 
 #[test]
 fn a_torn_tail_loses_only_what_nobody_was_told_of() {
-    let (dir, clock) = (Dir::new("torn"), ManualClock::at(1_000));
+    let (dir, clock) = (TestDirectory::new("torn"), ManualClock::at(1_000));
     let sqs = open(Some(&dir.0), &clock);
-    sqs.create_queue("jobs", NONE).unwrap();
+    sqs.create_queue("jobs", NO_ATTRIBUTES).unwrap();
     send(&sqs, "jobs", "first");
     let before = std::fs::metadata(dir.journal()).unwrap().len();
     send(&sqs, "jobs", "last, 天地\n");
@@ -160,7 +160,7 @@ const CHILD_DIR: &str = "OAHUB_TEST_SQS_DIR";
 fn a_child_that_sends_until_it_is_killed() {
     let Ok(dir) = std::env::var(CHILD_DIR) else { return };
     let sqs = open(Some(Path::new(&dir)), &ManualClock::at(1_000));
-    sqs.create_queue("jobs", NONE).unwrap();
+    sqs.create_queue("jobs", NO_ATTRIBUTES).unwrap();
     for number in 0_u64.. {
         send(&sqs, "jobs", &number.to_string());
         println!("\nsent {number}");
@@ -169,7 +169,7 @@ fn a_child_that_sends_until_it_is_killed() {
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
-    let dir = Dir::new("killed");
+    let dir = TestDirectory::new("killed");
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "--nocapture", "a_child_that_sends_until_it_is_killed"])
         .env(CHILD_DIR, &dir.0)
@@ -198,35 +198,35 @@ fn what_was_acknowledged_survives_kill_9() {
 
 #[test]
 fn a_journal_that_is_damaged_or_in_use_is_an_error() {
-    let (dir, clock) = (Dir::new("damaged"), ManualClock::at(1_000));
+    let (dir, clock) = (TestDirectory::new("damaged"), ManualClock::at(1_000));
     let sqs = open(Some(&dir.0), &clock);
-    let again = Sqs::open(Some(&dir.0), Arc::new(clock.clone()), Arc::new(Rand::seeded(1)));
+    let again = Sqs::open(Some(&dir.0), Arc::new(clock.clone()), Arc::new(StdRandom::seeded(1)));
     assert_eq!(again.err().map(|e| e.kind()), Some(std::io::ErrorKind::WouldBlock), "one process at a time");
     drop(sqs);
     std::fs::write(dir.journal(), "{\"op\":\"next\",\"seq\":1}\nrubbish\n").unwrap();
-    let damaged = Sqs::open(Some(&dir.0), Arc::new(clock.clone()), Arc::new(Rand::seeded(1)));
+    let damaged = Sqs::open(Some(&dir.0), Arc::new(clock.clone()), Arc::new(StdRandom::seeded(1)));
     let message = damaged.err().map(|e| e.to_string()).unwrap_or_default();
     assert!(message.starts_with("sqs.journal, line 2"), "the line is named: {message}");
 }
 
 #[test]
 fn an_old_receipt_never_touches_a_newer_message() {
-    let (dir, clock) = (Dir::new("receipts"), ManualClock::at(1_000));
+    let (dir, clock) = (TestDirectory::new("receipts"), ManualClock::at(1_000));
     let sqs = open(Some(&dir.0), &clock);
-    sqs.create_queue("jobs", NONE).unwrap();
+    sqs.create_queue("jobs", NO_ATTRIBUTES).unwrap();
     sqs.create_queue("order.fifo", FIFO).unwrap();
     send(&sqs, "jobs", "old");
-    let old = take(&sqs, "jobs").remove(0);
+    let old = receive(&sqs, "jobs").remove(0);
     delete(&sqs, "jobs", &old);
     drop(sqs);
     drop(open(Some(&dir.0), &clock)); // compacted: nothing but the next number tells of the old message
     let sqs = open(Some(&dir.0), &clock);
     send(&sqs, "jobs", "new");
     delete(&sqs, "jobs", &old);
-    let first = take(&sqs, "jobs").remove(0);
+    let first = receive(&sqs, "jobs").remove(0);
     assert_eq!(first["Body"], "new", "a number is used once, over restarts too");
     clock.advance(31);
-    let second = take(&sqs, "jobs").remove(0);
+    let second = receive(&sqs, "jobs").remove(0);
     let hide = |message: &Value| {
         let handle = &message["ReceiptHandle"];
         let request = json!({ "QueueUrl": "jobs", "ReceiptHandle": handle, "VisibilityTimeout": 0 });
@@ -241,10 +241,10 @@ fn an_old_receipt_never_touches_a_newer_message() {
         "a receipt is good for its own queue only"
     );
     send(&sqs, "order.fifo", "x");
-    let first = take(&sqs, "order.fifo").remove(0);
+    let first = receive(&sqs, "order.fifo").remove(0);
     clock.advance(31);
     assert_eq!(delete(&sqs, "order.fifo", &first)["status"], 400, "a FIFO queue refuses an expired receipt");
-    let second = take(&sqs, "order.fifo").remove(0);
+    let second = receive(&sqs, "order.fifo").remove(0);
     assert_eq!(delete(&sqs, "order.fifo", &first)["status"], 400, "and an older one");
     assert_eq!(delete(&sqs, "order.fifo", &second)["status"], 200, "but takes the newest");
 }
@@ -267,7 +267,7 @@ fn time_passes_by_the_clock_alone() {
     ];
     for (what, ms, count) in rows {
         clock.advance_ms(ms);
-        assert_eq!(take(&sqs, "jobs").len(), count, "{what}");
+        assert_eq!(receive(&sqs, "jobs").len(), count, "{what}");
     }
     clock.advance_ms(300_000 - 120_000 - 1);
     assert_eq!(send(&sqs, "order.fifo", "x")["MessageId"], first["MessageId"], "five minutes less 1 ms");
@@ -278,7 +278,7 @@ fn time_passes_by_the_clock_alone() {
 #[test]
 fn checksums_are_those_of_sqs() {
     let sqs = open(None, &ManualClock::at(1_000));
-    sqs.create_queue("jobs", NONE).unwrap();
+    sqs.create_queue("jobs", NO_ATTRIBUTES).unwrap();
     let request = json!({
         "QueueUrl": "jobs",
         "MessageBody": "hello",

@@ -10,12 +10,12 @@ use local::sqs::{Sqs, protocol};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock};
-use shared::random::Rand;
+use shared::random::StdRandom;
 
 #[derive(Debug, Clone)]
 enum Step {
     Send(usize),
-    Take(usize),
+    Receive(usize),
     Delete(usize),
     GiveBack(usize),
     Wait(i64),
@@ -25,7 +25,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..3_usize).prop_map(Step::Send),
-        4 => (1..=10_usize).prop_map(Step::Take),
+        4 => (1..=10_usize).prop_map(Step::Receive),
         4 => any::<usize>().prop_map(Step::Delete),
         2 => any::<usize>().prop_map(Step::GiveBack),
         2 => (0..40_000_i64).prop_map(Step::Wait),
@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A message in the model.
-struct Item {
+struct ModelMessage {
     group: usize,
     alive: bool,
     /// In flight until then.
@@ -42,19 +42,19 @@ struct Item {
     receipt: Value,
 }
 
-struct World<'a> {
+struct QueueAndModel<'a> {
     dir: &'a Path,
     queue: &'static str,
     fifo: bool,
     clock: ManualClock,
     sqs: Option<Sqs>,
-    items: Vec<Item>,
+    items: Vec<ModelMessage>,
 }
 
-impl World<'_> {
+impl QueueAndModel<'_> {
     fn open(&mut self) {
         self.sqs = None; // releases the directory's lock first
-        let random = Arc::new(Rand::seeded(self.items.len() as u64));
+        let random = Arc::new(StdRandom::seeded(self.items.len() as u64));
         self.sqs = Some(Sqs::open(Some(self.dir), Arc::new(self.clock.clone()), random).unwrap());
     }
 
@@ -78,10 +78,10 @@ impl World<'_> {
             request = json!({ "MessageBody": body, "MessageGroupId": group.to_string() });
         }
         assert_eq!(self.call("SendMessage", request).0, 200);
-        self.items.push(Item { group, alive: true, until: 0, receipt: Value::Null });
+        self.items.push(ModelMessage { group, alive: true, until: 0, receipt: Value::Null });
     }
 
-    fn take(&mut self, max: usize) {
+    fn receive(&mut self, max: usize) {
         let now = self.now();
         let request = json!({ "MaxNumberOfMessages": max, "WaitTimeSeconds": 0 });
         let (_, answer) = self.call("ReceiveMessage", request);
@@ -116,7 +116,7 @@ impl World<'_> {
     }
 
     /// Uses the newest receipt of a message that was received before.
-    fn settle(&mut self, pick: usize, delete: bool) {
+    fn use_receipt(&mut self, pick: usize, delete: bool) {
         let now = self.now();
         let Some(n) = pick.checked_rem(self.items.len()) else { return };
         let item = self.items.get(n).unwrap();
@@ -143,9 +143,9 @@ impl World<'_> {
     fn run(&mut self, step: &Step) {
         match *step {
             Step::Send(group) => self.send(group),
-            Step::Take(max) => self.take(max),
-            Step::Delete(pick) => self.settle(pick, true),
-            Step::GiveBack(pick) => self.settle(pick, false),
+            Step::Receive(max) => self.receive(max),
+            Step::Delete(pick) => self.use_receipt(pick, true),
+            Step::GiveBack(pick) => self.use_receipt(pick, false),
             Step::Wait(ms) => self.clock.advance_ms(ms),
             Step::Restart => {
                 self.open();
@@ -164,7 +164,7 @@ proptest! {
         let _ = std::fs::remove_dir_all(&dir);
         let queue = if fifo { "model.fifo" } else { "model" };
         let clock = ManualClock::at(1_000);
-        let mut world = World { dir: &dir, queue, fifo, clock, sqs: None, items: Vec::new() };
+        let mut world = QueueAndModel { dir: &dir, queue, fifo, clock, sqs: None, items: Vec::new() };
         world.open();
         let attributes = [("FifoQueue", "true"), ("ContentBasedDeduplication", "true")];
         let attributes = attributes.into_iter().filter(|_| fifo);

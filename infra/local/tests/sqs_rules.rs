@@ -12,17 +12,17 @@ use futures::FutureExt;
 use local::sqs::{Sqs, protocol};
 use serde_json::{Value, json};
 use shared::clock::ManualClock;
-use shared::random::Rand;
+use shared::random::StdRandom;
 
-struct Bench {
+struct TestQueues {
     sqs: Sqs,
     clock: ManualClock,
 }
 
-impl Bench {
+impl TestQueues {
     fn new(queue: &str, attributes: &[(&str, &str)]) -> Self {
         let clock = ManualClock::at(1_000);
-        let sqs = Sqs::open(None, Arc::new(clock.clone()), Arc::new(Rand::seeded(1))).unwrap();
+        let sqs = Sqs::open(None, Arc::new(clock.clone()), Arc::new(StdRandom::seeded(1))).unwrap();
         sqs.create_queue(queue, attributes.iter().copied()).unwrap();
         Self { sqs, clock }
     }
@@ -42,7 +42,7 @@ impl Bench {
         assert_eq!(self.call("SendMessage", queue, request).0, 200);
     }
 
-    fn take(&self, queue: &str, max: u32) -> Vec<Value> {
+    fn receive(&self, queue: &str, max: u32) -> Vec<Value> {
         let request = json!({"MaxNumberOfMessages": max, "MessageSystemAttributeNames": ["All"]});
         let (status, answer) = self.call("ReceiveMessage", queue, request);
         assert_eq!(status, 200, "{answer}");
@@ -62,69 +62,69 @@ const FIFO: [(&str, &str); 2] = [("FifoQueue", "true"), ("ContentBasedDeduplicat
 
 #[test]
 fn only_the_newest_receipt_deletes() {
-    let bench = Bench::new("jobs", &[]);
+    let bench = TestQueues::new("jobs", &[]);
     bench.send("jobs", "slow", None);
-    let first = bench.take("jobs", 1).remove(0);
+    let first = bench.receive("jobs", 1).remove(0);
     bench.clock.advance(31);
-    let second = bench.take("jobs", 1).remove(0);
+    let second = bench.receive("jobs", 1).remove(0);
     assert_eq!(bench.delete("jobs", &first), 200, "an old handle is taken");
     bench.clock.advance(31);
-    let third = bench.take("jobs", 1);
+    let third = bench.receive("jobs", 1);
     assert_eq!(bodies(&third), ["slow"], "and nothing was deleted");
     bench.clock.advance(31);
     assert_eq!(bench.delete("jobs", &second), 200, "not in flight either");
     bench.clock.advance(1);
     assert_eq!(bench.delete("jobs", &third[0]), 200, "the newest deletes, though its time is over");
-    assert!(bench.take("jobs", 1).is_empty());
+    assert!(bench.receive("jobs", 1).is_empty());
 }
 
 #[test]
 fn a_standard_queue_says_when_too_much_is_in_flight() {
-    let bench = Bench::new("jobs", &[]);
+    let bench = TestQueues::new("jobs", &[]);
     bench.sqs.limit_in_flight(3);
     (0..5).for_each(|n| bench.send("jobs", &n.to_string(), None));
-    let taken = bench.take("jobs", 10);
+    let taken = bench.receive("jobs", 10);
     assert_eq!(taken.len(), 3);
     let (status, answer) = bench.call("ReceiveMessage", "jobs", json!({}));
     assert_eq!((status, answer["__type"].as_str()), (400, Some("com.amazonaws.sqs#OverLimit")));
     bench.delete("jobs", &taken[0]);
-    assert_eq!(bench.take("jobs", 10).len(), 1);
+    assert_eq!(bench.receive("jobs", 10).len(), 1);
 }
 
 #[test]
 fn a_fifo_queue_falls_silent_when_too_much_is_in_flight() {
-    let bench = Bench::new("jobs.fifo", &FIFO);
+    let bench = TestQueues::new("jobs.fifo", &FIFO);
     bench.sqs.limit_in_flight(3);
     (0..5).for_each(|n| bench.send("jobs.fifo", &n.to_string(), Some(&format!("g{n}"))));
-    let taken = bench.take("jobs.fifo", 10);
+    let taken = bench.receive("jobs.fifo", 10);
     assert_eq!(taken.len(), 3);
-    assert!(bench.take("jobs.fifo", 10).is_empty(), "no error, and nothing for the two that are free");
+    assert!(bench.receive("jobs.fifo", 10).is_empty(), "no error, and nothing for the two that are free");
     bench.delete("jobs.fifo", &taken[0]);
-    assert_eq!(bench.take("jobs.fifo", 10).len(), 1);
+    assert_eq!(bench.receive("jobs.fifo", 10).len(), 1);
 }
 
 #[test]
 fn a_fifo_queue_looks_no_further_than_its_first_messages_for_free_groups() {
-    let bench = Bench::new("jobs.fifo", &FIFO);
+    let bench = TestQueues::new("jobs.fifo", &FIFO);
     bench.sqs.limit_in_flight(3);
     (0..4).for_each(|n| bench.send("jobs.fifo", &format!("a{n}"), Some("a")));
     bench.send("jobs.fifo", "b", Some("b"));
-    let first = bench.take("jobs.fifo", 1);
+    let first = bench.receive("jobs.fifo", 1);
     assert_eq!(bodies(&first), ["a0"]);
-    assert!(bench.take("jobs.fifo", 1).is_empty(), "b is free, and behind three others");
+    assert!(bench.receive("jobs.fifo", 1).is_empty(), "b is free, and behind three others");
     bench.delete("jobs.fifo", &first[0]);
-    let next = bench.take("jobs.fifo", 1);
+    let next = bench.receive("jobs.fifo", 1);
     assert_eq!(bodies(&next), ["a1"]);
     bench.delete("jobs.fifo", &next[0]);
-    bench.take("jobs.fifo", 1);
-    assert_eq!(bodies(&bench.take("jobs.fifo", 1)), ["b"], "within reach now");
+    bench.receive("jobs.fifo", 1);
+    assert_eq!(bodies(&bench.receive("jobs.fifo", 1)), ["b"], "within reach now");
 }
 
 #[test]
 fn a_message_is_hidden_for_twelve_hours_at_most() {
-    let bench = Bench::new("jobs", &[]);
+    let bench = TestQueues::new("jobs", &[]);
     bench.send("jobs", "long", None);
-    let message = bench.take("jobs", 1).remove(0);
+    let message = bench.receive("jobs", 1).remove(0);
     let hide = |secs: i64| {
         let request = json!({"ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": secs});
         bench.call("ChangeMessageVisibility", "jobs", request).0
@@ -137,26 +137,26 @@ fn a_message_is_hidden_for_twelve_hours_at_most() {
 
 #[test]
 fn a_quiet_group_of_a_standard_queue_goes_before_a_noisy_one() {
-    let bench = Bench::new("jobs", &[("VisibilityTimeout", "300")]);
+    let bench = TestQueues::new("jobs", &[("VisibilityTimeout", "300")]);
     (0..100).for_each(|n| bench.send("jobs", &format!("noisy{n}"), Some("noisy")));
     for _ in 0..4 {
-        bench.take("jobs", 10); // 40 in flight, all of one group
+        bench.receive("jobs", 10); // 40 in flight, all of one group
     }
     bench.send("jobs", "quiet", Some("quiet"));
-    let next = bench.take("jobs", 2);
+    let next = bench.receive("jobs", 2);
     assert_eq!(bodies(&next), ["quiet", "noisy40"], "the newcomer first, and then on with the others");
 }
 
 #[test]
 fn a_group_that_takes_the_receivers_time_is_noisy_too() {
-    let bench = Bench::new("jobs", &[("VisibilityTimeout", "300")]);
+    let bench = TestQueues::new("jobs", &[("VisibilityTimeout", "300")]);
     (0..3).for_each(|n| bench.send("jobs", &format!("slow{n}"), Some("slow")));
     (0..2).for_each(|n| bench.send("jobs", &format!("quick{n}"), Some("quick")));
-    let slow = bench.take("jobs", 1);
+    let slow = bench.receive("jobs", 1);
     assert_eq!(bodies(&slow), ["slow0"], "the oldest, while nobody is noisy");
     bench.clock.advance(60);
     bench.delete("jobs", &slow[0]);
-    let order: Vec<String> = std::iter::repeat_with(|| bench.take("jobs", 1))
+    let order: Vec<String> = std::iter::repeat_with(|| bench.receive("jobs", 1))
         .map_while(|taken| Some(taken.first()?["Body"].as_str().unwrap().to_owned()))
         .collect();
     assert_eq!(order, ["quick0", "quick1", "slow1", "slow2"]);
@@ -164,23 +164,23 @@ fn a_group_that_takes_the_receivers_time_is_noisy_too() {
 
 #[test]
 fn without_a_noisy_group_the_oldest_comes_first() {
-    let bench = Bench::new("jobs", &[]);
+    let bench = TestQueues::new("jobs", &[]);
     for (n, group) in ["a", "b", "c", "a", "b"].into_iter().enumerate() {
         bench.send("jobs", &n.to_string(), Some(group));
     }
-    assert_eq!(bodies(&bench.take("jobs", 10)), ["0", "1", "2", "3", "4"]);
+    assert_eq!(bodies(&bench.receive("jobs", 10)), ["0", "1", "2", "3", "4"]);
 }
 
 #[test]
 fn a_message_keeps_the_trace_of_the_request_that_sent_it() {
-    let bench = Bench::new("jobs", &[]);
+    let bench = TestQueues::new("jobs", &[]);
     let send = |trace: Option<&str>, body: Value| {
         let mut body = body;
         body["QueueUrl"] = Sqs::queue_url("jobs").into();
         let body = body.to_string();
         let sent = protocol::handle_traced(&bench.sqs, "AmazonSQS.SendMessage", trace, body.as_bytes());
         assert_eq!(sent.now_or_never().unwrap().0, 200);
-        bench.take("jobs", 1).remove(0)["Attributes"]["AWSTraceHeader"].clone()
+        bench.receive("jobs", 1).remove(0)["Attributes"]["AWSTraceHeader"].clone()
     };
     let own = json!({"MessageBody": "x", "MessageSystemAttributes":
         {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=own"}}});

@@ -10,9 +10,9 @@ use sha1::{Digest, Sha1};
 use thiserror::Error;
 
 /// WeChat pads to 32 bytes, not to the cipher's 16.
-const BLOCK: usize = 32;
+const PADDING_BLOCK: usize = 32;
 /// Length of the random prefix before the message length.
-const RANDOM: usize = 16;
+const RANDOM_LEN: usize = 16;
 
 /// The last of a key's 43 symbols carries two bits too many, and they are often set.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -71,13 +71,13 @@ impl AesKey {
 
     /// `random[16] | length u32 | msg | app_id | padding`, encrypted, as base64.
     #[must_use]
-    pub fn seal(&self, random: [u8; RANDOM], msg: &str, app_id: &str) -> String {
-        let mut buffer = Vec::with_capacity(RANDOM + 4 + msg.len() + app_id.len() + BLOCK);
+    pub fn seal(&self, random: [u8; RANDOM_LEN], msg: &str, app_id: &str) -> String {
+        let mut buffer = Vec::with_capacity(RANDOM_LEN + 4 + msg.len() + app_id.len() + PADDING_BLOCK);
         buffer.extend_from_slice(&random);
         buffer.extend_from_slice(&u32::try_from(msg.len()).unwrap_or(u32::MAX).to_be_bytes());
         buffer.extend_from_slice(msg.as_bytes());
         buffer.extend_from_slice(app_id.as_bytes());
-        let pad = BLOCK - buffer.len() % BLOCK;
+        let pad = PADDING_BLOCK - buffer.len() % PADDING_BLOCK;
         buffer.resize(buffer.len() + pad, u8::try_from(pad).unwrap_or(0));
         let len = buffer.len();
         let cipher = cbc::Encryptor::<Aes256>::new(&self.0.into(), &self.iv().into());
@@ -98,14 +98,14 @@ impl AesKey {
         let cipher = cbc::Decryptor::<Aes256>::new(&self.0.into(), &self.iv().into());
         let plain = cipher.decrypt_padded::<NoPadding>(&mut buffer).map_err(|_| CryptoError::Ciphertext)?;
         let pad = usize::from(plain.last().copied().unwrap_or(0));
-        if !(1..=BLOCK).contains(&pad) || pad > plain.len() {
+        if !(1..=PADDING_BLOCK).contains(&pad) || pad > plain.len() {
             return Err(CryptoError::Padding);
         }
         let (plain, padding) = plain.split_at(plain.len() - pad);
         if padding.iter().any(|byte| usize::from(*byte) != pad) {
             return Err(CryptoError::Padding);
         }
-        let rest = plain.get(RANDOM..).ok_or(CryptoError::Length)?;
+        let rest = plain.get(RANDOM_LEN..).ok_or(CryptoError::Length)?;
         let (length, rest) = rest.split_at_checked(4).ok_or(CryptoError::Length)?;
         let length = length.try_into().map(u32::from_be_bytes).map_err(|_| CryptoError::Length)?;
         let length = usize::try_from(length).map_err(|_| CryptoError::Length)?;

@@ -16,18 +16,18 @@ impl ApiError {
     /// A code with WeChat's usual message.
     #[must_use]
     pub fn new(errcode: i64) -> Self {
-        Self { errcode, errmsg: words(errcode).to_owned() }
+        Self { errcode, errmsg: default_errmsg(errcode).to_owned() }
     }
 
     /// A code with a specific message.
     #[must_use]
-    pub fn with(errcode: i64, errmsg: impl Into<String>) -> Self {
+    pub fn with_errmsg(errcode: i64, errmsg: impl Into<String>) -> Self {
         Self { errcode, errmsg: errmsg.into() }
     }
 
     /// The JSON response, with a request id that looks like WeChat's.
     #[must_use]
-    pub fn answer(&self, clock: &dyn Clock, random: &dyn Random) -> Value {
+    pub fn to_json(&self, clock: &dyn Clock, random: &dyn Random) -> Value {
         let mut bytes = [0; 8];
         random.fill(&mut bytes);
         let tail = u64::from_be_bytes(bytes);
@@ -37,7 +37,7 @@ impl ApiError {
 }
 
 /// WeChat's usual message for a code.
-fn words(errcode: i64) -> &'static str {
+fn default_errmsg(errcode: i64) -> &'static str {
     match errcode {
         -1 => "system error",
         40001 => "invalid credential, access_token is invalid or not latest",

@@ -57,7 +57,7 @@ pub enum FaultKind {
 
 /// A fault: its kind, where it applies, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct InjectedFault {
     /// The API's path, `push/…`, `page/return`, or `*` for every API.
     pub path: String,
     /// Only calls for this account: identified by its token, or by the app id in a component call.
@@ -67,18 +67,18 @@ pub struct Fault {
     #[serde(default)]
     pub skip: u32,
     /// Calls that it applies to; one if absent.
-    #[serde(default = "once")]
+    #[serde(default = "default_times")]
     pub times: u32,
     /// The kind of fault.
     #[serde(flatten)]
     pub kind: FaultKind,
 }
 
-fn once() -> u32 {
+fn default_times() -> u32 {
     1
 }
 
-impl Fault {
+impl InjectedFault {
     /// Applies to the next call of `path`.
     #[must_use]
     pub fn once(path: impl Into<String>, kind: FaultKind) -> Self {
@@ -93,19 +93,23 @@ impl Fault {
 
     /// Lets `skip` calls pass first.
     #[must_use]
-    pub fn after(self, skip: u32) -> Self {
+    pub fn after_calls(self, skip: u32) -> Self {
         Self { skip, ..self }
     }
 
     /// Applies only to calls for one account.
     #[must_use]
-    pub fn only(self, app_id: impl Into<String>) -> Self {
+    pub fn for_account(self, app_id: impl Into<String>) -> Self {
         Self { app_id: Some(app_id.into()), ..self }
     }
 }
 
 /// Takes the fault that applies to this call, if any. `paths` are the alternative names of the call.
-pub(crate) fn strike(faults: &mut Vec<Fault>, paths: &[&str], app_id: Option<&str>) -> Option<FaultKind> {
+pub(crate) fn take_fault(
+    faults: &mut Vec<InjectedFault>,
+    paths: &[&str],
+    app_id: Option<&str>,
+) -> Option<FaultKind> {
     let index = faults.iter_mut().position(|fault| {
         let here =
             paths.iter().any(|path| fault.path == *path || (fault.path == "*" && path.starts_with('/')));
@@ -128,7 +132,7 @@ pub(crate) fn strike(faults: &mut Vec<Fault>, paths: &[&str], app_id: Option<&st
 }
 
 /// Corrupts a correct page of `user/get`. `before` is the page that ended at `next_openid`.
-pub(crate) fn spoil(kind: &FaultKind, page: &mut Value, asked: &str, before: Vec<String>) {
+pub(crate) fn corrupt_page(kind: &FaultKind, page: &mut Value, next_openid: &str, before: Vec<String>) {
     match kind {
         FaultKind::DuplicatePage if !before.is_empty() => {
             *page = json!({
@@ -144,7 +148,7 @@ pub(crate) fn spoil(kind: &FaultKind, page: &mut Value, asked: &str, before: Vec
             set(page, "count", json!(page.get("count").and_then(Value::as_i64).unwrap_or(0) + 7))
         }
         FaultKind::NullList => set(page, "data", json!({"openid": null})),
-        FaultKind::StuckCursor => set(page, "next_openid", json!(asked)),
+        FaultKind::StuckCursor => set(page, "next_openid", json!(next_openid)),
         _ => {}
     }
 }
@@ -161,8 +165,9 @@ mod tests {
 
     #[test]
     fn a_fault_strikes_where_and_as_often_as_it_says() {
-        let mut faults = vec![Fault::once("/a", FaultKind::Timeout).after(1).times(2).only("wx1")];
-        let mut struck = |path: &str, app: &str| strike(&mut faults, &[path], Some(app)).is_some();
+        let mut faults =
+            vec![InjectedFault::once("/a", FaultKind::Timeout).after_calls(1).times(2).for_account("wx1")];
+        let mut struck = |path: &str, app: &str| take_fault(&mut faults, &[path], Some(app)).is_some();
         for (what, path, app, expected) in [
             ("another path", "/b", "wx1", false),
             ("another account", "/a", "wx2", false),
@@ -177,8 +182,8 @@ mod tests {
 
     #[test]
     fn faults_are_written_in_json_with_their_kind() {
-        let fault: Fault =
+        let fault: InjectedFault =
             serde_json::from_str(r#"{"path":"/a","kind":"error","errcode":-1,"times":3}"#).unwrap();
-        assert_eq!(fault, Fault::once("/a", FaultKind::Error { errcode: -1 }).times(3));
+        assert_eq!(fault, InjectedFault::once("/a", FaultKind::Error { errcode: -1 }).times(3));
     }
 }

@@ -9,28 +9,28 @@ use http::{HeaderMap, Method, header};
 
 /// The `Host` names that a server accepts.
 #[derive(Debug, Clone)]
-pub struct Hosts {
+pub struct AllowedHosts {
     listen: IpAddr,
     names: BTreeSet<String>,
 }
 
-impl Hosts {
+impl AllowedHosts {
     /// Allows loopback names and `listen`; any address when listening on all: rebinding needs a name.
     #[must_use]
-    pub fn of(listen: SocketAddr) -> Self {
+    pub fn for_listener(listen: SocketAddr) -> Self {
         Self { listen: listen.ip(), names: BTreeSet::from(["localhost".to_owned()]) }
     }
 
     /// Also allows this name, such as a public URL's host.
     #[must_use]
-    pub fn and(mut self, name: &str) -> Self {
+    pub fn with_name(mut self, name: &str) -> Self {
         self.names.insert(name.to_ascii_lowercase());
         self
     }
 
     /// Whether the `Host` header of a request is allowed.
     #[must_use]
-    pub fn know(&self, headers: &HeaderMap) -> bool {
+    pub fn allows(&self, headers: &HeaderMap) -> bool {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = without_port(host).to_ascii_lowercase();
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -97,10 +97,10 @@ mod tests {
             ("but no name", all, "evil.example", false),
             ("nothing", local, "", false),
         ] {
-            let hosts = Hosts::of(listen).and("hub.example");
-            assert_eq!(hosts.know(&headers(&[("host", host)])), known, "{what}");
+            let hosts = AllowedHosts::for_listener(listen).with_name("hub.example");
+            assert_eq!(hosts.allows(&headers(&[("host", host)])), known, "{what}");
         }
-        assert!(!Hosts::of(local).know(&HeaderMap::new()), "no Host at all");
+        assert!(!AllowedHosts::for_listener(local).allows(&HeaderMap::new()), "no Host at all");
     }
 
     #[test]

@@ -13,16 +13,15 @@
 //! It shares only the clock, the randomness and the settings with the hub: the protocol is implemented twice
 //! so that each implementation checks the other.
 
-pub mod acts;
 pub mod api;
-pub mod authorize;
-mod control;
+mod control_api;
 pub mod crypto;
 pub mod error;
 pub mod faults;
+pub mod follower_actions;
 pub mod hosts;
-pub mod levers;
 pub mod log;
+pub mod owner_actions;
 mod pages;
 mod persist;
 pub mod push;
@@ -30,18 +29,19 @@ mod run;
 mod server;
 mod simulator;
 pub mod state;
+pub mod test_controls;
 pub mod xml;
 
-pub use acts::{Act, Stamp};
-pub use api::{Answer, NoAnswer};
-pub use authorize::{Grant, Granted};
+pub use api::{NoResponse, SimulatedResponse};
 pub use error::ApiError;
-pub use faults::{Fault, FaultKind};
-pub use log::{Attempt, Call, Counter, Delivery, Outcome};
-pub use push::{HttpHub, HubAnswer, HubFuture, HubTransport, NoHub, Target};
+pub use faults::{FaultKind, InjectedFault};
+pub use follower_actions::{FollowerAction, PushOverrides};
+pub use log::{CallCounter, LoggedCall, PushAttempt, PushDelivery, PushOutcome};
+pub use owner_actions::{IssuedAuthCode, OwnerConsent};
+pub use push::{CallbackUrl, HttpHub, HubFuture, HubResponse, HubTransport, NoHub};
 pub use server::{router, serve};
-pub use simulator::{Parts, Simulator};
+pub use simulator::{Simulator, SimulatorDependencies};
 pub use state::Settings;
-pub use state::account::{Account, Kind, NewAccount};
-pub use state::chat::{ChatItem, Side};
+pub use state::account::{AccountKind, NewAccount, SimulatedAccount};
+pub use state::chat::{ChatItem, Sender};
 pub use state::follower::Follower;

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize, Serializer};
 /// Older entries are dropped; the counters keep counting.
 const MAX_ENTRIES: usize = 2000;
 /// Entries that a snapshot keeps: as many as the page shows.
-const KEPT_ENTRIES: usize = 100;
+const SNAPSHOT_ENTRIES: usize = 100;
 
-fn last<S: Serializer, T: Serialize>(entries: &VecDeque<T>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(entries.iter().skip(entries.len().saturating_sub(KEPT_ENTRIES)))
+fn serialize_last<S: Serializer, T: Serialize>(entries: &VecDeque<T>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(entries.iter().skip(entries.len().saturating_sub(SNAPSHOT_ENTRIES)))
 }
 
 /// One API call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Call {
+pub struct LoggedCall {
     /// Unix seconds.
     pub at: i64,
     /// `GET` or `POST`.
@@ -32,7 +32,7 @@ pub struct Call {
 
 /// Call counts of one path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Counter {
+pub struct CallCounter {
     /// All calls.
     pub calls: u64,
     /// Those without an error code and without a fault.
@@ -44,14 +44,14 @@ pub struct Counter {
 /// Calls and counters since the start or the last reset.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct CallLog {
-    #[serde(serialize_with = "last")]
-    pub(crate) entries: VecDeque<Call>,
+    #[serde(serialize_with = "serialize_last")]
+    pub(crate) entries: VecDeque<LoggedCall>,
     #[serde(skip)]
-    pub(crate) counters: BTreeMap<String, Counter>,
+    pub(crate) counters: BTreeMap<String, CallCounter>,
 }
 
 impl CallLog {
-    pub(crate) fn add(&mut self, call: Call) {
+    pub(crate) fn add(&mut self, call: LoggedCall) {
         let counter = self.counters.entry(call.path.clone()).or_default();
         counter.calls += 1;
         if call.errcode == 0 && call.fault.is_none() {
@@ -69,7 +69,7 @@ impl CallLog {
 /// How one push ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum PushOutcome {
     /// The hub returned `success` or an empty body.
     Accepted,
     /// The hub returned a passive reply for the follower.
@@ -84,7 +84,7 @@ pub enum Outcome {
 
 /// One attempt of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct PushAttempt {
     /// Unix seconds.
     pub at: i64,
     /// The HTTP status, if there was a response.
@@ -95,7 +95,7 @@ pub struct Attempt {
 
 /// One push and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
+pub struct PushDelivery {
     /// Increases with every push.
     pub id: u64,
     /// Unix seconds.
@@ -111,9 +111,9 @@ pub struct Delivery {
     /// What was pushed, before encryption.
     pub plaintext: String,
     /// One to three attempts.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<PushAttempt>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: PushOutcome,
     /// The passive reply, decrypted.
     pub reply: Option<String>,
     /// The reason, for `malformed` and `not_sent`.
@@ -122,10 +122,10 @@ pub struct Delivery {
 
 /// The last pushes.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Deliveries(#[serde(serialize_with = "last")] pub(crate) VecDeque<Delivery>);
+pub struct PushLog(#[serde(serialize_with = "serialize_last")] pub(crate) VecDeque<PushDelivery>);
 
-impl Deliveries {
-    pub(crate) fn add(&mut self, delivery: Delivery) {
+impl PushLog {
+    pub(crate) fn add(&mut self, delivery: PushDelivery) {
         if self.0.len() >= MAX_ENTRIES {
             self.0.pop_front();
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::simulator::Simulator;
-use crate::state::World;
+use crate::state::WeChatState;
 
 impl Simulator {
     /// Writes the state atomically to a file that only its owner can read.
@@ -15,7 +15,7 @@ impl Simulator {
     /// What the file system says.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let bytes = {
-            let mut world = self.world();
+            let mut world = self.state();
             world.dirty = false;
             serde_json::to_vec(&*world).map_err(io::Error::other)?
         };
@@ -32,8 +32,8 @@ impl Simulator {
     /// # Errors
     /// What the file system reports, or that the file is not a snapshot.
     pub fn load(&self, path: &Path) -> io::Result<()> {
-        let world: World = serde_json::from_slice(&std::fs::read(path)?).map_err(io::Error::other)?;
-        *self.world() = world;
+        let world: WeChatState = serde_json::from_slice(&std::fs::read(path)?).map_err(io::Error::other)?;
+        *self.state() = world;
         Ok(())
     }
 
@@ -42,19 +42,19 @@ impl Simulator {
     ///
     /// # Errors
     /// As [`Simulator::load`].
-    pub fn keep_in(&self, path: impl Into<PathBuf>) -> io::Result<()> {
+    pub fn persist_to(&self, path: impl Into<PathBuf>) -> io::Result<()> {
         let path = path.into();
         if path.exists() {
             self.load(&path)?;
         }
-        *self.file() = Some(path);
+        *self.snapshot_path() = Some(path);
         Ok(())
     }
 
     /// Saves if a snapshot file was set.
     pub(crate) fn save_now(&self) {
-        let path = self.file().clone();
-        let dirty = self.world().dirty;
+        let path = self.snapshot_path().clone();
+        let dirty = self.state().dirty;
         if let Some(path) = path.filter(|_| dirty)
             && let Err(error) = self.save(&path)
         {

@@ -10,15 +10,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::{AesKey, signature};
-use crate::faults::{FaultKind, strike};
-use crate::log::{Attempt, Delivery, Outcome};
+use crate::faults::{FaultKind, take_fault};
+use crate::log::{PushAttempt, PushDelivery, PushOutcome};
 use crate::simulator::Simulator;
-use crate::state::chat::Side;
-use crate::xml::{Document, Xml, head};
+use crate::state::chat::Sender;
+use crate::xml::{XmlBuilder, XmlDocument, first_value};
 
 /// The hub's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubAnswer {
+pub struct HubResponse {
     /// The HTTP status.
     pub status: u16,
     /// The body.
@@ -26,7 +26,7 @@ pub struct HubAnswer {
 }
 
 /// The hub's response, or why there is none.
-pub type HubFuture<'a> = Pin<Box<dyn Future<Output = Result<HubAnswer, String>> + Send + 'a>>;
+pub type HubFuture<'a> = Pin<Box<dyn Future<Output = Result<HubResponse, String>> + Send + 'a>>;
 
 /// How pushes reach the hub: over HTTP, or by a function call in tests.
 pub trait HubTransport: Send + Sync {
@@ -56,7 +56,7 @@ impl HubTransport for HttpHub {
             let answer = sent.await.map_err(|error| error.without_url().to_string())?;
             let status = answer.status().as_u16();
             let body = answer.text().await.map_err(|error| error.without_url().to_string())?;
-            Ok(HubAnswer { status, body })
+            Ok(HubResponse { status, body })
         })
     }
 }
@@ -73,14 +73,14 @@ impl HubTransport for NoHub {
 /// The hub's two callback URLs, as WeChat's console names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Target {
+pub enum CallbackUrl {
     /// The authorization event URL.
     Component,
     /// The message and event URL of an account.
     Message,
 }
 
-impl Target {
+impl CallbackUrl {
     fn name(self) -> &'static str {
         match self {
             Self::Component => "component",
@@ -91,9 +91,9 @@ impl Target {
 
 /// One push, before encryption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Push {
+pub struct OutgoingPush {
     /// Where to.
-    pub target: Target,
+    pub target: CallbackUrl,
     /// The `InfoType`, `MsgType` or `Event`, for the log.
     pub kind: String,
     /// The account in the URL's path, for messages.
@@ -109,19 +109,19 @@ pub struct Push {
 
 impl Simulator {
     /// Sends a push now and returns when it has been delivered or has failed.
-    pub async fn deliver(&self, push: Push) -> Delivery {
+    pub async fn deliver(&self, push: OutgoingPush) -> PushDelivery {
         let (target, kind) = (format!("push/{}", push.target.name()), format!("push/{}", push.kind));
-        let about = Document::parse(&push.plaintext).unwrap_or_default();
+        let about = XmlDocument::parse(&push.plaintext).unwrap_or_default();
         let app_id = push.app_id.as_deref().or_else(|| about.get("AuthorizerAppid"));
-        let fault = strike(&mut self.world().faults, &[&target, &kind], app_id);
-        let mut delivery = self.started(&push);
+        let fault = take_fault(&mut self.state().faults, &[&target, &kind], app_id);
+        let mut delivery = self.new_delivery(&push);
         if matches!(fault, Some(FaultKind::DropPush)) {
             delivery.note = Some("a fault dropped it".into());
-            self.world().deliveries.add(delivery.clone());
+            self.state().deliveries.add(delivery.clone());
             return delivery;
         }
         let (attempts, timeout, pause) = {
-            let settings = &self.world().settings;
+            let settings = &self.state().settings;
             (settings.push_attempts, settings.push_timeout_ms, settings.push_pause_ms)
         };
         let mut answer = None;
@@ -135,13 +135,13 @@ impl Simulator {
             let (status, error) = match sent {
                 Err(_) => (None, Some(format!("no answer within {timeout} ms"))),
                 Ok(Err(why)) => (None, Some(why)),
-                Ok(Ok(HubAnswer { status, body })) if (200..300).contains(&status) => {
+                Ok(Ok(HubResponse { status, body })) if (200..300).contains(&status) => {
                     answer = Some(body);
                     (Some(status), None)
                 }
-                Ok(Ok(HubAnswer { status, .. })) => (Some(status), Some(format!("HTTP {status}"))),
+                Ok(Ok(HubResponse { status, .. })) => (Some(status), Some(format!("HTTP {status}"))),
             };
-            delivery.attempts.push(Attempt { at, status, error });
+            delivery.attempts.push(PushAttempt { at, status, error });
             if answer.is_some() {
                 break;
             }
@@ -150,22 +150,22 @@ impl Simulator {
             let (url, body) = self.seal(&push);
             let _ = tokio::time::timeout(Duration::from_millis(timeout), self.hub().post(url, body)).await;
         }
-        self.settle(&mut delivery, answer.as_deref());
-        self.world().deliveries.add(delivery.clone());
+        self.apply_reply(&mut delivery, answer.as_deref());
+        self.state().deliveries.add(delivery.clone());
         delivery
     }
 
     /// Logs a push that WeChat would not send.
-    pub(crate) fn withhold(&self, push: &Push, why: &str) -> Delivery {
-        let mut delivery = self.started(push);
+    pub(crate) fn record_unsent(&self, push: &OutgoingPush, why: &str) -> PushDelivery {
+        let mut delivery = self.new_delivery(push);
         delivery.note = Some(why.to_owned());
-        self.world().deliveries.add(delivery.clone());
+        self.state().deliveries.add(delivery.clone());
         delivery
     }
 
-    fn started(&self, push: &Push) -> Delivery {
-        Delivery {
-            id: self.world().next(),
+    fn new_delivery(&self, push: &OutgoingPush) -> PushDelivery {
+        PushDelivery {
+            id: self.state().next_id(),
             at: self.now(),
             target: push.target.name().to_owned(),
             kind: push.kind.clone(),
@@ -173,15 +173,15 @@ impl Simulator {
             openid: push.openid.clone(),
             plaintext: push.plaintext.clone(),
             attempts: Vec::new(),
-            outcome: Outcome::NotSent,
+            outcome: PushOutcome::NotSent,
             reply: None,
             note: None,
         }
     }
 
     /// The signed URL and the encrypted body of one attempt.
-    pub(crate) fn seal(&self, push: &Push) -> (String, String) {
-        let (timestamp, nonce) = (self.now().to_string(), self.digits(10));
+    pub(crate) fn seal(&self, push: &OutgoingPush) -> (String, String) {
+        let (timestamp, nonce) = (self.now().to_string(), self.random_digits(10));
         let (component, key) = self.platform();
         let encrypted = key.seal(self.random_bytes(), &push.plaintext, &component.app_id);
         let token = component.token.expose();
@@ -191,60 +191,70 @@ impl Simulator {
         let query = format!(
             "signature={plain}&timestamp={timestamp}&nonce={nonce}{openid}&encrypt_type=aes&msg_signature={whole}"
         );
-        let recipient = head(&push.plaintext, "ToUserName").unwrap_or_default();
+        let recipient = first_value(&push.plaintext, "ToUserName").unwrap_or_default();
         let (url, body) = match push.target {
-            Target::Component => (self.component_url(), Xml::default().text("AppId", &component.app_id)),
-            Target::Message => (
+            CallbackUrl::Component => {
+                (self.component_url(), XmlBuilder::default().text("AppId", &component.app_id))
+            }
+            CallbackUrl::Message => (
                 self.message_url(push.app_id.as_deref().unwrap_or_default()),
-                Xml::default().text("ToUserName", recipient),
+                XmlBuilder::default().text("ToUserName", recipient),
             ),
         };
         (format!("{url}?{query}"), body.text("Encrypt", &encrypted).build())
     }
 
     /// Evaluates the response and adds what the follower would see to the chat.
-    fn settle(&self, delivery: &mut Delivery, answer: Option<&str>) {
+    fn apply_reply(&self, delivery: &mut PushDelivery, answer: Option<&str>) {
         let (component, key) = self.platform();
         delivery.outcome =
-            match answer.map(|body| read_reply(body, &component.app_id, component.token.expose(), &key)) {
-                None => Outcome::Failed,
-                Some(Ok(None)) => Outcome::Accepted,
+            match answer.map(|body| decrypt_reply(body, &component.app_id, component.token.expose(), &key)) {
+                None => PushOutcome::Failed,
+                Some(Ok(None)) => PushOutcome::Accepted,
                 Some(Ok(Some(reply))) => {
                     delivery.reply = Some(reply);
-                    Outcome::Replied
+                    PushOutcome::Replied
                 }
                 Some(Err(why)) => {
                     delivery.note = Some(why);
-                    Outcome::Malformed
+                    PushOutcome::Malformed
                 }
             };
         let (Some(app_id), Some(openid)) = (&delivery.app_id, &delivery.openid) else { return };
-        let asked = delivery.plaintext.clone();
+        let push_xml = delivery.plaintext.clone();
         match delivery.outcome {
-            Outcome::Replied => {
+            PushOutcome::Replied => {
                 let reply = delivery.reply.clone().unwrap_or_default();
-                match passive(&reply, &asked) {
+                match passive_reply_text(&reply, &push_xml) {
                     Ok(Some((kind, text))) => {
-                        self.show(app_id, openid, Side::Account, "passive", &kind, text, reply.into());
+                        self.add_chat_item(
+                            app_id,
+                            openid,
+                            Sender::Account,
+                            "passive",
+                            &kind,
+                            text,
+                            reply.into(),
+                        );
                     }
                     Ok(None) => {}
                     Err(why) => {
                         delivery.note = Some(why);
-                        delivery.outcome = Outcome::Malformed;
+                        delivery.outcome = PushOutcome::Malformed;
                     }
                 }
             }
-            Outcome::Accepted | Outcome::Malformed | Outcome::Failed | Outcome::NotSent => {}
+            PushOutcome::Accepted | PushOutcome::Malformed | PushOutcome::Failed | PushOutcome::NotSent => {}
         }
         // WeChat shows this notice for messages only; a failed event push stays invisible.
-        if matches!(delivery.outcome, Outcome::Failed | Outcome::Malformed)
-            && head(&asked, "MsgType") != Some("event")
+        if matches!(delivery.outcome, PushOutcome::Failed | PushOutcome::Malformed)
+            && first_value(&push_xml, "MsgType") != Some("event")
         {
             let words = "该公众号提供的服务出现故障，请稍后再试";
-            self.show(
+            self.add_chat_item(
                 app_id,
                 openid,
-                Side::System,
+                Sender::System,
                 "notice",
                 "fault",
                 words.into(),
@@ -255,11 +265,11 @@ impl Simulator {
 }
 
 /// `None` for `success` and for an empty body; otherwise the decrypted reply.
-fn read_reply(body: &str, component: &str, token: &str, key: &AesKey) -> Result<Option<String>, String> {
+fn decrypt_reply(body: &str, component: &str, token: &str, key: &AesKey) -> Result<Option<String>, String> {
     if body.is_empty() || body == "success" {
         return Ok(None);
     }
-    let envelope = Document::parse(body).ok_or("the answer is neither `success` nor XML")?;
+    let envelope = XmlDocument::parse(body).ok_or("the answer is neither `success` nor XML")?;
     let part = |name: &str| envelope.get(name).ok_or(format!("the reply has no {name}"));
     let (encrypted, timestamp, nonce) = (part("Encrypt")?, part("TimeStamp")?, part("Nonce")?);
     if signature(&[token, timestamp, nonce, encrypted]) != part("MsgSignature")? {
@@ -273,10 +283,10 @@ fn read_reply(body: &str, component: &str, token: &str, key: &AesKey) -> Result<
 }
 
 /// What a phone shows of a passive reply, if anything.
-fn passive(reply: &str, asked: &str) -> Result<Option<(String, String)>, String> {
-    let read = Document::parse(reply).ok_or("the decrypted reply is not XML")?;
-    if read.get("ToUserName") != head(asked, "FromUserName")
-        || read.get("FromUserName") != head(asked, "ToUserName")
+fn passive_reply_text(reply: &str, push_xml: &str) -> Result<Option<(String, String)>, String> {
+    let read = XmlDocument::parse(reply).ok_or("the decrypted reply is not XML")?;
+    if read.get("ToUserName") != first_value(push_xml, "FromUserName")
+        || read.get("FromUserName") != first_value(push_xml, "ToUserName")
     {
         return Err("the reply's ToUserName and FromUserName are not those of the message, swapped".into());
     }
@@ -314,7 +324,8 @@ mod tests {
         let key = AesKey::decode("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG").unwrap();
         let reply = |app: &str, token: &str| {
             let sealed = key.seal([7; 16], "<xml/>", app);
-            let xml = Xml::default().text("Encrypt", &sealed).number("TimeStamp", 1).text("Nonce", "2");
+            let xml =
+                XmlBuilder::default().text("Encrypt", &sealed).number("TimeStamp", 1).text("Nonce", "2");
             xml.text("MsgSignature", &signature(&[token, "1", "2", &sealed])).build()
         };
         for (what, body, good) in [
@@ -326,7 +337,7 @@ mod tests {
             ("another app id", reply("wxother", "t"), false),
             ("another token", reply("wxc", "u"), false),
         ] {
-            assert_eq!(read_reply(&body, "wxc", "t", &key).is_ok(), good, "{what}");
+            assert_eq!(decrypt_reply(&body, "wxc", "t", &key).is_ok(), good, "{what}");
         }
     }
 
@@ -363,7 +374,7 @@ mod tests {
                 Err(()),
             ),
         ] {
-            let got = passive(&xml, asked).map(|s| s.map(|(_, text)| text)).map_err(|_| ());
+            let got = passive_reply_text(&xml, asked).map(|s| s.map(|(_, text)| text)).map_err(|_| ());
             assert_eq!(got, shown.map(|s| s.map(str::to_owned)), "{what}");
         }
     }

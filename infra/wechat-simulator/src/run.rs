@@ -6,33 +6,33 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::log::{Delivery, Outcome};
+use crate::log::{PushDelivery, PushOutcome};
 use crate::simulator::Simulator;
 
 /// Pause after a failed ticket push. Shorter than WeChat's: the hub may just have been started.
 const TICKET_RETRY: Duration = Duration::from_secs(3);
 /// How old an unsaved change may get.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Simulator {
     /// Pushes tickets and queued pushes until `shutdown`. Pushes in flight are dropped then, as when WeChat
     /// cannot reach a hub.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = std::pin::pin!(shutdown);
-        let mut deliveries: JoinSet<Delivery> = JoinSet::new();
+        let mut deliveries: JoinSet<PushDelivery> = JoinSet::new();
         let mut next_ticket = Instant::now();
-        let mut save = tokio::time::interval(SAVE_EVERY);
+        let mut save = tokio::time::interval(SAVE_INTERVAL);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 () = tokio::time::sleep_until(next_ticket) => {
                     next_ticket = Instant::now() + Duration::from_secs(self.settings().ticket_interval.max(1));
-                    let mut world = self.world();
+                    let mut world = self.state();
                     self.queue_ticket(&mut world);
                 }
                 () = self.wake().notified() => self.spawn_queued(&mut deliveries),
                 Some(Ok(delivery)) = deliveries.join_next(), if !deliveries.is_empty() => {
-                    if delivery.kind == "component_verify_ticket" && delivery.outcome == Outcome::Failed {
+                    if delivery.kind == "component_verify_ticket" && delivery.outcome == PushOutcome::Failed {
                         next_ticket = next_ticket.min(Instant::now() + TICKET_RETRY);
                     }
                 }
@@ -43,17 +43,17 @@ impl Simulator {
     }
 
     /// Sends all queued pushes, one after the other: for tests without [`Simulator::run`].
-    pub async fn deliver_pending(&self) -> Vec<Delivery> {
+    pub async fn deliver_pending(&self) -> Vec<PushDelivery> {
         let mut done = Vec::new();
         loop {
-            let next = self.world().outbox.pop_front();
+            let next = self.state().outbox.pop_front();
             let Some(push) = next else { return done };
             done.push(self.deliver(push).await);
         }
     }
 
-    fn spawn_queued(&self, deliveries: &mut JoinSet<Delivery>) {
-        let queued: Vec<_> = self.world().outbox.drain(..).collect();
+    fn spawn_queued(&self, deliveries: &mut JoinSet<PushDelivery>) {
+        let queued: Vec<_> = self.state().outbox.drain(..).collect();
         for push in queued {
             let simulator = self.clone();
             deliveries.spawn(async move {

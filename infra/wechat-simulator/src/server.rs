@@ -13,18 +13,18 @@ use futures::FutureExt;
 use http::{StatusCode, header};
 use tokio::net::TcpListener;
 
-use crate::api::{Answer, NoAnswer};
-use crate::hosts::{Hosts, is_cross_site};
+use crate::api::{NoResponse, SimulatedResponse};
+use crate::hosts::{AllowedHosts, is_cross_site};
 use crate::simulator::Simulator;
-use crate::{control, pages};
+use crate::{control_api, pages};
 
 /// Limit of a request body.
-const MAX_BODY: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// All routes of the simulator.
 pub fn router(simulator: Simulator) -> Router {
-    let people = Router::new().merge(pages::router()).merge(control::router());
-    people.layer(middleware::from_fn(own_pages)).fallback(api).with_state(simulator)
+    let people = Router::new().merge(pages::router()).merge(control_api::router());
+    people.layer(middleware::from_fn(reject_cross_site)).fallback(api).with_state(simulator)
 }
 
 /// Serves `listener` under allowed host names only, and sends pushes, until `shutdown`.
@@ -37,15 +37,15 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let shutdown = shutdown.shared();
-    let hosts = Hosts::of(listener.local_addr()?);
-    let router = router(simulator.clone()).layer(middleware::from_fn_with_state(hosts, own_name));
+    let hosts = AllowedHosts::for_listener(listener.local_addr()?);
+    let router = router(simulator.clone()).layer(middleware::from_fn_with_state(hosts, require_known_host));
     let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone());
     let (served, ()) = tokio::join!(server.into_future(), simulator.run(shutdown));
     served
 }
 
-async fn own_name(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    if hosts.know(request.headers()) {
+async fn require_known_host(State(hosts): State<AllowedHosts>, request: Request, next: Next) -> Response {
+    if hosts.allows(request.headers()) {
         next.run(request).await
     } else {
         (StatusCode::MISDIRECTED_REQUEST, "This server is not called so.\n").into_response()
@@ -53,7 +53,7 @@ async fn own_name(State(hosts): State<Hosts>, request: Request, next: Next) -> R
 }
 
 /// Only this server's own pages, and programs, may use the authorization pages and the control API.
-async fn own_pages(request: Request, next: Next) -> Response {
+async fn reject_cross_site(request: Request, next: Next) -> Response {
     if is_cross_site(request.method(), request.headers()) {
         return (StatusCode::FORBIDDEN, "Another site's page may not do this.\n").into_response();
     }
@@ -63,17 +63,17 @@ async fn own_pages(request: Request, next: Next) -> Response {
 async fn api(State(simulator): State<Simulator>, request: Request) -> Response {
     let method = request.method().as_str().to_owned();
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let Ok(body) = axum::body::to_bytes(request.into_body(), MAX_BODY).await else {
+    let Ok(body) = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     match simulator.request(&method, &target, &String::from_utf8_lossy(&body)).await {
-        Ok(Answer { status, content_type, body }) => {
+        Ok(SimulatedResponse { status, content_type, body }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
         }
-        Err(NoAnswer) => {
+        Err(NoResponse) => {
             // An error in the body makes hyper close the connection.
-            let broken = async { Err::<Bytes, _>(io::Error::other(NoAnswer)) }.into_stream();
+            let broken = async { Err::<Bytes, _>(io::Error::other(NoResponse)) }.into_stream();
             Response::new(Body::from_stream(broken))
         }
     }

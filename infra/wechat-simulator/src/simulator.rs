@@ -5,22 +5,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use shared::clock::Clock;
-use shared::config::Component;
+use shared::config::PlatformCredentials;
 use shared::random::Random;
 use tokio::sync::Notify;
 
 use crate::crypto::{AesKey, CryptoError};
 use crate::error::ApiError;
-use crate::push::{HubTransport, Push};
-use crate::state::account::{Account, Kind, NewAccount, starting_templates};
-use crate::state::chat::{ChatItem, Side};
+use crate::push::{HubTransport, OutgoingPush};
+use crate::state::account::{AccountKind, NewAccount, SimulatedAccount, starting_templates};
+use crate::state::chat::{ChatItem, Sender};
 use crate::state::follower::Followers;
-use crate::state::{Settings, World};
+use crate::state::{Settings, WeChatState};
 
 /// What a simulator needs.
-pub struct Parts {
+pub struct SimulatorDependencies {
     /// The third-party platform's credentials, the same as the hub's.
-    pub component: Component,
+    pub component: PlatformCredentials,
     /// The hub's base URL: pushes go to `{hub}/wechat/component` and `{hub}/wechat/accounts/$APPID$`.
     pub hub_url: String,
     /// The clock.
@@ -33,18 +33,18 @@ pub struct Parts {
 
 /// A simulated WeChat. Clones share the same state.
 #[derive(Clone)]
-pub struct Simulator(Arc<Inner>);
+pub struct Simulator(Arc<SimulatorInner>);
 
-struct Inner {
-    world: Mutex<World>,
-    platform: Mutex<(Component, AesKey)>,
+struct SimulatorInner {
+    state: Mutex<WeChatState>,
+    platform: Mutex<(PlatformCredentials, AesKey)>,
     component_url: String,
     message_url: String,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     hub: Arc<dyn HubTransport>,
     wake: Notify,
-    file: Mutex<Option<PathBuf>>,
+    snapshot_path: Mutex<Option<PathBuf>>,
 }
 
 impl Simulator {
@@ -52,11 +52,11 @@ impl Simulator {
     ///
     /// # Errors
     /// When the AES key is no key.
-    pub fn new(parts: Parts) -> Result<Self, CryptoError> {
+    pub fn new(parts: SimulatorDependencies) -> Result<Self, CryptoError> {
         let key = AesKey::decode(parts.component.aes_key.expose())?;
         let hub = parts.hub_url.trim_end_matches('/');
-        Ok(Self(Arc::new(Inner {
-            world: Mutex::default(),
+        Ok(Self(Arc::new(SimulatorInner {
+            state: Mutex::default(),
             component_url: format!("{hub}/wechat/component"),
             message_url: format!("{hub}/wechat/accounts/$APPID$"),
             platform: Mutex::new((parts.component, key)),
@@ -64,7 +64,7 @@ impl Simulator {
             random: parts.random,
             hub: parts.hub,
             wake: Notify::new(),
-            file: Mutex::default(),
+            snapshot_path: Mutex::default(),
         })))
     }
 
@@ -72,7 +72,7 @@ impl Simulator {
     ///
     /// # Errors
     /// When the AES key is no key.
-    pub fn demo(parts: Parts) -> Result<Self, CryptoError> {
+    pub fn demo(parts: SimulatorDependencies) -> Result<Self, CryptoError> {
         let simulator = Self::new(parts)?;
         let account =
             |app_id: &str, name: &str, kind, verify_type, followers, open_platform: Option<&str>| {
@@ -88,11 +88,18 @@ impl Simulator {
                 }
             };
         for new in [
-            account("wx5a1b2c3d4e5f6071", "Harbour Coffee", Kind::Service, 0, 3, Some("harbour")),
-            account("wx6b2c3d4e5f607182", "Harbour Journal", Kind::Subscription, 0, 3, Some("harbour")),
-            account("wx7c3d4e5f60718293", "Corner Bakery", Kind::Service, -1, 2, None),
-            account("wx8d4e5f60718293a4", "City Museum", Kind::Service, 0, 25_000, Some("museum")),
-            account("wx9e5f60718293a4b5", "Harbour Orders", Kind::MiniProgram, 0, 0, None),
+            account("wx5a1b2c3d4e5f6071", "Harbour Coffee", AccountKind::Service, 0, 3, Some("harbour")),
+            account(
+                "wx6b2c3d4e5f607182",
+                "Harbour Journal",
+                AccountKind::Subscription,
+                0,
+                3,
+                Some("harbour"),
+            ),
+            account("wx7c3d4e5f60718293", "Corner Bakery", AccountKind::Service, -1, 2, None),
+            account("wx8d4e5f60718293a4", "City Museum", AccountKind::Service, 0, 25_000, Some("museum")),
+            account("wx9e5f60718293a4b5", "Harbour Orders", AccountKind::MiniProgram, 0, 0, None),
         ] {
             // Cannot fail: the ids above differ, and a duplicate id is the only error.
             let _ = simulator.add_account(new);
@@ -104,19 +111,19 @@ impl Simulator {
     ///
     /// # Errors
     /// 40013 when the app id is taken.
-    pub fn add_account(&self, new: NewAccount) -> Result<Account, ApiError> {
+    pub fn add_account(&self, new: NewAccount) -> Result<SimulatedAccount, ApiError> {
         let now = self.now();
-        let app_id = new.app_id.unwrap_or_else(|| format!("wx{}", self.hex(16)));
-        let original_id = new.original_id.unwrap_or_else(|| format!("gh_{}", self.hex(12)));
-        let kind = new.kind.unwrap_or(Kind::Service);
-        let mut world = self.world();
+        let app_id = new.app_id.unwrap_or_else(|| format!("wx{}", self.random_hex(16)));
+        let original_id = new.original_id.unwrap_or_else(|| format!("gh_{}", self.random_hex(12)));
+        let kind = new.kind.unwrap_or(AccountKind::Service);
+        let mut world = self.state();
         if world.accounts.contains_key(&app_id) {
-            return Err(ApiError::with(40013, "this appid exists already"));
+            return Err(ApiError::with_errmsg(40013, "this appid exists already"));
         }
-        let order = world.next();
+        let order = world.next_id();
         // Not random: after a restart without a snapshot the same account has the same followers.
         let seed = app_id.bytes().fold(11u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-        let account = Account {
+        let account = SimulatedAccount {
             name: new.name.unwrap_or_else(|| format!("Account {order}")),
             alias: format!("alias{order}"),
             principal_name: "Simulated Trading Ltd".into(),
@@ -126,7 +133,7 @@ impl Simulator {
             authorization: None,
             followers: Followers::generated(seed, new.followers, new.open_platform.clone(), now),
             open_platform: new.open_platform,
-            templates: if kind == Kind::Service { starting_templates() } else { Vec::new() },
+            templates: if kind == AccountKind::Service { starting_templates() } else { Vec::new() },
             options: [("location_report", "0"), ("voice_recognize", "0"), ("customer_service", "0")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
@@ -143,19 +150,19 @@ impl Simulator {
 
     /// The current state of one account.
     #[must_use]
-    pub fn account(&self, app_id: &str) -> Option<Account> {
-        self.world().accounts.get(app_id).cloned()
+    pub fn account(&self, app_id: &str) -> Option<SimulatedAccount> {
+        self.state().accounts.get(app_id).cloned()
     }
 
     /// The current settings.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        self.world().settings.clone()
+        self.state().settings.clone()
     }
 
     /// Changes the settings from now on.
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
-        let mut world = self.world();
+        let mut world = self.state();
         change(&mut world.settings);
         world.dirty = true;
     }
@@ -173,7 +180,7 @@ impl Simulator {
     /// The chat between an account and a follower, oldest item first.
     #[must_use]
     pub fn chat(&self, app_id: &str, openid: &str) -> Vec<ChatItem> {
-        let world = self.world();
+        let world = self.state();
         let chat = world.accounts.get(app_id).and_then(|account| account.chats.get(openid));
         chat.map(|chat| chat.items.iter().cloned().collect()).unwrap_or_default()
     }
@@ -181,14 +188,14 @@ impl Simulator {
     /// What the account sent to a follower: passive replies, customer-service and template messages.
     #[must_use]
     pub fn received(&self, app_id: &str, openid: &str) -> Vec<ChatItem> {
-        self.chat(app_id, openid).into_iter().filter(|item| item.side == Side::Account).collect()
+        self.chat(app_id, openid).into_iter().filter(|item| item.side == Sender::Account).collect()
     }
 
-    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state(&self) -> MutexGuard<'_, WeChatState> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn platform(&self) -> (Component, AesKey) {
+    pub(crate) fn platform(&self) -> (PlatformCredentials, AesKey) {
         self.0.platform.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -224,12 +231,12 @@ impl Simulator {
         &self.0.wake
     }
 
-    pub(crate) fn file(&self) -> MutexGuard<'_, Option<PathBuf>> {
-        self.0.file.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn snapshot_path(&self) -> MutexGuard<'_, Option<PathBuf>> {
+        self.0.snapshot_path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues a push; [`Simulator::run`] or [`Simulator::deliver_pending`] sends it.
-    pub(crate) fn enqueue(&self, world: &mut World, push: Push) {
+    pub(crate) fn enqueue(&self, world: &mut WeChatState, push: OutgoingPush) {
         world.outbox.push_back(push);
         world.dirty = true;
         self.0.wake.notify_one();
@@ -241,7 +248,7 @@ impl Simulator {
         bytes
     }
 
-    pub(crate) fn hex(&self, digits: usize) -> String {
+    pub(crate) fn random_hex(&self, digits: usize) -> String {
         self.random_bytes::<64>()
             .iter()
             .map(|byte| format!("{byte:02x}"))
@@ -251,25 +258,25 @@ impl Simulator {
             .collect()
     }
 
-    pub(crate) fn digits(&self, count: usize) -> String {
+    pub(crate) fn random_digits(&self, count: usize) -> String {
         (0..count).map(|_| char::from(b'0' + u8::try_from(self.0.random.below(10)).unwrap_or(0))).collect()
     }
 
     /// Adds an item to a chat.
     #[expect(clippy::too_many_arguments, reason = "a chat line has these parts")]
-    pub(crate) fn show(
+    pub(crate) fn add_chat_item(
         &self,
         app_id: &str,
         openid: &str,
-        side: Side,
+        side: Sender,
         channel: &str,
         kind: &str,
         text: String,
         data: Value,
     ) {
         let at = self.now();
-        let mut world = self.world();
-        let id = world.next();
+        let mut world = self.state();
+        let id = world.next_id();
         world.dirty = true;
         if let Some(account) = world.accounts.get_mut(app_id) {
             let item = ChatItem { id, at, side, channel: channel.into(), kind: kind.into(), text, data };

@@ -11,18 +11,18 @@ use quick_xml::events::Event;
 const MAX_DEPTH: usize = 16;
 
 /// `]]>` split over two CDATA sections.
-const SPLIT: &str = "]]]]><![CDATA[>";
+const SPLIT_SECTION_END: &str = "]]]]><![CDATA[>";
 
 /// Builds an `<xml>` document.
 #[derive(Debug, Default, Clone)]
-pub struct Xml(String);
+pub struct XmlBuilder(String);
 
-impl Xml {
+impl XmlBuilder {
     /// `<name><![CDATA[value]]></name>`.
     #[must_use]
     pub fn text(mut self, name: &str, value: &str) -> Self {
         // `]]>` inside the value would end the section, so it is split over two.
-        let value = value.replace("]]>", SPLIT);
+        let value = value.replace("]]>", SPLIT_SECTION_END);
         let _ = write!(self.0, "<{name}><![CDATA[{value}]]></{name}>");
         self
     }
@@ -30,7 +30,7 @@ impl Xml {
     /// `<name><![CDATA[value]]></name>` as WeChat writes text that users chose: it does not escape, so a
     /// `]]>` inside ends the section.
     #[must_use]
-    pub fn typed(mut self, name: &str, value: &str) -> Self {
+    pub fn unescaped_text(mut self, name: &str, value: &str) -> Self {
         let _ = write!(self.0, "<{name}><![CDATA[{value}]]></{name}>");
         self
     }
@@ -44,7 +44,7 @@ impl Xml {
 
     /// Appends the elements of another builder.
     #[must_use]
-    pub fn then(mut self, other: &Self) -> Self {
+    pub fn append(mut self, other: &Self) -> Self {
         self.0.push_str(&other.0);
         self
     }
@@ -59,14 +59,14 @@ impl Xml {
 /// The content of an XML document: path (`Articles/item/Title`, without the root) to text; a repeated path
 /// keeps every value.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Document(BTreeMap<String, Vec<String>>);
+pub struct XmlDocument(BTreeMap<String, Vec<String>>);
 
-impl Document {
+impl XmlDocument {
     /// Parses a document whose root is `xml`. Refuses DTDs and entities other than the predefined five. Text
     /// that users chose may contain anything ([`XmlBuilder::unescaped_text`]).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let text = escaped(text);
+        let text = escape_user_text(text);
         let mut reader = Reader::from_str(&text);
         let (mut path, mut document): (Vec<String>, _) = (Vec::new(), Self::default());
         let mut current = String::new();
@@ -83,7 +83,7 @@ impl Document {
                 }
                 Event::Empty(tag) => {
                     path.push(tag.name().as_ref().to_owned());
-                    document.put(&path, "");
+                    document.insert(&path, "");
                     path.pop();
                 }
                 Event::Text(text) => current.push_str(&text),
@@ -100,7 +100,7 @@ impl Document {
                     },
                 }),
                 Event::End(_) => {
-                    document.put(&path, current.trim());
+                    document.insert(&path, current.trim());
                     path.pop();
                     current.clear();
                     closed = path.is_empty();
@@ -113,7 +113,7 @@ impl Document {
         closed.then_some(document)
     }
 
-    fn put(&mut self, path: &[String], value: &str) {
+    fn insert(&mut self, path: &[String], value: &str) {
         if let Some((_, inner)) = path.split_first()
             && !inner.is_empty()
         {
@@ -135,20 +135,20 @@ impl Document {
 }
 
 /// Elements of pushes whose text users chose.
-const TYPED: [&str; 6] = ["EventKey", "Content", "Label", "Title", "Description", "Url"];
+const USER_TEXT_ELEMENTS: [&str; 6] = ["EventKey", "Content", "Label", "Title", "Description", "Url"];
 
 /// A push with every `]]>` inside text that users chose split over two sections, as an escaping writer would.
-fn escaped(text: &str) -> Cow<'_, str> {
+fn escape_user_text(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     if !text.contains("<MsgId>") && !text.contains("<Event>") {
-        return text; // no push
+        return text; // not a push
     }
-    for name in TYPED {
+    for name in USER_TEXT_ELEMENTS {
         let (start, end) = (format!("<{name}><![CDATA["), format!("]]></{name}>"));
         let Some((before, rest)) = text.split_once(&start) else { continue };
         let Some((value, after)) = rest.rsplit_once(&end) else { continue };
-        if value.replace(SPLIT, "").contains("]]>") {
-            text = format!("{before}{start}{}{end}{after}", value.replace("]]>", SPLIT)).into();
+        if value.replace(SPLIT_SECTION_END, "").contains("]]>") {
+            text = format!("{before}{start}{}{end}{after}", value.replace("]]>", SPLIT_SECTION_END)).into();
         }
     }
     text
@@ -157,7 +157,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
 /// The first element of that name in a push. WeChat writes these before any text that users chose, so
 /// nothing that comes later can forge them.
 #[must_use]
-pub fn head<'a>(push: &'a str, name: &str) -> Option<&'a str> {
+pub fn first_value<'a>(push: &'a str, name: &str) -> Option<&'a str> {
     let (_, value) = push.split_once(&format!("<{name}>"))?;
     let value = value.trim_start();
     let (value, _) = match value.strip_prefix("<![CDATA[") {
@@ -173,30 +173,34 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let xml = Xml::default().text("Content", "a ]]> b & <c>").number("CreateTime", 7).build();
-        let read = Document::parse(&xml).unwrap();
+        let xml = XmlBuilder::default().text("Content", "a ]]> b & <c>").number("CreateTime", 7).build();
+        let read = XmlDocument::parse(&xml).unwrap();
         assert_eq!(read.get("Content"), Some("a ]]> b & <c>"));
         assert_eq!(read.get("CreateTime"), Some("7"));
     }
 
     #[test]
     fn what_a_follower_chose_is_not_escaped_and_hides_nothing_before_it() {
-        let xml = Xml::default().text("MsgType", "text").number("CreateTime", 7);
-        let xml = xml.typed("Content", "a]]></Content><MsgType>event</MsgType>").build();
+        let xml = XmlBuilder::default().text("MsgType", "text").number("CreateTime", 7);
+        let xml = xml.unescaped_text("Content", "a]]></Content><MsgType>event</MsgType>").build();
         assert!(xml.ends_with("<Content><![CDATA[a]]></Content><MsgType>event</MsgType>]]></Content></xml>"));
-        assert_eq!((head(&xml, "MsgType"), head(&xml, "CreateTime")), (Some("text"), Some("7")));
-        assert_eq!(head(&xml, "Event"), None);
-        let push = |value: &str| Xml::default().typed("Content", value).number("MsgId", 7).build();
+        assert_eq!(
+            (first_value(&xml, "MsgType"), first_value(&xml, "CreateTime")),
+            (Some("text"), Some("7"))
+        );
+        assert_eq!(first_value(&xml, "Event"), None);
+        let push =
+            |value: &str| XmlBuilder::default().unescaped_text("Content", value).number("MsgId", 7).build();
         for value in ["a ]]> b", "<a><![CDATA[b]]></a>", "a]]></Content><MsgId>1</MsgId><Content><![CDATA[b"]
         {
-            let read = Document::parse(&push(value)).unwrap();
+            let read = XmlDocument::parse(&push(value)).unwrap();
             assert_eq!((read.get("Content"), read.all("MsgId")), (Some(value), ["7".to_owned()].as_slice()));
         }
     }
 
     #[test]
     fn nested_and_bare_values_are_read() {
-        let read = Document::parse(
+        let read = XmlDocument::parse(
             "<xml><A>x &amp; &#20013;</A><L><item><T><![CDATA[1]]></T></item><item><T>2</T></item></L><E/></xml>",
         )
         .unwrap();
@@ -217,7 +221,7 @@ mod tests {
             "<!DOCTYPE x []><xml></xml>",
             "<xml>&x;</xml>",
         ] {
-            assert_eq!(Document::parse(bad), None, "{bad}");
+            assert_eq!(XmlDocument::parse(bad), None, "{bad}");
         }
     }
 }

@@ -2,16 +2,16 @@
 //! target is 300,000 a second on one core where the baseline program does 430,000: 1.43 times its time.
 #![expect(clippy::expect_used, reason = "helpers of tests may fail loudly")]
 
-mod bare;
+mod baseline;
 
 use std::hint::black_box;
 
-use bare::Bare;
+use baseline::BaselineProgram;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
-use shared::config::Component;
+use shared::config::PlatformCredentials;
 use shared::envelope::element::Element;
-use shared::envelope::{Envelope, Outer};
+use shared::envelope::{Envelope, PushRecipient};
 use shared::model::push::Push;
 use shared::model::reply_rules::ReplyRules;
 use shared::secret::Secret;
@@ -23,11 +23,11 @@ const MESSAGE: &str = "<xml><ToUserName><![CDATA[gh_7b1c9d2e4f60]]></ToUserName>
     <MsgId>24571903381120051</MsgId>\n</xml>";
 
 fn hot_path(criterion: &mut Criterion) {
-    let envelope = Envelope::new(&Component {
+    let envelope = Envelope::new(&PlatformCredentials {
         app_id: "wx00c0ffee00c0ffee".to_owned(),
         token: Secret::new("hubToken2025"),
         aes_key: Secret::new(AES_KEY),
-        ..Component::default()
+        ..PlatformCredentials::default()
     })
     .expect("the key is right");
     let text = |content: &str| json!({"msgtype": "text", "text": {"content": content}});
@@ -40,7 +40,7 @@ fn hot_path(criterion: &mut Criterion) {
         "default": text("Thank you, we will answer soon."),
     }))
     .expect("the rules are right");
-    let outer = Outer::ToUserName("gh_7b1c9d2e4f60");
+    let outer = PushRecipient::ToUserName("gh_7b1c9d2e4f60");
     let (query, body) = envelope.seal_push(outer, MESSAGE.as_bytes(), 1_735_689_600, "1879066412", [7; 16]);
 
     let mut group = criterion.benchmark_group("text message");
@@ -57,11 +57,11 @@ fn hot_path(criterion: &mut Criterion) {
             envelope.seal_reply(opened.key, &xml, push.create_time, "1879066412", black_box([9; 16]))
         });
     });
-    let bare = Bare::new("hubToken2025", "wx00c0ffee00c0ffee", AES_KEY);
+    let bare = BaselineProgram::new("hubToken2025", "wx00c0ffee00c0ffee", AES_KEY);
     let answer = "We are open from 9 to 18.";
     group.bench_function("whole path, a bare program", |bencher| {
         bencher.iter(|| {
-            bare.answer(black_box(&query), black_box(&body), "1879066412", black_box([9; 16]), answer)
+            bare.respond(black_box(&query), black_box(&body), "1879066412", black_box([9; 16]), answer)
         });
     });
     group.bench_function("verify and decrypt", |bencher| {

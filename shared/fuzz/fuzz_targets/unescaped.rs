@@ -53,7 +53,7 @@ fn read(body: &str) -> Push {
     assert_eq!((push.to_user_name.as_str(), push.from_user_name.as_str()), ("gh_1", "oFan"));
     assert_eq!(push.create_time, 7);
     let detail = Push::detail(body.as_bytes());
-    assert!(detail.len() <= shared::model::detail::MAX_BYTES);
+    assert!(detail.len() <= shared::model::detail::MAX_DETAIL_BYTES);
     push
 }
 

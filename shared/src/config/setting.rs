@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
-use super::Surroundings;
+use super::RunMode;
 
 /// A setting: its name and what a valid value looks like.
 pub struct Setting {
@@ -11,18 +11,18 @@ pub struct Setting {
     /// What a valid value looks like; reads well after "it must be".
     pub expected: &'static str,
     /// What applies where it is not set.
-    pub absent: Absent,
+    pub when_unset: WhenUnset,
     /// Whether a value is valid.
-    pub(super) right: fn(&str, Surroundings) -> bool,
+    pub(super) is_valid: fn(&str, RunMode) -> bool,
 }
 
 /// What applies where a setting is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absent {
+pub enum WhenUnset {
     /// The function does not start.
-    Refused,
+    Required,
     /// The setting has no value.
-    Fine,
+    Optional,
     /// This value.
     Default(&'static str),
 }
@@ -30,22 +30,22 @@ pub enum Absent {
 impl Setting {
     /// Its description, as in the README's table.
     #[must_use]
-    pub fn described(&self) -> String {
-        match self.absent {
-            Absent::Refused => self.expected.to_owned(),
-            Absent::Fine => format!("optional: {}", self.expected),
-            Absent::Default(value) => format!("{}; `{value}` if not set", self.expected),
+    pub fn description(&self) -> String {
+        match self.when_unset {
+            WhenUnset::Required => self.expected.to_owned(),
+            WhenUnset::Optional => format!("optional: {}", self.expected),
+            WhenUnset::Default(value) => format!("{}; `{value}` if not set", self.expected),
         }
     }
 }
 
 /// Fewest characters of an operator's key where real accounts are: nobody can guess 32 random letters.
-pub const ADMIN_KEY_LEAST: usize = 32;
+pub const MIN_ADMIN_KEY_CHARS: usize = 32;
 /// The operator's key of the simulated set-up: public, so that it opens nothing else.
 pub const SIMULATED_ADMIN_KEY: &str = "simulated-admin-key";
 
 /// Highest rate limit of one tenant, in requests a second: more than an HTTP API of AWS allows in all.
-const TENANT_RATE_MOST: u32 = 100_000;
+const MAX_TENANT_RATE: u32 = 100_000;
 
 /// Days that an event may be kept. A stored event shows that its push, or the job that writes it, was handled
 /// before, and no queue keeps a job for longer than 14 days. Nobody has asked for more than ten years.
@@ -56,79 +56,79 @@ pub const TIMELINE_DAYS_DEFAULT: i64 = 365;
 pub(super) const COMPONENT_APP_ID: Setting = Setting {
     name: "OAHUB_COMPONENT_APP_ID",
     expected: "the third-party platform's app id: `wx` and 16 letters or digits",
-    absent: Absent::Refused,
-    right: |v, _| v.starts_with("wx") && (10..=32).contains(&v.len()) && alphanumeric(v),
+    when_unset: WhenUnset::Required,
+    is_valid: |v, _| v.starts_with("wx") && (10..=32).contains(&v.len()) && is_alphanumeric(v),
 };
 pub(super) const COMPONENT_APP_SECRET: Setting = Setting {
     name: "OAHUB_COMPONENT_APP_SECRET",
     expected: "the third-party platform's secret, as its console shows it once",
-    absent: Absent::Refused,
-    right: |v, _| one_word(v),
+    when_unset: WhenUnset::Required,
+    is_valid: |v, _| has_no_whitespace(v),
 };
 pub(super) const COMPONENT_TOKEN: Setting = Setting {
     name: "OAHUB_COMPONENT_TOKEN",
     expected: "the message verification token of the console: 3 to 32 letters or digits",
-    absent: Absent::Refused,
-    right: |v, _| is_token(v),
+    when_unset: WhenUnset::Required,
+    is_valid: |v, _| is_token(v),
 };
 pub(super) const COMPONENT_TOKEN_PREVIOUS: Setting = Setting {
     name: "OAHUB_COMPONENT_TOKEN_PREVIOUS",
     expected: "the token before a rotation: 3 to 32 letters or digits",
-    absent: Absent::Fine,
+    when_unset: WhenUnset::Optional,
     ..COMPONENT_TOKEN
 };
 pub(super) const COMPONENT_AES_KEY: Setting = Setting {
     name: "OAHUB_COMPONENT_AES_KEY",
     expected: "the EncodingAESKey of the console: 43 letters or digits",
-    absent: Absent::Refused,
-    right: |v, _| is_aes_key(v),
+    when_unset: WhenUnset::Required,
+    is_valid: |v, _| is_aes_key(v),
 };
 pub(super) const COMPONENT_AES_KEY_PREVIOUS: Setting = Setting {
     name: "OAHUB_COMPONENT_AES_KEY_PREVIOUS",
     expected: "the EncodingAESKey before a rotation: 43 letters or digits",
-    absent: Absent::Fine,
+    when_unset: WhenUnset::Optional,
     ..COMPONENT_AES_KEY
 };
 pub(super) const WECHAT_API_URL: Setting = Setting {
     name: "OAHUB_WECHAT_API_URL",
     expected: "an https URL without user, query or fragment (http only for a loopback address)",
-    absent: Absent::Default("https://api.weixin.qq.com"),
-    right: is_base_url,
+    when_unset: WhenUnset::Default("https://api.weixin.qq.com"),
+    is_valid: is_base_url,
 };
 pub(super) const WECHAT_MP_URL: Setting = Setting {
     name: "OAHUB_WECHAT_MP_URL",
-    absent: Absent::Default("https://mp.weixin.qq.com"),
+    when_unset: WhenUnset::Default("https://mp.weixin.qq.com"),
     ..WECHAT_API_URL
 };
 pub(super) const WECHAT_OPEN_URL: Setting = Setting {
     name: "OAHUB_WECHAT_OPEN_URL",
-    absent: Absent::Default("https://open.weixin.qq.com"),
+    when_unset: WhenUnset::Default("https://open.weixin.qq.com"),
     ..WECHAT_API_URL
 };
 pub(super) const PUBLIC_URL: Setting = Setting {
     name: "OAHUB_PUBLIC_URL",
     expected: "the https URL that browsers and WeChat reach this deployment at, without user, query or fragment \
                (http only for a loopback address)",
-    absent: Absent::Refused,
-    right: is_base_url,
+    when_unset: WhenUnset::Required,
+    is_valid: is_base_url,
 };
 pub(super) const ADMIN_KEY: Setting = Setting {
     name: "OAHUB_ADMIN_KEY",
     expected: "the operator's own key: at least 32 random characters without blanks",
-    absent: Absent::Refused,
-    right: is_admin_key,
+    when_unset: WhenUnset::Required,
+    is_valid: is_admin_key,
 };
 pub(super) const ADMIN_KEY_PREVIOUS: Setting = Setting {
     name: "OAHUB_ADMIN_KEY_PREVIOUS",
     expected: "the operator's key before a rotation: at least 32 characters without blanks",
-    absent: Absent::Fine,
+    when_unset: WhenUnset::Optional,
     ..ADMIN_KEY
 };
 pub(super) const TENANT_READ_RATE: Setting = Setting {
     name: "OAHUB_TENANT_READ_RATE",
     expected: "how many GET requests a second one tenant may make: 1 to 100000, or 0 for any number",
-    absent: Absent::Default("0"),
-    right: |v, _| v.parse().is_ok_and(|rate: u32| rate <= TENANT_RATE_MOST),
+    when_unset: WhenUnset::Default("0"),
+    is_valid: |v, _| v.parse().is_ok_and(|rate: u32| rate <= MAX_TENANT_RATE),
 };
 pub(super) const TENANT_WRITE_RATE: Setting = Setting {
     name: "OAHUB_TENANT_WRITE_RATE",
@@ -139,20 +139,20 @@ pub(super) const TENANT_WRITE_RATE: Setting = Setting {
 pub(super) const REJECT_STALE_CALLBACKS: Setting = Setting {
     name: "OAHUB_REJECT_STALE_CALLBACKS",
     expected: "`true` or `false`",
-    absent: Absent::Default("false"),
-    right: |v, _| v == "true" || v == "false",
+    when_unset: WhenUnset::Default("false"),
+    is_valid: |v, _| v == "true" || v == "false",
 };
 pub(super) const TIMELINE_DAYS: Setting = Setting {
     name: "OAHUB_TIMELINE_DAYS",
     expected: "how many days a customer's events are kept: 15 to 3650",
-    absent: Absent::Default("365"),
-    right: |v, _| v.parse().is_ok_and(|days| TIMELINE_DAYS_RANGE.contains(&days)),
+    when_unset: WhenUnset::Default("365"),
+    is_valid: |v, _| v.parse().is_ok_and(|days| TIMELINE_DAYS_RANGE.contains(&days)),
 };
 pub(super) const SWEEPERS: Setting = Setting {
     name: "OAHUB_SWEEPERS",
     expected: "how many jobs hand over what waited, where much is due at once: 1 to 8",
-    absent: Absent::Default("4"),
-    right: |v, _| v.parse().is_ok_and(|jobs: usize| (1..=8).contains(&jobs)),
+    when_unset: WhenUnset::Default("4"),
+    is_valid: |v, _| v.parse().is_ok_and(|jobs: usize| (1..=8).contains(&jobs)),
 };
 
 /// Every setting that an operator gives, in the README's order.
@@ -176,84 +176,84 @@ pub const SETTINGS: [&Setting; 17] = [
     &SWEEPERS,
 ];
 
-const fn given(name: &'static str, expected: &'static str) -> Setting {
-    Setting { name, expected, absent: Absent::Refused, right: |v, _| one_word(v) }
+const fn required_setting(name: &'static str, expected: &'static str) -> Setting {
+    Setting { name, expected, when_unset: WhenUnset::Required, is_valid: |v, _| has_no_whitespace(v) }
 }
 
-const fn table(name: &'static str) -> Setting {
-    given(name, "the name of the table, as `template.yaml` gives it")
+const fn table_setting(name: &'static str) -> Setting {
+    required_setting(name, "the name of the table, as `template.yaml` gives it")
 }
 
-const fn queue(name: &'static str) -> Setting {
-    given(name, "the URL of the queue, as `template.yaml` gives it")
+const fn queue_setting(name: &'static str) -> Setting {
+    required_setting(name, "the URL of the queue, as `template.yaml` gives it")
 }
 
 /// Whether a variable holds the URL of a queue: `OAHUB_<QUEUE>_QUEUE`, or of its dead letters.
 #[must_use]
-pub fn is_queue(variable: &str) -> bool {
-    variable.ends_with("_QUEUE") || variable.ends_with(DEAD_LETTERS_END)
+pub fn is_queue_variable(variable: &str) -> bool {
+    variable.ends_with("_QUEUE") || variable.ends_with(DEAD_LETTERS_SUFFIX)
 }
 
-pub(super) const PLATFORM_TABLE: Setting = table("OAHUB_PLATFORM_TABLE");
-pub(super) const CREDENTIALS_TABLE: Setting = table("OAHUB_CREDENTIALS_TABLE");
-pub(super) const CUSTOMERS_TABLE: Setting = table("OAHUB_CUSTOMERS_TABLE");
-pub(super) const TIMELINE_TABLE: Setting = table("OAHUB_TIMELINE_TABLE");
-pub(super) const WORK_TABLE: Setting = table("OAHUB_WORK_TABLE");
-pub(super) const AUTHORIZATION_QUEUE: Setting = queue("OAHUB_AUTHORIZATION_QUEUE");
-pub(super) const REFRESH_QUEUE: Setting = queue("OAHUB_REFRESH_QUEUE");
-pub(super) const IMPORT_QUEUE: Setting = queue("OAHUB_IMPORT_QUEUE");
-pub(super) const FOLLOWER_QUEUE: Setting = queue("OAHUB_FOLLOWER_QUEUE");
-pub(super) const SEND_QUEUE: Setting = queue("OAHUB_SEND_QUEUE");
-pub(super) const RESULT_QUEUE: Setting = queue("OAHUB_RESULT_QUEUE");
+pub(super) const PLATFORM_TABLE: Setting = table_setting("OAHUB_PLATFORM_TABLE");
+pub(super) const CREDENTIALS_TABLE: Setting = table_setting("OAHUB_CREDENTIALS_TABLE");
+pub(super) const CUSTOMERS_TABLE: Setting = table_setting("OAHUB_CUSTOMERS_TABLE");
+pub(super) const TIMELINE_TABLE: Setting = table_setting("OAHUB_TIMELINE_TABLE");
+pub(super) const WORK_TABLE: Setting = table_setting("OAHUB_WORK_TABLE");
+pub(super) const AUTHORIZATION_QUEUE: Setting = queue_setting("OAHUB_AUTHORIZATION_QUEUE");
+pub(super) const REFRESH_QUEUE: Setting = queue_setting("OAHUB_REFRESH_QUEUE");
+pub(super) const IMPORT_QUEUE: Setting = queue_setting("OAHUB_IMPORT_QUEUE");
+pub(super) const FOLLOWER_QUEUE: Setting = queue_setting("OAHUB_FOLLOWER_QUEUE");
+pub(super) const SEND_QUEUE: Setting = queue_setting("OAHUB_SEND_QUEUE");
+pub(super) const RESULT_QUEUE: Setting = queue_setting("OAHUB_RESULT_QUEUE");
 
 /// Suffix of the variables that hold dead-letter queues.
-const DEAD_LETTERS_END: &str = "_DEAD_LETTERS";
+const DEAD_LETTERS_SUFFIX: &str = "_DEAD_LETTERS";
 /// Dead letters: `OAHUB_<QUEUE>_DEAD_LETTERS`.
 pub(super) const DEAD_LETTERS: [&Setting; 7] = [
-    &queue("OAHUB_AUTHORIZATION_DEAD_LETTERS"),
-    &queue("OAHUB_REFRESH_DEAD_LETTERS"),
-    &queue("OAHUB_TICK_DEAD_LETTERS"),
-    &queue("OAHUB_IMPORT_DEAD_LETTERS"),
-    &queue("OAHUB_FOLLOWER_DEAD_LETTERS"),
-    &queue("OAHUB_SEND_DEAD_LETTERS"),
-    &queue("OAHUB_RESULT_DEAD_LETTERS"),
+    &queue_setting("OAHUB_AUTHORIZATION_DEAD_LETTERS"),
+    &queue_setting("OAHUB_REFRESH_DEAD_LETTERS"),
+    &queue_setting("OAHUB_TICK_DEAD_LETTERS"),
+    &queue_setting("OAHUB_IMPORT_DEAD_LETTERS"),
+    &queue_setting("OAHUB_FOLLOWER_DEAD_LETTERS"),
+    &queue_setting("OAHUB_SEND_DEAD_LETTERS"),
+    &queue_setting("OAHUB_RESULT_DEAD_LETTERS"),
 ];
 
 /// The queue's name in the variable of its dead letters, such as `send`.
-pub(super) fn dead_letters_of(variable: &str) -> String {
-    let name = variable.strip_prefix("OAHUB_").and_then(|rest| rest.strip_suffix(DEAD_LETTERS_END));
+pub(super) fn queue_of_dead_letters(variable: &str) -> String {
+    let name = variable.strip_prefix("OAHUB_").and_then(|rest| rest.strip_suffix(DEAD_LETTERS_SUFFIX));
     name.unwrap_or_default().to_ascii_lowercase()
 }
 
-fn alphanumeric(v: &str) -> bool {
+fn is_alphanumeric(v: &str) -> bool {
     v.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-fn one_word(v: &str) -> bool {
+fn has_no_whitespace(v: &str) -> bool {
     !v.contains(char::is_whitespace)
 }
 
 fn is_token(v: &str) -> bool {
-    (3..=32).contains(&v.len()) && alphanumeric(v)
+    (3..=32).contains(&v.len()) && is_alphanumeric(v)
 }
 
 fn is_aes_key(v: &str) -> bool {
-    v.len() == 43 && alphanumeric(v)
+    v.len() == 43 && is_alphanumeric(v)
 }
 
-fn is_admin_key(v: &str, surroundings: Surroundings) -> bool {
-    let long = v.chars().count() >= ADMIN_KEY_LEAST && v != SIMULATED_ADMIN_KEY;
-    one_word(v) && (long || surroundings == Surroundings::Simulated)
+fn is_admin_key(v: &str, mode: RunMode) -> bool {
+    let long = v.chars().count() >= MIN_ADMIN_KEY_CHARS && v != SIMULATED_ADMIN_KEY;
+    has_no_whitespace(v) && (long || mode == RunMode::Simulated)
 }
 
 /// A URL that paths are appended to: a query, a fragment or user information would break that.
-fn is_base_url(v: &str, surroundings: Surroundings) -> bool {
+fn is_base_url(v: &str, mode: RunMode) -> bool {
     let Ok(uri) = v.parse::<http::Uri>() else { return false };
     let authority = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
     let host = uri.host().unwrap_or_default();
     let scheme = match uri.scheme_str() {
         Some("https") => true,
-        Some("http") => surroundings == Surroundings::Simulated || is_loopback(host),
+        Some("http") => mode == RunMode::Simulated || is_loopback(host),
         _ => false,
     };
     // `Uri` drops a fragment without a word

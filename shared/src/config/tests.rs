@@ -1,6 +1,6 @@
 use super::*;
 
-fn right(name: &str) -> Option<String> {
+fn valid_value(name: &str) -> Option<String> {
     let value = match name {
         "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
         "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef",
@@ -8,22 +8,22 @@ fn right(name: &str) -> Option<String> {
         "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
         "OAHUB_PUBLIC_URL" => "https://hub.example/",
         "OAHUB_ADMIN_KEY" => "an-operators-key-of-forty-characters-xyz",
-        name if name.ends_with("_TABLE") || is_queue(name) => return Some(format!("the-{name}")),
+        name if name.ends_with("_TABLE") || is_queue_variable(name) => return Some(format!("the-{name}")),
         _ => return None,
     };
     Some(value.into())
 }
 
-fn load(surroundings: Surroundings, given: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    Config::load(Need::ALL, surroundings, |name| {
+fn load(mode: RunMode, given: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::load(Need::ALL, mode, |name| {
         let given = given.iter().find(|(other, _)| *other == name);
-        given.map_or_else(|| right(name), |(_, value)| Some((*value).to_owned()))
+        given.map_or_else(|| valid_value(name), |(_, value)| Some((*value).to_owned()))
     })
 }
 
 #[test]
 fn right_settings_load_with_their_defaults() {
-    let config = load(Surroundings::Live, &[]).unwrap();
+    let config = load(RunMode::Live, &[]).unwrap();
     assert_eq!(config.wechat_api_url, "https://api.weixin.qq.com");
     assert_eq!(config.public_url, "https://hub.example");
     assert!(!config.reject_stale_callbacks);
@@ -43,7 +43,7 @@ fn what_comes_from_before_a_rotation_is_read_each_by_itself() {
         ("OAHUB_ADMIN_KEY_PREVIOUS", admin, 0, 0, 2),
         ("OAHUB_COMPONENT_TOKEN_PREVIOUS", "", 0, 0, 1),
     ] {
-        let config = load(Surroundings::Live, &[(name, value)]).unwrap();
+        let config = load(RunMode::Live, &[(name, value)]).unwrap();
         let found = (
             usize::from(config.component.token_previous.is_some()),
             usize::from(config.component.aes_key_previous.is_some()),
@@ -89,7 +89,7 @@ fn a_wrong_setting_is_named_without_its_value() {
         ("no table", "OAHUB_WORK_TABLE", ""),
         ("no queue", "OAHUB_SEND_QUEUE", ""),
     ] {
-        let ConfigError(faults) = load(Surroundings::Live, &[(name, value)]).unwrap_err();
+        let ConfigError(faults) = load(RunMode::Live, &[(name, value)]).unwrap_err();
         assert_eq!(faults.iter().map(|fault| fault.name).collect::<Vec<_>>(), [name], "{what}");
         let said = ConfigError(faults).to_string();
         assert_eq!(said.lines().count(), 1, "{what}: {said}");
@@ -102,10 +102,10 @@ fn a_wrong_setting_is_named_without_its_value() {
 
 #[test]
 fn all_wrong_settings_are_named_at_once() {
-    let none = Config::load(Need::ALL, Surroundings::Live, |_| None).unwrap_err();
+    let none = Config::load(Need::ALL, RunMode::Live, |_| None).unwrap_err();
     let missing: Vec<_> = none.0.iter().map(|fault| fault.name).collect();
     let mut expected: Vec<_> = Need::ALL.iter().flat_map(|need| need.settings()).collect();
-    expected.retain(|setting| setting.absent == Absent::Refused);
+    expected.retain(|setting| setting.when_unset == WhenUnset::Required);
     assert_eq!(missing.len(), expected.len(), "{none}");
     assert!(expected.iter().all(|setting| missing.contains(&setting.name)), "{none}");
     assert_eq!(none.to_string().lines().count(), expected.len());
@@ -119,21 +119,21 @@ fn a_simulated_hub_takes_short_keys_and_open_urls() {
         ("OAHUB_PUBLIC_URL", "http://192.168.1.7:3000"),
         ("OAHUB_WECHAT_API_URL", "http://wechat"),
     ];
-    assert!(load(Surroundings::Simulated, &given).is_ok());
-    let ConfigError(faults) = load(Surroundings::Live, &given).unwrap_err();
+    assert!(load(RunMode::Simulated, &given).is_ok());
+    let ConfigError(faults) = load(RunMode::Live, &given).unwrap_err();
     assert_eq!(faults.len(), given.len());
     for url in ["http://127.0.0.1:3000", "http://127.8.0.1", "http://[::1]:3000/", "http://localhost:1/hub"] {
-        assert!(load(Surroundings::Live, &[("OAHUB_PUBLIC_URL", url)]).is_ok(), "{url} is loopback");
+        assert!(load(RunMode::Live, &[("OAHUB_PUBLIC_URL", url)]).is_ok(), "{url} is loopback");
     }
 }
 
 #[test]
 fn what_is_not_needed_is_not_read() {
     let needs = &[Need::ComponentAppId, Need::WorkTable];
-    let config = Config::load(needs, Surroundings::Live, |name| {
+    let config = Config::load(needs, RunMode::Live, |name| {
         let known = ["OAHUB_COMPONENT_APP_ID", "OAHUB_WORK_TABLE", "OAHUB_STACK", "SSL_CERT_FILE"];
         assert!(known.contains(&name) || name.starts_with("AWS_"), "{name} was read");
-        right(name)
+        valid_value(name)
     });
     let config = config.unwrap();
     assert_eq!(config.component.app_id, "wx00c0ffee00c0ffee");

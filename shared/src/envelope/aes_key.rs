@@ -9,11 +9,11 @@ use base64::{DecodeSliceError, Engine};
 use cbc::cipher::{InnerIvInit, KeyInit};
 
 /// Characters of an EncodingAESKey.
-pub const ENCODED_LEN: usize = 43;
+pub const ENCODED_KEY_LEN: usize = 43;
 
 /// 43 characters carry 258 bits and the key is the first 256. The console draws all of them at random, so most
 /// real keys end in non-zero bits, which a strict decoder refuses.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
+const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
@@ -34,11 +34,11 @@ impl AesKey {
     /// The IV is the key's first 16 bytes: WeChat's choice, so equal texts with equal random bytes look alike.
     #[must_use]
     pub fn parse(encoded: &str) -> Option<Self> {
-        if encoded.len() != ENCODED_LEN {
+        if encoded.len() != ENCODED_KEY_LEN {
             return None;
         }
         let mut key = [0; 32];
-        let decoded: Result<usize, DecodeSliceError> = LENIENT.decode_slice(encoded, &mut key);
+        let decoded: Result<usize, DecodeSliceError> = LENIENT_BASE64.decode_slice(encoded, &mut key);
         if decoded.ok()? != key.len() {
             return None;
         }

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::PAD;
 use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt};
 
-use super::{AesKey, Refusal};
+use super::{AesKey, CallbackError};
 
 /// The standard alphabet with padding, using AVX2 or NEON
 /// where available: table look-ups cost as much as decrypting.
@@ -48,10 +48,10 @@ pub fn seal(key: &AesKey, random: [u8; 16], message: &[u8], app_id: &str) -> Str
 /// # Errors
 /// [`CallbackError::Undecryptable`] for everything: telling wrong base64,
 /// padding, length and app id apart would reveal something about the key.
-pub fn open(key: &AesKey, encoded: &str, app_id: &str) -> Result<Vec<u8>, Refusal> {
-    let mut buffer = BASE64.decode(encoded).map_err(|_| Refusal::Undecryptable)?;
-    key.decryptor().decrypt_padded::<NoPadding>(&mut buffer).map_err(|_| Refusal::Undecryptable)?;
-    let message = message_range(&buffer, app_id).ok_or(Refusal::Undecryptable)?;
+pub fn open(key: &AesKey, encoded: &str, app_id: &str) -> Result<Vec<u8>, CallbackError> {
+    let mut buffer = BASE64.decode(encoded).map_err(|_| CallbackError::Undecryptable)?;
+    key.decryptor().decrypt_padded::<NoPadding>(&mut buffer).map_err(|_| CallbackError::Undecryptable)?;
+    let message = message_range(&buffer, app_id).ok_or(CallbackError::Undecryptable)?;
     buffer.truncate(message.end);
     buffer.drain(..message.start);
     Ok(buffer)

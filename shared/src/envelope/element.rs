@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Refusal, flat, unescaped, xml};
+use super::{CallbackError, flat_xml, unescaped_xml, xml};
 
 /// Levels of elements. Real pushes have 5 at most (`MASSSENDJOBFINISH`).
 pub const MAX_DEPTH: usize = 16;
@@ -14,7 +14,7 @@ pub const MAX_ELEMENTS: usize = 2_000;
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Members that have members. Other text in them is ignored; markup in any other member is its text.
-pub(super) const BRANCHES: [&str; 15] = [
+pub(super) const BRANCH_NAMES: [&str; 15] = [
     "ScanCodeInfo",
     "SendPicsInfo",
     "PicList",
@@ -50,9 +50,9 @@ pub struct Element<'a> {
 ///
 /// # Errors
 /// [`CallbackError::TooLarge`] beyond [`MAX_BODY_BYTES`].
-pub fn decode(body: &[u8]) -> Result<Cow<'_, str>, Refusal> {
+pub fn decode(body: &[u8]) -> Result<Cow<'_, str>, CallbackError> {
     if body.len() > MAX_BODY_BYTES {
-        return Err(Refusal::TooLarge);
+        return Err(CallbackError::TooLarge);
     }
     // `from_utf8_lossy` checks valid bytes one by one; `from_utf8` checks whole words.
     Ok(match std::str::from_utf8(body) {
@@ -66,9 +66,9 @@ impl<'a> Element<'a> {
     ///
     /// # Errors
     /// [`CallbackError::Malformed`], or [`CallbackError::TooLarge`] beyond the bounds above.
-    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+    pub fn parse(text: &'a str) -> Result<Self, CallbackError> {
         let text = text.trim_start_matches('\u{feff}');
-        match flat::parse(text) {
+        match flat_xml::parse(text) {
             Some(root) => Ok(root),
             None if text.trim_start().starts_with('{') => Self::from_json(text),
             None => xml::parse(text),
@@ -79,26 +79,26 @@ impl<'a> Element<'a> {
     ///
     /// # Errors
     /// As [`Element::parse`].
-    pub fn parse_push(text: &'a str) -> Result<Self, Refusal> {
+    pub fn parse_push(text: &'a str) -> Result<Self, CallbackError> {
         let text = text.trim_start_matches('\u{feff}');
-        match flat::parse(text) {
+        match flat_xml::parse(text) {
             Some(root) => Ok(root),
             None if text.trim_start().starts_with('{') => Self::from_json(text),
-            None => unescaped::parse(text),
+            None => unescaped_xml::parse(text),
         }
     }
 
-    fn from_json(text: &str) -> Result<Self, Refusal> {
-        let value: Value = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
+    fn from_json(text: &str) -> Result<Self, CallbackError> {
+        let value: Value = serde_json::from_str(text).map_err(|_| CallbackError::Malformed)?;
         let mut root = Self { name: "xml".into(), ..Self::default() };
         let mut left = MAX_ELEMENTS;
-        root.fill(value, MAX_DEPTH, &mut left)?;
+        root.fill_from_json(value, MAX_DEPTH, &mut left)?;
         Ok(root)
     }
 
     /// Adds a JSON value: an array becomes siblings of one name, as in XML.
-    fn fill(&mut self, value: Value, depth: usize, left: &mut usize) -> Result<(), Refusal> {
-        let depth = depth.checked_sub(1).ok_or(Refusal::TooLarge)?;
+    fn fill_from_json(&mut self, value: Value, depth: usize, left: &mut usize) -> Result<(), CallbackError> {
+        let depth = depth.checked_sub(1).ok_or(CallbackError::TooLarge)?;
         match value {
             Value::Null => {}
             Value::Bool(truth) => self.text = if truth { "1" } else { "0" }.into(),
@@ -106,23 +106,29 @@ impl<'a> Element<'a> {
             Value::String(text) => self.text = text.trim().to_owned().into(),
             Value::Object(members) => {
                 for (name, value) in members {
-                    self.adopt(name, value, depth, left)?;
+                    self.add_children(name, value, depth, left)?;
                 }
             }
-            Value::Array(items) => self.adopt("item".into(), Value::Array(items), depth, left)?,
+            Value::Array(items) => self.add_children("item".into(), Value::Array(items), depth, left)?,
         }
         Ok(())
     }
 
-    fn adopt(&mut self, name: String, value: Value, depth: usize, left: &mut usize) -> Result<(), Refusal> {
+    fn add_children(
+        &mut self,
+        name: String,
+        value: Value,
+        depth: usize,
+        left: &mut usize,
+    ) -> Result<(), CallbackError> {
         let values = match value {
             Value::Array(values) => values,
             one => vec![one],
         };
         for value in values {
-            *left = left.checked_sub(1).ok_or(Refusal::TooLarge)?;
+            *left = left.checked_sub(1).ok_or(CallbackError::TooLarge)?;
             let mut child = Self { name: name.clone().into(), ..Self::default() };
-            child.fill(value, depth, left)?;
+            child.fill_from_json(value, depth, left)?;
             self.children.push(child);
         }
         Ok(())
@@ -146,12 +152,12 @@ impl<'a> Element<'a> {
     pub fn members(&self) -> Map<String, Value> {
         let mut members = Map::with_capacity(self.children.len());
         for child in &self.children {
-            child.join(&mut members);
+            child.merge_into(&mut members);
         }
         members
     }
 
-    pub(crate) fn join(&self, members: &mut Map<String, Value>) {
+    pub(crate) fn merge_into(&self, members: &mut Map<String, Value>) {
         match members.get_mut(self.name.as_ref()) {
             None => {
                 members.insert(self.name.to_string(), self.to_value());
@@ -192,10 +198,10 @@ mod tests {
         let deep = format!("{}1{}", r#"{"a":"#.repeat(MAX_DEPTH + 1), "}".repeat(MAX_DEPTH + 1));
         let wide = format!(r#"{{"a":[{}1]}}"#, "1,".repeat(MAX_ELEMENTS));
         for (what, text, refusal) in [
-            ("too deep", deep.as_str(), Refusal::TooLarge),
-            ("too wide", &wide, Refusal::TooLarge),
-            ("cut", r#"{"a":"#, Refusal::Malformed),
-            ("two bodies", "{}{}", Refusal::Malformed),
+            ("too deep", deep.as_str(), CallbackError::TooLarge),
+            ("too wide", &wide, CallbackError::TooLarge),
+            ("cut", r#"{"a":"#, CallbackError::Malformed),
+            ("two bodies", "{}{}", CallbackError::Malformed),
         ] {
             assert_eq!(Element::parse(text), Err(refusal), "{what}");
         }

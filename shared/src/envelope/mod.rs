@@ -4,26 +4,26 @@
 //! the decrypted part is trusted: in compatibility mode the same members also come in clear, unsigned.
 
 mod aes_key;
+mod callback_error;
 pub mod crypto;
 pub mod element;
-mod flat;
+mod flat_xml;
 mod query;
-mod refusal;
 pub mod signature;
-mod unescaped;
+mod unescaped_xml;
 pub mod xml;
 
 pub use aes_key::AesKey;
+pub use callback_error::CallbackError;
 pub use element::MAX_BODY_BYTES;
 pub use query::{CallbackQuery, STALE_AFTER_SECONDS, is_stale};
-pub use refusal::Refusal;
 
-use crate::config::{Component, ConfigError};
+use crate::config::{ConfigError, PlatformCredentials};
 use crate::secret::Secret;
 use element::Element;
 
 /// Bytes of an `echostr`; real ones have 20 or, encrypted, 88.
-const MAX_ECHO_BYTES: usize = 4096;
+const MAX_ECHOSTR_BYTES: usize = 4096;
 /// Bytes of a reply envelope around its ciphertext.
 const REPLY_FRAME_BYTES: usize = 256;
 
@@ -48,7 +48,7 @@ pub struct KeyUsed {
 
 /// A request that WeChat signed and encrypted for this platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
+pub struct DecryptedPush {
     /// The key to reply with.
     pub key: KeyUsed,
     /// The decrypted XML or JSON.
@@ -57,7 +57,7 @@ pub struct Opened {
 
 /// The clear-text recipient beside the ciphertext of a push.
 #[derive(Debug, Clone, Copy)]
-pub enum Outer<'a> {
+pub enum PushRecipient<'a> {
     /// A message or an event of an account: its original id, `gh_…`.
     ToUserName(&'a str),
     /// An event of the component: its app id.
@@ -80,7 +80,7 @@ impl<T> Generations<T> {
     }
 
     /// Those that are set, the current one first.
-    fn each(&self) -> impl Iterator<Item = (Generation, &T)> {
+    fn iter(&self) -> impl Iterator<Item = (Generation, &T)> {
         [Generation::Current, Generation::Previous].into_iter().filter_map(|g| Some((g, self.get(g)?)))
     }
 }
@@ -99,22 +99,23 @@ impl Envelope {
     ///
     /// # Errors
     /// The setting whose value is not an EncodingAESKey.
-    pub fn new(component: &Component) -> Result<Self, ConfigError> {
-        let there = |secret: &Secret| (!secret.is_empty()).then(|| secret.clone());
+    pub fn new(component: &PlatformCredentials) -> Result<Self, ConfigError> {
+        let non_empty = |secret: &Secret| (!secret.is_empty()).then(|| secret.clone());
         let parse = |key: Option<Secret>, previous: bool| {
-            let parse =
-                |key: Secret| AesKey::parse(key.expose()).ok_or_else(|| ConfigError::aes_key(previous));
+            let parse = |key: Secret| {
+                AesKey::parse(key.expose()).ok_or_else(|| ConfigError::malformed_aes_key(previous))
+            };
             key.map(parse).transpose()
         };
         Ok(Self {
             app_id: component.app_id.clone(),
             tokens: Generations {
-                current: there(&component.token),
-                previous: component.token_previous.as_ref().and_then(there),
+                current: non_empty(&component.token),
+                previous: component.token_previous.as_ref().and_then(non_empty),
             },
             keys: Generations {
-                current: parse(there(&component.aes_key), false)?,
-                previous: parse(component.aes_key_previous.as_ref().and_then(there), true)?,
+                current: parse(non_empty(&component.aes_key), false)?,
+                previous: parse(component.aes_key_previous.as_ref().and_then(non_empty), true)?,
             },
         })
     }
@@ -123,23 +124,23 @@ impl Envelope {
     ///
     /// # Errors
     /// Any [`CallbackError`] but [`CallbackError::Stale`]: the caller decides whether to check the time.
-    pub fn open(&self, query: &CallbackQuery, body: &[u8]) -> Result<Opened, Refusal> {
+    pub fn open(&self, query: &CallbackQuery, body: &[u8]) -> Result<DecryptedPush, CallbackError> {
         let text = element::decode(body)?;
         let outer = Element::parse(&text)?;
-        let encrypted = outer.text_of("Encrypt").ok_or(Refusal::Malformed)?;
+        let encrypted = outer.text_of("Encrypt").ok_or(CallbackError::Malformed)?;
         let token = self.verify(query, Some(encrypted))?;
         let (aes_key, plaintext) = self.decrypt(encrypted)?;
-        Ok(Opened { key: KeyUsed { token, aes_key }, plaintext })
+        Ok(DecryptedPush { key: KeyUsed { token, aes_key }, plaintext })
     }
 
     /// Returns the response to a GET that verifies the URL: the `echostr`, decrypted where it came encrypted.
     ///
     /// # Errors
     /// Any [`CallbackError`] but [`CallbackError::Stale`].
-    pub fn echo(&self, query: &CallbackQuery) -> Result<String, Refusal> {
-        let echo = query.echostr.as_deref().ok_or(Refusal::Malformed)?;
-        if echo.len() > MAX_ECHO_BYTES {
-            return Err(Refusal::TooLarge);
+    pub fn verify_url(&self, query: &CallbackQuery) -> Result<String, CallbackError> {
+        let echo = query.echostr.as_deref().ok_or(CallbackError::Malformed)?;
+        if echo.len() > MAX_ECHOSTR_BYTES {
+            return Err(CallbackError::TooLarge);
         }
         if query.msg_signature.is_none() {
             self.verify(query, None)?;
@@ -149,7 +150,7 @@ impl Envelope {
         let encrypted = echo.replace(' ', "+");
         self.verify(query, Some(&encrypted))?;
         let (_, plaintext) = self.decrypt(&encrypted)?;
-        String::from_utf8(plaintext).map_err(|_| Refusal::Malformed)
+        String::from_utf8(plaintext).map_err(|_| CallbackError::Malformed)
     }
 
     /// The encrypted passive reply. Empty, which WeChat takes as no reply, where `key` does not exist here.
@@ -181,7 +182,7 @@ impl Envelope {
     #[must_use]
     pub fn seal_push(
         &self,
-        outer: Outer<'_>,
+        recipient: PushRecipient<'_>,
         plaintext: &[u8],
         timestamp: i64,
         nonce: &str,
@@ -201,9 +202,9 @@ impl Envelope {
             ..CallbackQuery::default()
         };
         let mut body = xml::Writer::new(encrypted.len() + REPLY_FRAME_BYTES);
-        match outer {
-            Outer::ToUserName(original_id) => body.text("ToUserName", original_id),
-            Outer::AppId(app_id) => body.text("AppId", app_id),
+        match recipient {
+            PushRecipient::ToUserName(original_id) => body.text("ToUserName", original_id),
+            PushRecipient::AppId(app_id) => body.text("AppId", app_id),
         };
         body.verbatim("Encrypt", &encrypted);
         (query, body.finish())
@@ -213,7 +214,7 @@ impl Envelope {
     ///
     /// # Errors
     /// [`CallbackError::Malformed`], [`CallbackError::Signature`] or [`CallbackError::Undecryptable`].
-    pub fn open_reply(&self, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    pub fn open_reply(&self, body: &[u8]) -> Result<Vec<u8>, CallbackError> {
         let text = element::decode(body)?;
         let outer = Element::parse(&text)?;
         let member = |name| outer.text_of(name).unwrap_or_default();
@@ -221,15 +222,15 @@ impl Envelope {
         let signed = |token: &Secret| {
             signature::matches(&[token.expose(), time, nonce, encrypted], member("MsgSignature"))
         };
-        if !self.tokens.each().any(|(_, token)| signed(token)) {
-            return Err(Refusal::Signature);
+        if !self.tokens.iter().any(|(_, token)| signed(token)) {
+            return Err(CallbackError::Signature);
         }
         Ok(self.decrypt(member("Encrypt"))?.1)
     }
 
     /// `msg_signature` over the ciphertext decides; a `signature`
     /// beside it must match too. Returns which token signed.
-    fn verify(&self, query: &CallbackQuery, encrypted: Option<&str>) -> Result<Generation, Refusal> {
+    fn verify(&self, query: &CallbackQuery, encrypted: Option<&str>) -> Result<Generation, CallbackError> {
         let timestamp = query.timestamp.as_deref().unwrap_or_default();
         let nonce = query.nonce.as_deref().unwrap_or_default();
         let signed = |token: &str| {
@@ -243,13 +244,13 @@ impl Envelope {
             };
             message && plain
         };
-        let token = self.tokens.each().find(|(_, token)| signed(token.expose()));
-        token.map(|(generation, _)| generation).ok_or(Refusal::Signature)
+        let token = self.tokens.iter().find(|(_, token)| signed(token.expose()));
+        token.map(|(generation, _)| generation).ok_or(CallbackError::Signature)
     }
 
-    fn decrypt(&self, encrypted: &str) -> Result<(Generation, Vec<u8>), Refusal> {
-        let mut refused = Refusal::Undecryptable;
-        for (generation, key) in self.keys.each() {
+    fn decrypt(&self, encrypted: &str) -> Result<(Generation, Vec<u8>), CallbackError> {
+        let mut refused = CallbackError::Undecryptable;
+        for (generation, key) in self.keys.iter() {
             match crypto::open(key, encrypted, &self.app_id) {
                 Ok(plaintext) => return Ok((generation, plaintext)),
                 Err(refusal) => refused = refusal,

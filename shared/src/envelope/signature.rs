@@ -12,26 +12,26 @@ const SIGNATURE_LEN: usize = 40;
 /// SHA-1 of the sorted parts, as 40 lower-case hex digits.
 #[must_use]
 pub fn sign(parts: &[&str]) -> String {
-    text(&digits_of(&mut parts.to_vec())).to_owned()
+    as_str(&hex_digest(&mut parts.to_vec())).to_owned()
 }
 
 /// Whether `given` is the signature of `parts`, in a time that does not depend on where they differ.
 #[must_use]
 pub fn matches<const N: usize>(parts: &[&str; N], given: &str) -> bool {
-    let digits = digits_of(&mut { *parts });
+    let digits = hex_digest(&mut { *parts });
     let (ours, theirs) = (digits.as_chunks().0, given.as_bytes().as_chunks().0);
     // Compares words instead of bytes: the result is the same, and just as constant in time.
     let words = ours.iter().zip(theirs).map(|(a, b)| u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b)));
     given.len() == SIGNATURE_LEN && words.fold(Choice::from(1), |same, word| same & word).into()
 }
 
-fn text(digits: &[u8; SIGNATURE_LEN]) -> &str {
+fn as_str(digits: &[u8; SIGNATURE_LEN]) -> &str {
     // Hex digits are always UTF-8.
     std::str::from_utf8(digits).unwrap_or_default()
 }
 
 /// Sorts in place and hashes part after part: neither a copy of the parts nor one of the digits is allocated.
-fn digits_of(parts: &mut [&str]) -> [u8; SIGNATURE_LEN] {
+fn hex_digest(parts: &mut [&str]) -> [u8; SIGNATURE_LEN] {
     parts.sort_unstable();
     let mut hash = Sha1::new();
     for part in parts {

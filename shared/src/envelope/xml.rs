@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
 
-use super::Refusal;
-use super::element::{BRANCHES, Element, MAX_DEPTH, MAX_ELEMENTS};
+use super::CallbackError;
+use super::element::{BRANCH_NAMES, Element, MAX_DEPTH, MAX_ELEMENTS};
 
 pub(super) const CDATA_START: &str = "<![CDATA[";
 pub(super) const CDATA_END: &str = "]]>";
@@ -15,23 +15,23 @@ pub(super) const CDATA_END: &str = "]]>";
 const USUAL_MEMBERS: usize = 8;
 
 /// An element whose end tag has not come yet.
-struct Open<'a> {
+struct OpenElement<'a> {
     name: &'a str,
     text: Cow<'a, str>,
     children: Vec<Element<'a>>,
     /// Where its content starts in the source.
-    content: usize,
+    content_start: usize,
     /// Where its last CDATA section ended; 0 before the first one.
-    section: usize,
+    last_section_end: usize,
 }
 
 /// A parsed document, and how it was written.
-pub(super) struct Read<'a> {
+pub(super) struct ParsedDocument<'a> {
     pub(super) root: Element<'a>,
     /// The name of every element, in order.
     pub(super) names: Vec<&'a str>,
     /// It has something that WeChat never writes: a comment, an attribute, a section beside a text.
-    pub(super) odd: bool,
+    pub(super) is_unusual: bool,
 }
 
 /// Reads one document.
@@ -43,56 +43,60 @@ pub(super) struct Read<'a> {
 ///
 /// # Errors
 /// [`CallbackError::Malformed`]; [`CallbackError::TooLarge`] beyond [`MAX_DEPTH`] or [`MAX_ELEMENTS`].
-pub fn parse(source: &str) -> Result<Element<'_>, Refusal> {
-    read(source).map(|read| read.root)
+pub fn parse(source: &str) -> Result<Element<'_>, CallbackError> {
+    read_document(source).map(|read| read.root)
 }
 
 /// [`parse`], and how the document was written.
-pub(super) fn read(source: &str) -> Result<Read<'_>, Refusal> {
+pub(super) fn read_document(source: &str) -> Result<ParsedDocument<'_>, CallbackError> {
     let mut reader = Reader::from_str(source);
     reader.config_mut().allow_dangling_amp = true;
-    let mut open: Vec<Open<'_>> = Vec::with_capacity(4);
+    let mut open: Vec<OpenElement<'_>> = Vec::with_capacity(4);
     let mut names = Vec::with_capacity(USUAL_MEMBERS);
     let mut root = None;
     let (mut before, mut odd) = (0, false);
     loop {
         let event = reader.read_event();
-        let after = usize::try_from(reader.buffer_position()).map_err(|_| Refusal::TooLarge)?;
+        let after = usize::try_from(reader.buffer_position()).map_err(|_| CallbackError::TooLarge)?;
         // Texts are taken from the source: converting them from the event costs more.
         match event {
             Ok(Event::Start(tag)) => {
                 let name = name_at(source, before, tag.name().0.len())?;
                 odd |= after - before != "<>".len() + name.len();
-                begin(name, after, &mut open, root.is_some(), &mut names)?;
+                open_element(name, after, &mut open, root.is_some(), &mut names)?;
             }
             Ok(Event::Empty(tag)) => {
                 let name = name_at(source, before, tag.name().0.len())?;
                 odd |= after - before != "</>".len() + name.len();
-                begin(name, after, &mut open, root.is_some(), &mut names)?;
-                close("", &mut open, &mut root)?;
+                open_element(name, after, &mut open, root.is_some(), &mut names)?;
+                close_element("", &mut open, &mut root)?;
             }
             Ok(Event::End(_)) => {
-                close(source.get(content_of(&open)..before).unwrap_or_default(), &mut open, &mut root)?;
+                close_element(
+                    source.get(content_of(&open)..before).unwrap_or_default(),
+                    &mut open,
+                    &mut root,
+                )?;
             }
             Ok(Event::Text(_)) => {
                 let piece = source.get(before..after).unwrap_or_default();
-                odd |= piece.contains(CDATA_END) || (beside_section(&open) && !piece.trim().is_empty());
+                odd |= piece.contains(CDATA_END) || (has_section(&open) && !piece.trim().is_empty());
                 append(&mut open, piece)?;
             }
             Ok(Event::CData(_)) => {
                 let inside = before + CDATA_START.len()..after - CDATA_END.len();
                 let piece = source.get(inside).unwrap_or_default();
-                odd |= !alone(&open, before, piece);
+                odd |= !is_whole_value(&open, before, piece);
                 append(&mut open, piece)?;
                 if let Some(element) = open.last_mut() {
-                    element.section = after;
+                    element.last_section_end = after;
                 }
             }
             Ok(Event::GeneralRef(entity)) => {
-                odd |= beside_section(&open);
-                append_owned(&mut open, resolve(entity))?;
+                odd |= has_section(&open);
+                append_resolved(&mut open, resolve_reference(entity))?;
             }
-            Ok(Event::DocType(_)) | Err(_) => return Err(Refusal::Malformed),
+            Ok(Event::DocType(_)) | Err(_) => return Err(CallbackError::Malformed),
             Ok(Event::Decl(_)) if names.is_empty() => {}
             Ok(Event::Comment(_) | Event::Decl(_) | Event::PI(_)) => odd = true,
             Ok(Event::Eof) => break,
@@ -100,29 +104,29 @@ pub(super) fn read(source: &str) -> Result<Read<'_>, Refusal> {
         before = after;
     }
     match root {
-        Some(root) if open.is_empty() => Ok(Read { root, names, odd }),
-        _ => Err(Refusal::Malformed),
+        Some(root) if open.is_empty() => Ok(ParsedDocument { root, names, is_unusual: odd }),
+        _ => Err(CallbackError::Malformed),
     }
 }
 
-fn beside_section(open: &[Open<'_>]) -> bool {
-    open.last().is_some_and(|element| element.section > 0)
+fn has_section(open: &[OpenElement<'_>]) -> bool {
+    open.last().is_some_and(|element| element.last_section_end > 0)
 }
 
 /// Whether a section that begins at `start` is all of its element's
 /// value so far, or continues a `]]>` that a writer split over two.
-fn alone(open: &[Open<'_>], start: usize, piece: &str) -> bool {
+fn is_whole_value(open: &[OpenElement<'_>], start: usize, piece: &str) -> bool {
     open.last().is_some_and(|element| {
-        let first = element.section == 0 && element.text.is_empty() && element.children.is_empty();
-        first || (element.section == start && element.text.ends_with("]]") && piece.starts_with('>'))
+        let first = element.last_section_end == 0 && element.text.is_empty() && element.children.is_empty();
+        first || (element.last_section_end == start && element.text.ends_with("]]") && piece.starts_with('>'))
     })
 }
 
 /// A tag's name as a slice of the source: quick-xml lends it only as long as the event lives.
-fn name_at(source: &str, tag: usize, length: usize) -> Result<&str, Refusal> {
+fn name_at(source: &str, tag: usize, length: usize) -> Result<&str, CallbackError> {
     let start = tag + 1;
-    let name = source.get(start..start + length).ok_or(Refusal::Malformed)?;
-    if name.is_empty() || has_control(name) { Err(Refusal::Malformed) } else { Ok(name) }
+    let name = source.get(start..start + length).ok_or(CallbackError::Malformed)?;
+    if name.is_empty() || has_control(name) { Err(CallbackError::Malformed) } else { Ok(name) }
 }
 
 /// Real names are plain ASCII, which is checked without decoding characters.
@@ -138,32 +142,38 @@ pub(super) fn trim(text: &str) -> &str {
     }
 }
 
-fn begin<'a>(
+fn open_element<'a>(
     name: &'a str,
     content: usize,
-    open: &mut Vec<Open<'a>>,
+    open: &mut Vec<OpenElement<'a>>,
     after_root: bool,
     names: &mut Vec<&'a str>,
-) -> Result<(), Refusal> {
+) -> Result<(), CallbackError> {
     names.push(name);
     if open.len() >= MAX_DEPTH || names.len() > MAX_ELEMENTS {
-        return Err(Refusal::TooLarge);
+        return Err(CallbackError::TooLarge);
     }
     if open.is_empty() && after_root {
-        return Err(Refusal::Malformed);
+        return Err(CallbackError::Malformed);
     }
     let children = if open.is_empty() { Vec::with_capacity(USUAL_MEMBERS) } else { Vec::new() };
-    open.push(Open { name, text: Cow::Borrowed(""), children, content, section: 0 });
+    open.push(OpenElement {
+        name,
+        text: Cow::Borrowed(""),
+        children,
+        content_start: content,
+        last_section_end: 0,
+    });
     Ok(())
 }
 
-fn content_of(open: &[Open<'_>]) -> usize {
-    open.last().map_or(0, |element| element.content)
+fn content_of(open: &[OpenElement<'_>]) -> usize {
+    open.last().map_or(0, |element| element.content_start)
 }
 
-fn append<'a>(open: &mut [Open<'a>], piece: &'a str) -> Result<(), Refusal> {
+fn append<'a>(open: &mut [OpenElement<'a>], piece: &'a str) -> Result<(), CallbackError> {
     let Some(element) = open.last_mut() else {
-        return outside(piece);
+        return check_outside_root(piece);
     };
     if element.text.is_empty() {
         // Keeping whitespace before a value would force a copy of the value.
@@ -177,9 +187,9 @@ fn append<'a>(open: &mut [Open<'a>], piece: &'a str) -> Result<(), Refusal> {
 }
 
 /// Appends the value of a reference, which the source does not contain.
-fn append_owned<'a>(open: &mut [Open<'a>], piece: Cow<'a, str>) -> Result<(), Refusal> {
+fn append_resolved<'a>(open: &mut [OpenElement<'a>], piece: Cow<'a, str>) -> Result<(), CallbackError> {
     match open.last_mut() {
-        None => outside(&piece),
+        None => check_outside_root(&piece),
         Some(element) if element.text.is_empty() && !piece.trim_start().is_empty() => {
             element.text = piece;
             Ok(())
@@ -194,13 +204,13 @@ fn append_owned<'a>(open: &mut [Open<'a>], piece: Cow<'a, str>) -> Result<(), Re
 }
 
 /// Outside of the root only whitespace is allowed.
-fn outside(piece: &str) -> Result<(), Refusal> {
+fn check_outside_root(piece: &str) -> Result<(), CallbackError> {
     let nothing = piece.chars().all(|c| c.is_whitespace() || c.is_control());
-    if nothing { Ok(()) } else { Err(Refusal::Malformed) }
+    if nothing { Ok(()) } else { Err(CallbackError::Malformed) }
 }
 
 /// XML's own entities and character references; everything else stays as it is written.
-fn resolve(entity: BytesRef<'_>) -> Cow<'_, str> {
+fn resolve_reference(entity: BytesRef<'_>) -> Cow<'_, str> {
     match &*entity {
         "lt" => "<".into(),
         "gt" => ">".into(),
@@ -215,19 +225,19 @@ fn resolve(entity: BytesRef<'_>) -> Cow<'_, str> {
 }
 
 /// Ends the innermost element, whose source is `inside`, and hands it to its parent.
-fn close<'a>(
+fn close_element<'a>(
     inside: &'a str,
-    open: &mut Vec<Open<'a>>,
+    open: &mut Vec<OpenElement<'a>>,
     root: &mut Option<Element<'a>>,
-) -> Result<(), Refusal> {
-    let Open { name, text, mut children, .. } = open.pop().ok_or(Refusal::Malformed)?;
+) -> Result<(), CallbackError> {
+    let OpenElement { name, text, mut children, .. } = open.pop().ok_or(CallbackError::Malformed)?;
     let mut text = match text {
         Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
         Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     };
     if !text.is_empty() && !children.is_empty() {
-        if open.is_empty() || BRANCHES.contains(&name) {
+        if open.is_empty() || BRANCH_NAMES.contains(&name) {
             // Ignore stray text between members, which real card pushes have.
             text = Cow::Borrowed("");
         } else {
@@ -285,7 +295,7 @@ impl Writer {
     /// A leaf with a text. `]]>` is split over two CDATA sections; control characters, which XML cannot carry
     /// at all, are left out.
     pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
-        if may_need_care(value) && value.contains(|c: char| is_illegal(c) || c == ']') {
+        if may_need_escaping(value) && value.contains(|c: char| is_illegal(c) || c == ']') {
             return self.verbatim(name, &value.replace(is_illegal, "").replace("]]>", "]]]]><![CDATA[>"));
         }
         self.verbatim(name, value)
@@ -316,7 +326,7 @@ impl Writer {
 
 /// Whether a closer check is needed: for a control character, a bracket, or the byte that begins
 /// U+FFFE and U+FFFF. It visits every byte, since a loop without an early exit is vectorized.
-fn may_need_care(value: &str) -> bool {
+fn may_need_escaping(value: &str) -> bool {
     value.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b']') | (byte == 0xef))
 }
 
@@ -359,18 +369,18 @@ mod tests {
         let deep = "<a>".repeat(MAX_DEPTH + 1) + &"</a>".repeat(MAX_DEPTH + 1);
         let wide = format!("<xml>{}</xml>", "<a/>".repeat(MAX_ELEMENTS));
         for (what, source, refusal) in [
-            ("nothing", "", Refusal::Malformed),
-            ("a word", "success", Refusal::Malformed),
-            ("no end", "<xml><a>1</a>", Refusal::Malformed),
-            ("a wrong end", "<xml><a>1</b></xml>", Refusal::Malformed),
-            ("an open CDATA", "<xml><![CDATA[</xml>", Refusal::Malformed),
-            ("two roots", "<xml></xml><xml></xml>", Refusal::Malformed),
-            ("text after the root", "<xml></xml>x", Refusal::Malformed),
-            ("a document type", "<!DOCTYPE xml><xml></xml>", Refusal::Malformed),
-            ("a tag without a name", "<xml>< ></ ></xml>", Refusal::Malformed),
-            ("NUL in a name", "<xml><a\0b>1</a\0b></xml>", Refusal::Malformed),
-            ("too deep", &deep, Refusal::TooLarge),
-            ("too wide", &wide, Refusal::TooLarge),
+            ("nothing", "", CallbackError::Malformed),
+            ("a word", "success", CallbackError::Malformed),
+            ("no end", "<xml><a>1</a>", CallbackError::Malformed),
+            ("a wrong end", "<xml><a>1</b></xml>", CallbackError::Malformed),
+            ("an open CDATA", "<xml><![CDATA[</xml>", CallbackError::Malformed),
+            ("two roots", "<xml></xml><xml></xml>", CallbackError::Malformed),
+            ("text after the root", "<xml></xml>x", CallbackError::Malformed),
+            ("a document type", "<!DOCTYPE xml><xml></xml>", CallbackError::Malformed),
+            ("a tag without a name", "<xml>< ></ ></xml>", CallbackError::Malformed),
+            ("NUL in a name", "<xml><a\0b>1</a\0b></xml>", CallbackError::Malformed),
+            ("too deep", &deep, CallbackError::TooLarge),
+            ("too wide", &wide, CallbackError::TooLarge),
         ] {
             assert_eq!(parse(source), Err(refusal), "{what}");
         }

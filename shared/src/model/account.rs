@@ -108,7 +108,7 @@ pub struct Permission {
 }
 
 /// How many of [`PERMISSIONS`], from its start, the hub requires.
-pub const REQUIRED: usize = 8;
+pub const REQUIRED_PERMISSIONS: usize = 8;
 
 /// Permission sets of Official Accounts: id, English name and WeChat's own. The required
 /// ones come first, in the order and with the names that tenants see; the others by id.
@@ -168,14 +168,14 @@ pub const fn permission_names(id: u32) -> (&'static str, &'static str) {
 }
 
 /// The permission sets that the hub requires: id, English name and WeChat's own.
-pub fn required() -> impl Iterator<Item = &'static (u32, &'static str, &'static str)> {
-    PERMISSIONS.iter().take(REQUIRED)
+pub fn required_permissions() -> impl Iterator<Item = &'static (u32, &'static str, &'static str)> {
+    PERMISSIONS.iter().take(REQUIRED_PERMISSIONS)
 }
 
 /// The required permission sets, granted or not, then the others that were granted, in WeChat's order.
 #[must_use]
 pub fn permissions(granted_ids: &[u32]) -> Vec<Permission> {
-    let first = required().map(|&(id, name, _)| Permission {
+    let first = required_permissions().map(|&(id, name, _)| Permission {
         id,
         name: name.to_owned(),
         granted: granted_ids.contains(&id),
@@ -184,13 +184,13 @@ pub fn permissions(granted_ids: &[u32]) -> Vec<Permission> {
     let mut all: Vec<Permission> = first.collect();
     for &id in granted_ids {
         if all.iter().all(|known| known.id != id) {
-            all.push(Permission { id, name: name(id), granted: true, required: false });
+            all.push(Permission { id, name: permission_name(id), granted: true, required: false });
         }
     }
     all
 }
 
-fn name(id: u32) -> String {
+fn permission_name(id: u32) -> String {
     match permission_names(id) {
         ("", _) => format!("Permission set {id}"),
         (name, _) => name.to_owned(),
@@ -200,19 +200,22 @@ fn name(id: u32) -> String {
 /// Names of the required permission sets that were not granted, in the required order.
 #[must_use]
 pub fn missing_permissions(granted_ids: &[u32]) -> Vec<String> {
-    required().filter(|(id, ..)| !granted_ids.contains(id)).map(|(_, name, _)| (*name).to_owned()).collect()
+    required_permissions()
+        .filter(|(id, ..)| !granted_ids.contains(id))
+        .map(|(_, name, _)| (*name).to_owned())
+        .collect()
 }
 
 /// Which kinds of account WeChat gives a capability to.
 #[derive(Clone, Copy)]
-enum Who {
+enum EligibleAccounts {
     Everyone,
     Verified,
     VerifiedService,
     VerifiedOrService,
 }
 
-impl Who {
+impl EligibleAccounts {
     fn includes(self, account_type: AccountType, verified: bool) -> bool {
         let service = account_type == AccountType::Service;
         match self {
@@ -225,25 +228,25 @@ impl Who {
 }
 
 /// A capability, the accounts that may have it, and the permission sets: any one of them is enough.
-const CAPABILITIES: [(&str, Who, &[u32]); 17] = [
-    ("auto_reply", Who::Everyone, &[1]),
-    ("customer_service_message", Who::Verified, &[1, 6, 19, 100, 101]),
-    ("template_message", Who::VerifiedService, &[7, 100, 101]),
-    ("broadcast", Who::Verified, &[7]),
-    ("broadcast_by_openid", Who::VerifiedService, &[7]),
-    ("menu", Who::VerifiedOrService, &[15]),
-    ("conditional_menu", Who::Verified, &[15]),
-    ("qr_code", Who::VerifiedService, &[3]),
-    ("followers", Who::Verified, &[2]),
-    ("tags", Who::Verified, &[2]),
-    ("materials", Who::Everyone, &[11, 100]),
-    ("drafts", Who::Everyone, &[11, 100]),
-    ("publish", Who::VerifiedOrService, &[7]),
-    ("coupon", Who::Verified, &[8]), // by application besides: 48001 tells
-    ("web_authorization", Who::VerifiedService, &[4]),
+const CAPABILITIES: [(&str, EligibleAccounts, &[u32]); 17] = [
+    ("auto_reply", EligibleAccounts::Everyone, &[1]),
+    ("customer_service_message", EligibleAccounts::Verified, &[1, 6, 19, 100, 101]),
+    ("template_message", EligibleAccounts::VerifiedService, &[7, 100, 101]),
+    ("broadcast", EligibleAccounts::Verified, &[7]),
+    ("broadcast_by_openid", EligibleAccounts::VerifiedService, &[7]),
+    ("menu", EligibleAccounts::VerifiedOrService, &[15]),
+    ("conditional_menu", EligibleAccounts::Verified, &[15]),
+    ("qr_code", EligibleAccounts::VerifiedService, &[3]),
+    ("followers", EligibleAccounts::Verified, &[2]),
+    ("tags", EligibleAccounts::Verified, &[2]),
+    ("materials", EligibleAccounts::Everyone, &[11, 100]),
+    ("drafts", EligibleAccounts::Everyone, &[11, 100]),
+    ("publish", EligibleAccounts::VerifiedOrService, &[7]),
+    ("coupon", EligibleAccounts::Verified, &[8]), // by application besides: 48001 tells
+    ("web_authorization", EligibleAccounts::VerifiedService, &[4]),
     // Each family of figures has its own set (users 2, messages 1; all in 3 on older pages): 61007.
-    ("statistics", Who::Verified, &[1, 2, 3, 7]),
-    ("blacklist", Who::Verified, &[2]),
+    ("statistics", EligibleAccounts::Verified, &[1, 2, 3, 7]),
+    ("blacklist", EligibleAccounts::Verified, &[2]),
 ];
 
 /// What the account can do: its kind and verification allow it, and the permission set was granted. WeChat's
@@ -254,7 +257,7 @@ pub fn capabilities(
     verified: bool,
     granted: &[u32],
 ) -> BTreeMap<&'static str, bool> {
-    let can = |who: Who, sets: &[u32]| {
+    let can = |who: EligibleAccounts, sets: &[u32]| {
         who.includes(account_type, verified) && sets.iter().any(|set| granted.contains(set))
     };
     CAPABILITIES.iter().map(|&(name, who, sets)| (name, can(who, sets))).collect()

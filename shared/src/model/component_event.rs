@@ -3,16 +3,16 @@
 //! # Source
 //! WeChat "Authorization change notifications" and "component_verify_ticket".
 
-use crate::envelope::Refusal;
+use crate::envelope::CallbackError;
 use crate::envelope::element::{self, Element};
 use crate::secret::Secret;
 
 /// Most bytes of an account's id, which becomes part of a table key. WeChat's have 18.
-const MAX_APP_ID: usize = 64;
+const MAX_APP_ID_BYTES: usize = 64;
 
 /// A grant that an account's administrator gave or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorization {
+pub struct AuthorizationNotice {
     /// `AuthorizerAppid`.
     pub authorizer_app_id: String,
     /// `AuthorizationCode`: good for one `api_query_auth`.
@@ -29,9 +29,9 @@ pub enum ComponentEventKind {
     /// `component_verify_ticket`, every ten minutes.
     VerifyTicket(Secret),
     /// `authorized`.
-    Authorized(Authorization),
+    Authorized(AuthorizationNotice),
     /// `updateauthorized`: other permissions than before.
-    UpdateAuthorized(Authorization),
+    UpdateAuthorized(AuthorizationNotice),
     /// `unauthorized`, with the `AuthorizerAppid`.
     Unauthorized(String),
     /// Another `InfoType`: acknowledged and ignored.
@@ -54,16 +54,17 @@ impl ComponentEvent {
     ///
     /// # Errors
     /// [`CallbackError::Malformed`] or [`CallbackError::TooLarge`]. Members of some types may be missing.
-    pub fn parse(plaintext: &[u8]) -> Result<Self, Refusal> {
+    pub fn parse(plaintext: &[u8]) -> Result<Self, CallbackError> {
         let text = element::decode(plaintext)?;
         let root = Element::parse(&text)?;
-        let need = |name| root.text_of(name).map(str::to_owned).ok_or(Refusal::Malformed);
+        let need = |name| root.text_of(name).map(str::to_owned).ok_or(CallbackError::Malformed);
         let account = || {
-            need("AuthorizerAppid")
-                .and_then(|id| if id.len() <= MAX_APP_ID { Ok(id) } else { Err(Refusal::Malformed) })
+            need("AuthorizerAppid").and_then(|id| {
+                if id.len() <= MAX_APP_ID_BYTES { Ok(id) } else { Err(CallbackError::Malformed) }
+            })
         };
         let authorization = || {
-            Ok(Authorization {
+            Ok(AuthorizationNotice {
                 authorizer_app_id: account()?,
                 code: Secret::new(need("AuthorizationCode")?),
                 code_expires_at: root.text_of("AuthorizationCodeExpiredTime").and_then(|at| at.parse().ok()),

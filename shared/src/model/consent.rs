@@ -4,11 +4,11 @@
 //! Source: contract, binding rules.
 
 /// WeChat accepts a pre_auth_code until it expires; its clock and ours may differ by this much, seconds.
-const CLOCKS_DIFFER_SECONDS: i64 = 60;
+const MAX_CLOCK_SKEW_SECONDS: i64 = 60;
 
 /// A tenant's page, as opened by one browser: with its own pre_auth_code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page<'a> {
+pub struct ConsentPage<'a> {
     /// The tenant.
     pub tenant: &'a str,
     /// Earliest time at which it was opened, unix seconds.
@@ -17,18 +17,18 @@ pub struct Page<'a> {
     pub expires_at: i64,
 }
 
-impl Page<'_> {
+impl ConsentPage<'_> {
     /// Whether this page can have led to a consent that WeChat dates `at`. An
     /// event from long after its expiry names a page that did not ask for it.
     #[must_use]
-    pub fn may_have_led_to(&self, at: i64) -> bool {
-        at <= self.expires_at + CLOCKS_DIFFER_SECONDS
+    pub fn may_have_asked_at(&self, at: i64) -> bool {
+        at <= self.expires_at + MAX_CLOCK_SKEW_SECONDS
     }
 }
 
 /// What the hub knows about the binding of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing<'a> {
+pub struct AccountBinding<'a> {
     /// The tenant that has it, or had it before it was deleted.
     pub tenant: &'a str,
     /// It is bound.
@@ -41,42 +41,49 @@ pub struct Standing<'a> {
 
 /// What a consent does to an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
+pub enum ConsentEffect {
     /// It becomes bound to the page's tenant.
     Binds,
     /// It is bound to this tenant already: tokens and permissions are new.
     Renews,
     /// It belongs to another tenant.
-    Elsewhere,
+    BoundToOtherTenant,
     /// The page was opened before the account was unbound.
-    TooEarly,
+    PageTooOld,
     /// The consent did not begin on one of our pages, and no tenant has the account bound.
-    Nobody,
+    NoPage,
     /// The page's tenant is suspended or deleted: nothing is bound
     /// to it. Only the store knows, in the write that would bind.
-    Suspended,
+    TenantSuspended,
 }
 
 /// Decides what a consent does. `page` is where it began, `None` if at
 /// WeChat; `account` is `None` for an account that was never bound.
 #[must_use]
-pub fn claim(page: Option<Page<'_>>, standing: Option<Standing<'_>>) -> Claim {
-    match (page, standing) {
+pub fn effect_of_consent(
+    page: Option<ConsentPage<'_>>,
+    account: Option<AccountBinding<'_>>,
+) -> ConsentEffect {
+    match (page, account) {
         (Some(page), Some(s)) if s.bound || !s.deleted => match (s.tenant == page.tenant, s.bound) {
-            (false, _) => Claim::Elsewhere,
-            (true, true) => Claim::Renews,
+            (false, _) => ConsentEffect::BoundToOtherTenant,
+            (true, true) => ConsentEffect::Renews,
             (true, false) => after_unbinding(page, s),
         },
         (Some(page), Some(deleted)) => after_unbinding(page, deleted),
-        (Some(_), None) => Claim::Binds,
-        (None, Some(Standing { bound: true, .. })) => Claim::Renews,
-        (None, _) => Claim::Nobody,
+        (Some(_), None) => ConsentEffect::Binds,
+        (None, Some(AccountBinding { bound: true, .. })) => ConsentEffect::Renews,
+        (None, _) => ConsentEffect::NoPage,
     }
 }
 
 /// In the very second of the unbinding the page counts as opened after it: the order is unknown.
-fn after_unbinding(page: Page<'_>, standing: Standing<'_>) -> Claim {
-    if standing.unbound_at.is_none_or(|at| page.opened_at >= at) { Claim::Binds } else { Claim::TooEarly }
+fn after_unbinding(page: ConsentPage<'_>, standing: AccountBinding<'_>) -> ConsentEffect {
+    if standing.unbound_at.is_none_or(|at| page.opened_at >= at) {
+        ConsentEffect::Binds
+    } else {
+        ConsentEffect::PageTooOld
+    }
 }
 
 #[cfg(test)]
@@ -85,36 +92,56 @@ mod tests {
 
     #[test]
     fn a_consent_binds_only_where_it_began_on_a_page_after_the_last_unbinding() {
-        let page = |tenant, opened_at| Some(Page { tenant, opened_at, expires_at: opened_at + 600 });
-        let bound = |tenant| Some(Standing { tenant, bound: true, deleted: false, unbound_at: None });
+        let page = |tenant, opened_at| Some(ConsentPage { tenant, opened_at, expires_at: opened_at + 600 });
+        let bound = |tenant| Some(AccountBinding { tenant, bound: true, deleted: false, unbound_at: None });
         let unbound =
-            |tenant, at| Some(Standing { tenant, bound: false, deleted: false, unbound_at: Some(at) });
+            |tenant, at| Some(AccountBinding { tenant, bound: false, deleted: false, unbound_at: Some(at) });
         let deleted =
-            |tenant, at| Some(Standing { tenant, bound: false, deleted: true, unbound_at: Some(at) });
+            |tenant, at| Some(AccountBinding { tenant, bound: false, deleted: true, unbound_at: Some(at) });
         for (what, page, standing, is) in [
-            ("a new account", page("mine", 100), None, Claim::Binds),
-            ("one's own once more", page("mine", 100), bound("mine"), Claim::Renews),
-            ("one's own, unbound before", page("mine", 100), unbound("mine", 99), Claim::Binds),
-            ("one's own, unbound in that second", page("mine", 100), unbound("mine", 100), Claim::Binds),
-            ("one's own, unbound since", page("mine", 100), unbound("mine", 101), Claim::TooEarly),
-            ("another's", page("mine", 100), bound("other"), Claim::Elsewhere),
-            ("another's, unbound", page("mine", 100), unbound("other", 50), Claim::Elsewhere),
-            ("another's, given away", page("mine", 100), deleted("other", 50), Claim::Binds),
-            ("another's, given away since", page("mine", 100), deleted("other", 150), Claim::TooEarly),
-            ("one's own, given away before", page("mine", 100), deleted("mine", 50), Claim::Binds),
-            ("one's own, given away since", page("mine", 100), deleted("mine", 150), Claim::TooEarly),
-            ("changed at WeChat", None, bound("other"), Claim::Renews),
-            ("authorized at WeChat, once bound here", None, unbound("other", 50), Claim::Nobody),
-            ("authorized at WeChat, given away", None, deleted("other", 50), Claim::Nobody),
-            ("authorized at WeChat, never here", None, None, Claim::Nobody),
+            ("a new account", page("mine", 100), None, ConsentEffect::Binds),
+            ("one's own once more", page("mine", 100), bound("mine"), ConsentEffect::Renews),
+            ("one's own, unbound before", page("mine", 100), unbound("mine", 99), ConsentEffect::Binds),
+            (
+                "one's own, unbound in that second",
+                page("mine", 100),
+                unbound("mine", 100),
+                ConsentEffect::Binds,
+            ),
+            ("one's own, unbound since", page("mine", 100), unbound("mine", 101), ConsentEffect::PageTooOld),
+            ("another's", page("mine", 100), bound("other"), ConsentEffect::BoundToOtherTenant),
+            (
+                "another's, unbound",
+                page("mine", 100),
+                unbound("other", 50),
+                ConsentEffect::BoundToOtherTenant,
+            ),
+            ("another's, given away", page("mine", 100), deleted("other", 50), ConsentEffect::Binds),
+            (
+                "another's, given away since",
+                page("mine", 100),
+                deleted("other", 150),
+                ConsentEffect::PageTooOld,
+            ),
+            ("one's own, given away before", page("mine", 100), deleted("mine", 50), ConsentEffect::Binds),
+            (
+                "one's own, given away since",
+                page("mine", 100),
+                deleted("mine", 150),
+                ConsentEffect::PageTooOld,
+            ),
+            ("changed at WeChat", None, bound("other"), ConsentEffect::Renews),
+            ("authorized at WeChat, once bound here", None, unbound("other", 50), ConsentEffect::NoPage),
+            ("authorized at WeChat, given away", None, deleted("other", 50), ConsentEffect::NoPage),
+            ("authorized at WeChat, never here", None, None, ConsentEffect::NoPage),
         ] {
-            assert_eq!(claim(page, standing), is, "{what}");
+            assert_eq!(effect_of_consent(page, standing), is, "{what}");
         }
     }
 
     #[test]
     fn a_page_asks_for_a_consent_until_its_code_expires() {
-        let page = Page { tenant: "mine", opened_at: 100, expires_at: 700 };
+        let page = ConsentPage { tenant: "mine", opened_at: 100, expires_at: 700 };
         for (what, at, may) in [
             ("at once", 100, true),
             ("with the clocks apart", 99, true),
@@ -122,7 +149,7 @@ mod tests {
             ("by a clock that is ahead", 760, true),
             ("weeks later, by an event that names the page again", 700 + 14 * 86_400, false),
         ] {
-            assert_eq!(page.may_have_led_to(at), may, "{what}");
+            assert_eq!(page.may_have_asked_at(at), may, "{what}");
         }
     }
 }

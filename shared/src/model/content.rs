@@ -33,7 +33,7 @@ impl ContentError {
 
     /// The same error with `parent` before its path.
     #[must_use]
-    pub fn under(self, parent: &str) -> Self {
+    pub fn with_parent_path(self, parent: &str) -> Self {
         let path = if self.path.is_empty() { parent.to_owned() } else { format!("{parent}.{}", self.path) };
         Self { path, ..self }
     }
@@ -41,48 +41,60 @@ impl ContentError {
 
 /// Whether a member must be there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
-    Must,
-    May,
+enum Presence {
+    Required,
+    Optional,
 }
-use Need::{May, Must};
+use Presence::{Optional, Required};
 
 /// Message types and the string members of their object. `news` and `msgmenu` also have lists.
-const TYPES: [(&str, &[(&str, Need)]); 11] = [
-    ("text", &[("content", Must)]),
-    ("image", &[("media_id", Must)]),
-    ("voice", &[("media_id", Must)]),
-    ("video", &[("media_id", Must), ("thumb_media_id", May), ("title", May), ("description", May)]),
+const MESSAGE_TYPES: [(&str, &[(&str, Presence)]); 11] = [
+    ("text", &[("content", Required)]),
+    ("image", &[("media_id", Required)]),
+    ("voice", &[("media_id", Required)]),
+    (
+        "video",
+        &[
+            ("media_id", Required),
+            ("thumb_media_id", Optional),
+            ("title", Optional),
+            ("description", Optional),
+        ],
+    ),
     (
         "music",
         &[
-            ("musicurl", Must),
-            ("thumb_media_id", Must),
-            ("hqmusicurl", May),
-            ("title", May),
-            ("description", May),
+            ("musicurl", Required),
+            ("thumb_media_id", Required),
+            ("hqmusicurl", Optional),
+            ("title", Optional),
+            ("description", Optional),
         ],
     ),
     ("news", &[]),
-    ("mpnews", &[("media_id", Must)]),
-    ("mpnewsarticle", &[("article_id", Must)]),
-    ("msgmenu", &[("head_content", May), ("tail_content", May)]),
-    ("wxcard", &[("card_id", Must)]),
-    ("miniprogrampage", &[("appid", Must), ("pagepath", Must), ("thumb_media_id", Must), ("title", May)]),
+    ("mpnews", &[("media_id", Required)]),
+    ("mpnewsarticle", &[("article_id", Required)]),
+    ("msgmenu", &[("head_content", Optional), ("tail_content", Optional)]),
+    ("wxcard", &[("card_id", Required)]),
+    (
+        "miniprogrampage",
+        &[("appid", Required), ("pagepath", Required), ("thumb_media_id", Required), ("title", Optional)],
+    ),
 ];
-const ARTICLE: [(&str, Need); 4] = [("title", Must), ("url", Must), ("description", May), ("picurl", May)];
+const ARTICLE_MEMBERS: [(&str, Presence); 4] =
+    [("title", Required), ("url", Required), ("description", Optional), ("picurl", Optional)];
 
 /// A validated message; WeChat's JSON is kept as it came.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Content(Checked);
+pub struct Content(CheckedJson);
 
 /// The JSON behind a [`Content`], checked wherever it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
-struct Checked(Value);
+struct CheckedJson(Value);
 
-impl TryFrom<Value> for Checked {
+impl TryFrom<Value> for CheckedJson {
     type Error = ContentError;
 
     fn try_from(value: Value) -> Result<Self, ContentError> {
@@ -91,8 +103,8 @@ impl TryFrom<Value> for Checked {
     }
 }
 
-impl From<Checked> for Value {
-    fn from(checked: Checked) -> Self {
+impl From<CheckedJson> for Value {
+    fn from(checked: CheckedJson) -> Self {
         checked.0
     }
 }
@@ -101,7 +113,7 @@ impl TryFrom<Value> for Content {
     type Error = ContentError;
 
     fn try_from(value: Value) -> Result<Self, ContentError> {
-        Checked::try_from(value).map(Self)
+        CheckedJson::try_from(value).map(Self)
     }
 }
 
@@ -112,7 +124,7 @@ impl Content {
     /// The first member that is wrong.
     pub fn parse(value: Value) -> Result<Self, ContentError> {
         let content = Self::try_from(value)?;
-        check_others(content.as_json())?;
+        check_other_objects(content.as_json())?;
         check_link(content.as_json(), "/news/articles/0/url", "news.articles[0].url")?;
         Ok(content)
     }
@@ -125,7 +137,7 @@ impl Content {
             end -= 1;
         }
         let content = content.get(..end).unwrap_or_default();
-        Self(Checked(serde_json::json!({"msgtype": "text", "text": {"content": content}})))
+        Self(CheckedJson(serde_json::json!({"msgtype": "text", "text": {"content": content}})))
     }
 
     /// WeChat's JSON, without `touser`.
@@ -141,7 +153,7 @@ impl Content {
     }
 }
 
-pub(super) fn string<'v>(of: Option<&'v Value>, name: &str) -> &'v str {
+pub(super) fn string_member<'v>(of: Option<&'v Value>, name: &str) -> &'v str {
     of.and_then(|value| value.get(name)).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -161,8 +173,8 @@ fn check(value: &Value) -> Result<(), ContentError> {
     let Some(msg_type) = whole.get("msgtype").and_then(Value::as_str) else {
         return Err(ContentError::new("msgtype", "must be a string"));
     };
-    let Some((name, members)) = TYPES.iter().find(|(name, _)| *name == msg_type) else {
-        let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
+    let Some((name, members)) = MESSAGE_TYPES.iter().find(|(name, _)| *name == msg_type) else {
+        let names: Vec<&str> = MESSAGE_TYPES.iter().map(|(name, _)| *name).collect();
         return Err(ContentError::new("msgtype", format!("must be one of {}", names.join(", "))));
     };
     let Some(object) = whole.get(*name).filter(|object| object.is_object()) else {
@@ -177,9 +189,9 @@ fn check(value: &Value) -> Result<(), ContentError> {
 }
 
 /// Objects of other message types have no effect; anything but an object there is a mistake.
-fn check_others(value: &Value) -> Result<(), ContentError> {
+fn check_other_objects(value: &Value) -> Result<(), ContentError> {
     let wrong = |name: &&str| value.get(*name).is_some_and(|v| !v.is_object() && !v.is_null());
-    match TYPES.iter().map(|(name, _)| name).find(|name| wrong(name)) {
+    match MESSAGE_TYPES.iter().map(|(name, _)| name).find(|name| wrong(name)) {
         Some(name) => Err(ContentError::new(*name, "must be an object, or left out")),
         None => Ok(()),
     }
@@ -200,12 +212,12 @@ fn check_link(value: &Value, pointer: &str, path: &str) -> Result<(), ContentErr
     }
 }
 
-fn check_strings(object: &Value, path: &str, members: &[(&str, Need)]) -> Result<(), ContentError> {
+fn check_strings(object: &Value, path: &str, members: &[(&str, Presence)]) -> Result<(), ContentError> {
     for (name, need) in members {
         let at = format!("{path}.{name}");
         match object.get(name) {
-            None | Some(Value::Null) if *need == May => {}
-            Some(Value::String(text)) if text.is_empty() && *need == Must => {
+            None | Some(Value::Null) if *need == Optional => {}
+            Some(Value::String(text)) if text.is_empty() && *need == Required => {
                 return Err(ContentError::new(at, "must not be empty"));
             }
             Some(Value::String(text)) => {
@@ -223,7 +235,7 @@ fn check_strings(object: &Value, path: &str, members: &[(&str, Need)]) -> Result
 /// WeChat delivers one article; more are shown as nothing (reply) or refused with 45008 (customer service).
 fn check_news(news: &Value) -> Result<(), ContentError> {
     match news.get("articles").and_then(Value::as_array).map(Vec::as_slice) {
-        Some([article]) => check_strings(article, "news.articles[0]", &ARTICLE),
+        Some([article]) => check_strings(article, "news.articles[0]", &ARTICLE_MEMBERS),
         _ => Err(ContentError::new("news.articles", "must be an array of exactly 1 article")),
     }
 }
@@ -239,15 +251,15 @@ fn check_menu(menu: &Value) -> Result<(), ContentError> {
     for (index, item) in list.iter().enumerate() {
         let path = format!("msgmenu.list[{index}]");
         if !item.get("id").is_some_and(Value::is_number) {
-            check_strings(item, &path, &[("id", Must)])?;
+            check_strings(item, &path, &[("id", Required)])?;
         }
-        check_strings(item, &path, &[("content", Must)])?;
+        check_strings(item, &path, &[("content", Required)])?;
     }
     Ok(())
 }
 
 /// The `msgtype` that transfers the follower's message to WeChat's own customer-service client.
-pub(super) const TRANSFER: &str = "transfer_customer_service";
+pub(super) const TRANSFER_MSG_TYPE: &str = "transfer_customer_service";
 
 /// What a reply rule sends: a content, or a transfer to customer service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -266,7 +278,7 @@ impl TryFrom<Value> for Reply {
     type Error = ContentError;
 
     fn try_from(value: Value) -> Result<Self, ContentError> {
-        if value.get("msgtype").and_then(Value::as_str) != Some(TRANSFER) {
+        if value.get("msgtype").and_then(Value::as_str) != Some(TRANSFER_MSG_TYPE) {
             return Content::try_from(value).map(Self::Content);
         }
         match value.get("kf_account") {
@@ -285,12 +297,12 @@ impl Reply {
     /// # Errors
     /// The first member that is wrong.
     pub fn parse(value: Value) -> Result<Self, ContentError> {
-        if value.get("msgtype").and_then(Value::as_str) == Some(TRANSFER) {
+        if value.get("msgtype").and_then(Value::as_str) == Some(TRANSFER_MSG_TYPE) {
             return Self::try_from(value);
         }
         Content::parse(value).map(Self::Content).map_err(|mut error| {
             if error.path == "msgtype" && error.message.starts_with("must be one of") {
-                error.message = format!("{}, {TRANSFER}", error.message);
+                error.message = format!("{}, {TRANSFER_MSG_TYPE}", error.message);
             }
             error
         })
@@ -301,9 +313,9 @@ impl From<Reply> for Value {
     fn from(reply: Reply) -> Self {
         match reply {
             Reply::Content(content) => content.0.0,
-            Reply::Transfer { kf_account: None } => serde_json::json!({"msgtype": TRANSFER}),
+            Reply::Transfer { kf_account: None } => serde_json::json!({"msgtype": TRANSFER_MSG_TYPE}),
             Reply::Transfer { kf_account: Some(name) } => {
-                serde_json::json!({"msgtype": TRANSFER, "kf_account": name})
+                serde_json::json!({"msgtype": TRANSFER_MSG_TYPE, "kf_account": name})
             }
         }
     }
@@ -321,7 +333,7 @@ mod tests {
             ("a recipient", json!({"touser": "o1", "msgtype": "text", "text": {"content": "hi"}}), "touser"),
             ("no type", json!({"text": {"content": "hi"}}), "msgtype"),
             ("a type that does not exist", json!({"msgtype": "hologram"}), "msgtype"),
-            ("a transfer is no message", json!({"msgtype": TRANSFER}), "msgtype"),
+            ("a transfer is no message", json!({"msgtype": TRANSFER_MSG_TYPE}), "msgtype"),
             ("no object of its type", json!({"msgtype": "text", "image": {"media_id": "m"}}), "text"),
             ("an empty text", json!({"msgtype": "text", "text": {"content": ""}}), "text.content"),
             ("a number for a text", json!({"msgtype": "text", "text": {"content": 1}}), "text.content"),
@@ -383,13 +395,18 @@ mod tests {
             json!({"msgtype": "text", "text": {"content": "x".repeat(2048)}}),
             json!({"msgtype": "video", "video": {"media_id": "m"}, "customservice": {"kf_account": "a@b"}}),
             json!({"msgtype": "mpnews", "mpnews": {"media_id": "m"}}),
-            json!({"msgtype": TRANSFER, "kf_account": "a@b"}),
-            json!({"msgtype": TRANSFER}),
+            json!({"msgtype": TRANSFER_MSG_TYPE, "kf_account": "a@b"}),
+            json!({"msgtype": TRANSFER_MSG_TYPE}),
         ] {
             let reply: Reply = serde_json::from_value(value.clone()).unwrap();
             assert_eq!(serde_json::to_value(&reply).unwrap(), value);
         }
-        assert!(serde_json::from_value::<Reply>(json!({"msgtype": TRANSFER, "kf_account": 1})).is_err());
-        assert_eq!(string(Content::text(&"你".repeat(1000)).as_json().get("text"), "content").len(), 2046);
+        assert!(
+            serde_json::from_value::<Reply>(json!({"msgtype": TRANSFER_MSG_TYPE, "kf_account": 1})).is_err()
+        );
+        assert_eq!(
+            string_member(Content::text(&"你".repeat(1000)).as_json().get("text"), "content").len(),
+            2046
+        );
     }
 }

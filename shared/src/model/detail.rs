@@ -7,67 +7,68 @@ use serde_json::{Map, Value};
 /// Bytes of a detail's JSON. 200 of them, a page of a timeline, fit into Lambda's 6 MB response; the
 /// largest real push, the result of a broadcast of eight articles, has 8 KB. A text of WeChat's
 /// 2,048 bytes fits even if all of them are control characters, which JSON writes as six bytes each.
-pub const MAX_BYTES: usize = 24 * 1024;
+pub const MAX_DETAIL_BYTES: usize = 24 * 1024;
 /// The end of a truncated text.
-pub const CUT: &str = "… [cut]";
+pub const CUT_MARK: &str = "… [cut]";
 /// The name of the member that stands for omitted members; its value is [`CUT_MARK`].
-pub const LEFT_OUT: &str = "…";
+pub const OMITTED_MEMBERS: &str = "…";
 /// Longest text in bytes of JSON, at first and at last: it is halved until all fits.
-const TEXT_BYTES: [usize; 2] = [16 * 1024, 64];
+const TEXT_BYTE_LIMITS: [usize; 2] = [16 * 1024, 64];
 
 /// The members as JSON text of at most [`MAX_DETAIL_BYTES`].
 #[must_use]
-pub fn bounded(members: &Map<String, Value>) -> String {
+pub fn bounded_json(members: &Map<String, Value>) -> String {
     let written = |members: &Map<String, Value>| Value::Object(members.clone()).to_string();
     let whole = serde_json::to_string(members).unwrap_or_default();
-    if whole.len() <= MAX_BYTES {
+    if whole.len() <= MAX_DETAIL_BYTES {
         return whole;
     }
-    let [mut most, least] = TEXT_BYTES;
+    let [mut most, least] = TEXT_BYTE_LIMITS;
     let mut short = members.clone();
     while most >= least {
-        short.values_mut().for_each(|value| cut(value, most));
+        short.values_mut().for_each(|value| cut_texts(value, most));
         let text = written(&short);
-        if text.len() <= MAX_BYTES {
+        if text.len() <= MAX_DETAIL_BYTES {
             return text;
         }
         most /= 2;
     }
     let mut kept = Map::new();
-    let mut left = MAX_BYTES - r#"{"…":"… [cut]"}"#.len();
+    let mut left = MAX_DETAIL_BYTES - r#"{"…":"… [cut]"}"#.len();
     for (name, value) in short {
-        let bytes = escaped(&name) + value.to_string().len() + r#""":,"#.len();
+        let bytes = escaped_len(&name) + value.to_string().len() + r#""":,"#.len();
         if let Some(rest) = left.checked_sub(bytes) {
             left = rest;
             kept.insert(name, value);
         }
     }
-    kept.insert(LEFT_OUT.to_owned(), CUT.into());
+    kept.insert(OMITTED_MEMBERS.to_owned(), CUT_MARK.into());
     written(&kept)
 }
 
 /// Truncates every text in `value` to `most` bytes of JSON, including the mark.
-fn cut(value: &mut Value, most: usize) {
+fn cut_texts(value: &mut Value, most: usize) {
     match value {
-        Value::String(text) if escaped(text) > most => {
-            let mut left = most.saturating_sub(CUT.len());
-            let fits = |c: &char| left.checked_sub(escaped_char(*c)).inspect(|rest| left = *rest).is_some();
-            let mut short: String = text.trim_end_matches(CUT).chars().take_while(fits).collect();
-            short.push_str(CUT);
+        Value::String(text) if escaped_len(text) > most => {
+            let mut left = most.saturating_sub(CUT_MARK.len());
+            let fits =
+                |c: &char| left.checked_sub(escaped_char_len(*c)).inspect(|rest| left = *rest).is_some();
+            let mut short: String = text.trim_end_matches(CUT_MARK).chars().take_while(fits).collect();
+            short.push_str(CUT_MARK);
             *text = short;
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| cut(value, most)),
-        Value::Object(members) => members.values_mut().for_each(|value| cut(value, most)),
+        Value::Array(values) => values.iter_mut().for_each(|value| cut_texts(value, most)),
+        Value::Object(members) => members.values_mut().for_each(|value| cut_texts(value, most)),
         _ => {}
     }
 }
 
-fn escaped(text: &str) -> usize {
-    text.chars().map(escaped_char).sum()
+fn escaped_len(text: &str) -> usize {
+    text.chars().map(escaped_char_len).sum()
 }
 
 /// Bytes of a character inside a JSON text.
-fn escaped_char(c: char) -> usize {
+fn escaped_char_len(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         '\0'..='\u{1f}' => 6,
@@ -126,10 +127,10 @@ mod tests {
                 true,
             ),
         ] {
-            let text = bounded(&object(&members));
-            assert!(text.len() <= MAX_BYTES, "{what}: {} bytes", text.len());
+            let text = bounded_json(&object(&members));
+            assert!(text.len() <= MAX_DETAIL_BYTES, "{what}: {} bytes", text.len());
             assert!(text.contains(kept), "{what}: {text}");
-            assert_eq!(text.contains(CUT), cut, "{what}");
+            assert_eq!(text.contains(CUT_MARK), cut, "{what}");
             assert!(serde_json::from_str::<Map<String, Value>>(&text).is_ok(), "{what}");
             assert!(!text.contains("[cut]… [cut]"), "{what}: cut twice");
         }

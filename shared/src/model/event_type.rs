@@ -1,9 +1,9 @@
 //! Which words can be the `type` of an event (contract, section 5).
 
-use super::push_kind::EVENTS;
+use super::push_kind::EVENT_NAMES;
 
 /// The hub's own event types.
-const OWN: [&str; 19] = [
+const HUB_TYPES: [&str; 19] = [
     "subscribed",
     "unsubscribed",
     "message_received",
@@ -25,7 +25,7 @@ const OWN: [&str; 19] = [
     "tags_changed",
 ];
 /// WeChat's events that get one of the hub's types instead of their own name.
-const RENAMED: [&str; 18] = [
+const RENAMED_WECHAT_EVENTS: [&str; 18] = [
     "subscribe",
     "unsubscribe",
     "scan",
@@ -46,9 +46,9 @@ const RENAMED: [&str; 18] = [
     "user_consume_card",
 ];
 /// Prefix of a tenant's own event types.
-const OF_TENANT: &str = "x_";
+const TENANT_TYPE_PREFIX: &str = "x_";
 /// Most letters of a type.
-const MAX: usize = 64;
+const MAX_TYPE_CHARS: usize = 64;
 
 /// Whether a word can be an event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +66,16 @@ impl EventType {
     #[must_use]
     pub fn of(word: &str) -> Self {
         let snake = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        if !(1..=MAX).contains(&word.len()) || !word.bytes().all(snake) {
+        if !(1..=MAX_TYPE_CHARS).contains(&word.len()) || !word.bytes().all(snake) {
             return Self::Impossible;
         }
-        let own = OWN.contains(&word) || word.strip_prefix(OF_TENANT).is_some_and(|rest| !rest.is_empty());
+        let own = HUB_TYPES.contains(&word)
+            || word.strip_prefix(TENANT_TYPE_PREFIX).is_some_and(|rest| !rest.is_empty());
         // the table has `wificonnected` for `WifiConnected`, which becomes `wifi_connected`
         let bare = |name: &str| name.replace('_', "");
-        let in_table = || EVENTS.iter().any(|name| bare(name) == bare(word)) && !RENAMED.contains(&word);
+        let in_table = || {
+            EVENT_NAMES.iter().any(|name| bare(name) == bare(word)) && !RENAMED_WECHAT_EVENTS.contains(&word)
+        };
         if own || in_table() { Self::Known } else { Self::Possible }
     }
 }
@@ -113,12 +116,12 @@ mod tests {
 
     #[test]
     fn whatever_is_stored_of_a_known_event_is_known() {
-        for event in EVENTS.iter().copied().chain(["WifiConnected", "MASSSENDJOBFINISH", "CLICK"]) {
+        for event in EVENT_NAMES.iter().copied().chain(["WifiConnected", "MASSSENDJOBFINISH", "CLICK"]) {
             assert_eq!(EventType::of(&type_of(event)), EventType::Known, "{event}");
         }
         let renamed: BTreeSet<&str> =
-            EVENTS.iter().copied().filter(|event| type_of(event) != *event).collect();
-        assert_eq!(renamed, BTreeSet::from(RENAMED));
+            EVENT_NAMES.iter().copied().filter(|event| type_of(event) != *event).collect();
+        assert_eq!(renamed, BTreeSet::from(RENAMED_WECHAT_EVENTS));
         assert_eq!(EventType::of(&type_of("SomethingNew")), EventType::Possible);
     }
 }

@@ -4,13 +4,13 @@
 use crate::envelope::element::Element;
 
 /// A type that a field can have.
-pub trait Member: Sized {
+pub trait FromMember: Sized {
     /// Reads the member at `path`, whose steps are separated by `/`.
     fn read(from: &Element<'_>, path: &str) -> Self;
 }
 
 /// A type that is read from an element's children.
-pub trait Members: Sized {
+pub trait FromMembers: Sized {
     /// Reads all its fields.
     fn read_all(from: &Element<'_>) -> Self;
 }
@@ -29,31 +29,31 @@ fn siblings<'t, 'a>(from: &'t Element<'a>, path: &'t str) -> Vec<&'t Element<'a>
     }
 }
 
-impl Member for String {
+impl FromMember for String {
     fn read(from: &Element<'_>, path: &str) -> Self {
         text(from, path).unwrap_or_default().to_owned()
     }
 }
 
-impl Member for Option<String> {
+impl FromMember for Option<String> {
     fn read(from: &Element<'_>, path: &str) -> Self {
         text(from, path).map(str::to_owned)
     }
 }
 
-impl Member for i64 {
+impl FromMember for i64 {
     fn read(from: &Element<'_>, path: &str) -> Self {
         text(from, path).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 }
 
-impl Member for u64 {
+impl FromMember for u64 {
     fn read(from: &Element<'_>, path: &str) -> Self {
         text(from, path).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 }
 
-impl Member for f64 {
+impl FromMember for f64 {
     fn read(from: &Element<'_>, path: &str) -> Self {
         text(from, path)
             .and_then(|text| text.parse().ok())
@@ -62,21 +62,21 @@ impl Member for f64 {
     }
 }
 
-impl Member for bool {
+impl FromMember for bool {
     fn read(from: &Element<'_>, path: &str) -> Self {
         text(from, path).is_some_and(|text| text == "1" || text.eq_ignore_ascii_case("true"))
     }
 }
 
 /// A text that repeats, such as `fail_idx`.
-impl Member for Vec<String> {
+impl FromMember for Vec<String> {
     fn read(from: &Element<'_>, path: &str) -> Self {
         siblings(from, path).iter().map(|one| one.text.to_string()).filter(|text| !text.is_empty()).collect()
     }
 }
 
 /// A branch that repeats, such as `List` or `item`.
-impl<T: Members> Member for Vec<T> {
+impl<T: FromMembers> FromMember for Vec<T> {
     fn read(from: &Element<'_>, path: &str) -> Self {
         siblings(from, path).into_iter().filter(|one| !one.children.is_empty()).map(T::read_all).collect()
     }
@@ -92,9 +92,9 @@ macro_rules! members {
                 $( #[doc = concat!("`", $path, "`.")] $(#[$field_meta])* pub $field: $type, )*
             }
 
-            impl $crate::model::member::Members for $name {
+            impl $crate::model::member::FromMembers for $name {
                 fn read_all(from: &$crate::envelope::element::Element<'_>) -> Self {
-                    Self { $( $field: $crate::model::member::Member::read(from, $path), )* }
+                    Self { $( $field: $crate::model::member::FromMember::read(from, $path), )* }
                 }
             }
         )*

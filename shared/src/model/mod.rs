@@ -7,7 +7,7 @@ pub mod content;
 pub mod detail;
 pub mod event_type;
 pub mod member;
-pub mod passive;
+pub mod passive_reply;
 pub mod push;
 pub mod push_kind;
 pub mod release_check;

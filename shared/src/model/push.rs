@@ -8,27 +8,27 @@ use sha2::{Digest, Sha256};
 use super::detail;
 pub use super::push_kind::PushKind;
 use super::window::WindowKind;
-use crate::envelope::Refusal;
+use crate::envelope::CallbackError;
 use crate::envelope::element::{self, Element};
 use crate::envelope::signature::hex;
 
 /// The members that name sender and recipient; everything else is the content of the push.
-const SIDES: [&str; 2] = ["ToUserName", "FromUserName"];
+const PARTY_MEMBERS: [&str; 2] = ["ToUserName", "FromUserName"];
 /// The last second of the year 9999: later times are rejected.
-const LAST_SECOND: i64 = 253_402_300_799;
+const MAX_UNIX_SECONDS: i64 = 253_402_300_799;
 /// Most bytes of a sender or recipient id, which become part of table keys; real ones have 28.
 /// The same limit as for ids in the API's paths, so that every stored fan can be requested.
-const MAX_SIDE: usize = 200;
+const MAX_PARTY_ID_BYTES: usize = 200;
 /// Most letters of a timeline type that is made from WeChat's event name.
 const MAX_TYPE_LEN: usize = 64;
 /// Digits of the largest `MsgId`.
-const MAX_ID_DIGITS: usize = 20;
+const MAX_MSG_ID_DIGITS: usize = 20;
 /// Bytes of a scene; WeChat takes 64 characters.
-const MAX_SCENE: usize = 256;
+const MAX_SCENE_BYTES: usize = 256;
 /// The sender of WeChat's notices to an account's administrator, where it is not an openid.
-const HELPER: &str = "mphelper";
+const ADMIN_HELPER: &str = "mphelper";
 /// Prefix of original ids.
-const ORIGINAL_ID: &str = "gh_";
+const ORIGINAL_ID_PREFIX: &str = "gh_";
 /// What WeChat puts before the scene of a QR code that led to a follow.
 const SCENE_PREFIX: &str = "qrscene_";
 
@@ -56,17 +56,17 @@ impl Push {
     ///
     /// # Errors
     /// [`CallbackError::Malformed`] or [`CallbackError::TooLarge`]. Members of some types may be missing.
-    pub fn parse(plaintext: &[u8]) -> Result<Self, Refusal> {
+    pub fn parse(plaintext: &[u8]) -> Result<Self, CallbackError> {
         let text = element::decode(plaintext)?;
         let root = Element::parse_push(&text)?;
         let side = |name| {
-            let side = root.text_of(name).ok_or(Refusal::Malformed)?;
-            if side.len() > MAX_SIDE { Err(Refusal::TooLarge) } else { Ok(side.to_owned()) }
+            let side = root.text_of(name).ok_or(CallbackError::Malformed)?;
+            if side.len() > MAX_PARTY_ID_BYTES { Err(CallbackError::TooLarge) } else { Ok(side.to_owned()) }
         };
-        let need = |name| root.text_of(name).ok_or(Refusal::Malformed);
-        let create_time = need("CreateTime")?.parse().map_err(|_| Refusal::Malformed)?;
-        if !(0..=LAST_SECOND).contains(&create_time) {
-            return Err(Refusal::Malformed);
+        let need = |name| root.text_of(name).ok_or(CallbackError::Malformed);
+        let create_time = need("CreateTime")?.parse().map_err(|_| CallbackError::Malformed)?;
+        if !(0..=MAX_UNIX_SECONDS).contains(&create_time) {
+            return Err(CallbackError::Malformed);
         }
         let msg_type = need("MsgType")?;
         let is_event = msg_type.eq_ignore_ascii_case("event");
@@ -90,7 +90,7 @@ impl Push {
     /// [`Push::fields`] as JSON text for the table: see [`detail`].
     #[must_use]
     pub fn detail(plaintext: &[u8]) -> String {
-        detail::bounded(&Self::fields(plaintext))
+        detail::bounded_json(&Self::fields(plaintext))
     }
 
     /// All members under WeChat's names, except those that name sender and recipient. Parsed again
@@ -109,7 +109,7 @@ impl Push {
     pub fn identity(&self, plaintext: &[u8]) -> String {
         match self.msg_id {
             Some(id) => {
-                let mut identity = String::with_capacity(1 + MAX_ID_DIGITS);
+                let mut identity = String::with_capacity(1 + MAX_MSG_ID_DIGITS);
                 // Writing to a String cannot fail.
                 let _ = write!(identity, "M{id}");
                 identity
@@ -149,7 +149,7 @@ impl Push {
 
     /// The customer-service window that it opens, if any. Menu items that lead to a page open none.
     #[must_use]
-    pub fn opens(&self) -> Option<WindowKind> {
+    pub fn opened_window(&self) -> Option<WindowKind> {
         match &self.kind {
             PushKind::Subscribe { .. } => Some(WindowKind::Follow),
             PushKind::Click { .. }
@@ -163,7 +163,7 @@ impl Push {
     /// Whether it is about the account itself: results of broadcasts and publications, reviews, verification.
     /// Its sender, an openid or WeChat's own helper, did nothing and does not become a customer by it.
     #[must_use]
-    pub fn is_of_account(&self) -> bool {
+    pub fn is_about_account(&self) -> bool {
         match &self.kind {
             PushKind::BroadcastFinished { .. }
             | PushKind::PublishFinished { .. }
@@ -181,7 +181,7 @@ impl Push {
             | PushKind::PoiChecked { .. } => true,
             _ => {
                 let sender = self.from_user_name.as_str();
-                self.event.is_some() && (sender == HELPER || sender.starts_with(ORIGINAL_ID))
+                self.event.is_some() && (sender == ADMIN_HELPER || sender.starts_with(ORIGINAL_ID_PREFIX))
             }
         }
     }
@@ -200,14 +200,14 @@ impl Push {
             PushKind::Scan { event_key, .. } => Some(event_key.as_str()),
             _ => None,
         }
-        .filter(|scene| (1..=MAX_SCENE).contains(&scene.len()))
+        .filter(|scene| (1..=MAX_SCENE_BYTES).contains(&scene.len()))
     }
 }
 
 fn own_members(root: &Element<'_>) -> Map<String, Value> {
     let mut members = Map::with_capacity(root.children.len());
-    for child in root.children.iter().filter(|child| !SIDES.contains(&child.name.as_ref())) {
-        child.join(&mut members);
+    for child in root.children.iter().filter(|child| !PARTY_MEMBERS.contains(&child.name.as_ref())) {
+        child.merge_into(&mut members);
     }
     members
 }
@@ -230,7 +230,7 @@ fn snake_case(event: &str) -> String {
 mod tests {
     use super::*;
 
-    fn push(members: &str) -> Result<Push, Refusal> {
+    fn push(members: &str) -> Result<Push, CallbackError> {
         let sides = "<ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName>";
         Push::parse(format!("<xml>{sides}<CreateTime>7</CreateTime>{members}</xml>").as_bytes())
     }
@@ -270,11 +270,11 @@ mod tests {
         ] {
             let push = event(name, "");
             assert_eq!(push.event_type(), event_type, "{name}");
-            assert_eq!(push.opens(), window, "{name}");
+            assert_eq!(push.opened_window(), window, "{name}");
         }
         let text = push("<MsgType>text</MsgType><Content>hi</Content><MsgId>9</MsgId>").unwrap();
         assert_eq!(
-            (text.event_type().as_str(), text.opens()),
+            (text.event_type().as_str(), text.opened_window()),
             ("message_received", Some(WindowKind::Message))
         );
     }
@@ -305,16 +305,16 @@ mod tests {
             ("subscribe", false),
             ("brand_new", false),
         ] {
-            assert_eq!(event(name, "").is_of_account(), of_account, "{name}");
+            assert_eq!(event(name, "").is_about_account(), of_account, "{name}");
         }
         for (sender, of_account) in [("mphelper", true), ("gh_1", true), ("oFan", false)] {
             let mut new = event("brand_new", "");
             new.from_user_name = sender.into();
-            assert_eq!(new.is_of_account(), of_account, "{sender}");
+            assert_eq!(new.is_about_account(), of_account, "{sender}");
         }
         let mut text = push("<MsgType>text</MsgType><Content>hi</Content><MsgId>9</MsgId>").unwrap();
         text.from_user_name = "gh_1".into();
-        assert!(!text.is_of_account(), "who writes is somebody");
+        assert!(!text.is_about_account(), "who writes is somebody");
     }
 
     #[test]
@@ -359,9 +359,9 @@ mod tests {
         assert!(Push::parse(format!("<xml>{whole}</xml>").as_bytes()).is_ok());
         for (name, value) in [("ToUserName", "gh"), ("FromUserName", "o")] {
             for (bytes, refusal) in [
-                (MAX_SIDE, None),
-                (MAX_SIDE + 1, Some(Refusal::TooLarge)),
-                (100_000, Some(Refusal::TooLarge)),
+                (MAX_PARTY_ID_BYTES, None),
+                (MAX_PARTY_ID_BYTES + 1, Some(CallbackError::TooLarge)),
+                (100_000, Some(CallbackError::TooLarge)),
             ] {
                 let long = format!("<{name}>{}</{name}>", "o".repeat(bytes));
                 let body = whole.replace(&format!("<{name}>{value}</{name}>"), &long);
@@ -379,7 +379,7 @@ mod tests {
             ("no type", "<MsgType>text</MsgType>", ""),
         ] {
             let body = format!("<xml>{}</xml>", whole.replace(from, to));
-            assert_eq!(Push::parse(body.as_bytes()), Err(Refusal::Malformed), "{what}");
+            assert_eq!(Push::parse(body.as_bytes()), Err(CallbackError::Malformed), "{what}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! WeChat "Receiving standard messages" and "Receiving event pushes", cards, publishing, subscription notices,
 //! verification; members checked on the samples of SKIT and wechatpy.
 
-use super::member::{Member, members};
+use super::member::{FromMember, members};
 use crate::envelope::element::Element;
 
 /// Generates the enum and its two readers from one list, so that they cannot differ.
@@ -25,13 +25,13 @@ macro_rules! kinds {
         }
 
         /// Names of the events that are in the table, in lower case.
-        pub(super) const EVENTS: &[&str] = &[ $( $( $ename, )+ )* ];
+        pub(super) const EVENT_NAMES: &[&str] = &[ $( $( $ename, )+ )* ];
 
         impl PushKind {
             /// Message types are lower case; WeChat's own clients compare them exactly.
             pub(super) fn of_message(name: &str, push: &Element<'_>) -> Self {
                 match name {
-                    $( $mname => Self::$M { $( $mf: Member::read(push, $mp), )* }, )*
+                    $( $mname => Self::$M { $( $mf: FromMember::read(push, $mp), )* }, )*
                     _ => Self::UnknownMessage,
                 }
             }
@@ -39,7 +39,7 @@ macro_rules! kinds {
             /// `name` in lower case: WeChat writes `subscribe`, `CLICK` and `WifiConnected`.
             pub(super) fn of_event(name: &str, push: &Element<'_>) -> Self {
                 match name {
-                    $( $($ename)|+ => Self::$E { $( $ef: Member::read(push, $ep), )* }, )*
+                    $( $($ename)|+ => Self::$E { $( $ef: FromMember::read(push, $ep), )* }, )*
                     _ => Self::UnknownEvent,
                 }
             }

@@ -22,8 +22,8 @@ pub const TEST_ACCOUNTS: [(&str, &str); 10] = [
     ("wx5910277cae6fd970", "gh_7818dcb60240"),
 ];
 
-const TEXT_CASE: &str = "TESTCOMPONENT_MSG_TYPE_TEXT";
-const QUERY_CASE: &str = "QUERY_AUTH_CODE:";
+const TEXT_PROBE: &str = "TESTCOMPONENT_MSG_TYPE_TEXT";
+const QUERY_AUTH_PROBE: &str = "QUERY_AUTH_CODE:";
 
 /// What the check expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub fn is_test_account(app_id: &str) -> bool {
 
 /// The expected reaction to a push of the check; `None` if the push is not part of it.
 #[must_use]
-pub fn check(app_id: &str, push: &Push) -> Option<ReleaseCheck> {
+pub fn answer_to_check(app_id: &str, push: &Push) -> Option<ReleaseCheck> {
     if !TEST_ACCOUNTS.contains(&(app_id, push.to_user_name.as_str())) {
         return None;
     }
@@ -58,11 +58,11 @@ pub fn check(app_id: &str, push: &Push) -> Option<ReleaseCheck> {
     };
     match (&push.kind, &push.event) {
         (_, Some(event)) => reply(&format!("{event}from_callback")),
-        (PushKind::Text { content, .. }, _) if content == TEXT_CASE => {
-            reply(&format!("{TEXT_CASE}_callback"))
+        (PushKind::Text { content, .. }, _) if content == TEXT_PROBE => {
+            reply(&format!("{TEXT_PROBE}_callback"))
         }
         (PushKind::Text { content, .. }, _) => {
-            let code = content.strip_prefix(QUERY_CASE).filter(|code| !code.is_empty())?;
+            let code = content.strip_prefix(QUERY_AUTH_PROBE).filter(|code| !code.is_empty())?;
             let open_id = push.from_user_name.clone();
             Some(ReleaseCheck::QueryAuthCode { code: Secret::new(code), open_id })
         }
@@ -79,7 +79,7 @@ mod tests {
         Push::parse(format!("<xml>{sides}<CreateTime>7</CreateTime>{members}</xml>").as_bytes()).unwrap()
     }
 
-    fn said(content: &str) -> String {
+    fn text_message(content: &str) -> String {
         format!("<MsgType>text</MsgType><Content>{content}</Content><MsgId>1</MsgId>")
     }
 
@@ -90,12 +90,13 @@ mod tests {
             for (what, members, answer) in [
                 (
                     "a text",
-                    said(TEXT_CASE),
+                    text_message(TEXT_PROBE),
                     "<Content><![CDATA[TESTCOMPONENT_MSG_TYPE_TEXT_callback]]></Content>",
                 ),
                 ("an event", event.to_owned(), "<Content><![CDATA[LOCATIONfrom_callback]]></Content>"),
             ] {
-                let Some(ReleaseCheck::Reply(xml)) = check(app_id, &push(original_id, &members)) else {
+                let Some(ReleaseCheck::Reply(xml)) = answer_to_check(app_id, &push(original_id, &members))
+                else {
                     panic!("{what}: no reply");
                 };
                 assert!(xml.contains(answer), "{what}: {xml}");
@@ -103,17 +104,17 @@ mod tests {
             }
         }
         let ((app_id, original_id), (_, other)) = (TEST_ACCOUNTS[0], TEST_ACCOUNTS[1]);
-        let code = said("QUERY_AUTH_CODE:queryauthcode@@@1");
+        let code = text_message("QUERY_AUTH_CODE:queryauthcode@@@1");
         let wanted =
             ReleaseCheck::QueryAuthCode { code: Secret::new("queryauthcode@@@1"), open_id: "o1".to_owned() };
-        assert_eq!(check(app_id, &push(original_id, &code)), Some(wanted));
+        assert_eq!(answer_to_check(app_id, &push(original_id, &code)), Some(wanted));
         for (what, app_id, original_id, members) in [
-            ("a code without a value", app_id, original_id, said("QUERY_AUTH_CODE:")),
-            ("another text", app_id, original_id, said("hello")),
-            ("a tenant's account", "wx5a1b2c3d4e5f6071", "gh_7b1c9d2e4f60", said(TEXT_CASE)),
-            ("a body of another account", app_id, other, said(TEXT_CASE)),
+            ("a code without a value", app_id, original_id, text_message("QUERY_AUTH_CODE:")),
+            ("another text", app_id, original_id, text_message("hello")),
+            ("a tenant's account", "wx5a1b2c3d4e5f6071", "gh_7b1c9d2e4f60", text_message(TEXT_PROBE)),
+            ("a body of another account", app_id, other, text_message(TEXT_PROBE)),
         ] {
-            assert_eq!(check(app_id, &push(original_id, &members)), None, "{what}");
+            assert_eq!(answer_to_check(app_id, &push(original_id, &members)), None, "{what}");
         }
     }
 }

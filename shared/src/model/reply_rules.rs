@@ -16,7 +16,7 @@ pub const MAX_RULES_BYTES: usize = 256 * 1024;
 /// How a keyword is compared with a text; surrounding whitespace and case are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Match {
+pub enum KeywordMatch {
     /// The text is the keyword.
     Exact,
     /// The text contains the keyword.
@@ -25,17 +25,17 @@ pub enum Match {
 
 /// One keyword with its reply.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Keyword {
+pub struct KeywordRule {
     /// As the tenant wrote it.
     pub keyword: String,
     /// How it is compared.
     #[serde(rename = "match")]
-    pub matching: Match,
+    pub matching: KeywordMatch,
     /// The reply.
     pub reply: Reply,
     /// In lower case, computed once and not for every push.
     #[serde(skip)]
-    folded: String,
+    normalized: String,
 }
 
 /// The rules of one account. The API's JSON and the stored JSON are the same.
@@ -45,7 +45,7 @@ pub struct ReplyRules {
     /// To a follow.
     pub on_subscribe: Option<Reply>,
     /// To a text; the first that matches, exact ones before the others.
-    pub keywords: Vec<Keyword>,
+    pub keywords: Vec<KeywordRule>,
     /// To every message that no keyword matches.
     pub default: Option<Reply>,
 }
@@ -55,7 +55,7 @@ impl TryFrom<Value> for ReplyRules {
 
     /// Reads stored rules. Missing members are empty.
     fn try_from(value: Value) -> Result<Self, ContentError> {
-        Self::read(value, Reply::try_from)
+        Self::from_json(value, Reply::try_from)
     }
 }
 
@@ -75,10 +75,11 @@ impl ReplyRules {
         if value.get("keywords").is_some_and(Value::is_null) {
             return Err(ContentError::new("keywords", "must be an array; [] for none"));
         }
-        let rules = Self::read(value, Reply::parse)?;
+        let rules = Self::from_json(value, Reply::parse)?;
         for (index, keyword) in rules.keywords.iter().enumerate() {
-            let same =
-                |other: &Keyword| (other.matching, &other.folded) == (keyword.matching, &keyword.folded);
+            let same = |other: &KeywordRule| {
+                (other.matching, &other.normalized) == (keyword.matching, &keyword.normalized)
+            };
             if let Some(first) = rules.keywords.iter().take(index).position(same) {
                 let message = format!("is the same as keywords[{first}]'s, which would always be taken");
                 return Err(ContentError::new(format!("keywords[{index}].keyword"), message));
@@ -87,7 +88,7 @@ impl ReplyRules {
         Ok(rules)
     }
 
-    fn read(
+    fn from_json(
         mut value: Value,
         parse: impl Fn(Value) -> Result<Reply, ContentError>,
     ) -> Result<Self, ContentError> {
@@ -99,7 +100,7 @@ impl ReplyRules {
         }
         let mut reply = |name: &str| match value.get_mut(name).map(Value::take) {
             None | Some(Value::Null) => Ok(None),
-            Some(reply) => parse(reply).map(Some).map_err(|error| error.under(name)),
+            Some(reply) => parse(reply).map(Some).map_err(|error| error.with_parent_path(name)),
         };
         let (on_subscribe, default) = (reply("on_subscribe")?, reply("default")?);
         let keywords = match value.get_mut("keywords").map(Value::take) {
@@ -111,7 +112,8 @@ impl ReplyRules {
             }
         };
         let keywords = keywords.into_iter().enumerate().map(|(index, keyword)| {
-            Keyword::read(keyword, &parse).map_err(|error| error.under(&format!("keywords[{index}]")))
+            KeywordRule::from_json(keyword, &parse)
+                .map_err(|error| error.with_parent_path(&format!("keywords[{index}]")))
         });
         Ok(Self { on_subscribe, keywords: keywords.collect::<Result<_, _>>()?, default })
     }
@@ -131,39 +133,39 @@ impl ReplyRules {
         if self.keywords.is_empty() {
             return None;
         }
-        let text = fold(text);
+        let text = normalize(text);
         let first = |matching, fits: &dyn Fn(&str) -> bool| {
-            self.keywords.iter().find(|rule| rule.matching == matching && fits(&rule.folded))
+            self.keywords.iter().find(|rule| rule.matching == matching && fits(&rule.normalized))
         };
-        first(Match::Exact, &|keyword| text == keyword)
-            .or_else(|| first(Match::Contains, &|keyword| text.contains(keyword)))
+        first(KeywordMatch::Exact, &|keyword| text == keyword)
+            .or_else(|| first(KeywordMatch::Contains, &|keyword| text.contains(keyword)))
             .map(|rule| &rule.reply)
     }
 }
 
-impl Keyword {
-    fn read(
+impl KeywordRule {
+    fn from_json(
         mut value: Value,
         parse: impl Fn(Value) -> Result<Reply, ContentError>,
     ) -> Result<Self, ContentError> {
         let keyword = value.get("keyword").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let folded = fold(&keyword);
+        let folded = normalize(&keyword);
         if folded.is_empty() || keyword.chars().count() > MAX_KEYWORD_CHARS {
             let message = format!("must be a string of 1 to {MAX_KEYWORD_CHARS} characters");
             return Err(ContentError::new("keyword", message));
         }
         let matching = match value.get("match").and_then(Value::as_str) {
-            Some("exact") => Match::Exact,
-            Some("contains") => Match::Contains,
+            Some("exact") => KeywordMatch::Exact,
+            Some("contains") => KeywordMatch::Contains,
             _ => return Err(ContentError::new("match", "must be `exact` or `contains`")),
         };
         let reply = value.get_mut("reply").map(Value::take).unwrap_or_default();
-        let reply = parse(reply).map_err(|error| error.under("reply"))?;
-        Ok(Self { keyword, matching, reply, folded })
+        let reply = parse(reply).map_err(|error| error.with_parent_path("reply"))?;
+        Ok(Self { keyword, matching, reply, normalized: folded })
     }
 }
 
-fn fold(text: &str) -> String {
+fn normalize(text: &str) -> String {
     text.trim().to_lowercase()
 }
 

@@ -42,7 +42,7 @@ impl Scope {
 
     /// The scope of this name; [`None`] for an unknown one, perhaps of another release.
     #[must_use]
-    pub fn of(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.name() == name)
     }
 }
@@ -54,9 +54,9 @@ mod tests {
     #[test]
     fn scopes_are_spelled_as_they_are_read() {
         for scope in Scope::ALL {
-            assert_eq!(Scope::of(scope.name()), Some(scope));
+            assert_eq!(Scope::from_name(scope.name()), Some(scope));
             assert_eq!(serde_json::to_value(scope).unwrap(), scope.name());
         }
-        assert_eq!(Scope::of("everything"), None);
+        assert_eq!(Scope::from_name("everything"), None);
     }
 }

@@ -10,19 +10,19 @@
 //! 60. A token with an unreadable lifetime (zero or less) is due at once.
 
 /// The lifetime that WeChat gives in practice, seconds. Source: protocol reference 2.1.
-pub const STANDARD_LIFETIME: i64 = 7200;
+pub const STANDARD_LIFETIME_SECONDS: i64 = 7200;
 
 /// Slots of the wheel, one a minute.
 pub const WHEEL_SLOTS: u32 = 110;
 
 /// The latest time of a refresh before expiry, in seconds: room for a few failed attempts.
-pub const LATEST_BEFORE_EXPIRY: i64 = 300;
+pub const LATEST_REFRESH_BEFORE_EXPIRY_SECONDS: i64 = 300;
 
 /// A token is refreshed from this long before its expiry, in seconds, unless a quarter of its life is less.
-const WINDOW_BEFORE_EXPIRY: i64 = 900;
+const REFRESH_WINDOW_BEFORE_EXPIRY_SECONDS: i64 = 900;
 
 /// Jitter of the first slot, in seconds: two thirds of [`REFRESH_WINDOW_BEFORE_EXPIRY_SECONDS`].
-const WHEEL_JITTER: u64 = 600;
+const WHEEL_JITTER_SECONDS: u64 = 600;
 
 /// Where a token waits for its refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,45 +33,45 @@ pub enum Due {
         slot: u32,
     },
     /// At its own time, in the sorted index.
-    At {
+    Sorted {
         /// Unix seconds.
-        unix: i64,
+        unix_seconds: i64,
     },
 }
 
 /// Whether less than a quarter of the lifetime is left.
 #[must_use]
 pub fn is_due(issued: i64, expires_in: i64, now: i64) -> bool {
-    left(issued, expires_in, now).saturating_mul(4) < expires_in || expires_in <= 0
+    seconds_left(issued, expires_in, now).saturating_mul(4) < expires_in || expires_in <= 0
 }
 
 /// Whether nothing is left.
 #[must_use]
 pub fn is_expired(issued: i64, expires_in: i64, now: i64) -> bool {
-    left(issued, expires_in, now) <= 0
+    seconds_left(issued, expires_in, now) <= 0
 }
 
-fn left(issued: i64, expires_in: i64, now: i64) -> i64 {
+fn seconds_left(issued: i64, expires_in: i64, now: i64) -> i64 {
     issued.saturating_add(expires_in).saturating_sub(now)
 }
 
 /// Where a token that was issued at `issued` waits. `jitter` is
 /// any random number; it spreads tokens that were issued together.
 #[must_use]
-pub fn plan(issued: i64, expires_in: i64, jitter: u64) -> Due {
-    if expires_in == STANDARD_LIFETIME {
-        let start = STANDARD_LIFETIME - WINDOW_BEFORE_EXPIRY;
-        let at = issued.saturating_add(start).saturating_add(below(jitter, WHEEL_JITTER + 1));
+pub fn plan_refresh(issued: i64, expires_in: i64, jitter: u64) -> Due {
+    if expires_in == STANDARD_LIFETIME_SECONDS {
+        let start = STANDARD_LIFETIME_SECONDS - REFRESH_WINDOW_BEFORE_EXPIRY_SECONDS;
+        let at = issued.saturating_add(start).saturating_add(jitter_below(jitter, WHEEL_JITTER_SECONDS + 1));
         return Due::Wheel { slot: slot_of(at.div_euclid(60)) };
     }
     let life = expires_in.max(0);
     let quarter = life / 4;
     // at exactly 0.75 of its life it is not yet due, one second later it is
     let earliest = life - quarter + i64::from(life > 0 && life % 4 == 0);
-    let start = earliest.max((life - life / 8).min(life - WINDOW_BEFORE_EXPIRY));
+    let start = earliest.max((life - life / 8).min(life - REFRESH_WINDOW_BEFORE_EXPIRY_SECONDS));
     let width = (life - start).max(0) / 3 * 2;
-    let jitter = below(jitter, u64::try_from(width).unwrap_or(0) + 1);
-    Due::At { unix: issued.saturating_add(start).saturating_add(jitter) }
+    let jitter = jitter_below(jitter, u64::try_from(width).unwrap_or(0) + 1);
+    Due::Sorted { unix_seconds: issued.saturating_add(start).saturating_add(jitter) }
 }
 
 /// Whether a token issued at `issued` may wait in `slot`: when the slot is first visited after the token
@@ -79,14 +79,14 @@ pub fn plan(issued: i64, expires_in: i64, jitter: u64) -> Due {
 /// after one so late or so early that the slot misses the window, which needs a new [`plan_refresh`].
 #[must_use]
 pub fn keeps_slot(slot: u32, issued: i64, expires_in: i64) -> bool {
-    if expires_in != STANDARD_LIFETIME || slot >= WHEEL_SLOTS {
+    if expires_in != STANDARD_LIFETIME_SECONDS || slot >= WHEEL_SLOTS {
         return false;
     }
-    let due = issued.saturating_add(STANDARD_LIFETIME - STANDARD_LIFETIME / 4);
+    let due = issued.saturating_add(STANDARD_LIFETIME_SECONDS - STANDARD_LIFETIME_SECONDS / 4);
     let minute = due.div_euclid(60).saturating_add(1);
     let ahead = i64::from(slot).saturating_sub(minute).rem_euclid(i64::from(WHEEL_SLOTS));
     let visit = minute.saturating_add(ahead).saturating_mul(60);
-    left(issued, expires_in, visit) >= LATEST_BEFORE_EXPIRY
+    seconds_left(issued, expires_in, visit) >= LATEST_REFRESH_BEFORE_EXPIRY_SECONDS
 }
 
 /// The slot that is visited in this minute.
@@ -105,7 +105,7 @@ pub fn slots_between(last_tick_minute: i64, now_minute: i64) -> Vec<u32> {
 }
 
 /// `jitter` in `0..bound`.
-fn below(jitter: u64, bound: u64) -> i64 {
+fn jitter_below(jitter: u64, bound: u64) -> i64 {
     i64::try_from(jitter.checked_rem(bound).unwrap_or(0)).unwrap_or(0)
 }
 
@@ -114,7 +114,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::random::{Rand, Random};
+    use crate::random::{Random, StdRandom};
 
     #[test]
     fn a_token_is_due_in_its_last_quarter_and_expired_at_its_end() {
@@ -174,20 +174,20 @@ mod tests {
         fn a_plan_is_always_inside_the_last_quarter(
             issued in 1_600_000_000i64..2_000_000_000, life in 8i64..3_000_000, jitter: u64,
         ) {
-            match plan(issued, life, jitter) {
-                Due::At { unix } => {
-                    prop_assert!(is_due(issued, life, unix), "{unix} is too early");
-                    prop_assert!(!is_expired(issued, life, unix), "{unix} is too late");
+            match plan_refresh(issued, life, jitter) {
+                Due::Sorted { unix_seconds } => {
+                    prop_assert!(is_due(issued, life, unix_seconds), "{unix_seconds} is too early");
+                    prop_assert!(!is_expired(issued, life, unix_seconds), "{unix_seconds} is too late");
                 }
                 Due::Wheel { slot } => prop_assert!(keeps_slot(slot, issued, life)),
             }
-            let Due::Wheel { slot } = plan(issued, STANDARD_LIFETIME, jitter) else { panic!("not on the wheel") };
-            prop_assert!(keeps_slot(slot, issued, STANDARD_LIFETIME), "slot {slot} is not for {issued}");
+            let Due::Wheel { slot } = plan_refresh(issued, STANDARD_LIFETIME_SECONDS, jitter) else { panic!("not on the wheel") };
+            prop_assert!(keeps_slot(slot, issued, STANDARD_LIFETIME_SECONDS), "slot {slot} is not for {issued}");
         }
 
         #[test]
         fn nothing_overflows(issued: i64, life: i64, jitter: u64, now: i64, slot: u32) {
-            let _ = (plan(issued, life, jitter), keeps_slot(slot, issued, life), slots_between(issued, now));
+            let _ = (plan_refresh(issued, life, jitter), keeps_slot(slot, issued, life), slots_between(issued, now));
             let _ = (is_due(issued, life, now), is_expired(issued, life, now));
         }
     }
@@ -198,10 +198,10 @@ mod tests {
     fn over_a_month_every_token_is_refreshed_in_time_and_the_rate_holds() {
         const MONTH: i64 = 30 * 24 * 3600;
         const ACCOUNTS: i64 = 200;
-        let (random, start) = (Rand::seeded(7), 1_700_000_000);
-        let slot = |issued, jitter| match plan(issued, STANDARD_LIFETIME, jitter) {
+        let (random, start) = (StdRandom::seeded(7), 1_700_000_000);
+        let slot = |issued, jitter| match plan_refresh(issued, STANDARD_LIFETIME_SECONDS, jitter) {
             Due::Wheel { slot } => slot,
-            Due::At { .. } => panic!("the standard lifetime rides the wheel"),
+            Due::Sorted { .. } => panic!("the standard lifetime rides the wheel"),
         };
         let mut accounts: Vec<(u32, i64)> = (0..ACCOUNTS)
             .map(|_| start - i64::try_from(random.below(5000)).unwrap())
@@ -215,19 +215,19 @@ mod tests {
             let now = minute * 60 + i64::try_from(random.below(60)).unwrap();
             for slot_now in slots_between(last, minute) {
                 for (place, issued) in accounts.iter_mut().filter(|(place, _)| *place == slot_now) {
-                    if !is_due(*issued, STANDARD_LIFETIME, now) {
+                    if !is_due(*issued, STANDARD_LIFETIME_SECONDS, now) {
                         continue;
                     }
-                    assert!(!is_expired(*issued, STANDARD_LIFETIME, now), "refreshed too late");
+                    assert!(!is_expired(*issued, STANDARD_LIFETIME_SECONDS, now), "refreshed too late");
                     (*issued, refreshes) = (now, refreshes + 1);
-                    if !keeps_slot(*place, now, STANDARD_LIFETIME) {
+                    if !keeps_slot(*place, now, STANDARD_LIFETIME_SECONDS) {
                         (*place, moved) = (slot(now, random.below(u64::MAX)), moved + 1);
                     }
                 }
             }
             last = minute;
             assert!(
-                accounts.iter().all(|(_, issued)| !is_expired(*issued, STANDARD_LIFETIME, now)),
+                accounts.iter().all(|(_, issued)| !is_expired(*issued, STANDARD_LIFETIME_SECONDS, now)),
                 "a token expired unseen"
             );
         }

@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     /// Seconds from the trigger; a send at exactly that second is too late.
-    pub secs: i64,
+    pub seconds: i64,
     /// Sends.
     pub sends: u32,
 }
 
 /// After a message of the fan.
-pub const MESSAGE: Allowance = Allowance { secs: 48 * 3600, sends: 5 };
+pub const MESSAGE_ALLOWANCE: Allowance = Allowance { seconds: 48 * 3600, sends: 5 };
 /// After a click on a menu item that pushes an event (click, scancode_push, scancode_waitmsg), and after a scan of a
 /// parameter QR code by a follower.
-pub const MENU: Allowance = Allowance { secs: 60, sends: 3 };
+pub const MENU_ALLOWANCE: Allowance = Allowance { seconds: 60, sends: 3 };
 /// After a follow, by a QR code or not.
-pub const FOLLOW: Allowance = Allowance { secs: 60, sends: 3 };
+pub const FOLLOW_ALLOWANCE: Allowance = Allowance { seconds: 60, sends: 3 };
 
 /// What opened an allowance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub struct Windows {
 
 /// An allowance that a send may be taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub struct OpenWindow {
     /// Which counter to raise.
     pub kind: WindowKind,
     /// Sends left, including this one; at least 1.
@@ -66,26 +66,30 @@ pub struct Window {
 /// The allowance for the next send, `None` when there is none. The one-minute ones come
 /// before the 48 hours, since they expire first; of those two, the one that ends first.
 #[must_use]
-pub fn choose(windows: &Windows, now: i64) -> Option<Window> {
+pub fn next_window(windows: &Windows, now: i64) -> Option<OpenWindow> {
     let live = |kind, at: Option<i64>, used: u32, allowance: Allowance| {
-        let ends = at?.saturating_add(allowance.secs);
+        let ends = at?.saturating_add(allowance.seconds);
         let remaining = allowance.sends.saturating_sub(used);
-        if now < ends && remaining > 0 { Some((ends, Window { kind, remaining })) } else { None }
+        if now < ends && remaining > 0 { Some((ends, OpenWindow { kind, remaining })) } else { None }
     };
     let short = [
-        live(WindowKind::Menu, windows.menu_at, windows.menu_used, MENU),
-        live(WindowKind::Follow, windows.follow_at, windows.follow_used, FOLLOW),
+        live(WindowKind::Menu, windows.menu_at, windows.menu_used, MENU_ALLOWANCE),
+        live(WindowKind::Follow, windows.follow_at, windows.follow_used, FOLLOW_ALLOWANCE),
     ];
     let soonest = short.into_iter().flatten().min_by_key(|(ends, _)| *ends);
-    let long = || live(WindowKind::Message, windows.message_at, windows.message_used, MESSAGE);
+    let long = || live(WindowKind::Message, windows.message_at, windows.message_used, MESSAGE_ALLOWANCE);
     soonest.or_else(long).map(|(_, window)| window)
 }
 
 /// When the last open allowance at `now` ends, whether it has sends left or not.
 #[must_use]
 pub fn closes_at(windows: &Windows, now: i64) -> Option<i64> {
-    let ends = [(windows.message_at, MESSAGE), (windows.menu_at, MENU), (windows.follow_at, FOLLOW)];
-    let ends = ends.into_iter().filter_map(|(at, allowance)| Some(at?.saturating_add(allowance.secs)));
+    let ends = [
+        (windows.message_at, MESSAGE_ALLOWANCE),
+        (windows.menu_at, MENU_ALLOWANCE),
+        (windows.follow_at, FOLLOW_ALLOWANCE),
+    ];
+    let ends = ends.into_iter().filter_map(|(at, allowance)| Some(at?.saturating_add(allowance.seconds)));
     ends.filter(|end| *end > now).max()
 }
 
@@ -132,7 +136,7 @@ mod tests {
             ("a click after a follow after a message", all, Some((Follow, 3))),
             ("a push that is ahead of our clock", message(-5, 0), Some((Message, 5))),
         ] {
-            let got = choose(&windows, NOW).map(|window| (window.kind, window.remaining));
+            let got = next_window(&windows, NOW).map(|window| (window.kind, window.remaining));
             assert_eq!(got, expected, "{what}");
         }
     }

@@ -58,12 +58,12 @@ pub enum AuthorizationJob {
 pub enum RefreshJob {
     /// Tokens of these accounts are due.
     AuthorizersV1 {
-        /// At most [`REFRESH_BATCH`].
+        /// At most [`MAX_REFRESH_ACCOUNTS`].
         app_ids: Vec<String>,
     },
     /// The same again, because a refresh failed for an outside reason.
     AuthorizersAgainV1 {
-        /// At most [`REFRESH_BATCH`].
+        /// At most [`MAX_REFRESH_ACCOUNTS`].
         app_ids: Vec<String>,
         /// When the first attempt failed, unix seconds.
         since: i64,
@@ -76,7 +76,7 @@ pub enum RefreshJob {
 }
 
 /// Accounts in one [`RefreshJob::AuthorizersV1`].
-pub const REFRESH_BATCH: usize = 25;
+pub const MAX_REFRESH_ACCOUNTS: usize = 25;
 
 /// For `follower-import`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,7 +243,7 @@ pub enum SendJob {
 }
 
 /// Longest message group that SQS accepts, in characters.
-const MAX_GROUP: usize = 128;
+const MAX_GROUP_ID_LENGTH: usize = 128;
 
 impl SendJob {
     /// The message group: jobs of one fan of one account stay in order.
@@ -261,7 +261,7 @@ impl SendJob {
 #[must_use]
 pub fn fan_group(app_id: &str, open_id: &str) -> String {
     let group = format!("{app_id}#{open_id}");
-    let right = group.len() <= MAX_GROUP && group.bytes().all(|byte| byte.is_ascii_graphic());
+    let right = group.len() <= MAX_GROUP_ID_LENGTH && group.bytes().all(|byte| byte.is_ascii_graphic());
     if right { group } else { ids::fingerprint(&[app_id, open_id]) }
 }
 
@@ -285,7 +285,10 @@ mod tests {
                 created_at: 0,
             };
             let group = waited.group();
-            assert!(group.len() <= MAX_GROUP && group.bytes().all(|b| b.is_ascii_graphic()), "{group}");
+            assert!(
+                group.len() <= MAX_GROUP_ID_LENGTH && group.bytes().all(|b| b.is_ascii_graphic()),
+                "{group}"
+            );
             groups.insert(group);
         }
         assert_eq!(groups.len(), strange.len(), "two followers share one");

@@ -1,9 +1,9 @@
 //! Work between functions: job types, sending them, and handling batches item by item.
 
 pub mod batch;
-mod hand_over;
 pub mod jobs;
 pub mod operator;
+mod send;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,23 +12,23 @@ use serde::Serialize;
 
 use crate::{
     config::Resources,
-    error::{Error, sdk_error},
+    error::{Error, sdk_error_text},
 };
-use hand_over::all_taken;
-pub use hand_over::{HandedOver, Parcel, Refused};
 use jobs::{AuthorizationJob, ImportJob, RefreshJob, SendJob};
+use send::require_all_accepted;
+pub use send::{OutgoingMessage, SendRefusal, SendResults};
 
 /// Messages that SQS takes in one request.
-pub const BATCH: usize = 10;
+pub const MAX_BATCH_MESSAGES: usize = 10;
 /// Requests sent at once: after a long pause of the tick 4,000 jobs are due together, in a
 /// function of 128 MB.
-pub const IN_FLIGHT: usize = 10;
+pub const CONCURRENT_REQUESTS: usize = 10;
 /// SQS delays a message by at most 15 minutes; longer waits are delayed again.
 pub const MAX_DELAY: Duration = Duration::from_mins(15);
 
 /// The queue of a job, by the function that handles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum JobQueue {
     /// `authorization-callback`.
     Authorization,
     /// `token-refresh`.
@@ -43,7 +43,7 @@ pub enum Target {
     Result,
 }
 
-impl Target {
+impl JobQueue {
     /// Every queue.
     pub const ALL: [Self; 6] =
         [Self::Authorization, Self::Refresh, Self::Import, Self::Follower, Self::Send, Self::Result];
@@ -63,13 +63,13 @@ impl Target {
 
     /// By its name in the store.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|target| target.name() == name)
     }
 
     /// Receives before a job becomes a dead letter; a test compares it with `template.yaml`.
     #[must_use]
-    pub fn receives(self) -> u32 {
+    pub fn max_receive_count(self) -> u32 {
         match self {
             Self::Authorization => 40,
             Self::Refresh => 5,
@@ -120,7 +120,7 @@ impl Queues {
     /// # Errors
     /// [`Error::Queue`]: the job may or may not be queued; sending it again is safe.
     pub async fn authorization(&self, job: &AuthorizationJob, delay: Duration) -> Result<(), Error> {
-        self.standard(Target::Authorization, std::slice::from_ref(job), |_| "", delay).await
+        self.send_to_standard_queue(JobQueue::Authorization, std::slice::from_ref(job), |_| "", delay).await
     }
 
     /// To `token-refresh`, after `delay` (at most [`MAX_DELAY`]).
@@ -128,7 +128,7 @@ impl Queues {
     /// # Errors
     /// As [`Queues::authorization`].
     pub async fn refresh(&self, jobs: &[RefreshJob], delay: Duration) -> Result<(), Error> {
-        self.standard(Target::Refresh, jobs, |_| "", delay).await
+        self.send_to_standard_queue(JobQueue::Refresh, jobs, |_| "", delay).await
     }
 
     /// To `follower-import`, after `delay` (at most [`MAX_DELAY`]). Fair queueing by tenant: SQS takes
@@ -137,7 +137,7 @@ impl Queues {
     /// # Errors
     /// As [`Queues::authorization`].
     pub async fn import(&self, jobs: &[ImportJob], delay: Duration) -> Result<(), Error> {
-        self.standard(Target::Import, jobs, ImportJob::tenant, delay).await
+        self.send_to_standard_queue(JobQueue::Import, jobs, ImportJob::tenant, delay).await
     }
 
     /// To `follower-import`: a fan who just followed. As [`Queues::import`], but not behind imports.
@@ -145,24 +145,30 @@ impl Queues {
     /// # Errors
     /// As [`Queues::authorization`].
     pub async fn follower(&self, job: &ImportJob) -> Result<(), Error> {
-        self.standard(Target::Follower, std::slice::from_ref(job), ImportJob::tenant, Duration::ZERO).await
+        self.send_to_standard_queue(
+            JobQueue::Follower,
+            std::slice::from_ref(job),
+            ImportJob::tenant,
+            Duration::ZERO,
+        )
+        .await
     }
 
     /// To `message-send`: in order within the job's [`SendJob::group`], deduplicated for 5 minutes.
     ///
     /// # Errors
     /// As [`Queues::authorization`].
-    pub async fn send(&self, job: &SendJob, once: &str) -> Result<(), Error> {
+    pub async fn send(&self, job: &SendJob, deduplication_id: &str) -> Result<(), Error> {
         self.client
             .send_message()
             .queue_url(&self.send)
-            .message_body(body(job)?)
+            .message_body(message_body(job)?)
             .message_group_id(job.group())
-            .message_deduplication_id(once)
+            .message_deduplication_id(deduplication_id)
             .send()
             .await
             .map(drop)
-            .map_err(|e| Error::Queue(sdk_error(&e)))
+            .map_err(|e| Error::Queue(sdk_error_text(&e)))
     }
 
     /// To `message-send`, past the messages; `tenant` is the fair-share group.
@@ -170,7 +176,8 @@ impl Queues {
     /// # Errors
     /// As [`Queues::authorization`].
     pub async fn result<'a>(&self, job: &'a SendJob, tenant: &'a str) -> Result<(), Error> {
-        self.standard(Target::Result, std::slice::from_ref(job), |_| tenant, Duration::ZERO).await
+        self.send_to_standard_queue(JobQueue::Result, std::slice::from_ref(job), |_| tenant, Duration::ZERO)
+            .await
     }
 
     /// Hides a received message of the results' queue for `wait` more.
@@ -223,25 +230,25 @@ impl Queues {
             .send()
             .await
             .map(drop)
-            .map_err(|e| Error::Queue(sdk_error(&e)))
+            .map_err(|e| Error::Queue(sdk_error_text(&e)))
     }
 
-    async fn standard<'a, T: Serialize>(
+    async fn send_to_standard_queue<'a, T: Serialize>(
         &self,
-        target: Target,
+        target: JobQueue,
         jobs: &'a [T],
         group: impl Fn(&'a T) -> &'a str,
         delay: Duration,
     ) -> Result<(), Error> {
-        let bodies = jobs.iter().map(body).collect::<Result<Vec<_>, Error>>()?;
-        let parcel = |(body, job)| Parcel { body, group: group(job), once: "" };
+        let bodies = jobs.iter().map(message_body).collect::<Result<Vec<_>, Error>>()?;
+        let parcel = |(body, job)| OutgoingMessage { body, group_id: group(job), deduplication_id: "" };
         let parcels: Vec<_> = bodies.iter().map(String::as_str).zip(jobs).map(parcel).collect();
         // to the end, even if one fails: a dropped request may or may not have been received
         let mut all = Ok(());
-        for some in parcels.chunks(BATCH * IN_FLIGHT) {
-            let batches = some.chunks(BATCH).map(|batch| self.send_batch(target, batch, delay));
+        for some in parcels.chunks(MAX_BATCH_MESSAGES * CONCURRENT_REQUESTS) {
+            let batches = some.chunks(MAX_BATCH_MESSAGES).map(|batch| self.send_batch(target, batch, delay));
             for sent in join_all(batches).await {
-                all = all.and(all_taken(sent));
+                all = all.and(require_all_accepted(sent));
             }
         }
         all
@@ -249,18 +256,18 @@ impl Queues {
 
     /// Whether this function is configured with the queue's URL.
     #[must_use]
-    pub fn reaches(&self, target: Target) -> bool {
+    pub fn has_url(&self, target: JobQueue) -> bool {
         !self.url(target).is_empty()
     }
 
-    fn url(&self, target: Target) -> &str {
+    fn url(&self, target: JobQueue) -> &str {
         match target {
-            Target::Authorization => &self.authorization,
-            Target::Refresh => &self.refresh,
-            Target::Import => &self.import,
-            Target::Follower => &self.follower,
-            Target::Send => &self.send,
-            Target::Result => &self.result,
+            JobQueue::Authorization => &self.authorization,
+            JobQueue::Refresh => &self.refresh,
+            JobQueue::Import => &self.import,
+            JobQueue::Follower => &self.follower,
+            JobQueue::Send => &self.send,
+            JobQueue::Result => &self.result,
         }
     }
 }
@@ -270,7 +277,7 @@ impl Queues {
 ///
 /// # Errors
 /// [`Error::Queue`] for what is not JSON.
-pub fn body<T: Serialize>(job: &T) -> Result<String, Error> {
+pub fn message_body<T: Serialize>(job: &T) -> Result<String, Error> {
     let json = serde_json::to_string(job).map_err(|e| Error::Queue(e.to_string()))?;
     if !json.contains(['\u{fffe}', '\u{ffff}']) {
         return Ok(json);
@@ -286,7 +293,7 @@ mod tests {
     fn whatever_a_text_holds_a_queue_takes_it_and_gives_it_back() {
         let odd = (0..=0x7f_u32).chain([0xd7ff, 0xe000, 0xfffd, 0xfffe, 0xffff, 0x1_fffe, 0x10_ffff]);
         let text: String = odd.filter_map(char::from_u32).collect();
-        let body = body(&[&text]).unwrap();
+        let body = message_body(&[&text]).unwrap();
         let taken = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
         assert!(body.chars().all(taken), "{body:?}");
         assert_eq!(serde_json::from_str::<[String; 1]>(&body).unwrap(), [text]);
@@ -295,12 +302,12 @@ mod tests {
     #[test]
     fn a_queue_gives_up_when_the_code_thinks_so() {
         let template = include_str!("../../../template.yaml");
-        for target in Target::ALL {
+        for target in JobQueue::ALL {
             let (first, rest) = target.name().split_at(1);
             let name = format!("\n  {}{rest}Queue:\n", first.to_uppercase());
             let queue = template.split(&name).nth(1).unwrap().split("maxReceiveCount: ").nth(1).unwrap();
             let most: u32 = queue.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
-            assert_eq!(target.receives(), most, "{}", target.name());
+            assert_eq!(target.max_receive_count(), most, "{}", target.name());
         }
     }
 }

@@ -10,29 +10,29 @@ use aws_sdk_sqs::types::{
 };
 use serde::Deserialize;
 
-use super::{BATCH, Queues, Target};
+use super::{JobQueue, MAX_BATCH_MESSAGES, Queues};
 use crate::{
-    error::{Error, sdk_error},
+    error::{Error, sdk_error_text},
     ids,
 };
 
 /// Dead letters listed at most: a listing receives them, which hides them from others for a moment.
-pub const SHOWN: usize = 50;
+pub const MAX_LISTED_DEAD_LETTERS: usize = 50;
 /// Requests of one listing; SQS may return fewer messages than it has.
-const PEEKS: usize = 2 * SHOWN / BATCH;
+const MAX_PEEK_REQUESTS: usize = 2 * MAX_LISTED_DEAD_LETTERS / MAX_BATCH_MESSAGES;
 /// How long dead letters stay hidden if a listing dies before it makes them visible again, seconds.
-const PEEK_SECONDS: i32 = 10;
+const PEEK_VISIBILITY_SECONDS: i32 = 10;
 /// How long a request waits for dead letters, seconds, within an attempt's 1.5: a short poll asks a sample of
 /// SQS's servers and may miss messages, a long poll asks all (*short and long polling* in SQS's guide).
-const WAIT_SECONDS: i32 = 1;
+const LONG_POLL_SECONDS: i32 = 1;
 /// Dead letters redriven in one call: one after the other, some 20 ms each, within the API's 30 s.
-pub const MOVED: usize = 200;
+pub const MAX_REDRIVEN: usize = 200;
 /// How long those being redriven are hidden, seconds: longer than a call lasts.
-const MOVE_SECONDS: i32 = 60;
+const REDRIVE_VISIBILITY_SECONDS: i32 = 60;
 
 /// The depth of a queue, roughly, from SQS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Depth {
+pub struct QueueDepth {
     /// The queue.
     pub name: String,
     /// Jobs that wait for a worker.
@@ -61,13 +61,13 @@ pub struct DeadLetter {
 /// Identifies a job without storing its body. Jobs of follower-import's two queues share one namespace: of
 /// a job that it cannot read, the function does not know the queue.
 #[must_use]
-pub fn fingerprint(queue: &str, body: &str) -> String {
-    let queue = if queue == Target::Follower.name() { Target::Import.name() } else { queue };
+pub fn job_fingerprint(queue: &str, body: &str) -> String {
+    let queue = if queue == JobQueue::Follower.name() { JobQueue::Import.name() } else { queue };
     ids::fingerprint(&["job", queue, body])
 }
 
 #[derive(Deserialize)]
-struct Typed {
+struct JobType {
     r#type: String,
 }
 
@@ -82,19 +82,19 @@ impl Queues {
     ///
     /// # Errors
     /// [`Error::Queue`].
-    pub async fn depths(&self) -> Result<Vec<Depth>, Error> {
+    pub async fn depths(&self) -> Result<Vec<QueueDepth>, Error> {
         let each = self.dead_letters.iter().map(|(name, dead_letters)| async move {
-            let (dead_letters, _, _) = self.counts(dead_letters).await?;
-            let (waiting, in_flight, delayed) = match Target::named(name) {
-                Some(target) => self.counts(self.url(target)).await?,
+            let (dead_letters, _, _) = self.message_counts(dead_letters).await?;
+            let (waiting, in_flight, delayed) = match JobQueue::from_name(name) {
+                Some(target) => self.message_counts(self.url(target)).await?,
                 None => (0, 0, 0),
             };
-            Ok(Depth { name: name.clone(), waiting, in_flight, delayed, dead_letters })
+            Ok(QueueDepth { name: name.clone(), waiting, in_flight, delayed, dead_letters })
         });
         futures::future::try_join_all(each).await
     }
 
-    async fn counts(&self, url: &str) -> Result<(u64, u64, u64), Error> {
+    async fn message_counts(&self, url: &str) -> Result<(u64, u64, u64), Error> {
         let wanted = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
@@ -105,7 +105,7 @@ impl Queues {
             .set_attribute_names(Some(wanted.to_vec()))
             .send()
             .await
-            .map_err(|e| Error::Queue(sdk_error(&e)))?;
+            .map_err(|e| Error::Queue(sdk_error_text(&e)))?;
         let found = answer.attributes.unwrap_or_default();
         let [waiting, in_flight, delayed] =
             wanted.map(|name| found.get(&name).and_then(|number| number.parse().ok()).unwrap_or_default());
@@ -120,11 +120,11 @@ impl Queues {
     pub async fn dead_letters(&self, name: &str) -> Result<Vec<DeadLetter>, Error> {
         let Some(url) = self.dead_letters.get(name) else { return Ok(Vec::new()) };
         let (mut found, mut handles) = (BTreeMap::new(), Vec::new());
-        for _ in 0..PEEKS {
-            if found.len() >= SHOWN {
+        for _ in 0..MAX_PEEK_REQUESTS {
+            if found.len() >= MAX_LISTED_DEAD_LETTERS {
                 break;
             }
-            let messages = self.receive(url, PEEK_SECONDS).await?;
+            let messages = self.receive(url, PEEK_VISIBILITY_SECONDS).await?;
             if messages.is_empty() {
                 break;
             }
@@ -132,9 +132,9 @@ impl Queues {
                 let body = message.body.unwrap_or_default();
                 let letter = DeadLetter {
                     id: message.message_id.unwrap_or_default(),
-                    job: serde_json::from_str::<Typed>(&body).ok().map(|job| job.r#type),
-                    fingerprint: fingerprint(name, &body),
-                    queued_at: number(
+                    job: serde_json::from_str::<JobType>(&body).ok().map(|job| job.r#type),
+                    fingerprint: job_fingerprint(name, &body),
+                    queued_at: number_attribute(
                         message.attributes.as_ref(),
                         &MessageSystemAttributeName::SentTimestamp,
                     ),
@@ -143,12 +143,12 @@ impl Queues {
                 found.insert((letter.queued_at, letter.id.clone()), letter);
             }
         }
-        self.show_again(url, &handles).await?;
-        Ok(found.into_values().take(SHOWN).collect())
+        self.make_visible(url, &handles).await?;
+        Ok(found.into_values().take(MAX_LISTED_DEAD_LETTERS).collect())
     }
 
-    async fn show_again(&self, url: &str, handles: &[String]) -> Result<(), Error> {
-        for chunk in handles.chunks(BATCH) {
+    async fn make_visible(&self, url: &str, handles: &[String]) -> Result<(), Error> {
+        for chunk in handles.chunks(MAX_BATCH_MESSAGES) {
             let entries = chunk.iter().enumerate().map(|(n, handle)| {
                 ChangeMessageVisibilityBatchRequestEntry::builder()
                     .id(n.to_string())
@@ -159,7 +159,7 @@ impl Queues {
             });
             let entries = entries.collect::<Result<Vec<_>, _>>()?;
             let asked = self.client.change_message_visibility_batch().queue_url(url);
-            asked.set_entries(Some(entries)).send().await.map_err(|e| Error::Queue(sdk_error(&e)))?;
+            asked.set_entries(Some(entries)).send().await.map_err(|e| Error::Queue(sdk_error_text(&e)))?;
         }
         Ok(())
     }
@@ -169,24 +169,24 @@ impl Queues {
     ///
     /// # Errors
     /// [`Error::Queue`]: some may be moved; calling it again continues.
-    pub async fn redrive(&self, target: Target, go_on: impl Fn() -> bool) -> Result<usize, Error> {
+    pub async fn redrive(&self, target: JobQueue, may_continue: impl Fn() -> bool) -> Result<usize, Error> {
         let Some(from) = self.dead_letters.get(target.name()) else { return Ok(0) };
         let mut moved = 0;
-        while moved < MOVED && go_on() {
-            let messages = self.receive(from, MOVE_SECONDS).await?;
+        while moved < MAX_REDRIVEN && may_continue() {
+            let messages = self.receive(from, REDRIVE_VISIBILITY_SECONDS).await?;
             if messages.is_empty() {
                 break;
             }
             // one after the other, which keeps the order of a FIFO queue's groups
             for message in messages {
-                self.move_back(target, from, message).await?;
+                self.redrive_one(target, from, message).await?;
                 moved += 1;
             }
         }
         Ok(moved)
     }
 
-    async fn move_back(&self, target: Target, from: &str, message: Message) -> Result<(), Error> {
+    async fn redrive_one(&self, target: JobQueue, from: &str, message: Message) -> Result<(), Error> {
         let attribute = |name: &MessageSystemAttributeName| message.attributes.as_ref()?.get(name).cloned();
         let group = attribute(&MessageSystemAttributeName::MessageGroupId);
         // the sequence number identifies this arrival among the dead letters, however often this is tried
@@ -202,17 +202,17 @@ impl Queues {
             .set_message_deduplication_id(once)
             .send()
             .await
-            .map_err(|e| Error::Queue(sdk_error(&e)))?;
+            .map_err(|e| Error::Queue(sdk_error_text(&e)))?;
         let asked = self.client.delete_message().queue_url(from);
         asked
             .set_receipt_handle(message.receipt_handle)
             .send()
             .await
             .map(drop)
-            .map_err(|e| Error::Queue(sdk_error(&e)))
+            .map_err(|e| Error::Queue(sdk_error_text(&e)))
     }
 
-    async fn receive(&self, url: &str, hidden: i32) -> Result<Vec<Message>, Error> {
+    async fn receive(&self, url: &str, visibility_seconds: i32) -> Result<Vec<Message>, Error> {
         let wanted = [
             MessageSystemAttributeName::SentTimestamp,
             MessageSystemAttributeName::MessageGroupId,
@@ -220,17 +220,17 @@ impl Queues {
         ];
         let asked = self.client.receive_message().queue_url(url).max_number_of_messages(10);
         let answer = asked
-            .visibility_timeout(hidden)
-            .wait_time_seconds(WAIT_SECONDS)
+            .visibility_timeout(visibility_seconds)
+            .wait_time_seconds(LONG_POLL_SECONDS)
             .set_message_system_attribute_names(Some(wanted.to_vec()))
             .send()
             .await
-            .map_err(|e| Error::Queue(sdk_error(&e)))?;
+            .map_err(|e| Error::Queue(sdk_error_text(&e)))?;
         Ok(answer.messages.unwrap_or_default())
     }
 }
 
-fn number(
+fn number_attribute(
     attributes: Option<&std::collections::HashMap<MessageSystemAttributeName, String>>,
     name: &MessageSystemAttributeName,
 ) -> i64 {

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use super::{
     Store,
     accounts::{AccountRecord, StoredRules},
+    dynamo::{Query, from_item, s},
     keys,
-    table::{Query, read, s},
-    tenants::Suspended,
+    tenants::SuspensionMark,
 };
 use crate::{
     error::Error,
@@ -22,69 +22,69 @@ use crate::{
 
 /// How long an instance trusts what it read of an account, seconds: a change of rules and a deletion reach
 /// every instance within this.
-pub const CACHE_SECONDS: i64 = 5;
+pub const ACCOUNT_CACHE_SECONDS: i64 = 5;
 /// Limit of the cached accounts: an eighth of the memory of `message-callback`.
-const CACHE_BYTES: usize = 32 * 1024 * 1024;
+const MAX_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Estimated memory of an account without rules.
-const ACCOUNT_BYTES: usize = 2 * 1024;
+const ACCOUNT_OVERHEAD_BYTES: usize = 2 * 1024;
 /// Estimated memory for a byte of rules as JSON: a text of 60 bytes becomes two maps and three strings.
-const RULES_BYTES: usize = 8;
+const BYTES_PER_RULES_BYTE: usize = 8;
 /// Accounts that are remembered as already logged.
-const MAX_TOLD: usize = 1_000;
+const MAX_LOGGED: usize = 1_000;
 
 /// Accounts read recently, and those that were already logged as not bound.
 #[derive(Default)]
-pub struct Cache(Mutex<Remembered>);
+pub struct AccountCache(Mutex<CachedAccounts>);
 
 #[derive(Default)]
-struct Remembered {
-    accounts: HashMap<String, Kept>,
+struct CachedAccounts {
+    accounts: HashMap<String, CachedAccount>,
     bytes: usize,
-    told: HashSet<String>,
+    logged: HashSet<String>,
 }
 
-struct Kept {
-    entry: Arc<Entry>,
+struct CachedAccount {
+    entry: Arc<AccountEntry>,
     bytes: usize,
     until: i64,
 }
 
-impl Remembered {
-    fn find(&self, app_id: &str, now: i64) -> Option<Arc<Entry>> {
+impl CachedAccounts {
+    fn get(&self, app_id: &str, now: i64) -> Option<Arc<AccountEntry>> {
         self.accounts.get(app_id).filter(|kept| now < kept.until).map(|kept| Arc::clone(&kept.entry))
     }
 
-    fn forget(&mut self, app_id: &str) {
+    fn evict(&mut self, app_id: &str) {
         if let Some(kept) = self.accounts.remove(app_id) {
             self.bytes -= kept.bytes;
         }
     }
 
-    fn keep(&mut self, app_id: &str, entry: &Arc<Entry>, bytes: usize, now: i64) {
-        self.forget(app_id);
-        if self.bytes + bytes > CACHE_BYTES {
+    fn insert(&mut self, app_id: &str, entry: &Arc<AccountEntry>, bytes: usize, now: i64) {
+        self.evict(app_id);
+        if self.bytes + bytes > MAX_CACHE_BYTES {
             self.accounts.retain(|_, kept| now < kept.until);
             self.bytes = self.accounts.values().map(|kept| kept.bytes).sum();
         }
-        if self.bytes + bytes > CACHE_BYTES {
+        if self.bytes + bytes > MAX_CACHE_BYTES {
             (self.accounts, self.bytes) = (HashMap::new(), 0);
         }
         self.bytes += bytes;
-        let kept = Kept { entry: Arc::clone(entry), bytes, until: now + CACHE_SECONDS };
+        let kept = CachedAccount { entry: Arc::clone(entry), bytes, until: now + ACCOUNT_CACHE_SECONDS };
         self.accounts.insert(app_id.to_owned(), kept);
     }
 
     /// Returns whether this account was not logged before.
-    fn tell(&mut self, app_id: &str) -> bool {
-        if self.told.len() >= MAX_TOLD {
-            self.told.clear();
+    fn mark_logged(&mut self, app_id: &str) -> bool {
+        if self.logged.len() >= MAX_LOGGED {
+            self.logged.clear();
         }
-        self.told.insert(app_id.to_owned())
+        self.logged.insert(app_id.to_owned())
     }
 }
 
 /// An account and its rules.
-pub struct Entry {
+pub struct AccountEntry {
     /// The account.
     pub account: AccountRecord,
     /// Its reply rules; empty while its tenant is suspended.
@@ -96,34 +96,34 @@ pub struct Entry {
 /// Whom a push is for.
 pub enum Addressee {
     /// An account that was bound at most [`ACCOUNT_CACHE_SECONDS`] ago.
-    Bound(Arc<Entry>),
+    Bound(Arc<AccountEntry>),
     /// An account whose binding is in progress.
     BeingBound(Option<Box<AccountRecord>>),
     /// An account that is not bound, or that no tenant has.
-    Nobody {
+    Unbound {
         /// The account, where a tenant has or had it.
         account: Option<Box<AccountRecord>>,
         /// Whether this instance sees it for the first time.
-        first: bool,
+        first_seen: bool,
     },
 }
 
 /// All items of the partition of an account.
-struct Found {
+struct AccountItems {
     account: Option<AccountRecord>,
     rules: Option<StoredRules>,
-    consent: Option<Consent>,
-    suspended: Option<Suspended>,
+    consent: Option<ConsentProgress>,
+    suspended: Option<SuspensionMark>,
 }
 
 /// The part of the account's consent item that is needed here.
 #[derive(Deserialize)]
-struct Consent {
+struct ConsentProgress {
     #[serde(default)]
     under_way_until: i64,
 }
 
-impl Found {
+impl AccountItems {
     /// Whether the binding of the account is in progress.
     fn being_bound(&self, now: i64) -> bool {
         self.consent.as_ref().is_some_and(|consent| now < consent.under_way_until)
@@ -133,13 +133,14 @@ impl Found {
         self.account.as_ref().is_some_and(|account| account.status == AccountStatus::Bound)
     }
 
-    fn entry(self) -> Result<Option<(Arc<Entry>, usize)>, Error> {
+    fn into_entry(self) -> Result<Option<(Arc<AccountEntry>, usize)>, Error> {
         let Some(account) = self.account else { return Ok(None) };
-        let bytes = ACCOUNT_BYTES + self.rules.as_ref().map_or(0, StoredRules::bytes) * RULES_BYTES;
+        let bytes =
+            ACCOUNT_OVERHEAD_BYTES + self.rules.as_ref().map_or(0, StoredRules::bytes) * BYTES_PER_RULES_BYTE;
         let suspended = self.suspended.is_some_and(|mark| mark.tenant_id == account.tenant_id);
         let rules = if suspended { None } else { self.rules };
-        let rules = StoredRules::of(rules, &account.tenant_id)?;
-        Ok(Some((Arc::new(Entry { account, rules, suspended }), bytes)))
+        let rules = StoredRules::for_tenant(rules, &account.tenant_id)?;
+        Ok(Some((Arc::new(AccountEntry { account, rules, suspended }), bytes)))
     }
 }
 
@@ -150,22 +151,25 @@ impl Store {
     /// [`Error::Store`].
     pub async fn addressee(&self, app_id: &str) -> Result<Addressee, Error> {
         let now = self.clock.unix();
-        if let Some(entry) = self.remembered(|r| r.find(app_id, now)) {
+        if let Some(entry) = self.with_account_cache(|r| r.get(app_id, now)) {
             return Ok(Addressee::Bound(entry));
         }
-        let found = self.find_account(app_id).await?;
+        let found = self.read_account_items(app_id).await?;
         if !found.is_bound() {
             let being_bound = found.being_bound(now);
             let account = found.account.map(Box::new);
             if being_bound {
                 return Ok(Addressee::BeingBound(account));
             }
-            return Ok(Addressee::Nobody { account, first: self.remembered(|r| r.tell(app_id)) });
+            return Ok(Addressee::Unbound {
+                account,
+                first_seen: self.with_account_cache(|r| r.mark_logged(app_id)),
+            });
         }
-        let Some((entry, bytes)) = found.entry()? else {
-            return Ok(Addressee::Nobody { account: None, first: false });
+        let Some((entry, bytes)) = found.into_entry()? else {
+            return Ok(Addressee::Unbound { account: None, first_seen: false });
         };
-        self.remembered(|r| r.keep(app_id, &entry, bytes, now));
+        self.with_account_cache(|r| r.insert(app_id, &entry, bytes, now));
         Ok(Addressee::Bound(entry))
     }
 
@@ -173,11 +177,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn account_entry(&self, app_id: &str) -> Result<Option<Arc<Entry>>, Error> {
+    pub async fn account_entry(&self, app_id: &str) -> Result<Option<Arc<AccountEntry>>, Error> {
         let now = self.clock.unix();
-        match self.remembered(|r| r.find(app_id, now)) {
+        match self.with_account_cache(|r| r.get(app_id, now)) {
             Some(entry) => Ok(Some(entry)),
-            None => self.account_entry_now(app_id).await,
+            None => self.account_entry_uncached(app_id).await,
         }
     }
 
@@ -185,26 +189,26 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn account_entry_now(&self, app_id: &str) -> Result<Option<Arc<Entry>>, Error> {
+    pub async fn account_entry_uncached(&self, app_id: &str) -> Result<Option<Arc<AccountEntry>>, Error> {
         let now = self.clock.unix();
-        let found = self.find_account(app_id).await?;
+        let found = self.read_account_items(app_id).await?;
         let is_bound = found.is_bound();
-        let Some((entry, bytes)) = found.entry()? else { return Ok(None) };
+        let Some((entry, bytes)) = found.into_entry()? else { return Ok(None) };
         if is_bound {
-            self.remembered(|r| r.keep(app_id, &entry, bytes, now));
+            self.with_account_cache(|r| r.insert(app_id, &entry, bytes, now));
         }
         Ok(Some(entry))
     }
 
-    pub(super) fn forget_account(&self, app_id: &str) {
-        self.remembered(|r| r.forget(app_id));
+    pub(super) fn evict_account(&self, app_id: &str) {
+        self.with_account_cache(|r| r.evict(app_id));
     }
 
-    fn remembered<T>(&self, what: impl FnOnce(&mut Remembered) -> T) -> T {
+    fn with_account_cache<T>(&self, what: impl FnOnce(&mut CachedAccounts) -> T) -> T {
         what(&mut self.account_cache.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn find_account(&self, app_id: &str) -> Result<Found, Error> {
+    async fn read_account_items(&self, app_id: &str) -> Result<AccountItems, Error> {
         let key = keys::account(app_id);
         let page = self
             .query(Query {
@@ -219,17 +223,17 @@ impl Store {
                 start: None,
             })
             .await?;
-        let mut found = Found { account: None, rules: None, consent: None, suspended: None };
+        let mut found = AccountItems { account: None, rules: None, consent: None, suspended: None };
         for item in page.items {
             let sk = item.get("sk").and_then(|v| v.as_s().ok()).cloned().unwrap_or_default();
             if sk == key.sk {
-                found.account = Some(read::<AccountRecord>(item)?).filter(|account| !account.deleted);
+                found.account = Some(from_item::<AccountRecord>(item)?).filter(|account| !account.deleted);
             } else if sk == keys::reply_rules(app_id).sk {
-                found.rules = Some(read(item)?);
+                found.rules = Some(from_item(item)?);
             } else if sk == keys::consent(app_id).sk {
-                found.consent = Some(read(item)?);
-            } else if sk == keys::suspended(app_id).sk {
-                found.suspended = Some(read(item)?);
+                found.consent = Some(from_item(item)?);
+            } else if sk == keys::suspension(app_id).sk {
+                found.suspended = Some(from_item(item)?);
             }
         }
         Ok(found)
@@ -241,13 +245,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn entry(app_id: &str) -> Arc<Entry> {
+    fn entry(app_id: &str) -> Arc<AccountEntry> {
         let account = json!({
             "app_id": app_id, "tenant_id": "ten_1", "original_id": "gh_1", "name": "", "alias": "", "avatar_url": "",
             "qr_code_url": "", "principal_name": "", "account_type": "service", "verified": true, "status": "bound",
             "granted": [], "bound_at": 1, "unbound_at": null, "revision": 1,
         });
-        Arc::new(Entry {
+        Arc::new(AccountEntry {
             account: serde_json::from_value(account).unwrap(),
             rules: ReplyRules::default(),
             suspended: false,
@@ -256,30 +260,30 @@ mod tests {
 
     #[test]
     fn accounts_are_remembered_for_seconds_and_within_bytes() {
-        let mut cache = Remembered::default();
-        cache.keep("wx1", &entry("wx1"), 10, 100);
-        assert!(cache.find("wx1", 100 + CACHE_SECONDS - 1).is_some());
-        assert!(cache.find("wx1", 100 + CACHE_SECONDS).is_none(), "longer than promised");
-        cache.keep("wx1", &entry("wx1"), 20, 101);
+        let mut cache = CachedAccounts::default();
+        cache.insert("wx1", &entry("wx1"), 10, 100);
+        assert!(cache.get("wx1", 100 + ACCOUNT_CACHE_SECONDS - 1).is_some());
+        assert!(cache.get("wx1", 100 + ACCOUNT_CACHE_SECONDS).is_none(), "longer than promised");
+        cache.insert("wx1", &entry("wx1"), 20, 101);
         assert_eq!(cache.bytes, 20, "once, though kept twice");
-        cache.forget("wx1");
+        cache.evict("wx1");
         assert_eq!((cache.bytes, cache.accounts.len()), (0, 0));
-        let large = CACHE_BYTES / 4;
+        let large = MAX_CACHE_BYTES / 4;
         for n in 0..1_000 {
-            cache.keep(&format!("wx{n}"), &entry("wx"), large, 100 + n / 10);
-            assert!(cache.bytes <= CACHE_BYTES, "{} bytes after {n}", cache.bytes);
+            cache.insert(&format!("wx{n}"), &entry("wx"), large, 100 + n / 10);
+            assert!(cache.bytes <= MAX_CACHE_BYTES, "{} bytes after {n}", cache.bytes);
             assert_eq!(cache.bytes, cache.accounts.len() * large);
-            assert!(cache.find(&format!("wx{n}"), 100 + n / 10).is_some());
+            assert!(cache.get(&format!("wx{n}"), 100 + n / 10).is_some());
         }
     }
 
     #[test]
     fn the_log_is_told_once_of_each_account_within_a_bound() {
-        let mut cache = Remembered::default();
-        assert!(cache.tell("wx1") && !cache.tell("wx1") && cache.tell("wx2"));
+        let mut cache = CachedAccounts::default();
+        assert!(cache.mark_logged("wx1") && !cache.mark_logged("wx1") && cache.mark_logged("wx2"));
         for n in 0..10_000 {
-            cache.tell(&n.to_string());
+            cache.mark_logged(&n.to_string());
         }
-        assert!(cache.told.len() <= MAX_TOLD);
+        assert!(cache.logged.len() <= MAX_LOGGED);
     }
 }

@@ -4,24 +4,25 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
-    table::{Attributes, Query, Update, any, delete_action, item, n, put_action, read_each, s},
+    Store,
+    dynamo::{Attributes, Query, Update, delete_action, n, put_action, read_valid, s, to_attr, to_item},
+    keys,
     tenants::{self, TenantStatus},
 };
 use crate::{
-    error::{Error, unreadable},
+    error::{Error, serde_error_text},
     model::{
         account::{AccountStatus, AccountType},
-        consent::{self, Claim, Standing},
+        consent::{self, AccountBinding, ConsentEffect},
         reply_rules::ReplyRules,
         token::Due,
     },
 };
 
 /// How often a write that lost a race is tried.
-const RACES: usize = 4;
+const MAX_WRITE_ATTEMPTS: usize = 4;
 /// Accounts of a tenant read in one request.
-const ACCOUNTS_PAGE: u32 = 100;
+const ACCOUNTS_PER_QUERY: u32 = 100;
 
 /// An account as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +60,7 @@ pub struct AccountRecord {
     /// When WeChat last confirmed the authorization, unix seconds: an older `unauthorized` changes nothing. 0
     /// in items of 0.1, see [`AccountRecord::authorized_at`].
     #[serde(default, rename = "authorized_at")]
-    pub authorized: i64,
+    pub stored_authorized_at: i64,
     /// When its authorization was withdrawn, unix seconds.
     pub unbound_at: Option<i64>,
     /// Deleted by its tenant, or released by the operator: another tenant may bind it.
@@ -73,36 +74,36 @@ impl AccountRecord {
     /// When WeChat last confirmed the authorization, unix seconds.
     #[must_use]
     pub fn authorized_at(&self) -> i64 {
-        self.authorized.max(self.bound_at)
+        self.stored_authorized_at.max(self.bound_at)
     }
 
     /// What the decision about a consent needs of it.
     #[must_use]
-    pub fn standing(&self) -> Standing<'_> {
+    pub fn for_consent(&self) -> AccountBinding<'_> {
         let bound = self.status == AccountStatus::Bound && !self.deleted;
-        Standing { tenant: &self.tenant_id, bound, deleted: self.deleted, unbound_at: self.unbound_at }
+        AccountBinding { tenant: &self.tenant_id, bound, deleted: self.deleted, unbound_at: self.unbound_at }
     }
 }
 
 /// The result of an attempt to bind.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Bound {
+pub enum BindResult {
     /// It is bound to this tenant.
-    Yes {
+    Bound {
         /// The account as it was before; none where it was not bound.
         before: Option<Box<AccountRecord>>,
     },
     /// Nothing changed: never [`Claim::Binds`] or [`Claim::Renews`].
-    No(Claim),
+    Refused(ConsentEffect),
     /// The tokens are gone: a refused consent deleted them meanwhile.
     TokensGone,
 }
 
 /// The result of a deletion.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Deleted {
+pub enum AccountDeletion {
     /// It is gone from the tenant's list.
-    Yes,
+    Deleted,
     /// It is still bound.
     StillBound,
     /// The tenant has no such account.
@@ -115,14 +116,14 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn account(&self, tenant: &str, app_id: &str) -> Result<Option<AccountRecord>, Error> {
-        Ok(self.any_account(app_id).await?.filter(|a| a.tenant_id == tenant && !a.deleted))
+        Ok(self.account_of_any_tenant(app_id).await?.filter(|a| a.tenant_id == tenant && !a.deleted))
     }
 
     /// The account of a callback or a token, whichever tenant has it; deleted ones too.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn any_account(&self, app_id: &str) -> Result<Option<AccountRecord>, Error> {
+    pub async fn account_of_any_tenant(&self, app_id: &str) -> Result<Option<AccountRecord>, Error> {
         self.get(&self.platform, &keys::account(app_id)).await
     }
 
@@ -144,7 +145,7 @@ impl Store {
                 consistent: true,
                 condition: "pk = :pk AND begins_with(sk, :prefix)",
                 names: &[],
-                values: &[(":pk", s(&from.pk)), (":prefix", s(keys::TENANT_ACCOUNT))],
+                values: &[(":pk", s(&from.pk)), (":prefix", s(keys::TENANT_ACCOUNT_PREFIX))],
                 descending: false,
                 limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
                 start: after.map(|_| from.attributes()),
@@ -156,7 +157,7 @@ impl Store {
         app_ids.truncate(limit as usize);
         let next = app_ids.last().filter(|_| more).map(|id| (*id).clone());
         let keys: Vec<_> = app_ids.into_iter().map(|id| keys::account(id)).collect();
-        let mut found: Vec<AccountRecord> = read_each(self.get_many(&self.platform, &keys).await?);
+        let mut found: Vec<AccountRecord> = read_valid(self.get_many(&self.platform, &keys).await?);
         found.retain(|a| a.tenant_id == tenant && !a.deleted);
         found.sort_by(|a, b| a.app_id.cmp(&b.app_id));
         Ok((found, next))
@@ -169,7 +170,7 @@ impl Store {
     pub async fn has_bound_account(&self, tenant: &str) -> Result<bool, Error> {
         let mut after = None;
         loop {
-            let (page, next) = self.accounts(tenant, ACCOUNTS_PAGE, after.as_deref()).await?;
+            let (page, next) = self.accounts(tenant, ACCOUNTS_PER_QUERY, after.as_deref()).await?;
             if page.iter().any(|account| account.status == AccountStatus::Bound) {
                 return Ok(true);
             }
@@ -185,43 +186,48 @@ impl Store {
     /// renewed. A suspended or deleted tenant gets no new account, whenever the page was opened.
     ///
     /// # Errors
-    /// [`Error::Store`], also after losing [`RACES`] races.
+    /// [`Error::Store`], also after losing [`MAX_WRITE_ATTEMPTS`] races.
     pub async fn bind_account(
         &self,
         mut account: AccountRecord,
-        page: Option<consent::Page<'_>>,
+        page: Option<consent::ConsentPage<'_>>,
         due: Due,
-    ) -> Result<Bound, Error> {
-        for _ in 0..RACES {
-            let before = self.any_account(&account.app_id).await?;
-            let newly = match consent::claim(page, before.as_ref().map(AccountRecord::standing)) {
-                Claim::Binds => true,
-                Claim::Renews if before.as_ref().is_some_and(|b| b.tenant_id == account.tenant_id) => false,
-                Claim::Renews => return Ok(Bound::No(Claim::Nobody)), // it changed hands meanwhile
-                no => return Ok(Bound::No(no)),
-            };
+    ) -> Result<BindResult, Error> {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            let before = self.account_of_any_tenant(&account.app_id).await?;
+            let newly =
+                match consent::effect_of_consent(page, before.as_ref().map(AccountRecord::for_consent)) {
+                    ConsentEffect::Binds => true,
+                    ConsentEffect::Renews
+                        if before.as_ref().is_some_and(|b| b.tenant_id == account.tenant_id) =>
+                    {
+                        false
+                    }
+                    ConsentEffect::Renews => return Ok(BindResult::Refused(ConsentEffect::NoPage)), // another tenant has it by now
+                    no => return Ok(BindResult::Refused(no)),
+                };
             account.revision = before.as_ref().map_or(1, |b| b.revision + 1);
             if !newly && let Some(before) = &before {
                 account.bound_at = before.bound_at;
-                account.authorized = account.authorized.max(before.authorized_at());
+                account.stored_authorized_at = account.stored_authorized_at.max(before.authorized_at());
                 account.bound_by = account.bound_by.or_else(|| before.bound_by.clone());
             }
             let mut actions = self.account_actions(&account, before.as_ref(), due)?;
             if newly {
                 let update = Update::new().add("accounts_bound", n(1));
-                actions.push(update.action(&self.platform, &keys::counters())?);
-                actions.push(tenants::stands(&self.platform, &account.tenant_id)?);
+                actions.push(update.into_action(&self.platform, &keys::counters())?);
+                actions.push(tenants::check_tenant_active(&self.platform, &account.tenant_id)?);
             }
             if self.transact(actions).await? {
-                self.forget_account(&account.app_id);
-                return Ok(Bound::Yes { before: before.filter(|_| !newly).map(Box::new) });
+                self.evict_account(&account.app_id);
+                return Ok(BindResult::Bound { before: before.filter(|_| !newly).map(Box::new) });
             }
             let tenant = self.tenant(&account.tenant_id).await?;
             if newly && tenant.is_some_and(|tenant| tenant.status != TenantStatus::Active) {
-                return Ok(Bound::No(Claim::Suspended));
+                return Ok(BindResult::Refused(ConsentEffect::TenantSuspended));
             }
             if self.authorizer(&account.app_id).await?.is_none_or(|tokens| tokens.refresh_token.is_empty()) {
-                return Ok(Bound::TokensGone);
+                return Ok(BindResult::TokensGone);
             }
         }
         Err(Error::Store("an account is being bound by several at once".into()))
@@ -238,13 +244,13 @@ impl Store {
             None => ("attribute_not_exists(pk)", Attributes::new()),
             Some(b) => ("revision = :seen", Attributes::from([(":seen".into(), n(b.revision))])),
         };
-        let new = item(&keys::account(&account.app_id), account, None)?;
+        let new = to_item(&keys::account(&account.app_id), account, None)?;
         let pointer = keys::tenant_account(&account.tenant_id, &account.app_id);
-        let pointer = item(&pointer, &Pointer { app_id: account.app_id.clone() }, None)?;
+        let pointer = to_item(&pointer, &TenantAccountPointer { app_id: account.app_id.clone() }, None)?;
         Ok(vec![
             put_action(&self.platform, new, Some(condition))?,
             put_action(&self.platform, pointer, None)?,
-            self.owned(&account.tenant_id, &account.app_id, due)?,
+            self.bind_tokens_action(&account.tenant_id, &account.app_id, due)?,
         ])
     }
 
@@ -253,7 +259,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn hand_over_account(
+    pub async fn transfer_account(
         &self,
         owner: &AccountRecord,
         mut account: AccountRecord,
@@ -262,9 +268,9 @@ impl Store {
         account.revision = owner.revision + 1;
         let mut actions = self.account_actions(&account, Some(owner), due)?;
         // the former owner's pointer stays, leading to nothing: bind pages may not delete in this table
-        actions.push(tenants::stands(&self.platform, &account.tenant_id)?);
+        actions.push(tenants::check_tenant_active(&self.platform, &account.tenant_id)?);
         let done = self.transact(actions).await?;
-        self.forget_account(&account.app_id);
+        self.evict_account(&account.app_id);
         Ok(done)
     }
 
@@ -276,29 +282,32 @@ impl Store {
     /// [`Error::Store`].
     pub async fn unbind_account(&self, app_id: &str, at: i64, asked_at: i64) -> Result<bool, Error> {
         let update = Update::new()
-            .set("status", any(&AccountStatus::Unbound)?)
+            .set("status", to_attr(&AccountStatus::Unbound)?)
             .set("unbound_at", n(at))
             .add("revision", n(1))
             .when(
                 "#status = :bound AND bound_at <= :asked \
                  AND (attribute_not_exists(authorized_at) OR authorized_at < :asked)",
-                &[(":bound", any(&AccountStatus::Bound)?), (":asked", n(asked_at))],
+                &[(":bound", to_attr(&AccountStatus::Bound)?), (":asked", n(asked_at))],
             )
-            .action(&self.platform, &keys::account(app_id))?;
-        let counter = Update::new().add("accounts_bound", n(-1)).action(&self.platform, &keys::counters())?;
-        let changed = self.transact(vec![update, counter, self.disowned(app_id)?]).await?;
-        self.forget_account(app_id);
+            .into_action(&self.platform, &keys::account(app_id))?;
+        let counter =
+            Update::new().add("accounts_bound", n(-1)).into_action(&self.platform, &keys::counters())?;
+        let changed = self.transact(vec![update, counter, self.unbind_tokens_action(app_id)?]).await?;
+        self.evict_account(app_id);
         Ok(changed)
     }
 
     /// Releases an unbound account for other tenants. Its fans and events stay this tenant's.
     ///
     /// # Errors
-    /// [`Error::Store`], also after losing [`RACES`] races.
-    pub async fn delete_account(&self, tenant: &str, app_id: &str) -> Result<Deleted, Error> {
-        for _ in 0..RACES {
-            let Some(account) = self.account(tenant, app_id).await? else { return Ok(Deleted::NotFound) };
-            if let Some(deleted) = self.free(&account).await? {
+    /// [`Error::Store`], also after losing [`MAX_WRITE_ATTEMPTS`] races.
+    pub async fn delete_account(&self, tenant: &str, app_id: &str) -> Result<AccountDeletion, Error> {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            let Some(account) = self.account(tenant, app_id).await? else {
+                return Ok(AccountDeletion::NotFound);
+            };
+            if let Some(deleted) = self.try_delete(&account).await? {
                 return Ok(deleted);
             }
         }
@@ -308,12 +317,12 @@ impl Store {
     /// As [`Store::delete_account`], by the operator, for whichever tenant has it. Returns that tenant too.
     ///
     /// # Errors
-    /// [`Error::Store`], also after losing [`RACES`] races.
-    pub async fn release_account(&self, app_id: &str) -> Result<(Deleted, Option<String>), Error> {
-        for _ in 0..RACES {
-            let account = self.any_account(app_id).await?.filter(|a| !a.deleted);
-            let Some(account) = account else { return Ok((Deleted::NotFound, None)) };
-            if let Some(deleted) = self.free(&account).await? {
+    /// [`Error::Store`], also after losing [`MAX_WRITE_ATTEMPTS`] races.
+    pub async fn release_account(&self, app_id: &str) -> Result<(AccountDeletion, Option<String>), Error> {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            let account = self.account_of_any_tenant(app_id).await?.filter(|a| !a.deleted);
+            let Some(account) = account else { return Ok((AccountDeletion::NotFound, None)) };
+            if let Some(deleted) = self.try_delete(&account).await? {
                 return Ok((deleted, Some(account.tenant_id)));
             }
         }
@@ -321,22 +330,22 @@ impl Store {
     }
 
     /// Deletes an account as it was read; none where it has changed meanwhile.
-    async fn free(&self, account: &AccountRecord) -> Result<Option<Deleted>, Error> {
+    async fn try_delete(&self, account: &AccountRecord) -> Result<Option<AccountDeletion>, Error> {
         if account.status == AccountStatus::Bound {
-            return Ok(Some(Deleted::StillBound));
+            return Ok(Some(AccountDeletion::StillBound));
         }
         let app_id = &account.app_id;
         let update = Update::new()
             .set("deleted", AttributeValue::Bool(true))
             .add("revision", n(1))
             .when("revision = :seen", &[(":seen", n(account.revision))])
-            .action(&self.platform, &keys::account(app_id))?;
+            .into_action(&self.platform, &keys::account(app_id))?;
         let pointer = delete_action(&self.platform, &keys::tenant_account(&account.tenant_id, app_id), None)?;
         // a mark that stayed would make the account suspended when its tenant binds it again
-        let mark = delete_action(&self.platform, &keys::suspended(app_id), None)?;
+        let mark = delete_action(&self.platform, &keys::suspension(app_id), None)?;
         let freed = self.transact(vec![update, pointer, mark]).await?;
-        self.forget_account(app_id);
-        Ok(freed.then_some(Deleted::Yes))
+        self.evict_account(app_id);
+        Ok(freed.then_some(AccountDeletion::Deleted))
     }
 
     /// A tenant's reply rules for an account; empty ones where none were set.
@@ -344,18 +353,23 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn reply_rules(&self, tenant: &str, app_id: &str) -> Result<ReplyRules, Error> {
-        StoredRules::of(self.get(&self.platform, &keys::reply_rules(app_id)).await?, tenant)
+        StoredRules::for_tenant(self.get(&self.platform, &keys::reply_rules(app_id)).await?, tenant)
     }
 
     /// Replaces a tenant's reply rules for its account.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn put_reply_rules(&self, tenant: &str, app_id: &str, rules: &ReplyRules) -> Result<(), Error> {
-        let rules = serde_json::to_string(rules).map_err(|e| Error::Item(unreadable(&e)))?;
+    pub async fn store_reply_rules(
+        &self,
+        tenant: &str,
+        app_id: &str,
+        rules: &ReplyRules,
+    ) -> Result<(), Error> {
+        let rules = serde_json::to_string(rules).map_err(|e| Error::Item(serde_error_text(&e)))?;
         let stored = StoredRules { tenant_id: tenant.to_owned(), rules };
-        self.put(&self.platform, item(&keys::reply_rules(app_id), &stored, None)?).await?;
-        self.forget_account(app_id);
+        self.put(&self.platform, to_item(&keys::reply_rules(app_id), &stored, None)?).await?;
+        self.evict_account(app_id);
         Ok(())
     }
 
@@ -364,18 +378,18 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn accounts_bound(&self) -> Result<u64, Error> {
-        let counters = self.get::<Counters>(&self.platform, &keys::counters()).await?;
+        let counters = self.get::<PlatformCounters>(&self.platform, &keys::counters()).await?;
         Ok(counters.map_or(0, |c| c.accounts_bound))
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Pointer {
+struct TenantAccountPointer {
     app_id: String,
 }
 
 #[derive(Deserialize)]
-struct Counters {
+struct PlatformCounters {
     accounts_bound: u64,
 }
 
@@ -394,9 +408,11 @@ impl StoredRules {
     }
 
     /// The rules that `tenant` set; empty ones where another tenant did.
-    pub(super) fn of(stored: Option<Self>, tenant: &str) -> Result<ReplyRules, Error> {
+    pub(super) fn for_tenant(stored: Option<Self>, tenant: &str) -> Result<ReplyRules, Error> {
         match stored.filter(|s| s.tenant_id == tenant) {
-            Some(stored) => serde_json::from_str(&stored.rules).map_err(|e| Error::Item(unreadable(&e))),
+            Some(stored) => {
+                serde_json::from_str(&stored.rules).map_err(|e| Error::Item(serde_error_text(&e)))
+            }
             None => Ok(ReplyRules::default()),
         }
     }

@@ -12,27 +12,27 @@ use serde::{Deserialize, Serialize};
 use super::{
     Store,
     audit::Actor,
+    dynamo::{Attributes, Query, Update, delete_action, from_item, n, put_action, s, to_attr, to_item},
     keys,
-    table::{Attributes, Query, Update, any, delete_action, item, n, put_action, read, s},
     tenants::{Tenant, TenantStatus},
 };
 use crate::{error::Error, ids, model::scope::Scope, secret::Secret};
 
 /// How long a key that was read is trusted without reading again, seconds: a revoked one is refused within
 /// this (contract, section 5).
-const CACHE_SECONDS: i64 = 30;
+const KEY_CACHE_SECONDS: i64 = 30;
 /// Keys cached by one instance.
-const CACHE_SIZE: usize = 1_000;
+const MAX_CACHED_KEYS: usize = 1_000;
 /// Precision of a key's last use, seconds: one write an hour, however often it is used.
-const USED_EVERY_SECONDS: i64 = 3_600;
+const LAST_USE_PRECISION_SECONDS: i64 = 3_600;
 /// Keys that a tenant may have: all of them are read when one is revoked.
-pub const MAX_KEYS: usize = 100;
+pub const MAX_KEYS_PER_TENANT: usize = 100;
 /// Pointers to keys read in one request.
-const POINTERS_PAGE: i32 = 200;
+const POINTERS_PER_QUERY: i32 = 200;
 /// How long the pointer of a revoked key is stored, seconds: longer than an `Idempotency-Key` is remembered.
-const REVOKED_KEPT_SECONDS: i64 = 48 * 3_600;
+const REVOKED_RETENTION_SECONDS: i64 = 48 * 3_600;
 /// How often a write that lost a race is tried.
-const RACES: usize = 4;
+const MAX_WRITE_ATTEMPTS: usize = 4;
 
 /// An API key as stored. [`ApiKey::is_legacy`] recognises a key of 0.1, which stored the tenant alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    fn legacy(&self) -> bool {
+    fn is_legacy(&self) -> bool {
         self.id.is_empty()
     }
 
@@ -70,20 +70,20 @@ impl ApiKey {
     }
 
     /// Whether it can make keys at `now`, unix seconds.
-    fn makes_others(&self, now: i64) -> bool {
-        self.grants(Scope::Keys) && self.lives_at(now)
+    fn can_make_keys(&self, now: i64) -> bool {
+        self.grants(Scope::Keys) && self.is_valid_at(now)
     }
 
     /// Whether it has not expired at `now`, unix seconds.
     #[must_use]
-    pub fn lives_at(&self, now: i64) -> bool {
+    pub fn is_valid_at(&self, now: i64) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 }
 
 /// A key with its tenant.
 #[derive(Debug)]
-pub struct KnownKey {
+pub struct KeyWithTenant {
     /// The key.
     pub key: ApiKey,
     /// Its tenant.
@@ -91,13 +91,13 @@ pub struct KnownKey {
 }
 
 /// Keys read recently, by hash: (key, until).
-pub type Cache = Mutex<HashMap<String, (Arc<KnownKey>, i64)>>;
+pub type KeyCache = Mutex<HashMap<String, (Arc<KeyWithTenant>, i64)>>;
 
 /// The result of creating a key.
 #[derive(Debug, PartialEq, Eq)]
-pub enum KeyCreated {
+pub enum KeyCreation {
     /// It is stored as it is here, by this attempt or an earlier one.
-    Yes(Box<ApiKey>),
+    Created(Box<ApiKey>),
     /// An earlier attempt made it, and it has been revoked since.
     Revoked,
     /// The tenant has [`MAX_KEYS_PER_TENANT`].
@@ -108,9 +108,9 @@ pub enum KeyCreated {
 
 /// The result of a revocation.
 #[derive(Debug, PartialEq, Eq)]
-pub enum KeyRevoked {
+pub enum KeyRevocation {
     /// It is revoked.
-    Yes,
+    Revoked,
     /// The tenant has no such key.
     NotFound,
     /// No other key of the tenant could make a new one, or the only others that could will expire.
@@ -126,7 +126,7 @@ pub fn key_hash(key: &Secret) -> String {
 /// A tenant's pointer to a key's record. The pointer of a revoked key stays for two days, so that a late
 /// repetition of the request that made the key does not make it again.
 #[derive(Serialize, Deserialize)]
-struct Pointer {
+struct KeyPointer {
     id: String,
     hash: String,
     revoked_at: Option<i64>,
@@ -138,20 +138,20 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn known_key(&self, secret: &Secret) -> Result<Option<Arc<KnownKey>>, Error> {
+    pub async fn find_key(&self, secret: &Secret) -> Result<Option<Arc<KeyWithTenant>>, Error> {
         let hash = key_hash(secret);
-        if let Some(known) = self.cached_key(&hash) {
+        if let Some(known) = self.cached_key_by_hash(&hash) {
             return Ok(Some(known));
         }
         let Some(mut key) = self.get::<ApiKey>(&self.platform, &keys::api_key(&hash)).await? else {
             return Ok(None);
         };
         let Some(tenant) = self.tenant(&key.tenant_id).await? else { return Ok(None) };
-        self.note_use(&mut key, &hash, &tenant).await?;
-        let known = Arc::new(KnownKey { key, tenant });
-        let until = self.clock.unix() + CACHE_SECONDS;
+        self.record_key_use(&mut key, &hash, &tenant).await?;
+        let known = Arc::new(KeyWithTenant { key, tenant });
+        let until = self.clock.unix() + KEY_CACHE_SECONDS;
         let mut cache = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= CACHE_SIZE {
+        if cache.len() >= MAX_CACHED_KEYS {
             cache.clear();
         }
         cache.insert(hash, (Arc::clone(&known), until));
@@ -159,26 +159,26 @@ impl Store {
     }
 
     /// The same from the cache alone.
-    pub fn remembered_key(&self, secret: &Secret) -> Option<Arc<KnownKey>> {
-        self.cached_key(&key_hash(secret))
+    pub fn cached_key(&self, secret: &Secret) -> Option<Arc<KeyWithTenant>> {
+        self.cached_key_by_hash(&key_hash(secret))
     }
 
-    fn cached_key(&self, hash: &str) -> Option<Arc<KnownKey>> {
+    fn cached_key_by_hash(&self, hash: &str) -> Option<Arc<KeyWithTenant>> {
         let cached = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();
         cached.filter(|(_, until)| self.clock.unix() < *until).map(|(known, _)| known)
     }
 
-    pub(super) fn forget_keys(&self) {
+    pub(super) fn clear_key_cache(&self) {
         self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// At most one write an hour. The condition keeps a key that is revoked meanwhile from coming back.
-    async fn note_use(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
+    async fn record_key_use(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
         let now = self.clock.unix();
-        if key.legacy() {
-            return self.adopt(key, hash, tenant).await;
+        if key.is_legacy() {
+            return self.adopt_legacy_key(key, hash, tenant).await;
         }
-        if !key.lives_at(now) || key.last_used_at.is_some_and(|at| now - at < USED_EVERY_SECONDS) {
+        if !key.is_valid_at(now) || key.last_used_at.is_some_and(|at| now - at < LAST_USE_PRECISION_SECONDS) {
             return Ok(());
         }
         let update = Update::new().set("last_used_at", n(now)).when("attribute_exists(pk)", &[]);
@@ -188,7 +188,7 @@ impl Store {
     }
 
     /// Completes the record of a key of 0.1, so that it can be listed and revoked like any other.
-    async fn adopt(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
+    async fn adopt_legacy_key(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
         let now = self.clock.unix();
         *key = ApiKey {
             id: ids::derived("key", &[hash]),
@@ -201,12 +201,16 @@ impl Store {
             last_used_at: Some(now),
             made_by: None,
         };
-        let pointer = Pointer { id: key.id.clone(), hash: hash.to_owned(), revoked_at: None };
+        let pointer = KeyPointer { id: key.id.clone(), hash: hash.to_owned(), revoked_at: None };
         let there = Some(("attribute_exists(pk)", Attributes::new()));
         self.transact(vec![
-            put_action(&self.platform, item(&keys::api_key(hash), key, None)?, there)?,
-            put_action(&self.platform, item(&keys::tenant_key(&tenant.id, &key.id), &pointer, None)?, None)?,
-            self.list_tenant(&tenant.id)?,
+            put_action(&self.platform, to_item(&keys::api_key(hash), key, None)?, there)?,
+            put_action(
+                &self.platform,
+                to_item(&keys::tenant_key(&tenant.id, &key.id), &pointer, None)?,
+                None,
+            )?,
+            self.list_tenant_action(&tenant.id)?,
         ])
         .await
         .map(drop)
@@ -216,13 +220,13 @@ impl Store {
     pub(super) fn key_actions(&self, key: &ApiKey, secret: &Secret) -> Result<[TransactWriteItem; 2], Error> {
         let hash = key_hash(secret);
         let new = || Some(("attribute_not_exists(pk)", Attributes::new()));
-        let pointer = item(
+        let pointer = to_item(
             &keys::tenant_key(&key.tenant_id, &key.id),
-            &Pointer { id: key.id.clone(), hash: hash.clone(), revoked_at: None },
+            &KeyPointer { id: key.id.clone(), hash: hash.clone(), revoked_at: None },
             None,
         )?;
         Ok([
-            put_action(&self.platform, item(&keys::api_key(&hash), key, None)?, new())?,
+            put_action(&self.platform, to_item(&keys::api_key(&hash), key, None)?, new())?,
             put_action(&self.platform, pointer, new())?,
         ])
     }
@@ -231,34 +235,35 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn create_key(&self, key: &ApiKey, secret: &Secret) -> Result<KeyCreated, Error> {
-        let before = self.pointers(&key.tenant_id).await?;
+    pub async fn create_key(&self, key: &ApiKey, secret: &Secret) -> Result<KeyCreation, Error> {
+        let before = self.key_pointers(&key.tenant_id).await?;
         if let Some(made) = before.iter().find(|pointer| pointer.id == key.id) {
-            return self.made(made).await;
+            return self.earlier_creation(made).await;
         }
-        if before.iter().filter(|pointer| pointer.revoked_at.is_none()).count() >= MAX_KEYS {
-            return Ok(KeyCreated::TooMany);
+        if before.iter().filter(|pointer| pointer.revoked_at.is_none()).count() >= MAX_KEYS_PER_TENANT {
+            return Ok(KeyCreation::TooMany);
         }
-        let stands = Update::new().add("revision", n(1)).when(
+        let tenant_not_deleted = Update::new().add("revision", n(1)).when(
             "attribute_exists(pk) AND (attribute_not_exists(#status) OR #status <> :deleted)",
-            &[(":deleted", any(&TenantStatus::Deleted)?)],
+            &[(":deleted", to_attr(&TenantStatus::Deleted)?)],
         );
-        let mut actions = vec![stands.action(&self.platform, &keys::tenant(&key.tenant_id))?];
+        let mut actions =
+            vec![tenant_not_deleted.into_action(&self.platform, &keys::tenant(&key.tenant_id))?];
         actions.extend(self.key_actions(key, secret)?);
         if self.transact(actions).await? {
-            return Ok(KeyCreated::Yes(Box::new(key.clone())));
+            return Ok(KeyCreation::Created(Box::new(key.clone())));
         }
         // the same request a moment ago made it, or the tenant is gone
-        match self.pointers(&key.tenant_id).await?.iter().find(|pointer| pointer.id == key.id) {
-            Some(made) => self.made(made).await,
-            None => Ok(KeyCreated::NoTenant),
+        match self.key_pointers(&key.tenant_id).await?.iter().find(|pointer| pointer.id == key.id) {
+            Some(made) => self.earlier_creation(made).await,
+            None => Ok(KeyCreation::NoTenant),
         }
     }
 
     /// The result of an earlier attempt with this key.
-    async fn made(&self, pointer: &Pointer) -> Result<KeyCreated, Error> {
+    async fn earlier_creation(&self, pointer: &KeyPointer) -> Result<KeyCreation, Error> {
         let key: Option<ApiKey> = self.get(&self.platform, &keys::api_key(&pointer.hash)).await?;
-        Ok(key.map_or(KeyCreated::Revoked, |key| KeyCreated::Yes(Box::new(key))))
+        Ok(key.map_or(KeyCreation::Revoked, |key| KeyCreation::Created(Box::new(key))))
     }
 
     /// A tenant's keys, oldest first, expired ones included.
@@ -266,12 +271,12 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn keys(&self, tenant: &str) -> Result<Vec<ApiKey>, Error> {
-        let pointers = self.pointers(tenant).await?;
+        let pointers = self.key_pointers(tenant).await?;
         let live = pointers.iter().filter(|pointer| pointer.revoked_at.is_none());
         let wanted: Vec<_> = live.map(|pointer| keys::api_key(&pointer.hash)).collect();
         let found = self.get_many(&self.platform, &wanted).await?;
-        let mut found = found.into_iter().map(read::<ApiKey>).collect::<Result<Vec<_>, _>>()?;
-        found.retain(|key| key.tenant_id == tenant && !key.legacy());
+        let mut found = found.into_iter().map(from_item::<ApiKey>).collect::<Result<Vec<_>, _>>()?;
+        found.retain(|key| key.tenant_id == tenant && !key.is_legacy());
         found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(found)
     }
@@ -282,22 +287,22 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`MAX_WRITE_ATTEMPTS`] races.
-    pub async fn revoke_key(&self, tenant: &str, id: &str) -> Result<KeyRevoked, Error> {
-        for _ in 0..RACES {
-            let Some(stands) = self.tenant(tenant).await? else { return Ok(KeyRevoked::NotFound) };
-            let pointer: Option<Pointer> = self.get(&self.platform, &keys::tenant_key(tenant, id)).await?;
+    pub async fn revoke_key(&self, tenant: &str, id: &str) -> Result<KeyRevocation, Error> {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            let Some(stands) = self.tenant(tenant).await? else { return Ok(KeyRevocation::NotFound) };
+            let pointer: Option<KeyPointer> = self.get(&self.platform, &keys::tenant_key(tenant, id)).await?;
             let Some(pointer) = pointer.filter(|pointer| pointer.revoked_at.is_none()) else {
-                return Ok(KeyRevoked::NotFound);
+                return Ok(KeyRevocation::NotFound);
             };
             let now = self.clock.unix();
-            let maker = |key: &ApiKey| key.makes_others(now);
-            let lasting = |key: &ApiKey| key.makes_others(now) && key.expires_at.is_none();
+            let maker = |key: &ApiKey| key.can_make_keys(now);
+            let lasting = |key: &ApiKey| key.can_make_keys(now) && key.expires_at.is_none();
             let (this, others): (Vec<_>, Vec<_>) =
                 self.keys(tenant).await?.into_iter().partition(|key| key.id == id);
             let last =
                 |counts: &dyn Fn(&ApiKey) -> bool| this.iter().any(counts) && !others.iter().any(counts);
             if last(&maker) || last(&lasting) {
-                return Ok(KeyRevoked::LastKey);
+                return Ok(KeyRevocation::LastKey);
             }
             // the condition on the tenant's revision: no other key was revoked since it was read
             let unchanged = match stands.revision {
@@ -307,16 +312,16 @@ impl Store {
             let (condition, seen) = unchanged;
             let counted = Update::new().add("revision", n(1)).when(condition, &[(":seen", seen)]);
             let actions = vec![
-                counted.action(&self.platform, &keys::tenant(tenant))?,
+                counted.into_action(&self.platform, &keys::tenant(tenant))?,
                 delete_action(&self.platform, &keys::api_key(&pointer.hash), None)?,
                 Update::new()
                     .set("revoked_at", n(now))
-                    .set("ttl", n(now + REVOKED_KEPT_SECONDS))
-                    .action(&self.platform, &keys::tenant_key(tenant, id))?,
+                    .set("ttl", n(now + REVOKED_RETENTION_SECONDS))
+                    .into_action(&self.platform, &keys::tenant_key(tenant, id))?,
             ];
             if self.transact(actions).await? {
-                self.forget_keys();
-                return Ok(KeyRevoked::Yes);
+                self.clear_key_cache();
+                return Ok(KeyRevocation::Revoked);
             }
         }
         Err(Error::Store("a tenant's keys are being changed by several at once".into()))
@@ -324,19 +329,19 @@ impl Store {
 
     /// Erases a tenant's keys; a second call continues where the first one died.
     pub(super) async fn erase_keys(&self, tenant: &str) -> Result<(), Error> {
-        for pointer in self.pointers(tenant).await? {
+        for pointer in self.key_pointers(tenant).await? {
             let gone = vec![
                 delete_action(&self.platform, &keys::api_key(&pointer.hash), None)?,
                 delete_action(&self.platform, &keys::tenant_key(tenant, &pointer.id), None)?,
             ];
             self.transact(gone).await?;
         }
-        self.forget_keys();
+        self.clear_key_cache();
         Ok(())
     }
 
     /// All pointers of a tenant: at most [`MAX_KEYS_PER_TENANT`], and those of recently revoked keys.
-    async fn pointers(&self, tenant: &str) -> Result<Vec<Pointer>, Error> {
+    async fn key_pointers(&self, tenant: &str) -> Result<Vec<KeyPointer>, Error> {
         let (mut found, mut start) = (Vec::new(), None);
         loop {
             let page = self
@@ -346,14 +351,14 @@ impl Store {
                     consistent: true,
                     condition: "pk = :pk AND begins_with(sk, :prefix)",
                     names: &[],
-                    values: &[(":pk", s(keys::tenant(tenant).pk)), (":prefix", s(keys::TENANT_KEY))],
+                    values: &[(":pk", s(keys::tenant(tenant).pk)), (":prefix", s(keys::TENANT_KEY_PREFIX))],
                     descending: false,
-                    limit: POINTERS_PAGE,
+                    limit: POINTERS_PER_QUERY,
                     start,
                 })
                 .await?;
             for pointer in page.items {
-                found.push(read(pointer)?);
+                found.push(from_item(pointer)?);
             }
             start = page.next;
             if start.is_none() {

@@ -8,24 +8,25 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
-    table::{Query, Update, item, read_each, s},
+    Store,
+    dynamo::{Query, Update, read_valid, s, to_item},
+    keys,
 };
 use crate::{error::Error, ids};
 
 /// How long an entry is kept, days: long enough to compare a year with the one before it.
-pub const KEPT_DAYS: i64 = 400;
+pub const AUDIT_RETENTION_DAYS: i64 = 400;
 /// Prefix of entries' ids.
-pub const PREFIX: &str = "aud";
+pub const AUDIT_ID_PREFIX: &str = "aud";
 /// Outcome of an operation that began, and whose end was not recorded.
 pub const STARTED: &str = "started";
 /// Outcome of an operation that succeeded. Any other outcome is the code of its problem.
 pub const SUCCEEDED: &str = "succeeded";
 /// Stands for the tenant in what the operator does for no tenant.
-pub const PLATFORM: &str = "platform";
+pub const PLATFORM_TENANT: &str = "platform";
 
 /// Entries that one listing reads before it returns a cursor.
-const LISTING_BOUND: usize = 1_000;
+const MAX_SCANNED_ENTRIES: usize = 1_000;
 
 /// What kind of actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -100,7 +101,7 @@ pub struct AuditFilter<'a> {
 }
 
 impl AuditFilter<'_> {
-    fn takes(&self, entry: &AuditEntry) -> bool {
+    fn matches(&self, entry: &AuditEntry) -> bool {
         self.actor.is_none_or(|actor| actor == entry.actor.id)
             && self.operation.is_none_or(|operation| operation == entry.operation)
     }
@@ -111,10 +112,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`]: do not begin the operation.
-    pub async fn audit(&self, tenant: &str, entry: &AuditEntry) -> Result<(), Error> {
+    pub async fn begin_audit(&self, tenant: &str, entry: &AuditEntry) -> Result<(), Error> {
         let key = keys::audit(tenant, &month(entry.at), &entry.id);
-        let ttl = entry.at.div_euclid(1000) + KEPT_DAYS * 24 * 3600;
-        self.put_new(&self.work, item(&key, entry, Some(ttl))?).await.map(drop)
+        let ttl = entry.at.div_euclid(1000) + AUDIT_RETENTION_DAYS * 24 * 3600;
+        self.put_if_absent(&self.work, to_item(&key, entry, Some(ttl))?).await.map(drop)
     }
 
     /// Writes the outcome of an operation.
@@ -140,18 +141,19 @@ impl Store {
         before: Option<&str>,
     ) -> Result<(Vec<AuditEntry>, Option<String>), Error> {
         let now = self.clock.now().as_millisecond();
-        let oldest = now - KEPT_DAYS * 24 * 3600 * 1000;
+        let oldest = now - AUDIT_RETENTION_DAYS * 24 * 3600 * 1000;
         let from = filter.from.unwrap_or(oldest).max(oldest);
         let mut last = filter.to.unwrap_or(now).min(now);
-        let ours = |id: &&str| id.starts_with(PREFIX) && ids::millisecond_of(id).is_some_and(|at| at <= last);
-        let before = before.filter(ours);
-        if let Some(at) = before.and_then(ids::millisecond_of) {
+        let is_audit_id =
+            |id: &&str| id.starts_with(AUDIT_ID_PREFIX) && ids::unix_ms_of(id).is_some_and(|at| at <= last);
+        let before = before.filter(is_audit_id);
+        if let Some(at) = before.and_then(ids::unix_ms_of) {
             last = at;
         }
         let (mut found, mut looked_at): (Vec<AuditEntry>, _) = (Vec::new(), 0);
         while last >= from {
-            let (this, first) = (month(last), first_millisecond(last));
-            let upper = before.map_or_else(|| ids::earliest(PREFIX, last + 1), str::to_owned);
+            let (this, first) = (month(last), month_start_ms(last));
+            let upper = before.map_or_else(|| ids::earliest_at(AUDIT_ID_PREFIX, last + 1), str::to_owned);
             let mut start = None;
             loop {
                 let page = self
@@ -163,7 +165,7 @@ impl Store {
                         names: &[],
                         values: &[
                             (":pk", s(keys::audit(tenant, &this, "").pk)),
-                            (":from", s(ids::earliest(PREFIX, from.max(first)))),
+                            (":from", s(ids::earliest_at(AUDIT_ID_PREFIX, from.max(first)))),
                             (":upper", s(&upper)),
                         ],
                         descending: true,
@@ -171,20 +173,20 @@ impl Store {
                         start,
                     })
                     .await?;
-                for entry in read_each::<AuditEntry>(page.items) {
+                for entry in read_valid::<AuditEntry>(page.items) {
                     looked_at += 1;
                     if before == Some(entry.id.as_str()) {
                         continue;
                     }
                     let id = entry.id.clone();
-                    if filter.takes(&entry) {
+                    if filter.matches(&entry) {
                         if found.len() == limit {
                             let next = found.last().map(|entry| entry.id.clone());
                             return Ok((found, next));
                         }
                         found.push(entry);
                     }
-                    if looked_at >= LISTING_BOUND {
+                    if looked_at >= MAX_SCANNED_ENTRIES {
                         return Ok((found, Some(id)));
                     }
                 }
@@ -206,7 +208,7 @@ fn month(millisecond: i64) -> String {
 }
 
 /// The first millisecond of the month.
-fn first_millisecond(millisecond: i64) -> i64 {
+fn month_start_ms(millisecond: i64) -> i64 {
     let first = format!("{}-01T00:00:00Z", month(millisecond)).parse::<Timestamp>();
     first.map_or(millisecond, Timestamp::as_millisecond)
 }
@@ -225,7 +227,7 @@ mod tests {
         ] {
             let millisecond = |text: &str| text.parse::<Timestamp>().unwrap().as_millisecond();
             assert_eq!(month(millisecond(at)), name, "{at}");
-            assert_eq!(first_millisecond(millisecond(at)), millisecond(first), "{at}");
+            assert_eq!(month_start_ms(millisecond(at)), millisecond(first), "{at}");
         }
     }
 }

@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    consents::{OpenedPage, fingerprint},
+    consents::{AuthorizationPage, code_fingerprint},
+    dynamo::{Attributes, ConditionalWrite, Update, from_item, n, s, to_attr, to_item},
     keys,
-    owner::Owner,
-    table::{Attributes, Update, Written, any, item, n, read, s},
+    writer_id::WriterId,
 };
 use crate::{error::Error, secret::Secret};
 
 /// How long a binding is stored after its link expires, seconds.
-const KEPT_SECONDS: i64 = 90 * 24 * 3600;
+const BINDING_RETENTION_SECONDS: i64 = 90 * 24 * 3600;
 /// A page that is opened again within this time shows the same code, so a reload uses up no other.
 const PAGE_REUSED_SECONDS: i64 = 60;
 /// How long the job of an authorization event is assumed to be at work, seconds.
-const EVENT_AT_WORK_SECONDS: i64 = 120;
+const EVENT_JOB_SECONDS: i64 = 120;
 /// Attribute of a binding: the set of queries to WeChat about authorization codes that browsers brought.
-const ASKED: &str = "asked";
+const CODE_QUERIES: &str = "asked";
 /// Queries to WeChat about browsers' codes for one link; beyond them one a minute, for a page that was opened
 /// since the last one. The authorization event still binds after that.
-const CODES_ASKED: u32 = 10;
+const MAX_CODE_QUERIES: u32 = 10;
 
 /// The state of a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -95,7 +95,7 @@ impl Binding {
     /// than [`EVENT_JOB_SECONDS`] is waiting for WeChat, and the page does not wait for it.
     #[must_use]
     pub fn is_being_bound(&self, now: i64) -> bool {
-        self.event_at.is_some_and(|came| now < came + EVENT_AT_WORK_SECONDS)
+        self.event_at.is_some_and(|came| now < came + EVENT_JOB_SECONDS)
     }
 
     /// The state at `now`.
@@ -111,7 +111,7 @@ impl Binding {
 
 /// The result of an attempt to bind.
 #[derive(Debug, Clone, Copy)]
-pub struct BindingEnd<'a> {
+pub struct BindingOutcome<'a> {
     /// The account that was authorized.
     pub app_id: &'a str,
     /// Its name.
@@ -128,11 +128,11 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn create_binding(&self, binding: &Binding) -> Result<Binding, Error> {
-        let ttl = binding.expires_at.as_second() + KEPT_SECONDS;
-        let new = item(&keys::binding(&binding.id), binding, Some(ttl))?;
-        match self.put_new(&self.platform, new).await? {
-            Written::Refused(Some(before)) => read(before),
-            Written::Done(_) | Written::Refused(None) => Ok(binding.clone()),
+        let ttl = binding.expires_at.as_second() + BINDING_RETENTION_SECONDS;
+        let new = to_item(&keys::binding(&binding.id), binding, Some(ttl))?;
+        match self.put_if_absent(&self.platform, new).await? {
+            ConditionalWrite::ConditionFailed(Some(before)) => from_item(before),
+            ConditionalWrite::Done(_) | ConditionalWrite::ConditionFailed(None) => Ok(binding.clone()),
         }
     }
 
@@ -162,7 +162,7 @@ impl Store {
             return Ok(false);
         }
         let its_own = [(":tenant", s(tenant))];
-        self.delete_where(&self.platform, &keys::binding(id), "tenant_id = :tenant", &its_own).await?;
+        self.delete_if(&self.platform, &keys::binding(id), "tenant_id = :tenant", &its_own).await?;
         Ok(true)
     }
 
@@ -170,9 +170,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn note_authorization(&self, page: &OpenedPage) -> Result<(), Error> {
-        let update =
-            spent(Update::new()).set("event_at", n(self.clock.unix())).when("attribute_exists(pk)", &[]);
+    pub async fn record_authorization_event(&self, page: &AuthorizationPage) -> Result<(), Error> {
+        let update = without_pre_auth_code(Update::new())
+            .set("event_at", n(self.clock.unix()))
+            .when("attribute_exists(pk)", &[]);
         self.update(&self.platform, &keys::binding(&page.binding_id), update).await.map(drop)
     }
 
@@ -180,7 +181,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn authorization_came_to_nothing(&self, page: &OpenedPage) -> Result<(), Error> {
+    pub async fn clear_authorization_event(&self, page: &AuthorizationPage) -> Result<(), Error> {
         let update = Update::new().remove("event_at").when("attribute_exists(pk)", &[]);
         self.update(&self.platform, &keys::binding(&page.binding_id), update).await.map(drop)
     }
@@ -189,20 +190,20 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keep_pre_auth_code(
+    pub async fn store_pre_auth_code(
         &self,
         binding: &Binding,
         code: &str,
         expires: i64,
-    ) -> Result<OpenedPage, Error> {
-        let page = OpenedPage {
+    ) -> Result<AuthorizationPage, Error> {
+        let page = AuthorizationPage {
             binding_id: binding.id.clone(),
             tenant_id: binding.tenant_id.clone(),
             opened_at: self.clock.unix(),
             expires_at: expires,
-            fingerprint: fingerprint(code),
+            fingerprint: code_fingerprint(code),
         };
-        self.keep_page_of_code(code, &page).await?;
+        self.store_page_by_code(code, &page).await?;
         let update = Update::new()
             .set("pre_auth_code", s(code))
             .set("pre_auth_at", n(page.opened_at))
@@ -217,31 +218,35 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn may_ask_about_code(&self, page: &OpenedPage) -> Result<Option<Owner>, Error> {
-        let (owner, now) = (self.owner(), self.clock.unix());
-        let update = spent(Update::new()).add(ASKED, asked(owner)).set("asked_at", n(now)).when(
-            "attribute_exists(pk) AND (attribute_not_exists(asked) OR size(asked) < :most \
+    pub async fn begin_code_query(&self, page: &AuthorizationPage) -> Result<Option<WriterId>, Error> {
+        let (owner, now) = (self.new_writer_id(), self.clock.unix());
+        let update = without_pre_auth_code(Update::new())
+            .add(CODE_QUERIES, writer_set(owner))
+            .set("asked_at", n(now))
+            .when(
+                "attribute_exists(pk) AND (attribute_not_exists(asked) OR size(asked) < :most \
              OR (asked_at < :opened AND asked_at <= :before))",
-            &[
-                (":most", n(CODES_ASKED)),
-                (":opened", n(page.opened_at)),
-                (":before", n(now - PAGE_REUSED_SECONDS)),
-            ],
-        );
+                &[
+                    (":most", n(MAX_CODE_QUERIES)),
+                    (":opened", n(page.opened_at)),
+                    (":before", n(now - PAGE_REUSED_SECONDS)),
+                ],
+            );
         let written = self.update(&self.platform, &keys::binding(&page.binding_id), update).await?;
         let own = |item: &Attributes| {
-            let asked = item.get(ASKED).and_then(|asked| asked.as_ss().ok());
+            let asked = item.get(CODE_QUERIES).and_then(|asked| asked.as_ss().ok());
             asked.is_some_and(|asked| asked.contains(&owner.to_string()))
         };
-        Ok(written.or_if(own).done().then_some(owner))
+        Ok(written.or_done_if(own).is_done().then_some(owner))
     }
 
     /// Takes back the query of `owner`: its result says nothing against the code, so it does not count.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn code_counts_not(&self, binding_id: &str, owner: Owner) -> Result<(), Error> {
-        let update = Update::new().take(ASKED, asked(owner)).when("attribute_exists(pk)", &[]);
+    pub async fn uncount_code_query(&self, binding_id: &str, owner: WriterId) -> Result<(), Error> {
+        let update =
+            Update::new().delete_from_set(CODE_QUERIES, writer_set(owner)).when("attribute_exists(pk)", &[]);
         self.update(&self.platform, &keys::binding(binding_id), update).await.map(drop)
     }
 
@@ -250,35 +255,37 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn end_binding(&self, id: &str, ended: BindingEnd<'_>) -> Result<Option<Binding>, Error> {
+    pub async fn end_binding(&self, id: &str, ended: BindingOutcome<'_>) -> Result<Option<Binding>, Error> {
         let status = if ended.reason.is_some() { BindingStatus::Refused } else { BindingStatus::Bound };
         let update = Update::new()
-            .set("status", any(&status)?)
+            .set("status", to_attr(&status)?)
             .set("app_id", s(ended.app_id))
             .set("account_name", s(ended.name))
             .set("ended_by", s(ended.code))
             .remove("event_at")
             .when(
                 "attribute_exists(pk) AND NOT #status = :bound",
-                &[(":bound", any(&BindingStatus::Bound)?)],
+                &[(":bound", to_attr(&BindingStatus::Bound)?)],
             );
         let update = match ended.reason {
             Some(reason) => update.set("reason", s(reason)),
             None => update.remove("reason"),
         };
         match self.update(&self.platform, &keys::binding(id), update).await? {
-            Written::Done(item) | Written::Refused(Some(item)) => read(item).map(Some),
-            Written::Refused(None) => Ok(None),
+            ConditionalWrite::Done(item) | ConditionalWrite::ConditionFailed(Some(item)) => {
+                from_item(item).map(Some)
+            }
+            ConditionalWrite::ConditionFailed(None) => Ok(None),
         }
     }
 }
 
 /// A set with one writer.
-fn asked(owner: Owner) -> AttributeValue {
+fn writer_set(owner: WriterId) -> AttributeValue {
     AttributeValue::Ss(vec![owner.to_string()])
 }
 
 /// WeChat accepts a pre_auth_code once, so no page may show it again.
-fn spent(update: Update) -> Update {
+fn without_pre_auth_code(update: Update) -> Update {
     update.remove("pre_auth_code")
 }

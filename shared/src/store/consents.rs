@@ -4,30 +4,31 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
-    table::{Update, Written, item, n, read, s},
+    Store,
+    dynamo::{ConditionalWrite, Update, from_item, n, s, to_item},
+    keys,
 };
 use crate::{error::Error, ids, model::consent};
 
 /// How long a page is found by its pre_auth_code after the code expired, seconds: twice as long as an event
 /// of it may stay in a queue and its dead letters.
-const PAGE_KEPT_SECONDS: i64 = 36 * 24 * 3600;
+const PAGE_RETENTION_SECONDS: i64 = 36 * 24 * 3600;
 /// How long the newest event of an account is stored, seconds: a browser returns long before.
-const EVENT_KEPT_SECONDS: i64 = 24 * 3600;
+const EVENT_RETENTION_SECONDS: i64 = 24 * 3600;
 /// How long a repeated event has no second effect, seconds.
-const SEEN_SECONDS: i64 = 24 * 3600;
+const REPEAT_WINDOW_SECONDS: i64 = 24 * 3600;
 /// How long pushes are asked to come again while an account is being bound; WeChat repeats for 15 s.
-const UNDER_WAY_SECONDS: i64 = 60;
+const BINDING_IN_PROGRESS_SECONDS: i64 = 60;
 
 /// What the hub stores of a pre_auth_code or an authorization code: enough to find its item.
 #[must_use]
-pub fn fingerprint(code: &str) -> String {
+pub fn code_fingerprint(code: &str) -> String {
     ids::fingerprint(&[code])
 }
 
 /// An authorization page that was opened, on which a consent may begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenedPage {
+pub struct AuthorizationPage {
     /// Its binding.
     pub binding_id: String,
     /// Its tenant; empty in items of 0.1, which do not bind any more.
@@ -44,11 +45,15 @@ pub struct OpenedPage {
     pub fingerprint: String,
 }
 
-impl OpenedPage {
+impl AuthorizationPage {
     /// What the decision about a consent needs of it.
     #[must_use]
-    pub fn page(&self) -> consent::Page<'_> {
-        consent::Page { tenant: &self.tenant_id, opened_at: self.opened_at, expires_at: self.expires_at }
+    pub fn for_consent(&self) -> consent::ConsentPage<'_> {
+        consent::ConsentPage {
+            tenant: &self.tenant_id,
+            opened_at: self.opened_at,
+            expires_at: self.expires_at,
+        }
     }
 }
 
@@ -74,32 +79,34 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub(super) async fn keep_page_of_code(&self, code: &str, page: &OpenedPage) -> Result<(), Error> {
-        let ttl = page.expires_at + PAGE_KEPT_SECONDS;
-        self.put(&self.platform, item(&keys::pre_auth_code(&fingerprint(code)), page, Some(ttl))?).await
+    pub(super) async fn store_page_by_code(&self, code: &str, page: &AuthorizationPage) -> Result<(), Error> {
+        let ttl = page.expires_at + PAGE_RETENTION_SECONDS;
+        self.put(&self.platform, to_item(&keys::pre_auth_code(&code_fingerprint(code)), page, Some(ttl))?)
+            .await
     }
 
     /// The page whose pre_auth_code has this [`code_fingerprint`].
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn opened_page(&self, fingerprint: &str) -> Result<Option<OpenedPage>, Error> {
-        let page: Option<OpenedPage> = self.get(&self.platform, &keys::pre_auth_code(fingerprint)).await?;
+    pub async fn authorization_page(&self, fingerprint: &str) -> Result<Option<AuthorizationPage>, Error> {
+        let page: Option<AuthorizationPage> =
+            self.get(&self.platform, &keys::pre_auth_code(fingerprint)).await?;
         let page = page.filter(|page| !page.tenant_id.is_empty());
-        Ok(page.map(|page| OpenedPage { fingerprint: fingerprint.to_owned(), ..page }))
+        Ok(page.map(|page| AuthorizationPage { fingerprint: fingerprint.to_owned(), ..page }))
     }
 
     /// When the hub first heard of the consent on a page, unix seconds. A page's code serves one consent.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn consented_at(&self, page: &OpenedPage) -> Result<i64, Error> {
+    pub async fn record_consent_time(&self, page: &AuthorizationPage) -> Result<i64, Error> {
         let now = self.clock.unix();
         let update = Update::new().set_if_absent("consented_at", n(now)).when("attribute_exists(pk)", &[]);
         let key = keys::pre_auth_code(&page.fingerprint);
         match self.update(&self.platform, &key, update).await? {
-            Written::Done(item) => Ok(read::<Consented>(item)?.consented_at),
-            Written::Refused(_) => Ok(now),
+            ConditionalWrite::Done(item) => Ok(from_item::<ConsentTime>(item)?.consented_at),
+            ConditionalWrite::ConditionFailed(_) => Ok(now),
         }
     }
 
@@ -107,19 +114,19 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn note_consent(
+    pub async fn record_consent_event(
         &self,
         app_id: &str,
         code: &str,
-        page: Option<&OpenedPage>,
+        page: Option<&AuthorizationPage>,
         event_at: i64,
     ) -> Result<(), Error> {
         let now = self.clock.unix();
         let update = Update::new()
-            .set("code", s(fingerprint(code)))
+            .set("code", s(code_fingerprint(code)))
             .set("event_at", n(event_at))
-            .set("under_way_until", n(now + UNDER_WAY_SECONDS))
-            .set("ttl", n(now + EVENT_KEPT_SECONDS))
+            .set("under_way_until", n(now + BINDING_IN_PROGRESS_SECONDS))
+            .set("ttl", n(now + EVENT_RETENTION_SECONDS))
             .when("attribute_not_exists(event_at) OR event_at <= :at", &[(":at", n(event_at))]);
         let update = match page {
             Some(page) => update.set("binding_id", s(&page.binding_id)),
@@ -132,11 +139,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn binding_under_way(&self, app_id: &str) -> Result<(), Error> {
+    pub async fn mark_binding_in_progress(&self, app_id: &str) -> Result<(), Error> {
         let now = self.clock.unix();
         let update = Update::new()
-            .set("under_way_until", n(now + UNDER_WAY_SECONDS))
-            .set("ttl", n(now + EVENT_KEPT_SECONDS));
+            .set("under_way_until", n(now + BINDING_IN_PROGRESS_SECONDS))
+            .set("ttl", n(now + EVENT_RETENTION_SECONDS));
         self.update(&self.platform, &keys::consent(app_id), update).await.map(drop)
     }
 
@@ -144,7 +151,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn binding_settled(&self, app_id: &str) -> Result<(), Error> {
+    pub async fn clear_binding_in_progress(&self, app_id: &str) -> Result<(), Error> {
         let update = Update::new().remove("under_way_until").when("attribute_exists(pk)", &[]);
         self.update(&self.platform, &keys::consent(app_id), update).await.map(drop)
     }
@@ -161,28 +168,29 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn component_event_seen(&self, content: &str) -> Result<Option<i64>, Error> {
-        let seen: Option<Seen> = self.get(&self.platform, &keys::component_event(content)).await?;
+    pub async fn component_event_seen_at(&self, content: &str) -> Result<Option<i64>, Error> {
+        let seen: Option<SeenEvent> = self.get(&self.platform, &keys::component_event(content)).await?;
         let seen = seen.filter(|seen| self.clock.unix() < seen.seen_until);
-        Ok(seen.map(|seen| seen.seen_until - SEEN_SECONDS))
+        Ok(seen.map(|seen| seen.seen_until - REPEAT_WINDOW_SECONDS))
     }
 
     /// Remembers an event of the platform for a day, after its effects are stored.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keep_component_event(&self, content: &str) -> Result<(), Error> {
-        let seen = Seen { seen_until: self.clock.unix() + SEEN_SECONDS };
-        self.put(&self.platform, item(&keys::component_event(content), &seen, Some(seen.seen_until))?).await
+    pub async fn mark_component_event_seen(&self, content: &str) -> Result<(), Error> {
+        let seen = SeenEvent { seen_until: self.clock.unix() + REPEAT_WINDOW_SECONDS };
+        self.put(&self.platform, to_item(&keys::component_event(content), &seen, Some(seen.seen_until))?)
+            .await
     }
 }
 
 #[derive(Deserialize)]
-struct Consented {
+struct ConsentTime {
     consented_at: i64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Seen {
+struct SeenEvent {
     seen_until: i64,
 }

@@ -5,8 +5,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use serde::Deserialize;
 
 use super::{
-    Store, keys,
-    table::{Attributes, Query, Update, Written, n, read, s},
+    Store,
+    dynamo::{Attributes, ConditionalWrite, Query, Update, from_item, n, s},
+    keys,
 };
 use crate::{
     error::Error,
@@ -18,7 +19,7 @@ use crate::{
 
 /// How long a refresher may take before another takes over, seconds: as long as a function runs. No call
 /// begins in a lease that could end after it.
-pub const LEASE_SECONDS: i64 = 30;
+pub const TOKEN_LEASE_SECONDS: i64 = 30;
 /// How long an instance caches the component token, seconds: a batch of 25 accounts reads it once.
 /// WeChat refuses one that was replaced meanwhile, and then it is read again.
 const COMPONENT_CACHE_SECONDS: i64 = 5;
@@ -26,21 +27,21 @@ const COMPONENT_CACHE_SECONDS: i64 = 5;
 const AUTHORIZED_BY: &str = "authorized_by";
 /// No other authorization and no other token was stored since these were read, even where they were deleted
 /// meanwhile and the versions began again.
-const UNCHANGED: &str = "(attribute_not_exists(version) OR version = :seen) \
+const IF_UNCHANGED: &str = "(attribute_not_exists(version) OR version = :seen) \
      AND (attribute_not_exists(authorized_by) OR authorized_by = :by)";
 /// Attribute of the component's credentials: who last asked WeChat for a ticket.
 const PUSH_ASKED_BY: &str = "push_asked_by";
 /// How long an unbound account's tokens are kept: a mistaken `unauthorized` is corrected within days.
-const UNBOUND_KEPT_SECONDS: i64 = 7 * 24 * 3600;
+const UNBOUND_RETENTION_SECONDS: i64 = 7 * 24 * 3600;
 /// Accounts read in one query of the due index.
-const DUE_PAGE: i32 = 1_000;
+const DUE_PER_QUERY: i32 = 1_000;
 
 /// The cached credentials of the component: (credentials, until).
 pub type ComponentCache = tokio::sync::Mutex<Option<(ComponentCredentials, i64)>>;
 
 /// An access token with its lifetime.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Token {
+pub struct AccessToken {
     /// The token.
     pub token: Secret,
     /// When WeChat issued it, unix seconds.
@@ -59,21 +60,21 @@ pub struct ComponentCredentials {
     pub ticket_at: i64,
     /// component_access_token.
     #[serde(flatten)]
-    pub token: Option<Token>,
-    /// Counts the tokens.
+    pub token: Option<AccessToken>,
+    /// Counts the tokens that were stored.
     #[serde(default)]
     pub version: u64,
-    /// Until when somebody refreshes, unix seconds.
+    /// Until when it is leased, unix seconds.
     #[serde(default)]
     pub lease_until: i64,
-    /// What WeChat said to the last try, if it refused.
+    /// WeChat's last refusal, if any.
     #[serde(flatten)]
-    pub lately: Lately,
+    pub lately: LastRefusal,
 }
 
 /// The last refusal of a token by WeChat.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Lately {
+pub struct LastRefusal {
     /// Until when WeChat is not asked again, unix seconds.
     #[serde(default)]
     refused_until: i64,
@@ -84,10 +85,10 @@ pub struct Lately {
     refused_errcode: Option<i64>,
 }
 
-impl Lately {
+impl LastRefusal {
     /// The last refusal, while WeChat is not to be asked again.
     #[must_use]
-    pub fn refused(&self, now: i64) -> Option<ApiError> {
+    pub fn still_refused(&self, now: i64) -> Option<ApiError> {
         if now >= self.refused_until {
             return None;
         }
@@ -103,7 +104,7 @@ impl Lately {
 
 /// A refusal of a token by WeChat, to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub struct TokenRefusal {
     /// Until when nobody asks again, unix seconds.
     pub until: i64,
     /// How long that is, seconds.
@@ -120,14 +121,14 @@ pub struct AuthorizerCredentials {
     pub tenant_id: String,
     /// authorizer_access_token.
     #[serde(flatten)]
-    pub token: Option<Token>,
+    pub token: Option<AccessToken>,
     /// authorizer_refresh_token; empty in an item of which only the record of the account's end is left.
     #[serde(default)]
     pub refresh_token: Secret,
-    /// Counts the tokens.
+    /// Counts the tokens that were stored.
     #[serde(default)]
     pub version: u64,
-    /// Until when somebody refreshes, unix seconds.
+    /// Until when it is leased, unix seconds.
     #[serde(default)]
     pub lease_until: i64,
     /// Its partition in the due index.
@@ -140,9 +141,9 @@ pub struct AuthorizerCredentials {
     /// Fingerprint of the authorization code that it came from; empty in items of 0.1.
     #[serde(default)]
     pub code: String,
-    /// What WeChat said to the last try, if it refused.
+    /// WeChat's last refusal, if any.
     #[serde(flatten)]
-    pub lately: Lately,
+    pub lately: LastRefusal,
 }
 
 impl AuthorizerCredentials {
@@ -154,7 +155,7 @@ impl AuthorizerCredentials {
 }
 
 /// A lease, with what was read when it was taken.
-pub struct Leased<T> {
+pub struct Lease<T> {
     /// Random; the write that ends the lease is conditional on it.
     pub owner: String,
     /// What was read with the lease.
@@ -174,7 +175,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn component_lately(&self) -> Result<ComponentCredentials, Error> {
+    pub async fn cached_component(&self) -> Result<ComponentCredentials, Error> {
         let mut cache = self.component_cache.lock().await;
         let now = self.clock.unix();
         if let Some((credentials, until)) = &*cache
@@ -191,7 +192,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keep_ticket(&self, ticket: &Secret, at: i64) -> Result<(), Error> {
+    pub async fn store_ticket(&self, ticket: &Secret, at: i64) -> Result<(), Error> {
         let update = Update::new()
             .set("ticket", s(ticket.expose()))
             .set("ticket_at", n(at))
@@ -205,14 +206,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn claim_ticket_push(&self, every: i64) -> Result<bool, Error> {
-        let (now, owner) = (self.clock.unix(), self.owner());
-        let update = Update::new().set("push_asked_at", n(now)).set(PUSH_ASKED_BY, owner.value()).when(
+    pub async fn lease_ticket_push(&self, every: i64) -> Result<bool, Error> {
+        let (now, owner) = (self.clock.unix(), self.new_writer_id());
+        let update = Update::new().set("push_asked_at", n(now)).set(PUSH_ASKED_BY, owner.to_attr()).when(
             "attribute_not_exists(push_asked_at) OR push_asked_at <= :before",
             &[(":before", n(now - every))],
         );
         let written = self.update(&self.credentials, &keys::component(), update).await?;
-        Ok(written.or_own(PUSH_ASKED_BY, owner).done())
+        Ok(written.or_written_by(PUSH_ASKED_BY, owner).is_done())
     }
 
     /// Leases the component token, if it is not leased and still has this `version`.
@@ -223,9 +224,10 @@ impl Store {
         &self,
         version: u64,
         owner: String,
-    ) -> Result<Option<Leased<ComponentCredentials>>, Error> {
-        let written = self.update(&self.credentials, &keys::component(), self.lease(version, &owner)).await?;
-        leased(written, owner)
+    ) -> Result<Option<Lease<ComponentCredentials>>, Error> {
+        let written =
+            self.update(&self.credentials, &keys::component(), self.lease_update(version, &owner)).await?;
+        read_lease(written, owner)
     }
 
     /// Leases an account's token, on the same conditions.
@@ -237,15 +239,16 @@ impl Store {
         app_id: &str,
         version: u64,
         owner: String,
-    ) -> Result<Option<Leased<AuthorizerCredentials>>, Error> {
-        let written =
-            self.update(&self.credentials, &keys::authorizer(app_id), self.lease(version, &owner)).await?;
-        leased(written, owner)
+    ) -> Result<Option<Lease<AuthorizerCredentials>>, Error> {
+        let written = self
+            .update(&self.credentials, &keys::authorizer(app_id), self.lease_update(version, &owner))
+            .await?;
+        read_lease(written, owner)
     }
 
-    fn lease(&self, version: u64, owner: &str) -> Update {
+    fn lease_update(&self, version: u64, owner: &str) -> Update {
         let now = self.clock.unix();
-        Update::new().set("lease_until", n(now + LEASE_SECONDS)).set("lease_owner", s(owner)).when(
+        Update::new().set("lease_until", n(now + TOKEN_LEASE_SECONDS)).set("lease_owner", s(owner)).when(
             "attribute_exists(pk) AND (attribute_not_exists(version) OR version = :seen) \
              AND (attribute_not_exists(lease_until) OR lease_until <= :now)",
             &[(":seen", n(version)), (":now", n(now))],
@@ -256,10 +259,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keep_component_token(&self, owner: &str, token: &Token) -> Result<bool, Error> {
-        let update = successor(Update::new(), token).when("lease_owner = :me", &[(":me", s(owner))]);
+    pub async fn store_component_token(&self, owner: &str, token: &AccessToken) -> Result<bool, Error> {
+        let update = set_token(Update::new(), token).when("lease_owner = :me", &[(":me", s(owner))]);
         let kept = self.update(&self.credentials, &keys::component(), update).await?;
-        let kept = kept.or_if(|item| holds(item, token)).done();
+        let kept = kept.or_done_if(|item| has_token(item, token)).is_done();
         *self.component_cache.lock().await = None;
         Ok(kept)
     }
@@ -269,29 +272,29 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keep_authorizer_token(
+    pub async fn store_authorizer_token(
         &self,
         app_id: &str,
         owner: &str,
-        token: &Token,
+        token: &AccessToken,
         refresh_token: &Secret,
         due: Option<Due>,
     ) -> Result<bool, Error> {
-        let mut update = successor(Update::new(), token).set("refresh_token", s(refresh_token.expose()));
+        let mut update = set_token(Update::new(), token).set("refresh_token", s(refresh_token.expose()));
         if let Some(due) = due {
             update = set_due(update, app_id, due);
         }
         let update = update.when("lease_owner = :me", &[(":me", s(owner))]);
         let kept = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
-        Ok(kept.or_if(|item| holds(item, token)).done())
+        Ok(kept.or_done_if(|item| has_token(item, token)).is_done())
     }
 
     /// Gives a lease back after a failure, and remembers a refusal.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn release_component(&self, owner: &str, refusal: Option<Refusal>) -> Result<(), Error> {
-        let update = given_back(refusal);
+    pub async fn release_component(&self, owner: &str, refusal: Option<TokenRefusal>) -> Result<(), Error> {
+        let update = release_update(refusal);
         let update = update.when("lease_owner = :me", &[(":me", s(owner))]);
         self.update(&self.credentials, &keys::component(), update).await.map(drop)
     }
@@ -306,12 +309,12 @@ impl Store {
         app_id: &str,
         owner: &str,
         gone: bool,
-        refusal: Option<Refusal>,
+        refusal: Option<TokenRefusal>,
     ) -> Result<(), Error> {
-        let mut update = given_back(refusal);
+        let mut update = release_update(refusal);
         if gone {
             let now = self.clock.unix();
-            update = set_due(update.set("gone_at", n(now)), app_id, Due::At { unix: now });
+            update = set_due(update.set("gone_at", n(now)), app_id, Due::Sorted { unix_seconds: now });
         }
         let update = update.when("lease_owner = :me", &[(":me", s(owner))]);
         self.update(&self.credentials, &keys::authorizer(app_id), update).await.map(drop)
@@ -332,21 +335,21 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn authorize(
+    pub async fn store_authorization(
         &self,
         app_id: &str,
         code: &str,
-        token: Option<&Token>,
+        token: Option<&AccessToken>,
         refresh_token: &Secret,
     ) -> Result<AuthorizerCredentials, Error> {
-        let owner = self.owner();
-        let update = authorized(code, token, refresh_token)
-            .set(AUTHORIZED_BY, owner.value())
-            .when("attribute_not_exists(authorized_by) OR authorized_by <> :me", &[(":me", owner.value())]);
+        let owner = self.new_writer_id();
+        let update = authorization_update(code, token, refresh_token)
+            .set(AUTHORIZED_BY, owner.to_attr())
+            .when("attribute_not_exists(authorized_by) OR authorized_by <> :me", &[(":me", owner.to_attr())]);
         let written = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
-        match written.or_own(AUTHORIZED_BY, owner) {
-            Written::Done(item) => read(item),
-            Written::Refused(_) => Err(Error::Store("tokens could not be stored".into())),
+        match written.or_written_by(AUTHORIZED_BY, owner) {
+            ConditionalWrite::Done(item) => from_item(item),
+            ConditionalWrite::ConditionFailed(_) => Err(Error::Store("tokens could not be stored".into())),
         }
     }
 
@@ -355,22 +358,22 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn authorize_instead(
+    pub async fn store_authorization_if_unchanged(
         &self,
         app_id: &str,
         seen: Option<&AuthorizerCredentials>,
         code: &str,
-        token: Option<&Token>,
+        token: Option<&AccessToken>,
         refresh_token: &Secret,
     ) -> Result<Option<AuthorizerCredentials>, Error> {
-        let owner = self.owner();
-        let update = authorized(code, token, refresh_token)
-            .set(AUTHORIZED_BY, owner.value())
-            .when(UNCHANGED, &unchanged(seen));
+        let owner = self.new_writer_id();
+        let update = authorization_update(code, token, refresh_token)
+            .set(AUTHORIZED_BY, owner.to_attr())
+            .when(IF_UNCHANGED, &unchanged_values(seen));
         let written = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
-        match written.or_own(AUTHORIZED_BY, owner) {
-            Written::Done(item) => read(item).map(Some),
-            Written::Refused(_) => Ok(None),
+        match written.or_written_by(AUTHORIZED_BY, owner) {
+            ConditionalWrite::Done(item) => from_item(item).map(Some),
+            ConditionalWrite::ConditionFailed(_) => Ok(None),
         }
     }
 
@@ -378,32 +381,41 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn forget_authorizer(&self, app_id: &str, seen: &AuthorizerCredentials) -> Result<(), Error> {
-        let condition = format!("{UNCHANGED} AND attribute_not_exists(due)");
-        let values = unchanged(Some(seen));
-        self.delete_where(&self.credentials, &keys::authorizer(app_id), &condition, &values).await
+    pub async fn delete_unbound_authorizer(
+        &self,
+        app_id: &str,
+        seen: &AuthorizerCredentials,
+    ) -> Result<(), Error> {
+        let condition = format!("{IF_UNCHANGED} AND attribute_not_exists(due)");
+        let values = unchanged_values(Some(seen));
+        self.delete_if(&self.credentials, &keys::authorizer(app_id), &condition, &values).await
     }
 
     /// The write by which an account's tokens become a tenant's, as part of its binding: they are refreshed
     /// from now on, whatever WeChat answered before.
-    pub(super) fn owned(&self, tenant: &str, app_id: &str, due: Due) -> Result<TransactWriteItem, Error> {
+    pub(super) fn bind_tokens_action(
+        &self,
+        tenant: &str,
+        app_id: &str,
+        due: Due,
+    ) -> Result<TransactWriteItem, Error> {
         let update = Update::new().set("tenant_id", s(tenant)).remove("ttl").remove("gone_at");
         set_due(update, app_id, due)
             .when("attribute_exists(refresh_token)", &[])
-            .action(&self.credentials, &keys::authorizer(app_id))
+            .into_action(&self.credentials, &keys::authorizer(app_id))
     }
 
     /// The write by which an account's tokens end, as part of its unbinding: they are not refreshed any more,
     /// and are deleted after [`UNBOUND_RETENTION_SECONDS`]. A refresher at work loses its lease, so that it
     /// does not put them back on the wheel.
-    pub(super) fn disowned(&self, app_id: &str) -> Result<TransactWriteItem, Error> {
+    pub(super) fn unbind_tokens_action(&self, app_id: &str) -> Result<TransactWriteItem, Error> {
         Update::new()
             .remove("due")
             .remove("due_at")
             .remove("lease_owner")
             .remove("lease_until")
-            .set("ttl", n(self.clock.unix() + UNBOUND_KEPT_SECONDS))
-            .action(&self.credentials, &keys::authorizer(app_id))
+            .set("ttl", n(self.clock.unix() + UNBOUND_RETENTION_SECONDS))
+            .into_action(&self.credentials, &keys::authorizer(app_id))
     }
 
     /// Replaces a lost refresh token, if the account's is still `lost`.
@@ -421,7 +433,7 @@ impl Store {
             .when("refresh_token = :lost", &[(":lost", s(lost.expose()))]);
         let kept = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
         let ours = |item: &Attributes| item.get("refresh_token").is_some_and(|now| *now == s(found.expose()));
-        Ok(kept.or_if(ours).done())
+        Ok(kept.or_done_if(ours).is_done())
     }
 
     /// Accounts in one slot of the wheel.
@@ -429,7 +441,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn due_in_slot(&self, slot: u32) -> Result<Vec<String>, Error> {
-        self.due("due = :due", vec![(":due", s(keys::due_wheel(slot)))]).await
+        self.query_due("due = :due", vec![(":due", s(keys::due_slot(slot)))]).await
     }
 
     /// Accounts of unusual token lifetimes that are due by `unix`.
@@ -439,13 +451,17 @@ impl Store {
     pub async fn due_by(&self, unix: i64) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
         for shard in 0..keys::DUE_SHARDS {
-            let values = vec![(":due", s(keys::due_at(shard))), (":by", n(unix))];
-            found.extend(self.due("due = :due AND due_at <= :by", values).await?);
+            let values = vec![(":due", s(keys::due_sorted(shard))), (":by", n(unix))];
+            found.extend(self.query_due("due = :due AND due_at <= :by", values).await?);
         }
         Ok(found)
     }
 
-    async fn due(&self, condition: &str, values: Vec<(&str, AttributeValue)>) -> Result<Vec<String>, Error> {
+    async fn query_due(
+        &self,
+        condition: &str,
+        values: Vec<(&str, AttributeValue)>,
+    ) -> Result<Vec<String>, Error> {
         let (mut found, mut start) = (Vec::new(), None);
         loop {
             let page = self
@@ -457,7 +473,7 @@ impl Store {
                     names: &[],
                     values: &values,
                     descending: false,
-                    limit: DUE_PAGE,
+                    limit: DUE_PER_QUERY,
                     start,
                 })
                 .await?;
@@ -485,7 +501,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keep_refresh_tick(&self, minute: i64) -> Result<(), Error> {
+    pub async fn store_refresh_tick(&self, minute: i64) -> Result<(), Error> {
         let update = Update::new()
             .set("minute", n(minute))
             .when("attribute_not_exists(#minute) OR #minute < :minute", &[(":minute", n(minute))]);
@@ -493,11 +509,11 @@ impl Store {
     }
 }
 
-fn authorized(code: &str, token: Option<&Token>, refresh_token: &Secret) -> Update {
+fn authorization_update(code: &str, token: Option<&AccessToken>, refresh_token: &Secret) -> Update {
     let update =
         Update::new().set("refresh_token", s(refresh_token.expose())).set("code", s(code)).remove("gone_at");
     match token {
-        Some(token) => successor(update, token),
+        Some(token) => set_token(update, token),
         None => {
             let update = update.add("version", n(1)).remove("token").remove("lease_until");
             update.remove("lease_owner").remove("refused_until").remove("refused_wait")
@@ -506,33 +522,33 @@ fn authorized(code: &str, token: Option<&Token>, refresh_token: &Secret) -> Upda
 }
 
 /// The values of [`IF_UNCHANGED`].
-fn unchanged(seen: Option<&AuthorizerCredentials>) -> [(&'static str, AttributeValue); 2] {
+fn unchanged_values(seen: Option<&AuthorizerCredentials>) -> [(&'static str, AttributeValue); 2] {
     let by = seen.map_or("", |seen| seen.authorized_by.as_str());
     [(":seen", n(seen.map_or(0, |seen| seen.version))), (":by", s(by))]
 }
 
 /// The update that ends a lease without a new token.
-fn given_back(refusal: Option<Refusal>) -> Update {
+fn release_update(refusal: Option<TokenRefusal>) -> Update {
     let update = Update::new().remove("lease_until");
-    let Some(Refusal { until, wait, errcode }) = refusal else { return update };
+    let Some(TokenRefusal { until, wait, errcode }) = refusal else { return update };
     let update = update.set("refused_until", n(until)).set("refused_wait", n(wait));
     update.set_or_remove("refused_errcode", errcode.map(n))
 }
 
-fn successor(update: Update, token: &Token) -> Update {
+fn set_token(update: Update, token: &AccessToken) -> Update {
     update
         .set("token", s(token.token.expose()))
         .set("issued_at", n(token.issued_at))
         .set("expires_in", n(token.expires_in))
         .add("version", n(1))
         .remove("lease_until")
-        .remove("lease_owner") // so that this, sent once more, is refused
+        .remove("lease_owner") // so that a repetition by the SDK fails
         .remove("refused_until")
         .remove("refused_wait")
 }
 
 /// Whether an item has this very token: then our write happened, even if the lease is another's by now.
-fn holds(item: &Attributes, token: &Token) -> bool {
+fn has_token(item: &Attributes, token: &AccessToken) -> bool {
     item.get("token").is_some_and(|kept| *kept == s(token.token.expose()))
 }
 
@@ -544,20 +560,20 @@ fn set_due(update: Update, app_id: &str, due: Due) -> Update {
 /// Partition and sort key of an account in the due index.
 fn due_key(app_id: &str, due: Due) -> (String, i64) {
     match due {
-        Due::Wheel { slot } => (keys::due_wheel(slot), 0),
-        Due::At { unix } => (keys::due_at(ids::shard(app_id, keys::DUE_SHARDS)), unix),
+        Due::Wheel { slot } => (keys::due_slot(slot), 0),
+        Due::Sorted { unix_seconds: unix } => (keys::due_sorted(ids::shard(app_id, keys::DUE_SHARDS)), unix),
     }
 }
 
-fn leased<T: serde::de::DeserializeOwned>(
-    written: Written,
+fn read_lease<T: serde::de::DeserializeOwned>(
+    written: ConditionalWrite,
     owner: String,
-) -> Result<Option<Leased<T>>, Error> {
+) -> Result<Option<Lease<T>>, Error> {
     // our own lease, whose answer was lost, would keep everyone waiting until it ends
     let own = |item: &Attributes| item.get("lease_owner").is_some_and(|by| *by == s(&owner));
-    match written.or_if(own) {
-        Written::Done(item) => Ok(Some(Leased { owner, credentials: read::<T>(item)? })),
-        Written::Refused(_) => Ok(None),
+    match written.or_done_if(own) {
+        ConditionalWrite::Done(item) => Ok(Some(Lease { owner, credentials: from_item::<T>(item)? })),
+        ConditionalWrite::ConditionFailed(_) => Ok(None),
     }
 }
 
@@ -567,9 +583,9 @@ mod tests {
 
     #[test]
     fn credentials_read_with_and_without_a_token() {
-        let bare: ComponentCredentials = read(Attributes::from([("ticket_at".into(), n(5))])).unwrap();
+        let bare: ComponentCredentials = from_item(Attributes::from([("ticket_at".into(), n(5))])).unwrap();
         assert!(bare.token.is_none());
-        let full: ComponentCredentials = read(Attributes::from([
+        let full: ComponentCredentials = from_item(Attributes::from([
             ("ticket".into(), s("t")),
             ("ticket_at".into(), n(5)),
             ("token".into(), s("a")),

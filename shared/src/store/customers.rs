@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    fans::{Fan, people_shard},
+    dynamo::{Query, Update, from_item, read_valid, s},
+    fans::{Fan, customer_shard},
     keys,
-    table::{Query, Update, read, read_each, s},
 };
 use crate::error::Error;
 
 /// Index entries read in one query.
-const INDEX_PAGE: i32 = 400;
+const INDEX_ENTRIES_PER_QUERY: i32 = 400;
 /// Index entries that one listing reads before it returns a cursor, even with few hits.
-const LISTING_BOUND: usize = 1_000;
+const MAX_SCANNED_ENTRIES: usize = 1_000;
 /// A customer may be merged into one that was merged itself; longer chains than this are a defect.
-const MERGES: usize = 8;
+const MAX_MERGE_HOPS: usize = 8;
 
 /// The item of a customer that was merged into another.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct CustomerItem {
+pub struct CustomerRedirect {
     /// The customer that this one became part of.
     pub merged_into: Option<String>,
 }
 
 /// A customer with all its fans.
 #[derive(Debug, Clone)]
-pub struct Person {
+pub struct CustomerRecord {
     /// `cus_…`.
     pub id: String,
     /// The fans, one or more for each account.
@@ -38,7 +38,7 @@ pub struct Person {
 
 /// Where a listing continues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeopleCursor {
+pub struct CustomerCursor {
     /// The shard.
     pub shard: u32,
     /// The customer listed last.
@@ -46,7 +46,7 @@ pub struct PeopleCursor {
 }
 
 /// A page of one shard of the index: keys of fans by customer.
-pub struct ShardPage {
+pub struct CustomerShardPage {
     /// (app id, openid) by customer id; complete for each customer.
     pub customers: BTreeMap<String, Vec<(String, String)>>,
     /// The last customer, where there are more.
@@ -58,14 +58,15 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn customer(&self, tenant: &str, id: &str) -> Result<Option<Person>, Error> {
+    pub async fn customer(&self, tenant: &str, id: &str) -> Result<Option<CustomerRecord>, Error> {
         let mut id = id.to_owned();
-        for _ in 0..MERGES {
-            let fans = self.fans_of(tenant, &id).await?;
+        for _ in 0..MAX_MERGE_HOPS {
+            let fans = self.fans_of_customer(tenant, &id).await?;
             if !fans.is_empty() {
-                return Ok(Some(Person { id, fans }));
+                return Ok(Some(CustomerRecord { id, fans }));
             }
-            let item: Option<CustomerItem> = self.get(&self.customers, &keys::customer(tenant, &id)).await?;
+            let item: Option<CustomerRedirect> =
+                self.get(&self.customers, &keys::customer(tenant, &id)).await?;
             match item.and_then(|i| i.merged_into) {
                 Some(into) => id = into,
                 None => return Ok(None),
@@ -74,17 +75,20 @@ impl Store {
         Ok(None)
     }
 
-    async fn fans_of(&self, tenant: &str, id: &str) -> Result<Vec<Fan>, Error> {
+    async fn fans_of_customer(&self, tenant: &str, id: &str) -> Result<Vec<Fan>, Error> {
         let page = self
             .query(Query {
                 table: &self.customers,
-                index: Some(keys::PEOPLE_INDEX),
+                index: Some(keys::CUSTOMER_INDEX),
                 consistent: false,
                 condition: "people = :people AND customer_id = :id",
                 names: &[],
-                values: &[(":people", s(keys::people(tenant, people_shard(id)))), (":id", s(id))],
+                values: &[
+                    (":people", s(keys::customers_partition(tenant, customer_shard(id)))),
+                    (":id", s(id)),
+                ],
                 descending: false,
-                limit: INDEX_PAGE,
+                limit: INDEX_ENTRIES_PER_QUERY,
                 start: None,
             })
             .await?;
@@ -94,7 +98,7 @@ impl Store {
             .filter_map(|i| keys::fan_of(i.get("pk")?.as_s().ok()?))
             .map(|(app, open)| keys::fan(tenant, app, open))
             .collect();
-        self.get_many(&self.customers, &keys).await?.into_iter().map(read).collect()
+        self.get_many(&self.customers, &keys).await?.into_iter().map(from_item).collect()
     }
 
     /// Redirects the id `old` to the customer `new`.
@@ -110,17 +114,25 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn people(&self, tenant: &str, shard: u32, after: Option<&str>) -> Result<ShardPage, Error> {
+    pub async fn customers_in_shard(
+        &self,
+        tenant: &str,
+        shard: u32,
+        after: Option<&str>,
+    ) -> Result<CustomerShardPage, Error> {
         let page = self
             .query(Query {
                 table: &self.customers,
-                index: Some(keys::PEOPLE_INDEX),
+                index: Some(keys::CUSTOMER_INDEX),
                 consistent: false,
                 condition: "people = :people AND customer_id > :after",
                 names: &[],
-                values: &[(":people", s(keys::people(tenant, shard))), (":after", s(after.unwrap_or(" ")))],
+                values: &[
+                    (":people", s(keys::customers_partition(tenant, shard))),
+                    (":after", s(after.unwrap_or(" "))),
+                ],
                 descending: false,
-                limit: INDEX_PAGE,
+                limit: INDEX_ENTRIES_PER_QUERY,
                 start: None,
             })
             .await?;
@@ -141,7 +153,7 @@ impl Store {
             }
             more_after = customers.keys().next_back().cloned();
         }
-        Ok(ShardPage { customers, more_after })
+        Ok(CustomerShardPage { customers, more_after })
     }
 
     /// Up to `limit` of a tenant's customers that `keep` accepts, and the cursor. A page may hold fewer than
@@ -153,18 +165,18 @@ impl Store {
         &self,
         tenant: &str,
         limit: usize,
-        cursor: Option<PeopleCursor>,
+        cursor: Option<CustomerCursor>,
         keep: impl Fn(&Fan) -> bool,
-    ) -> Result<(Vec<Person>, Option<PeopleCursor>), Error> {
+    ) -> Result<(Vec<CustomerRecord>, Option<CustomerCursor>), Error> {
         let (mut shard, mut after) = cursor.map_or((0, None), |c| (c.shard, Some(c.after)));
         let (mut found, mut looked_at) = (Vec::new(), 0);
-        while shard < keys::PEOPLE_SHARDS {
-            let page = self.people(tenant, shard, after.as_deref()).await?;
+        while shard < keys::CUSTOMER_SHARDS {
+            let page = self.customers_in_shard(tenant, shard, after.as_deref()).await?;
             let keys: Vec<_> =
                 page.customers.values().flatten().map(|(app, open)| keys::fan(tenant, app, open)).collect();
             looked_at += keys.len();
             let mut fans: BTreeMap<String, Vec<Fan>> = BTreeMap::new();
-            for fan in read_each::<Fan>(self.get_many(&self.customers, &keys).await?) {
+            for fan in read_valid::<Fan>(self.get_many(&self.customers, &keys).await?) {
                 // a fan that just became another customer's is listed there: the cursor must not jump
                 if !page.customers.contains_key(&fan.customer_id) {
                     continue;
@@ -174,9 +186,9 @@ impl Store {
             for (id, mut fans) in fans {
                 if fans.iter().any(&keep) {
                     fans.sort_by(|a, b| (&a.app_id, &a.open_id).cmp(&(&b.app_id, &b.open_id)));
-                    found.push(Person { id: id.clone(), fans });
+                    found.push(CustomerRecord { id: id.clone(), fans });
                     if found.len() == limit {
-                        return Ok((found, Some(PeopleCursor { shard, after: id })));
+                        return Ok((found, Some(CustomerCursor { shard, after: id })));
                     }
                 }
             }
@@ -184,9 +196,9 @@ impl Store {
             if after.is_none() {
                 shard += 1;
             }
-            if looked_at >= LISTING_BOUND && shard < keys::PEOPLE_SHARDS {
+            if looked_at >= MAX_SCANNED_ENTRIES && shard < keys::CUSTOMER_SHARDS {
                 let after = after.unwrap_or_else(|| " ".into());
-                return Ok((found, Some(PeopleCursor { shard, after })));
+                return Ok((found, Some(CustomerCursor { shard, after })));
             }
         }
         Ok((found, None))

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    batches::{Answer, BATCH_WRITE, Statement},
+    batch_operations::{BATCH_WRITE, Statement, StatementResult},
+    dynamo::{Attributes, ConditionalWrite, Update, from_item, n, s, to_attr, to_item},
     keys,
-    table::{Attributes, Update, Written, any, item, n, read, s},
 };
 use crate::{error::Error, ids, model::window::Windows, wechat::user::UserInfo};
 
@@ -19,7 +19,7 @@ use crate::{error::Error, ids, model::window::Windows, wechat::user::UserInfo};
 const LIST_LAG_SECONDS: i64 = 600;
 
 /// Follows and unfollows of one fan within one second that are recorded: more than a finger can do.
-const TIES: usize = 20;
+const MAX_STATUS_CHANGES_PER_SECOND: usize = 20;
 
 /// One follower of one account, with the tenant that has it.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct FanId<'a> {
 impl FanId<'_> {
     /// The customer id of this fan until a union id is known.
     #[must_use]
-    pub fn own_customer(&self) -> String {
+    pub fn openid_customer_id(&self) -> String {
         ids::derived("cus", &[self.tenant, "openid", self.app_id, self.open_id])
     }
 
@@ -46,14 +46,14 @@ impl FanId<'_> {
 
 /// The customer id of all fans with this union id.
 #[must_use]
-pub fn union_customer(tenant: &str, union_id: &str) -> String {
+pub fn unionid_customer_id(tenant: &str, union_id: &str) -> String {
     ids::derived("cus", &[tenant, "unionid", union_id])
 }
 
 /// The shard of the index `people` that a customer is in.
 #[must_use]
-pub fn people_shard(customer_id: &str) -> u32 {
-    ids::shard(customer_id, keys::PEOPLE_SHARDS)
+pub fn customer_shard(customer_id: &str) -> u32 {
+    ids::shard(customer_id, keys::CUSTOMER_SHARDS)
 }
 
 /// A fan as stored. Times are unix seconds.
@@ -154,18 +154,18 @@ impl Fan {
 
 /// The scene of the QR code that a fan followed by: WeChat has either a number or a text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Scene {
+pub struct QrScene {
     /// Of a code that was made with a number.
     pub number: Option<i64>,
     /// Of a code that was made with a text.
     pub text: Option<String>,
 }
 
-impl Scene {
+impl QrScene {
     /// From a push, which has a number as text. A text that WeChat would accept as a number, 1 to 2³² - 1 as
     /// usually written, is one until user/info says otherwise; `00123` and `+8613800000000` are texts.
     #[must_use]
-    pub fn of_push(scene: Option<&str>) -> Self {
+    pub fn from_push(scene: Option<&str>) -> Self {
         let Some(text) = scene.filter(|text| !text.is_empty()) else { return Self::default() };
         match text.parse::<u32>() {
             Ok(number) if number > 0 && number.to_string() == text => {
@@ -177,24 +177,27 @@ impl Scene {
 
     /// From user/info of a follower.
     #[must_use]
-    pub fn of_info(info: &UserInfo) -> Self {
-        Self { number: Some(info.qr_scene).filter(|number| *number != 0), text: told(&info.qr_scene_str) }
+    pub fn from_info(info: &UserInfo) -> Self {
+        Self {
+            number: Some(info.qr_scene).filter(|number| *number != 0),
+            text: non_empty(&info.qr_scene_str),
+        }
     }
 
     /// Removes what an earlier follow left.
-    fn set_in(self, update: Update) -> Update {
+    fn apply_to(self, update: Update) -> Update {
         update.set_or_remove("qr_scene", self.number.map(n)).set_or_remove("qr_scene_str", self.text.map(s))
     }
 }
 
 /// A text that WeChat did not leave empty.
-fn told(text: &str) -> Option<String> {
+fn non_empty(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 /// What the sender of a push did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Touch {
+pub enum FanActivity {
     /// They follow, perhaps by a QR code's scene.
     Followed {
         /// The scene, without `qrscene_`.
@@ -207,11 +210,11 @@ pub enum Touch {
     /// They clicked or scanned something that opens a reply window.
     Menu,
     /// Anything else.
-    Seen,
+    Other,
 }
 
 /// Details of a fan from WeChat, to be stored by an import.
-pub struct Details<'a> {
+pub struct FanDetails<'a> {
     /// WeChat's response. Without `subscribe` it only says that they were listed as a follower.
     pub info: &'a UserInfo,
     /// Statuses of this time or later are kept, unix seconds: when the import began.
@@ -227,64 +230,67 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn touch_fan(
+    pub async fn record_fan_activity(
         &self,
         fan: FanId<'_>,
-        touch: &Touch,
+        activity: &FanActivity,
         at: i64,
         identity: &str,
     ) -> Result<(), Error> {
-        let customer = fan.own_customer();
+        let customer = fan.openid_customer_id();
         let base = Update::new()
             .set_if_absent("tenant_id", s(fan.tenant))
             .set_if_absent("app_id", s(fan.app_id))
             .set_if_absent("open_id", s(fan.open_id))
-            .set_if_absent("people", s(keys::people(fan.tenant, people_shard(&customer))))
+            .set_if_absent("people", s(keys::customers_partition(fan.tenant, customer_shard(&customer))))
             .set_if_absent("customer_id", s(customer))
             .set_if_absent("created_at", n(at));
         let yes = AttributeValue::Bool(true);
-        let (update, register) = match touch {
-            Touch::Followed { scene } => {
+        let (update, register) = match activity {
+            FanActivity::Followed { scene } => {
                 let update = base
                     .set("subscribed", yes)
                     .set("subscribed_at", n(at))
                     .set("follow_at", n(at))
                     .set("follow_used", n(0))
                     .remove("subscribe_scene"); // of the follow before; user/info tells this one's
-                (Scene::of_push(scene.as_deref()).set_in(update), "status_at")
+                (QrScene::from_push(scene.as_deref()).apply_to(update), "status_at")
             }
-            Touch::Unfollowed => (
+            FanActivity::Unfollowed => (
                 base.set("subscribed", AttributeValue::Bool(false)).set("unsubscribed_at", n(at)),
                 "status_at",
             ),
-            Touch::Message => (base.set_if_absent("subscribed", yes).set("message_used", n(0)), "message_at"),
-            Touch::Menu => (base.set_if_absent("subscribed", yes).set("menu_used", n(0)), "menu_at"),
-            Touch::Seen => (base, "seen_at"),
+            FanActivity::Message => {
+                (base.set_if_absent("subscribed", yes).set("message_used", n(0)), "message_at")
+            }
+            FanActivity::Menu => (base.set_if_absent("subscribed", yes).set("menu_used", n(0)), "menu_at"),
+            FanActivity::Other => (base, "seen_at"),
         };
         let is_status = register == "status_at";
-        let this = AttributeValue::Ss(vec![identity.to_owned()]);
-        let newer = if is_status { update.clone().set("status_ids", this.clone()) } else { update.clone() };
+        let identity_set = AttributeValue::Ss(vec![identity.to_owned()]);
+        let newer =
+            if is_status { update.clone().set("status_ids", identity_set.clone()) } else { update.clone() };
         let newer = newer
             .set(register, n(at))
             .when(&format!("attribute_not_exists(#{register}) OR #{register} < :at"), &[(":at", n(at))]);
         let refused = match self.update(&self.customers, &fan.key(), newer).await? {
-            Written::Refused(Some(item)) => item,
-            Written::Done(_) | Written::Refused(None) => return Ok(()),
+            ConditionalWrite::ConditionFailed(Some(item)) => item,
+            ConditionalWrite::Done(_) | ConditionalWrite::ConditionFailed(None) => return Ok(()),
         };
-        let counted = match refused.get("status_ids") {
+        let already_counted = match refused.get("status_ids") {
             Some(AttributeValue::Ss(ids)) => ids.iter().any(|id| id == identity),
             _ => false,
         };
-        if !is_status || refused.get(register) != Some(&n(at)) || counted {
+        if !is_status || refused.get(register) != Some(&n(at)) || already_counted {
             return Ok(());
         }
-        let tied = update.add("status_ids", this).when(
+        let same_second = update.add("status_ids", identity_set).when(
             "status_at = :at AND (attribute_not_exists(status_ids) \
              OR (NOT contains(status_ids, :id) AND size(status_ids) < :most))",
-            &[(":at", n(at)), (":id", s(identity)), (":most", n(TIES))],
+            &[(":at", n(at)), (":id", s(identity)), (":most", n(MAX_STATUS_CHANGES_PER_SECOND))],
         );
         // the condition fails where this push is counted by now, or where a newer one came
-        self.update(&self.customers, &fan.key(), tied).await.map(drop)
+        self.update(&self.customers, &fan.key(), same_second).await.map(drop)
     }
 
     /// One fan.
@@ -301,7 +307,7 @@ impl Store {
     /// [`Error::Store`].
     pub async fn fans(&self, tenant: &str, app_id: &str, open_ids: &[&str]) -> Result<Vec<Fan>, Error> {
         let keys: Vec<_> = open_ids.iter().map(|id| keys::fan(tenant, app_id, id)).collect();
-        self.get_many(&self.customers, &keys).await?.into_iter().map(read).collect()
+        self.get_many(&self.customers, &keys).await?.into_iter().map(from_item).collect()
     }
 
     /// Inserts fans, one write each; returns for each whether it was new. A fan inserted by this call whose
@@ -313,21 +319,21 @@ impl Store {
         &self,
         tenant: &str,
         app_id: &str,
-        details: &[Details<'_>],
+        details: &[FanDetails<'_>],
     ) -> Result<Vec<bool>, Error> {
         let now = self.clock.unix();
         let statements = details
             .iter()
             .map(|d| {
                 let id = FanId { tenant, app_id, open_id: &d.info.openid };
-                let fan = item(&id.key(), &from_info(id, d, now), None)?;
+                let fan = to_item(&id.key(), &new_fan(id, d, now), None)?;
                 Ok(Statement::insert(&self.customers, fan))
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        let batches = statements.chunks(BATCH_WRITE).map(|some| self.statements(some));
+        let batches = statements.chunks(BATCH_WRITE).map(|some| self.execute_statements(some));
         // run all of them to their end: a dropped batch may or may not happen, and we would not know
         let answers = futures::future::join_all(batches).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        answers.into_iter().flatten().map(Answer::done).collect()
+        answers.into_iter().flatten().map(StatementResult::into_done).collect()
     }
 
     /// Stores details of an existing fan: the status only where no event of `as_of` or later changed it,
@@ -335,25 +341,25 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn update_fan(&self, before: &Fan, details: &Details<'_>) -> Result<Option<String>, Error> {
+    pub async fn update_fan(&self, before: &Fan, details: &FanDetails<'_>) -> Result<Option<String>, Error> {
         let id = FanId { tenant: &before.tenant_id, app_id: &before.app_id, open_id: &before.open_id };
         let info = details.info;
         let mut update = Update::new();
-        let text = |v: &str| told(v).map(s);
-        let follows = !info.has_left();
+        let text = |v: &str| non_empty(v).map(s);
+        let follows = !info.has_unsubscribed();
         if follows && info.subscribe.is_some() {
-            update = Scene::of_info(info)
-                .set_in(update)
+            update = QrScene::from_info(info)
+                .apply_to(update)
                 .set_or_remove("subscribe_scene", text(&info.subscribe_scene))
                 .set_some("language", text(&info.language))
                 // empty since 2021, which says nothing: keep what OAuth returned
                 .set_some("nickname", text(&info.nickname))
                 .set_some("avatar_url", text(&info.headimgurl))
-                .set("tag_ids", any(&info.tagid_list)?)
+                .set("tag_ids", to_attr(&info.tagid_list)?)
                 .set("remark", s(&info.remark));
         }
         let union = Some(info.unionid.as_str()).filter(|u| !u.is_empty());
-        let customer = union.map(|u| union_customer(id.tenant, u)).filter(|c| *c != before.customer_id);
+        let customer = union.map(|u| unionid_customer_id(id.tenant, u)).filter(|c| *c != before.customer_id);
         update = update.set_some("union_id", union.map(s));
         let mut condition = "attribute_exists(pk)".to_owned();
         let mut values = Vec::new();
@@ -365,7 +371,7 @@ impl Store {
         }
         if let Some(customer) = &customer {
             update = update
-                .set("people", s(keys::people(id.tenant, people_shard(customer))))
+                .set("people", s(keys::customers_partition(id.tenant, customer_shard(customer))))
                 .set("customer_id", s(customer));
         }
         let status = update
@@ -376,10 +382,10 @@ impl Store {
                 &format!("{condition} AND (attribute_not_exists(status_at) OR status_at < :as_of)"),
                 &[(":as_of", n(details.as_of))],
             );
-        if !self.update(&self.customers, &id.key(), status).await?.done() {
+        if !self.update(&self.customers, &id.key(), status).await?.is_done() {
             let nothing = update.is_empty(); // DynamoDB refuses an update that sets nothing
             let update = update.when(&condition, &values);
-            if nothing || !self.update(&self.customers, &id.key(), update).await?.done() {
+            if nothing || !self.update(&self.customers, &id.key(), update).await?.is_done() {
                 return Ok(None);
             }
         }
@@ -392,12 +398,17 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn mark_gone(&self, fan: FanId<'_>, import_id: &str, started_at: i64) -> Result<bool, Error> {
+    pub async fn mark_unsubscribed(
+        &self,
+        fan: FanId<'_>,
+        import_id: &str,
+        started_at: i64,
+    ) -> Result<bool, Error> {
         let update = Update::new()
             .remove("subscribed")
             .set("unsubscribed_at", n(started_at))
             .set("status_at", n(started_at))
-            .remove("status_ids") // which are of the second that it said before
+            .remove("status_ids") // they belong to the second of the old status
             .set("gone_import", s(import_id))
             .when(
                 "subscribed = :yes AND created_at < :started \
@@ -413,36 +424,37 @@ impl Store {
             );
         // our own write whose answer was lost is recognised by the import
         let ours = |item: &Attributes| item.get("gone_import").is_some_and(|by| *by == s(import_id));
-        Ok(self.update(&self.customers, &fan.key(), update).await?.or_if(ours).done())
+        Ok(self.update(&self.customers, &fan.key(), update).await?.or_done_if(ours).is_done())
     }
 }
 
 /// A fan who is stored for the first time.
-fn from_info(id: FanId<'_>, details: &Details<'_>, now: i64) -> Fan {
+fn new_fan(id: FanId<'_>, details: &FanDetails<'_>, now: i64) -> Fan {
     let info = details.info;
-    let union_id = told(&info.unionid);
-    let scene = Scene::of_info(info);
-    let customer_id = union_id.as_deref().map_or_else(|| id.own_customer(), |u| union_customer(id.tenant, u));
+    let union_id = non_empty(&info.unionid);
+    let scene = QrScene::from_info(info);
+    let customer_id =
+        union_id.as_deref().map_or_else(|| id.openid_customer_id(), |u| unionid_customer_id(id.tenant, u));
     Fan {
         tenant_id: id.tenant.into(),
         app_id: id.app_id.into(),
         open_id: id.open_id.into(),
-        people: keys::people(id.tenant, people_shard(&customer_id)),
+        people: keys::customers_partition(id.tenant, customer_shard(&customer_id)),
         customer_id,
-        subscribed: !info.has_left(),
+        subscribed: !info.has_unsubscribed(),
         subscribed_at: info.subscribe_time,
-        subscribe_scene: told(&info.subscribe_scene),
+        subscribe_scene: non_empty(&info.subscribe_scene),
         qr_scene: scene.number,
         qr_scene_str: scene.text,
         union_id,
-        nickname: told(&info.nickname),
-        avatar_url: told(&info.headimgurl),
+        nickname: non_empty(&info.nickname),
+        avatar_url: non_empty(&info.headimgurl),
         gender: Some(info.sex).filter(|v| *v != 0),
-        country: told(&info.country),
-        province: told(&info.province),
-        city: told(&info.city),
-        language: told(&info.language),
-        remark: (!info.has_left() && info.subscribe.is_some()).then(|| info.remark.clone()),
+        country: non_empty(&info.country),
+        province: non_empty(&info.province),
+        city: non_empty(&info.city),
+        language: non_empty(&info.language),
+        remark: (!info.has_unsubscribed() && info.subscribe.is_some()).then(|| info.remark.clone()),
         tag_ids: info.tagid_list.clone(),
         created_at: now,
         seen_import: details.import_id.map(str::to_owned),
@@ -457,8 +469,10 @@ mod tests {
 
     #[test]
     fn a_scene_of_a_push_is_a_number_where_wechat_takes_it_for_one() {
-        let scene =
-            |number: i64, text: &str| Scene { number: Some(number).filter(|v| *v != 0), text: told(text) };
+        let scene = |number: i64, text: &str| QrScene {
+            number: Some(number).filter(|v| *v != 0),
+            text: non_empty(text),
+        };
         for (what, pushed, expected) in [
             ("a follow by search", None, scene(0, "")),
             ("an empty scene", Some(""), scene(0, "")),
@@ -476,7 +490,7 @@ mod tests {
             ("digits of another script", Some("١٢٣"), scene(0, "١٢٣")),
             ("a word", Some("shelf7"), scene(0, "shelf7")),
         ] {
-            assert_eq!(Scene::of_push(pushed), expected, "{what}");
+            assert_eq!(QrScene::from_push(pushed), expected, "{what}");
         }
     }
 }

@@ -3,20 +3,21 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
-    owner::WRITTEN_BY,
-    table::{Update, Written, item, n, read, s},
+    Store,
+    dynamo::{ConditionalWrite, Update, from_item, n, s, to_item},
+    keys,
+    writer_id::WRITTEN_BY,
 };
 use crate::{error::Error, secret::Secret};
 
 /// How long a key is remembered, seconds (contract 6.16).
-pub const KEPT_SECONDS: i64 = 24 * 3600;
+pub const IDEMPOTENCY_RETENTION_SECONDS: i64 = 24 * 3600;
 /// How long a request may be in flight before a repetition takes over, seconds: longer than functions run.
 pub const IN_FLIGHT_SECONDS: i64 = 60;
 
 /// The record of a request that began.
 #[derive(Clone, Serialize, Deserialize)]
-struct Record {
+struct IdempotencyRecord {
     fingerprint: String,
     /// When the first attempt began, unix milliseconds: part of the ids that it made.
     begun_at: i64,
@@ -34,7 +35,7 @@ struct Record {
 
 /// How a request began: the same in every attempt.
 #[derive(Debug, Clone)]
-pub struct Try {
+pub struct RequestStart {
     /// When the first attempt began, unix milliseconds.
     pub begun_at: i64,
     /// The first attempt's salt; empty for one of release 0.1.
@@ -42,13 +43,13 @@ pub struct Try {
 }
 
 /// What to do with a request that carries a key.
-pub enum Begun {
+pub enum IdempotencyCheck {
     /// Execute it.
-    First(Try),
+    Proceed(RequestStart),
     /// Return this response, as the first time.
-    Answered {
+    Replay {
         /// How the request began.
-        begun: Try,
+        start: RequestStart,
         /// HTTP status.
         status: u16,
         /// Body.
@@ -57,7 +58,7 @@ pub enum Begun {
     /// The first attempt is in flight.
     InProgress,
     /// The key was used with another body.
-    Reused,
+    KeyReused,
 }
 
 impl Store {
@@ -72,54 +73,59 @@ impl Store {
         key: &str,
         fingerprint: &str,
         salt: &Secret,
-    ) -> Result<Begun, Error> {
+    ) -> Result<IdempotencyCheck, Error> {
         let (now, now_ms) = (self.clock.unix(), self.clock.now().as_millisecond());
         let key = keys::idempotency(tenant, route, key);
-        let record = Record {
+        let record = IdempotencyRecord {
             fingerprint: fingerprint.to_owned(),
             begun_at: now_ms,
             salt: salt.expose().to_owned(),
             in_flight_until: now + IN_FLIGHT_SECONDS,
-            forgotten_at: now + KEPT_SECONDS,
+            forgotten_at: now + IDEMPOTENCY_RETENTION_SECONDS,
             status: None,
             answer: None,
         };
-        let before = match self.put_new(&self.work, item(&key, &record, Some(record.forgotten_at))?).await? {
-            Written::Done(_) => return Ok(Begun::First(Try { begun_at: now_ms, salt: salt.clone() })),
-            Written::Refused(Some(before)) => read::<Record>(before)?,
-            Written::Refused(None) => return Ok(Begun::InProgress),
+        let before = match self
+            .put_if_absent(&self.work, to_item(&key, &record, Some(record.forgotten_at))?)
+            .await?
+        {
+            ConditionalWrite::Done(_) => {
+                return Ok(IdempotencyCheck::Proceed(RequestStart { begun_at: now_ms, salt: salt.clone() }));
+            }
+            ConditionalWrite::ConditionFailed(Some(before)) => from_item::<IdempotencyRecord>(before)?,
+            ConditionalWrite::ConditionFailed(None) => return Ok(IdempotencyCheck::InProgress),
         };
-        let mut begun = Try { begun_at: now_ms, salt: salt.clone() };
+        let mut start = RequestStart { begun_at: now_ms, salt: salt.clone() };
         if before.forgotten_at > now {
-            begun = Try { begun_at: before.begun_at, salt: Secret::new(before.salt) };
+            start = RequestStart { begun_at: before.begun_at, salt: Secret::new(before.salt) };
             if before.fingerprint != fingerprint {
-                return Ok(Begun::Reused);
+                return Ok(IdempotencyCheck::KeyReused);
             }
             if let (Some(status), Some(body)) = (before.status, before.answer) {
-                return Ok(Begun::Answered { begun, status, body });
+                return Ok(IdempotencyCheck::Replay { start, status, body });
             }
             if before.in_flight_until > now {
-                return Ok(Begun::InProgress);
+                return Ok(IdempotencyCheck::InProgress);
             }
         }
         // the first attempt died in flight or is forgotten: one of the repetitions takes over
-        let owner = self.owner();
+        let owner = self.new_writer_id();
         let update = Update::new()
             .set("in_flight_until", n(record.in_flight_until))
             .set("forgotten_at", n(record.forgotten_at))
             .set("ttl", n(record.forgotten_at))
             .set("fingerprint", s(fingerprint))
-            .set("begun_at", n(begun.begun_at))
-            .set("salt", s(begun.salt.expose()))
+            .set("begun_at", n(start.begun_at))
+            .set("salt", s(start.salt.expose()))
             .remove("status")
             .remove("answer")
-            .set(WRITTEN_BY, owner.value())
+            .set(WRITTEN_BY, owner.to_attr())
             .when(
                 "in_flight_until = :seen AND forgotten_at = :kept",
                 &[(":seen", n(before.in_flight_until)), (":kept", n(before.forgotten_at))],
             );
-        let ours = self.update(&self.work, &key, update).await?.or_own(WRITTEN_BY, owner).done();
-        Ok(if ours { Begun::First(begun) } else { Begun::InProgress })
+        let ours = self.update(&self.work, &key, update).await?.or_written_by(WRITTEN_BY, owner).is_done();
+        Ok(if ours { IdempotencyCheck::Proceed(start) } else { IdempotencyCheck::InProgress })
     }
 
     /// Stores the response of a request.

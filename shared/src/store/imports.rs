@@ -6,19 +6,23 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
-    open_imports::Open,
-    table::{Attributes, Query, Update, Written, any, item, n, put_action, read, read_each, s},
+    Store,
+    dynamo::{
+        Attributes, ConditionalWrite, Query, Update, from_item, n, put_action, read_valid, s, to_attr,
+        to_item,
+    },
+    keys,
+    unfinished_imports::UnfinishedImport,
 };
 use crate::error::Error;
 
 /// Imports of an account read in one query, at least.
 const IMPORTS_PER_QUERY: u32 = 100;
 /// How many queries a list of imports makes: imports of the account's former tenants are read too.
-const IMPORT_QUERIES: u32 = 100;
+const MAX_IMPORT_QUERIES: u32 = 100;
 
 /// How often a start checks whether the import in its way has ended.
-const START_TRIES: u32 = 3;
+const MAX_START_ATTEMPTS: u32 = 3;
 
 /// Who resumed an import, where its tenant did so by the API.
 pub const RESUMED_BY_API: &str = "api";
@@ -99,23 +103,23 @@ impl Import {
 
     /// Since when it sends requests to WeChat, unix seconds: earlier refusals do not concern it.
     #[must_use]
-    pub fn asks_since(&self) -> i64 {
+    pub fn requests_since(&self) -> i64 {
         self.resumed_at.unwrap_or(self.started_at)
     }
 
     /// Whether the list is complete and every page of it is stored.
     #[must_use]
-    pub fn all_here(&self) -> bool {
+    pub fn all_pages_imported(&self) -> bool {
         self.listing_done && (0..self.pages_listed).all(|p| self.pages_done.contains_key(&p.to_string()))
     }
 }
 
 /// The result of starting an import.
-pub enum Started {
+pub enum ImportStart {
     /// It is new.
     New,
     /// This one is still running or paused, or has the same id.
-    Running(Box<Import>),
+    Existing(Box<Import>),
 }
 
 impl Store {
@@ -123,29 +127,33 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn start_import(&self, import: &Import) -> Result<Started, Error> {
+    pub async fn start_import(&self, import: &Import) -> Result<ImportStart, Error> {
         let lock =
-            item(&keys::import_running(&import.app_id), &Running { import_id: import.id.clone() }, None)?;
-        let mut stored = item(&keys::import(&import.app_id, &import.id), import, None)?;
+            to_item(&keys::import_lock(&import.app_id), &ImportLock { import_id: import.id.clone() }, None)?;
+        let mut stored = to_item(&keys::import(&import.app_id, &import.id), import, None)?;
         stored.insert("pages_done".into(), AttributeValue::M(Attributes::new()));
         stored.remove("shards_done"); // a set, which cannot be empty
         let free = Some(("attribute_not_exists(pk)", Attributes::new()));
-        let listed = item(&keys::open_import(&import.id), &Open { app_id: import.app_id.clone() }, None)?;
+        let listed = to_item(
+            &keys::unfinished_import(&import.id),
+            &UnfinishedImport { app_id: import.app_id.clone() },
+            None,
+        )?;
         let actions = vec![
             put_action(&self.work, lock, free.clone())?,
             put_action(&self.work, stored, free)?,
             put_action(&self.work, listed, None)?,
         ];
-        for _ in 0..START_TRIES {
+        for _ in 0..MAX_START_ATTEMPTS {
             if self.transact(actions.clone()).await? {
-                return Ok(Started::New);
+                return Ok(ImportStart::New);
             }
             if let Some(same) = self.import(&import.app_id, &import.id).await? {
-                return Ok(Started::Running(Box::new(same)));
+                return Ok(ImportStart::Existing(Box::new(same)));
             }
             // none where the other import ended meanwhile: then the lock is free
             if let Some(running) = self.running_import(&import.app_id).await? {
-                return Ok(Started::Running(Box::new(running)));
+                return Ok(ImportStart::Existing(Box::new(running)));
             }
         }
         Err(Error::Store("imports of this account end and start all the time".into()))
@@ -156,7 +164,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn running_import(&self, app_id: &str) -> Result<Option<Import>, Error> {
-        match self.get::<Running>(&self.work, &keys::import_running(app_id)).await? {
+        match self.get::<ImportLock>(&self.work, &keys::import_lock(app_id)).await? {
             Some(running) => self.import(app_id, &running.import_id).await,
             None => Ok(None),
         }
@@ -167,7 +175,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn import(&self, app_id: &str, id: &str) -> Result<Option<Import>, Error> {
-        if id == keys::import_running("").sk {
+        if id == keys::import_lock("").sk {
             return Ok(None);
         }
         self.get(&self.work, &keys::import(app_id, id)).await
@@ -187,7 +195,7 @@ impl Store {
     ) -> Result<Vec<Import>, Error> {
         let key = keys::import(app_id, before.unwrap_or("imp_~"));
         let (mut found, mut start) = (Vec::new(), None);
-        for _ in 0..IMPORT_QUERIES {
+        for _ in 0..MAX_IMPORT_QUERIES {
             let page = self
                 .query(Query {
                     table: &self.work,
@@ -201,7 +209,7 @@ impl Store {
                     start,
                 })
                 .await?;
-            for import in read_each::<Import>(page.items) {
+            for import in read_valid::<Import>(page.items) {
                 if import.tenant_id == tenant && Some(import.id.as_str()) != before {
                     found.push(import);
                 }
@@ -220,30 +228,30 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn take_up_import(&self, import: &Import, by: &str) -> Result<bool, Error> {
+    pub async fn record_import_requeue(&self, import: &Import, by: &str) -> Result<bool, Error> {
         let update = Update::new()
             .set("taken_up_at", n(self.clock.unix()))
             .set("taken_up_by", s(by))
             .when(
                 "#status = :running AND (attribute_not_exists(taken_up_at) OR taken_up_at <= :seen OR taken_up_by = :by)",
                 &[
-                    (":running", any(&ImportStatus::Running)?),
+                    (":running", to_attr(&ImportStatus::Running)?),
                     (":seen", n(import.taken_up_at.unwrap_or(0))),
                     (":by", s(by)),
                 ],
             );
-        Ok(self.update(&self.work, &keys::import(&import.app_id, &import.id), update).await?.done())
+        Ok(self.update(&self.work, &keys::import(&import.app_id, &import.id), update).await?.is_done())
     }
 
-    pub(super) async fn updated_import(
+    pub(super) async fn update_import(
         &self,
         app_id: &str,
         import_id: &str,
         update: Update,
     ) -> Result<Import, Error> {
         match self.update(&self.work, &keys::import(app_id, import_id), update).await? {
-            Written::Done(item) => read(item),
-            Written::Refused(_) => Err(Error::Item("the import is gone".into())),
+            ConditionalWrite::Done(item) => from_item(item),
+            ConditionalWrite::ConditionFailed(_) => Err(Error::Item("the import is gone".into())),
         }
     }
 
@@ -253,16 +261,16 @@ impl Store {
     /// [`Error::Store`].
     pub async fn pause_import(&self, app_id: &str, id: &str, until: i64, why: &str) -> Result<bool, Error> {
         let update = Update::new()
-            .set("status", any(&ImportStatus::Paused)?)
+            .set("status", to_attr(&ImportStatus::Paused)?)
             .set("paused_until", n(until))
             .set("error", s(why))
-            .when("#status = :running", &[(":running", any(&ImportStatus::Running)?)]);
+            .when("#status = :running", &[(":running", to_attr(&ImportStatus::Running)?)]);
         // the condition fails where this very call paused it, and its answer was lost
-        let paused = any(&ImportStatus::Paused)?;
+        let paused = to_attr(&ImportStatus::Paused)?;
         let ours = |item: &Attributes| {
             item.get("status") == Some(&paused) && item.get("paused_until") == Some(&n(until))
         };
-        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.or_if(ours).done())
+        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.or_done_if(ours).is_done())
     }
 
     /// Resumes a paused import. `by` names who does so: it gets `true` again, to finish after a crash what it
@@ -273,7 +281,7 @@ impl Store {
     /// [`Error::Store`].
     pub async fn resume_import(&self, app_id: &str, id: &str, by: &str) -> Result<bool, Error> {
         let update = Update::new()
-            .set("status", any(&ImportStatus::Running)?)
+            .set("status", to_attr(&ImportStatus::Running)?)
             .set("resumed_by", s(by))
             .set("resumed_at", n(self.clock.unix()))
             .set("moved_at", n(self.clock.unix()))
@@ -282,13 +290,13 @@ impl Store {
             .when(
                 "#status = :paused OR (#status = :running AND resumed_by IN (:by, :api))",
                 &[
-                    (":paused", any(&ImportStatus::Paused)?),
-                    (":running", any(&ImportStatus::Running)?),
+                    (":paused", to_attr(&ImportStatus::Paused)?),
+                    (":running", to_attr(&ImportStatus::Running)?),
                     (":by", s(by)),
                     (":api", s(RESUMED_BY_API)),
                 ],
             );
-        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.done())
+        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.is_done())
     }
 
     /// Ends an import that has not ended, and unlocks the account for the next one; returns whether it did.
@@ -303,23 +311,23 @@ impl Store {
         error: Option<&str>,
     ) -> Result<bool, Error> {
         let update = Update::new()
-            .set("status", any(&status)?)
+            .set("status", to_attr(&status)?)
             .set("finished_at", n(self.clock.unix()))
             .set_some("error", error.map(s))
             .remove("paused_until")
             .when("attribute_exists(pk) AND attribute_not_exists(finished_at)", &[]);
         let free = Delete::builder()
             .table_name(&self.work)
-            .set_key(Some(keys::import_running(app_id).attributes()))
+            .set_key(Some(keys::import_lock(app_id).attributes()))
             .condition_expression("attribute_not_exists(pk) OR import_id = :id")
             .expression_attribute_values(":id", s(id))
             .build()
             .map_err(|e| Error::Store(e.to_string()))?;
         // in one transaction: a crash in between would leave the account locked by an import that has ended
-        let end = update.action(&self.work, &keys::import(app_id, id))?;
+        let end = update.into_action(&self.work, &keys::import(app_id, id))?;
         let unlist = Delete::builder()
             .table_name(&self.work)
-            .set_key(Some(keys::open_import(id).attributes()))
+            .set_key(Some(keys::unfinished_import(id).attributes()))
             .build()
             .map_err(|e| Error::Store(e.to_string()))?;
         let [free, unlist] = [free, unlist].map(|delete| TransactWriteItem::builder().delete(delete).build());
@@ -328,6 +336,6 @@ impl Store {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Running {
+struct ImportLock {
     import_id: String,
 }

@@ -75,21 +75,21 @@ impl Key {
 }
 
 /// Shards of a tenant's customers: 16 partitions take 16,000 writes a second.
-pub const PEOPLE_SHARDS: u32 = 16;
+pub const CUSTOMER_SHARDS: u32 = 16;
 /// Shards of the accounts with unusual token lifetimes, sorted by time.
 pub const DUE_SHARDS: u32 = 4;
 /// Shards of the timers: 16 partitions take 16,000 writes a second.
 pub const TIMER_SHARDS: u32 = 16;
 /// Sort-key prefix of a tenant's accounts.
-pub const TENANT_ACCOUNT: &str = "ACCOUNT#";
+pub const TENANT_ACCOUNT_PREFIX: &str = "ACCOUNT#";
 /// Sort-key prefix of a tenant's keys.
-pub const TENANT_KEY: &str = "KEY#";
+pub const TENANT_KEY_PREFIX: &str = "KEY#";
 /// Sort-key prefix of a page's receipts.
-pub const PAGE_DONE: &str = "DONE#";
+pub const PAGE_DONE_PREFIX: &str = "DONE#";
 /// Index of tokens by the time when they are due.
 pub const DUE_INDEX: &str = "due";
 /// Index of a tenant's fans by customer.
-pub const PEOPLE_INDEX: &str = "people";
+pub const CUSTOMER_INDEX: &str = "people";
 /// Local index of a timeline's events by time.
 pub const TIME_INDEX: &str = "by_time";
 
@@ -100,10 +100,10 @@ pub(super) fn listed_tenant(id: &str) -> Key {
     Key::new("TENANTS", id)
 }
 pub(super) fn tenant_key(tenant: &str, key_id: &str) -> Key {
-    Key::new(format!("TENANT#{tenant}"), format!("{TENANT_KEY}{key_id}"))
+    Key::new(format!("TENANT#{tenant}"), format!("{TENANT_KEY_PREFIX}{key_id}"))
 }
 pub(super) fn tenant_account(tenant: &str, app_id: &str) -> Key {
-    Key::new(format!("TENANT#{tenant}"), format!("{TENANT_ACCOUNT}{app_id}"))
+    Key::new(format!("TENANT#{tenant}"), format!("{TENANT_ACCOUNT_PREFIX}{app_id}"))
 }
 pub(super) fn api_key(hash: &str) -> Key {
     Key::new(format!("APIKEY#{hash}"), "APIKEY")
@@ -111,7 +111,7 @@ pub(super) fn api_key(hash: &str) -> Key {
 pub(super) fn account(app_id: &str) -> Key {
     Key::new(format!("ACCOUNT#{app_id}"), "ACCOUNT")
 }
-pub(super) fn suspended(app_id: &str) -> Key {
+pub(super) fn suspension(app_id: &str) -> Key {
     Key::new(format!("ACCOUNT#{app_id}"), "SUSPENDED")
 }
 pub(super) fn reply_rules(app_id: &str) -> Key {
@@ -150,7 +150,7 @@ pub(super) fn refresh_tick() -> Key {
     Key::new("REFRESH", "TICK")
 }
 /// Partition of the due index for a slot of the wheel.
-pub(super) fn due_wheel(slot: u32) -> String {
+pub(super) fn due_slot(slot: u32) -> String {
     format!("WHEEL#{slot:03}")
 }
 /// The slot of the wheel for a partition of the due index.
@@ -158,7 +158,7 @@ pub(super) fn wheel_slot(due: &str) -> Option<u32> {
     due.strip_prefix("WHEEL#")?.parse().ok()
 }
 /// Partition of the due index for accounts with unusual token lifetimes, sorted by time.
-pub(super) fn due_at(shard: u32) -> String {
+pub(super) fn due_sorted(shard: u32) -> String {
     format!("AT#{shard}")
 }
 pub(super) fn fan(tenant: &str, app_id: &str, open_id: &str) -> Key {
@@ -172,7 +172,7 @@ pub(super) fn customer(tenant: &str, id: &str) -> Key {
     Key::new(format!("CUSTOMER#{tenant}#{id}"), "CUSTOMER")
 }
 /// Partition of the index `people` for one shard of a tenant's customers.
-pub(super) fn people(tenant: &str, shard: u32) -> String {
+pub(super) fn customers_partition(tenant: &str, shard: u32) -> String {
     format!("TENANT#{tenant}#{shard:02}")
 }
 pub(super) fn event(tenant: &str, app_id: &str, open_id: &str, identity: &str) -> Key {
@@ -185,11 +185,11 @@ pub(super) fn account_event(tenant: &str, app_id: &str, identity: &str) -> Key {
 pub(super) fn import(app_id: &str, import_id: &str) -> Key {
     Key::new(format!("IMPORT#{app_id}"), import_id)
 }
-pub(super) fn import_running(app_id: &str) -> Key {
+pub(super) fn import_lock(app_id: &str) -> Key {
     Key::new(format!("IMPORT#{app_id}"), "RUNNING")
 }
 /// An entry of the list of unfinished imports, oldest first.
-pub(super) fn open_import(import_id: &str) -> Key {
+pub(super) fn unfinished_import(import_id: &str) -> Key {
     Key::new("IMPORTS", import_id)
 }
 /// A partition per page: a list is hundreds of read units, and every shard's reconciling reads all.
@@ -201,7 +201,7 @@ pub(super) fn page_list_of_0_1(import_id: &str, page: u32) -> Key {
     Key::new(format!("PAGES#{import_id}"), format!("LIST#{page:06}"))
 }
 pub(super) fn page_done(import_id: &str, page: u32) -> Key {
-    Key::new(format!("PAGES#{import_id}"), format!("{PAGE_DONE}{page:06}"))
+    Key::new(format!("PAGES#{import_id}"), format!("{PAGE_DONE_PREFIX}{page:06}"))
 }
 pub(super) fn message(id: &str) -> Key {
     Key::new(format!("MESSAGE#{id}"), "MESSAGE")
@@ -209,7 +209,7 @@ pub(super) fn message(id: &str) -> Key {
 pub(super) fn wechat_message(app_id: &str, msg_id: &str) -> Key {
     Key::new(format!("WECHAT#{app_id}#{msg_id}"), "MESSAGE")
 }
-pub(super) fn requests(tenant: &str, class: &str, window: i64) -> Key {
+pub(super) fn request_count(tenant: &str, class: &str, window: i64) -> Key {
     Key::new(format!("RATE#{tenant}#{class}"), format!("{window:012}"))
 }
 /// An entry of a tenant's audit trail in `month` (`2026-11`).
@@ -221,38 +221,44 @@ pub(super) fn idempotency(tenant: &str, route: &str, key: &str) -> Key {
 }
 /// The shard follows from `ordering_key`, so that timers of one ordering key are swept in order; those of
 /// them that are due together are adjacent.
-pub(super) fn timer(line: &str, due_ms: i64, id: &str) -> Key {
-    let mut mark = ids::fingerprint(&[line]);
-    mark.truncate(16);
-    Key::new(timers(ids::shard(line, TIMER_SHARDS)), format!("{:013}#{mark}#{id}", due_ms.max(0)))
+pub(super) fn timer(ordering_key: &str, due_ms: i64, id: &str) -> Key {
+    let mut key_hash = ids::fingerprint(&[ordering_key]);
+    key_hash.truncate(16);
+    Key::new(
+        timer_partition(ids::shard(ordering_key, TIMER_SHARDS)),
+        format!("{:013}#{key_hash}#{id}", due_ms.max(0)),
+    )
 }
 /// The first sort key after all timers that have the ordering key and the time of the one at `sk`.
-pub(super) fn behind_line(sk: &str) -> String {
+pub(super) fn after_ordering_key(sk: &str) -> String {
     let mut parts = sk.splitn(3, '#');
     let (due, line) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     format!("{due}#{line}$") // `$` comes after `#`
 }
 /// The first sort key that may come after `sk`.
-pub(super) fn behind(sk: &str) -> String {
+pub(super) fn after(sk: &str) -> String {
     format!("{sk}\u{1}")
 }
 /// The first and the last key that a timer of `shard` may have that is due at `now_ms`.
 pub(super) fn timers_until(shard: u32, now_ms: i64) -> (Key, Key) {
-    (Key::new(timers(shard), "0"), Key::new(timers(shard), format!("{:013}~", now_ms.max(0))))
+    (
+        Key::new(timer_partition(shard), "0"),
+        Key::new(timer_partition(shard), format!("{:013}~", now_ms.max(0))),
+    )
 }
 pub(super) fn timer_sweep(shard: u32) -> Key {
-    Key::new(timers(shard), "SWEEP") // behind every digit
+    Key::new(timer_partition(shard), "SWEEP") // behind every digit
 }
-fn timers(shard: u32) -> String {
+fn timer_partition(shard: u32) -> String {
     format!("TIMER#{shard:02}")
 }
 pub(super) fn quota(app_id: &str, api: &str) -> Key {
     Key::new(format!("QUOTA#{app_id}#{api}"), "QUOTA")
 }
 /// By the fingerprint of the job.
-pub(super) fn failure(fingerprint: &str) -> Key {
+pub(super) fn job_failure(fingerprint: &str) -> Key {
     Key::new(format!("FAILED#{fingerprint}"), "FAILED")
 }
-pub(super) fn line(tenant: &str, app_id: &str, open_id: &str, channel: &str) -> Key {
+pub(super) fn waiting_line(tenant: &str, app_id: &str, open_id: &str, channel: &str) -> Key {
     Key::new(format!("LINE#{tenant}#{app_id}#{open_id}"), channel)
 }

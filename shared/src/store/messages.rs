@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use super::{
     Store,
-    batches::{Answer, Statement},
-    claims::CLAIMED_BY,
+    batch_operations::{Statement, StatementResult},
+    dynamo::{Attributes, ConditionalWrite, Update, from_item, n, s, to_attr, to_item},
     fans::FanId,
     keys,
-    owner::Owner,
-    table::{Attributes, Update, Written, any, item, n, read, s},
+    message_leases::LEASED_BY,
     timeline::StoredEvent,
+    writer_id::WriterId,
 };
 use crate::error::Error;
 
 /// How long messages are stored, seconds: 90 days.
-pub const KEPT_SECONDS: i64 = 90 * 24 * 3600;
+pub const MESSAGE_RETENTION_SECONDS: i64 = 90 * 24 * 3600;
 
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -73,7 +73,7 @@ pub struct MessageError {
 
 /// A message as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Message {
+pub struct MessageRecord {
     /// `msg_…`.
     pub id: String,
     /// The tenant.
@@ -112,10 +112,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn create_message(&self, message: &Message) -> Result<Option<Message>, Error> {
-        match self.put_new(&self.work, message_item(message)?).await? {
-            Written::Done(_) => Ok(None),
-            Written::Refused(before) => before.map(read).transpose(),
+    pub async fn create_message(&self, message: &MessageRecord) -> Result<Option<MessageRecord>, Error> {
+        match self.put_if_absent(&self.work, message_item(message)?).await? {
+            ConditionalWrite::Done(_) => Ok(None),
+            ConditionalWrite::ConditionFailed(before) => before.map(from_item).transpose(),
         }
     }
 
@@ -123,8 +123,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn message(&self, tenant: &str, id: &str) -> Result<Option<Message>, Error> {
-        let found: Option<Message> = self.get(&self.work, &keys::message(id)).await?;
+    pub async fn message(&self, tenant: &str, id: &str) -> Result<Option<MessageRecord>, Error> {
+        let found: Option<MessageRecord> = self.get(&self.work, &keys::message(id)).await?;
         Ok(found.filter(|m| m.tenant_id == tenant))
     }
 
@@ -133,17 +133,20 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`]: some may be stored; repeating is safe.
-    pub async fn keep_messages(&self, done: &[Ended]) -> Result<Vec<Result<bool, Error>>, Error> {
+    pub async fn store_ended_messages(
+        &self,
+        done: &[EndedMessage],
+    ) -> Result<Vec<Result<bool, Error>>, Error> {
         let (mut statements, mut pointers) = (Vec::new(), HashMap::new());
-        let mut places: Vec<Vec<usize>> = Vec::with_capacity(done.len());
-        for Ended { owner, message, event } in done {
+        let mut statement_indexes: Vec<Vec<usize>> = Vec::with_capacity(done.len());
+        for EndedMessage { owner, message, event } in done {
             let mut place = vec![statements.len()];
-            let mut set = vec![("status", any(&message.status)?)];
+            let mut set = vec![("status", to_attr(&message.status)?)];
             if let Some(channel) = &message.channel {
-                set.push(("channel", any(channel)?));
+                set.push(("channel", to_attr(channel)?));
             }
             if let Some(error) = &message.error {
-                set.push(("error", any(error)?));
+                set.push(("error", to_attr(error)?));
             }
             if let Some(sent_at) = message.sent_at {
                 set.push(("sent_at", n(sent_at)));
@@ -152,7 +155,7 @@ impl Store {
                 set.push(("wechat_msg_id", s(wechat)));
             }
             // WeChat's delivery report removes the owner: this write, repeated, does not undo it
-            let when = vec![(CLAIMED_BY, owner.value())];
+            let when = vec![(LEASED_BY, owner.to_attr())];
             statements.push(Statement::update(&self.work, keys::message(&message.id), set, when));
             if let Some(event) = event {
                 let fan = FanId { tenant: &message.tenant_id, app_id: &message.app_id, open_id: &message.to };
@@ -161,33 +164,39 @@ impl Store {
                 statements.push(Statement::insert(table, item));
             }
             if let (Some(Channel::Template), Some(wechat)) = (message.channel, &message.wechat_msg_id) {
-                let pointer = Pointer { message_id: message.id.clone() };
-                let ttl = message.created_at / 1000 + KEPT_SECONDS;
+                let pointer = WechatMessagePointer { message_id: message.id.clone() };
+                let ttl = message.created_at / 1000 + MESSAGE_RETENTION_SECONDS;
                 let key = keys::wechat_message(&message.app_id, wechat);
-                let insert = Statement::insert(&self.work, item(&key, &pointer, Some(ttl))?);
+                let insert = Statement::insert(&self.work, to_item(&key, &pointer, Some(ttl))?);
                 // should WeChat return one id twice: DynamoDB takes no batch that names an item twice
                 place.push(*pointers.entry(key).or_insert_with(|| {
                     statements.push(insert);
                     statements.len() - 1
                 }));
             }
-            places.push(place);
+            statement_indexes.push(place);
         }
-        let answers = self.statements(&statements).await?;
-        Ok(places.iter().map(|place| noted(place.iter().filter_map(|n| answers.get(*n)))).collect())
+        let answers = self.execute_statements(&statements).await?;
+        Ok(statement_indexes
+            .iter()
+            .map(|place| is_end_stored(place.iter().filter_map(|n| answers.get(*n))))
+            .collect())
     }
 
     /// The message that has WeChat's id `wechat_msg_id`.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn message_of_wechat(
+    pub async fn message_by_wechat_id(
         &self,
         tenant: &str,
         app_id: &str,
         wechat_msg_id: &str,
-    ) -> Result<Option<Message>, Error> {
-        match self.get::<Pointer>(&self.work, &keys::wechat_message(app_id, wechat_msg_id)).await? {
+    ) -> Result<Option<MessageRecord>, Error> {
+        match self
+            .get::<WechatMessagePointer>(&self.work, &keys::wechat_message(app_id, wechat_msg_id))
+            .await?
+        {
             Some(pointer) => self.message(tenant, &pointer.message_id).await,
             None => Ok(None),
         }
@@ -197,56 +206,58 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn settle_message(
+    pub async fn record_delivery_status(
         &self,
         id: &str,
         status: MessageStatus,
         error: Option<&MessageError>,
     ) -> Result<bool, Error> {
-        let to = any(&status)?;
+        let to = to_attr(&status)?;
         let update = Update::new()
             .set("status", to.clone())
-            .set_some("error", error.map(any).transpose()?)
-            .remove(CLAIMED_BY)
-            .when("#status = :sent", &[(":sent", any(&MessageStatus::Sent)?)]);
+            .set_some("error", error.map(to_attr).transpose()?)
+            .remove(LEASED_BY)
+            .when("#status = :sent", &[(":sent", to_attr(&MessageStatus::Sent)?)]);
         let written = self.update(&self.work, &keys::message(id), update).await?;
-        Ok(written.or_if(|item| item.get("status") == Some(&to)).done())
+        Ok(written.or_done_if(|item| item.get("status") == Some(&to)).is_done())
     }
 }
 
 /// The result of a message that `owner` leased.
 #[derive(Debug)]
-pub struct Ended {
+pub struct EndedMessage {
     /// Who leased it.
-    pub owner: Owner,
+    pub owner: WriterId,
     /// The message as it is now.
-    pub message: Message,
+    pub message: MessageRecord,
     /// The event that records it.
     pub event: Option<StoredEvent>,
 }
 
 /// Whether the end of a message is stored, by this or another worker.
-fn noted<'a>(mut answers: impl Iterator<Item = &'a Answer>) -> Result<bool, Error> {
+fn is_end_stored<'a>(mut answers: impl Iterator<Item = &'a StatementResult>) -> Result<bool, Error> {
     let is_end = |item: &Attributes| {
         let ends = [MessageStatus::Sent, MessageStatus::Delivered, MessageStatus::Failed];
-        ends.iter().any(|end| any(end).is_ok_and(|end| item.get("status") == Some(&end)))
+        ends.iter().any(|end| to_attr(end).is_ok_and(|end| item.get("status") == Some(&end)))
     };
     let noted = match answers.next() {
-        Some(Answer::Written(Written::Done(_))) => true,
-        Some(Answer::Written(Written::Refused(item))) => item.as_ref().is_some_and(is_end),
-        Some(Answer::Undone(why)) => return Err(Error::Store(why.clone())),
+        Some(StatementResult::Executed(ConditionalWrite::Done(_))) => true,
+        Some(StatementResult::Executed(ConditionalWrite::ConditionFailed(item))) => {
+            item.as_ref().is_some_and(is_end)
+        }
+        Some(StatementResult::Failed(why)) => return Err(Error::Store(why.clone())),
         None => return Err(Error::Store("answers are missing".into())),
     };
     // an event or a pointer whose insert is refused was stored before
     for answer in answers {
-        if let Answer::Undone(why) = answer {
+        if let StatementResult::Failed(why) = answer {
             return Err(Error::Store(why.clone()));
         }
     }
     Ok(noted)
 }
 
-impl Message {
+impl MessageRecord {
     /// The content as JSON.
     #[must_use]
     pub fn content_json(&self) -> Option<Value> {
@@ -255,13 +266,13 @@ impl Message {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Pointer {
+struct WechatMessagePointer {
     message_id: String,
 }
 
-fn message_item(message: &Message) -> Result<Attributes, Error> {
-    let ttl = message.created_at / 1000 + KEPT_SECONDS;
-    let mut item = item(&keys::message(&message.id), message, Some(ttl))?;
-    item.entry(CLAIMED_BY.to_owned()).or_insert_with(|| s("")); // a condition of PartiQL compares it
+fn message_item(message: &MessageRecord) -> Result<Attributes, Error> {
+    let ttl = message.created_at / 1000 + MESSAGE_RETENTION_SECONDS;
+    let mut item = to_item(&keys::message(&message.id), message, Some(ttl))?;
+    item.entry(LEASED_BY.to_owned()).or_insert_with(|| s("")); // a condition of PartiQL compares it
     Ok(item)
 }

@@ -5,31 +5,31 @@ pub mod accounts;
 pub mod api_keys;
 pub mod audit;
 mod backoff;
-pub mod batches;
+pub mod batch_operations;
 pub mod bindings;
-pub mod claims;
 pub mod consents;
-pub mod context;
 pub mod credentials;
 pub mod customers;
-pub mod failures;
+pub mod dynamo;
 pub mod fans;
 pub mod idempotency;
-pub mod import_pages;
+pub mod import_progress;
 pub mod imports;
+mod item_operations;
+pub mod job_failures;
 pub mod keys;
-pub mod lines;
+pub mod message_leases;
 pub mod messages;
-pub mod open_imports;
-pub mod owner;
+pub mod platform_status;
 pub mod quotas;
-pub mod rates;
-mod requests;
-pub mod status;
-pub mod table;
+pub mod request_counts;
+pub mod send_context;
 pub mod tenants;
 pub mod timeline;
 pub mod timers;
+pub mod unfinished_imports;
+pub mod waiting_lines;
+pub mod writer_id;
 
 use std::sync::Arc;
 
@@ -44,12 +44,12 @@ pub struct Store {
     pub(crate) timeline: String,
     pub(crate) work: String,
     /// How long an event is stored, seconds.
-    pub(crate) events_kept: i64,
+    pub(crate) event_retention_seconds: i64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-    pub(crate) account_cache: account_cache::Cache,
+    pub(crate) account_cache: account_cache::AccountCache,
     pub(crate) component_cache: credentials::ComponentCache,
-    pub(crate) key_cache: api_keys::Cache,
+    pub(crate) key_cache: api_keys::KeyCache,
 }
 
 impl Store {
@@ -69,12 +69,12 @@ impl Store {
             customers: resources.customers_table.clone(),
             timeline: resources.timeline_table.clone(),
             work: resources.work_table.clone(),
-            events_kept: config.timeline_days * 24 * 3600,
+            event_retention_seconds: config.timeline_days * 24 * 3600,
             clock,
             random,
-            account_cache: account_cache::Cache::default(),
+            account_cache: account_cache::AccountCache::default(),
             component_cache: credentials::ComponentCache::default(),
-            key_cache: api_keys::Cache::default(),
+            key_cache: api_keys::KeyCache::default(),
         }
     }
 }

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::{
-    Store, keys,
-    table::{Update, n},
+    Store,
+    dynamo::{Update, n},
+    keys,
 };
 use crate::error::Error;
 
@@ -24,7 +25,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keep_quota_refusal(
+    pub async fn store_quota_refusal(
         &self,
         app_id: &str,
         api: &str,

@@ -7,19 +7,20 @@ use serde::{Deserialize, Serialize};
 use super::{
     Store,
     api_keys::ApiKey,
-    keys,
-    table::{
-        Attributes, Query, Update, any, check_action, delete_action, item, n, put_action, read, read_each, s,
+    dynamo::{
+        Attributes, Query, Update, check_action, delete_action, from_item, n, put_action, read_valid, s,
+        to_attr, to_item,
     },
+    keys,
 };
 use crate::{error::Error, secret::Secret};
 
 /// A tenant's time zone unless it has set another (contract 6.32).
-pub const DEFAULT_ZONE: &str = "Asia/Shanghai";
+pub const DEFAULT_TIME_ZONE: &str = "Asia/Shanghai";
 /// Accounts read in one request.
-const ACCOUNTS_PAGE: u32 = 100;
+const ACCOUNTS_PER_QUERY: u32 = 100;
 /// How often a write that lost a race is tried.
-const RACES: usize = 4;
+const MAX_WRITE_ATTEMPTS: usize = 4;
 
 /// The state of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -42,7 +43,7 @@ pub struct Tenant {
     /// Its name.
     pub name: String,
     /// IANA name of its time zone.
-    #[serde(default = "default_zone")]
+    #[serde(default = "default_time_zone")]
     pub time_zone: String,
     /// Its state.
     #[serde(default)]
@@ -54,8 +55,8 @@ pub struct Tenant {
     pub revision: u64,
 }
 
-fn default_zone() -> String {
-    DEFAULT_ZONE.to_owned()
+fn default_time_zone() -> String {
+    DEFAULT_TIME_ZONE.to_owned()
 }
 
 /// Changes of a tenant.
@@ -71,11 +72,11 @@ pub struct TenantChange {
 
 /// The result of deleting a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TenantDeleted {
+pub enum TenantDeletion {
     /// It is `deleted`, by this call or before, and is to be erased.
-    Yes(Tenant),
+    Deleted(Tenant),
     /// It is not suspended, or has a bound account.
-    Active,
+    StillActive,
     /// There is no such tenant.
     NotFound,
 }
@@ -88,15 +89,19 @@ impl Store {
     pub async fn create_tenant(&self, tenant: &Tenant, key: &ApiKey, secret: &Secret) -> Result<(), Error> {
         let new = Some(("attribute_not_exists(pk)", Attributes::new()));
         let mut actions =
-            vec![put_action(&self.platform, item(&keys::tenant(&tenant.id), tenant, None)?, new)?];
-        actions.push(self.list_tenant(&tenant.id)?);
+            vec![put_action(&self.platform, to_item(&keys::tenant(&tenant.id), tenant, None)?, new)?];
+        actions.push(self.list_tenant_action(&tenant.id)?);
         actions.extend(self.key_actions(key, secret)?);
-        self.transact(actions).await.map(drop) // refused: an earlier try made it
+        self.transact(actions).await.map(drop) // false: an earlier attempt made it
     }
 
     /// The write that adds a tenant to the list of all.
-    pub(super) fn list_tenant(&self, id: &str) -> Result<TransactWriteItem, Error> {
-        put_action(&self.platform, item(&keys::listed_tenant(id), &Listed { id: id.to_owned() }, None)?, None)
+    pub(super) fn list_tenant_action(&self, id: &str) -> Result<TransactWriteItem, Error> {
+        put_action(
+            &self.platform,
+            to_item(&keys::listed_tenant(id), &TenantListEntry { id: id.to_owned() }, None)?,
+            None,
+        )
     }
 
     /// A tenant by its id, deleted or not; [`None`] for one that is erased.
@@ -153,13 +158,14 @@ impl Store {
                 start: None,
             })
             .await?;
-        let mut listed = page.items.into_iter().map(read::<Listed>).collect::<Result<Vec<_>, _>>()?;
+        let mut listed =
+            page.items.into_iter().map(from_item::<TenantListEntry>).collect::<Result<Vec<_>, _>>()?;
         let more = listed.len() > limit as usize;
         listed.truncate(limit as usize);
         let next = listed.last().filter(|_| more).map(|last| last.id.clone());
         let wanted: Vec<_> = listed.iter().map(|one| keys::tenant(&one.id)).collect();
         let found = self.get_many(&self.platform, &wanted).await?;
-        let mut found: Vec<Tenant> = read_each(found);
+        let mut found: Vec<Tenant> = read_valid(found);
         found.sort_by(|a, b| a.id.cmp(&b.id));
         Ok((found, next))
     }
@@ -172,7 +178,7 @@ impl Store {
         let mut update = Update::new()
             .set_some("name", change.name.clone().map(s))
             .set_some("time_zone", change.time_zone.clone().map(s))
-            .set_some("status", change.status.as_ref().map(any).transpose()?);
+            .set_some("status", change.status.as_ref().map(to_attr).transpose()?);
         if update.is_empty() {
             return Ok(self.tenant(id).await?.filter(|tenant| tenant.status != TenantStatus::Deleted));
         }
@@ -181,11 +187,11 @@ impl Store {
         }
         let update = update.when(
             "attribute_exists(pk) AND (attribute_not_exists(#status) OR #status <> :deleted)",
-            &[(":deleted", any(&TenantStatus::Deleted)?)],
+            &[(":deleted", to_attr(&TenantStatus::Deleted)?)],
         );
         // DynamoDB recognises a repeated transaction by its token: the revision is counted once
-        let changed = self.transact(vec![update.action(&self.platform, &keys::tenant(id))?]).await?;
-        self.forget_keys();
+        let changed = self.transact(vec![update.into_action(&self.platform, &keys::tenant(id))?]).await?;
+        self.clear_key_cache();
         if changed { self.tenant(id).await } else { Ok(None) }
     }
 
@@ -194,27 +200,27 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn tell_accounts(&self, tenant: &str, suspended: bool) -> Result<(), Error> {
+    pub async fn mark_accounts_suspended(&self, tenant: &str, suspended: bool) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let (page, next) = self.accounts(tenant, ACCOUNTS_PAGE, after.as_deref()).await?;
+            let (page, next) = self.accounts(tenant, ACCOUNTS_PER_QUERY, after.as_deref()).await?;
             for account in page {
-                let key = keys::suspended(&account.app_id);
+                let key = keys::suspension(&account.app_id);
                 if suspended {
-                    let mark = item(&key, &Suspended { tenant_id: tenant.to_owned() }, None)?;
+                    let mark = to_item(&key, &SuspensionMark { tenant_id: tenant.to_owned() }, None)?;
                     // unless the account was transferred since: the mark would never be removed
-                    let its = check_action(
+                    let still_its_account = check_action(
                         &self.platform,
                         &keys::account(&account.app_id),
                         "tenant_id = :its AND (attribute_not_exists(#deleted) OR #deleted = :no)",
                         &["deleted"],
                         &[(":its", s(tenant)), (":no", AttributeValue::Bool(false))],
                     )?;
-                    self.transact(vec![put_action(&self.platform, mark, None)?, its]).await?;
+                    self.transact(vec![put_action(&self.platform, mark, None)?, still_its_account]).await?;
                 } else {
                     self.transact(vec![delete_action(&self.platform, &key, None)?]).await?;
                 }
-                self.forget_account(&account.app_id);
+                self.evict_account(&account.app_id);
             }
             after = next;
             if after.is_none() {
@@ -231,19 +237,21 @@ impl Store {
         self.erase_keys(tenant).await?;
         let mut after = None;
         loop {
-            let (page, next) = self.accounts(tenant, ACCOUNTS_PAGE, after.as_deref()).await?;
+            let (page, next) = self.accounts(tenant, ACCOUNTS_PER_QUERY, after.as_deref()).await?;
             for account in page {
                 let app_id = &account.app_id;
                 // unless another tenant has the account by now
                 let its = Some(("tenant_id = :its", Attributes::from([(":its".into(), s(tenant))])));
                 let mut actions = vec![delete_action(&self.platform, &keys::account(app_id), its)?];
-                for key in
-                    [keys::tenant_account(tenant, app_id), keys::reply_rules(app_id), keys::suspended(app_id)]
-                {
+                for key in [
+                    keys::tenant_account(tenant, app_id),
+                    keys::reply_rules(app_id),
+                    keys::suspension(app_id),
+                ] {
                     actions.push(delete_action(&self.platform, &key, None)?);
                 }
                 self.transact(actions).await?;
-                self.forget_account(app_id);
+                self.evict_account(app_id);
             }
             after = next;
             if after.is_none() {
@@ -257,26 +265,26 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`MAX_WRITE_ATTEMPTS`] races.
-    pub async fn delete_tenant(&self, id: &str) -> Result<TenantDeleted, Error> {
-        for _ in 0..RACES {
-            let Some(mut tenant) = self.tenant(id).await? else { return Ok(TenantDeleted::NotFound) };
+    pub async fn delete_tenant(&self, id: &str) -> Result<TenantDeletion, Error> {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            let Some(mut tenant) = self.tenant(id).await? else { return Ok(TenantDeletion::NotFound) };
             match tenant.status {
-                TenantStatus::Deleted => return Ok(TenantDeleted::Yes(tenant)),
-                TenantStatus::Active => return Ok(TenantDeleted::Active),
+                TenantStatus::Deleted => return Ok(TenantDeletion::Deleted(tenant)),
+                TenantStatus::Active => return Ok(TenantDeletion::StillActive),
                 TenantStatus::Suspended => {}
             }
             if self.has_bound_account(id).await? {
-                return Ok(TenantDeleted::Active);
+                return Ok(TenantDeletion::StillActive);
             }
             // the same revision: it was suspended since it was read, so nothing was bound meanwhile
             let update = Update::new()
-                .set("status", any(&TenantStatus::Deleted)?)
+                .set("status", to_attr(&TenantStatus::Deleted)?)
                 .add("revision", n(1))
                 .when("revision = :seen", &[(":seen", n(tenant.revision))]);
-            if self.update(&self.platform, &keys::tenant(id), update).await?.done() {
-                self.forget_keys();
+            if self.update(&self.platform, &keys::tenant(id), update).await?.is_done() {
+                self.clear_key_cache();
                 tenant.status = TenantStatus::Deleted;
-                return Ok(TenantDeleted::Yes(tenant));
+                return Ok(TenantDeletion::Deleted(tenant));
             }
         }
         Err(Error::Store("a tenant is being changed by several at once".into()))
@@ -285,21 +293,21 @@ impl Store {
 
 /// A check in a transaction that binds: the tenant must not be suspended or deleted. A tenant that is not
 /// stored, as in tests, passes.
-pub(super) fn stands(table: &str, tenant: &str) -> Result<TransactWriteItem, Error> {
-    let active = any(&TenantStatus::Active)?;
+pub(super) fn check_tenant_active(table: &str, tenant: &str) -> Result<TransactWriteItem, Error> {
+    let active = to_attr(&TenantStatus::Active)?;
     let condition = "attribute_not_exists(#status) OR #status = :active";
     check_action(table, &keys::tenant(tenant), condition, &["status"], &[(":active", active)])
 }
 
 /// A mark that an account's tenant is suspended, stored beside the account: a push finds both in one read.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Suspended {
+pub(super) struct SuspensionMark {
     /// The tenant that had it then: an account may become another tenant's.
     pub tenant_id: String,
 }
 
 /// An entry of the list of tenants.
 #[derive(Serialize, Deserialize)]
-struct Listed {
+struct TenantListEntry {
     id: String,
 }

@@ -6,27 +6,27 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Store,
+    dynamo::{Attributes, ConditionalWrite, Query, from_item, s, to_item},
     fans::FanId,
     keys,
-    table::{Attributes, Query, Written, item, read, s},
 };
-use crate::{error::Error, ids, model::passive};
+use crate::{error::Error, ids, model::passive_reply};
 
 /// Events that one listing reads for each owner before it returns a cursor.
-const LISTING_BOUND: usize = 2_000;
+const MAX_SCANNED_EVENTS: usize = 2_000;
 /// Events that a query reads at least where one type is asked for: most of them are filtered out.
-const SIFTED_PAGE: usize = 100;
+const MIN_FILTERED_PAGE: usize = 100;
 /// A page ends after so many bytes, whatever its limit: Lambda returns 6 MB, an event may have 256 KB.
-const LISTING_BYTES: usize = 1024 * 1024;
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
 /// How far WeChat's clock may be ahead of ours, seconds.
-pub const CLOCK_SKEW: i64 = 600;
+pub const CLOCK_SKEW_SECONDS: i64 = 600;
 /// Suffix of the identity of a passive reply, after that of the event it replies to. It sorts before every
 /// letter and digit, so that no other identity comes between the two.
-const REPLY: &str = "+reply";
+const REPLY_SUFFIX: &str = "+reply";
 
 /// The owner of an event: one timeline.
 #[derive(Debug, Clone, Copy)]
-pub enum Owner<'a> {
+pub enum TimelineOwner<'a> {
     /// A fan.
     Fan(FanId<'a>),
     /// The account itself.
@@ -38,13 +38,13 @@ pub enum Owner<'a> {
     },
 }
 
-impl<'a> From<FanId<'a>> for Owner<'a> {
+impl<'a> From<FanId<'a>> for TimelineOwner<'a> {
     fn from(fan: FanId<'a>) -> Self {
         Self::Fan(fan)
     }
 }
 
-impl Owner<'_> {
+impl TimelineOwner<'_> {
     fn key(self, identity: &str) -> keys::Key {
         match self {
             Self::Fan(fan) => keys::event(fan.tenant, fan.app_id, fan.open_id, identity),
@@ -102,10 +102,10 @@ impl StoredEvent {
 
     /// The passive reply as an event of its own, right after the one that it replies to. Both are stored as
     /// one item: a second write would cost time that WeChat's five seconds do not leave.
-    fn answered(&self) -> Option<Self> {
-        let content = passive::content(self.reply.as_deref()?)?;
+    fn passive_reply_event(&self) -> Option<Self> {
+        let content = passive_reply::parse_passive_xml(self.reply.as_deref()?)?;
         Some(Self {
-            identity: format!("{}{REPLY}", self.identity),
+            identity: format!("{}{REPLY_SUFFIX}", self.identity),
             kind: "message_sent".into(),
             detail: json!({ "channel": "passive", "content": content }).to_string(),
             reply: None,
@@ -115,8 +115,8 @@ impl StoredEvent {
     }
 
     /// The item as stored at `now`, for `kept` seconds.
-    fn item(&self, owner: Owner<'_>, kept: i64, now: i64) -> Result<Attributes, Error> {
-        let mut attributes = item(&owner.key(&self.identity), self, Some(expiry(self.at, kept, now)))?;
+    fn item(&self, owner: TimelineOwner<'_>, kept: i64, now: i64) -> Result<Attributes, Error> {
+        let mut attributes = to_item(&owner.key(&self.identity), self, Some(expiry(self.at, kept, now)))?;
         attributes.insert("at_key".into(), s(self.at_key()));
         Ok(attributes)
     }
@@ -126,17 +126,17 @@ impl StoredEvent {
 /// from now, and so does one of the far future: an event is stored long enough to recognise its repeated
 /// push, and no longer than others. DynamoDB never deletes what expired more than five years ago.
 fn expiry(at: i64, kept: i64, now: i64) -> i64 {
-    let from = if at + kept <= now { now } else { at.min(now + CLOCK_SKEW) };
+    let from = if at + kept <= now { now } else { at.min(now + CLOCK_SKEW_SECONDS) };
     from + kept
 }
 
 /// The result of storing an event.
 #[derive(Debug)]
-pub enum Stored {
+pub enum EventInsert {
     /// It is new.
     New,
     /// It existed: as it was stored the first time.
-    Seen(Box<StoredEvent>),
+    Existing(Box<StoredEvent>),
 }
 
 impl Store {
@@ -144,34 +144,38 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`]: it may or may not be stored; storing it again is safe.
-    pub async fn put_event<'a>(
+    pub async fn insert_event_once<'a>(
         &self,
-        owner: impl Into<Owner<'a>>,
+        owner: impl Into<TimelineOwner<'a>>,
         event: &StoredEvent,
-    ) -> Result<Stored, Error> {
-        let item = event.item(owner.into(), self.events_kept, self.clock.unix())?;
-        match self.put_new(&self.timeline, item).await? {
-            Written::Done(_) => Ok(Stored::New),
-            Written::Refused(Some(before)) => Ok(Stored::Seen(Box::new(read(before)?))),
-            Written::Refused(None) => Err(Error::Store("the event that exists was not answered".into())),
+    ) -> Result<EventInsert, Error> {
+        let item = event.item(owner.into(), self.event_retention_seconds, self.clock.unix())?;
+        match self.put_if_absent(&self.timeline, item).await? {
+            ConditionalWrite::Done(_) => Ok(EventInsert::New),
+            ConditionalWrite::ConditionFailed(Some(before)) => {
+                Ok(EventInsert::Existing(Box::new(from_item(before)?)))
+            }
+            ConditionalWrite::ConditionFailed(None) => {
+                Err(Error::Store("the event that exists was not answered".into()))
+            }
         }
     }
 
     /// The item of an event, to be written with others.
     pub(super) fn event_item<'a>(
         &self,
-        owner: impl Into<Owner<'a>>,
+        owner: impl Into<TimelineOwner<'a>>,
         event: &StoredEvent,
     ) -> Result<(&str, Attributes), Error> {
-        Ok((&self.timeline, event.item(owner.into(), self.events_kept, self.clock.unix())?))
+        Ok((&self.timeline, event.item(owner.into(), self.event_retention_seconds, self.clock.unix())?))
     }
 
     /// Whether an event of `at` that came from outside may be stored: not one older than the retention, which
     /// would be deleted at once or never, nor one of the future.
     #[must_use]
-    pub fn may_have_happened(&self, at: i64) -> bool {
+    pub fn accepts_event_time(&self, at: i64) -> bool {
         let now = self.clock.unix();
-        (now - self.events_kept < at) && at <= now + CLOCK_SKEW
+        (now - self.event_retention_seconds < at) && at <= now + CLOCK_SKEW_SECONDS
     }
 
     /// Events of `owners`, newest first, before `before` (an [`StoredEvent::at_key`]), of type `kind` if
@@ -181,18 +185,18 @@ impl Store {
     /// [`Error::Store`].
     pub async fn events<'a>(
         &self,
-        owners: &[impl Into<Owner<'a>> + Copy],
+        owners: &[impl Into<TimelineOwner<'a>> + Copy],
         kind: Option<&str>,
         limit: usize,
         before: Option<&str>,
     ) -> Result<(Vec<StoredEvent>, Option<String>), Error> {
         let mut found: Vec<StoredEvent> = Vec::new();
-        let mut bound = None; // older than this, not every owner was looked at
-        let at_once = if kind.is_some() { (limit + 1).max(SIFTED_PAGE) } else { limit + 1 };
+        let mut complete_from = None; // events older than this are incomplete
+        let page_limit = if kind.is_some() { (limit + 1).max(MIN_FILTERED_PAGE) } else { limit + 1 };
         for owner in owners {
             let pk = (*owner).into().key("").pk;
             let mut upper = before.unwrap_or("~").to_owned();
-            let (mut kept, mut looked_at) = (0, 0);
+            let (mut matched, mut looked_at) = (0, 0);
             loop {
                 let page = self
                     .query(Query {
@@ -203,40 +207,41 @@ impl Store {
                         names: &[],
                         values: &[(":pk", s(&pk)), (":upper", s(upper.clone()))],
                         descending: true,
-                        limit: i32::try_from(at_once).unwrap_or(i32::MAX),
+                        limit: i32::try_from(page_limit).unwrap_or(i32::MAX),
                         start: None,
                     })
                     .await?;
                 looked_at += page.items.len();
                 for event in page.items {
-                    let event: StoredEvent = read(event)?;
+                    let event: StoredEvent = from_item(event)?;
                     upper = event.at_key();
                     let of_kind = |event: &StoredEvent| kind.is_none_or(|kind| kind == event.kind);
                     // the page before may have ended between an event and its reply
-                    let asked = |reply: &StoredEvent| before.is_none_or(|before| *reply.at_key() < *before);
-                    let reply = event.answered().filter(asked);
+                    let is_in_range =
+                        |reply: &StoredEvent| before.is_none_or(|before| *reply.at_key() < *before);
+                    let reply = event.passive_reply_event().filter(is_in_range);
                     for event in reply.into_iter().chain([event]).filter(of_kind) {
-                        kept += 1;
+                        matched += 1;
                         found.push(event);
                     }
                 }
                 if page.next.is_none() {
                     break;
                 }
-                if kept > limit || looked_at >= LISTING_BOUND {
-                    bound = bound.max(Some(upper));
+                if matched > limit || looked_at >= MAX_SCANNED_EVENTS {
+                    complete_from = complete_from.max(Some(upper));
                     break;
                 }
             }
         }
         found.sort_by_key(|e| std::cmp::Reverse(e.at_key()));
-        if let Some(bound) = &bound {
+        if let Some(bound) = &complete_from {
             found.retain(|e| e.at_key() >= *bound);
         }
         let mut bytes = 0;
         let fitting = found.iter().take(limit).take_while(|event| {
             bytes += event.bytes();
-            bytes <= LISTING_BYTES
+            bytes <= MAX_PAGE_BYTES
         });
         let page = fitting.count().max(1);
         if found.len() > page {
@@ -244,14 +249,14 @@ impl Store {
             let next = found.last().map(StoredEvent::at_key);
             return Ok((found, next));
         }
-        Ok((found, bound))
+        Ok((found, complete_from))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::content::Reply, store::table::n};
+    use crate::{model::content::Reply, store::dynamo::n};
 
     const DAY: i64 = 24 * 3600;
     /// 2025-01-01, unix seconds.
@@ -281,7 +286,7 @@ mod tests {
             ("late by more than events are kept", NEW_YEAR - 16 * DAY, 15, NEW_YEAR),
             ("of 1970", 0, 365, NEW_YEAR),
             ("older than time", -1, 365, NEW_YEAR),
-            ("of the year 9999", 253_402_300_799, 365, NEW_YEAR + CLOCK_SKEW),
+            ("of the year 9999", 253_402_300_799, 365, NEW_YEAR + CLOCK_SKEW_SECONDS),
         ] {
             let item = event("M1", at).item(fan.into(), days * DAY, NEW_YEAR).unwrap();
             assert_eq!(item["ttl"], n(kept_from + days * DAY), "{what}");
@@ -294,7 +299,7 @@ mod tests {
             serde_json::from_value(json!({"msgtype": "text", "text": {"content": "a ]]> b"}})).unwrap();
         let mut first = event("M12", NEW_YEAR);
         first.reply = reply.passive_xml("o1", "gh_1", NEW_YEAR);
-        let answer = first.answered().unwrap();
+        let answer = first.passive_reply_event().unwrap();
         assert_eq!(
             (answer.kind.as_str(), answer.at, answer.open_id.as_str()),
             ("message_sent", NEW_YEAR, "o1")
@@ -303,7 +308,7 @@ mod tests {
             json!({"channel": "passive", "content": {"msgtype": "text", "text": {"content": "a ]]> b"}}});
         assert_eq!(Value::Object(answer.detail()), detail);
         assert_ne!(answer.id(), first.id());
-        assert_eq!(answer.answered(), None);
+        assert_eq!(answer.passive_reply_event(), None);
         for other in ["M1", "M120", "M13", "E00", "Smsg_1", "Rimp_1", "e#o1"] {
             let other = event(other, NEW_YEAR).at_key();
             let between = first.at_key() < other && other < answer.at_key();
@@ -312,6 +317,6 @@ mod tests {
         let transfer: Reply =
             serde_json::from_value(json!({"msgtype": "transfer_customer_service"})).unwrap();
         first.reply = transfer.passive_xml("o1", "gh_1", NEW_YEAR);
-        assert_eq!(first.answered(), None, "an agent answers, not the account");
+        assert_eq!(first.passive_reply_event(), None, "an agent answers, not the account");
     }
 }

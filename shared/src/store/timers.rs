@@ -4,14 +4,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, keys,
+    Store,
+    dynamo::{Attributes, Query, Update, from_item, n, s, to_item},
+    keys,
     keys::Key,
-    table::{Attributes, Query, Update, item, n, read, s},
 };
 use crate::error::Error;
 
 /// How long a sweeper leases a shard, seconds: longer than it sweeps, which `token-refresh` makes sure of.
-pub const SWEEP_SECONDS: i64 = 35;
+pub const SWEEP_LEASE_SECONDS: i64 = 35;
 
 /// A timer as stored, with the exact message for its queue, so that the sweeper need not understand the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,14 +39,14 @@ pub struct DueTimer {
 impl DueTimer {
     /// The cursor of a page that begins with this timer.
     #[must_use]
-    pub fn here(&self) -> Begin {
-        Begin(self.key.sk.clone())
+    pub fn cursor(&self) -> TimerCursor {
+        TimerCursor(self.key.sk.clone())
     }
 
     /// The cursor of a page that begins after all timers with this ordering key and time.
     #[must_use]
-    pub fn behind_line(&self) -> Begin {
-        Begin(keys::behind_line(&self.key.sk))
+    pub fn cursor_after_ordering_key(&self) -> TimerCursor {
+        TimerCursor(keys::after_ordering_key(&self.key.sk))
     }
 }
 
@@ -57,21 +58,21 @@ pub struct DuePage {
     /// How many cannot be read, and stay stored.
     pub unreadable: usize,
     /// Where the next page begins, if there is one.
-    pub next: Option<Begin>,
+    pub next: Option<TimerCursor>,
 }
 
 impl DuePage {
     /// The last timer of the page, if that one can be read.
     #[must_use]
-    pub fn last(&self) -> Option<&DueTimer> {
+    pub fn last_readable(&self) -> Option<&DueTimer> {
         let last = self.timers.last()?;
-        (self.next.as_ref()?.0 == keys::behind(&last.key.sk)).then_some(last)
+        (self.next.as_ref()?.0 == keys::after(&last.key.sk)).then_some(last)
     }
 }
 
 /// Where a page begins: the first sort key that it may hold.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Begin(String);
+pub struct TimerCursor(String);
 
 impl Store {
     /// Stores a timer for the unix millisecond `due`. The same call twice is one timer. Timers of one
@@ -79,8 +80,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`]: it may be stored; repeating is safe.
-    pub async fn put_timer(&self, line: &str, due: i64, id: &str, timer: &StoredTimer) -> Result<(), Error> {
-        self.put(&self.work, item(&keys::timer(line, due, id), timer, None)?).await
+    pub async fn store_timer(
+        &self,
+        ordering_key: &str,
+        due: i64,
+        id: &str,
+        timer: &StoredTimer,
+    ) -> Result<(), Error> {
+        self.put(&self.work, to_item(&keys::timer(ordering_key, due, id), timer, None)?).await
     }
 
     /// At most `limit` timers of a shard that are due at the unix millisecond `now`, beginning at `from`. The
@@ -93,12 +100,12 @@ impl Store {
         shard: u32,
         now: i64,
         limit: i32,
-        from: Option<Begin>,
+        from: Option<TimerCursor>,
     ) -> Result<DuePage, Error> {
         let (first, to) = keys::timers_until(shard, now);
-        let from = from.map_or(first.sk, |Begin(sk)| sk);
+        let from = from.map_or(first.sk, |TimerCursor(sk)| sk);
         if from > to.sk {
-            return Ok(DuePage::default()); // which DynamoDB takes for a mistake
+            return Ok(DuePage::default()); // DynamoDB refuses such a range
         }
         let page = self
             .query(Query {
@@ -115,7 +122,7 @@ impl Store {
             .await?;
         let (mut timers, mut unreadable) = (Vec::with_capacity(page.items.len()), Vec::new());
         for found in page.items {
-            match due(found) {
+            match read_timer(found) {
                 Ok(timer) => timers.push(timer),
                 Err(error) => unreadable.push(error),
             }
@@ -124,7 +131,7 @@ impl Store {
             tracing::error!(shard, timers = unreadable.len(), %error, "timers cannot be read, the first: {error}");
         }
         let last = page.next.as_ref().and_then(|key| key.get("sk")).and_then(|sk| sk.as_s().ok());
-        let next = last.map(|sk| Begin(keys::behind(sk)));
+        let next = last.map(|sk| TimerCursor(keys::after(sk)));
         Ok(DuePage { timers, unreadable: unreadable.len(), next })
     }
 
@@ -141,31 +148,31 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn lease_timers(&self, shard: u32, owner: &str) -> Result<bool, Error> {
+    pub async fn lease_timer_shard(&self, shard: u32, owner: &str) -> Result<bool, Error> {
         let now = self.clock.unix();
         let update =
-            Update::new().set("lease_until", n(now + SWEEP_SECONDS)).set("lease_owner", s(owner)).when(
+            Update::new().set("lease_until", n(now + SWEEP_LEASE_SECONDS)).set("lease_owner", s(owner)).when(
                 "attribute_not_exists(lease_until) OR lease_until <= :now OR lease_owner = :me",
                 &[(":now", n(now)), (":me", s(owner))],
             );
-        Ok(self.update(&self.work, &keys::timer_sweep(shard), update).await?.done())
+        Ok(self.update(&self.work, &keys::timer_sweep(shard), update).await?.is_done())
     }
 
     /// Ends the lease of a shard.
     ///
     /// # Errors
     /// [`Error::Store`]: then the shard is free when the lease expires.
-    pub async fn release_timers(&self, shard: u32, owner: &str) -> Result<(), Error> {
+    pub async fn release_timer_shard(&self, shard: u32, owner: &str) -> Result<(), Error> {
         let update = Update::new().remove("lease_until").when("lease_owner = :me", &[(":me", s(owner))]);
         self.update(&self.work, &keys::timer_sweep(shard), update).await.map(drop)
     }
 }
 
 /// One that cannot be read stays: a later release wrote it.
-fn due(found: Attributes) -> Result<DueTimer, Error> {
+fn read_timer(found: Attributes) -> Result<DueTimer, Error> {
     let word = |name: &str| found.get(name).and_then(|v: &AttributeValue| v.as_s().ok()).cloned();
     let (Some(pk), Some(sk)) = (word("pk"), word("sk")) else {
         return Err(Error::Item("a timer without a key".into()));
     };
-    Ok(DueTimer { key: Key { pk, sk }, timer: read(found)? })
+    Ok(DueTimer { key: Key { pk, sk }, timer: from_item(found)? })
 }

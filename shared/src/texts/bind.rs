@@ -138,7 +138,7 @@ pub const PURPOSES: [(u32, Text); 8] = [
 
 /// Headline: which tenant asks.
 #[must_use]
-pub fn asks(lang: Lang, tenant: &str) -> String {
+pub fn who_asks(lang: Lang, tenant: &str) -> String {
     lang.pick(
         format!("「{tenant}」请求绑定您的公众号"),
         format!("{tenant} asks to bind your Official Account"),
@@ -147,7 +147,7 @@ pub fn asks(lang: Lang, tenant: &str) -> String {
 
 /// What that means; `host` is this platform's.
 #[must_use]
-pub fn means(lang: Lang, tenant: &str, host: &str) -> String {
+pub fn what_binding_means(lang: Lang, tenant: &str, host: &str) -> String {
     lang.pick(
         format!("绑定后，「{tenant}」可以通过本平台（{host}）查看粉丝、收发消息和管理公众号。如果您不认识对方，请不要继续。"),
         format!(
@@ -159,7 +159,7 @@ pub fn means(lang: Lang, tenant: &str, host: &str) -> String {
 
 /// Which one account a link is for.
 #[must_use]
-pub fn only(lang: Lang, account: &str) -> String {
+pub fn bound_to_one_account(lang: Lang, account: &str) -> String {
     lang.pick(format!("此链接只能绑定：{account}"), format!("This link binds one account alone: {account}"))
 }
 
@@ -180,25 +180,25 @@ pub fn good_until(lang: Lang, beijing: &str, utc: &str, minutes: i64) -> String 
 
 /// Before the reason why the last attempt failed.
 #[must_use]
-pub fn last_time(lang: Lang, account: &str) -> String {
+pub fn last_attempt_failed(lang: Lang, account: &str) -> String {
     lang.pick(format!("上次授权的「{account}」没有绑定成功："), format!("{account} was not bound:"))
 }
 
 /// Headline of a successful binding.
 #[must_use]
-pub fn bound(lang: Lang, account: &str, tenant: &str) -> String {
+pub fn bound_title(lang: Lang, account: &str, tenant: &str) -> String {
     lang.pick(format!("「{account}」已绑定到「{tenant}」"), format!("{account} is bound to {tenant}"))
 }
 
 /// Headline of a refusal.
 #[must_use]
-pub fn not_bound(lang: Lang, account: &str, tenant: &str) -> String {
+pub fn not_bound_title(lang: Lang, account: &str, tenant: &str) -> String {
     lang.pick(format!("「{account}」没有绑定到「{tenant}」"), format!("{account} was not bound to {tenant}"))
 }
 
 /// Who sent a link.
 #[must_use]
-pub fn whose(lang: Lang, tenant: &str) -> String {
+pub fn sent_by(lang: Lang, tenant: &str) -> String {
     lang.pick(format!("此链接由「{tenant}」发出。"), format!("The link is from {tenant}."))
 }
 
@@ -210,7 +210,7 @@ pub fn back_to(lang: Lang, host: &str) -> String {
 
 /// Why another account than the link's was refused.
 #[must_use]
-pub fn other_account(lang: Lang, chosen: &str, only: &str) -> String {
+pub fn wrong_account_chosen(lang: Lang, chosen: &str, only: &str) -> String {
     lang.pick(
         format!("此链接只能绑定 {only}，而您选择的是 {chosen}。请重新授权并选择正确的公众号。"),
         format!("This link is for {only}, and you chose {chosen}. Try again and choose the right one."),
@@ -219,7 +219,7 @@ pub fn other_account(lang: Lang, chosen: &str, only: &str) -> String {
 
 /// Why an account of another company was refused.
 #[must_use]
-pub fn elsewhere(lang: Lang, account: &str, tenant: &str, host: &str) -> String {
+pub fn bound_by_other_tenant(lang: Lang, account: &str, tenant: &str, host: &str) -> String {
     lang.pick(
         format!(
             "「{account}」已由另一家公司在本平台（{host}）绑定，一个公众号同时只能绑定给一家公司。如果要改为绑定给「{tenant}」：先取消微信授权（见下文），再请那家公司在其账号列表中删除该公众号，或联系本平台的运营方解除，然后重新打开此链接。"
@@ -234,7 +234,7 @@ pub fn elsewhere(lang: Lang, account: &str, tenant: &str, host: &str) -> String 
 
 /// How to cancel an authorization that is of no use here; with WeChat's own words for its menus.
 #[must_use]
-pub fn cancel(lang: Lang, owned: bool) -> String {
+pub fn how_to_cancel(lang: Lang, owned: bool) -> String {
     let how = lang.pick(
         "登录 mp.weixin.qq.com → 设置与开发 → 公众号设置 → 授权管理 → 查看平台详情 → 取消授权。",
         "sign in to mp.weixin.qq.com and go to 设置与开发 (settings) → 公众号设置 (account) → 授权管理 (authorizations) → \
@@ -256,11 +256,11 @@ pub fn cancel(lang: Lang, owned: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::account::required;
+    use crate::model::account::required_permissions;
 
     #[test]
     fn every_required_permission_set_has_a_purpose() {
-        let required: Vec<u32> = required().map(|(id, ..)| *id).collect();
+        let required: Vec<u32> = required_permissions().map(|(id, ..)| *id).collect();
         assert_eq!(PURPOSES.map(|(id, _)| id).to_vec(), required);
     }
 }

@@ -14,7 +14,7 @@ pub enum Lang {
 impl Lang {
     /// The language that a browser's `Accept-Language` prefers; English where it names neither.
     #[must_use]
-    pub fn of(accept_language: &str) -> Self {
+    pub fn from_accept_language(accept_language: &str) -> Self {
         let mut best = (0.0, Self::En);
         for wish in accept_language.split(',') {
             let (tag, q) = wish.split_once(";q=").unwrap_or((wish, "1"));
@@ -57,7 +57,7 @@ pub struct Text {
 impl Text {
     /// The text in `lang`.
     #[must_use]
-    pub const fn read(self, lang: Lang) -> &'static str {
+    pub const fn in_language(self, lang: Lang) -> &'static str {
         match lang {
             Lang::Zh => self.zh,
             Lang::En => self.en,
@@ -84,7 +84,7 @@ mod tests {
             ("zh;q=odd", Lang::En),
             ("z\u{df}", Lang::En),
         ] {
-            assert_eq!(Lang::of(accepts), lang, "{accepts}");
+            assert_eq!(Lang::from_accept_language(accepts), lang, "{accepts}");
         }
     }
 }

@@ -13,28 +13,28 @@ use std::{
 
 use futures::future::{join, join_all};
 
-use super::{PAGE, PASSED, TURN};
+use super::{MAX_PAGES_QUICK_SWEEP, TIMERS_PER_PAGE, TIMERS_PER_TURN};
 use crate::{
-    app::App,
     deadline::Deadline,
     error::Error,
-    queue::{BATCH, HandedOver, Parcel, Target},
+    queue::{JobQueue, MAX_BATCH_MESSAGES, OutgoingMessage, SendResults},
+    services::Services,
     store::{
         keys::TIMER_SHARDS,
-        timers::{Begin, DuePage, DueTimer},
+        timers::{DuePage, DueTimer, TimerCursor},
     },
 };
 
 /// Most names of unknown queues in a log line.
-const NAMED: usize = 5;
+const MAX_NAMED_QUEUES: usize = 5;
 /// [`TIMERS_PER_PAGE`] as a `usize`.
-const A_PAGE: usize = PAGE.unsigned_abs() as usize;
+const TIMERS_PER_PAGE_LEN: usize = TIMERS_PER_PAGE.unsigned_abs() as usize;
 
 /// The result of a sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepResult {
     /// Timers that were handed over.
-    pub handed: usize,
+    pub handed_over: usize,
     /// Due timers that no sweep of this release can hand over, among those that were read.
     pub stuck: usize,
     /// Shards in which more are due.
@@ -42,12 +42,12 @@ pub struct Swept {
 }
 
 /// Hands over what is due in `shards`: about a page of each, or everything if `thoroughly`; until `until`.
-pub async fn sweep(app: &App, shards: &[u32], thoroughly: bool, until: Deadline) -> Swept {
+pub async fn sweep(app: &Services, shards: &[u32], thoroughly: bool, until: Deadline) -> SweepResult {
     let owner = app.fresh_id("swp");
-    let each = shards.iter().copied().map(|shard| one(app, shard, &owner, thoroughly, until));
-    let mut all = Swept::default();
+    let each = shards.iter().copied().map(|shard| sweep_shard(app, shard, &owner, thoroughly, until));
+    let mut all = SweepResult::default();
     for swept in join_all(each).await {
-        all.handed += swept.handed;
+        all.handed_over += swept.handed_over;
         all.stuck += swept.stuck;
         all.more.extend(swept.more);
     }
@@ -56,20 +56,26 @@ pub async fn sweep(app: &App, shards: &[u32], thoroughly: bool, until: Deadline)
 
 /// The numbers of all shards.
 #[must_use]
-pub fn shards() -> Vec<u32> {
+pub fn all_shards() -> Vec<u32> {
     (0..TIMER_SHARDS).collect()
 }
 
-async fn one(app: &App, shard: u32, owner: &str, thoroughly: bool, until: Deadline) -> Swept {
+async fn sweep_shard(
+    app: &Services,
+    shard: u32,
+    owner: &str,
+    thoroughly: bool,
+    until: Deadline,
+) -> SweepResult {
     let mut sweep = Sweep::new(shard);
-    match all_due(app, owner, thoroughly, until, &mut sweep).await {
+    match hand_over_all_due(app, owner, thoroughly, until, &mut sweep).await {
         Ok(false) => {}
         Ok(true) => sweep.swept.more.push(shard),
         Err(error) => {
             tracing::error!(shard, %error, "timers wait for the next sweep: {error}");
         }
     }
-    let Sweep { swept, unknown, .. } = sweep;
+    let Sweep { swept, unknown_queues: unknown, .. } = sweep;
     if swept.stuck > 0 {
         let (timers, queues) = (swept.stuck, unknown.into_iter().collect::<Vec<_>>().join(", "));
         tracing::error!(
@@ -83,8 +89,8 @@ async fn one(app: &App, shard: u32, owner: &str, thoroughly: bool, until: Deadli
 }
 
 /// Returns whether there are more.
-async fn all_due(
-    app: &App,
+async fn hand_over_all_due(
+    app: &Services,
     owner: &str,
     thoroughly: bool,
     until: Deadline,
@@ -93,10 +99,10 @@ async fn all_due(
     let (mut leased, mut pages, mut from) = (false, 0, None);
     let more = loop {
         let now = app.clock.now().as_millisecond();
-        let page = app.store.due_timers(sweep.shard, now, PAGE, from.take()).await?;
+        let page = app.store.due_timers(sweep.shard, now, TIMERS_PER_PAGE, from.take()).await?;
         if !page.timers.is_empty() || page.unreadable > 0 {
             // the lease is taken only if something is due, so that an idle shard costs one read
-            leased = leased || app.store.lease_timers(sweep.shard, owner).await?;
+            leased = leased || app.store.lease_timer_shard(sweep.shard, owner).await?;
             if !leased {
                 return Ok(false); // another sweep has the lease
             }
@@ -105,51 +111,58 @@ async fn all_due(
                 break true;
             }
         }
-        from = sweep.next(page);
+        from = sweep.next_start(page);
         if from.is_none() {
             break false;
         }
-        let enough = !thoroughly && (sweep.swept.handed >= A_PAGE || pages >= PASSED);
+        let enough =
+            !thoroughly && (sweep.swept.handed_over >= TIMERS_PER_PAGE_LEN || pages >= MAX_PAGES_QUICK_SWEEP);
         if enough || !until.allows(&*app.clock, Duration::ZERO) {
             break true;
         }
     };
     if leased {
-        app.store.release_timers(sweep.shard, owner).await?;
+        app.store.release_timer_shard(sweep.shard, owner).await?;
     }
     Ok(more)
 }
 
 /// First into the queue, then out of the table. Returns whether it reached the end of the page in time.
-async fn hand_over(app: &App, page: &DuePage, until: Deadline, sweep: &mut Sweep) -> Result<bool, Error> {
-    let known = |due: &DueTimer| Target::named(&due.timer.queue).filter(|target| app.queues.reaches(*target));
+async fn hand_over(
+    app: &Services,
+    page: &DuePage,
+    until: Deadline,
+    sweep: &mut Sweep,
+) -> Result<bool, Error> {
+    let known =
+        |due: &DueTimer| JobQueue::from_name(&due.timer.queue).filter(|target| app.queues.has_url(*target));
     let in_time = || until.allows(&*app.clock, Duration::ZERO);
-    if !sweep.is_again {
+    if !sweep.is_later_round {
         sweep.swept.stuck += page.unreadable;
         for due in page.timers.iter().filter(|due| known(due).is_none()) {
             sweep.swept.stuck += 1;
-            if sweep.unknown.len() < NAMED {
-                sweep.unknown.insert(due.timer.queue.clone());
+            if sweep.unknown_queues.len() < MAX_NAMED_QUEUES {
+                sweep.unknown_queues.insert(due.timer.queue.clone());
             }
         }
     }
-    for target in Target::ALL {
+    for target in JobQueue::ALL {
         let mut waiting: Vec<_> = page.timers.iter().filter(|due| known(due) == Some(target)).collect();
         let mut gone: Vec<&DueTimer> = Vec::new();
         loop {
-            let batch = if in_time() { sweep.batch(target, &mut waiting) } else { Vec::new() };
+            let batch = if in_time() { sweep.take_batch(target, &mut waiting) } else { Vec::new() };
             if batch.is_empty() && gone.is_empty() {
                 break;
             }
             let parcels: Vec<_> = batch.iter().map(|due| parcel(due)).collect();
             let handing = async {
                 match parcels.is_empty() {
-                    true => HandedOver { each: Vec::new(), stopped: None },
-                    false => app.queues.hand_over(target, &parcels).await,
+                    true => SendResults { results: Vec::new(), stopped_by: None },
+                    false => app.queues.send_messages(target, &parcels).await,
                 }
             };
             let (over, deleted) = join(handing, app.store.delete_timers(std::mem::take(&mut gone))).await;
-            gone = sweep.note(target, &batch, over);
+            gone = sweep.record_hand_over(target, &batch, over);
             deleted?;
         }
         if !waiting.is_empty() {
@@ -159,91 +172,94 @@ async fn hand_over(app: &App, page: &DuePage, until: Deadline, sweep: &mut Sweep
     Ok(true)
 }
 
-fn parcel(due: &DueTimer) -> Parcel<'_> {
-    Parcel { body: &due.timer.body, group: &due.timer.group, once: &due.timer.once }
+fn parcel(due: &DueTimer) -> OutgoingMessage<'_> {
+    OutgoingMessage { body: &due.timer.body, group_id: &due.timer.group, deduplication_id: &due.timer.once }
 }
 
 /// The state of one sweep of a shard.
 struct Sweep {
     shard: u32,
-    swept: Swept,
+    swept: SweepResult,
     /// Queues that this release does not know.
-    unknown: BTreeSet<String>,
+    unknown_queues: BTreeSet<String>,
     /// Queues that accept nothing at the moment: they are skipped for the rest of the sweep.
-    closed: HashSet<Target>,
+    closed_queues: HashSet<JobQueue>,
     /// FIFO groups with a timer that was not taken: the later ones must not overtake it.
-    behind: HashSet<String>,
+    blocked_groups: HashSet<String>,
     /// FIFO groups with a timer that will never be taken: they get one turn, so that it is not tried twice.
-    faulty: HashSet<String>,
+    faulty_groups: HashSet<String>,
     /// FIFO groups of which more are due than a turn takes.
-    long: HashSet<String>,
+    long_groups: HashSet<String>,
     /// How many timers of each group were handed over in this round.
-    turns: HashMap<String, usize>,
+    handed_over_by_group: HashMap<String, usize>,
     /// Whether this is a later round than the first.
-    is_again: bool,
+    is_later_round: bool,
     /// Where the next round begins to read.
-    rest: Option<Begin>,
+    next_round_start: Option<TimerCursor>,
 }
 
 /// What happens to a timer.
 #[derive(PartialEq, Eq)]
-enum Fate {
-    Goes,
+enum TimerAction {
+    HandOver,
     /// In the next round.
-    Waits,
+    WaitForNextRound,
     /// In another sweep.
-    Stays,
+    WaitForNextSweep,
 }
 
 impl Sweep {
     fn new(shard: u32) -> Self {
         Self {
             shard,
-            swept: Swept::default(),
-            unknown: BTreeSet::new(),
-            closed: HashSet::new(),
-            behind: HashSet::new(),
-            faulty: HashSet::new(),
-            long: HashSet::new(),
-            turns: HashMap::new(),
-            is_again: false,
-            rest: None,
+            swept: SweepResult::default(),
+            unknown_queues: BTreeSet::new(),
+            closed_queues: HashSet::new(),
+            blocked_groups: HashSet::new(),
+            faulty_groups: HashSet::new(),
+            long_groups: HashSet::new(),
+            handed_over_by_group: HashMap::new(),
+            is_later_round: false,
+            next_round_start: None,
         }
     }
 
-    fn fate(&self, target: Target, due: &DueTimer) -> Fate {
+    fn action(&self, target: JobQueue, due: &DueTimer) -> TimerAction {
         let group = &due.timer.group;
-        if self.closed.contains(&target) {
-            return Fate::Stays;
+        if self.closed_queues.contains(&target) {
+            return TimerAction::WaitForNextSweep;
         }
         if !target.is_fifo() {
             // everything had its turn in the first round; a read may still show deleted items
-            return if self.is_again { Fate::Stays } else { Fate::Goes };
+            return if self.is_later_round { TimerAction::WaitForNextSweep } else { TimerAction::HandOver };
         }
-        let faulty = self.faulty.contains(group);
-        if self.behind.contains(group) || (self.is_again && (faulty || !self.long.contains(group))) {
-            return Fate::Stays;
+        let faulty = self.faulty_groups.contains(group);
+        if self.blocked_groups.contains(group)
+            || (self.is_later_round && (faulty || !self.long_groups.contains(group)))
+        {
+            return TimerAction::WaitForNextSweep;
         }
-        let turn = if self.is_again { A_PAGE } else { TURN };
-        match self.turns.get(group).is_some_and(|went| *went >= turn) {
-            false => Fate::Goes,
-            true if faulty => Fate::Stays,
-            true => Fate::Waits,
+        let turn = if self.is_later_round { TIMERS_PER_PAGE_LEN } else { TIMERS_PER_TURN };
+        match self.handed_over_by_group.get(group).is_some_and(|went| *went >= turn) {
+            false => TimerAction::HandOver,
+            true if faulty => TimerAction::WaitForNextSweep,
+            true => TimerAction::WaitForNextRound,
         }
     }
 
     /// Takes the timers of the next request out of `waiting`, in order; at most one
     /// of each FIFO group. Timers that have to wait are removed from `waiting` too.
-    fn batch<'a>(&mut self, target: Target, waiting: &mut Vec<&'a DueTimer>) -> Vec<&'a DueTimer> {
-        let (mut batch, mut groups) = (Vec::with_capacity(BATCH), HashSet::new());
-        waiting.retain(|due| match self.fate(target, due) {
-            Fate::Stays => false,
-            Fate::Waits => {
-                self.leave(due, due.here());
+    fn take_batch<'a>(&mut self, target: JobQueue, waiting: &mut Vec<&'a DueTimer>) -> Vec<&'a DueTimer> {
+        let (mut batch, mut groups) = (Vec::with_capacity(MAX_BATCH_MESSAGES), HashSet::new());
+        waiting.retain(|due| match self.action(target, due) {
+            TimerAction::WaitForNextSweep => false,
+            TimerAction::WaitForNextRound => {
+                self.defer_group(due, due.cursor());
                 false
             }
-            Fate::Goes => {
-                let goes = batch.len() < BATCH && (!target.is_fifo() || groups.insert(&due.timer.group));
+            TimerAction::HandOver => {
+                let goes = batch.len() < MAX_BATCH_MESSAGES
+                    && (!target.is_fifo() || groups.insert(&due.timer.group));
                 if goes {
                     batch.push(*due);
                 }
@@ -252,45 +268,51 @@ impl Sweep {
         });
         if target.is_fifo() {
             for due in &batch {
-                *self.turns.entry(due.timer.group.clone()).or_default() += 1;
+                *self.handed_over_by_group.entry(due.timer.group.clone()).or_default() += 1;
             }
         }
         batch
     }
 
     /// The rest of a group, from `from` on, waits for the next round.
-    fn leave(&mut self, due: &DueTimer, from: Begin) {
-        if !self.long.contains(&due.timer.group) {
-            self.long.insert(due.timer.group.clone());
+    fn defer_group(&mut self, due: &DueTimer, from: TimerCursor) {
+        if !self.long_groups.contains(&due.timer.group) {
+            self.long_groups.insert(due.timer.group.clone());
         }
-        if self.rest.as_ref().is_none_or(|rest| from < *rest) {
-            self.rest = Some(from);
+        if self.next_round_start.as_ref().is_none_or(|rest| from < *rest) {
+            self.next_round_start = Some(from);
         }
     }
 
     /// Records the result of a batch. Returns the timers that the queue has taken.
-    fn note<'a>(&mut self, target: Target, batch: &[&'a DueTimer], over: HandedOver) -> Vec<&'a DueTimer> {
+    fn record_hand_over<'a>(
+        &mut self,
+        target: JobQueue,
+        batch: &[&'a DueTimer],
+        over: SendResults,
+    ) -> Vec<&'a DueTimer> {
         let (mut gone, mut refused) = (Vec::with_capacity(batch.len()), None);
-        for (due, became) in batch.iter().zip(over.each) {
+        for (due, became) in batch.iter().zip(over.results) {
             match became {
                 None => {}
                 Some(Ok(())) => gone.push(*due),
                 Some(Err(why)) => {
-                    let groups = if why.for_good { &mut self.faulty } else { &mut self.behind };
+                    let groups =
+                        if why.is_permanent { &mut self.faulty_groups } else { &mut self.blocked_groups };
                     if target.is_fifo() {
                         groups.insert(due.timer.group.clone());
                     }
-                    self.swept.stuck += usize::from(why.for_good);
-                    refused = Some(Error::Queue(why.why));
+                    self.swept.stuck += usize::from(why.is_permanent);
+                    refused = Some(Error::Queue(why.code));
                 }
             }
         }
-        self.swept.handed += gone.len();
+        self.swept.handed_over += gone.len();
         let left = batch.len() - gone.len();
-        if over.stopped.is_some() {
-            self.closed.insert(target);
+        if over.stopped_by.is_some() {
+            self.closed_queues.insert(target);
         }
-        if let Some(error) = over.stopped.or(refused) {
+        if let Some(error) = over.stopped_by.or(refused) {
             let queue = target.name();
             tracing::warn!(queue, timers = left, %error, "timers wait for the next sweep: {error}");
         }
@@ -299,24 +321,25 @@ impl Sweep {
 
     /// Where to read next: behind a group of which nothing can go in this round,
     /// otherwise behind the page; after the last page, where the next round begins.
-    fn next(&mut self, page: DuePage) -> Option<Begin> {
-        let last = page.last().and_then(|last| Some((last, Target::named(&last.timer.queue)?)));
+    fn next_start(&mut self, page: DuePage) -> Option<TimerCursor> {
+        let last =
+            page.last_readable().and_then(|last| Some((last, JobQueue::from_name(&last.timer.queue)?)));
         let line = last.filter(|(_, target)| target.is_fifo());
-        let fate = line.map(|(last, target)| (last, self.fate(target, last)));
+        let fate = line.map(|(last, target)| (last, self.action(target, last)));
         let jump = match (fate, &page.next) {
-            (Some((last, Fate::Stays)), _) => Some(last.behind_line()),
-            (Some((last, Fate::Waits)), Some(next)) => {
-                self.leave(last, next.clone());
-                Some(last.behind_line())
+            (Some((last, TimerAction::WaitForNextSweep)), _) => Some(last.cursor_after_ordering_key()),
+            (Some((last, TimerAction::WaitForNextRound)), Some(next)) => {
+                self.defer_group(last, next.clone());
+                Some(last.cursor_after_ordering_key())
             }
             _ => None,
         };
         let next = jump.or(page.next);
-        if next.is_some() || self.rest.is_none() {
+        if next.is_some() || self.next_round_start.is_none() {
             return next;
         }
-        self.turns.clear();
-        self.is_again = true;
-        self.rest.take()
+        self.handed_over_by_group.clear();
+        self.is_later_round = true;
+        self.next_round_start.take()
     }
 }

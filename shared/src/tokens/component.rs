@@ -3,18 +3,21 @@
 //! After a refusal nobody asks again at once: the refusal is stored beside
 //! the lease ([`super::refresh_backoff`]), and a new ticket clears it.
 
-use super::{PATIENCE, WAIT_STEP, Why, owner, refusal::refusal, time_for_a_call};
+use super::{
+    MAX_TOKEN_WAIT, POLL_INTERVAL, RefreshReason, ensure_time_for_call, new_lease_owner,
+    refresh_backoff::backoff_after,
+};
 use crate::{
-    app::App,
     deadline::Deadline,
     error::Error,
     secret::Secret,
-    store::credentials::{ComponentCredentials, Token},
-    wechat::{ApiError, errcode::ErrcodeClass, transport::CALL_LIMIT},
+    services::Services,
+    store::credentials::{AccessToken, ComponentCredentials},
+    wechat::{ApiError, errcode::ErrcodeClass, transport::MAX_CALL_DURATION},
 };
 
 /// Shortest interval between two requests for a ticket, seconds: one arrives within ten minutes.
-pub const ASK_EVERY_SECONDS: i64 = 10 * 60;
+pub const TICKET_REQUEST_INTERVAL_SECONDS: i64 = 10 * 60;
 
 /// The component token, refreshed if `why` requires it.
 ///
@@ -22,61 +25,71 @@ pub const ASK_EVERY_SECONDS: i64 = 10 * 60;
 /// [`Error::NoTicket`] before the first ticket; [`Error::Platform`] where WeChat refuses ticket, secret or
 /// address, or did so a moment ago; [`Error::RefreshRunning`] where there is no time left to get one;
 /// [`Error::Store`].
-pub async fn component(app: &App, why: Why<'_>, until: Deadline) -> Result<Secret, Error> {
-    if matches!(why, Why::Use) {
-        let lately = app.store.component_lately().await?.token;
-        if let Some(token) = lately.filter(|t| !why.wants(Some(t), app.clock.unix())) {
+pub async fn component_token(
+    app: &Services,
+    why: RefreshReason<'_>,
+    until: Deadline,
+) -> Result<Secret, Error> {
+    if matches!(why, RefreshReason::Expired) {
+        let lately = app.store.cached_component().await?.token;
+        if let Some(token) = lately.filter(|t| !why.needs_refresh(Some(t), app.clock.unix())) {
             return Ok(token.token);
         }
     }
-    while until.allows(&*app.clock, CALL_LIMIT) {
+    while until.allows(&*app.clock, MAX_CALL_DURATION) {
         let current = app.store.component().await?;
         let now = app.clock.unix();
-        if let Some(token) = current.token.as_ref().filter(|t| !why.wants(Some(t), now)) {
+        if let Some(token) = current.token.as_ref().filter(|t| !why.needs_refresh(Some(t), now)) {
             return Ok(token.token.clone());
         }
         if current.ticket.is_none() {
             return Err(Error::NoTicket);
         }
-        if let Some(refused) = current.lately.refused(now) {
+        if let Some(refused) = current.lately.still_refused(now) {
             return Err(Error::Platform(refused));
         }
-        match app.store.lease_component(current.version, owner(app)).await? {
+        match app.store.lease_component(current.version, new_lease_owner(app)).await? {
             Some(lease) => {
-                let refreshed = refresh(app, &lease.credentials, &lease.owner).await;
+                let refreshed = refresh_component_token(app, &lease.credentials, &lease.owner).await;
                 if let Err(error) = &refreshed {
-                    let refusal = refusal(error, lease.credentials.lately.refused_wait, app.clock.now());
+                    let refusal =
+                        backoff_after(error, lease.credentials.lately.refused_wait, app.clock.now());
                     app.store.release_component(&lease.owner, refusal).await?;
                 }
                 return refreshed;
             }
-            None => tokio::time::sleep(WAIT_STEP).await,
+            None => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
     Err(Error::RefreshRunning)
 }
 
-async fn refresh(app: &App, credentials: &ComponentCredentials, owner: &str) -> Result<Secret, Error> {
+async fn refresh_component_token(
+    app: &Services,
+    credentials: &ComponentCredentials,
+    owner: &str,
+) -> Result<Secret, Error> {
     let component = &app.config.component;
     let ticket = credentials.ticket.as_ref().ok_or(Error::NoTicket)?;
     let answer = app.wechat.component_token(&component.app_id, &component.app_secret, ticket).await;
     if let Err(error) = &answer
         && matches!(error.errcode(), Some(61005 | 61006 | 40091))
     {
-        ask_for_ticket(app).await?;
+        request_ticket_push(app).await?;
     }
     let answer = answer.map_err(Error::Platform)?;
-    let token = Token { token: answer.token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
+    let token =
+        AccessToken { token: answer.token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
     // false: our lease expired and another token was stored meanwhile; WeChat knows that one as the newer too
-    app.store.keep_component_token(owner, &token).await?.then_some(token.token).ok_or(Error::RefreshRunning)
+    app.store.store_component_token(owner, &token).await?.then_some(token.token).ok_or(Error::RefreshRunning)
 }
 
 /// Asks WeChat to push a new ticket, unless this was done within the last ten minutes.
 ///
 /// # Errors
 /// [`Error::Store`]. A refusal by WeChat is only logged: whoever needs the ticket keeps waiting for it.
-pub async fn ask_for_ticket(app: &App) -> Result<(), Error> {
-    if !app.store.claim_ticket_push(ASK_EVERY_SECONDS).await? {
+pub async fn request_ticket_push(app: &Services) -> Result<(), Error> {
+    if !app.store.lease_ticket_push(TICKET_REQUEST_INTERVAL_SECONDS).await? {
         return Ok(());
     }
     let settings = &app.config.component;
@@ -93,7 +106,7 @@ pub async fn ask_for_ticket(app: &App) -> Result<(), Error> {
 ///
 /// # Errors
 /// As [`component_token`]; [`Error::WeChat`] where WeChat refuses the call itself.
-pub async fn with_component<T, F>(app: &App, call: impl Fn(Secret) -> F) -> Result<T, Error>
+pub async fn with_component<T, F>(app: &Services, call: impl Fn(Secret) -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, ApiError>>,
 {
@@ -105,29 +118,29 @@ where
 /// # Errors
 /// As [`with_component`]; [`Error::RefreshRunning`] also where there is no time left for the call.
 pub async fn with_component_until<T, F>(
-    app: &App,
+    app: &Services,
     ends: Deadline,
     call: impl Fn(Secret) -> F,
 ) -> Result<T, Error>
 where
     F: Future<Output = Result<T, ApiError>>,
 {
-    let until = Deadline::after(&*app.clock, PATIENCE).min(ends);
-    let token = component(app, Why::Use, until).await?;
-    time_for_a_call(app, ends)?;
+    let until = Deadline::after(&*app.clock, MAX_TOKEN_WAIT).min(ends);
+    let token = component_token(app, RefreshReason::Expired, until).await?;
+    ensure_time_for_call(app, ends)?;
     match call(token.clone()).await {
         Err(error) if error.class() == ErrcodeClass::Token => {
-            let token = component(app, Why::Refused(&token), until).await?;
-            time_for_a_call(app, ends)?;
+            let token = component_token(app, RefreshReason::Refused(&token), until).await?;
+            ensure_time_for_call(app, ends)?;
             call(token).await
         }
         other => other,
     }
-    .map_err(of_component)
+    .map_err(as_component_error)
 }
 
 /// An error of a component API: where even a new token is refused, the cause is the platform.
-pub(super) fn of_component(error: ApiError) -> Error {
+pub(super) fn as_component_error(error: ApiError) -> Error {
     match error.class() {
         ErrcodeClass::Token => Error::Platform(error),
         _ => error.into(),

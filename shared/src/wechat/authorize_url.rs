@@ -2,7 +2,7 @@
 //!
 //! Source: protocol reference 2.3, after the official "Authorization Process Technical Description".
 
-use super::query::query;
+use super::query::encode_query;
 use crate::secret::Secret;
 
 /// `auth_type`: Official Accounts only. Mini programs would be refused later, so they are not offered.
@@ -25,20 +25,20 @@ impl AuthorizeUrl<'_> {
     /// The page with a QR code. `mp_url` is `OAHUB_WECHAT_MP_URL`. WeChat checks
     /// the Referer: it must be opened by a link on the authorization start domain.
     #[must_use]
-    pub fn pc(&self, mp_url: &str) -> String {
+    pub fn qr_code_page(&self, mp_url: &str) -> String {
         let page = format!("{}/cgi-bin/componentloginpage", mp_url.trim_end_matches('/'));
-        format!("{page}{}", query(&self.pairs(&[])))
+        format!("{page}{}", encode_query(&self.query_pairs(&[])))
     }
 
     /// The page for the browser inside WeChat, without a scan. `open_url` is `OAHUB_WECHAT_OPEN_URL`.
     #[must_use]
-    pub fn mobile(&self, open_url: &str) -> String {
+    pub fn in_wechat_page(&self, open_url: &str) -> String {
         let page = format!("{}/wxaopen/safe/bindcomponent", open_url.trim_end_matches('/'));
         let first = [("action", "bindcomponent"), ("no_scan", "1")];
-        format!("{page}{}#wechat_redirect", query(&self.pairs(&first)))
+        format!("{page}{}#wechat_redirect", encode_query(&self.query_pairs(&first)))
     }
 
-    fn pairs<'b>(&'b self, first: &[(&'b str, &'b str)]) -> Vec<(&'b str, &'b str)> {
+    fn query_pairs<'b>(&'b self, first: &[(&'b str, &'b str)]) -> Vec<(&'b str, &'b str)> {
         let mut pairs = first.to_vec();
         pairs.push(("component_appid", self.component_app_id));
         pairs.push(("pre_auth_code", self.pre_auth_code.expose()));
@@ -63,7 +63,7 @@ mod tests {
             biz_app_id: None,
         };
         assert_eq!(
-            url.pc("https://mp.weixin.qq.com"),
+            url.qr_code_page("https://mp.weixin.qq.com"),
             "https://mp.weixin.qq.com/cgi-bin/componentloginpage?component_appid=wx00c0ffee00c0ffee\
              &pre_auth_code=preauthcode%40%40%40invented0001\
              &redirect_uri=https%3A%2F%2Fhub.example%2Fbind%2Fcallback%3Fbinding%3Dbnd_1%26x%3D%C3%A4%20b\
@@ -72,7 +72,7 @@ mod tests {
         url.biz_app_id = Some("wx5a1b2c3d4e5f6071");
         url.redirect_uri = "https://hub.example/";
         assert_eq!(
-            url.mobile("https://open.weixin.qq.com/"),
+            url.in_wechat_page("https://open.weixin.qq.com/"),
             "https://open.weixin.qq.com/wxaopen/safe/bindcomponent?action=bindcomponent&no_scan=1\
              &component_appid=wx00c0ffee00c0ffee&pre_auth_code=preauthcode%40%40%40invented0001\
              &redirect_uri=https%3A%2F%2Fhub.example%2F&auth_type=1&biz_appid=wx5a1b2c3d4e5f6071\

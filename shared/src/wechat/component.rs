@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ApiError, Client, Nothing, lenient, transport::Method};
+use super::{ApiError, Client, EmptyResponse, lenient, transport::Method};
 use crate::secret::Secret;
 
 /// The query parameter of the component's token. The documentation of
@@ -13,7 +13,7 @@ use crate::secret::Secret;
 const COMPONENT_ACCESS_TOKEN: &str = "component_access_token";
 
 /// Most accounts on one page of [`Client::get_authorizer_list`].
-pub const AUTHORIZER_LIST_MAX: u32 = 500;
+pub const MAX_AUTHORIZERS_PER_PAGE: u32 = 500;
 
 /// The platform's token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct PreAuthCode {
 
 /// What an authorization code is exchanged for, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorization {
+pub struct AuthorizationInfo {
     /// The account.
     pub app_id: String,
     /// Absent when the account has no right to any API.
@@ -103,7 +103,7 @@ pub struct AuthorizerEntry {
     pub app_id: String,
     /// The current refresh token: how a lost one is recovered. `None` when WeChat leaves it empty; then only
     /// a new authorization helps.
-    #[serde(default, deserialize_with = "lenient::maybe_secret")]
+    #[serde(default, deserialize_with = "lenient::optional_secret")]
     pub refresh_token: Option<Secret>,
     /// Unix seconds.
     #[serde(default, deserialize_with = "lenient::int")]
@@ -120,7 +120,7 @@ impl Client {
         // This API names the secret differently from `component_token`.
         let body = json!({ "component_appid": app_id, "component_secret": secret.expose() });
         let path = "/cgi-bin/component/api_start_push_ticket";
-        self.call::<Nothing>(Method::Post, path, &[], Some(&body)).await.map(drop)
+        self.call::<EmptyResponse>(Method::Post, path, &[], Some(&body)).await.map(drop)
     }
 
     /// The platform's token, for its secret and the newest ticket.
@@ -134,8 +134,8 @@ impl Client {
         ticket: &Secret,
     ) -> Result<ComponentToken, ApiError> {
         #[derive(Deserialize)]
-        struct Answer {
-            #[serde(default, deserialize_with = "lenient::maybe_secret")]
+        struct ComponentTokenResponse {
+            #[serde(default, deserialize_with = "lenient::optional_secret")]
             component_access_token: Option<Secret>,
             #[serde(default, deserialize_with = "lenient::int")]
             expires_in: i64,
@@ -146,9 +146,9 @@ impl Client {
             "component_verify_ticket": ticket.expose(),
         });
         let path = "/cgi-bin/component/api_component_token";
-        let answer: Answer = self.call(Method::Post, path, &[], Some(&body)).await?;
+        let answer: ComponentTokenResponse = self.call(Method::Post, path, &[], Some(&body)).await?;
         let (token, expires_in) =
-            living(answer.component_access_token, answer.expires_in, "component_access_token")?;
+            with_lifetime(answer.component_access_token, answer.expires_in, "component_access_token")?;
         Ok(ComponentToken { token, expires_in })
     }
 
@@ -158,16 +158,16 @@ impl Client {
     /// [`ApiError`].
     pub async fn create_preauthcode(&self, token: &Secret, app_id: &str) -> Result<PreAuthCode, ApiError> {
         #[derive(Deserialize)]
-        struct Answer {
-            #[serde(default, deserialize_with = "lenient::maybe_secret")]
+        struct PreAuthCodeResponse {
+            #[serde(default, deserialize_with = "lenient::optional_secret")]
             pre_auth_code: Option<Secret>,
             #[serde(default, deserialize_with = "lenient::int")]
             expires_in: i64,
         }
         let body = json!({ "component_appid": app_id });
         let path = "/cgi-bin/component/api_create_preauthcode";
-        let answer: Answer = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
-        let (code, expires_in) = living(answer.pre_auth_code, answer.expires_in, "pre_auth_code")?;
+        let answer: PreAuthCodeResponse = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
+        let (code, expires_in) = with_lifetime(answer.pre_auth_code, answer.expires_in, "pre_auth_code")?;
         Ok(PreAuthCode { code, expires_in })
     }
 
@@ -181,23 +181,23 @@ impl Client {
         token: &Secret,
         app_id: &str,
         authorization_code: &Secret,
-    ) -> Result<Authorization, ApiError> {
+    ) -> Result<AuthorizationInfo, ApiError> {
         #[derive(Deserialize)]
-        struct Answer {
-            authorization_info: RawAuthorization,
+        struct QueryAuthResponse {
+            authorization_info: AuthorizationInfoMembers,
         }
         let body = json!({ "component_appid": app_id, "authorization_code": authorization_code.expose() });
         let path = "/cgi-bin/component/api_query_auth";
-        let answer: Answer = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
+        let answer: QueryAuthResponse = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
         let raw = answer.authorization_info;
         if raw.authorizer_appid.is_empty() {
-            return Err(lacks("authorizer_appid"));
+            return Err(missing_member("authorizer_appid"));
         }
         let tokens = match raw.authorizer_access_token {
             None => None,
-            some => Some(tokens(some, raw.expires_in, raw.authorizer_refresh_token)?),
+            some => Some(authorizer_tokens(some, raw.expires_in, raw.authorizer_refresh_token)?),
         };
-        Ok(Authorization { app_id: raw.authorizer_appid, tokens, granted: granted(&raw.func_info) })
+        Ok(AuthorizationInfo { app_id: raw.authorizer_appid, tokens, granted: granted_ids(&raw.func_info) })
     }
 
     /// New tokens for an account. It costs a daily quota, and the old
@@ -218,8 +218,8 @@ impl Client {
             "authorizer_refresh_token": refresh_token.expose(),
         });
         let path = "/cgi-bin/component/api_authorizer_token";
-        let raw: RawAuthorization = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
-        tokens(raw.authorizer_access_token, raw.expires_in, raw.authorizer_refresh_token)
+        let raw: AuthorizationInfoMembers = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
+        authorizer_tokens(raw.authorizer_access_token, raw.expires_in, raw.authorizer_refresh_token)
     }
 
     /// What an account is and what it granted.
@@ -233,14 +233,14 @@ impl Client {
         authorizer_app_id: &str,
     ) -> Result<AuthorizerInfo, ApiError> {
         #[derive(Deserialize)]
-        struct Answer {
-            authorizer_info: RawInfo,
-            #[serde(default, deserialize_with = "lenient::or_nothing")]
-            authorization_info: RawAuthorization,
+        struct AuthorizerInfoResponse {
+            authorizer_info: AuthorizerInfoMembers,
+            #[serde(default, deserialize_with = "lenient::or_default_if_invalid")]
+            authorization_info: AuthorizationInfoMembers,
         }
         let body = json!({ "component_appid": app_id, "authorizer_appid": authorizer_app_id });
         let path = "/cgi-bin/component/api_get_authorizer_info";
-        let answer: Answer = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
+        let answer: AuthorizerInfoResponse = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
         let (info, authorization) = (answer.authorizer_info, answer.authorization_info);
         Ok(AuthorizerInfo {
             app_id: authorizer_app_id.to_owned(),
@@ -254,7 +254,7 @@ impl Client {
             principal_name: info.principal_name,
             account_status: info.account_status,
             is_mini_program: info.mini_program_info.is_some(),
-            granted: granted(&authorization.func_info),
+            granted: granted_ids(&authorization.func_info),
             refresh_token: authorization.authorizer_refresh_token,
         })
     }
@@ -272,56 +272,56 @@ impl Client {
         count: u32,
     ) -> Result<AuthorizerPage, ApiError> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct AuthorizerListResponse {
             #[serde(default, deserialize_with = "lenient::int")]
             total_count: i64,
             #[serde(default, deserialize_with = "lenient::list")]
             list: Vec<AuthorizerEntry>,
         }
-        let count = count.min(AUTHORIZER_LIST_MAX);
+        let count = count.min(MAX_AUTHORIZERS_PER_PAGE);
         let body = json!({ "component_appid": app_id, "offset": offset, "count": count });
         let path = "/cgi-bin/component/api_get_authorizer_list";
-        let answer: Answer = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
+        let answer: AuthorizerListResponse = self.post(path, (COMPONENT_ACCESS_TOKEN, token), &body).await?;
         Ok(AuthorizerPage { total_count: answer.total_count, list: answer.list })
     }
 }
 
 #[derive(Deserialize, Default)]
-struct RawAuthorization {
+struct AuthorizationInfoMembers {
     #[serde(default, deserialize_with = "lenient::text")]
     authorizer_appid: String,
-    #[serde(default, deserialize_with = "lenient::maybe_secret")]
+    #[serde(default, deserialize_with = "lenient::optional_secret")]
     authorizer_access_token: Option<Secret>,
     #[serde(default, deserialize_with = "lenient::int")]
     expires_in: i64,
-    #[serde(default, deserialize_with = "lenient::maybe_secret")]
+    #[serde(default, deserialize_with = "lenient::optional_secret")]
     authorizer_refresh_token: Option<Secret>,
     #[serde(default, deserialize_with = "lenient::list")]
-    func_info: Vec<RawFunction>,
+    func_info: Vec<FuncInfoMembers>,
 }
 
 #[derive(Deserialize, Default)]
-struct RawFunction {
-    #[serde(default, deserialize_with = "lenient::or_nothing")]
-    funcscope_category: RawId,
+struct FuncInfoMembers {
+    #[serde(default, deserialize_with = "lenient::or_default_if_invalid")]
+    funcscope_category: IdMember,
 }
 
 #[derive(Deserialize, Default)]
-struct RawId {
-    #[serde(default, deserialize_with = "lenient::maybe_int")]
+struct IdMember {
+    #[serde(default, deserialize_with = "lenient::optional_int")]
     id: Option<i64>,
 }
 
 #[derive(Deserialize)]
-struct RawInfo {
+struct AuthorizerInfoMembers {
     #[serde(default, deserialize_with = "lenient::text")]
     nick_name: String,
     #[serde(default, deserialize_with = "lenient::text")]
     head_img: String,
-    #[serde(default, deserialize_with = "lenient::or_nothing")]
-    service_type_info: RawId,
-    #[serde(default, deserialize_with = "lenient::or_nothing")]
-    verify_type_info: RawId,
+    #[serde(default, deserialize_with = "lenient::or_default_if_invalid")]
+    service_type_info: IdMember,
+    #[serde(default, deserialize_with = "lenient::or_default_if_invalid")]
+    verify_type_info: IdMember,
     #[serde(default, deserialize_with = "lenient::text")]
     user_name: String,
     #[serde(default, deserialize_with = "lenient::text")]
@@ -330,33 +330,33 @@ struct RawInfo {
     qrcode_url: String,
     #[serde(default, deserialize_with = "lenient::text")]
     principal_name: String,
-    #[serde(default, deserialize_with = "lenient::maybe_int")]
+    #[serde(default, deserialize_with = "lenient::optional_int")]
     account_status: Option<i64>,
     #[serde(default, rename = "MiniProgramInfo")]
     mini_program_info: Option<serde::de::IgnoredAny>,
 }
 
-fn granted(func_info: &[RawFunction]) -> Vec<u32> {
+fn granted_ids(func_info: &[FuncInfoMembers]) -> Vec<u32> {
     let ids = func_info.iter().filter_map(|function| function.funcscope_category.id);
     ids.filter_map(|id| u32::try_from(id).ok()).collect()
 }
 
-fn tokens(
+fn authorizer_tokens(
     access_token: Option<Secret>,
     expires_in: i64,
     refresh_token: Option<Secret>,
 ) -> Result<AuthorizerTokens, ApiError> {
-    let (access_token, expires_in) = living(access_token, expires_in, "authorizer_access_token")?;
+    let (access_token, expires_in) = with_lifetime(access_token, expires_in, "authorizer_access_token")?;
     Ok(AuthorizerTokens { access_token, expires_in, refresh_token })
 }
 
 /// The token, if it is there and has a lifetime: one without would be refreshed in a loop.
-fn living(token: Option<Secret>, expires_in: i64, name: &str) -> Result<(Secret, i64), ApiError> {
-    let token = token.ok_or_else(|| lacks(name))?;
-    if expires_in > 0 { Ok((token, expires_in)) } else { Err(lacks("a positive expires_in")) }
+fn with_lifetime(token: Option<Secret>, expires_in: i64, name: &str) -> Result<(Secret, i64), ApiError> {
+    let token = token.ok_or_else(|| missing_member(name))?;
+    if expires_in > 0 { Ok((token, expires_in)) } else { Err(missing_member("a positive expires_in")) }
 }
 
-fn lacks(name: &str) -> ApiError {
+fn missing_member(name: &str) -> ApiError {
     ApiError::Malformed(format!("it lacks {name}"))
 }
 

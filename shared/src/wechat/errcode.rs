@@ -40,11 +40,11 @@ pub enum QuotaWait {
 }
 
 /// How long to wait where no time is known, in seconds. The contract requires a check at least every hour.
-pub const UNKNOWN_WAIT_SECS: i64 = 3600;
+pub const UNKNOWN_WAIT_SECONDS: i64 = 3600;
 
 /// Beijing is eight hours ahead of UTC all year, so its midnight is 16:00 UTC.
-const BEIJING_MIDNIGHT_UTC_SECS: i64 = 16 * 3600;
-const DAY_SECS: i64 = 24 * 3600;
+const BEIJING_MIDNIGHT_UTC_SECONDS: i64 = 16 * 3600;
+const DAY_SECONDS: i64 = 24 * 3600;
 
 /// The class of an errcode.
 #[must_use]
@@ -94,7 +94,7 @@ pub fn is_about_authorization_code(errcode: i64) -> bool {
 
 /// Whether an account's authorization has been withdrawn.
 #[must_use]
-pub fn is_withdrawn(errcode: i64) -> bool {
+pub fn is_unauthorized(errcode: i64) -> bool {
     errcode == 61003
 }
 
@@ -104,15 +104,15 @@ pub fn is_withdrawn(errcode: i64) -> bool {
 pub fn wait_until(wait: QuotaWait, now: Timestamp) -> Timestamp {
     let unix = now.as_second();
     let then = match wait {
-        QuotaWait::NextMinute => next(unix, 60, 0),
-        QuotaWait::NextBeijingMidnight => next(unix, DAY_SECS, BEIJING_MIDNIGHT_UTC_SECS),
-        QuotaWait::Window | QuotaWait::Other => unix.saturating_add(UNKNOWN_WAIT_SECS),
+        QuotaWait::NextMinute => next_boundary(unix, 60, 0),
+        QuotaWait::NextBeijingMidnight => next_boundary(unix, DAY_SECONDS, BEIJING_MIDNIGHT_UTC_SECONDS),
+        QuotaWait::Window | QuotaWait::Other => unix.saturating_add(UNKNOWN_WAIT_SECONDS),
     };
     Timestamp::from_second(then).unwrap_or(now)
 }
 
 /// The first second after `unix` that is `offset` into a period.
-fn next(unix: i64, period: i64, offset: i64) -> i64 {
+fn next_boundary(unix: i64, period: i64, offset: i64) -> i64 {
     let past = unix.saturating_sub(offset).rem_euclid(period);
     unix.saturating_add(period - past)
 }

@@ -10,31 +10,35 @@ use serde_json::Value;
 
 use super::{
     Client,
-    transport::{Request, Response, Transport, TransportError},
+    transport::{Transport, TransportError, WeChatRequest, WeChatResponse},
 };
 
 /// Returns responses in order; when they run out, [`TransportError::NotSent`].
 #[derive(Default)]
-pub struct Fake {
-    answers: Mutex<VecDeque<Result<Response, TransportError>>>,
-    asked: Mutex<Vec<Request>>,
+pub struct FakeTransport {
+    responses: Mutex<VecDeque<Result<WeChatResponse, TransportError>>>,
+    requests: Mutex<Vec<WeChatRequest>>,
 }
 
-impl Fake {
+impl FakeTransport {
     /// A client that receives `bodies` as its responses, each with 200, and the fake behind it.
     pub fn client(bodies: &[&str]) -> (Client, Arc<Self>) {
-        Self::with(bodies.iter().map(|body| Ok(Response { status: 200, body: body.as_bytes().to_vec() })))
+        Self::with_responses(
+            bodies.iter().map(|body| Ok(WeChatResponse { status: 200, body: body.as_bytes().to_vec() })),
+        )
     }
 
     /// A client that receives `answers`, and the fake behind it.
-    pub fn with(answers: impl IntoIterator<Item = Result<Response, TransportError>>) -> (Client, Arc<Self>) {
-        let fake = Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() });
+    pub fn with_responses(
+        answers: impl IntoIterator<Item = Result<WeChatResponse, TransportError>>,
+    ) -> (Client, Arc<Self>) {
+        let fake = Arc::new(Self { responses: Mutex::new(answers.into_iter().collect()), ..Self::default() });
         (Client::new(fake.clone(), "https://api.test/".into()), fake)
     }
 
     /// The one request that was made: its URL after the host, and its body.
-    pub fn asked(&self) -> (String, Value) {
-        let asked = self.asked.lock().unwrap();
+    pub fn single_request(&self) -> (String, Value) {
+        let asked = self.requests.lock().unwrap();
         assert_eq!(asked.len(), 1, "one call is one request");
         let body = asked[0].body.as_deref().map(|body| serde_json::from_slice(body).unwrap());
         let url = asked[0].url.strip_prefix("https://api.test").unwrap();
@@ -42,20 +46,20 @@ impl Fake {
     }
 
     /// Whether no request was made.
-    pub fn nothing_asked(&self) -> bool {
-        self.asked.lock().unwrap().is_empty()
+    pub fn has_no_request(&self) -> bool {
+        self.requests.lock().unwrap().is_empty()
     }
 
     /// The bytes of the last request's body.
     pub fn last_body(&self) -> Vec<u8> {
-        self.asked.lock().unwrap().last().unwrap().body.clone().unwrap()
+        self.requests.lock().unwrap().last().unwrap().body.clone().unwrap()
     }
 }
 
-impl Transport for Fake {
-    fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
-        self.asked.lock().unwrap().push(request);
-        let answer = self.answers.lock().unwrap().pop_front();
+impl Transport for FakeTransport {
+    fn send<'a>(&'a self, request: WeChatRequest) -> BoxFuture<'a, Result<WeChatResponse, TransportError>> {
+        self.requests.lock().unwrap().push(request);
+        let answer = self.responses.lock().unwrap().pop_front();
         Box::pin(async move { answer.unwrap_or_else(|| Err(TransportError::NotSent("no answer".into()))) })
     }
 }

@@ -5,7 +5,9 @@ use std::{error::Error, sync::OnceLock, time::Duration};
 
 use futures::future::BoxFuture;
 
-use super::transport::{Method, RESPONSE_BODY_MAX, Request, Response, Transport, TransportError};
+use super::transport::{
+    MAX_RESPONSE_BODY_BYTES, Method, Transport, TransportError, WeChatRequest, WeChatResponse,
+};
 
 /// Longest wait for a connection. Below half of [`TOTAL_TIMEOUT`], so that a slow handshake still leaves
 /// time for the answer.
@@ -16,7 +18,7 @@ pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept to the API host. One Lambda instance has ten calls in flight;
 /// a machine that runs several batches at once would reconnect for every other call.
-pub const IDLE_CONNECTIONS_MAX: usize = 128;
+pub const MAX_IDLE_CONNECTIONS: usize = 128;
 
 /// HTTP(S) with a pool of idle connections. Redirects are not followed: the query carries a token.
 ///
@@ -50,18 +52,18 @@ fn builder() -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
         .redirect(reqwest::redirect::Policy::none())
 }
 
 fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
     // Fails only when the process already has a provider, which is then used.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    builder.build().map_err(|why| text(&why.without_url()))
+    builder.build().map_err(|why| error_text(&why.without_url()))
 }
 
 impl Transport for HttpTransport {
-    fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
+    fn send<'a>(&'a self, request: WeChatRequest) -> BoxFuture<'a, Result<WeChatResponse, TransportError>> {
         Box::pin(async move {
             let client = self.client(&request.url)?;
             let call = match request.method {
@@ -76,12 +78,14 @@ impl Transport for HttpTransport {
             let status = answer.status().as_u16();
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await.map_err(classify)? {
-                if body.len().saturating_add(chunk.len()) > RESPONSE_BODY_MAX {
-                    return Err(TransportError::Unanswered(format!("more than {RESPONSE_BODY_MAX} bytes")));
+                if body.len().saturating_add(chunk.len()) > MAX_RESPONSE_BODY_BYTES {
+                    return Err(TransportError::Unanswered(format!(
+                        "more than {MAX_RESPONSE_BODY_BYTES} bytes"
+                    )));
                 }
                 body.extend_from_slice(&chunk);
             }
-            Ok(Response { status, body })
+            Ok(WeChatResponse { status, body })
         })
     }
 }
@@ -89,12 +93,12 @@ impl Transport for HttpTransport {
 /// The call surely did not happen only if the connection failed or the request could not be built.
 fn classify(why: reqwest::Error) -> TransportError {
     let unsent = why.is_connect() || why.is_builder();
-    let text = text(&why.without_url());
+    let text = error_text(&why.without_url());
     if unsent { TransportError::NotSent(text) } else { TransportError::Unanswered(text) }
 }
 
 /// The error and its causes: reqwest's own text alone is "error sending request". Bounded, as causes nest.
-fn text(why: &reqwest::Error) -> String {
+fn error_text(why: &reqwest::Error) -> String {
     let causes = std::iter::successors(why.source(), |cause| (*cause).source()).take(5);
     causes.fold(why.to_string(), |text, cause| format!("{text}: {cause}"))
 }
@@ -108,12 +112,12 @@ mod tests {
 
     use super::*;
 
-    fn get(url: String) -> Request {
-        Request { method: Method::Get, url, body: None }
+    fn get(url: String) -> WeChatRequest {
+        WeChatRequest { method: Method::Get, url, body: None }
     }
 
     /// A server for one connection that reads the request's head, sends `answer` and closes.
-    fn answering(answer: &'static str) -> String {
+    fn one_shot_server(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/cgi-bin/x?access_token=hidden", listener.local_addr().unwrap());
         std::thread::spawn(move || {
@@ -133,9 +137,17 @@ mod tests {
             ("a host without an address", "http://oahub.invalid/x?access_token=hidden".into(), false),
             ("a refused TLS connection", format!("https://{closed}/x?access_token=hidden"), false),
             ("not a URL", "no-url?access_token=hidden".into(), false),
-            ("a connection that closes before the answer", answering(""), true),
-            ("an answer that breaks off", answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab"), true),
-            ("more than we read", answering("HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\nab"), true),
+            ("a connection that closes before the answer", one_shot_server(""), true),
+            (
+                "an answer that breaks off",
+                one_shot_server("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab"),
+                true,
+            ),
+            (
+                "more than we read",
+                one_shot_server("HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\nab"),
+                true,
+            ),
         ] {
             let why = transport.send(get(url)).await.unwrap_err();
             assert_eq!(matches!(why, TransportError::Unanswered(_)), sent, "{what}: {why}");
@@ -146,10 +158,14 @@ mod tests {
     #[tokio::test]
     async fn an_answer_comes_as_it_is_and_redirects_are_not_followed() {
         let transport = HttpTransport::new();
-        let ok = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
-        assert_eq!(transport.send(get(ok)).await.unwrap(), Response { status: 200, body: b"{}".to_vec() });
-        let moved =
-            answering("HTTP/1.1 302 Found\r\nlocation: http://oahub.invalid/\r\ncontent-length: 0\r\n\r\n");
+        let ok = one_shot_server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+        assert_eq!(
+            transport.send(get(ok)).await.unwrap(),
+            WeChatResponse { status: 200, body: b"{}".to_vec() }
+        );
+        let moved = one_shot_server(
+            "HTTP/1.1 302 Found\r\nlocation: http://oahub.invalid/\r\ncontent-length: 0\r\n\r\n",
+        );
         assert_eq!(transport.send(get(moved)).await.unwrap().status, 302);
     }
 }

@@ -10,7 +10,7 @@ use crate::secret::Secret;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A number, or a string that holds one; `None` for anything else.
-pub fn maybe_int<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+pub fn optional_int<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
     Ok(match Value::deserialize(from)? {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -19,9 +19,9 @@ pub fn maybe_int<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::E
     })
 }
 
-/// As [`maybe_int`], 0 for anything else.
+/// As [`optional_int`], 0 for anything else.
 pub fn int<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
-    Ok(maybe_int(from)?.unwrap_or(0))
+    Ok(optional_int(from)?.unwrap_or(0))
 }
 
 /// A string, or a number as its digits; empty for anything else.
@@ -34,7 +34,7 @@ pub fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 }
 
 /// A token; `None` when null, empty or left out (with `#[serde(default)]`).
-pub fn maybe_secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+pub fn optional_secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
     let text = text(from)?;
     Ok(if text.is_empty() { None } else { Some(Secret::new(text)) })
 }
@@ -51,14 +51,16 @@ pub fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<V
 }
 
 /// The value; its default for null and for any other type.
-pub fn or_nothing<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) -> Result<T, D::Error> {
+pub fn or_default_if_invalid<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    from: D,
+) -> Result<T, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(from)?).unwrap_or_default())
 }
 
 /// A list of numbers; elements without one are skipped, anything else is an empty list.
 pub fn ints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<i64>, D::Error> {
     let Value::Array(list) = Value::deserialize(from)? else { return Ok(Vec::new()) };
-    Ok(list.into_iter().filter_map(|one| maybe_int(one).ok().flatten()).collect())
+    Ok(list.into_iter().filter_map(|one| optional_int(one).ok().flatten()).collect())
 }
 
 /// A list of objects; elements that are not such objects are skipped, anything else is an empty list.
@@ -78,7 +80,7 @@ pub fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error
 }
 
 /// The body after a byte order mark and whitespace.
-fn beginning(body: &[u8]) -> &[u8] {
+fn skip_byte_order_mark(body: &[u8]) -> &[u8] {
     let body = body.trim_ascii_start();
     body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii_start()
 }
@@ -86,7 +88,7 @@ fn beginning(body: &[u8]) -> &[u8] {
 /// Whether a body begins like every response of WeChat: serde
 /// would also fill a struct from an array, field by field.
 pub fn is_object(body: &[u8]) -> bool {
-    beginning(body).first() == Some(&b'{')
+    skip_byte_order_mark(body).first() == Some(&b'{')
 }
 
 /// Reads JSON; on failure once more with user-typed oddities made harmless: control characters
@@ -94,11 +96,11 @@ pub fn is_object(body: &[u8]) -> bool {
 ///
 /// # Errors
 /// Where it went wrong. Never serde's own text, which quotes the value, perhaps a token.
-pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub fn from_json_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     if !is_object(body) {
         return Err(format!("not a JSON object in {} bytes", body.len()));
     }
-    let body = beginning(body);
+    let body = skip_byte_order_mark(body);
     if let Ok(value) = serde_json::from_slice(body) {
         return Ok(value);
     }
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize, PartialEq)]
-    struct Sample {
+    struct TestObject {
         #[serde(default, deserialize_with = "int")]
         number: i64,
         #[serde(default, deserialize_with = "text")]
@@ -122,17 +124,17 @@ mod tests {
     }
 
     #[derive(Debug, Deserialize, PartialEq, Default)]
-    struct Lists {
+    struct TestLists {
         #[serde(default, deserialize_with = "texts")]
         texts: Vec<String>,
         #[serde(default, deserialize_with = "objects")]
-        objects: Vec<Sample>,
+        objects: Vec<TestObject>,
     }
 
     #[test]
     fn what_wechat_sends_is_read_as_it_was_meant() {
         let sample =
-            |number, text: &str, list: &[i64]| Sample { number, text: text.into(), list: list.into() };
+            |number, text: &str, list: &[i64]| TestObject { number, text: text.into(), list: list.into() };
         for (what, body, expected) in [
             ("nothing", "{}".as_bytes(), sample(0, "", &[])),
             ("nulls", br#"{"number":null,"text":null,"list":null}"#, sample(0, "", &[])),
@@ -152,13 +154,13 @@ mod tests {
             ("one between blanks", b"\r\n\xef\xbb\xbf {\"number\":7}", sample(7, "", &[])),
             ("one and a raw line break", b"\xef\xbb\xbf{\"text\":\"a\nb\"}", sample(0, "a b", &[])),
         ] {
-            assert_eq!(json::<Sample>(body).as_ref(), Ok(&expected), "{what}");
+            assert_eq!(from_json_slice::<TestObject>(body).as_ref(), Ok(&expected), "{what}");
         }
     }
 
     #[test]
     fn one_odd_element_does_not_spoil_a_list() {
-        let one = || vec![Sample { number: 1, text: String::new(), list: Vec::new() }];
+        let one = || vec![TestObject { number: 1, text: String::new(), list: Vec::new() }];
         for (what, body, texts, objects) in [
             ("no list", "{}", vec![], vec![]),
             ("null", r#"{"texts":null,"objects":null}"#, vec![], vec![]),
@@ -166,7 +168,7 @@ mod tests {
             ("null among texts", r#"{"texts":["a",null,7,["b"],"c"]}"#, vec!["a", "c"], vec![]),
             ("null among objects", r#"{"objects":[null,{"number":1},"x",[1]]}"#, vec![], one()),
         ] {
-            let read = json::<Lists>(body.as_bytes()).unwrap();
+            let read = from_json_slice::<TestLists>(body.as_bytes()).unwrap();
             assert_eq!(
                 (read.texts, read.objects),
                 (texts.into_iter().map(str::to_owned).collect(), objects),
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn an_error_does_not_quote_what_it_found() {
         for body in [r#"{"number":"hidden""#, r#""hidden""#, r#"["hidden"]"#, "<html>hidden"] {
-            let why = json::<Sample>(body.as_bytes()).unwrap_err();
+            let why = from_json_slice::<TestObject>(body.as_bytes()).unwrap_err();
             assert!(!why.contains("hidden"), "{why}");
         }
     }

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{ACCESS_TOKEN, ApiError, Client, Nothing, lenient};
+use super::{ACCESS_TOKEN, ApiError, Client, EmptyResponse, lenient};
 use crate::secret::Secret;
 
 impl Client {
@@ -16,9 +16,9 @@ impl Client {
     /// # Errors
     /// [`ApiError`]; 45015 outside the reply window, 45047 when its sends are used up.
     pub async fn custom_send(&self, token: &Secret, touser: &str, content: &Value) -> Result<(), ApiError> {
-        let body = addressed(touser, content)?;
+        let body = with_touser(touser, content)?;
         let path = "/cgi-bin/message/custom/send";
-        self.post::<Nothing>(path, (ACCESS_TOKEN, token), &body).await.map(drop)
+        self.post::<EmptyResponse>(path, (ACCESS_TOKEN, token), &body).await.map(drop)
     }
 
     /// Sends a template message and returns its `msgid`, which the delivery event names. `template` is
@@ -34,21 +34,21 @@ impl Client {
         client_msg_id: &str,
     ) -> Result<String, ApiError> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct TemplateSendResponse {
             // Up to 19 digits: more than JavaScript, and so many JSON parsers, keep exactly; kept as text.
             #[serde(default, deserialize_with = "lenient::text")]
             msgid: String,
         }
-        let mut body = addressed(touser, template)?;
+        let mut body = with_touser(touser, template)?;
         body.insert("client_msg_id".to_owned(), client_msg_id.into());
         let path = "/cgi-bin/message/template/send";
-        let answer: Answer = self.post(path, (ACCESS_TOKEN, token), &body).await?;
+        let answer: TemplateSendResponse = self.post(path, (ACCESS_TOKEN, token), &body).await?;
         Ok(answer.msgid)
     }
 }
 
 /// `content` with `touser` in front. Anything but an object is not sent.
-fn addressed(touser: &str, content: &Value) -> Result<Map<String, Value>, ApiError> {
+fn with_touser(touser: &str, content: &Value) -> Result<Map<String, Value>, ApiError> {
     let content =
         content.as_object().ok_or_else(|| ApiError::Malformed("the content is not an object".to_owned()))?;
     let mut body = Map::from_iter([("touser".to_owned(), Value::from(touser))]);
@@ -62,7 +62,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::wechat::fake::{Fake, sample};
+    use crate::wechat::fake::{FakeTransport, sample};
 
     #[tokio::test]
     async fn a_customer_service_message_is_the_tenants_content_with_an_address() {
@@ -72,11 +72,11 @@ mod tests {
                 serde_json::from_str(&sample(&format!("custom_send_{name}_request"))).unwrap();
             let mut content = request.clone();
             content["touser"] = json!("somebody else");
-            let (client, fake) = Fake::client(&[&sample("ok")]);
+            let (client, fake) = FakeTransport::client(&[&sample("ok")]);
             let touser = request["touser"].as_str().unwrap();
             client.custom_send(&Secret::new("t"), touser, &content).await.unwrap();
             assert_eq!(
-                fake.asked(),
+                fake.single_request(),
                 ("Post /cgi-bin/message/custom/send?access_token=t".into(), request),
                 "{name}"
             );
@@ -87,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_raw_utf8() {
-        let (client, fake) = Fake::client(&[&sample("ok")]);
+        let (client, fake) = FakeTransport::client(&[&sample("ok")]);
         let content = json!({ "msgtype": "text", "text": { "content": "你好 😀 <a href=\"x\">é</a>" } });
         client.custom_send(&Secret::new("t"), "o1", &content).await.unwrap();
         let sent = String::from_utf8(fake.last_body()).unwrap();
@@ -100,18 +100,21 @@ mod tests {
         let request: Value = serde_json::from_str(&sample("template_send_request")).unwrap();
         let mut template = request.clone();
         template.as_object_mut().unwrap().retain(|name, _| name != "touser" && name != "client_msg_id");
-        let (client, fake) = Fake::client(&[&sample("template_send_response")]);
+        let (client, fake) = FakeTransport::client(&[&sample("template_send_response")]);
         let touser = request["touser"].as_str().unwrap();
         let msgid = client.template_send(&Secret::new("t"), touser, &template, "wf-77-step-3").await.unwrap();
         assert_eq!(msgid, "3428411849815980001");
-        assert_eq!(fake.asked(), ("Post /cgi-bin/message/template/send?access_token=t".into(), request));
+        assert_eq!(
+            fake.single_request(),
+            ("Post /cgi-bin/message/template/send?access_token=t".into(), request)
+        );
     }
 
     #[tokio::test]
     async fn content_that_is_no_object_is_not_sent() {
-        let (client, fake) = Fake::client(&[]);
+        let (client, fake) = FakeTransport::client(&[]);
         let why = client.custom_send(&Secret::new("t"), "o1", &json!("hi")).await.unwrap_err();
         assert!(matches!(why, ApiError::Malformed(_)));
-        assert!(fake.nothing_asked());
+        assert!(fake.has_no_request());
     }
 }

@@ -22,11 +22,11 @@ use thiserror::Error;
 
 use self::{
     errcode::ErrcodeClass,
-    transport::{Method, Request, Transport, TransportError},
+    transport::{Method, Transport, TransportError, WeChatRequest},
 };
 
 /// The longest `errmsg` that is kept, in characters. Documented ones are below 200.
-const ERRMSG_MAX: usize = 500;
+const MAX_ERRMSG_CHARS: usize = 500;
 
 /// The query parameter of an account's token.
 const ACCESS_TOKEN: &str = "access_token";
@@ -96,7 +96,7 @@ const NO_BODY: Option<&()> = None;
 
 /// The members that every response may have.
 #[derive(Deserialize)]
-struct Outcome {
+struct ErrcodeResponse {
     #[serde(default, deserialize_with = "lenient::int")]
     errcode: i64,
     #[serde(default, deserialize_with = "lenient::text")]
@@ -105,7 +105,7 @@ struct Outcome {
 
 /// The response of a call that returns only an errcode.
 #[derive(Deserialize)]
-struct Nothing {}
+struct EmptyResponse {}
 
 impl Client {
     /// `api_url` is `OAHUB_WECHAT_API_URL`, with or without a slash at its end.
@@ -125,10 +125,10 @@ impl Client {
     ) -> Result<T, ApiError> {
         let body = body.map(serde_json::to_vec).transpose();
         let body = body.map_err(|_| ApiError::Malformed("the request is no JSON".to_owned()))?;
-        let url = format!("{}{path}{}", self.api_url, query::query(query));
-        let answer = self.transport.send(Request { method, url, body }).await?;
+        let url = format!("{}{path}{}", self.api_url, query::encode_query(query));
+        let answer = self.transport.send(WeChatRequest { method, url, body }).await?;
         match answer.status {
-            200 if lenient::is_object(&answer.body) => read(&answer.body),
+            200 if lenient::is_object(&answer.body) => parse_response(&answer.body),
             // From a gateway or proxy in front of WeChat; the service behind it may have acted.
             200 => {
                 let bytes = answer.body.len();
@@ -150,15 +150,15 @@ impl Client {
 }
 
 /// Reads a 200. `errcode` is checked first: an error has none of the data.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    let outcome: Outcome = lenient::json(body).map_err(ApiError::Malformed)?;
+fn parse_response<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let outcome: ErrcodeResponse = lenient::from_json_slice(body).map_err(ApiError::Malformed)?;
     if errcode::class(outcome.errcode) == ErrcodeClass::Ok {
-        return lenient::json(body).map_err(ApiError::Malformed);
+        return lenient::from_json_slice(body).map_err(ApiError::Malformed);
     }
     Err(ApiError::Refused {
         errcode: outcome.errcode,
         rid: rid(&outcome.errmsg),
-        errmsg: outcome.errmsg.chars().take(ERRMSG_MAX).collect(),
+        errmsg: outcome.errmsg.chars().take(MAX_ERRMSG_CHARS).collect(),
     })
 }
 

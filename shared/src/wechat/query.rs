@@ -2,7 +2,7 @@
 
 /// `?name=value&…` with percent-encoded values; empty without pairs. Names are our own and need no encoding.
 #[must_use]
-pub fn query(pairs: &[(&str, &str)]) -> String {
+pub fn encode_query(pairs: &[(&str, &str)]) -> String {
     let mut out = String::new();
     for (name, value) in pairs {
         out.push(if out.is_empty() { '?' } else { '&' });

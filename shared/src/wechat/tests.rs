@@ -2,8 +2,8 @@
 
 use super::{
     errcode::{ErrcodeClass, QuotaWait},
-    fake::{Fake, sample},
-    transport::{Response, TransportError},
+    fake::{FakeTransport, sample},
+    transport::{TransportError, WeChatResponse},
     *,
 };
 use crate::secret::Secret;
@@ -22,7 +22,8 @@ async fn a_refusal_keeps_its_code_its_text_and_its_rid() {
         ("error_48001", 48001, ErrcodeClass::Permanent, "677f0000-11111111-22222225"),
         ("error_61007", 61007, ErrcodeClass::Permanent, "677f0000-11111111-22222227"),
     ] {
-        let why = Fake::client(&[&sample(name)]).0.user_info(&Secret::new("t"), "o1").await.unwrap_err();
+        let why =
+            FakeTransport::client(&[&sample(name)]).0.user_info(&Secret::new("t"), "o1").await.unwrap_err();
         assert_eq!(
             (why.errcode(), why.class(), why.may_have_happened()),
             (Some(errcode), class, false),
@@ -47,14 +48,14 @@ async fn an_errcode_is_read_as_it_comes() {
         ("a code of next year", r#"{"errcode":99999999,"errmsg":"new"}"#, Some(99_999_999)),
         ("accepted before", r#"{"errcode":45065,"errmsg":"clientmsgid exist"}"#, None),
     ] {
-        let got = Fake::client(&[body]).0.user_info(&Secret::new("t"), "o1").await;
+        let got = FakeTransport::client(&[body]).0.user_info(&Secret::new("t"), "o1").await;
         assert_eq!(got.err().and_then(|why| why.errcode()), errcode, "{what}");
     }
 }
 
 #[tokio::test]
 async fn what_is_no_answer_of_wechat_tells_whether_the_call_may_have_happened() {
-    let status = |status, body: &str| Ok(Response { status, body: body.as_bytes().to_vec() });
+    let status = |status, body: &str| Ok(WeChatResponse { status, body: body.as_bytes().to_vec() });
     for (what, answer, happened, class) in [
         ("no connection", Err(TransportError::NotSent("x".into())), false, ErrcodeClass::Retry),
         ("no answer", Err(TransportError::Unanswered("x".into())), true, ErrcodeClass::Retry),
@@ -69,7 +70,8 @@ async fn what_is_no_answer_of_wechat_tells_whether_the_call_may_have_happened() 
         ("half a pair of surrogates", status(200, r#"{"nickname":"\ud83d"}"#), true, ErrcodeClass::Unknown),
         ("an escape that JSON has not", status(200, r#"{"nickname":"it\'s"}"#), true, ErrcodeClass::Unknown),
     ] {
-        let why = Fake::with([answer]).0.user_info(&Secret::new("t"), "o1").await.unwrap_err();
+        let why =
+            FakeTransport::with_responses([answer]).0.user_info(&Secret::new("t"), "o1").await.unwrap_err();
         assert_eq!((why.may_have_happened(), why.class()), (happened, class), "{what}: {why}");
     }
 }

@@ -7,10 +7,10 @@ use thiserror::Error;
 
 /// The longest response that is read, in bytes. A page of 10,000 openids is about 320
 /// KB; the rest leaves room for lists of articles. Media is not fetched this way.
-pub const RESPONSE_BODY_MAX: usize = 8 * 1024 * 1024;
+pub const MAX_RESPONSE_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// Longest duration of one call, with a margin: no call begins where less time is left.
-pub const CALL_LIMIT: Duration = Duration::from_millis(10_500);
+pub const MAX_CALL_DURATION: Duration = Duration::from_millis(10_500);
 
 /// Sends requests to WeChat.
 pub trait Transport: Send + Sync {
@@ -18,15 +18,15 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// [`TransportError`], which says whether the call may have happened.
-    fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>>;
+    fn send<'a>(&'a self, request: WeChatRequest) -> BoxFuture<'a, Result<WeChatResponse, TransportError>>;
 }
 
 /// Fails every call: for functions that never call WeChat.
 #[derive(Debug, Clone, Copy)]
-pub struct Nowhere;
+pub struct NoTransport;
 
-impl Transport for Nowhere {
-    fn send<'a>(&'a self, _: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
+impl Transport for NoTransport {
+    fn send<'a>(&'a self, _: WeChatRequest) -> BoxFuture<'a, Result<WeChatResponse, TransportError>> {
         let why = "this function is built without a way to call it";
         Box::pin(std::future::ready(Err(TransportError::NotSent(why.into()))))
     }
@@ -43,7 +43,7 @@ pub enum Method {
 
 /// One request. Its `Debug` shows neither query values nor the body: both carry tokens.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct WeChatRequest {
     /// GET or POST.
     pub method: Method,
     /// The whole URL, query included, percent-encoded.
@@ -52,12 +52,12 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
 }
 
-impl fmt::Debug for Request {
+impl fmt::Debug for WeChatRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
         let names = query.split('&').filter(|pair| !pair.is_empty());
         let names = names.map(|pair| pair.split_once('=').map_or("***", |(name, _)| name));
-        f.debug_struct("Request")
+        f.debug_struct("WeChatRequest")
             .field("method", &self.method)
             .field("path", &path)
             .field("query", &names.collect::<Vec<_>>())
@@ -68,16 +68,16 @@ impl fmt::Debug for Request {
 
 /// One response. Its `Debug` shows only the length of the body.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Response {
+pub struct WeChatResponse {
     /// The HTTP status. WeChat returns 200 for its own errors too.
     pub status: u16,
     /// At most [`MAX_RESPONSE_BODY_BYTES`] bytes.
     pub body: Vec<u8>,
 }
 
-impl fmt::Debug for Response {
+impl fmt::Debug for WeChatResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Response")
+        f.debug_struct("WeChatResponse")
             .field("status", &self.status)
             .field("body_bytes", &self.body.len())
             .finish()
@@ -101,12 +101,12 @@ mod tests {
 
     #[test]
     fn nothing_secret_of_a_request_or_an_answer_prints() {
-        let request = Request {
+        let request = WeChatRequest {
             method: Method::Post,
             url: "https://api.weixin.qq.com/cgi-bin/x?access_token=hidden1&next_openid=&hidden2".into(),
             body: Some(b"hidden3".to_vec()),
         };
-        let response = Response { status: 200, body: b"hidden4".to_vec() };
+        let response = WeChatResponse { status: 200, body: b"hidden4".to_vec() };
         let printed = format!("{request:?} {response:?}");
         assert!(!printed.contains("hidden"), "{printed}");
         assert!(printed.contains("/cgi-bin/x") && printed.contains("access_token"), "{printed}");

@@ -9,10 +9,10 @@ use super::{ACCESS_TOKEN, ApiError, Client, NO_BODY, lenient, transport::Method}
 use crate::secret::Secret;
 
 /// Most openids of one page; the last page has fewer, or an empty `next_openid`.
-pub const FOLLOWERS_MAX: usize = 10_000;
+pub const MAX_FOLLOWERS_PER_PAGE: usize = 10_000;
 
 /// Most openids of one [`Client::user_info_batch`]; WeChat refuses more with 40032.
-pub const USER_INFO_BATCH_MAX: usize = 100;
+pub const MAX_USER_INFO_BATCH: usize = 100;
 
 /// The language of place names, from the time when WeChat still returned any.
 const LANG: &str = "zh_CN";
@@ -35,7 +35,7 @@ pub struct FollowerPage {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UserInfo {
     /// 1 follows, 0 does not; see [`UserInfo::has_unsubscribed`].
-    #[serde(default, deserialize_with = "lenient::maybe_int")]
+    #[serde(default, deserialize_with = "lenient::optional_int")]
     pub subscribe: Option<i64>,
     /// The fan's id at this account.
     #[serde(default, deserialize_with = "lenient::text")]
@@ -44,7 +44,7 @@ pub struct UserInfo {
     #[serde(default, deserialize_with = "lenient::text")]
     pub unionid: String,
     /// Unix seconds of the newest follow.
-    #[serde(default, deserialize_with = "lenient::maybe_int")]
+    #[serde(default, deserialize_with = "lenient::optional_int")]
     pub subscribe_time: Option<i64>,
     /// `ADD_SCENE_…`; an open set.
     #[serde(default, deserialize_with = "lenient::text")]
@@ -87,7 +87,7 @@ pub struct UserInfo {
 impl UserInfo {
     /// Whether WeChat says that the fan does not follow; no `subscribe` says nothing.
     #[must_use]
-    pub fn has_left(&self) -> bool {
+    pub fn has_unsubscribed(&self) -> bool {
         self.subscribe == Some(0)
     }
 }
@@ -99,18 +99,18 @@ impl Client {
     /// [`ApiError`].
     pub async fn followers(&self, token: &Secret, next_openid: &str) -> Result<FollowerPage, ApiError> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct UserGetResponse {
             #[serde(default, deserialize_with = "lenient::int")]
             total: i64,
             #[serde(default, deserialize_with = "lenient::int")]
             count: i64,
             #[serde(default, deserialize_with = "lenient::or_default")]
-            data: Data, // absent on an empty page
+            data: UserGetData, // absent on an empty page
             #[serde(default, deserialize_with = "lenient::text")]
             next_openid: String,
         }
         #[derive(Deserialize, Default)]
-        struct Data {
+        struct UserGetData {
             #[serde(default, deserialize_with = "lenient::texts")]
             openid: Vec<String>,
         }
@@ -118,7 +118,7 @@ impl Client {
         if !next_openid.is_empty() {
             query.push(("next_openid", next_openid));
         }
-        let answer: Answer = self.call(Method::Get, "/cgi-bin/user/get", &query, NO_BODY).await?;
+        let answer: UserGetResponse = self.call(Method::Get, "/cgi-bin/user/get", &query, NO_BODY).await?;
         Ok(FollowerPage {
             total: answer.total,
             count: answer.count,
@@ -147,7 +147,7 @@ impl Client {
         openids: &[impl AsRef<str> + Sync],
     ) -> Result<Vec<UserInfo>, ApiError> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct UserInfoBatchResponse {
             #[serde(default, deserialize_with = "lenient::objects")]
             user_info_list: Vec<UserInfo>,
         }
@@ -155,7 +155,7 @@ impl Client {
             openids.iter().map(|openid| json!({ "openid": openid.as_ref(), "lang": LANG })).collect();
         let body = json!({ "user_list": list });
         let path = "/cgi-bin/user/info/batchget";
-        let answer: Answer = self.post(path, (ACCESS_TOKEN, token), &body).await?;
+        let answer: UserInfoBatchResponse = self.post(path, (ACCESS_TOKEN, token), &body).await?;
         Ok(answer.user_info_list)
     }
 }
@@ -163,7 +163,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wechat::fake::{Fake, sample};
+    use crate::wechat::fake::{FakeTransport, sample};
 
     #[tokio::test]
     async fn followers_come_in_pages() {
@@ -190,13 +190,13 @@ mod tests {
                 page(0, &["oHub0002"], ""),
             ),
         ] {
-            let (client, fake) = Fake::client(&[&answer]);
+            let (client, fake) = FakeTransport::client(&[&answer]);
             assert_eq!(client.followers(&Secret::new("t"), "").await.as_ref(), Ok(&expected), "{what}");
-            assert_eq!(fake.asked().0, "Get /cgi-bin/user/get?access_token=t");
+            assert_eq!(fake.single_request().0, "Get /cgi-bin/user/get?access_token=t");
         }
-        let (client, fake) = Fake::client(&["{}"]);
+        let (client, fake) = FakeTransport::client(&["{}"]);
         client.followers(&Secret::new("t"), "o1").await.unwrap();
-        assert_eq!(fake.asked().0, "Get /cgi-bin/user/get?access_token=t&next_openid=o1");
+        assert_eq!(fake.single_request().0, "Get /cgi-bin/user/get?access_token=t&next_openid=o1");
     }
 
     #[tokio::test]
@@ -213,18 +213,18 @@ mod tests {
             ..UserInfo::default()
         };
         let token = Secret::new("t");
-        let (client, fake) = Fake::client(&[&sample("user_info")]);
+        let (client, fake) = FakeTransport::client(&[&sample("user_info")]);
         assert_eq!(client.user_info(&token, "o 1").await.as_ref(), Ok(&expected));
-        assert_eq!(fake.asked().0, "Get /cgi-bin/user/info?access_token=t&openid=o%201&lang=zh_CN");
+        assert_eq!(fake.single_request().0, "Get /cgi-bin/user/info?access_token=t&openid=o%201&lang=zh_CN");
 
-        let (client, fake) = Fake::client(&[&sample("user_info_batchget")]);
+        let (client, fake) = FakeTransport::client(&[&sample("user_info_batchget")]);
         let left = UserInfo { subscribe: Some(0), openid: "oHub0002".into(), ..UserInfo::default() };
         assert_eq!(client.user_info_batch(&token, &["o1", "o2"]).await.unwrap(), [expected, left]);
         let list = json!([{ "openid": "o1", "lang": "zh_CN" }, { "openid": "o2", "lang": "zh_CN" }]);
-        assert_eq!(fake.asked().1, json!({ "user_list": list }));
+        assert_eq!(fake.single_request().1, json!({ "user_list": list }));
 
         let odd = r#"{"user_info_list":[null,{"subscribe":0,"openid":"oHub0002"},[],"x"]}"#;
-        let (client, _) = Fake::client(&[odd]);
+        let (client, _) = FakeTransport::client(&[odd]);
         let left = UserInfo { subscribe: Some(0), openid: "oHub0002".into(), ..UserInfo::default() };
         assert_eq!(client.user_info_batch(&token, &["o1", "o2"]).await.unwrap(), [left], "odd elements");
 
@@ -234,8 +234,8 @@ mod tests {
             ("one of whom WeChat says nothing", "{}".into(), false),
             ("one of nulls", r#"{"subscribe":null,"tagid_list":null,"qr_scene":""}"#.into(), false),
         ] {
-            let got = Fake::client(&[&answer]).0.user_info(&token, "o1").await.unwrap();
-            assert_eq!(got.has_left(), has_left, "{what}");
+            let got = FakeTransport::client(&[&answer]).0.user_info(&token, "o1").await.unwrap();
+            assert_eq!(got.has_unsubscribed(), has_left, "{what}");
         }
     }
 }

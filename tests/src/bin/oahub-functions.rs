@@ -4,16 +4,16 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, ti
 
 use clap::Parser;
 use local::{
-    functions::Code,
-    options::{Log, Options},
+    functions::Handler,
+    options::{LogFormat, Options},
     system::System,
     template::{self, FunctionSpec},
 };
 use oahub_tests::{
     binary,
     lambda::{
-        instance::{DESCRIPTORS, Launch},
-        pool::Pool,
+        instance::{Launch, MAX_DESCRIPTORS},
+        pool::InstancePool,
     },
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,7 +40,7 @@ struct Arguments {
 async fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     arguments.options.aws.endpoints = true; // processes reach DynamoDB and SQS over HTTP
-    shared::telemetry::init(arguments.options.log == Log::Json, Some("info,dynoxide=error"));
+    shared::telemetry::init(arguments.options.log == LogFormat::Json, Some("info,dynoxide=error"));
     match run(&arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut template = template::of_account(arguments.options.aws.concurrency)?;
+    let mut template = template::for_account(arguments.options.aws.concurrency)?;
     if let Some(seconds) = arguments.visibility {
         for queue in &mut template.queues {
             queue.attributes.insert("VisibilityTimeout".into(), seconds.to_string());
@@ -67,7 +67,8 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     #[expect(clippy::disallowed_methods, reason = "the settings that the functions get")]
     let get = |name: &str| std::env::var(name).ok();
     let system = System::start_with(&arguments.options, get, &template, &|spec, environment, _| {
-        let code: Arc<dyn Code> = Arc::new(Pool::new(launch(arguments, spec, environment), spec.timeout));
+        let code: Arc<dyn Handler> =
+            Arc::new(InstancePool::new(launch(arguments, spec, environment), spec.timeout));
         Some(code)
     })
     .await?;
@@ -82,7 +83,7 @@ fn launch(arguments: &Arguments, spec: &FunctionSpec, environment: &BTreeMap<Str
         name: spec.name.clone(),
         binary: binary::bootstrap(&arguments.functions, spec.code_uri.trim_start_matches("functions/")),
         environment: environment.clone(),
-        memory: arguments.shares.then_some(spec.memory),
-        descriptors: Some(DESCRIPTORS),
+        memory_mb: arguments.shares.then_some(spec.memory),
+        max_descriptors: Some(MAX_DESCRIPTORS),
     }
 }

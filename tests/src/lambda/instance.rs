@@ -15,8 +15,8 @@ use local::lambda::chain::Chain;
 use tokio::sync::watch;
 
 use super::{
-    runtime_api::{Outcome, RuntimeApi},
-    share::Share,
+    cpu_share::CpuShare,
+    runtime_api::{InvocationOutcome, RuntimeApi},
 };
 use crate::wait;
 
@@ -24,7 +24,7 @@ use crate::wait;
 ///
 /// # Source
 /// AWS Lambda developer guide, "Lambda quotas".
-pub const DESCRIPTORS: u32 = 1024;
+pub const MAX_DESCRIPTORS: u32 = 1024;
 
 /// What is needed to start an instance.
 #[derive(Debug, Clone)]
@@ -36,16 +36,16 @@ pub struct Launch {
     /// From template.yaml and the local AWS services.
     pub environment: BTreeMap<String, String>,
     /// Memory, MB, which sets its share of a processor; [`None`] for a whole machine.
-    pub memory: Option<u32>,
+    pub memory_mb: Option<u32>,
     /// How many descriptors it may open; [`None`] for the tests' own limit.
-    pub descriptors: Option<u32>,
+    pub max_descriptors: Option<u32>,
 }
 
 /// A process and its Runtime API. Dropping it sends `kill -9`, as Lambda does.
 pub struct Instance {
     api: RuntimeApi,
     /// Dropped before the process ends.
-    _share: Option<Share>,
+    _cpu_share: Option<CpuShare>,
     child: Child,
     started: Instant,
     ended: watch::Receiver<bool>,
@@ -83,42 +83,47 @@ impl Instance {
             .unwrap_or_else(|error| panic!("{}: {error}", launch.binary.display()));
         let (sender, ended) = watch::channel(false);
         let name = echo.then(|| launch.name.clone());
-        let (log, errors) = lines(child.stderr.take().unwrap(), name);
-        let (output, _) = lines(child.stdout.take().unwrap(), None);
+        let (log, errors) = collect_lines(child.stderr.take().unwrap(), name);
+        let (output, _) = collect_lines(child.stdout.take().unwrap(), None);
         thread::spawn(move || {
             let _ = errors.join();
             let _ = sender.send(true); // standard error is closed only when the process ends
         });
-        let share = launch.memory.map(|memory| Share::of(child.id(), memory));
-        Self { api, _share: share, child, started, ended, log, output }
+        let share = launch.memory_mb.map(|memory| CpuShare::of(child.id(), memory));
+        Self { api, _cpu_share: share, child, started, ended, log, output }
     }
 
     /// Time from start to its first `next`; [`None`] if it ended before.
-    pub async fn init(&self) -> Option<Duration> {
+    pub async fn init_duration(&self) -> Option<Duration> {
         let mut asked = self.api.first_next();
         let asked = tokio::select! {
             asked = asked.wait_for(Option::is_some) => asked.ok().and_then(|at| *at),
-            () = self.end() => None,
+            () = self.wait_for_exit() => None,
         };
         asked.map(|at| at.duration_since(self.started))
     }
 
     /// One invocation.
-    pub async fn invoke(&self, event: impl Into<Bytes>, timeout: Duration) -> Outcome {
+    pub async fn invoke(&self, event: impl Into<Bytes>, timeout: Duration) -> InvocationOutcome {
         self.invoke_in(&Chain::default(), event, timeout).await
     }
 
     /// One invocation in a chain of them.
-    pub async fn invoke_in(&self, chain: &Chain, event: impl Into<Bytes>, timeout: Duration) -> Outcome {
+    pub async fn invoke_in(
+        &self,
+        chain: &Chain,
+        event: impl Into<Bytes>,
+        timeout: Duration,
+    ) -> InvocationOutcome {
         tokio::select! {
             biased; // a response sent in time counts even if the process has died since
             outcome = self.api.invoke(event, chain.to_string(), timeout) => outcome,
-            () = self.end() => Outcome::Died,
+            () = self.wait_for_exit() => InvocationOutcome::Exited,
         }
     }
 
     /// Waits until the process has ended.
-    pub async fn end(&self) {
+    pub async fn wait_for_exit(&self) {
         let mut ended = self.ended.clone();
         let _ = ended.wait_for(|ended| *ended).await; // an error means that the reader has ended
     }
@@ -130,9 +135,9 @@ impl Instance {
     }
 
     /// Waits for its exit; returns its status, init error and log.
-    pub async fn exit(mut self) -> (ExitStatus, Option<Outcome>, String) {
+    pub async fn into_exit(mut self) -> (ExitStatus, Option<InvocationOutcome>, String) {
         let status = wait::until("the function's end", async || self.child.try_wait().unwrap()).await;
-        self.end().await;
+        self.wait_for_exit().await;
         (status, self.api.init_error(), self.log())
     }
 
@@ -150,7 +155,7 @@ impl Instance {
 
     /// Processor time of all its threads so far; [`None`] where there is no `/proc`.
     #[must_use]
-    pub fn cpu(&self) -> Option<Duration> {
+    pub fn cpu_time(&self) -> Option<Duration> {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).ok()?;
         let mut all = Duration::ZERO;
         for thread in threads {
@@ -169,14 +174,14 @@ impl Instance {
 
 /// The program itself, or a shell that sets the descriptor limit and then `exec`s it.
 fn command(launch: &Launch) -> Command {
-    let Some(descriptors) = launch.descriptors else { return Command::new(&launch.binary) };
+    let Some(descriptors) = launch.max_descriptors else { return Command::new(&launch.binary) };
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "ulimit -n \"$1\" && exec \"$0\""]).arg(&launch.binary).arg(descriptors.to_string());
     command
 }
 
 /// Collects a process's output until it is closed; copies it to standard error if `name` is given.
-fn lines(
+fn collect_lines(
     from: impl Read + Send + 'static,
     name: Option<String>,
 ) -> (Arc<Mutex<String>>, thread::JoinHandle<()>) {

@@ -9,8 +9,8 @@
 //! | [`cpu_share`] | the share of a processor that comes with a function's memory |
 //! | [`events`] | events as AWS's services write them |
 
+pub mod cpu_share;
 pub mod events;
 pub mod instance;
 pub mod pool;
 pub mod runtime_api;
-pub mod share;

@@ -27,11 +27,11 @@ use tokio::{
 };
 
 /// Lambda accepts responses of 6 MB; slightly more here, so that this double does not refuse them first.
-const ANSWER_MAX: usize = 7 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 7 * 1024 * 1024;
 
 /// How an invocation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum InvocationOutcome {
     /// `/response`.
     Response(Vec<u8>),
     /// `/error`: `errorType` and `errorMessage`.
@@ -42,7 +42,7 @@ pub enum Outcome {
         message: String,
     },
     /// The process exited before it responded.
-    Died,
+    Exited,
     /// It timed out.
     TimedOut,
 }
@@ -54,12 +54,12 @@ struct Invocation {
     deadline_ms: i64,
 }
 
-struct Shared {
+struct RuntimeState {
     function: String,
     invocations: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
-    waiting: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+    waiting: Mutex<HashMap<String, oneshot::Sender<InvocationOutcome>>>,
     first_next: watch::Sender<Option<Instant>>,
-    init_error: watch::Sender<Option<Outcome>>,
+    init_error: watch::Sender<Option<InvocationOutcome>>,
 }
 
 /// The API of one instance, listening on its own port until dropped.
@@ -67,7 +67,7 @@ pub struct RuntimeApi {
     /// `AWS_LAMBDA_RUNTIME_API`.
     pub address: SocketAddr,
     invocations: mpsc::UnboundedSender<Invocation>,
-    shared: Arc<Shared>,
+    shared: Arc<RuntimeState>,
     server: JoinHandle<()>,
 }
 
@@ -75,7 +75,7 @@ impl RuntimeApi {
     /// Listens.
     pub async fn start(function: &str) -> Self {
         let (invocations, receiver) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RuntimeState {
             function: function.to_owned(),
             invocations: tokio::sync::Mutex::new(receiver),
             waiting: Mutex::default(),
@@ -87,7 +87,7 @@ impl RuntimeApi {
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .route("/2018-06-01/runtime/init/error", post(init_error))
-            .layer(DefaultBodyLimit::max(ANSWER_MAX))
+            .layer(DefaultBodyLimit::max(MAX_RESPONSE_BYTES))
             .with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -96,16 +96,21 @@ impl RuntimeApi {
     }
 
     /// Hands one event to the runtime at its next `next`, and waits for the outcome.
-    pub async fn invoke(&self, event: impl Into<Bytes>, trace: String, timeout: Duration) -> Outcome {
+    pub async fn invoke(
+        &self,
+        event: impl Into<Bytes>,
+        trace: String,
+        timeout: Duration,
+    ) -> InvocationOutcome {
         let (sender, receiver) = oneshot::channel();
-        let id = shared::ids::fresh("", &SystemClock, &shared::random::Rand::from_system().unwrap());
+        let id = shared::ids::fresh("", &SystemClock, &shared::random::StdRandom::from_system().unwrap());
         lock(&self.shared.waiting).insert(id.clone(), sender);
         let timeout_ms = i64::try_from(timeout.as_millis()).unwrap();
         let deadline_ms = SystemClock.now().as_millisecond() + timeout_ms;
         self.invocations.send(Invocation { id, event: event.into(), trace, deadline_ms }).unwrap();
         match tokio::time::timeout(timeout, receiver).await {
             Ok(outcome) => outcome.unwrap(),
-            Err(_) => Outcome::TimedOut,
+            Err(_) => InvocationOutcome::TimedOut,
         }
     }
 
@@ -117,7 +122,7 @@ impl RuntimeApi {
 
     /// The runtime's init error, if it reported one.
     #[must_use]
-    pub fn init_error(&self) -> Option<Outcome> {
+    pub fn init_error(&self) -> Option<InvocationOutcome> {
         self.shared.init_error.borrow().clone()
     }
 }
@@ -128,7 +133,7 @@ impl Drop for RuntimeApi {
     }
 }
 
-async fn next(State(shared): State<Arc<Shared>>) -> Response {
+async fn next(State(shared): State<Arc<RuntimeState>>) -> Response {
     shared.first_next.send_if_modified(|first| {
         let is_first = first.is_none();
         first.get_or_insert_with(Instant::now);
@@ -150,33 +155,33 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
     (headers, invocation.event).into_response()
 }
 
-async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> Response {
-    settle(&shared, &id, Outcome::Response(body.into()))
+async fn response(State(shared): State<Arc<RuntimeState>>, Path(id): Path<String>, body: Bytes) -> Response {
+    complete_invocation(&shared, &id, InvocationOutcome::Response(body.into()))
 }
 
 async fn error(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<RuntimeState>>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    settle(&shared, &id, failed(&headers, &body))
+    complete_invocation(&shared, &id, error_outcome(&headers, &body))
 }
 
-async fn init_error(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    shared.init_error.send_replace(Some(failed(&headers, &body)));
+async fn init_error(State(shared): State<Arc<RuntimeState>>, headers: HeaderMap, body: Bytes) -> Response {
+    shared.init_error.send_replace(Some(error_outcome(&headers, &body)));
     accepted()
 }
 
-fn failed(headers: &HeaderMap, body: &[u8]) -> Outcome {
+fn error_outcome(headers: &HeaderMap, body: &[u8]) -> InvocationOutcome {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let header = headers.get("lambda-runtime-function-error-type").and_then(|v| v.to_str().ok());
     let kind = header.or(body["errorType"].as_str()).unwrap_or_default().to_owned();
-    Outcome::Error { kind, message: body["errorMessage"].as_str().unwrap_or_default().to_owned() }
+    InvocationOutcome::Error { kind, message: body["errorMessage"].as_str().unwrap_or_default().to_owned() }
 }
 
 /// Refuses a response to an unknown or timed-out invocation, as Lambda does.
-fn settle(shared: &Shared, id: &str, outcome: Outcome) -> Response {
+fn complete_invocation(shared: &RuntimeState, id: &str, outcome: InvocationOutcome) -> Response {
     match lock(&shared.waiting).remove(id) {
         Some(waiting) => {
             let _ = waiting.send(outcome); // its caller may have given up

@@ -10,9 +10,9 @@ use axum::{
 use http::{HeaderMap, StatusCode, header::SET_COOKIE};
 use jiff::{Timestamp, tz::Offset};
 use shared::{
-    app::App,
     error::Error,
     secret::Secret,
+    services::Services,
     store::{
         bindings::{Binding, BindingStatus},
         consents,
@@ -23,8 +23,8 @@ use shared::{
 };
 
 use super::{
-    Found, Link, PAGE_AT_MOST, Reader, STYLE, Set, account_name, answer, authorized_name, cookie, find, host,
-    result, sets, within,
+    BIND_PAGE_TIMEOUT, LinkLookup, LinkWithTenant, PermissionSetText, Reader, STYLE, account_name,
+    authorized_name, cookie, host, look_up_link, page_response, permission_set_texts, result, with_timeout,
 };
 
 /// Beijing time, which WeChat uses.
@@ -44,7 +44,7 @@ struct BindPage<'a> {
     /// The one account that the link is restricted to, and where its app id can be found.
     only: Option<(String, &'static str)>,
     grant: &'static str,
-    sets: Vec<Set>,
+    sets: Vec<PermissionSetText>,
     in_wechat: bool,
     how: &'static str,
     pc_url: &'a str,
@@ -58,52 +58,57 @@ struct BindPage<'a> {
 }
 
 /// `GET /bind/{binding_id}`.
-pub(crate) async fn bind(
-    State(app): State<Arc<App>>,
+pub(crate) async fn bind_page(
+    State(app): State<Arc<Services>>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
     let reader = Reader::of(headers);
-    let link = match find(&app, &id).await {
-        Ok(Found::Link(link)) => link,
-        Ok(Found::Over) => return result::over(&app, reader.lang),
-        Ok(Found::Unknown) => return result::unknown(&app, reader.lang),
+    let link = match look_up_link(&app, &id).await {
+        Ok(LinkLookup::Usable(link)) => link,
+        Ok(LinkLookup::TenantSuspended) => return result::tenant_suspended(&app, reader.lang),
+        Ok(LinkLookup::Unknown) => return result::unknown_link(&app, reader.lang),
         Err(error) => return result::unavailable(&app, reader.lang, &error, None),
     };
     let binding = &link.binding;
     let now = app.clock.now();
-    let over = match binding.status_at(now) {
+    let has_ended = match binding.status_at(now) {
         BindingStatus::Pending => false,
         BindingStatus::Refused => binding.expires_at <= now, // until then it may be tried again
         BindingStatus::Bound | BindingStatus::Expired => true,
     };
-    within(PAGE_AT_MOST, &app, reader.lang, binding, async {
-        match over {
+    with_timeout(BIND_PAGE_TIMEOUT, &app, reader.lang, binding, async {
+        match has_ended {
             true => result::ended(&app, reader.lang, &link).await,
-            false => page(&app, &reader, &link, now).await,
+            false => render_page(&app, &reader, &link, now).await,
         }
     })
     .await
 }
 
-async fn page(app: &App, reader: &Reader, link: &Link, now: Timestamp) -> Result<Response, Error> {
+async fn render_page(
+    app: &Services,
+    reader: &Reader,
+    link: &LinkWithTenant,
+    now: Timestamp,
+) -> Result<Response, Error> {
     let lang = reader.lang;
-    let Link { binding, tenant } = link;
-    let code = code(app, binding).await?;
-    let urls = urls(app, binding, &code);
+    let LinkWithTenant { binding, tenant } = link;
+    let code = pre_auth_code(app, binding).await?;
+    let urls = authorization_urls(app, binding, &code);
     let only = match &binding.only_app_id {
         Some(only) => {
             let name = account_name(app, &binding.tenant_id, Some(only), lang).await?;
             let named = if name == *only { name } else { format!("{name} ({only})") };
-            Some((texts::only(lang, &named), texts::WHERE_ITS_ID_STANDS.read(lang)))
+            Some((texts::bound_to_one_account(lang, &named), texts::WHERE_ITS_ID_STANDS.in_language(lang)))
         }
         None => None,
     };
     let refused = match &binding.reason {
         Some(reason) => {
             let account = authorized_name(app, binding, lang).await?;
-            let why = result::why(app, lang, link, reason, &account).await?;
-            Some((texts::last_time(lang, &account), why))
+            let why = result::refusal_text(app, lang, link, reason, &account).await?;
+            Some((texts::last_attempt_failed(lang, &account), why))
         }
         None => None,
     };
@@ -113,34 +118,35 @@ async fn page(app: &App, reader: &Reader, link: &Link, now: Timestamp) -> Result
     let page = BindPage {
         style: STYLE,
         tag: lang.tag(),
-        title: texts::BIND.read(lang),
+        title: texts::BIND.in_language(lang),
         refused,
-        asks: texts::asks(lang, tenant),
-        means: texts::means(lang, tenant, &platform),
+        asks: texts::who_asks(lang, tenant),
+        means: texts::what_binding_means(lang, tenant, &platform),
         host: platform,
         only,
-        grant: texts::GRANT.read(lang),
-        sets: sets(lang, |_| true),
+        grant: texts::GRANT.in_language(lang),
+        sets: permission_set_texts(lang, |_| true),
         in_wechat: reader.in_wechat,
-        how: if reader.in_wechat { texts::AUTHORIZE_HERE_HOW } else { texts::SCAN_HOW }.read(lang),
-        pc_url: &attribute(&urls.0),
-        mobile_url: &attribute(&urls.1),
-        pc: if reader.in_wechat { texts::SCAN_INSTEAD } else { texts::SCAN }.read(lang),
-        mobile: if reader.in_wechat { texts::AUTHORIZE_HERE } else { texts::WITHOUT_SCANNING }.read(lang),
-        elsewhere: (!reader.in_wechat).then(|| texts::ON_A_PHONE.read(lang)),
+        how: if reader.in_wechat { texts::AUTHORIZE_HERE_HOW } else { texts::SCAN_HOW }.in_language(lang),
+        pc_url: &escape_attribute(&urls.0),
+        mobile_url: &escape_attribute(&urls.1),
+        pc: if reader.in_wechat { texts::SCAN_INSTEAD } else { texts::SCAN }.in_language(lang),
+        mobile: if reader.in_wechat { texts::AUTHORIZE_HERE } else { texts::WITHOUT_SCANNING }
+            .in_language(lang),
+        elsewhere: (!reader.in_wechat).then(|| texts::ON_A_PHONE.in_language(lang)),
         leads_to: binding.return_url.as_deref().map(|url| texts::leads_to(lang, &host(url))),
         good_until: texts::good_until(lang, &clock(BEIJING), &clock(Offset::UTC), minutes),
-        verified: texts::ONLY_VERIFIED.read(lang),
+        verified: texts::ONLY_VERIFIED.in_language(lang),
     };
-    let mut response = answer(StatusCode::OK, page.render());
-    if let Some(cookie) = cookie::set(app, binding, &consents::fingerprint(code.expose())) {
+    let mut response = page_response(StatusCode::OK, page.render());
+    if let Some(cookie) = cookie::set_cookie(app, binding, &consents::code_fingerprint(code.expose())) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(response)
 }
 
 /// Returns a pre_auth_code: the stored one if it is fresh and still unused, or a new one.
-async fn code(app: &App, binding: &Binding) -> Result<Secret, Error> {
+async fn pre_auth_code(app: &Services, binding: &Binding) -> Result<Secret, Error> {
     if let Some(code) = binding.code_to_show(app.clock.unix()) {
         return Ok(code);
     }
@@ -152,14 +158,14 @@ async fn code(app: &App, binding: &Binding) -> Result<Secret, Error> {
         )
         .await?;
     let expires = app.clock.unix() + given.expires_in;
-    app.store.keep_pre_auth_code(binding, given.code.expose(), expires).await?;
+    app.store.store_pre_auth_code(binding, given.code.expose(), expires).await?;
     // opening a page may have fetched a new component token: show the operator its state at once
-    app.store.note_status(&app.store.component_lately().await?, None).await?;
+    app.store.store_platform_status(&app.store.cached_component().await?, None).await?;
     Ok(given.code)
 }
 
 /// WeChat's authorization pages, for a computer and for a phone.
-fn urls(app: &App, binding: &Binding, code: &Secret) -> (String, String) {
+fn authorization_urls(app: &Services, binding: &Binding, code: &Secret) -> (String, String) {
     let redirect_uri = format!("{}/bind/callback?binding={}", app.config.public_url, binding.id);
     let url = AuthorizeUrl {
         component_app_id: &app.config.component.app_id,
@@ -167,10 +173,10 @@ fn urls(app: &App, binding: &Binding, code: &Secret) -> (String, String) {
         redirect_uri: &redirect_uri,
         biz_app_id: binding.only_app_id.as_deref(),
     };
-    (url.pc(&app.config.wechat_mp_url), url.mobile(&app.config.wechat_open_url))
+    (url.qr_code_page(&app.config.wechat_mp_url), url.in_wechat_page(&app.config.wechat_open_url))
 }
 
 /// Escapes a URL for an attribute, with `&amp;` and not askama's numeric form, which simple parsers lack.
-fn attribute(url: &str) -> String {
+fn escape_attribute(url: &str) -> String {
     url.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }

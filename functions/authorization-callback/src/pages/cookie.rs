@@ -3,20 +3,21 @@
 
 use http::{HeaderMap, HeaderValue, header};
 use shared::{
-    app::App,
     error::Error,
-    store::{bindings::Binding, consents::OpenedPage},
+    services::Services,
+    store::{bindings::Binding, consents::AuthorizationPage},
 };
 
 /// Longer than a link is valid plus an authorization code.
-const MAX_AGE: u32 = 2 * 3600;
+const MAX_AGE_SECONDS: u32 = 2 * 3600;
 
 /// The name contains the binding's id, so that one browser can have two open. With `__Host-` no other
 /// host and no unencrypted response can set it. SameSite=Lax sends it only when a link is followed.
-pub(super) fn set(app: &App, binding: &Binding, fingerprint: &str) -> Option<HeaderValue> {
+pub(super) fn set_cookie(app: &Services, binding: &Binding, fingerprint: &str) -> Option<HeaderValue> {
     let secure = if is_https(app) { "; Secure" } else { "" };
-    let name = name(app, binding);
-    let cookie = format!("{name}={fingerprint}; Path=/; Max-Age={MAX_AGE}; HttpOnly; SameSite=Lax{secure}");
+    let name = cookie_name(app, binding);
+    let cookie =
+        format!("{name}={fingerprint}; Path=/; Max-Age={MAX_AGE_SECONDS}; HttpOnly; SameSite=Lax{secure}");
     HeaderValue::from_str(&cookie).ok()
 }
 
@@ -24,27 +25,27 @@ pub(super) fn set(app: &App, binding: &Binding, fingerprint: &str) -> Option<Hea
 ///
 /// # Errors
 /// [`Error::Store`].
-pub(super) async fn page(
-    app: &App,
+pub(super) async fn page_of_cookie(
+    app: &Services,
     binding: &Binding,
     headers: &HeaderMap,
-) -> Result<Option<OpenedPage>, Error> {
-    let Some(fingerprint) = value(headers, &name(app, binding)) else { return Ok(None) };
-    let page = app.store.opened_page(&fingerprint).await?;
+) -> Result<Option<AuthorizationPage>, Error> {
+    let Some(fingerprint) = cookie_value(headers, &cookie_name(app, binding)) else { return Ok(None) };
+    let page = app.store.authorization_page(&fingerprint).await?;
     Ok(page.filter(|page| page.binding_id == binding.id))
 }
 
-fn name(app: &App, binding: &Binding) -> String {
+fn cookie_name(app: &Services, binding: &Binding) -> String {
     let prefix = if is_https(app) { "__Host-" } else { "" };
     format!("{prefix}oahub_{}", binding.id)
 }
 
-fn is_https(app: &App) -> bool {
+fn is_https(app: &Services) -> bool {
     app.config.public_url.starts_with("https://")
 }
 
 /// A cookie's value, if it looks like a fingerprint.
-fn value(headers: &HeaderMap, name: &str) -> Option<String> {
+fn cookie_value(headers: &HeaderMap, name: &str) -> Option<String> {
     let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut cookies =
         sent.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
@@ -69,7 +70,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.append(header::COOKIE, HeaderValue::from_str(&sent).unwrap());
-            assert_eq!(value(&headers, "oahub_bnd_1").is_some(), found, "{sent}");
+            assert_eq!(cookie_value(&headers, "oahub_bnd_1").is_some(), found, "{sent}");
         }
     }
 }

@@ -3,9 +3,9 @@
 //! long: a browser that has to wait reloads ([`waiting`]).
 
 pub(crate) mod bind;
+pub(crate) mod callback;
 mod cookie;
 mod result;
-pub(crate) mod returned;
 mod waiting;
 
 use std::time::Duration;
@@ -13,10 +13,10 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri, header};
 use shared::{
-    app::App,
     error::Error,
     html,
-    model::account::required,
+    model::account::required_permissions,
+    services::Services,
     store::{bindings::Binding, tenants::TenantStatus},
     texts::{
         Lang,
@@ -27,11 +27,11 @@ use shared::{
 /// The style sheet of all pages.
 const STYLE: &str = include_str!("../../templates/page.css");
 /// The longest binding id that is looked up, in bytes; ours have 30.
-const MAX_ID: usize = 64;
+const MAX_BINDING_ID_BYTES: usize = 64;
 /// How long the bind page waits for a pre_auth_code, and the callback page for WeChat, before they show an
 /// error. With the routes' rates this bounds the invocations that pages can hold (see the test below).
-const PAGE_AT_MOST: Duration = Duration::from_secs(5);
-const RETURN_AT_MOST: Duration = Duration::from_secs(10);
+const BIND_PAGE_TIMEOUT: Duration = Duration::from_secs(5);
+const CALLBACK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who reads a page.
 pub(crate) struct Reader {
@@ -44,14 +44,14 @@ pub(crate) struct Reader {
 impl Reader {
     fn of(headers: HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let lang = Lang::of(text(header::ACCEPT_LANGUAGE));
+        let lang = Lang::from_accept_language(text(header::ACCEPT_LANGUAGE));
         let in_wechat = text(header::USER_AGENT).contains("MicroMessenger");
         Self { lang, in_wechat, headers }
     }
 }
 
 /// A permission set on a page.
-struct Set {
+struct PermissionSetText {
     /// In the page's language.
     name: &'static str,
     /// What it is for; the English text adds the Chinese name that WeChat's page shows.
@@ -59,12 +59,12 @@ struct Set {
 }
 
 /// The required permission sets that `is_shown` selects.
-fn sets(lang: Lang, shown: impl Fn(u32) -> bool) -> Vec<Set> {
-    let shown = required().filter(|(id, ..)| shown(*id));
+fn permission_set_texts(lang: Lang, is_shown: impl Fn(u32) -> bool) -> Vec<PermissionSetText> {
+    let shown = required_permissions().filter(|(id, ..)| is_shown(*id));
     let purpose =
-        |id: u32| PURPOSES.iter().find(|(set, _)| *set == id).map_or("", |(_, text)| text.read(lang));
+        |id: u32| PURPOSES.iter().find(|(set, _)| *set == id).map_or("", |(_, text)| text.in_language(lang));
     shown
-        .map(|(id, english, chinese)| Set {
+        .map(|(id, english, chinese)| PermissionSetText {
             name: lang.pick(chinese, english),
             purpose: lang.pick(purpose(*id).to_owned(), format!("{chinese}: {}", purpose(*id))),
         })
@@ -72,7 +72,7 @@ fn sets(lang: Lang, shown: impl Fn(u32) -> bool) -> Vec<Set> {
 }
 
 /// A response with a page.
-fn answer(status: StatusCode, page: Result<String, askama::Error>) -> Response {
+fn page_response(status: StatusCode, page: Result<String, askama::Error>) -> Response {
     match page {
         Ok(page) => html::page(status, STYLE, page),
         Err(error) => {
@@ -84,54 +84,62 @@ fn answer(status: StatusCode, page: Result<String, askama::Error>) -> Response {
 
 /// What a link leads to.
 #[derive(Clone)]
-struct Link {
+struct LinkWithTenant {
     binding: Binding,
     /// The name of its tenant, as its operator spelled it.
     tenant: String,
 }
 
-enum Found {
+enum LinkLookup {
     /// A link of a tenant that may bind accounts.
-    Link(Box<Link>),
+    Usable(Box<LinkWithTenant>),
     /// Its tenant is suspended or deleted.
-    Over,
+    TenantSuspended,
     Unknown,
 }
 
 /// Looks up a link by its id, if that looks like one.
-async fn find(app: &App, id: &str) -> Result<Found, Error> {
-    if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        return Ok(Found::Unknown);
+async fn look_up_link(app: &Services, id: &str) -> Result<LinkLookup, Error> {
+    if id.is_empty()
+        || id.len() > MAX_BINDING_ID_BYTES
+        || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    {
+        return Ok(LinkLookup::Unknown);
     }
-    let Some(binding) = app.store.binding_by_link(id).await? else { return Ok(Found::Unknown) };
+    let Some(binding) = app.store.binding_by_link(id).await? else { return Ok(LinkLookup::Unknown) };
     let tenant = app.store.tenant(&binding.tenant_id).await?;
     Ok(match tenant.filter(|tenant| tenant.status == TenantStatus::Active) {
-        Some(tenant) => Found::Link(Box::new(Link { binding, tenant: tenant.name })),
-        None => Found::Over,
+        Some(tenant) => LinkLookup::Usable(Box::new(LinkWithTenant { binding, tenant: tenant.name })),
+        None => LinkLookup::TenantSuspended,
     })
 }
 
 /// Returns the page that `work` makes, or an error page. `work` is dropped after `longest`, which is as safe
 /// as a crash: every step of a binding may be repeated.
-async fn within(
+async fn with_timeout(
     longest: Duration,
-    app: &App,
+    app: &Services,
     lang: Lang,
     binding: &Binding,
     work: impl Future<Output = Result<Response, Error>>,
 ) -> Response {
-    let again = address(app, binding);
+    let retry_url = bind_page_url(app, binding);
     match tokio::time::timeout(longest, work).await {
         Ok(Ok(page)) => page,
         Ok(Err(Error::NoTicket)) => result::no_ticket(app, lang),
-        Ok(Err(error)) => result::unavailable(app, lang, &error, Some(&again)),
-        Err(too_slow) => result::unavailable(app, lang, &too_slow, Some(&again)),
+        Ok(Err(error)) => result::unavailable(app, lang, &error, Some(&retry_url)),
+        Err(too_slow) => result::unavailable(app, lang, &too_slow, Some(&retry_url)),
     }
 }
 
 /// The name of a tenant's account, or its app id.
-async fn account_name(app: &App, tenant: &str, app_id: Option<&str>, lang: Lang) -> Result<String, Error> {
-    let Some(app_id) = app_id else { return Ok(THE_ACCOUNT.read(lang).to_owned()) };
+async fn account_name(
+    app: &Services,
+    tenant: &str,
+    app_id: Option<&str>,
+    lang: Lang,
+) -> Result<String, Error> {
+    let Some(app_id) = app_id else { return Ok(THE_ACCOUNT.in_language(lang).to_owned()) };
     let account = app.store.account(tenant, app_id).await?;
     Ok(account
         .map(|account| account.name)
@@ -140,7 +148,7 @@ async fn account_name(app: &App, tenant: &str, app_id: Option<&str>, lang: Lang)
 }
 
 /// The name, as WeChat gave it, of the account that was last authorized with this link.
-async fn authorized_name(app: &App, binding: &Binding, lang: Lang) -> Result<String, Error> {
+async fn authorized_name(app: &Services, binding: &Binding, lang: Lang) -> Result<String, Error> {
     match &binding.account_name {
         Some(name) if !name.is_empty() => Ok(name.clone()),
         _ => account_name(app, &binding.tenant_id, binding.app_id.as_deref(), lang).await,
@@ -154,7 +162,7 @@ fn host(url: &str) -> String {
 }
 
 /// The address of a binding's first page.
-fn address(app: &App, binding: &Binding) -> String {
+fn bind_page_url(app: &Services, binding: &Binding) -> String {
     format!("{}/bind/{}", app.config.public_url, binding.id)
 }
 
@@ -175,8 +183,8 @@ mod tests {
         let held = |route: &str, longest: Duration| {
             number(route, "ThrottlingBurstLimit:") + number(route, "ThrottlingRateLimit:") * longest.as_secs()
         };
-        let pages =
-            held("GET /bind/{binding_id}:", PAGE_AT_MOST) + held("GET /bind/callback:", RETURN_AT_MOST);
+        let pages = held("GET /bind/{binding_id}:", BIND_PAGE_TIMEOUT)
+            + held("GET /bind/callback:", CALLBACK_TIMEOUT);
         let template = include_str!("../../../../template.yaml");
         let function = template.split("\n  AuthorizationCallback:\n").nth(1).unwrap();
         let of_function = |name: &str| -> u64 {

@@ -6,9 +6,9 @@ use askama::Template;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header::REFRESH};
 use shared::{
-    app::App,
     error::Error,
     model::account::capabilities,
+    services::Services,
     store::{
         bindings::{Binding, BindingStatus},
         imports::ImportStatus,
@@ -16,7 +16,10 @@ use shared::{
     texts::{Lang, Text, bind as texts},
 };
 
-use super::{Link, STYLE, Set, account_name, address, answer, authorized_name, host, sets};
+use super::{
+    LinkWithTenant, PermissionSetText, STYLE, account_name, authorized_name, bind_page_url, host,
+    page_response, permission_set_texts,
+};
 
 #[derive(Template)]
 #[template(path = "result.html")]
@@ -28,7 +31,7 @@ struct ResultPage {
     mark: Mark,
     texts: Vec<String>,
     /// What was not granted, with what comes before and after.
-    missing: Option<(&'static str, Vec<Set>, &'static str)>,
+    missing: Option<(&'static str, Vec<PermissionSetText>, &'static str)>,
     /// Label and address.
     retry: Option<(&'static str, String)>,
     /// Label and address.
@@ -57,7 +60,7 @@ impl Mark {
 }
 
 impl ResultPage {
-    fn new(app: &App, lang: Lang, title: impl Into<String>, texts: Vec<String>) -> Self {
+    fn new(app: &Services, lang: Lang, title: impl Into<String>, texts: Vec<String>) -> Self {
         Self {
             style: STYLE,
             tag: lang.tag(),
@@ -73,23 +76,23 @@ impl ResultPage {
     }
 
     /// Adds the link back to the tenant's site, if the tenant gave one.
-    fn back(mut self, lang: Lang, binding: &Binding) -> Self {
+    fn with_return_link(mut self, lang: Lang, binding: &Binding) -> Self {
         self.back = binding.return_url.as_ref().map(|url| (texts::back_to(lang, &host(url)), url.clone()));
         self
     }
 
-    fn retry(mut self, lang: Lang, address: &str) -> Self {
-        self.retry = Some((texts::TRY_AGAIN.read(lang), address.to_owned()));
+    fn with_retry(mut self, lang: Lang, address: &str) -> Self {
+        self.retry = Some((texts::TRY_AGAIN.in_language(lang), address.to_owned()));
         self
     }
 
-    fn code(mut self, lang: Lang, code: &str) -> Self {
-        self.code = Some((texts::FOR_SUPPORT.read(lang), code.to_owned()));
+    fn with_support_code(mut self, lang: Lang, code: &str) -> Self {
+        self.code = Some((texts::FOR_SUPPORT.in_language(lang), code.to_owned()));
         self
     }
 
     fn respond(&self, status: StatusCode) -> Response {
-        answer(status, self.render())
+        page_response(status, self.render())
     }
 }
 
@@ -97,72 +100,90 @@ impl ResultPage {
 ///
 /// # Errors
 /// [`Error::Store`].
-pub(super) async fn ended(app: &App, lang: Lang, link: &Link) -> Result<Response, Error> {
+pub(super) async fn ended(app: &Services, lang: Lang, link: &LinkWithTenant) -> Result<Response, Error> {
     let binding = &link.binding;
     match binding.status_at(app.clock.now()) {
         BindingStatus::Bound => bound(app, lang, link).await,
         BindingStatus::Refused => refused(app, lang, link).await,
         BindingStatus::Pending | BindingStatus::Expired => {
-            let said = said(lang, link, texts::EXPIRED_TEXT);
-            let page = ResultPage::new(app, lang, texts::EXPIRED.read(lang), said);
-            Ok(page.back(lang, binding).code(lang, "expired").respond(StatusCode::GONE))
+            let said = text_and_tenant(lang, link, texts::EXPIRED_TEXT);
+            let page = ResultPage::new(app, lang, texts::EXPIRED.in_language(lang), said);
+            Ok(page
+                .with_return_link(lang, binding)
+                .with_support_code(lang, "expired")
+                .respond(StatusCode::GONE))
         }
     }
 }
 
 /// Names account and tenant, so that an administrator of several accounts sees whether it was the right one.
-async fn bound(app: &App, lang: Lang, Link { binding, tenant }: &Link) -> Result<Response, Error> {
+async fn bound(
+    app: &Services,
+    lang: Lang,
+    LinkWithTenant { binding, tenant }: &LinkWithTenant,
+) -> Result<Response, Error> {
     let account = match &binding.app_id {
         Some(app_id) => app.store.account(&binding.tenant_id, app_id).await?,
         None => None,
     };
     let name = account.as_ref().map(|account| account.name.clone()).filter(|name| !name.is_empty());
-    let name = name.unwrap_or_else(|| texts::THE_ACCOUNT.read(lang).to_owned());
+    let name = name.unwrap_or_else(|| texts::THE_ACCOUNT.in_language(lang).to_owned());
     let import = match &account {
         Some(account) => {
             app.store.imports(&binding.tenant_id, &account.app_id, 1, None).await?.into_iter().next()
         }
         None => None,
     };
-    let since = account.as_ref().map_or(0, |account| account.bound_at);
-    let import = import.filter(|import| import.started_at >= since);
+    let bound_at = account.as_ref().map_or(0, |account| account.bound_at);
+    let import = import.filter(|import| import.started_at >= bound_at);
     let may_import = account.as_ref().is_none_or(|account| {
         let can = capabilities(account.account_type, account.verified, &account.granted);
         can.get("followers") == Some(&true)
     });
-    let of_import = match (import.map(|import| import.status), may_import) {
+    let import_text = match (import.map(|import| import.status), may_import) {
         (Some(ImportStatus::Completed), _) => texts::IMPORT_DONE,
         (_, false) => texts::IMPORT_NOT_GRANTED,
         (Some(ImportStatus::Running | ImportStatus::Paused), true) => texts::IMPORT_RUNS,
         (Some(ImportStatus::Failed), true) => texts::IMPORT_FAILED,
         (None, true) => texts::CAN_CLOSE,
     };
-    let mut page = ResultPage::new(app, lang, texts::bound(lang, &name, tenant), read(lang, &[of_import]));
-    let missing = account.map(|account| sets(lang, |id| !account.granted.contains(&id))).unwrap_or_default();
+    let mut page = ResultPage::new(
+        app,
+        lang,
+        texts::bound_title(lang, &name, tenant),
+        in_language(lang, &[import_text]),
+    );
+    let missing = account
+        .map(|account| permission_set_texts(lang, |id| !account.granted.contains(&id)))
+        .unwrap_or_default();
     if !missing.is_empty() {
-        page.missing = Some((texts::MISSING.read(lang), missing, texts::ADD_PERMISSIONS.read(lang)));
+        page.missing =
+            Some((texts::MISSING.in_language(lang), missing, texts::ADD_PERMISSIONS.in_language(lang)));
     }
     page.mark = Mark::Good;
-    Ok(page.back(lang, binding).respond(StatusCode::OK))
+    Ok(page.with_return_link(lang, binding).respond(StatusCode::OK))
 }
 
-async fn refused(app: &App, lang: Lang, link: &Link) -> Result<Response, Error> {
-    let Link { binding, tenant } = link;
+async fn refused(app: &Services, lang: Lang, link: &LinkWithTenant) -> Result<Response, Error> {
+    let LinkWithTenant { binding, tenant } = link;
     let reason = binding.reason.as_deref().unwrap_or_default();
     let account = authorized_name(app, binding, lang).await?;
-    let owned = match &binding.app_id {
-        Some(app_id) => app.store.any_account(app_id).await?.is_some_and(|a| a.standing().bound),
+    let is_bound = match &binding.app_id {
+        Some(app_id) => app.store.account_of_any_tenant(app_id).await?.is_some_and(|a| a.for_consent().bound),
         None => false,
     };
-    let mut said = vec![why(app, lang, link, reason, &account).await?];
+    let mut said = vec![refusal_text(app, lang, link, reason, &account).await?];
     // whoever has the account would lose it: explain it only to one who asked for that
-    if !owned || reason == "account_bound_elsewhere" {
-        said.push(texts::cancel(lang, owned));
+    if !is_bound || reason == "account_bound_elsewhere" {
+        said.push(texts::how_to_cancel(lang, is_bound));
     }
-    let page = ResultPage::new(app, lang, texts::not_bound(lang, &account, tenant), said);
-    let page = page.back(lang, binding).code(lang, reason);
-    let page =
-        if binding.expires_at > app.clock.now() { page.retry(lang, &address(app, binding)) } else { page };
+    let page = ResultPage::new(app, lang, texts::not_bound_title(lang, &account, tenant), said);
+    let page = page.with_return_link(lang, binding).with_support_code(lang, reason);
+    let page = if binding.expires_at > app.clock.now() {
+        page.with_retry(lang, &bind_page_url(app, binding))
+    } else {
+        page
+    };
     Ok(page.respond(StatusCode::OK))
 }
 
@@ -170,49 +191,54 @@ async fn refused(app: &App, lang: Lang, link: &Link) -> Result<Response, Error> 
 ///
 /// # Errors
 /// [`Error::Store`].
-pub(super) async fn why(
-    app: &App,
+pub(super) async fn refusal_text(
+    app: &Services,
     lang: Lang,
-    Link { binding, tenant }: &Link,
+    LinkWithTenant { binding, tenant }: &LinkWithTenant,
     reason: &str,
     account: &str,
 ) -> Result<String, Error> {
     Ok(match reason {
-        "unverified_account" => texts::UNVERIFIED.read(lang).to_owned(),
-        "not_an_official_account" => texts::NOT_OFFICIAL.read(lang).to_owned(),
-        "account_bound_elsewhere" => texts::elsewhere(lang, account, tenant, &host(&app.config.public_url)),
+        "unverified_account" => texts::UNVERIFIED.in_language(lang).to_owned(),
+        "not_an_official_account" => texts::NOT_OFFICIAL.in_language(lang).to_owned(),
+        "account_bound_elsewhere" => {
+            texts::bound_by_other_tenant(lang, account, tenant, &host(&app.config.public_url))
+        }
         "other_account" => {
             let only = account_name(app, &binding.tenant_id, binding.only_app_id.as_deref(), lang).await?;
-            texts::other_account(lang, account, &only)
+            texts::wrong_account_chosen(lang, account, &only)
         }
-        _ => texts::NO_ACCESS.read(lang).to_owned(),
+        _ => texts::NO_ACCESS.in_language(lang).to_owned(),
     })
 }
 
 /// The page for a code that failed, or of which nothing is known in the end.
 pub(super) fn failed(
-    app: &App,
+    app: &Services,
     lang: Lang,
-    link: &Link,
+    link: &LinkWithTenant,
     (title, text): (Text, Text),
     code: &str,
 ) -> Response {
-    let page = ResultPage::new(app, lang, title.read(lang), said(lang, link, text)).back(lang, &link.binding);
-    page.retry(lang, &address(app, &link.binding)).code(lang, code).respond(StatusCode::BAD_REQUEST)
+    let page = ResultPage::new(app, lang, title.in_language(lang), text_and_tenant(lang, link, text))
+        .with_return_link(lang, &link.binding);
+    page.with_retry(lang, &bind_page_url(app, &link.binding))
+        .with_support_code(lang, code)
+        .respond(StatusCode::BAD_REQUEST)
 }
 
 /// The page while the result is open: 202 once WeChat confirmed the consent, 400 while nothing proves the
 /// code. `reload` is the pause in seconds and the address; without it the page does not reload.
-pub(super) fn waits(
-    app: &App,
+pub(super) fn waiting(
+    app: &Services,
     lang: Lang,
-    link: &Link,
+    link: &LinkWithTenant,
     status: StatusCode,
     (title, text): (Text, Text),
     reload: Option<(u32, String)>,
 ) -> Response {
-    let page = ResultPage::new(app, lang, title.read(lang), said(lang, link, text));
-    let page = ResultPage { mark: Mark::Waits, ..page.back(lang, &link.binding) };
+    let page = ResultPage::new(app, lang, title.in_language(lang), text_and_tenant(lang, link, text));
+    let page = ResultPage { mark: Mark::Waits, ..page.with_return_link(lang, &link.binding) };
     let mut response = page.respond(status);
     if let Some((seconds, address)) = reload
         && let Ok(refresh) = HeaderValue::from_str(&format!("{seconds}; url={address}"))
@@ -223,37 +249,52 @@ pub(super) fn waits(
 }
 
 /// The page of a link whose tenant is suspended or deleted.
-pub(super) fn over(app: &App, lang: Lang) -> Response {
-    let page = ResultPage::new(app, lang, texts::OVER.read(lang), read(lang, &[texts::OVER_TEXT]));
-    page.code(lang, "tenant_suspended").respond(StatusCode::GONE)
+pub(super) fn tenant_suspended(app: &Services, lang: Lang) -> Response {
+    let page =
+        ResultPage::new(app, lang, texts::OVER.in_language(lang), in_language(lang, &[texts::OVER_TEXT]));
+    page.with_support_code(lang, "tenant_suspended").respond(StatusCode::GONE)
 }
 
-pub(super) fn unknown(app: &App, lang: Lang) -> Response {
-    let page = ResultPage::new(app, lang, texts::UNKNOWN.read(lang), read(lang, &[texts::UNKNOWN_TEXT]));
+pub(super) fn unknown_link(app: &Services, lang: Lang) -> Response {
+    let page = ResultPage::new(
+        app,
+        lang,
+        texts::UNKNOWN.in_language(lang),
+        in_language(lang, &[texts::UNKNOWN_TEXT]),
+    );
     page.respond(StatusCode::NOT_FOUND)
 }
 
-pub(super) fn no_ticket(app: &App, lang: Lang) -> Response {
-    let page = ResultPage::new(app, lang, texts::NO_TICKET.read(lang), read(lang, &[texts::NO_TICKET_TEXT]));
-    page.code(lang, "component_verify_ticket missing").respond(StatusCode::SERVICE_UNAVAILABLE)
+pub(super) fn no_ticket(app: &Services, lang: Lang) -> Response {
+    let page = ResultPage::new(
+        app,
+        lang,
+        texts::NO_TICKET.in_language(lang),
+        in_language(lang, &[texts::NO_TICKET_TEXT]),
+    );
+    page.with_support_code(lang, "component_verify_ticket missing").respond(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-pub(super) fn unavailable(app: &App, lang: Lang, error: &dyn Display, retry: Option<&str>) -> Response {
+pub(super) fn unavailable(app: &Services, lang: Lang, error: &dyn Display, retry: Option<&str>) -> Response {
     tracing::error!(%error, "a binding page failed: {error}");
-    let page =
-        ResultPage::new(app, lang, texts::UNAVAILABLE.read(lang), read(lang, &[texts::UNAVAILABLE_TEXT]));
+    let page = ResultPage::new(
+        app,
+        lang,
+        texts::UNAVAILABLE.in_language(lang),
+        in_language(lang, &[texts::UNAVAILABLE_TEXT]),
+    );
     let page = match retry {
-        Some(address) => page.retry(lang, address),
+        Some(address) => page.with_retry(lang, address),
         None => page,
     };
     page.respond(StatusCode::BAD_GATEWAY)
 }
 
 /// The text, followed by the name of the link's tenant.
-fn said(lang: Lang, link: &Link, text: Text) -> Vec<String> {
-    vec![text.read(lang).to_owned(), texts::whose(lang, &link.tenant)]
+fn text_and_tenant(lang: Lang, link: &LinkWithTenant, text: Text) -> Vec<String> {
+    vec![text.in_language(lang).to_owned(), texts::sent_by(lang, &link.tenant)]
 }
 
-fn read(lang: Lang, texts: &[Text]) -> Vec<String> {
-    texts.iter().map(|text| text.read(lang).to_owned()).collect()
+fn in_language(lang: Lang, texts: &[Text]) -> Vec<String> {
+    texts.iter().map(|text| text.in_language(lang).to_owned()).collect()
 }

@@ -9,28 +9,28 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 use shared::{
-    app::{App, Parts},
     aws::AwsClients,
     clock::{Clock, ManualClock},
-    config::{Config, Surroundings},
+    config::{Config, RunMode},
     model::{
         account::{AccountStatus, AccountType},
-        consent::Page,
+        consent::ConsentPage,
         token::Due,
     },
     queue::jobs::ImportJob,
-    random::Rand,
+    random::StdRandom,
     secret::Secret,
+    services::{Dependencies, Services},
     store::{
         accounts::AccountRecord,
-        credentials::Token,
+        credentials::AccessToken,
         fans::{Fan, FanId},
-        imports::{Import, ImportStatus, Started},
-        keys::PEOPLE_SHARDS,
+        imports::{Import, ImportStart, ImportStatus},
+        keys::CUSTOMER_SHARDS,
     },
 };
 
-use wechat::WeChat;
+use wechat::FakeWeChat;
 
 pub const TENANT: &str = "ten_1";
 pub const APP: &str = "wx0123456789abcdef";
@@ -38,19 +38,19 @@ pub const APP: &str = "wx0123456789abcdef";
 pub const START: i64 = 1_700_000_000;
 
 /// One deployment.
-pub struct World {
-    pub app: Arc<App>,
+pub struct ImportHarness {
+    pub app: Arc<Services>,
     pub clock: ManualClock,
-    pub wechat: Arc<WeChat>,
+    pub wechat: Arc<FakeWeChat>,
 }
 
-impl World {
+impl ImportHarness {
     /// A deployment with one bound account that has these followers.
     pub async fn new(seed: u64, followers: &[String]) -> Self {
         let clock = ManualClock::at(START);
-        let wechat = Arc::new(WeChat::new(clock.clone(), followers));
-        let url = tables::serve().await;
-        let config = Config::load(follower_import::NEEDS, Surroundings::Simulated, |name| {
+        let wechat = Arc::new(FakeWeChat::new(clock.clone(), followers));
+        let url = tables::start_dynamodb().await;
+        let config = Config::load(follower_import::NEEDS, RunMode::Simulated, |name| {
             let value = match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef",
@@ -69,16 +69,16 @@ impl World {
         })
         .unwrap();
         let aws = AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test"));
-        tables::create(&aws.dynamodb).await;
-        let parts = Parts {
+        tables::create_tables(&aws.dynamodb).await;
+        let parts = Dependencies {
             clock: Arc::new(clock.clone()),
-            random: Arc::new(Rand::seeded(seed)),
-            transport: Arc::<WeChat>::clone(&wechat),
+            random: Arc::new(StdRandom::seeded(seed)),
+            transport: Arc::<FakeWeChat>::clone(&wechat),
             aws,
         };
-        let world = Self { app: App::new(config, parts).unwrap(), clock, wechat };
-        world.bind(0).await;
-        world
+        let harness = Self { app: Services::new(config, parts).unwrap(), clock, wechat };
+        harness.bind(0).await;
+        harness
     }
 
     /// The account's administrator authorizes it at `authorized`, in unix seconds.
@@ -99,14 +99,14 @@ impl World {
             bound_at: START - 10_000,
             bound_by: None,
             unbound_at: None,
-            authorized,
+            stored_authorized_at: authorized,
             deleted: false,
             revision: 0,
         };
-        let token = Token { token: Secret::new("t"), issued_at: START, expires_in: 100_000_000 };
-        let due = Due::At { unix: START };
-        self.app.store.authorize(APP, "c", Some(&token), &Secret::new("r")).await.unwrap();
-        let page = Page { tenant: TENANT, opened_at: START, expires_at: START };
+        let token = AccessToken { token: Secret::new("t"), issued_at: START, expires_in: 100_000_000 };
+        let due = Due::Sorted { unix_seconds: START };
+        self.app.store.store_authorization(APP, "c", Some(&token), &Secret::new("r")).await.unwrap();
+        let page = ConsentPage { tenant: TENANT, opened_at: START, expires_at: START };
         self.app.store.bind_account(account, Some(page), due).await.unwrap();
     }
 
@@ -117,7 +117,7 @@ impl World {
             "id": id, "app_id": APP, "tenant_id": TENANT, "status": "running", "started_at": self.clock.unix(),
         }))
         .unwrap();
-        assert!(matches!(self.app.store.start_import(&import).await.unwrap(), Started::New));
+        assert!(matches!(self.app.store.start_import(&import).await.unwrap(), ImportStart::New));
         let (import_id, app_id, tenant_id) = (id.clone(), APP.into(), TENANT.into());
         (id, ImportJob::PageV1 { import_id, app_id, tenant_id, page: 0, cursor: String::new() })
     }
@@ -126,7 +126,7 @@ impl World {
         self.app.store.import(APP, id).await.unwrap().unwrap()
     }
 
-    pub async fn completed(&self, id: &str) -> Import {
+    pub async fn completed_import(&self, id: &str) -> Import {
         let import = self.import(id).await;
         assert_eq!(import.status, ImportStatus::Completed, "{import:?}");
         assert!(self.app.store.running_import(APP).await.unwrap().is_none(), "the account is not free");
@@ -138,12 +138,12 @@ impl World {
     }
 
     /// Openids of everybody in the people index, sorted.
-    pub async fn everybody(&self) -> Vec<String> {
+    pub async fn all_open_ids(&self) -> Vec<String> {
         let mut found = Vec::new();
-        for shard in 0..PEOPLE_SHARDS {
+        for shard in 0..CUSTOMER_SHARDS {
             let mut after = None;
             loop {
-                let page = self.app.store.people(TENANT, shard, after.as_deref()).await.unwrap();
+                let page = self.app.store.customers_in_shard(TENANT, shard, after.as_deref()).await.unwrap();
                 found.extend(page.customers.into_values().flatten().map(|(_, open_id)| open_id));
                 after = page.more_after;
                 if after.is_none() {

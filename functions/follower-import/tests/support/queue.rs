@@ -2,60 +2,60 @@
 
 use std::{collections::BTreeMap, pin::pin, sync::Mutex, task::Poll, time::Duration};
 
-use follower_import::job::{Budget, Delivery, Outbox, Outcome, deliver};
+use follower_import::dispatch::{Budget, ImportJobOutcome, JobDelivery, Outbox, run_job};
 use futures::future::{BoxFuture, join_all};
 use shared::{
-    app::App,
     clock::Clock,
     deadline::Deadline,
     error::Error,
     queue::jobs::ImportJob,
-    random::{Rand, Random},
+    random::{Random, StdRandom},
+    services::Services,
 };
 
-use super::World;
+use super::ImportHarness;
 
 /// Visibility timeout of the import queue, seconds.
-const VISIBILITY: i64 = 360;
+const VISIBILITY_TIMEOUT_SECONDS: i64 = 360;
 /// Jobs that run concurrently.
-const TOGETHER: usize = 4;
+const CONCURRENT_JOBS: usize = 4;
 /// More steps than any of these tests needs.
-const DELIVERIES: usize = 20_000;
+const MAX_STEPS: usize = 20_000;
 
 #[derive(Clone)]
-struct Message {
+struct QueuedJob {
     id: String,
     job: ImportJob,
     ready_at: i64,
     receives: u32,
 }
 
-pub struct Queue<'w> {
-    world: &'w World,
-    random: Rand,
+pub struct UnreliableQueue<'w> {
+    harness: &'w ImportHarness,
+    random: StdRandom,
     /// This percentage of deliveries crash and of jobs come twice; an eighth as many sends fail.
-    trouble: u64,
+    fault_percent: u64,
     /// What each job may do.
     pub budget: Budget,
     /// How long a delivery may go on.
-    pub patience: Option<Duration>,
+    pub time_limit: Option<Duration>,
     /// Jobs of this type are lost, after the first so many.
-    pub lose: Mutex<Option<(&'static str, usize)>>,
+    pub lost_jobs: Mutex<Option<(&'static str, usize)>>,
     /// How often jobs of each type were delivered.
     pub delivered: Mutex<BTreeMap<String, usize>>,
-    messages: Mutex<Vec<Message>>,
+    messages: Mutex<Vec<QueuedJob>>,
     sent: Mutex<u64>,
 }
 
-impl<'w> Queue<'w> {
-    pub fn new(world: &'w World, seed: u64, trouble: u64, first: ImportJob) -> Self {
+impl<'w> UnreliableQueue<'w> {
+    pub fn new(harness: &'w ImportHarness, seed: u64, trouble: u64, first: ImportJob) -> Self {
         let queue = Self {
-            world,
-            random: Rand::seeded(seed),
-            trouble,
+            harness,
+            random: StdRandom::seeded(seed),
+            fault_percent: trouble,
             budget: Budget::of(Duration::from_secs(60)),
-            patience: None,
-            lose: Mutex::default(),
+            time_limit: None,
+            lost_jobs: Mutex::default(),
             delivered: Mutex::default(),
             messages: Mutex::default(),
             sent: Mutex::default(),
@@ -65,8 +65,8 @@ impl<'w> Queue<'w> {
     }
 
     pub fn push(&self, job: ImportJob, delay: i64) {
-        if let Some((lost, after)) = self.lose.lock().unwrap().as_mut()
-            && *lost == kind(&job)
+        if let Some((lost, after)) = self.lost_jobs.lock().unwrap().as_mut()
+            && *lost == job_type(&job)
         {
             if *after == 0 {
                 return;
@@ -75,8 +75,8 @@ impl<'w> Queue<'w> {
         }
         let mut sent = self.sent.lock().unwrap();
         *sent += 1;
-        let ready_at = self.world.clock.unix() + delay;
-        let message = Message { id: format!("m{sent}"), job, ready_at, receives: 0 };
+        let ready_at = self.harness.clock.unix() + delay;
+        let message = QueuedJob { id: format!("m{sent}"), job, ready_at, receives: 0 };
         self.messages.lock().unwrap().push(message);
     }
 
@@ -84,21 +84,21 @@ impl<'w> Queue<'w> {
         self.random.below(100) < percent
     }
 
-    fn take(&self) -> Vec<Message> {
+    fn receive(&self) -> Vec<QueuedJob> {
         let mut messages = self.messages.lock().unwrap();
         let Some(soonest) = messages.iter().map(|m| m.ready_at).min() else { return Vec::new() };
-        self.world.clock.advance(soonest - self.world.clock.unix());
-        let now = self.world.clock.unix();
+        self.harness.clock.advance(soonest - self.harness.clock.unix());
+        let now = self.harness.clock.unix();
         let mut taken = Vec::new();
-        for _ in 0..TOGETHER {
+        for _ in 0..CONCURRENT_JOBS {
             let ready: Vec<_> = (0..messages.len()).filter(|n| messages[*n].ready_at <= now).collect();
             let Some(n) = ready.get(self.random.below(ready.len() as u64) as usize) else { break };
             let mut message = messages.swap_remove(*n);
             message.receives += 1;
-            if self.chance(self.trouble) {
-                messages.push(Message { ready_at: now + self.random.below(900) as i64, ..message.clone() });
+            if self.chance(self.fault_percent) {
+                messages.push(QueuedJob { ready_at: now + self.random.below(900) as i64, ..message.clone() });
             }
-            *self.delivered.lock().unwrap().entry(kind(&message.job)).or_default() += 1;
+            *self.delivered.lock().unwrap().entry(job_type(&message.job)).or_default() += 1;
             taken.push(message);
         }
         taken
@@ -106,23 +106,25 @@ impl<'w> Queue<'w> {
 
     /// Delivers some jobs together; `false` when there are none.
     pub async fn step(&self) -> bool {
-        let taken = self.take();
+        let taken = self.receive();
         let work = taken.into_iter().map(|message| async move {
-            let delivery = Delivery {
+            let delivery = JobDelivery {
                 message_id: &message.id,
                 receive_count: message.receives,
                 budget: self.budget,
-                until: self.patience.map_or(Deadline::NEVER, |time| Deadline::after(&self.world.clock, time)),
+                until: self
+                    .time_limit
+                    .map_or(Deadline::NEVER, |time| Deadline::after(&self.harness.clock, time)),
             };
-            let polls = if self.chance(self.trouble) { self.random.below(60) } else { u64::MAX };
-            let done = crash_after(polls, deliver(&self.world.app, &message.job, delivery, self)).await;
+            let polls = if self.chance(self.fault_percent) { self.random.below(60) } else { u64::MAX };
+            let done = crash_after(polls, run_job(&self.harness.app, &message.job, delivery, self)).await;
             let again = match done {
-                Some(Outcome::Done) => return 1,
-                Some(Outcome::Again(after, _)) => after.as_secs() as i64,
-                None => VISIBILITY,
+                Some(ImportJobOutcome::Done) => return 1,
+                Some(ImportJobOutcome::Retry(after, _)) => after.as_secs() as i64,
+                None => VISIBILITY_TIMEOUT_SECONDS,
             };
-            let ready_at = self.world.clock.unix() + again;
-            self.messages.lock().unwrap().push(Message { ready_at, ..message.clone() });
+            let ready_at = self.harness.clock.unix() + again;
+            self.messages.lock().unwrap().push(QueuedJob { ready_at, ..message.clone() });
             1
         });
         !join_all(work).await.is_empty()
@@ -130,22 +132,22 @@ impl<'w> Queue<'w> {
 
     /// Runs until the queue is empty, and calls `meanwhile` after each step.
     pub async fn drain(&self, mut meanwhile: impl AsyncFnMut(usize)) {
-        for step in 0..DELIVERIES {
+        for step in 0..MAX_STEPS {
             if !self.step().await {
                 return;
             }
-            self.world.clock.advance(1);
+            self.harness.clock.advance(1);
             meanwhile(step).await;
         }
         panic!("it never ends: {:?}", self.messages.lock().unwrap().first().map(|m| &m.job));
     }
 }
 
-impl Outbox for Queue<'_> {
-    fn put(&self, jobs: Vec<ImportJob>, delay: Duration) -> BoxFuture<'_, Result<(), Error>> {
+impl Outbox for UnreliableQueue<'_> {
+    fn enqueue(&self, jobs: Vec<ImportJob>, delay: Duration) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             for job in jobs {
-                if self.chance(self.trouble / 8) {
+                if self.chance(self.fault_percent / 8) {
                     return Err(Error::Queue("the rest of the batch".into()));
                 }
                 tokio::task::yield_now().await;
@@ -155,19 +157,19 @@ impl Outbox for Queue<'_> {
         })
     }
 
-    fn at<'a>(
+    fn schedule<'a>(
         &'a self,
-        app: &'a App,
+        app: &'a Services,
         _: &'a str,
         due: i64,
         job: &'a ImportJob,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        self.put(vec![job.clone()], Duration::from_secs((due - app.clock.unix()).max(0).unsigned_abs()))
+        self.enqueue(vec![job.clone()], Duration::from_secs((due - app.clock.unix()).max(0).unsigned_abs()))
     }
 }
 
 /// The job's `type`.
-fn kind(job: &ImportJob) -> String {
+fn job_type(job: &ImportJob) -> String {
     serde_json::to_value(job).unwrap()["type"].as_str().unwrap().to_owned()
 }
 

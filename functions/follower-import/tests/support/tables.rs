@@ -9,14 +9,14 @@ use aws_sdk_dynamodb::{
 };
 
 /// Starts an embedded DynamoDB. Returns its URL.
-pub async fn serve() -> String {
+pub async fn start_dynamodb() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
     url
 }
 
-pub async fn create(db: &Client) {
+pub async fn create_tables(db: &Client) {
     let global = |name, hash, range| {
         GlobalSecondaryIndex::builder()
             .index_name(name)
@@ -34,14 +34,14 @@ pub async fn create(db: &Client) {
     let due = [("due", ScalarAttributeType::S), ("due_at", ScalarAttributeType::N)];
     let people = [("people", ScalarAttributeType::S), ("customer_id", ScalarAttributeType::S)];
     let at_key = [("at_key", ScalarAttributeType::S)];
-    table(db, "platform", &[], None, None).await;
-    table(db, "credentials", &due, Some(global("due", "due", "due_at")), None).await;
-    table(db, "customers", &people, Some(global("people", "people", "customer_id")), None).await;
-    table(db, "timeline", &at_key, None, Some(by_time)).await;
-    table(db, "work", &[], None, None).await;
+    create_table(db, "platform", &[], None, None).await;
+    create_table(db, "credentials", &due, Some(global("due", "due", "due_at")), None).await;
+    create_table(db, "customers", &people, Some(global("people", "people", "customer_id")), None).await;
+    create_table(db, "timeline", &at_key, None, Some(by_time)).await;
+    create_table(db, "work", &[], None, None).await;
 }
 
-async fn table(
+async fn create_table(
     db: &Client,
     name: &str,
     more: &[(&str, ScalarAttributeType)],

@@ -9,16 +9,16 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use shared::{
     clock::{Clock, ManualClock},
-    random::{Rand, Random},
-    wechat::transport::{Request, Response, Transport, TransportError},
+    random::{Random, StdRandom},
+    wechat::transport::{Transport, TransportError, WeChatRequest, WeChatResponse},
 };
 
 /// Short pages: the import goes on while fewer than `total` are listed.
-const PAGE: usize = 250;
+const PAGE_SIZE: usize = 250;
 
 /// The faults to inject.
 #[derive(Default)]
-pub struct Faults {
+pub struct WeChatFaults {
     /// The percentage of calls that fail: busy, limited per minute, or without an answer.
     pub percent: u64,
     /// The quota is used up from this call on, until this time.
@@ -32,34 +32,34 @@ pub struct Faults {
     /// Openids that are left out of every batch; asked for alone they get 40003.
     pub unknown: BTreeSet<String>,
     /// Names that are written into answers as they are, unescaped.
-    pub raw: BTreeMap<String, Vec<u8>>,
+    pub raw_names: BTreeMap<String, Vec<u8>>,
     /// Bytes before every response.
-    pub before: Vec<u8>,
+    pub prefix: Vec<u8>,
     /// How long a call for one follower's details takes, seconds.
-    pub slow: i64,
+    pub info_call_seconds: i64,
     /// Returns the same page of the list for ever.
-    pub stuck: bool,
+    pub repeats_page: bool,
     /// Returns a null list from this call of user/get on.
     pub null_from: Option<usize>,
 }
 
-pub struct WeChat {
+pub struct FakeWeChat {
     clock: ManualClock,
-    random: Rand,
+    random: StdRandom,
     /// Everybody who ever followed, and whether they do.
     pub fans: Mutex<BTreeMap<String, bool>>,
     pub unions: Mutex<BTreeMap<String, String>>,
     /// `qr_scene` and `qr_scene_str` of everybody.
     pub scene: Mutex<(i64, String)>,
-    pub faults: Mutex<Faults>,
+    pub faults: Mutex<WeChatFaults>,
     pub calls: Mutex<Vec<String>>,
 }
 
-impl WeChat {
+impl FakeWeChat {
     pub fn new(clock: ManualClock, followers: &[String]) -> Self {
         Self {
             clock,
-            random: Rand::seeded(followers.len() as u64),
+            random: StdRandom::seeded(followers.len() as u64),
             fans: Mutex::new(followers.iter().map(|id| (id.clone(), true)).collect()),
             unions: Mutex::default(),
             scene: Mutex::default(),
@@ -68,7 +68,7 @@ impl WeChat {
         }
     }
 
-    fn answer(&self, request: &Request) -> Result<Value, TransportError> {
+    fn answer(&self, request: &WeChatRequest) -> Result<Value, TransportError> {
         let (path, query) = request.url.split_once('?').unwrap();
         let path = path.strip_prefix("https://api.weixin.qq.com/cgi-bin/").unwrap().to_owned();
         let query: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
@@ -88,7 +88,7 @@ impl WeChat {
             };
         }
         if path == "user/info" {
-            self.clock.advance(faults.slow);
+            self.clock.advance(faults.info_call_seconds);
         }
         match path.as_str() {
             "user/get" => match faults.list {
@@ -114,22 +114,22 @@ impl WeChat {
         }
     }
 
-    fn list(&self, faults: &Faults, lists: usize, cursor: &str) -> Value {
+    fn list(&self, faults: &WeChatFaults, lists: usize, cursor: &str) -> Value {
         let fans = self.fans.lock().unwrap();
         let total = fans.len();
         if faults.null_from.is_some_and(|from| lists >= from) {
             return json!({ "total": total, "count": 0, "data": { "openid": null }, "next_openid": "" });
         }
-        let cursor = if faults.stuck { "" } else { cursor };
+        let cursor = if faults.repeats_page { "" } else { cursor };
         let page: Vec<_> = fans
             .iter()
             .filter(|(id, follows)| **follows && id.as_str() > cursor)
             .map(|(id, _)| id)
-            .take(PAGE)
+            .take(PAGE_SIZE)
             .collect();
         match page.last() {
             Some(last) => {
-                let next = if faults.stuck { format!("{last}{lists}") } else { (*last).clone() };
+                let next = if faults.repeats_page { format!("{last}{lists}") } else { (*last).clone() };
                 json!({ "total": total, "count": page.len(), "data": { "openid": page }, "next_openid": next })
             }
             None => json!({ "total": total, "count": 0, "next_openid": "" }),
@@ -154,23 +154,23 @@ impl WeChat {
     }
 }
 
-impl Transport for WeChat {
-    fn send<'a>(&'a self, request: Request) -> BoxFuture<'a, Result<Response, TransportError>> {
+impl Transport for FakeWeChat {
+    fn send<'a>(&'a self, request: WeChatRequest) -> BoxFuture<'a, Result<WeChatResponse, TransportError>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let answer = self.answer(&request)?.to_string();
             let faults = self.faults.lock().unwrap();
-            let mut body = faults.before.clone();
+            let mut body = faults.prefix.clone();
             let mut rest = answer.as_str();
             while let Some((left, right)) = rest.split_once("raw of ") {
                 let (open_id, right) = right.split_once('"').unwrap();
                 body.extend_from_slice(left.as_bytes());
-                body.extend_from_slice(faults.raw.get(open_id).map_or(&[], Vec::as_slice));
+                body.extend_from_slice(faults.raw_names.get(open_id).map_or(&[], Vec::as_slice));
                 body.push(b'"');
                 rest = right;
             }
             body.extend_from_slice(rest.as_bytes());
-            Ok(Response { status: 200, body })
+            Ok(WeChatResponse { status: 200, body })
         })
     }
 }

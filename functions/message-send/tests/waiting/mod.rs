@@ -7,66 +7,66 @@ use shared::{
     model::account::AccountType,
     queue::jobs::SendJob,
     store::{
-        context::Wanted,
         fans::FanId,
         messages::{Channel, MessageStatus},
+        send_context::SendContextRequest,
     },
 };
 
-use crate::world::{ACCOUNT, CUSTOM, TEMPLATE, TENANT, World, errcode, lost};
+use crate::harness::{ACCOUNT, CUSTOM, SendHarness, TEMPLATE, TENANT, errcode, lost_response};
 
 const OTHER: &str = "wx00000000000000bb";
 const GRANTED: [u32; 8] = [1, 15, 4, 7, 2, 3, 11, 8];
 
 #[tokio::test]
 async fn an_answer_in_an_open_window_does_not_wait_for_the_templates_quota() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let template = w.accept("msg_template", "o1", false, true).await;
-    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    w.wechat.script(TEMPLATE, [errcode(45009)]);
     assert!(w.deliver(&[&template], 1).await.is_empty());
-    w.writes("o1").await;
+    w.fan_writes("o1").await;
     w.clock.advance(1);
     let both = w.accept("msg_both", "o1", true, true).await;
     let answer = w.accept("msg_answer", "o1", true, false).await;
     assert!(w.deliver(&[&both, &answer], 1).await.is_empty());
-    assert_eq!(w.wechat.texts(), ["msg_both", "msg_answer"]);
+    assert_eq!(w.wechat.sent_texts(), ["msg_both", "msg_answer"]);
     w.clock.advance(1);
     let late = w.accept("msg_late", "o1", false, true).await;
     assert!(w.deliver(&[&late], 1).await.is_empty());
-    assert_eq!(w.templates(), ["msg_template"], "the others wait for the quota, in their order");
+    assert_eq!(w.template_message_ids(), ["msg_template"], "the others wait for the quota, in their order");
     w.clock.advance(17 * 3600);
-    let due = w.due().await;
+    let due = w.take_due_jobs().await;
     assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
-    assert_eq!(w.templates()[1..], ["msg_template", "msg_late"]);
+    assert_eq!(w.template_message_ids()[1..], ["msg_template", "msg_late"]);
 }
 
 #[tokio::test]
 async fn answers_to_one_fan_stay_in_order_and_nobody_waits_beyond_the_window() {
-    let w = World::new().await;
-    w.writes("o1").await;
+    let w = SendHarness::new().await;
+    w.fan_writes("o1").await;
     w.clock.advance(47 * 3600);
     let first = w.accept("msg_0", "o1", true, false).await;
-    w.wechat.answers(CUSTOM, [errcode(45009)]);
+    w.wechat.script(CUSTOM, [errcode(45009)]);
     assert!(w.deliver(&[&first], 1).await.is_empty());
     w.clock.advance(1);
     let (second, both) =
         (w.accept("msg_1", "o1", true, false).await, w.accept("msg_2", "o1", true, true).await);
     assert!(w.deliver(&[&second, &both], 1).await.is_empty());
-    assert_eq!(w.wechat.texts(), ["msg_0"], "one came first");
+    assert_eq!(w.wechat.sent_texts(), ["msg_0"], "one came first");
     w.clock.advance(3600);
-    let due = w.due().await;
+    let due = w.take_due_jobs().await;
     assert_eq!(due.len(), 3, "until midnight, though the window closes before");
     assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
-    assert_eq!(w.code("msg_0").await, "outside_reply_window");
-    assert_eq!(w.code("msg_1").await, "outside_reply_window");
-    assert_eq!(w.templates(), ["msg_2"], "it goes by its template");
+    assert_eq!(w.failure_code("msg_0").await, "outside_reply_window");
+    assert_eq!(w.failure_code("msg_1").await, "outside_reply_window");
+    assert_eq!(w.template_message_ids(), ["msg_2"], "it goes by its template");
 }
 
 #[tokio::test]
 async fn a_job_that_is_queued_again_does_not_end_the_line_of_others() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let first = w.accept("msg_1", "o1", false, true).await;
-    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    w.wechat.script(TEMPLATE, [errcode(45009)]);
     assert!(w.deliver(&[&first], 1).await.is_empty());
     w.clock.advance(1);
     let second = w.accept("msg_2", "o1", false, true).await;
@@ -75,40 +75,45 @@ async fn a_job_that_is_queued_again_does_not_end_the_line_of_others() {
     w.clock.advance(400);
     assert!(w.deliver(&[&first], 1).await.is_empty());
     w.clock.advance(17 * 3600);
-    let due = w.due().await;
-    let (ones, twos): (Vec<&SendJob>, Vec<&SendJob>) = due.iter().partition(|job| is(job, "msg_1"));
+    let due = w.take_due_jobs().await;
+    let (ones, twos): (Vec<&SendJob>, Vec<&SendJob>) = due.iter().partition(|job| is_message(job, "msg_1"));
     assert!(w.deliver(&ones, 1).await.is_empty());
     let third = w.accept("msg_3", "o1", false, true).await;
     assert!(w.deliver(&[&third], 1).await.is_empty());
-    assert_eq!(w.templates(), ["msg_1", "msg_1"], "the third passed the second, which waits");
+    assert_eq!(w.template_message_ids(), ["msg_1", "msg_1"], "the third passed the second, which waits");
     assert!(w.deliver(&twos, 1).await.is_empty());
-    for job in w.due().await {
+    for job in w.take_due_jobs().await {
         assert!(w.deliver(&[&job], 1).await.is_empty());
     }
-    assert_eq!(w.templates()[2..], ["msg_2", "msg_3"]);
+    assert_eq!(w.template_message_ids()[2..], ["msg_2", "msg_3"]);
 }
 
-fn is(job: &SendJob, id: &str) -> bool {
+fn is_message(job: &SendJob, id: &str) -> bool {
     matches!(job, SendJob::WaitedV1 { message_id, .. } if message_id == id)
 }
 
 #[tokio::test]
 async fn a_clock_that_is_behind_loses_no_message_that_waits() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let jobs = [w.accept("msg_0", "o1", false, true).await, w.accept("msg_1", "o1", false, true).await];
-    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    w.wechat.script(TEMPLATE, [errcode(45009)]);
     assert!(w.deliver(&[&jobs[0], &jobs[1]], 1).await.is_empty());
     // the sweeper's clock is five seconds ahead of the sender's
     let midnight = w.clock.now().as_millisecond() + 17 * 3_600_000;
     let swept = w.due_timers(midnight).await;
     assert_eq!(swept.len(), 2);
     let line = (FanId { tenant: TENANT, app_id: ACCOUNT, open_id: "o1" }, Channel::Template);
-    let context = w.app.store.send_context(&Wanted { lines: vec![line], ..Wanted::default() }).await.unwrap();
-    let until = context.line(line.0, line.1).unwrap().unwrap().until;
+    let context = w
+        .app
+        .store
+        .send_context(&SendContextRequest { waiting_lines: vec![line], ..SendContextRequest::default() })
+        .await
+        .unwrap();
+    let until = context.waiting_line(line.0, line.1).unwrap().unwrap().until;
     w.clock.advance_ms(until - w.clock.now().as_millisecond() - 5_000);
     let handed: Vec<SendJob> =
         swept.iter().map(|due| serde_json::from_str(&due.timer.body).unwrap()).collect();
-    let second: Vec<&SendJob> = handed.iter().filter(|job| is(job, "msg_1")).collect();
+    let second: Vec<&SendJob> = handed.iter().filter(|job| is_message(job, "msg_1")).collect();
     assert!(w.deliver(&second, 1).await.is_empty());
     // the sweeper deletes only then what it delivered
     w.app.store.delete_timers(&swept).await.unwrap();
@@ -122,16 +127,16 @@ async fn a_clock_that_is_behind_loses_no_message_that_waits() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_not_taken_for_absent() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let jobs = [w.accept("msg_odd", "o1", false, true).await, w.accept("msg_1", "o2", false, true).await];
-    w.wechat.answers(TEMPLATE, [errcode(45009)]);
+    w.wechat.script(TEMPLATE, [errcode(45009)]);
     for job in &jobs {
         assert!(w.deliver(&[job], 1).await.is_empty());
     }
     w.clock.advance(17 * 3600);
-    let due = w.due().await;
-    w.spoil("OAHUB_WORK_TABLE", "#msg_odd").await;
-    let odd = due.iter().position(|job| is(job, "msg_odd")).unwrap();
+    let due = w.take_due_jobs().await;
+    w.corrupt_item("OAHUB_WORK_TABLE", "#msg_odd").await;
+    let odd = due.iter().position(|job| is_message(job, "msg_odd")).unwrap();
     assert_eq!(
         w.deliver(&due.iter().collect::<Vec<_>>(), 1).await,
         [odd],
@@ -152,8 +157,8 @@ async fn what_cannot_be_read_is_not_taken_for_absent() {
     assert_eq!(w.deliver(&[&fresh, &beside], 1).await, [0]);
     assert_eq!(w.message("msg_beside").await.status, MessageStatus::Sent);
     // and with a fan whose windows are unreadable
-    w.writes("o5").await;
-    w.spoil("OAHUB_CUSTOMERS_TABLE", "o5").await;
+    w.fan_writes("o5").await;
+    w.corrupt_item("OAHUB_CUSTOMERS_TABLE", "o5").await;
     let (to_them, to_another) =
         (w.accept("msg_5", "o5", true, false).await, w.accept("msg_6", "o6", false, true).await);
     assert_eq!(w.deliver(&[&to_them, &to_another], 1).await, [0]);
@@ -162,7 +167,7 @@ async fn what_cannot_be_read_is_not_taken_for_absent() {
 
 #[tokio::test]
 async fn an_account_whose_token_takes_long_keeps_no_other_waiting() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     w.bind(OTHER, AccountType::Service, &GRANTED).await;
     w.clock.advance(7200);
     // another worker is refreshing the first account's token for long
@@ -185,82 +190,82 @@ async fn an_account_whose_token_takes_long_keeps_no_other_waiting() {
 
 #[tokio::test]
 async fn a_lost_answer_to_a_template_that_waited_is_asked_for_again() {
-    let w = World::new().await;
+    let w = SendHarness::new().await;
     let job = w.accept("msg_1", "o1", false, true).await;
-    w.wechat.answers(TEMPLATE, [errcode(45009), lost(), lost()]);
+    w.wechat.script(TEMPLATE, [errcode(45009), lost_response(), lost_response()]);
     assert!(w.deliver(&[&job], 1).await.is_empty());
     w.clock.advance(17 * 3600);
-    let due = w.due().await;
+    let due = w.take_due_jobs().await;
     assert_eq!(w.deliver(&[&due[0]], 1).await, [0], "WeChat deduplicates for ten minutes");
     w.clock.advance(2);
     assert_eq!(w.deliver(&[&due[0]], 2).await, [0]);
     w.clock.advance(4);
     assert!(w.deliver(&[&due[0]], 3).await.is_empty());
     assert_eq!(w.message("msg_1").await.status, MessageStatus::Sent);
-    assert_eq!(w.templates(), ["msg_1"; 4]);
+    assert_eq!(w.template_message_ids(), ["msg_1"; 4]);
 }
 
 /// One of many instances receives its part of thousands of messages that one tenant posts at once, and then
 /// another tenant's message. WeChat takes a second for a batch, deferring it a twentieth. Returns after
 /// how many seconds the other tenant's message was sent.
-async fn behind_a_flood(w: &World) -> i64 {
-    w.bind_for("ten_2", OTHER, AccountType::Service, &GRANTED).await;
+async fn seconds_behind_a_flood(w: &SendHarness) -> i64 {
+    w.bind_for_tenant("ten_2", OTHER, AccountType::Service, &GRANTED).await;
     let mut queue = VecDeque::new();
     for n in 0..300 {
         queue.push_back(w.accept(&format!("msg_{n:03}"), &format!("o{n}"), false, true).await);
     }
-    queue.push_back(w.accept_of("ten_2", OTHER, "msg_other", "o1", false, true).await);
+    queue.push_back(w.accept_for_tenant("ten_2", OTHER, "msg_other", "o1", false, true).await);
     let begun = w.clock.now().as_millisecond();
     let since = || w.clock.now().as_millisecond() - begun;
-    while !w.templates().iter().any(|id| id == "msg_other") {
+    while !w.template_message_ids().iter().any(|id| id == "msg_other") {
         let batch: Vec<_> = queue.drain(..queue.len().min(10)).collect();
         assert!(!batch.is_empty(), "it was not sent");
-        let asked = w.templates().len();
+        let asked = w.template_message_ids().len();
         assert!(w.deliver_late(&batch.iter().collect::<Vec<_>>(), 1, since()).await.is_empty());
-        w.clock.advance_ms(if w.templates().len() > asked { 1_000 } else { 50 });
+        w.clock.advance_ms(if w.template_message_ids().len() > asked { 1_000 } else { 50 });
     }
     since() / 1000
 }
 
 #[tokio::test]
 async fn a_flood_keeps_another_tenant_waiting_for_one_turn_however_slow_wechat_is() {
-    let w = World::new().await;
-    w.tenant(TENANT, "active").await;
-    w.tenant("ten_2", "active").await;
-    let waited = behind_a_flood(&w).await;
+    let w = SendHarness::new().await;
+    w.create_tenant(TENANT, "active").await;
+    w.create_tenant("ten_2", "active").await;
+    let waited = seconds_behind_a_flood(&w).await;
     assert!((5..=10).contains(&waited), "{waited} s");
     // deferred messages come in bunches and late, may be deferred again, and are each sent once
     for _ in 0..60 {
         w.clock.advance(60);
-        let due = w.due().await;
+        let due = w.take_due_jobs().await;
         for batch in due.chunks(10) {
             assert!(w.deliver_late(&batch.iter().collect::<Vec<_>>(), 1, 3_000).await.is_empty());
             w.clock.advance(1);
         }
     }
-    let mut sent = w.templates();
+    let mut sent = w.template_message_ids();
     sent.sort();
     sent.dedup();
-    assert_eq!((sent.len(), w.templates().len()), (301, 301));
+    assert_eq!((sent.len(), w.template_message_ids().len()), (301, 301));
 }
 
 #[tokio::test]
 async fn a_tenant_that_is_alone_takes_all_there_is() {
-    let w = World::new().await;
-    w.tenant(TENANT, "active").await;
-    assert_eq!(behind_a_flood(&w).await, 31);
+    let w = SendHarness::new().await;
+    w.create_tenant(TENANT, "active").await;
+    assert_eq!(seconds_behind_a_flood(&w).await, 31);
     w.clock.advance(400);
-    assert!(w.due().await.is_empty());
+    assert!(w.take_due_jobs().await.is_empty());
 }
 
 #[tokio::test]
 async fn a_flood_puts_off_no_message_whose_window_may_close_meanwhile() {
-    let w = World::new().await;
-    w.tenant(TENANT, "active").await;
-    w.tenant("ten_2", "active").await;
-    w.writes("o_soon").await;
+    let w = SendHarness::new().await;
+    w.create_tenant(TENANT, "active").await;
+    w.create_tenant("ten_2", "active").await;
+    w.fan_writes("o_soon").await;
     w.clock.advance(48 * 3600 - 55); // others' turn
-    w.writes("o_open").await;
+    w.fan_writes("o_open").await;
     for batch in 0..2 {
         let mut jobs = Vec::new();
         for n in 0..10 {
@@ -268,13 +273,13 @@ async fn a_flood_puts_off_no_message_whose_window_may_close_meanwhile() {
         }
         assert!(w.deliver_late(&jobs.iter().collect::<Vec<_>>(), 1, 3_000).await.is_empty());
     }
-    let sent = w.templates().len();
+    let sent = w.template_message_ids().len();
     let jobs = [
         w.accept("msg_soon", "o_soon", true, false).await,
         w.accept("msg_open", "o_open", true, false).await,
     ];
     assert!(w.deliver_late(&[&jobs[0], &jobs[1]], 1, 3_000).await.is_empty());
     assert_eq!(sent, 10, "the second batch is put off");
-    assert_eq!(w.wechat.texts(), ["msg_soon"]);
+    assert_eq!(w.wechat.sent_texts(), ["msg_soon"]);
     assert_eq!(w.message("msg_soon").await.channel, Some(Channel::CustomerService));
 }

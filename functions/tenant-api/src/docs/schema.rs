@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::view::{Member, Type, marked, text};
+use super::view::{Member, Type, text_member, to_html};
 
 /// Schemas nested deeper than this are shown as `…`.
-const MAX_DEPTH: usize = 6;
+const MAX_EXAMPLE_DEPTH: usize = 6;
 
 /// The schema of a body, under its first media type.
-pub fn schema(body: &Value) -> Option<&Value> {
+pub fn body_schema(body: &Value) -> Option<&Value> {
     body.get("content")?.as_object()?.values().next()?.get("schema")
 }
 
@@ -33,18 +33,18 @@ fn own_members(document: &Value, schema: &Value) -> Vec<Member> {
     properties
         .map(|(name, property)| Member {
             name: name.clone(),
-            kind: kind(document, property),
+            kind: type_html(document, property),
             required: required.is_some_and(|all| all.iter().any(|r| r == name.as_str())),
-            about: marked(&about(property)),
+            about: to_html(&description_of(property)),
         })
         .collect()
 }
 
 /// A property's description; a nullable property has it on its non-null choice.
-fn about(property: &Value) -> String {
-    let own = text(property, "description");
+fn description_of(property: &Value) -> String {
+    let own = text_member(property, "description");
     let choice = property.pointer("/oneOf/0").filter(|_| own.is_empty());
-    choice.map_or(own, |choice| text(choice, "description"))
+    choice.map_or(own, |choice| text_member(choice, "description"))
 }
 
 /// Every named type with its members, by name. Pages are left out, since their entries' types are listed.
@@ -56,8 +56,8 @@ pub fn types(document: &Value) -> Vec<Type> {
             let members = members(document, schema);
             Type {
                 name: name.clone(),
-                about: marked(&text(schema, "description").replace('\n', " ")),
-                kind: if members.is_empty() { shape(document, schema) } else { String::new() },
+                about: to_html(&text_member(schema, "description").replace('\n', " ")),
+                kind: if members.is_empty() { inline_type_html(document, schema) } else { String::new() },
                 members,
             }
         })
@@ -66,30 +66,30 @@ pub fn types(document: &Value) -> Vec<Type> {
     types
 }
 
-pub fn param(param: &Value) -> Member {
+pub fn parameter(param: &Value) -> Member {
     Member {
-        name: text(param, "name"),
-        kind: text(param, "in"),
+        name: text_member(param, "name"),
+        kind: text_member(param, "in"),
         required: param.get("required").and_then(Value::as_bool).unwrap_or_default(),
-        about: marked(&text(param, "description")),
+        about: to_html(&text_member(param, "description")),
     }
 }
 
 /// A type in words, as HTML: `string`, `list of Fan`, `queued | sent`, `string or null`. A named one is a link.
-fn kind(document: &Value, schema: &Value) -> String {
+fn type_html(document: &Value, schema: &Value) -> String {
     let name = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.rsplit('/').next());
     match name {
         Some(name) if resolve(document, schema).get("enum").is_none() => {
             format!("<a href=\"#type-{name}\">{name}</a>")
         }
-        _ => shape(document, resolve(document, schema)),
+        _ => inline_type_html(document, resolve(document, schema)),
     }
 }
 
 /// The type in words without a link to its name.
-fn shape(document: &Value, target: &Value) -> String {
+fn inline_type_html(document: &Value, target: &Value) -> String {
     if let Some(choices) = target.get("oneOf").and_then(Value::as_array) {
-        let kinds: Vec<_> = choices.iter().map(|choice| kind(document, choice)).collect();
+        let kinds: Vec<_> = choices.iter().map(|choice| type_html(document, choice)).collect();
         return kinds.join(" or ");
     }
     if let Some(words) = target.get("enum").and_then(Value::as_array) {
@@ -98,7 +98,7 @@ fn shape(document: &Value, target: &Value) -> String {
     match target.get("type") {
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
         Some(Value::String(one)) if one == "array" => {
-            format!("list of {}", target.get("items").map(|i| kind(document, i)).unwrap_or_default())
+            format!("list of {}", target.get("items").map(|i| type_html(document, i)).unwrap_or_default())
         }
         Some(Value::String(one)) => target.get("format").and_then(Value::as_str).unwrap_or(one).to_owned(),
         _ => "any".to_owned(),
@@ -111,7 +111,7 @@ pub fn example(document: &Value, schema: &Value, depth: usize) -> Value {
     if let Some(example) = schema.get("example") {
         return example.clone();
     }
-    if depth >= MAX_DEPTH {
+    if depth >= MAX_EXAMPLE_DEPTH {
         return json!("…");
     }
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {

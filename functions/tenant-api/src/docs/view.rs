@@ -3,7 +3,7 @@
 use askama::Template;
 use serde_json::Value;
 
-use super::schema::{example, members, param, schema, types};
+use super::schema::{body_schema, example, members, parameter, types};
 
 /// Shown for an operation that needs no key.
 const NO_KEY: &str = "no key";
@@ -12,14 +12,14 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 /// The page.
 #[derive(Template)]
 #[template(path = "docs.html")]
-pub struct Docs {
+pub struct DocsPage {
     style: &'static str,
     title: String,
     version: String,
     intro: Vec<String>,
     groups: Vec<Group>,
     types: Vec<Type>,
-    vocabulary: Vec<Words>,
+    vocabulary: Vec<WordList>,
 }
 
 /// A named type.
@@ -35,7 +35,7 @@ pub struct Type {
 }
 
 /// A list of words that programs branch on: error codes, event types.
-struct Words {
+struct WordList {
     name: String,
     anchor: String,
     about: String,
@@ -77,7 +77,7 @@ pub struct Member {
     pub about: String,
 }
 
-impl Docs {
+impl DocsPage {
     /// Builds the page of an OpenAPI document, with the style sheet `style`.
     pub fn of(document: &Value, style: &'static str) -> Self {
         let tags = document.get("tags").and_then(Value::as_array).into_iter().flatten();
@@ -85,8 +85,8 @@ impl Docs {
         let info = document.get("info").unwrap_or(&Value::Null);
         Self {
             style,
-            title: text(info, "title"),
-            version: text(info, "version"),
+            title: text_member(info, "title"),
+            version: text_member(info, "version"),
             intro: paragraphs(info),
             groups: groups.collect(),
             types: types(document),
@@ -95,19 +95,21 @@ impl Docs {
                 .and_then(Value::as_array)
                 .into_iter()
                 .flatten()
-                .map(words)
+                .map(word_list)
                 .collect(),
         }
     }
 }
 
-fn words(of: &Value) -> Words {
+fn word_list(of: &Value) -> WordList {
     let words = of.get("words").and_then(Value::as_array).into_iter().flatten();
-    let name = text(of, "name");
-    Words {
+    let name = text_member(of, "name");
+    WordList {
         anchor: anchor(&name),
-        about: marked(&text(of, "description")),
-        words: words.map(|word| (text(word, "word"), marked(&text(word, "description")))).collect(),
+        about: to_html(&text_member(of, "description")),
+        words: words
+            .map(|word| (text_member(word, "word"), to_html(&text_member(word, "description"))))
+            .collect(),
         name,
     }
 }
@@ -117,7 +119,7 @@ fn anchor(name: &str) -> String {
 }
 
 fn group(document: &Value, tag: &Value) -> Group {
-    let name = text(tag, "name");
+    let name = text_member(tag, "name");
     let mut operations = Vec::new();
     for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
         for method in METHODS {
@@ -128,39 +130,45 @@ fn group(document: &Value, tag: &Value) -> Group {
             }
         }
     }
-    Group { anchor: anchor(&name), about: marked(&text(tag, "description")), name, operations }
+    Group { anchor: anchor(&name), about: to_html(&text_member(tag, "description")), name, operations }
 }
 
 fn operation(document: &Value, method: &str, path: &str, found: &Value) -> Operation {
     let responses = found.get("responses").and_then(Value::as_object).cloned().unwrap_or_default();
     let good = responses.iter().find(|(status, _)| status.starts_with('2'));
-    let answer_schema = good.and_then(|(_, response)| schema(response));
-    let request_schema = found.get("requestBody").and_then(schema);
+    let answer_schema = good.and_then(|(_, response)| body_schema(response));
+    let request_schema = found.get("requestBody").and_then(body_schema);
     let answer = good.zip(answer_schema);
-    let key = key(found);
+    let key = required_key(found);
     let request = request_schema.map(|s| example(document, s, 0));
     Operation {
         curl: curl(method, path, key != NO_KEY, request.as_ref()),
-        anchor: text(found, "operationId"),
+        anchor: text_member(found, "operationId"),
         method: method.to_uppercase(),
         path: path.to_owned(),
-        summary: text(found, "summary"),
+        summary: text_member(found, "summary"),
         about: paragraphs(found),
         key,
-        params: found.get("parameters").and_then(Value::as_array).into_iter().flatten().map(param).collect(),
+        params: found
+            .get("parameters")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(parameter)
+            .collect(),
         members: request_schema.map(|s| members(document, s)).unwrap_or_default(),
         request: request.as_ref().map(pretty),
         answer: answer.map(|((status, _), s)| (status.clone(), pretty(&example(document, s, 0)))),
         answer_members: answer_schema.map(|s| members(document, s)).unwrap_or_default(),
         responses: responses
             .iter()
-            .map(|(status, r)| (status.clone(), marked(&text(r, "description"))))
+            .map(|(status, r)| (status.clone(), to_html(&text_member(r, "description"))))
             .collect(),
     }
 }
 
 /// Which key an operation needs, and which scope a tenant's key must have.
-fn key(operation: &Value) -> String {
+fn required_key(operation: &Value) -> String {
     let ways = operation.get("security").and_then(Value::as_array).into_iter().flatten();
     let named = ways.filter_map(Value::as_object).flatten().map(|(scheme, scopes)| {
         let scope = scopes.get(0).and_then(Value::as_str).map(|scope| format!(": {scope}"));
@@ -192,16 +200,16 @@ fn curl(method: &str, path: &str, with_key: bool, body: Option<&Value>) -> Strin
 }
 
 /// A text member; empty if there is none.
-pub fn text(value: &Value, name: &str) -> String {
+pub fn text_member(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn paragraphs(value: &Value) -> Vec<String> {
-    text(value, "description").split("\n\n").map(|p| marked(&p.replace('\n', " "))).collect()
+    text_member(value, "description").split("\n\n").map(|p| to_html(&p.replace('\n', " "))).collect()
 }
 
 /// A text of the document as HTML: escaped, with its `code` and **strong** parts as elements.
-pub fn marked(text: &str) -> String {
+pub fn to_html(text: &str) -> String {
     let mut html =
         text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     for (mark, tag) in [("`", "code"), ("**", "strong")] {
@@ -230,7 +238,7 @@ mod tests {
             ("**Keys.** Send `A: KEY` & more", "<strong>Keys.</strong> Send <code>A: KEY</code> &amp; more"),
             ("one ` alone", "one ` alone"),
         ] {
-            assert_eq!(marked(text), html);
+            assert_eq!(to_html(text), html);
         }
     }
 
@@ -260,8 +268,8 @@ mod tests {
 
     #[test]
     fn the_page_shows_every_route_with_examples_and_needs_nothing_else() {
-        let document = serde_json::from_str(crate::docs::DESCRIPTION).unwrap();
-        let page = Docs::of(&document, "body { margin: 0 }").render().unwrap();
+        let document = serde_json::from_str(crate::docs::OPENAPI_JSON).unwrap();
+        let page = DocsPage::of(&document, "body { margin: 0 }").render().unwrap();
         for (path, item) in document["paths"].as_object().unwrap() {
             assert!(page.contains(path.as_str()), "{path}");
             for operation in item.as_object().unwrap().values() {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 /// `code` of a problem: the status, the word, what it means.
-const ERRORS: [(u16, &str, &str); 19] = [
+const ERROR_CODES: [(u16, &str, &str); 19] = [
     (401, "unauthorized", "No key, or one that opens nothing. Send `Authorization: Bearer KEY`."),
     (403, "forbidden", "The operator's key on a tenant's route, or the other way round."),
     (403, "scope_missing", "The key does not grant what the route needs; the answer's `scope` names it."),
@@ -77,7 +77,7 @@ const MESSAGE_ERRORS: [(&str, &str); 11] = [
 ];
 
 /// `type` of an event.
-const EVENTS: [(&str, &str); 16] = [
+const EVENT_TYPES: [(&str, &str); 16] = [
     ("subscribed", "Began to follow. `EventKey` has the scene of the QR code, after `qrscene_`."),
     ("unsubscribed", "Left. One that only an import noticed has no members of WeChat's."),
     ("message_received", "Wrote something: text, picture, voice, video, place, link, file."),
@@ -102,7 +102,7 @@ const EVENTS: [(&str, &str); 16] = [
 
 /// The extension `x-vocabulary` of the description.
 pub fn vocabulary() -> Value {
-    let errors = ERRORS.iter().chain([&UNAVAILABLE]);
+    let errors = ERROR_CODES.iter().chain([&UNAVAILABLE]);
     let errors: Vec<Value> = errors
         .map(|(status, word, about)| json!({ "word": word, "status": status, "description": format!("**{status}** {about}") }))
         .collect();
@@ -125,7 +125,7 @@ pub fn vocabulary() -> Value {
             "name": "Event types",
             "description": "`type` of an Event. An event of WeChat's that is not listed has WeChat's own name in snake_case: \
                 `SomethingNew` is `something_new`. `detail` has the push's members under WeChat's names.",
-            "words": words(&EVENTS),
+            "words": words(&EVENT_TYPES),
         },
     ])
 }
@@ -137,10 +137,10 @@ mod tests {
     use super::*;
 
     /// Collects the codes of all problems that the sources under `path` create.
-    fn codes(path: &Path, found: &mut BTreeSet<String>) {
+    fn codes_in_source(path: &Path, found: &mut BTreeSet<String>) {
         if path.is_dir() {
             for entry in fs::read_dir(path).unwrap() {
-                codes(&entry.unwrap().path(), found);
+                codes_in_source(&entry.unwrap().path(), found);
             }
             return;
         }
@@ -160,19 +160,19 @@ mod tests {
     fn every_code_of_a_problem_is_described() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut found = BTreeSet::new();
-        codes(&root.join("src"), &mut found);
+        codes_in_source(&root.join("src"), &mut found);
         for shared in ["problem.rs", "function.rs"] {
-            codes(&root.join("../../shared/src").join(shared), &mut found);
+            codes_in_source(&root.join("../../shared/src").join(shared), &mut found);
         }
         let described: BTreeSet<String> =
-            ERRORS.iter().chain([&UNAVAILABLE]).map(|(_, word, _)| (*word).to_owned()).collect();
+            ERROR_CODES.iter().chain([&UNAVAILABLE]).map(|(_, word, _)| (*word).to_owned()).collect();
         assert_eq!(found, described);
     }
 
     #[test]
     fn words_are_in_order_and_stand_once() {
         let sorted = |words: &[&str]| words.is_sorted();
-        assert!(ERRORS.iter().is_sorted_by_key(|(status, word, _)| (*status, *word)));
+        assert!(ERROR_CODES.iter().is_sorted_by_key(|(status, word, _)| (*status, *word)));
         assert!(sorted(&MESSAGE_ERRORS.map(|(word, _)| word)));
     }
 }

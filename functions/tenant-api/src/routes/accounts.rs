@@ -5,22 +5,22 @@ use std::{sync::Arc, time::Duration};
 use axum::{Json, extract::State};
 use http::StatusCode;
 use shared::{
-    app::App,
     model::account::{Account, capabilities, missing_permissions, permissions},
     problem::Problem,
     queue::jobs::AuthorizationJob,
-    store::accounts::{AccountRecord, Deleted},
+    services::Services,
+    store::accounts::{AccountDeletion, AccountRecord},
 };
 
-use super::account_of;
+use super::find_account;
 use crate::{
     audit::audited,
     caller::Caller,
-    params::{Page, Paging, Path, Query, after, limit, time},
+    extract::{Page, Paging, Path, Query, checked_limit, decode_key_cursor, timestamp},
 };
 
 /// Delay before a deleted account's tokens are deleted: longer than the deleting request may take.
-const FORGET_AFTER: Duration = Duration::from_mins(1);
+const TOKEN_DELETION_DELAY: Duration = Duration::from_mins(1);
 
 /// List accounts
 ///
@@ -28,13 +28,14 @@ const FORGET_AFTER: Duration = Duration::from_mins(1);
 #[utoipa::path(get, path = "/v1/accounts", tag = "Accounts", params(Paging),
     responses((status = 200, description = "A page of accounts", body = Page<Account>)))]
 pub async fn list_accounts(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Account>>, Problem> {
-    let after = after(paging.cursor.as_deref())?;
-    let (found, next) = app.store.accounts(&caller.tenant, limit(paging.limit)?, after.as_deref()).await?;
-    Ok(Page::keyed(found, next, shown))
+    let after = decode_key_cursor(paging.cursor.as_deref())?;
+    let (found, next) =
+        app.store.accounts(&caller.tenant, checked_limit(paging.limit)?, after.as_deref()).await?;
+    Ok(Page::by_key(found, next, to_api))
 }
 
 /// Get an account
@@ -44,11 +45,11 @@ pub async fn list_accounts(
     params(("app_id" = String, Path, description = "WeChat's app id")),
     responses((status = 200, description = "The account", body = Account)))]
 pub async fn get_account(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(app_id): Path<String>,
 ) -> Result<Json<Account>, Problem> {
-    Ok(Json(shown(account_of(&app, &caller.tenant, &app_id).await?)))
+    Ok(Json(to_api(find_account(&app, &caller.tenant, &app_id).await?)))
 }
 
 /// Delete an account
@@ -62,15 +63,15 @@ pub async fn get_account(
         (status = 409, description = "`account_still_bound`", body = Problem,
             content_type = "application/problem+json")))]
 pub async fn delete_account(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(app_id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    account_of(&app, &caller.tenant, &app_id).await?;
+    find_account(&app, &caller.tenant, &app_id).await?;
     // queue first: after a crash past the deletion no request would come back to queue it
-    forget_later(&app, &app_id).await?;
+    schedule_token_deletion(&app, &app_id).await?;
     audited(&app, &caller, &caller.tenant, "account.deleted", &app_id, async {
-        freed(app.store.delete_account(&caller.tenant, &app_id).await?)
+        deletion_response(app.store.delete_account(&caller.tenant, &app_id).await?)
     })
     .await
 }
@@ -86,37 +87,37 @@ pub async fn delete_account(
         (status = 409, description = "`account_still_bound`, `request_in_progress`", body = Problem,
             content_type = "application/problem+json")))]
 pub async fn release_account(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(app_id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let account = app.store.any_account(&app_id).await?.filter(|account| !account.deleted);
+    let account = app.store.account_of_any_tenant(&app_id).await?.filter(|account| !account.deleted);
     let account = account.ok_or_else(|| Problem::not_found("account"))?;
-    forget_later(&app, &app_id).await?;
+    schedule_token_deletion(&app, &app_id).await?;
     audited(&app, &caller, &account.tenant_id, "account.released", &app_id, async {
-        freed(app.store.release_account(&app_id).await?.0)
+        deletion_response(app.store.release_account(&app_id).await?.0)
     })
     .await
 }
 
 /// Queues the deletion of an account's tokens; the job checks first that the account is gone.
-pub async fn forget_later(app: &App, app_id: &str) -> Result<(), Problem> {
+pub async fn schedule_token_deletion(app: &Services, app_id: &str) -> Result<(), Problem> {
     let forget = AuthorizationJob::DeletedV1 { app_id: app_id.to_owned() };
-    Ok(app.queues.authorization(&forget, FORGET_AFTER).await?)
+    Ok(app.queues.authorization(&forget, TOKEN_DELETION_DELAY).await?)
 }
 
-fn freed(deleted: Deleted) -> Result<StatusCode, Problem> {
+fn deletion_response(deleted: AccountDeletion) -> Result<StatusCode, Problem> {
     match deleted {
-        Deleted::Yes => Ok(StatusCode::NO_CONTENT),
-        Deleted::StillBound => Err(Problem::conflict(
+        AccountDeletion::Deleted => Ok(StatusCode::NO_CONTENT),
+        AccountDeletion::StillBound => Err(Problem::conflict(
             "account_still_bound",
             "The account's authorization still stands. Its administrator ends it on mp.weixin.qq.com.",
         )),
-        Deleted::NotFound => Err(Problem::not_found("account")),
+        AccountDeletion::NotFound => Err(Problem::not_found("account")),
     }
 }
 
-fn shown(record: AccountRecord) -> Account {
+fn to_api(record: AccountRecord) -> Account {
     let can = capabilities(record.account_type, record.verified, &record.granted);
     Account {
         permissions: permissions(&record.granted),
@@ -132,7 +133,7 @@ fn shown(record: AccountRecord) -> Account {
         account_type: record.account_type,
         verified: record.verified,
         status: record.status,
-        bound_at: time(record.bound_at),
-        unbound_at: record.unbound_at.map(time),
+        bound_at: timestamp(record.bound_at),
+        unbound_at: record.unbound_at.map(timestamp),
     }
 }

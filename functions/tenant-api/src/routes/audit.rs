@@ -6,31 +6,31 @@ use axum::{Json, extract::State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    app::App,
     ids,
     problem::Problem,
-    store::audit::{self, Actor, AuditFilter, PREFIX},
+    services::Services,
+    store::audit::{self, AUDIT_ID_PREFIX, Actor, AuditFilter},
 };
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     caller::Caller,
-    params::{Page, Query, after, filter, limit, time_ms},
-    words::moment,
+    extract::{Page, Query, checked_filter, checked_limit, decode_key_cursor, timestamp_ms},
+    plain_errors::optional_timestamp,
 };
 
 /// Which entries.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct AuditQuery {
     /// Not before: RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
-    #[serde(default, deserialize_with = "moment")]
+    #[serde(default, deserialize_with = "optional_timestamp")]
     from: Option<Timestamp>,
     /// Not after: RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
-    #[serde(default, deserialize_with = "moment")]
+    #[serde(default, deserialize_with = "optional_timestamp")]
     to: Option<Timestamp>,
     /// By whom: an actor's id.
     #[param(min_length = 1)]
@@ -53,7 +53,7 @@ pub struct Asked {
     "actor": {"type": "key", "id": "key_01jd3v6m5s8qk2x9w4r7t0y1za"}, "operation": "reply_rules.replaced",
     "target": "wx5a1b2c3d4e5f6071", "outcome": "succeeded"
 }))]
-pub struct Entry {
+pub struct AuditEntryState {
     /// `aud_…`
     id: String,
     /// When.
@@ -77,32 +77,32 @@ pub struct Entry {
 /// Who changed what, newest first, for 400 days: your keys, and what the operator did to this tenant. Reading is not in
 /// it, nor is sending, of which each message keeps its own record. With the operator's key: what the operator did. A
 /// page may be short, even empty, although there is more.
-#[utoipa::path(get, path = "/v1/audit", tag = "Keys", params(Asked),
-    responses((status = 200, description = "A page of entries", body = Page<Entry>)))]
+#[utoipa::path(get, path = "/v1/audit", tag = "Keys", params(AuditQuery),
+    responses((status = 200, description = "A page of entries", body = Page<AuditEntryState>)))]
 pub async fn list_audit(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
-    Query(asked): Query<Asked>,
-) -> Result<Json<Page<Entry>>, Problem> {
+    Query(query): Query<AuditQuery>,
+) -> Result<Json<Page<AuditEntryState>>, Problem> {
     let wanted = AuditFilter {
-        from: asked.from.map(Timestamp::as_millisecond),
-        to: asked.to.map(Timestamp::as_millisecond),
-        actor: filter("actor", asked.actor.as_deref())?,
-        operation: filter("operation", asked.operation.as_deref())?,
+        from: query.from.map(Timestamp::as_millisecond),
+        to: query.to.map(Timestamp::as_millisecond),
+        actor: checked_filter("actor", query.actor.as_deref())?,
+        operation: checked_filter("operation", query.operation.as_deref())?,
     };
-    let before = after(asked.cursor.as_deref())?;
-    if before.as_ref().is_some_and(|id| !id.starts_with(PREFIX) || ids::millisecond_of(id).is_none()) {
+    let before = decode_key_cursor(query.cursor.as_deref())?;
+    if before.as_ref().is_some_and(|id| !id.starts_with(AUDIT_ID_PREFIX) || ids::unix_ms_of(id).is_none()) {
         return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
     }
-    let limit = limit(asked.limit)? as usize;
+    let limit = checked_limit(query.limit)? as usize;
     let (found, next) = app.store.audit_entries(&caller.tenant, wanted, limit, before.as_deref()).await?;
-    Ok(Page::keyed(found, next, shown))
+    Ok(Page::by_key(found, next, to_api))
 }
 
-fn shown(entry: audit::AuditEntry) -> Entry {
-    Entry {
+fn to_api(entry: audit::AuditEntry) -> AuditEntryState {
+    AuditEntryState {
         id: entry.id,
-        at: time_ms(entry.at),
+        at: timestamp_ms(entry.at),
         actor: entry.actor,
         operation: entry.operation,
         target: entry.target,

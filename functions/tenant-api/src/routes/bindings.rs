@@ -7,9 +7,9 @@ use http::{StatusCode, Uri};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::{
-    app::App,
     model::account::missing_permissions,
     problem::Problem,
+    services::Services,
     store::bindings::{Binding, BindingStatus},
 };
 use utoipa::ToSchema;
@@ -17,15 +17,15 @@ use utoipa::ToSchema;
 use crate::{
     audit::audited,
     caller::Caller,
-    params::{Body, Path, time},
+    extract::{JsonBody, Path, timestamp},
 };
 
 /// How long a binding's link is valid.
-const LIFE: SignedDuration = SignedDuration::from_hours(1);
+const LINK_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 /// Maximum characters of an app id; WeChat's have 18.
-const MAX_APP_ID: usize = 32;
+const MAX_APP_ID_CHARS: usize = 32;
 /// Maximum bytes of a `return_url`.
-const MAX_URL: usize = 2048;
+const MAX_RETURN_URL_BYTES: usize = 2048;
 
 /// A binding to be begun.
 #[derive(Deserialize, ToSchema)]
@@ -93,11 +93,11 @@ pub struct BindingState {
 #[utoipa::path(post, path = "/v1/bindings", tag = "Bindings", request_body = Option<NewBinding>,
     responses((status = 201, description = "The link", body = CreatedBinding)))]
 pub async fn create_binding(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
-    Body(new): Body<NewBinding>,
+    JsonBody(new): JsonBody<NewBinding>,
 ) -> Result<(StatusCode, Json<CreatedBinding>), Problem> {
-    if new.return_url.as_deref().is_some_and(|url| !may_lead_back(url)) {
+    if new.return_url.as_deref().is_some_and(|url| !is_allowed_return_url(url)) {
         return Err(Problem::invalid(
             "return_url: must be an https URL (http on this machine alone) without a user name, whose host is in ASCII",
         ));
@@ -105,7 +105,7 @@ pub async fn create_binding(
     if new.app_id.as_deref().is_some_and(|app_id| !is_app_id(app_id)) {
         return Err(Problem::invalid("app_id: must be an account's app id: `wx` and 16 letters or digits"));
     }
-    let now = time(app.clock.unix());
+    let now = timestamp(app.clock.unix());
     let binding = Binding {
         id: caller.new_id(&app, "bnd"),
         tenant_id: caller.tenant.clone(),
@@ -116,7 +116,7 @@ pub async fn create_binding(
         reason: None,
         return_url: new.return_url,
         created_at: now,
-        expires_at: now.saturating_add(LIFE).unwrap_or(now),
+        expires_at: now.saturating_add(LINK_LIFETIME).unwrap_or(now),
         pre_auth_code: None,
         pre_auth_at: None,
         pre_auth_expires: None,
@@ -141,7 +141,7 @@ pub async fn create_binding(
     params(("id" = String, Path, description = "The binding's id")),
     responses((status = 200, description = "Where it stands", body = BindingState)))]
 pub async fn get_binding(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<BindingState>, Problem> {
@@ -169,7 +169,7 @@ pub async fn get_binding(
     params(("id" = String, Path, description = "The binding's id")),
     responses((status = 204, description = "The link leads nowhere any more")))]
 pub async fn delete_binding(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
@@ -183,7 +183,7 @@ pub async fn delete_binding(
 }
 
 /// Whether the last page may link to it: it must lead where it seems to, so no user name, an ASCII host.
-fn may_lead_back(url: &str) -> bool {
+fn is_allowed_return_url(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return false };
     let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.ends_with(".localhost");
@@ -193,7 +193,7 @@ fn may_lead_back(url: &str) -> bool {
         _ => false,
     };
     scheme
-        && url.len() <= MAX_URL
+        && url.len() <= MAX_RETURN_URL_BYTES
         && url.bytes().all(|b| b.is_ascii_graphic())
         && !host.is_empty()
         && !authority.as_str().contains('@')
@@ -202,13 +202,13 @@ fn may_lead_back(url: &str) -> bool {
 /// Whether it can be an app id; it becomes part of a WeChat URL, so nothing else may pass.
 fn is_app_id(app_id: &str) -> bool {
     app_id.starts_with("wx")
-        && (3..=MAX_APP_ID).contains(&app_id.len())
+        && (3..=MAX_APP_ID_CHARS).contains(&app_id.len())
         && app_id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_app_id, may_lead_back};
+    use super::{is_allowed_return_url, is_app_id};
 
     #[test]
     fn the_last_page_leads_to_where_it_seems_to() {
@@ -233,7 +233,7 @@ mod tests {
             ("https://a.example/\n", false),
             ("", false),
         ] {
-            assert_eq!(may_lead_back(url), fits, "{url}");
+            assert_eq!(is_allowed_return_url(url), fits, "{url}");
         }
     }
 

@@ -7,18 +7,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
-    app::App,
     problem::Problem,
+    services::Services,
     store::{
-        customers::{PeopleCursor, Person},
-        fans::{self, FanId, union_customer},
+        customers::{CustomerCursor, CustomerRecord},
+        fans::{self, FanId, unionid_customer_id},
     },
 };
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     caller::Caller,
-    params::{Page, Path, Query, cursor, filter, limit, place, time},
+    extract::{Page, Path, Query, checked_filter, checked_limit, decode_cursor, encode_cursor, timestamp},
 };
 
 /// A person: all follows and identities that are known to be the same human being.
@@ -103,7 +103,7 @@ pub struct Fan {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct Filters {
+pub struct CustomerFilters {
     /// Only followers of this account, present or past. One that is not yours, and of which no customer is found: 404.
     #[param(min_length = 1, max_length = 200)]
     app_id: Option<String>,
@@ -129,9 +129,9 @@ pub struct Filters {
     cursor: Option<String>,
 }
 
-impl Filters {
+impl CustomerFilters {
     /// Whether one and the same fan matches all filters.
-    fn fits(&self, fan: &fans::Fan) -> bool {
+    fn matches(&self, fan: &fans::Fan) -> bool {
         let same = |wanted: &Option<String>, has: Option<&str>| wanted.is_none() || wanted.as_deref() == has;
         same(&self.app_id, Some(&fan.app_id))
             && same(&self.open_id, Some(&fan.open_id))
@@ -145,24 +145,24 @@ impl Filters {
 ///
 /// In no order that means something. A page may be short although there is more: go on while `next_cursor` is
 /// not null.
-#[utoipa::path(get, path = "/v1/customers", tag = "Customers", params(Filters),
+#[utoipa::path(get, path = "/v1/customers", tag = "Customers", params(CustomerFilters),
     responses(
         (status = 200, description = "A page of customers", body = Page<Customer>),
         (status = 404, description = "`not_found`: `app_id` is no account of yours", body = Problem,
             content_type = "application/problem+json")))]
 pub async fn list_customers(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
-    Query(filters): Query<Filters>,
+    Query(filters): Query<CustomerFilters>,
 ) -> Result<Json<Page<Customer>>, Problem> {
-    let limit = limit(filters.limit)?;
-    let from = place::<PeopleCursor>(filters.cursor.as_deref())?;
+    let limit = checked_limit(filters.limit)?;
+    let from = decode_cursor::<CustomerCursor>(filters.cursor.as_deref())?;
     if from.as_ref().is_some_and(|from| from.after.is_empty()) {
         return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
     }
-    filter("app_id", filters.app_id.as_deref())?;
-    filter("open_id", filters.open_id.as_deref())?;
-    filter("union_id", filters.union_id.as_deref())?;
+    checked_filter("app_id", filters.app_id.as_deref())?;
+    checked_filter("open_id", filters.open_id.as_deref())?;
+    checked_filter("union_id", filters.union_id.as_deref())?;
     if filters.tag_id.is_some_and(|tag| tag < 0) {
         return Err(Problem::invalid("tag_id: must be one of WeChat's tags, which count from 0"));
     }
@@ -173,38 +173,39 @@ pub async fn list_customers(
         (Vec::new(), None) // external ids cannot be set yet
     } else if let (Some(app_id), Some(open_id)) = (&filters.app_id, &filters.open_id) {
         let fan = FanId { tenant: &caller.tenant, app_id, open_id };
-        (of_fan(&app, fan).await?.into_iter().collect(), None)
+        (customer_of_fan(&app, fan).await?.into_iter().collect(), None)
     } else if let Some(union_id) = &filters.union_id {
-        let id = union_customer(&caller.tenant, union_id);
+        let id = unionid_customer_id(&caller.tenant, union_id);
         (app.store.customer(&caller.tenant, &id).await?.into_iter().collect(), None)
     } else {
-        let fits = |fan: &fans::Fan| filters.fits(fan);
+        let fits = |fan: &fans::Fan| filters.matches(fan);
         app.store.list_customers(&caller.tenant, limit as usize, from, fits).await?
     };
     let fitting: Vec<Customer> = found
         .into_iter()
-        .filter(|person: &Person| person.fans.iter().any(|f| filters.fits(f)))
-        .map(shown)
+        .filter(|person: &CustomerRecord| person.fans.iter().any(|f| filters.matches(f)))
+        .map(to_api)
         .collect();
     if let (Some(app_id), true, None) = (&filters.app_id, fitting.is_empty(), &filters.cursor) {
-        its_own(&app, &caller.tenant, app_id).await?;
+        require_own_account(&app, &caller.tenant, app_id).await?;
     }
-    let next_cursor = next.map(|next| cursor(&next));
+    let next_cursor = next.map(|next| encode_cursor(&next));
     Ok(Json(Page { data: fitting, next_cursor }))
 }
 
 /// 404 for an empty result if the account is not the tenant's. An account it has deleted still counts as
 /// its own, since its customers stay.
-async fn its_own(app: &App, tenant: &str, app_id: &str) -> Result<(), Problem> {
-    let account = app.store.any_account(app_id).await?.filter(|account| account.tenant_id == tenant);
+async fn require_own_account(app: &Services, tenant: &str, app_id: &str) -> Result<(), Problem> {
+    let account =
+        app.store.account_of_any_tenant(app_id).await?.filter(|account| account.tenant_id == tenant);
     account.map(drop).ok_or_else(|| Problem::not_found("account"))
 }
 
-async fn of_fan(app: &App, id: FanId<'_>) -> Result<Option<Person>, Problem> {
+async fn customer_of_fan(app: &Services, id: FanId<'_>) -> Result<Option<CustomerRecord>, Problem> {
     let Some(fan) = app.store.fan(id).await? else { return Ok(None) };
     let person = app.store.customer(id.tenant, &fan.customer_id).await?;
     // the index is eventually consistent and may not have the fan yet
-    Ok(Some(person.unwrap_or_else(|| Person { id: fan.customer_id.clone(), fans: vec![fan] })))
+    Ok(Some(person.unwrap_or_else(|| CustomerRecord { id: fan.customer_id.clone(), fans: vec![fan] })))
 }
 
 /// Get a customer
@@ -214,35 +215,35 @@ async fn of_fan(app: &App, id: FanId<'_>) -> Result<Option<Person>, Problem> {
     params(("id" = String, Path, description = "The customer's id")),
     responses((status = 200, description = "The customer", body = Customer)))]
 pub async fn get_customer(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Customer>, Problem> {
     let found = app.store.customer(&caller.tenant, &id).await?;
-    found.map(|person| Json(shown(person))).ok_or_else(|| Problem::not_found("customer"))
+    found.map(|person| Json(to_api(person))).ok_or_else(|| Problem::not_found("customer"))
 }
 
-fn shown(person: Person) -> Customer {
+fn to_api(person: CustomerRecord) -> Customer {
     let fans = &person.fans;
     Customer {
         union_id: fans.iter().find_map(|fan| fan.union_id.clone()),
-        created_at: time(fans.iter().map(|fan| fan.created_at).min().unwrap_or_default()),
-        last_interaction_at: fans.iter().filter_map(fans::Fan::last_interaction).max().map(time),
+        created_at: timestamp(fans.iter().map(|fan| fan.created_at).min().unwrap_or_default()),
+        last_interaction_at: fans.iter().filter_map(fans::Fan::last_interaction).max().map(timestamp),
         id: person.id,
-        fans: person.fans.into_iter().map(shown_fan).collect(),
+        fans: person.fans.into_iter().map(fan_to_api).collect(),
         visitor_ids: Vec::new(),
         external_ids: BTreeMap::new(),
         attributes: Map::new(),
     }
 }
 
-fn shown_fan(fan: fans::Fan) -> Fan {
+fn fan_to_api(fan: fans::Fan) -> Fan {
     Fan {
         app_id: fan.app_id,
         open_id: fan.open_id,
         subscribed: fan.subscribed,
-        subscribed_at: fan.subscribed_at.map(time),
-        unsubscribed_at: fan.unsubscribed_at.map(time),
+        subscribed_at: fan.subscribed_at.map(timestamp),
+        unsubscribed_at: fan.unsubscribed_at.map(timestamp),
         subscribe_scene: fan.subscribe_scene,
         qr_scene: fan.qr_scene,
         qr_scene_str: fan.qr_scene_str,

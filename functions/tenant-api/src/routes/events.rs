@@ -7,20 +7,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
-    app::App,
     model::event_type::EventType,
     problem::Problem,
+    services::Services,
     store::{
         fans::FanId,
-        timeline::{Owner, StoredEvent},
+        timeline::{StoredEvent, TimelineOwner},
     },
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::account_of;
+use super::find_account;
 use crate::{
     caller::Caller,
-    params::{Page, Path, Query, after, limit, time},
+    extract::{Page, Path, Query, checked_limit, decode_key_cursor, timestamp},
 };
 
 /// Something that a customer said, did or was sent, or that happened to an account.
@@ -74,16 +74,16 @@ pub struct EventFilters {
     params(("id" = String, Path, description = "The customer's id"), EventFilters),
     responses((status = 200, description = "A page of events", body = Page<Event>)))]
 pub async fn list_customer_events(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(id): Path<String>,
     Query(filters): Query<EventFilters>,
 ) -> Result<Json<Page<Event>>, Problem> {
     let person = app.store.customer(&caller.tenant, &id).await?;
     let person = person.ok_or_else(|| Problem::not_found("customer"))?;
-    let fan = |app_id, open_id| Owner::Fan(FanId { tenant: &caller.tenant, app_id, open_id });
+    let fan = |app_id, open_id| TimelineOwner::Fan(FanId { tenant: &caller.tenant, app_id, open_id });
     let fans: Vec<_> = person.fans.iter().map(|f| fan(&f.app_id, &f.open_id)).collect();
-    list(&app, &fans, &filters).await
+    list_events(&app, &fans, &filters).await
 }
 
 /// List an account's own events
@@ -94,24 +94,28 @@ pub async fn list_customer_events(
     params(("app_id" = String, Path, description = "WeChat's app id"), EventFilters),
     responses((status = 200, description = "A page of events", body = Page<Event>)))]
 pub async fn list_account_events(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(app_id): Path<String>,
     Query(filters): Query<EventFilters>,
 ) -> Result<Json<Page<Event>>, Problem> {
-    account_of(&app, &caller.tenant, &app_id).await?;
-    list(&app, &[Owner::Account { tenant: &caller.tenant, app_id: &app_id }], &filters).await
+    find_account(&app, &caller.tenant, &app_id).await?;
+    list_events(&app, &[TimelineOwner::Account { tenant: &caller.tenant, app_id: &app_id }], &filters).await
 }
 
-async fn list(app: &App, owners: &[Owner<'_>], filters: &EventFilters) -> Result<Json<Page<Event>>, Problem> {
-    let limit = limit(filters.limit)? as usize;
+async fn list_events(
+    app: &Services,
+    owners: &[TimelineOwner<'_>],
+    filters: &EventFilters,
+) -> Result<Json<Page<Event>>, Problem> {
+    let limit = checked_limit(filters.limit)? as usize;
     let (kind, known) = (filters.r#type.as_deref(), filters.r#type.as_deref().map(EventType::of));
     if known == Some(EventType::Impossible) {
         return Err(Problem::invalid(
             "type: must be a type of event: one that the description lists, `x_…`, or WeChat's own name in snake_case",
         ));
     }
-    let before = after(filters.cursor.as_deref())?;
+    let before = decode_key_cursor(filters.cursor.as_deref())?;
     let (events, next) = app.store.events(owners, kind, limit, before.as_deref()).await?;
     // WeChat may add types at any time: an unknown type is refused only where no such event is stored
     let nothing = events.is_empty() && next.is_none() && before.is_none();
@@ -120,15 +124,15 @@ async fn list(app: &App, owners: &[Owner<'_>], filters: &EventFilters) -> Result
             "type: `{kind}` is no type of event that this hub knows, and there is none here"
         )));
     }
-    Ok(Page::keyed(events, next, shown))
+    Ok(Page::by_key(events, next, to_api))
 }
 
-fn shown(event: StoredEvent) -> Event {
+fn to_api(event: StoredEvent) -> Event {
     Event {
         id: event.id(),
         detail: event.detail(),
         r#type: event.kind,
-        at: time(event.at),
+        at: timestamp(event.at),
         app_id: Some(event.app_id),
         open_id: Some(event.open_id).filter(|open_id| !open_id.is_empty()),
         visitor_id: None,

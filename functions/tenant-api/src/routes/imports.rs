@@ -8,28 +8,29 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
-    app::App,
-    ids, imports,
+    ids,
     model::account::AccountStatus,
     problem::Problem,
     queue::jobs::ImportJob,
-    store::imports::{Import, ImportStatus, RESUMED_BY_API, Started},
+    services::Services,
+    start_import,
+    store::imports::{Import, ImportStart, ImportStatus, RESUMED_BY_API},
 };
 use utoipa::ToSchema;
 
-use super::account_of;
+use super::find_account;
 use crate::{
     audit::audited,
     caller::Caller,
-    params::{Body, Page, Paging, Path, Query, after, limit, time},
+    extract::{JsonBody, Page, Paging, Path, Query, checked_limit, decode_key_cursor, timestamp},
 };
 
 /// Imports of a list whose receipts are read concurrently.
-const AT_ONCE: usize = 8;
+const CONCURRENT_RECEIPT_READS: usize = 8;
 /// A body without members.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Nothing {}
+pub struct StartImportRequest {}
 
 /// An import of an account's followers.
 #[derive(Serialize, ToSchema)]
@@ -72,12 +73,12 @@ pub struct ImportState {
     params(("app_id" = String, Path, description = "WeChat's app id")),
     responses((status = 202, description = "The import", body = ImportState)))]
 pub async fn start_import(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(app_id): Path<String>,
-    Body(_nothing): Body<Nothing>,
+    JsonBody(_nothing): JsonBody<StartImportRequest>,
 ) -> Result<(StatusCode, Json<ImportState>), Problem> {
-    let account = account_of(&app, &caller.tenant, &app_id).await?;
+    let account = find_account(&app, &caller.tenant, &app_id).await?;
     if account.status != AccountStatus::Bound {
         return Err(Problem::conflict(
             "account_not_bound",
@@ -86,21 +87,21 @@ pub async fn start_import(
     }
     let id = caller.new_id(&app, "imp");
     let import_id = audited(&app, &caller, &caller.tenant, "import.started", &app_id, async {
-        match imports::start(&app, &account, id.clone()).await? {
-            Started::New => Ok(id),
-            Started::Running(other) => {
-                go_on(&app, &other).await?;
+        match start_import::start(&app, &account, id.clone()).await? {
+            ImportStart::New => Ok(id),
+            ImportStart::Existing(other) => {
+                resume(&app, &other).await?;
                 Ok(other.id)
             }
         }
     })
     .await?;
-    let import = import_of(&app, &caller.tenant, &app_id, &import_id).await?;
-    Ok((StatusCode::ACCEPTED, Json(state(&app, import).await?)))
+    let import = find_import(&app, &caller.tenant, &app_id, &import_id).await?;
+    Ok((StatusCode::ACCEPTED, Json(to_api(&app, import).await?)))
 }
 
 /// Resumes a paused import; 409 if it is running.
-async fn go_on(app: &App, import: &Import) -> Result<(), Problem> {
+async fn resume(app: &Services, import: &Import) -> Result<(), Problem> {
     // true again until a job takes the import over: the job of an earlier attempt may have been lost
     if app.store.resume_import(&import.app_id, &import.id, RESUMED_BY_API).await? {
         let job = ImportJob::ResumeV1 {
@@ -110,8 +111,8 @@ async fn go_on(app: &App, import: &Import) -> Result<(), Problem> {
         };
         return Ok(app.queues.import(&[job], Duration::ZERO).await?);
     }
-    if import.wants_taking_up(app.clock.unix()) {
-        app.queues.import(&[imports::take_up_job(import)], Duration::ZERO).await?;
+    if import.needs_requeue(app.clock.unix()) {
+        app.queues.import(&[start_import::requeue_job(import)], Duration::ZERO).await?;
     }
     Err(Problem::conflict("import_running", "An import of this account is running.")
         .with("import_id", import.id.as_str()))
@@ -124,24 +125,24 @@ async fn go_on(app: &App, import: &Import) -> Result<(), Problem> {
     params(("app_id" = String, Path, description = "WeChat's app id"), Paging),
     responses((status = 200, description = "A page of imports", body = Page<ImportState>)))]
 pub async fn list_imports(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(app_id): Path<String>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<ImportState>>, Problem> {
-    account_of(&app, &caller.tenant, &app_id).await?;
-    let limit = limit(paging.limit)?;
-    let before = after(paging.cursor.as_deref())?;
-    if before.as_ref().is_some_and(|id| !id.starts_with("imp_") || ids::millisecond_of(id).is_none()) {
+    find_account(&app, &caller.tenant, &app_id).await?;
+    let limit = checked_limit(paging.limit)?;
+    let before = decode_key_cursor(paging.cursor.as_deref())?;
+    if before.as_ref().is_some_and(|id| !id.starts_with("imp_") || ids::unix_ms_of(id).is_none()) {
         return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
     }
     let mut found = app.store.imports(&caller.tenant, &app_id, limit + 1, before.as_deref()).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next = found.last().filter(|_| more).map(|last| last.id.clone());
-    let states = stream::iter(found).map(|import| state(&app, import)).buffered(AT_ONCE);
+    let states = stream::iter(found).map(|import| to_api(&app, import)).buffered(CONCURRENT_RECEIPT_READS);
     let states: Vec<_> = states.try_collect().await?;
-    Ok(Page::keyed(states, next, |state| state))
+    Ok(Page::by_key(states, next, |state| state))
 }
 
 /// Get an import
@@ -150,24 +151,24 @@ pub async fn list_imports(
         ("id" = String, Path, description = "The import's id")),
     responses((status = 200, description = "The import", body = ImportState)))]
 pub async fn get_import(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path((app_id, id)): Path<(String, String)>,
 ) -> Result<Json<ImportState>, Problem> {
-    account_of(&app, &caller.tenant, &app_id).await?;
-    let import = import_of(&app, &caller.tenant, &app_id, &id).await?;
-    Ok(Json(state(&app, import).await?))
+    find_account(&app, &caller.tenant, &app_id).await?;
+    let import = find_import(&app, &caller.tenant, &app_id, &id).await?;
+    Ok(Json(to_api(&app, import).await?))
 }
 
-async fn import_of(app: &App, tenant: &str, app_id: &str, id: &str) -> Result<Import, Problem> {
+async fn find_import(app: &Services, tenant: &str, app_id: &str, id: &str) -> Result<Import, Problem> {
     let found = app.store.import(app_id, id).await?.filter(|import| import.tenant_id == tenant);
     found.ok_or_else(|| Problem::not_found("import"))
 }
 
-async fn state(app: &App, import: Import) -> Result<ImportState, Problem> {
+async fn to_api(app: &Services, import: Import) -> Result<ImportState, Problem> {
     let mut imported: u64 = import.pages_done.values().sum();
     if import.pages_done.len() < import.pages_listed as usize {
-        let receipts = app.store.receipts(&import.id).await?;
+        let receipts = app.store.all_receipts(&import.id).await?;
         let open = receipts.iter().filter(|(page, _)| !import.pages_done.contains_key(&page.to_string()));
         imported += open.flat_map(|(_, chunks)| chunks.values()).sum::<u64>();
     }
@@ -178,9 +179,9 @@ async fn state(app: &App, import: Import) -> Result<ImportState, Problem> {
         followers_total: import.followers_total,
         followers_listed: import.followers_listed,
         followers_imported: imported,
-        started_at: time(import.started_at),
-        finished_at: import.finished_at.map(time),
-        paused_until: import.paused_until.map(time),
+        started_at: timestamp(import.started_at),
+        finished_at: import.finished_at.map(timestamp),
+        paused_until: import.paused_until.map(timestamp),
         error: import.error,
     })
 }

@@ -7,12 +7,12 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    app::App,
     model::scope::Scope,
     problem::Problem,
     secret::Secret,
+    services::Services,
     store::{
-        api_keys::{self, KeyCreated, KeyRevoked, MAX_KEYS},
+        api_keys::{self, KeyCreation, KeyRevocation, MAX_KEYS_PER_TENANT},
         audit::Actor,
     },
 };
@@ -20,15 +20,15 @@ use utoipa::ToSchema;
 
 use crate::{
     audit::audited,
+    auth::scope_missing,
     caller::Caller,
-    guard::missing,
-    names::{MAX_NAME, name},
-    params::{Body, Page, Paging, Path, Query, after, limit, time},
-    words::moment,
+    extract::{JsonBody, Page, Paging, Path, Query, checked_limit, decode_key_cursor, timestamp},
+    names::{MAX_NAME_CHARS, normalize_name},
+    plain_errors::optional_timestamp,
 };
 
 /// Characters of a key that lists show to identify it: 24 of its 256 random bits.
-const PREFIX: usize = "oak_".len() + 6;
+const PREFIX_CHARS: usize = "oak_".len() + 6;
 
 /// A key to be made.
 #[derive(Deserialize, ToSchema)]
@@ -43,7 +43,7 @@ pub struct NewKey {
     scopes: Option<Vec<Scope>>,
     /// When it ends: with the key that makes it at the latest. If left out when that one ends, never where it has no end.
     #[schema(value_type = Option<String>, format = DateTime)]
-    #[serde(default, deserialize_with = "moment")]
+    #[serde(default, deserialize_with = "optional_timestamp")]
     expires_at: Option<Timestamp>,
 }
 
@@ -98,12 +98,12 @@ pub struct CreatedKey {
 #[utoipa::path(get, path = "/v1/keys", tag = "Keys", params(Paging),
     responses((status = 200, description = "A page of keys", body = Page<KeyState>)))]
 pub async fn list_keys(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<KeyState>>, Problem> {
-    let limit = limit(paging.limit)? as usize;
-    let after = after(paging.cursor.as_deref())?;
+    let limit = checked_limit(paging.limit)? as usize;
+    let after = decode_key_cursor(paging.cursor.as_deref())?;
     let mut found = app.store.keys(&caller.tenant).await?;
     if let Some(after) = after {
         let at = found.iter().position(|key| key.id == after).map_or(found.len(), |at| at + 1);
@@ -112,7 +112,7 @@ pub async fn list_keys(
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|last| last.id.clone());
-    Ok(Page::keyed(found, next, shown))
+    Ok(Page::by_key(found, next, to_api))
 }
 
 /// Create an API key
@@ -126,12 +126,12 @@ pub async fn list_keys(
         (status = 409, description = "`too_many_keys`, `request_in_progress`", body = Problem,
             content_type = "application/problem+json")))]
 pub async fn create_key(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
-    Body(new): Body<NewKey>,
+    JsonBody(new): JsonBody<NewKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
     let tenant = caller.tenant.clone();
-    make(&app, &caller, &tenant, new).await
+    create_key_for(&app, &caller, &tenant, new).await
 }
 
 /// Revoke an API key
@@ -144,15 +144,15 @@ pub async fn create_key(
         (status = 204, description = "It is revoked"),
         (status = 409, description = "`last_key`", body = Problem, content_type = "application/problem+json")))]
 pub async fn revoke_key(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     audited(&app, &caller, &caller.tenant, "key.revoked", &id, async {
         match app.store.revoke_key(&caller.tenant, &id).await? {
-            KeyRevoked::Yes => Ok(StatusCode::NO_CONTENT),
-            KeyRevoked::NotFound => Err(Problem::not_found("key")),
-            KeyRevoked::LastKey => Err(Problem::conflict(
+            KeyRevocation::Revoked => Ok(StatusCode::NO_CONTENT),
+            KeyRevocation::NotFound => Err(Problem::not_found("key")),
+            KeyRevocation::LastKey => Err(Problem::conflict(
                 "last_key",
                 "No other key could make new ones for ever. Make another with the scope `keys` and without an end first.",
             )),
@@ -162,14 +162,14 @@ pub async fn revoke_key(
 }
 
 /// Creates a key for `tenant`; the caller is the tenant or the operator.
-pub async fn make(
-    app: &App,
+pub async fn create_key_for(
+    app: &Services,
     caller: &Caller,
     tenant: &str,
     new: NewKey,
 ) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
     let now = app.clock.unix();
-    let called = name(&new.name).ok_or_else(|| wrong_name("name"))?;
+    let called = normalize_name(&new.name).ok_or_else(|| invalid_name("name"))?;
     let mut scopes = new.scopes.unwrap_or_else(|| caller.scopes.clone());
     scopes.sort_unstable();
     scopes.dedup();
@@ -177,7 +177,7 @@ pub async fn make(
         return Err(Problem::invalid("scopes: must name one at least"));
     }
     if let Some(lacking) = scopes.iter().find(|scope| !caller.scopes.contains(scope)) {
-        return Err(missing(*lacking));
+        return Err(scope_missing(*lacking));
     }
     let asked = new.expires_at.map(Timestamp::as_second);
     if asked.is_some_and(|end| end <= now) {
@@ -185,29 +185,29 @@ pub async fn make(
     }
     let secret = caller.new_api_key(app);
     let key = api_keys::ApiKey {
-        expires_at: asked.into_iter().chain(caller.ends_at).min(),
+        expires_at: asked.into_iter().chain(caller.expires_at).min(),
         made_by: Some(caller.actor.clone()),
-        ..fresh(caller.new_id(app, "key"), tenant, called, &scopes, now, &secret)
+        ..new_key_record(caller.new_id(app, "key"), tenant, called, &scopes, now, &secret)
     };
     let operation = if caller.is_operator() { "tenant.key_created_by_operator" } else { "key.created" };
     let key = audited(app, caller, tenant, operation, &key.id, async {
         match app.store.create_key(&key, &secret).await? {
-            KeyCreated::Yes(key) => Ok(*key),
-            KeyCreated::Revoked => Err(Problem::not_found("key")),
-            KeyCreated::NoTenant => Err(Problem::not_found("tenant")),
-            KeyCreated::TooMany => Err(Problem::conflict(
+            KeyCreation::Created(key) => Ok(*key),
+            KeyCreation::Revoked => Err(Problem::not_found("key")),
+            KeyCreation::NoTenant => Err(Problem::not_found("tenant")),
+            KeyCreation::TooMany => Err(Problem::conflict(
                 "too_many_keys",
-                format!("A tenant has at most {MAX_KEYS} keys. Revoke one first."),
+                format!("A tenant has at most {MAX_KEYS_PER_TENANT} keys. Revoke one first."),
             )),
         }
     })
     .await?;
-    let created = CreatedKey { state: shown(key), key: secret.expose().to_owned() };
+    let created = CreatedKey { state: to_api(key), key: secret.expose().to_owned() };
     Ok((StatusCode::CREATED, Json(created)))
 }
 
 /// A key's record, without `expires_at` and `made_by`.
-pub fn fresh(
+pub fn new_key_record(
     id: String,
     tenant: &str,
     called: String,
@@ -219,7 +219,7 @@ pub fn fresh(
         id,
         tenant_id: tenant.to_owned(),
         name: called,
-        prefix: secret.expose().chars().take(PREFIX).collect(),
+        prefix: secret.expose().chars().take(PREFIX_CHARS).collect(),
         scopes: scopes.iter().map(|scope| scope.name().to_owned()).collect(),
         created_at: now,
         expires_at: None,
@@ -229,16 +229,18 @@ pub fn fresh(
 }
 
 /// 422 for an invalid name.
-pub fn wrong_name(member: &str) -> Problem {
-    Problem::invalid(format!("{member}: must have 1 to {MAX_NAME} characters, each of which can be seen"))
+pub fn invalid_name(member: &str) -> Problem {
+    Problem::invalid(format!(
+        "{member}: must have 1 to {MAX_NAME_CHARS} characters, each of which can be seen"
+    ))
 }
 
-fn shown(key: api_keys::ApiKey) -> KeyState {
+fn to_api(key: api_keys::ApiKey) -> KeyState {
     KeyState {
-        scopes: key.scopes.iter().filter_map(|scope| Scope::of(scope)).collect(),
-        created_at: time(key.created_at),
-        expires_at: key.expires_at.map(time),
-        last_used_at: key.last_used_at.map(time),
+        scopes: key.scopes.iter().filter_map(|scope| Scope::from_name(scope)).collect(),
+        created_at: timestamp(key.created_at),
+        expires_at: key.expires_at.map(timestamp),
+        last_used_at: key.last_used_at.map(timestamp),
         made_by: key.made_by,
         id: key.id,
         name: key.name,

@@ -8,24 +8,24 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
-    app::App,
     model::content,
     problem::Problem,
     queue::jobs::SendJob,
+    services::Services,
     store::messages::{self, Channel, MessageError, MessageStatus},
 };
 use utoipa::ToSchema;
 
-use super::{account_of, contents::Content};
+use super::{content_schema::Content, find_account};
 use crate::{
     caller::Caller,
-    params::{Body, Path, content_problem, time_ms},
+    extract::{JsonBody, Path, content_problem, timestamp_ms},
 };
 
 /// Maximum characters of an openid: with the app id it forms the SQS message group id, which has at most 128.
-const MAX_OPEN_ID: usize = 100;
+const MAX_OPEN_ID_CHARS: usize = 100;
 /// Maximum bytes of a template as JSON.
-const MAX_TEMPLATE: usize = 16 * 1024;
+const MAX_TEMPLATE_BYTES: usize = 16 * 1024;
 
 /// A message to be sent.
 #[derive(Deserialize, ToSchema)]
@@ -112,19 +112,19 @@ pub struct MessageState {
     request_body = NewMessage,
     responses((status = 202, description = "Accepted", body = MessageState)))]
 pub async fn send_message(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(app_id): Path<String>,
-    Body(new): Body<NewMessage>,
+    JsonBody(new): JsonBody<NewMessage>,
 ) -> Result<(StatusCode, Json<MessageState>), Problem> {
     // A cached entry is enough: message-send checks the account again.
     let known = app.store.account_entry(&app_id).await?;
     if known.is_none_or(|known| known.account.tenant_id != caller.tenant) {
-        account_of(&app, &caller.tenant, &app_id).await?;
+        find_account(&app, &caller.tenant, &app_id).await?;
     }
-    let (content, template) = checked(&new)?;
+    let (content, template) = validate(&new)?;
     let text = |json: &Option<Value>| json.as_ref().map(Value::to_string);
-    let message = messages::Message {
+    let message = messages::MessageRecord {
         id: caller.new_id(&app, "msg"),
         tenant_id: caller.tenant,
         app_id,
@@ -155,7 +155,7 @@ pub async fn send_message(
         };
         app.queues.send(&job, &message.id).await?;
     }
-    Ok((StatusCode::ACCEPTED, Json(shown(message))))
+    Ok((StatusCode::ACCEPTED, Json(to_api(message))))
 }
 
 /// Get a message
@@ -165,19 +165,19 @@ pub async fn send_message(
     params(("id" = String, Path, description = "The message's id")),
     responses((status = 200, description = "The message", body = MessageState)))]
 pub async fn get_message(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<MessageState>, Problem> {
     let found = app.store.message(&caller.tenant, &id).await?;
-    found.map(|message| Json(shown(message))).ok_or_else(|| Problem::not_found("message"))
+    found.map(|message| Json(to_api(message))).ok_or_else(|| Problem::not_found("message"))
 }
 
 /// Validates a message; returns content and template as they go to WeChat.
-fn checked(new: &NewMessage) -> Result<(Option<Value>, Option<Value>), Problem> {
-    if !(1..=MAX_OPEN_ID).contains(&new.to.len()) || !new.to.bytes().all(|b| b.is_ascii_graphic()) {
+fn validate(new: &NewMessage) -> Result<(Option<Value>, Option<Value>), Problem> {
+    if !(1..=MAX_OPEN_ID_CHARS).contains(&new.to.len()) || !new.to.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Problem::invalid(format!(
-            "to: must be an openid: 1 to {MAX_OPEN_ID} visible ASCII characters"
+            "to: must be an openid: 1 to {MAX_OPEN_ID_CHARS} visible ASCII characters"
         )));
     }
     if new.content.is_none() && new.template.is_none() {
@@ -203,13 +203,15 @@ fn checked(new: &NewMessage) -> Result<(Option<Value>, Option<Value>), Problem> 
         )));
     }
     let template = serde_json::to_value(template).map_err(|e| Problem::invalid(format!("template: {e}")))?;
-    if template.to_string().len() > MAX_TEMPLATE {
-        return Err(Problem::invalid(format!("template: must have at most {MAX_TEMPLATE} bytes of JSON")));
+    if template.to_string().len() > MAX_TEMPLATE_BYTES {
+        return Err(Problem::invalid(format!(
+            "template: must have at most {MAX_TEMPLATE_BYTES} bytes of JSON"
+        )));
     }
     Ok((new.content.clone(), Some(template)))
 }
 
-fn shown(message: messages::Message) -> MessageState {
+fn to_api(message: messages::MessageRecord) -> MessageState {
     MessageState {
         id: message.id,
         app_id: message.app_id,
@@ -218,8 +220,8 @@ fn shown(message: messages::Message) -> MessageState {
         channel: message.channel,
         wechat_msg_id: message.wechat_msg_id,
         error: message.error,
-        created_at: time_ms(message.created_at),
-        sent_at: message.sent_at.map(time_ms),
+        created_at: timestamp_ms(message.created_at),
+        sent_at: message.sent_at.map(timestamp_ms),
     }
 }
 
@@ -243,7 +245,7 @@ mod tests {
                 "template.miniprogram.appid",
             ),
             (
-                json!({"to": "o1", "template": {"template_id": "t", "data": {"a": {"value": "x".repeat(MAX_TEMPLATE)}}}}),
+                json!({"to": "o1", "template": {"template_id": "t", "data": {"a": {"value": "x".repeat(MAX_TEMPLATE_BYTES)}}}}),
                 "template",
             ),
             (
@@ -259,11 +261,11 @@ mod tests {
                 "template.url",
             ),
         ] {
-            let problem = checked(&serde_json::from_value(body).unwrap()).unwrap_err();
+            let problem = validate(&serde_json::from_value(body).unwrap()).unwrap_err();
             assert!(problem.detail.starts_with(&format!("{path}: ")), "{}", problem.detail);
         }
         let both = json!({"to": "o1", "content": text, "template": {"template_id": "t", "data": {"a": {"value": 1}}}});
-        let (content, template) = checked(&serde_json::from_value(both.clone()).unwrap()).unwrap();
+        let (content, template) = validate(&serde_json::from_value(both.clone()).unwrap()).unwrap();
         assert_eq!((content.as_ref(), template.as_ref()), (both.get("content"), both.get("template")));
     }
 }

@@ -3,7 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod bindings;
-pub mod contents;
+pub mod content_schema;
 pub mod customers;
 pub mod events;
 pub mod imports;
@@ -14,12 +14,12 @@ pub mod queues;
 pub mod reply_rules;
 pub mod tenants;
 
-use shared::{app::App, problem::Problem, store::accounts::AccountRecord};
+use shared::{problem::Problem, services::Services, store::accounts::AccountRecord};
 
 /// A tenant's account.
 ///
 /// # Errors
 /// 404 if it does not exist or belongs to another tenant.
-pub async fn account_of(app: &App, tenant: &str, app_id: &str) -> Result<AccountRecord, Problem> {
+pub async fn find_account(app: &Services, tenant: &str, app_id: &str) -> Result<AccountRecord, Problem> {
     app.store.account(tenant, app_id).await?.ok_or_else(|| Problem::not_found("account"))
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::{app::App, problem::Problem};
+use shared::{problem::Problem, services::Services};
 use utoipa::ToSchema;
 
-use crate::params::time;
+use crate::extract::timestamp;
 
 /// How the platform stands.
 #[derive(Serialize, ToSchema)]
@@ -40,13 +40,13 @@ pub struct Platform {
 /// Whether WeChat's tickets arrive and tokens are fresh, as the minute's tick saw it. Takes the operator's key.
 #[utoipa::path(get, path = "/v1/platform", tag = "Platform",
     responses((status = 200, description = "The platform's state", body = Platform)))]
-pub async fn get_platform(State(app): State<Arc<App>>) -> Result<Json<Platform>, Problem> {
+pub async fn get_platform(State(app): State<Arc<Services>>) -> Result<Json<Platform>, Problem> {
     let (status, accounts_bound) =
         futures::future::try_join(app.store.platform_status(), app.store.accounts_bound()).await?;
     Ok(Json(Platform {
         component_app_id: app.config.component.app_id.clone(),
-        ticket_received_at: status.ticket_at.map(time),
-        component_token_expires_at: status.component_token_expires_at.map(time),
+        ticket_received_at: status.ticket_at.map(timestamp),
+        component_token_expires_at: status.component_token_expires_at.map(timestamp),
         accounts_bound,
         authorizer_tokens_expiring: status.tokens_expiring,
     }))

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::{app::App, problem::Problem, queue::Target, store::audit::PLATFORM};
+use shared::{problem::Problem, queue::JobQueue, services::Services, store::audit::PLATFORM_TENANT};
 use utoipa::ToSchema;
 
 use crate::{
     audit::audited,
     caller::Caller,
-    params::{Body, Page, Path, time, time_ms},
+    extract::{JsonBody, Page, Path, timestamp, timestamp_ms},
 };
 
 /// How long one call moves dead letters, seconds: API Gateway waits for 30.
-const MOVING_SECONDS: i64 = 20;
+const REDRIVE_SECONDS: i64 = 20;
 
 /// How full a queue is.
 #[derive(Serialize, ToSchema)]
@@ -42,7 +42,7 @@ pub struct QueueState {
 /// operator's key.
 #[utoipa::path(get, path = "/v1/platform/queues", tag = "Platform",
     responses((status = 200, description = "All queues", body = Page<QueueState>)))]
-pub async fn list_queues(State(app): State<Arc<App>>) -> Result<Json<Page<QueueState>>, Problem> {
+pub async fn list_queues(State(app): State<Arc<Services>>) -> Result<Json<Page<QueueState>>, Problem> {
     let data = app.queues.depths().await?.into_iter().map(|depth| QueueState {
         name: depth.name,
         waiting: depth.waiting,
@@ -89,28 +89,28 @@ pub struct DeadLetter {
     params(("name" = String, Path, description = "The queue's name")),
     responses((status = 200, description = "Some of its dead letters", body = Page<DeadLetter>)))]
 pub async fn list_dead_letters(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Page<DeadLetter>>, Problem> {
-    checked(&app, &name)?;
+    require_queue(&app, &name)?;
     let now = app.clock.now().as_millisecond();
     // audited although it reads: receiving hides the shown letters for a while
-    let letters = audited(&app, &caller, PLATFORM, "queue.dead_letters_listed", &name, async {
+    let letters = audited(&app, &caller, PLATFORM_TENANT, "queue.dead_letters_listed", &name, async {
         Ok(app.queues.dead_letters(&name).await?)
     })
     .await?;
     let jobs: Vec<&str> = letters.iter().map(|letter| letter.fingerprint.as_str()).collect();
-    let failures = app.store.failures(&jobs).await?;
+    let failures = app.store.job_failures(&jobs).await?;
     let data = letters.into_iter().map(|letter| {
         let failure = failures.get(&letter.fingerprint);
         DeadLetter {
             id: letter.id,
             job: letter.job,
-            queued_at: time_ms(letter.queued_at),
+            queued_at: timestamp_ms(letter.queued_at),
             age_seconds: (now - letter.queued_at).max(0) / 1000,
             last_error: failure.map(|failure| failure.why.clone()),
-            failed_at: failure.map(|failure| time(failure.at)),
+            failed_at: failure.map(|failure| timestamp(failure.at)),
             receives: failure.map(|failure| failure.receives),
         }
     });
@@ -129,7 +129,7 @@ pub struct Moved {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RedriveRequest)]
-pub struct Nothing {}
+pub struct RedriveRequest {}
 
 /// Move dead letters back
 ///
@@ -141,15 +141,15 @@ pub struct Nothing {}
         (status = 409, description = "`not_redrivable`, `request_in_progress`", body = Problem,
             content_type = "application/problem+json")))]
 pub async fn redrive(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(name): Path<String>,
-    Body(_nothing): Body<Nothing>,
+    JsonBody(_nothing): JsonBody<RedriveRequest>,
 ) -> Result<Json<Moved>, Problem> {
-    checked(&app, &name)?;
-    let until = app.clock.unix() + MOVING_SECONDS;
-    audited(&app, &caller, PLATFORM, "queue.redriven", &name, async {
-        let Some(target) = Target::named(&name) else {
+    require_queue(&app, &name)?;
+    let until = app.clock.unix() + REDRIVE_SECONDS;
+    audited(&app, &caller, PLATFORM_TENANT, "queue.redriven", &name, async {
+        let Some(target) = JobQueue::from_name(&name) else {
             return Err(Problem::conflict("not_redrivable", "A tick comes again by itself, each minute."));
         };
         let moved = app.queues.redrive(target, || app.clock.unix() < until).await?;
@@ -158,6 +158,6 @@ pub async fn redrive(
     .await
 }
 
-fn checked(app: &App, name: &str) -> Result<(), Problem> {
+fn require_queue(app: &Services, name: &str) -> Result<(), Problem> {
     if app.queues.has_dead_letters(name) { Ok(()) } else { Err(Problem::not_found("queue")) }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde_json::Value;
-use shared::{app::App, model::reply_rules, problem::Problem};
+use shared::{model::reply_rules, problem::Problem, services::Services};
 
-use super::{account_of, contents::ReplyRules};
+use super::{content_schema::ReplyRules, find_account};
 use crate::{
     audit::audited,
     caller::Caller,
-    params::{Body, Path, content_problem},
+    extract::{JsonBody, Path, content_problem},
 };
 
 /// Get reply rules
@@ -20,11 +20,11 @@ use crate::{
     params(("app_id" = String, Path, description = "WeChat's app id")),
     responses((status = 200, description = "The rules", body = ReplyRules)))]
 pub async fn get_reply_rules(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(app_id): Path<String>,
 ) -> Result<Json<reply_rules::ReplyRules>, Problem> {
-    account_of(&app, &caller.tenant, &app_id).await?;
+    find_account(&app, &caller.tenant, &app_id).await?;
     Ok(Json(app.store.reply_rules(&caller.tenant, &app_id).await?))
 }
 
@@ -38,16 +38,16 @@ pub async fn get_reply_rules(
     request_body = ReplyRules,
     responses((status = 200, description = "The rules as they are now", body = ReplyRules)))]
 pub async fn put_reply_rules(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(app_id): Path<String>,
-    Body(body): Body<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Result<Json<reply_rules::ReplyRules>, Problem> {
-    account_of(&app, &caller.tenant, &app_id).await?;
+    find_account(&app, &caller.tenant, &app_id).await?;
     refuse_unknown(&body)?;
     let rules = reply_rules::ReplyRules::parse(body).map_err(|error| content_problem(error, ""))?;
     audited(&app, &caller, &caller.tenant, "reply_rules.replaced", &app_id, async {
-        Ok(app.store.put_reply_rules(&caller.tenant, &app_id, &rules).await?)
+        Ok(app.store.store_reply_rules(&caller.tenant, &app_id, &rules).await?)
     })
     .await?;
     Ok(Json(rules))

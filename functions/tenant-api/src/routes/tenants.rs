@@ -7,29 +7,29 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    app::App,
     model::scope::Scope,
     problem::Problem,
+    services::Services,
     store::{
         api_keys,
-        tenants::{self, DEFAULT_ZONE, TenantChange, TenantDeleted, TenantStatus},
+        tenants::{self, DEFAULT_TIME_ZONE, TenantChange, TenantDeletion, TenantStatus},
     },
 };
 use utoipa::ToSchema;
 
 use super::{
-    accounts::forget_later,
-    keys::{self, CreatedKey, NewKey, wrong_name},
+    accounts::schedule_token_deletion,
+    keys::{self, CreatedKey, NewKey, invalid_name},
 };
 use crate::{
     audit::audited,
     caller::Caller,
-    names::{is_time_zone, name},
-    params::{Body, Page, Paging, Path, Query, after, limit, time_ms},
+    extract::{JsonBody, Page, Paging, Path, Query, checked_limit, decode_key_cursor, timestamp_ms},
+    names::{is_time_zone, normalize_name},
 };
 
 /// Accounts of a tenant read per database request.
-const ACCOUNTS_PAGE: u32 = 100;
+const ACCOUNTS_PER_PAGE: u32 = 100;
 
 /// A tenant to be made.
 #[derive(Deserialize, ToSchema)]
@@ -107,19 +107,19 @@ pub struct CreatedTenant {
 #[utoipa::path(post, path = "/v1/tenants", tag = "Tenants", request_body = NewTenant,
     responses((status = 201, description = "The tenant and its key", body = CreatedTenant)))]
 pub async fn create_tenant(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
-    Body(new): Body<NewTenant>,
+    JsonBody(new): JsonBody<NewTenant>,
 ) -> Result<(StatusCode, Json<CreatedTenant>), Problem> {
-    let called = name(&new.name).ok_or_else(|| wrong_name("name"))?;
-    let time_zone = checked_zone(new.time_zone)?.unwrap_or_else(|| DEFAULT_ZONE.to_owned());
+    let called = normalize_name(&new.name).ok_or_else(|| invalid_name("name"))?;
+    let time_zone = checked_time_zone(new.time_zone)?.unwrap_or_else(|| DEFAULT_TIME_ZONE.to_owned());
     let id = caller.new_id(&app, "ten");
     let secret = caller.new_api_key(&app);
-    let now = time_ms(app.clock.now().as_millisecond()); // stored to the millisecond
+    let now = timestamp_ms(app.clock.now().as_millisecond()); // stored to the millisecond
     let (all, key_id) = (Scope::ALL, caller.new_id(&app, "key"));
     let key = api_keys::ApiKey {
         made_by: Some(caller.actor.clone()),
-        ..keys::fresh(key_id, &id, "First key".to_owned(), &all, now.as_second(), &secret)
+        ..keys::new_key_record(key_id, &id, "First key".to_owned(), &all, now.as_second(), &secret)
     };
     let status = TenantStatus::Active;
     let new = tenants::Tenant { id, name: called, time_zone, status, created_at: now, revision: 0 };
@@ -129,7 +129,7 @@ pub async fn create_tenant(
         app.store.tenant(&new.id).await?.ok_or_else(Problem::unavailable)
     })
     .await?;
-    let created = CreatedTenant { state: shown(tenant), api_key: secret.expose().to_owned() };
+    let created = CreatedTenant { state: to_api(tenant), api_key: secret.expose().to_owned() };
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -139,12 +139,12 @@ pub async fn create_tenant(
 #[utoipa::path(get, path = "/v1/tenants", tag = "Tenants", params(Paging),
     responses((status = 200, description = "A page of tenants", body = Page<TenantState>)))]
 pub async fn list_tenants(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<TenantState>>, Problem> {
-    let after = after(paging.cursor.as_deref())?;
-    let (found, next) = app.store.tenants(limit(paging.limit)?, after.as_deref()).await?;
-    Ok(Page::keyed(found, next, shown))
+    let after = decode_key_cursor(paging.cursor.as_deref())?;
+    let (found, next) = app.store.tenants(checked_limit(paging.limit)?, after.as_deref()).await?;
+    Ok(Page::by_key(found, next, to_api))
 }
 
 /// Get a tenant
@@ -154,10 +154,10 @@ pub async fn list_tenants(
     params(("id" = String, Path, description = "The tenant's id")),
     responses((status = 200, description = "The tenant", body = TenantState)))]
 pub async fn get_tenant(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     Path(id): Path<String>,
 ) -> Result<Json<TenantState>, Problem> {
-    app.store.tenant(&id).await?.map(|tenant| Json(shown(tenant))).ok_or_else(missing)
+    app.store.tenant(&id).await?.map(|tenant| Json(to_api(tenant))).ok_or_else(tenant_not_found)
 }
 
 /// Change a tenant
@@ -168,15 +168,16 @@ pub async fn get_tenant(
     params(("id" = String, Path, description = "The tenant's id")),
     responses((status = 200, description = "The tenant as it is now", body = TenantState)))]
 pub async fn change_tenant(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(id): Path<String>,
-    Body(patch): Body<TenantPatch>,
+    JsonBody(patch): JsonBody<TenantPatch>,
 ) -> Result<Json<TenantState>, Problem> {
     if patch.name.is_none() && patch.time_zone.is_none() && patch.status.is_none() {
         return Err(Problem::invalid("body: must have one of `name`, `time_zone`, `status`"));
     }
-    let called = patch.name.map(|text| name(&text).ok_or_else(|| wrong_name("name"))).transpose()?;
+    let called =
+        patch.name.map(|text| normalize_name(&text).ok_or_else(|| invalid_name("name"))).transpose()?;
     let operation = match patch.status {
         Some(PatchedStatus::Active) => "tenant.activated",
         Some(PatchedStatus::Suspended) => "tenant.suspended",
@@ -184,18 +185,18 @@ pub async fn change_tenant(
     };
     let change = TenantChange {
         name: called,
-        time_zone: checked_zone(patch.time_zone)?,
+        time_zone: checked_time_zone(patch.time_zone)?,
         status: patch.status.map(|status| match status {
             PatchedStatus::Active => TenantStatus::Active,
             PatchedStatus::Suspended => TenantStatus::Suspended,
         }),
     };
-    audited(&app, &caller, log_of(&app, &id).await?.as_str(), operation, &id, async {
-        let now = app.store.change_tenant(&id, &change).await?.ok_or_else(missing)?;
+    audited(&app, &caller, find_log(&app, &id).await?.as_str(), operation, &id, async {
+        let now = app.store.change_tenant(&id, &change).await?.ok_or_else(tenant_not_found)?;
         if let Some(status) = change.status {
-            app.store.tell_accounts(&id, status == TenantStatus::Suspended).await?;
+            app.store.mark_accounts_suspended(&id, status == TenantStatus::Suspended).await?;
         }
-        Ok(Json(shown(now)))
+        Ok(Json(to_api(now)))
     })
     .await
 }
@@ -211,34 +212,34 @@ pub async fn change_tenant(
         (status = 202, description = "It is being erased", body = TenantState),
         (status = 409, description = "`tenant_active`", body = Problem, content_type = "application/problem+json")))]
 pub async fn delete_tenant(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TenantState>), Problem> {
-    audited(&app, &caller, log_of(&app, &id).await?.as_str(), "tenant.deleted", &id, async {
+    audited(&app, &caller, find_log(&app, &id).await?.as_str(), "tenant.deleted", &id, async {
         match app.store.delete_tenant(&id).await? {
-            TenantDeleted::Yes(tenant) => {
-                forget_tokens(&app, &id).await?;
+            TenantDeletion::Deleted(tenant) => {
+                schedule_all_token_deletions(&app, &id).await?;
                 app.store.erase_access(&id).await?;
-                Ok((StatusCode::ACCEPTED, Json(shown(tenant))))
+                Ok((StatusCode::ACCEPTED, Json(to_api(tenant))))
             }
-            TenantDeleted::Active => Err(Problem::conflict(
+            TenantDeletion::StillActive => Err(Problem::conflict(
                 "tenant_active",
                 "Suspend the tenant first, and have the authorizations of its accounts cancelled.",
             )),
-            TenantDeleted::NotFound => Err(missing()),
+            TenantDeletion::NotFound => Err(tenant_not_found()),
         }
     })
     .await
 }
 
 /// Queues the deletion of all its accounts' tokens, while the list of accounts still exists.
-async fn forget_tokens(app: &App, tenant: &str) -> Result<(), Problem> {
+async fn schedule_all_token_deletions(app: &Services, tenant: &str) -> Result<(), Problem> {
     let mut after = None;
     loop {
-        let (accounts, next) = app.store.accounts(tenant, ACCOUNTS_PAGE, after.as_deref()).await?;
+        let (accounts, next) = app.store.accounts(tenant, ACCOUNTS_PER_PAGE, after.as_deref()).await?;
         for account in accounts {
-            forget_later(app, &account.app_id).await?;
+            schedule_token_deletion(app, &account.app_id).await?;
         }
         after = next;
         if after.is_none() {
@@ -257,25 +258,25 @@ async fn forget_tokens(app: &App, tenant: &str) -> Result<(), Problem> {
         (status = 409, description = "`too_many_keys`, `request_in_progress`", body = Problem,
             content_type = "application/problem+json")))]
 pub async fn create_tenant_key(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Services>>,
     caller: Caller,
     Path(id): Path<String>,
-    Body(new): Body<NewKey>,
+    JsonBody(new): JsonBody<NewKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
-    log_of(&app, &id).await?;
-    keys::make(&app, &caller, &id, new).await
+    find_log(&app, &id).await?;
+    keys::create_key_for(&app, &caller, &id, new).await
 }
 
 /// The audit log's owner, if the tenant exists: an invented id gets no log.
-async fn log_of(app: &App, id: &str) -> Result<String, Problem> {
-    app.store.tenant(id).await?.map(|tenant| tenant.id).ok_or_else(missing)
+async fn find_log(app: &Services, id: &str) -> Result<String, Problem> {
+    app.store.tenant(id).await?.map(|tenant| tenant.id).ok_or_else(tenant_not_found)
 }
 
-fn missing() -> Problem {
+fn tenant_not_found() -> Problem {
     Problem::not_found("tenant")
 }
 
-fn checked_zone(zone: Option<String>) -> Result<Option<String>, Problem> {
+fn checked_time_zone(zone: Option<String>) -> Result<Option<String>, Problem> {
     match zone {
         Some(zone) if !is_time_zone(&zone) => {
             Err(Problem::invalid("time_zone: must be an IANA time zone, as `Asia/Shanghai`"))
@@ -284,12 +285,12 @@ fn checked_zone(zone: Option<String>) -> Result<Option<String>, Problem> {
     }
 }
 
-fn shown(tenant: tenants::Tenant) -> TenantState {
+fn to_api(tenant: tenants::Tenant) -> TenantState {
     TenantState {
         id: tenant.id,
         name: tenant.name,
         time_zone: tenant.time_zone,
         status: tenant.status,
-        created_at: time_ms(tenant.created_at.as_millisecond()), // release 0.1 stored nanoseconds
+        created_at: timestamp_ms(tenant.created_at.as_millisecond()), // release 0.1 stored nanoseconds
     }
 }

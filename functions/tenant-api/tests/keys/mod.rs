@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use shared::{ids, model::scope::Scope};
 
-use crate::stage::{ADMIN, Stage};
+use crate::test_app::{ADMIN_KEY, TestApp};
 
 /// Every route that takes a tenant's key, and the scope it needs.
 const ROUTES: [(&str, &str, &str); 21] = [
@@ -32,10 +32,10 @@ const ROUTES: [(&str, &str, &str); 21] = [
 
 #[tokio::test]
 async fn a_key_opens_what_it_has_the_scope_for() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     for scope in Scope::ALL.map(Scope::name) {
-        let key = stage.key(&tenant, &[scope]).await;
+        let key = stage.create_key(&tenant, &[scope]).await;
         for (method, path, needed) in ROUTES {
             let answer = stage.call(Some(&key), method, path, None, &[]).await;
             let refused = (answer.status, answer.code()) == (403, "scope_missing");
@@ -53,10 +53,10 @@ async fn a_key_opens_what_it_has_the_scope_for() {
 
 #[tokio::test]
 async fn a_key_grants_at_most_what_it_has() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
-    let maker = stage.key(&tenant, &["keys", "read"]).await;
-    let make = async |body: Value| stage.json(&maker, "POST", "/v1/keys", body).await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
+    let maker = stage.create_key(&tenant, &["keys", "read"]).await;
+    let make = async |body: Value| stage.call_json(&maker, "POST", "/v1/keys", body).await;
     let refused = make(json!({"name": "Shop", "scopes": ["read", "send"]})).await;
     assert_eq!(
         (refused.status, refused.code(), &refused.json["scope"]),
@@ -81,71 +81,79 @@ async fn a_key_grants_at_most_what_it_has() {
         let answer = make(body).await;
         assert_eq!((answer.status, answer.code()), (422, "invalid_request"), "{what}: {answer:?}");
     }
-    let list = stage.json(&maker, "GET", "/v1/keys", Value::Null).await;
+    let list = stage.call_json(&maker, "GET", "/v1/keys", Value::Null).await;
     assert_eq!(list.json["data"].as_array().unwrap().len(), 4, "the first, the maker and two");
-    assert!(!list.json.to_string().contains(key) && !stage.items("PlatformTable").contains(key));
+    assert!(!list.json.to_string().contains(key) && !stage.table_text("PlatformTable").contains(key));
 }
 
 #[tokio::test]
 async fn a_key_ends_when_it_said() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     let body = json!({"name": "Trial", "scopes": ["read"], "expires_at": "2023-11-14T22:13:30Z"});
-    let made = stage.json(&tenant.key, "POST", "/v1/keys", body).await;
+    let made = stage.call_json(&tenant.key, "POST", "/v1/keys", body).await;
     assert_eq!(made.json["expires_at"], "2023-11-14T22:13:30Z");
     let key = made.json["key"].as_str().unwrap();
-    assert_eq!(stage.json(key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+    assert_eq!(stage.call_json(key, "GET", "/v1/accounts", Value::Null).await.status, 200);
     stage.clock.advance(10);
-    let ended = stage.json(key, "GET", "/v1/accounts", Value::Null).await;
+    let ended = stage.call_json(key, "GET", "/v1/accounts", Value::Null).await;
     assert_eq!((ended.status, ended.code()), (401, "unauthorized"), "though this instance remembers it");
 }
 
 #[tokio::test]
 async fn a_revoked_key_is_refused_within_thirty_seconds() {
-    let stage = Stage::new().await;
-    let (tenant, other) = (stage.tenant("Cafe").await, stage.another());
+    let stage = TestApp::new().await;
+    let (tenant, other) = (stage.create_tenant("Cafe").await, stage.another_instance());
     let made =
-        stage.json(&tenant.key, "POST", "/v1/keys", json!({"name": "Leaked", "scopes": ["read"]})).await;
+        stage.call_json(&tenant.key, "POST", "/v1/keys", json!({"name": "Leaked", "scopes": ["read"]})).await;
     let (key, id) = (made.json["key"].as_str().unwrap(), made.json["id"].as_str().unwrap());
     for instance in [&stage, &other] {
-        assert_eq!(instance.json(key, "GET", "/v1/accounts", Value::Null).await.status, 200, "at once");
+        assert_eq!(instance.call_json(key, "GET", "/v1/accounts", Value::Null).await.status, 200, "at once");
     }
-    let stranger = stage.tenant("Tea").await;
+    let stranger = stage.create_tenant("Tea").await;
     let path = format!("/v1/keys/{id}");
-    assert_eq!(stage.json(&stranger.key, "DELETE", &path, Value::Null).await.status, 404, "another tenant's");
-    assert_eq!(stage.json(&tenant.key, "DELETE", &path, Value::Null).await.status, 204);
-    assert_eq!(stage.json(&tenant.key, "DELETE", &path, Value::Null).await.status, 404, "it is gone");
-    assert_eq!(stage.json(key, "GET", "/v1/accounts", Value::Null).await.status, 401, "here at once");
+    assert_eq!(
+        stage.call_json(&stranger.key, "DELETE", &path, Value::Null).await.status,
+        404,
+        "another tenant's"
+    );
+    assert_eq!(stage.call_json(&tenant.key, "DELETE", &path, Value::Null).await.status, 204);
+    assert_eq!(stage.call_json(&tenant.key, "DELETE", &path, Value::Null).await.status, 404, "it is gone");
+    assert_eq!(stage.call_json(key, "GET", "/v1/accounts", Value::Null).await.status, 401, "here at once");
     stage.clock.advance(30);
-    assert_eq!(other.json(key, "GET", "/v1/accounts", Value::Null).await.status, 401, "everywhere by now");
+    assert_eq!(
+        other.call_json(key, "GET", "/v1/accounts", Value::Null).await.status,
+        401,
+        "everywhere by now"
+    );
 }
 
 #[tokio::test]
 async fn the_last_key_that_makes_others_stays() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     let ids = async || -> Vec<String> {
-        let list = stage.json(&tenant.key, "GET", "/v1/keys", Value::Null).await;
+        let list = stage.call_json(&tenant.key, "GET", "/v1/keys", Value::Null).await;
         let data = list.json["data"].as_array().unwrap();
         data.iter().map(|key| key["id"].as_str().unwrap().to_owned()).collect()
     };
     let first = ids().await.remove(0);
-    stage.key(&tenant, &["read"]).await;
+    stage.create_key(&tenant, &["read"]).await;
     let soon = json!({"name": "Soon", "expires_at": "2023-11-14T22:13:21Z"});
-    assert_eq!(stage.json(&tenant.key, "POST", "/v1/keys", soon).await.status, 201);
+    assert_eq!(stage.call_json(&tenant.key, "POST", "/v1/keys", soon).await.status, 201);
     stage.clock.advance(1);
-    let refused = stage.json(&tenant.key, "DELETE", &format!("/v1/keys/{first}"), Value::Null).await;
+    let refused = stage.call_json(&tenant.key, "DELETE", &format!("/v1/keys/{first}"), Value::Null).await;
     assert_eq!((refused.status, refused.code()), (409, "last_key"), "one cannot make others, one has ended");
     for round in 0..5 {
         // the two keys revoke each other; both requests first see two keys
         stage.clock.advance(1); // keys are listed by the second in which they were made
-        let other = stage.key(&tenant, &["keys"]).await;
+        let other = stage.create_key(&tenant, &["keys"]).await;
         let second = ids().await.pop().unwrap();
         let (a, b) = (format!("/v1/keys/{first}"), format!("/v1/keys/{second}"));
-        let instance = stage.another();
+        let instance = stage.another_instance();
         let (one, two) = tokio::join!(
-            instance.json(&other, "DELETE", &a, Value::Null),
-            stage.json(&tenant.key, "DELETE", &b, Value::Null)
+            instance.call_json(&other, "DELETE", &a, Value::Null),
+            stage.call_json(&tenant.key, "DELETE", &b, Value::Null)
         );
         let outcomes = [(one.status, one.code()), (two.status, two.code())];
         let gone = outcomes.iter().filter(|outcome| **outcome == (204, "")).count();
@@ -159,8 +167,8 @@ async fn the_last_key_that_makes_others_stays() {
 
 #[tokio::test]
 async fn a_repetition_shows_the_same_key_and_nothing_makes_it_again_later() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     let post = async |path: &str, key: &str, body: &str, once: &str| {
         stage.call(Some(key), "POST", path, Some(body), &[("idempotency-key", once)]).await
     };
@@ -170,29 +178,33 @@ async fn a_repetition_shows_the_same_key_and_nothing_makes_it_again_later() {
     let again = post("/v1/keys", &tenant.key, body, once).await;
     assert_eq!((again.status, &again.json), (201, &first.json));
     assert_eq!(again.json.to_string(), first.json.to_string(), "down to the order of its members");
-    let made = post("/v1/tenants", ADMIN, r#"{"name":"Tea"}"#, "tenant-tea").await;
+    let made = post("/v1/tenants", ADMIN_KEY, r#"{"name":"Tea"}"#, "tenant-tea").await;
     let (key, tea) = (first.json["key"].as_str().unwrap(), made.json["api_key"].as_str().unwrap());
     for table in ["WorkTable", "PlatformTable"] {
-        let items = stage.items(table);
+        let items = stage.table_text(table);
         assert!(!items.contains(key) && !items.contains(tea), "{table} holds a key");
     }
     let id = made.json["id"].as_str().unwrap();
     for guessed in [
-        ids::fingerprint(&["api key of", ADMIN, "tenant-tea", id]),
+        ids::fingerprint(&["api key of", ADMIN_KEY, "tenant-tea", id]),
         ids::fingerprint(&["api key of", "", "POST /v1/tenants", "tenant-tea"]),
     ] {
         assert_ne!(tea, format!("oak_{guessed}"), "whoever has the operator's key can make it");
     }
-    let at = ids::millisecond_of(id).unwrap();
+    let at = ids::unix_ms_of(id).unwrap();
     let guessed = ids::derived_at("ten", at, &["ten", "platform", "POST /v1/tenants", "tenant-tea"]);
     assert_ne!(id, guessed, "an id follows from what is public");
 
     let path = format!("/v1/keys/{}", first.json["id"].as_str().unwrap());
-    assert_eq!(stage.json(&tenant.key, "DELETE", &path, Value::Null).await.status, 204);
+    assert_eq!(stage.call_json(&tenant.key, "DELETE", &path, Value::Null).await.status, 204);
     let late = post("/v1/keys", &tenant.key, body, once).await;
     assert_eq!((late.status, &late.json), (201, &first.json));
     stage.clock.advance(30);
-    assert_eq!(stage.json(key, "GET", "/v1/accounts", Value::Null).await.status, 401, "it stays revoked");
+    assert_eq!(
+        stage.call_json(key, "GET", "/v1/accounts", Value::Null).await.status,
+        401,
+        "it stays revoked"
+    );
     stage.clock.advance(24 * 3600);
     let fresh = post("/v1/keys", &tenant.key, body, once).await;
     assert_ne!(fresh.json["key"], first.json["key"], "after a day it is another request");
@@ -200,18 +212,18 @@ async fn a_repetition_shows_the_same_key_and_nothing_makes_it_again_later() {
 
 #[tokio::test]
 async fn the_last_use_is_known_to_the_hour() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     stage.clock.advance(1);
-    let key = stage.key(&tenant, &["read"]).await;
+    let key = stage.create_key(&tenant, &["read"]).await;
     let used = async || {
-        let list = stage.json(&tenant.key, "GET", "/v1/keys", Value::Null).await;
+        let list = stage.call_json(&tenant.key, "GET", "/v1/keys", Value::Null).await;
         list.json["data"][1]["last_used_at"].clone()
     };
     assert_eq!(used().await, Value::Null);
     let mut seen = Vec::new();
     for _ in 0..3 {
-        assert_eq!(stage.json(&key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+        assert_eq!(stage.call_json(&key, "GET", "/v1/accounts", Value::Null).await.status, 200);
         seen.push(used().await);
         stage.clock.advance(1800);
     }
@@ -222,15 +234,15 @@ async fn the_last_use_is_known_to_the_hour() {
 
 #[tokio::test]
 async fn keys_are_paged() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     for _ in 0..4 {
-        stage.key(&tenant, &["read"]).await;
+        stage.create_key(&tenant, &["read"]).await;
         stage.clock.advance(1);
     }
     let (mut seen, mut path) = (Vec::new(), "/v1/keys?limit=2".to_owned());
     for _ in 0..3 {
-        let page = stage.json(&tenant.key, "GET", &path, Value::Null).await;
+        let page = stage.call_json(&tenant.key, "GET", &path, Value::Null).await;
         let data = page.json["data"].as_array().unwrap();
         assert!(data.len() <= 2);
         seen.extend(data.iter().map(|key| key["id"].as_str().unwrap().to_owned()));
@@ -242,33 +254,43 @@ async fn keys_are_paged() {
 
 #[tokio::test]
 async fn invented_keys_cost_a_bounded_number_of_reads() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
-    assert_eq!(stage.json(&tenant.key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
+    assert_eq!(stage.call_json(&tenant.key, "GET", "/v1/accounts", Value::Null).await.status, 200);
     let mut answers = Vec::new();
     for n in 0..110 {
         let key = format!("oak_{n:064x}");
-        answers.push(stage.json(&key, "GET", "/v1/accounts", Value::Null).await);
+        answers.push(stage.call_json(&key, "GET", "/v1/accounts", Value::Null).await);
     }
     let looked_up = answers.iter().filter(|answer| answer.status == 401).count();
     // the tenant's first request took one look-up; the operator's take none
     assert_eq!(looked_up, 99);
     let last = answers.pop().unwrap();
     assert_eq!((last.status, last.code(), last.retry_after), (429, "rate_limited", Some(1)));
-    assert_eq!(stage.json(&tenant.key, "GET", "/v1/accounts", Value::Null).await.status, 200, "a known one");
-    assert_eq!(stage.json("no-key-of-ours", "GET", "/v1/accounts", Value::Null).await.status, 401);
+    assert_eq!(
+        stage.call_json(&tenant.key, "GET", "/v1/accounts", Value::Null).await.status,
+        200,
+        "a known one"
+    );
+    assert_eq!(stage.call_json("no-key-of-ours", "GET", "/v1/accounts", Value::Null).await.status, 401);
     stage.clock.advance(1);
-    let other = stage.tenant("Tea").await;
-    assert_eq!(stage.json(&other.key, "GET", "/v1/accounts", Value::Null).await.status, 200, "a new one");
+    let other = stage.create_tenant("Tea").await;
+    assert_eq!(
+        stage.call_json(&other.key, "GET", "/v1/accounts", Value::Null).await.status,
+        200,
+        "a new one"
+    );
 }
 
 #[tokio::test]
 async fn a_tenant_has_its_rate_and_no_other_tenants() {
-    let stage = Stage::told(&[("OAHUB_TENANT_READ_RATE", "20"), ("OAHUB_TENANT_WRITE_RATE", "2")]).await;
-    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
-    let other = stage.another();
-    let get =
-        async |stage: &Stage, key: &str| stage.json(key, "GET", "/v1/messages/msg_1", Value::Null).await;
+    let stage =
+        TestApp::with_settings(&[("OAHUB_TENANT_READ_RATE", "20"), ("OAHUB_TENANT_WRITE_RATE", "2")]).await;
+    let (cafe, tea) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
+    let other = stage.another_instance();
+    let get = async |stage: &TestApp, key: &str| {
+        stage.call_json(key, "GET", "/v1/messages/msg_1", Value::Null).await
+    };
     let mut passed = 0;
     let refused = loop {
         let answer = get(if passed % 3 == 0 { &other } else { &stage }, &cafe.key).await;
@@ -283,9 +305,13 @@ async fn a_tenant_has_its_rate_and_no_other_tenants() {
     assert_eq!((refused.retry_after, &refused.json["retry_after"]), (Some(5), &json!(5)));
     assert!((96..=104).contains(&passed), "{passed} instead of five seconds' worth, over two instances");
     assert_eq!(get(&stage, &tea.key).await.status, 404, "another tenant");
-    assert_eq!(stage.json(&cafe.key, "POST", "/v1/bindings", json!({})).await.status, 201, "another class");
+    assert_eq!(
+        stage.call_json(&cafe.key, "POST", "/v1/bindings", json!({})).await.status,
+        201,
+        "another class"
+    );
     let mut made = 1;
-    while stage.json(&cafe.key, "POST", "/v1/bindings", json!({})).await.status == 201 {
+    while stage.call_json(&cafe.key, "POST", "/v1/bindings", json!({})).await.status == 201 {
         made += 1;
     }
     assert_eq!(made, 10);
@@ -306,25 +332,25 @@ async fn a_tenant_has_its_rate_and_no_other_tenants() {
     ] {
         stage.clock.advance(5);
         let mut passed = 0;
-        while stage.json(&cafe.key, "GET", path, Value::Null).await.status != 429 {
+        while stage.call_json(&cafe.key, "GET", path, Value::Null).await.status != 429 {
             passed += 1;
             assert!(passed < 200, "{path} has no limit");
         }
         assert_eq!(passed, 100 / weight, "{path}");
     }
-    let stage = Stage::told(&[("OAHUB_TENANT_READ_RATE", "1")]).await;
-    let slow = stage.tenant("Slow").await;
+    let stage = TestApp::with_settings(&[("OAHUB_TENANT_READ_RATE", "1")]).await;
+    let slow = stage.create_tenant("Slow").await;
     for status in [200, 429] {
-        let list = stage.json(&slow.key, "GET", "/v1/customers", Value::Null).await;
+        let list = stage.call_json(&slow.key, "GET", "/v1/customers", Value::Null).await;
         assert_eq!(list.status, status, "a list that counts as more than the limit takes all of it");
     }
 }
 
 #[tokio::test]
 async fn a_repetition_with_another_key_shows_no_key() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
-    let weak = stage.key(&tenant, &["keys"]).await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
+    let weak = stage.create_key(&tenant, &["keys"]).await;
     let post = async |path: &str, key: &str, body: &str, once: &str| {
         stage.call(Some(key), "POST", path, Some(body), &[("idempotency-key", once)]).await
     };
@@ -337,7 +363,7 @@ async fn a_repetition_with_another_key_shows_no_key() {
         assert!(!answer.json.to_string().contains("oak_"), "{what}: {answer:?}");
     }
     // a response without a key is the same for all keys of the tenant
-    let binder = stage.key(&tenant, &["bind"]).await;
+    let binder = stage.create_key(&tenant, &["bind"]).await;
     let link = post("/v1/bindings", &tenant.key, "{}", "link-1").await;
     let again = post("/v1/bindings", &binder, "{}", "link-1").await;
     assert_eq!((again.status, &again.json), (201, &link.json));
@@ -345,19 +371,19 @@ async fn a_repetition_with_another_key_shows_no_key() {
 
 #[tokio::test]
 async fn what_is_stored_of_a_repetition_makes_no_key_of_anybody() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     for (path, caller, member) in [
         ("/v1/keys", tenant.key.as_str(), "key"),
-        ("/v1/tenants", ADMIN, "api_key"),
-        (&*format!("/v1/tenants/{}/keys", tenant.id), ADMIN, "key"),
+        ("/v1/tenants", ADMIN_KEY, "api_key"),
+        (&*format!("/v1/tenants/{}/keys", tenant.id), ADMIN_KEY, "key"),
     ] {
         let headers = [("idempotency-key", "shop-1")];
         let made = stage.call(Some(caller), "POST", path, Some(r#"{"name":"Shop"}"#), &headers).await;
         let key = made.json[member].as_str().unwrap();
         let route = format!("POST {path}");
         // try every stored text, whole and in halves, as the salt
-        let items = stage.items("WorkTable");
+        let items = stage.table_text("WorkTable");
         let texts: Vec<&str> = items.split('"').filter(|text| text.len() >= 32).collect();
         assert!(texts.iter().any(|text| text.len() == 128), "{path}: no salt is stored");
         for text in texts {
@@ -372,11 +398,11 @@ async fn what_is_stored_of_a_repetition_makes_no_key_of_anybody() {
 
 #[tokio::test]
 async fn a_key_ends_at_the_latest_with_the_one_that_made_it_and_says_which_that_was() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     let end = "2023-11-15T00:00:00Z";
     let trial = json!({"name": "Trial", "scopes": ["read", "keys"], "expires_at": end});
-    let trial = stage.json(&tenant.key, "POST", "/v1/keys", trial).await.json;
+    let trial = stage.call_json(&tenant.key, "POST", "/v1/keys", trial).await.json;
     let maker = trial["key"].as_str().unwrap();
     for (what, asked, ends) in [
         ("for ever", Value::Null, end),
@@ -385,13 +411,13 @@ async fn a_key_ends_at_the_latest_with_the_one_that_made_it_and_says_which_that_
         ("shorter", json!("2023-11-14T23:00:00Z"), "2023-11-14T23:00:00Z"),
     ] {
         let body = json!({"name": what, "scopes": ["read"], "expires_at": asked});
-        let made = stage.json(maker, "POST", "/v1/keys", body).await;
+        let made = stage.call_json(maker, "POST", "/v1/keys", body).await;
         assert_eq!((made.status, &made.json["expires_at"]), (201, &json!(ends)), "{what}");
         assert_eq!(made.json["made_by"], json!({"type": "key", "id": trial["id"]}), "{what}");
     }
     let path = format!("/v1/tenants/{}/keys", tenant.id);
-    assert_eq!(stage.json(ADMIN, "POST", &path, json!({"name": "Way back"})).await.status, 201);
-    let list = stage.json(&tenant.key, "GET", "/v1/keys", Value::Null).await;
+    assert_eq!(stage.call_json(ADMIN_KEY, "POST", &path, json!({"name": "Way back"})).await.status, 201);
+    let list = stage.call_json(&tenant.key, "GET", "/v1/keys", Value::Null).await;
     let makers: Vec<&str> =
         list.json["data"].as_array().unwrap().iter().map(|k| k["made_by"]["id"].as_str().unwrap()).collect();
     let count = |id: &Value| makers.iter().filter(|maker| **maker == id).count();
@@ -402,9 +428,9 @@ async fn a_key_ends_at_the_latest_with_the_one_that_made_it_and_says_which_that_
         "{makers:?}"
     );
     stage.clock.advance(24 * 3600);
-    let now = stage.json(maker, "GET", "/v1/keys", Value::Null).await;
+    let now = stage.call_json(maker, "GET", "/v1/keys", Value::Null).await;
     assert_eq!(now.status, 401, "it has ended, and all that it made");
-    let log = stage.json(&tenant.key, "GET", "/v1/audit?actor=operator", Value::Null).await;
+    let log = stage.call_json(&tenant.key, "GET", "/v1/audit?actor=operator", Value::Null).await;
     let done: Vec<&str> = log.json["data"]
         .as_array()
         .unwrap()
@@ -416,18 +442,18 @@ async fn a_key_ends_at_the_latest_with_the_one_that_made_it_and_says_which_that_
 
 #[tokio::test]
 async fn a_tenant_keeps_a_key_that_makes_others_for_ever() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     let body = json!({"name": "Soon", "scopes": ["keys"], "expires_at": "2023-11-15T00:00:00Z"});
-    let soon = stage.json(&tenant.key, "POST", "/v1/keys", body).await.json;
-    let list = stage.json(&tenant.key, "GET", "/v1/keys", Value::Null).await.json;
+    let soon = stage.call_json(&tenant.key, "POST", "/v1/keys", body).await.json;
+    let list = stage.call_json(&tenant.key, "GET", "/v1/keys", Value::Null).await.json;
     let first = list["data"].as_array().unwrap().iter().find(|key| key["name"] == "First key").unwrap();
     let revoke = async |key: &str, id: &Value| {
-        stage.json(key, "DELETE", &format!("/v1/keys/{}", id.as_str().unwrap()), Value::Null).await
+        stage.call_json(key, "DELETE", &format!("/v1/keys/{}", id.as_str().unwrap()), Value::Null).await
     };
     let refused = revoke(soon["key"].as_str().unwrap(), &first["id"]).await;
     assert_eq!((refused.status, refused.code()), (409, "last_key"), "in a day nobody could make one");
     assert_eq!(revoke(&tenant.key, &soon["id"]).await.status, 204, "one that ends is not the last");
-    let other = stage.key(&tenant, &["keys"]).await;
+    let other = stage.create_key(&tenant, &["keys"]).await;
     assert_eq!(revoke(&other, &first["id"]).await.status, 204, "the other lasts");
 }

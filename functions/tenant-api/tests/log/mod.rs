@@ -13,22 +13,22 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-use crate::stage::{ADMIN, Stage};
+use crate::test_app::{ADMIN_KEY, TestApp};
 
 /// Records the log lines of one thread. It must be the global subscriber: for a thread's own, tracing caches
 /// callsites that other threads reach first as disabled.
 #[derive(Clone)]
-struct Lines(Arc<Mutex<Vec<String>>>, ThreadId);
+struct LogRecorder(Arc<Mutex<Vec<String>>>, ThreadId);
 
-struct Line(String);
+struct LogLine(String);
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         write!(self.0, " {field}={value:?}").unwrap();
     }
 }
 
-impl Subscriber for Lines {
+impl Subscriber for LogRecorder {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("tenant_api") || metadata.target().starts_with("shared")
     }
@@ -37,7 +37,7 @@ impl Subscriber for Lines {
         if thread::current().id() != self.1 {
             return;
         }
-        let mut line = Line(event.metadata().level().to_string());
+        let mut line = LogLine(event.metadata().level().to_string());
         event.record(&mut line);
         self.0.lock().unwrap().push(line.0);
     }
@@ -54,13 +54,13 @@ impl Subscriber for Lines {
 
 #[tokio::test]
 async fn what_a_key_asked_for_is_in_the_log_and_no_secret() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     let reader = stage
-        .json(&tenant.key, "POST", "/v1/keys", json!({"name": "Shop", "scopes": ["read", "bind"]}))
+        .call_json(&tenant.key, "POST", "/v1/keys", json!({"name": "Shop", "scopes": ["read", "bind"]}))
         .await;
     let (key, id) = (reader.json["key"].as_str().unwrap(), reader.json["id"].as_str().unwrap());
-    let lines = Lines(Arc::default(), thread::current().id());
+    let lines = LogRecorder(Arc::default(), thread::current().id());
     tracing::subscriber::set_global_default(lines.clone()).unwrap();
     let mut link = String::new();
     for (method, path, route, status) in [
@@ -72,7 +72,7 @@ async fn what_a_key_asked_for_is_in_the_log_and_no_secret() {
         ("GET", "/v1/platform", "/v1/platform", 403),
     ] {
         let path = if path.is_empty() { format!("/v1/bindings/{link}") } else { path.to_owned() };
-        let answer = stage.json(key, method, &path, Value::Null).await;
+        let answer = stage.call_json(key, method, &path, Value::Null).await;
         assert_eq!(answer.status, status, "{method} {path}");
         link = answer.json["id"].as_str().map_or(link, str::to_owned);
         let mut seen = std::mem::take(&mut *lines.0.lock().unwrap());
@@ -93,9 +93,9 @@ async fn what_a_key_asked_for_is_in_the_log_and_no_secret() {
             assert!(secret.is_empty() || !line.contains(secret), "{method} {path} tells {secret}: {line}");
         }
     }
-    assert_eq!(stage.json(ADMIN, "GET", "/v1/platform", Value::Null).await.status, 200);
+    assert_eq!(stage.call_json(ADMIN_KEY, "GET", "/v1/platform", Value::Null).await.status, 200);
     assert!(lines.0.lock().unwrap().pop().unwrap().contains("key=\"operator\""));
-    assert_eq!(stage.json("oak_none", "GET", "/v1/customers", Value::Null).await.status, 401);
+    assert_eq!(stage.call_json("oak_none", "GET", "/v1/customers", Value::Null).await.status, 401);
     assert!(
         !lines.0.lock().unwrap().concat().contains("route="),
         "a flood of wrong keys is no flood of lines"

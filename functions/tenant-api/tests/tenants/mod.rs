@@ -2,17 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::stage::{ADMIN, Stage};
+use crate::test_app::{ADMIN_KEY, TestApp};
 
 #[tokio::test]
 async fn a_tenant_is_listed_changed_and_suspended() {
-    let stage = Stage::new().await;
+    let stage = TestApp::new().await;
     let mut ids = Vec::new();
     for name in ["Cafe", "Tea", "Bar"] {
-        ids.push(stage.tenant(name).await);
+        ids.push(stage.create_tenant(name).await);
         stage.clock.advance(1);
     }
-    let operator = async |method: &str, path: &str, body: Value| stage.json(ADMIN, method, path, body).await;
+    let operator =
+        async |method: &str, path: &str, body: Value| stage.call_json(ADMIN_KEY, method, path, body).await;
     let page = operator("GET", "/v1/tenants?limit=2", Value::Null).await;
     let names = |page: &Value| -> Vec<String> {
         page["data"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
@@ -53,46 +54,54 @@ async fn a_tenant_is_listed_changed_and_suspended() {
         assert_eq!(operator(method, path, body).await.status, 404, "{method} {path}");
     }
 
-    let other = stage.another();
-    assert_eq!(other.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+    let other = stage.another_instance();
+    assert_eq!(other.call_json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 200);
     assert_eq!(operator("PATCH", &path, json!({"status": "suspended"})).await.json["status"], "suspended");
-    let refused = stage.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await;
+    let refused = stage.call_json(&cafe.key, "GET", "/v1/accounts", Value::Null).await;
     assert_eq!((refused.status, refused.code()), (403, "tenant_suspended"));
     stage.clock.advance(30);
-    assert_eq!(other.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 403, "everywhere");
-    assert_eq!(stage.json(&ids[1].key, "GET", "/v1/accounts", Value::Null).await.status, 200, "another's");
+    assert_eq!(
+        other.call_json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status,
+        403,
+        "everywhere"
+    );
+    assert_eq!(
+        stage.call_json(&ids[1].key, "GET", "/v1/accounts", Value::Null).await.status,
+        200,
+        "another's"
+    );
     operator("PATCH", &path, json!({"status": "active"})).await;
-    assert_eq!(stage.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 200);
+    assert_eq!(stage.call_json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_tenants_time_is_told_to_the_millisecond() {
-    let stage = Stage::new().await;
-    let cafe = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let cafe = stage.create_tenant("Cafe").await;
     stage.clock.advance_ms(7);
-    let made = stage.json(ADMIN, "POST", "/v1/tenants", json!({"name": "Tea"})).await.json;
+    let made = stage.call_json(ADMIN_KEY, "POST", "/v1/tenants", json!({"name": "Tea"})).await.json;
     assert_eq!(made["created_at"], "2023-11-14T22:13:20.007Z");
     // release 0.1 stored nanoseconds
-    let stored = stage.app.store.tenant(&cafe.id).await.unwrap().unwrap();
+    let stored = stage.services.store.tenant(&cafe.id).await.unwrap().unwrap();
     let created_at = "2023-11-14T22:13:20.123456789Z".parse().unwrap();
     let old = shared::store::tenants::Tenant { id: "ten_old".into(), created_at, ..stored };
     let (key, secret) = (Default::default(), shared::secret::Secret::new("oak_old"));
-    stage.app.store.create_tenant(&old, &key, &secret).await.unwrap();
-    let shown = stage.json(ADMIN, "GET", "/v1/tenants/ten_old", Value::Null).await.json;
+    stage.services.store.create_tenant(&old, &key, &secret).await.unwrap();
+    let shown = stage.call_json(ADMIN_KEY, "GET", "/v1/tenants/ten_old", Value::Null).await.json;
     assert_eq!(shown["created_at"], "2023-11-14T22:13:20.123Z");
 }
 
 #[tokio::test]
 async fn a_tenant_is_deleted_once_nothing_of_it_is_at_work() {
-    let stage = Stage::new().await;
-    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    let stage = TestApp::new().await;
+    let (cafe, tea) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
     stage.bind(&cafe, "wx1").await;
     stage.bind(&tea, "wx2").await;
     let path = format!("/v1/tenants/{}", cafe.id);
-    let delete = async || stage.json(ADMIN, "DELETE", &path, Value::Null).await;
-    let entry = async |app_id: &str| stage.app.store.account_entry_now(app_id).await.unwrap();
+    let delete = async || stage.call_json(ADMIN_KEY, "DELETE", &path, Value::Null).await;
+    let entry = async |app_id: &str| stage.services.store.account_entry_uncached(app_id).await.unwrap();
     for (what, status) in [("active", "active"), ("suspended, with an account", "suspended")] {
-        stage.json(ADMIN, "PATCH", &path, json!({"status": status})).await;
+        stage.call_json(ADMIN_KEY, "PATCH", &path, json!({"status": status})).await;
         let refused = delete().await;
         assert_eq!((refused.status, refused.code()), (409, "tenant_active"), "{what}");
         assert_eq!(entry("wx1").await.unwrap().suspended, status == "suspended", "{what}");
@@ -101,88 +110,88 @@ async fn a_tenant_is_deleted_once_nothing_of_it_is_at_work() {
         stage.bind(&cafe, &link).await;
         assert_eq!(entry(&link).await.is_some(), binds, "{what}: a link that is open binds or not");
         if binds {
-            let now = stage.app.clock.unix();
-            stage.app.store.unbind_account(&link, now, now).await.unwrap();
+            let now = stage.services.clock.unix();
+            stage.services.store.unbind_account(&link, now, now).await.unwrap();
         }
     }
-    let now = stage.app.clock.unix();
-    stage.app.store.unbind_account("wx1", now, now).await.unwrap();
+    let now = stage.services.clock.unix();
+    stage.services.store.unbind_account("wx1", now, now).await.unwrap();
     for _ in 0..2 {
         let gone = delete().await;
         assert_eq!((gone.status, &gone.json["status"]), (202, &json!("deleted")));
     }
-    assert_eq!(stage.json(ADMIN, "GET", &path, Value::Null).await.json["status"], "deleted");
-    assert_eq!(stage.json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 401);
+    assert_eq!(stage.call_json(ADMIN_KEY, "GET", &path, Value::Null).await.json["status"], "deleted");
+    assert_eq!(stage.call_json(&cafe.key, "GET", "/v1/accounts", Value::Null).await.status, 401);
     for (method, path, body) in [
         ("PATCH", path.clone(), json!({"status": "active"})),
         ("POST", format!("{path}/keys"), json!({"name": "Way back"})),
     ] {
         assert_eq!(
-            stage.json(ADMIN, method, &path, body).await.status,
+            stage.call_json(ADMIN_KEY, method, &path, body).await.status,
             404,
             "{method}: it does not come back"
         );
     }
     stage.bind(&cafe, "wx1").await;
     assert!(entry("wx1").await.is_none() && entry("wx2").await.is_some(), "nor is anything bound to it");
-    let left = stage.items("PlatformTable");
+    let left = stage.table_text("PlatformTable");
     assert_eq!(left.matches("KEY#key_").count(), 1, "Tea has one");
-    assert_eq!(stage.json(ADMIN, "DELETE", "/v1/tenants/ten_1", Value::Null).await.status, 404);
+    assert_eq!(stage.call_json(ADMIN_KEY, "DELETE", "/v1/tenants/ten_1", Value::Null).await.status, 404);
 }
 
 #[tokio::test]
 async fn the_operator_makes_keys_for_a_tenant_without_one() {
-    let stage = Stage::new().await;
-    let tenant = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
     let path = format!("/v1/tenants/{}/keys", tenant.id);
     stage.clock.advance(1);
-    let made = stage.json(ADMIN, "POST", &path, json!({"name": "Way back"})).await;
+    let made = stage.call_json(ADMIN_KEY, "POST", &path, json!({"name": "Way back"})).await;
     assert_eq!(made.status, 201);
     assert_eq!(made.json["scopes"], json!(["read", "send", "configure", "bind", "people", "keys"]));
     let key = made.json["key"].as_str().unwrap();
-    let list = stage.json(key, "GET", "/v1/keys", Value::Null).await;
+    let list = stage.call_json(key, "GET", "/v1/keys", Value::Null).await;
     assert_eq!(list.json["data"][1]["name"], "Way back", "{list:?}");
-    assert_eq!(stage.json(&tenant.key, "POST", &path, json!({"name": "x"})).await.status, 403);
+    assert_eq!(stage.call_json(&tenant.key, "POST", &path, json!({"name": "x"})).await.status, 403);
 }
 
 #[tokio::test]
 async fn the_operator_releases_an_account_that_is_unbound() {
-    let stage = Stage::new().await;
-    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    let stage = TestApp::new().await;
+    let (cafe, tea) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
     stage.bind(&cafe, "wx1").await;
     let release =
-        async |key: &str| stage.json(key, "POST", "/v1/platform/accounts/wx1/release", json!({})).await;
+        async |key: &str| stage.call_json(key, "POST", "/v1/platform/accounts/wx1/release", json!({})).await;
     assert_eq!(release(&cafe.key).await.status, 403, "a tenant");
-    let bound = release(ADMIN).await;
+    let bound = release(ADMIN_KEY).await;
     assert_eq!((bound.status, bound.code()), (409, "account_still_bound"));
-    let now = stage.app.clock.unix();
-    stage.app.store.unbind_account("wx1", now, now).await.unwrap();
-    assert_eq!(release(ADMIN).await.status, 204);
-    assert_eq!(release(ADMIN).await.status, 404, "nobody has it");
-    assert_eq!(stage.json(&cafe.key, "GET", "/v1/accounts/wx1", Value::Null).await.status, 404);
-    let log = stage.json(&cafe.key, "GET", "/v1/audit?operation=account.released", Value::Null).await;
+    let now = stage.services.clock.unix();
+    stage.services.store.unbind_account("wx1", now, now).await.unwrap();
+    assert_eq!(release(ADMIN_KEY).await.status, 204);
+    assert_eq!(release(ADMIN_KEY).await.status, 404, "nobody has it");
+    assert_eq!(stage.call_json(&cafe.key, "GET", "/v1/accounts/wx1", Value::Null).await.status, 404);
+    let log = stage.call_json(&cafe.key, "GET", "/v1/audit?operation=account.released", Value::Null).await;
     assert_eq!(log.json["data"].as_array().unwrap().len(), 2, "its tenant reads who took it");
     stage.bind(&tea, "wx1").await;
-    assert_eq!(stage.json(&tea.key, "GET", "/v1/accounts/wx1", Value::Null).await.status, 200);
+    assert_eq!(stage.call_json(&tea.key, "GET", "/v1/accounts/wx1", Value::Null).await.status, 200);
 }
 
 #[tokio::test]
 async fn what_is_changed_is_on_record() {
-    let stage = Stage::new().await;
-    let (cafe, tea) = (stage.tenant("Cafe").await, stage.tenant("Tea").await);
+    let stage = TestApp::new().await;
+    let (cafe, tea) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
     stage.bind(&cafe, "wx1").await;
     stage.clock.advance(1);
     let rules = json!({"on_subscribe": null, "keywords": [], "default": null});
-    assert_eq!(stage.json(&cafe.key, "PUT", "/v1/accounts/wx1/reply-rules", rules).await.status, 200);
+    assert_eq!(stage.call_json(&cafe.key, "PUT", "/v1/accounts/wx1/reply-rules", rules).await.status, 200);
     stage.clock.advance(1);
-    assert_eq!(stage.json(&cafe.key, "DELETE", "/v1/accounts/wx1", Value::Null).await.status, 409);
+    assert_eq!(stage.call_json(&cafe.key, "DELETE", "/v1/accounts/wx1", Value::Null).await.status, 409);
     stage.clock.advance(1);
     let path = format!("/v1/tenants/{}", cafe.id);
-    stage.json(ADMIN, "PATCH", &path, json!({"name": "Café"})).await;
+    stage.call_json(ADMIN_KEY, "PATCH", &path, json!({"name": "Café"})).await;
     stage.clock.advance(1);
 
     let entries = async |key: &str, query: &str| -> Vec<(String, String, String)> {
-        let page = stage.json(key, "GET", &format!("/v1/audit{query}"), Value::Null).await;
+        let page = stage.call_json(key, "GET", &format!("/v1/audit{query}"), Value::Null).await;
         assert_eq!(page.status, 200, "{page:?}");
         let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
         let data = page.json["data"].as_array().unwrap().clone();
@@ -210,26 +219,26 @@ async fn what_is_changed_is_on_record() {
     }
     let (mut paged, mut path) = (Vec::new(), "/v1/audit?limit=1".to_owned());
     for _ in 0..5 {
-        let page = stage.json(&cafe.key, "GET", &path, Value::Null).await;
+        let page = stage.call_json(&cafe.key, "GET", &path, Value::Null).await;
         paged.extend(page.json["data"].as_array().unwrap().iter().map(|entry| entry["target"].clone()));
         let Some(next) = page.json["next_cursor"].as_str() else { break };
         path = format!("/v1/audit?limit=1&cursor={next}");
     }
     assert_eq!(paged, [json!(cafe.id), json!("wx1"), json!("wx1"), json!(cafe.id)]);
     assert_eq!(entries(&tea.key, "").await, all[3..], "another tenant's log");
-    assert_eq!(entries(ADMIN, "?operation=tenant.changed").await, all[..1], "the operator's own");
-    assert_eq!(entries(ADMIN, "?operation=tenant.created").await.len(), 2);
-    let wrong = stage.json(&cafe.key, "GET", "/v1/audit?cursor=IngxIg", Value::Null).await;
+    assert_eq!(entries(ADMIN_KEY, "?operation=tenant.changed").await, all[..1], "the operator's own");
+    assert_eq!(entries(ADMIN_KEY, "?operation=tenant.created").await.len(), 2);
+    let wrong = stage.call_json(&cafe.key, "GET", "/v1/audit?cursor=IngxIg", Value::Null).await;
     assert_eq!(wrong.status, 422, "a cursor of another list");
 }
 
 #[tokio::test]
 async fn what_cannot_be_put_on_record_is_not_done() {
-    let stage = Stage::new().await;
-    let cafe = stage.tenant("Cafe").await;
+    let stage = TestApp::new().await;
+    let cafe = stage.create_tenant("Cafe").await;
     stage.database.delete_table(serde_json::from_value(json!({"TableName": "WorkTable"})).unwrap()).unwrap();
-    let made = stage.json(&cafe.key, "POST", "/v1/keys", json!({"name": "Shop"})).await;
+    let made = stage.call_json(&cafe.key, "POST", "/v1/keys", json!({"name": "Shop"})).await;
     assert_eq!((made.status, made.code()), (503, "temporarily_unavailable"));
-    let list = stage.json(&cafe.key, "GET", "/v1/keys", Value::Null).await;
+    let list = stage.call_json(&cafe.key, "GET", "/v1/keys", Value::Null).await;
     assert_eq!(list.json["data"].as_array().unwrap().len(), 1, "the first key alone");
 }

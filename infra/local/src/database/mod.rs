@@ -15,17 +15,17 @@
 //! to the system (`synchronous = NORMAL`): a flush per write allows only a few hundred writes a second, and
 //! a power failure loses only the last moments and never corrupts the file.
 
-pub mod engine;
+mod batch_transaction;
+pub mod checkpointer;
 pub mod expiry;
+pub mod fault_injection;
 pub mod operations;
+mod partiql;
 pub mod server;
-mod statement;
+pub mod storage_thread;
 pub mod tables;
-mod together;
-pub mod upkeep;
-pub mod weather;
 
-pub use engine::Database;
+pub use storage_thread::Database;
 pub use tables::create_tables;
 
 use thiserror::Error;

@@ -5,7 +5,7 @@ use dynoxide::{DynoxideError, actions, storage::Storage};
 use futures::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Database, together};
+use super::{Database, batch_transaction};
 
 /// The content type of every response.
 pub const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
@@ -13,14 +13,14 @@ pub const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 /// Handles one request; returns HTTP status and body. `operation` is without its prefix: `PutItem`.
 pub async fn call(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
     tracing::debug!(operation, "request");
-    match database.weather() {
+    match database.fault_injector() {
         Some(weather) => weather.call(database, operation, body).await,
-        None => plain(database, operation, body).await,
+        None => call_without_faults(database, operation, body).await,
     }
 }
 
 /// The same without injected faults.
-pub(super) async fn plain(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
+pub(super) async fn call_without_faults(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
     match dispatch(database, operation, body).await {
         Ok(json) => (200, json),
         Err(error) => (error.status_code(), error.to_json()),
@@ -52,8 +52,8 @@ async fn dispatch(database: &Database, operation: &str, body: &[u8]) -> dynoxide
         "Query" => run!(query),
         "Scan" => run!(scan),
         "BatchGetItem" => run!(batch_get_item),
-        "BatchWriteItem" => run!(batch_write_item, together::puts),
-        "BatchExecuteStatement" => run!(batch_execute_statement, together::statements),
+        "BatchWriteItem" => run!(batch_write_item, batch_transaction::write_puts),
+        "BatchExecuteStatement" => run!(batch_execute_statement, batch_transaction::execute_statements),
         "TransactWriteItems" => run!(transact_write_items),
         "CreateTable" => run!(create_table),
         "ListTables" => run!(list_tables),
@@ -72,7 +72,7 @@ where
     A: Serialize + Send + 'static,
 {
     let request = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    let answer = database.with(move |storage| act(storage, request)).await?;
+    let answer = database.with_storage(move |storage| act(storage, request)).await?;
     serde_json::to_string(&answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 

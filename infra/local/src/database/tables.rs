@@ -61,12 +61,12 @@ async fn create_table(client: &Client, table: &TableSpec) -> Result<(), Database
             request = request.local_secondary_indexes(index);
         }
     }
-    request.send().await.map_err(|e| failed(shared::error::sdk_error(&e)))?;
+    request.send().await.map_err(|e| failed(shared::error::sdk_error_text(&e)))?;
     if let Some(ttl) = &table.ttl {
         let ttl =
             TimeToLiveSpecification::builder().attribute_name(ttl).enabled(true).build().map_err(failed)?;
         let request = client.update_time_to_live().table_name(&table.name).time_to_live_specification(ttl);
-        request.send().await.map_err(|e| failed(shared::error::sdk_error(&e)))?;
+        request.send().await.map_err(|e| failed(shared::error::sdk_error_text(&e)))?;
     }
     Ok(())
 }

@@ -15,11 +15,11 @@ use sha2::{Digest, Sha256};
 use crate::sqs::message::hex;
 
 /// Invocations of one function in one chain.
-pub const MOST: u32 = 16;
+pub const MAX_INVOCATIONS_IN_CHAIN: u32 = 16;
 /// The header by which requests carry a chain.
-pub const HEADER: &str = "x-amzn-trace-id";
+pub const TRACE_HEADER: &str = "x-amzn-trace-id";
 /// No traces are collected here, so one root is enough.
-const ROOT: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0";
+const TRACE_ROOT: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0";
 
 tokio::task_local! {
     static CURRENT: Chain;
@@ -32,7 +32,7 @@ pub struct Chain(BTreeMap<String, u32>);
 impl Chain {
     /// Parses a trace header; one that cannot be parsed gives an empty chain.
     #[must_use]
-    pub fn read(header: &str) -> Self {
+    pub fn parse(header: &str) -> Self {
         let lineage = header.split(';').find_map(|part| part.trim().strip_prefix("Lineage="));
         let entries = lineage.into_iter().flat_map(|lineage| lineage.split('|'));
         Self(
@@ -45,7 +45,7 @@ impl Chain {
 
     /// Merges two chains: the higher count of each function.
     #[must_use]
-    pub fn with(mut self, other: &Self) -> Self {
+    pub fn merge(mut self, other: &Self) -> Self {
         for (mark, count) in &other.0 {
             let known = self.0.entry(mark.clone()).or_default();
             *known = (*known).max(*count);
@@ -57,7 +57,7 @@ impl Chain {
     #[must_use]
     pub fn enter(&self, function: &str) -> Self {
         let mut next = self.clone();
-        let count = next.0.entry(mark(function)).or_default();
+        let count = next.0.entry(lineage_id(function)).or_default();
         *count = count.saturating_add(1);
         next
     }
@@ -65,11 +65,11 @@ impl Chain {
     /// How often this chain has invoked a function.
     #[must_use]
     pub fn count(&self, function: &str) -> u32 {
-        self.0.get(&mark(function)).copied().unwrap_or(0)
+        self.0.get(&lineage_id(function)).copied().unwrap_or(0)
     }
 
     /// Runs an invocation's code; requests that it sends carry this chain.
-    pub async fn around<F: Future>(self, code: F) -> F::Output {
+    pub async fn scope<F: Future>(self, code: F) -> F::Output {
         CURRENT.scope(self, code).await
     }
 
@@ -83,7 +83,7 @@ impl Chain {
 impl fmt::Display for Chain {
     /// As a trace header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(ROOT)?;
+        f.write_str(TRACE_ROOT)?;
         for (n, (mark, count)) in self.0.iter().enumerate() {
             write!(f, "{}{mark}:{count}", if n == 0 { ";Lineage=" } else { "|" })?;
         }
@@ -92,7 +92,7 @@ impl fmt::Display for Chain {
 }
 
 /// The id of a function in a lineage.
-fn mark(function: &str) -> String {
+fn lineage_id(function: &str) -> String {
     hex(Sha256::digest(function.as_bytes()).as_slice()).chars().take(8).collect()
 }
 
@@ -104,11 +104,11 @@ mod tests {
     fn a_chain_counts_each_function_and_survives_its_header() {
         let chain = Chain::default().enter("A").enter("B").enter("A");
         assert_eq!((chain.count("A"), chain.count("B"), chain.count("C")), (2, 1, 0));
-        assert_eq!(Chain::read(&chain.to_string()), chain);
-        let longer = chain.clone().with(&Chain::default().enter("B").enter("B"));
+        assert_eq!(Chain::parse(&chain.to_string()), chain);
+        let longer = chain.clone().merge(&Chain::default().enter("B").enter("B"));
         assert_eq!((longer.count("A"), longer.count("B")), (2, 2));
         for header in ["", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700", "Lineage=", "Lineage=a|b:c|:"] {
-            assert_eq!(Chain::read(header), Chain::default(), "{header}");
+            assert_eq!(Chain::parse(header), Chain::default(), "{header}");
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
     async fn code_knows_the_chain_that_it_runs_in() {
         assert_eq!(Chain::current(), None);
         let chain = Chain::default().enter("A");
-        let seen = chain.clone().around(async { Chain::current() }).await;
+        let seen = chain.clone().scope(async { Chain::current() }).await;
         assert_eq!(seen, Some(chain));
     }
 }

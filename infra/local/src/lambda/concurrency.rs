@@ -12,54 +12,56 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::template::FunctionSpec;
 
 /// What must be left for functions without a reservation.
-const UNRESERVED: usize = 100;
+const MIN_UNRESERVED: usize = 100;
 
 /// The concurrency available to a function. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Room(Arc<Semaphore>);
+pub struct ConcurrencyPool(Arc<Semaphore>);
 
-impl Room {
+impl ConcurrencyPool {
     /// A pool of `most` invocations.
     #[must_use]
-    pub fn of(most: usize) -> Self {
+    pub fn with_limit(most: usize) -> Self {
         Self(Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))))
     }
 
     /// A permit for one invocation, held until dropped; `None` if the pool is exhausted.
     #[must_use]
-    pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
+    pub fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0).try_acquire_owned().ok()
     }
 }
 
 /// The account's concurrency, divided among its functions.
 #[derive(Debug)]
-pub struct Account {
-    rest: Room,
-    reserved: BTreeMap<String, Room>,
+pub struct AccountConcurrency {
+    unreserved: ConcurrencyPool,
+    reserved: BTreeMap<String, ConcurrencyPool>,
 }
 
-impl Account {
+impl AccountConcurrency {
     /// Divides `most` invocations at once.
     ///
     /// # Errors
     /// The reservations leave too little; AWS refuses such a deployment.
     pub fn new(most: usize, functions: &[FunctionSpec]) -> Result<Self, String> {
         let sum: usize = functions.iter().filter_map(|function| function.reserved).sum();
-        let rest = most.checked_sub(sum).filter(|rest| sum == 0 || *rest >= most.min(UNRESERVED));
+        let rest = most.checked_sub(sum).filter(|rest| sum == 0 || *rest >= most.min(MIN_UNRESERVED));
         let rest = rest.ok_or_else(|| {
-            let least = most.min(UNRESERVED);
+            let least = most.min(MIN_UNRESERVED);
             format!("template.yaml reserves {sum} invocations at once of an account's {most}, of which {least} must be left")
         })?;
-        let reserved =
-            functions.iter().filter_map(|f| Some((f.name.clone(), Room::of(f.reserved?)))).collect();
-        Ok(Self { rest: Room::of(rest), reserved })
+        let reserved = functions
+            .iter()
+            .filter_map(|f| Some((f.name.clone(), ConcurrencyPool::with_limit(f.reserved?))))
+            .collect();
+        Ok(Self { unreserved: ConcurrencyPool::with_limit(rest), reserved })
     }
 
     /// A function's share.
     #[must_use]
-    pub fn room(&self, function: &str) -> Room {
-        self.reserved.get(function).unwrap_or(&self.rest).clone()
+    pub fn pool(&self, function: &str) -> ConcurrencyPool {
+        self.reserved.get(function).unwrap_or(&self.unreserved).clone()
     }
 }
 
@@ -77,26 +79,27 @@ mod tests {
             reserved: *reserved,
             variables: Default::default(),
             events: Vec::new(),
-            rights: Default::default(),
+            permissions: Default::default(),
         };
         reserved.iter().map(spec).collect()
     }
 
-    fn fills(room: &Room) -> usize {
-        std::iter::from_fn(|| room.enter()).fuse().collect::<Vec<_>>().len()
+    fn free_slots(room: &ConcurrencyPool) -> usize {
+        std::iter::from_fn(|| room.try_acquire()).fuse().collect::<Vec<_>>().len()
     }
 
     #[test]
     fn what_one_function_reserved_no_other_can_take() {
         let account =
-            Account::new(1000, &functions(&[("Own", Some(7)), ("None", Some(0)), ("Rest", None)])).unwrap();
-        assert_eq!(fills(&account.room("Rest")), 993);
-        assert_eq!(fills(&account.room("Own")), 7);
-        assert_eq!(fills(&account.room("None")), 0, "a reservation of 0 throttles all");
-        let held = account.room("Own").enter();
-        assert_eq!(fills(&account.room("Own")), 6, "one is running");
+            AccountConcurrency::new(1000, &functions(&[("Own", Some(7)), ("None", Some(0)), ("Rest", None)]))
+                .unwrap();
+        assert_eq!(free_slots(&account.pool("Rest")), 993);
+        assert_eq!(free_slots(&account.pool("Own")), 7);
+        assert_eq!(free_slots(&account.pool("None")), 0, "a reservation of 0 throttles all");
+        let held = account.pool("Own").try_acquire();
+        assert_eq!(free_slots(&account.pool("Own")), 6, "one is running");
         drop(held);
-        assert_eq!(fills(&account.room("Own")), 7);
+        assert_eq!(free_slots(&account.pool("Own")), 7);
     }
 
     #[test]
@@ -108,7 +111,7 @@ mod tests {
             ("one more", 1000, Some(901), false),
             ("more than there are", 1000, Some(1001), false),
         ] {
-            assert_eq!(Account::new(most, &functions(&[("F", reserved)])).is_ok(), fits, "{what}");
+            assert_eq!(AccountConcurrency::new(most, &functions(&[("F", reserved)])).is_ok(), fits, "{what}");
         }
     }
 }

@@ -14,17 +14,17 @@ use serde_json::Value;
 use shared::{clock::Clock, deadline::Deadline};
 use thiserror::Error;
 
-use crate::functions::Code;
+use crate::functions::Handler;
 use chain::Chain;
-use concurrency::Room;
+use concurrency::ConcurrencyPool;
 
 /// A function that can be called.
 #[derive(Clone)]
-pub struct Target {
+pub struct FunctionTarget {
     /// Logical id, for logs.
     pub name: String,
     /// Its code.
-    pub code: Arc<dyn Code>,
+    pub handler: Arc<dyn Handler>,
     /// The function's timeout. The function sees it as its deadline, and is cancelled then.
     pub timeout: Duration,
     /// The clock of its deadline.
@@ -32,12 +32,12 @@ pub struct Target {
     /// Whether it may call itself through queues (`RecursiveLoop: Allow`).
     pub recursive: bool,
     /// How many invocations it may have at once.
-    pub room: Room,
+    pub concurrency: ConcurrencyPool,
 }
 
 /// Why an invocation has no result.
 #[derive(Debug, Error)]
-pub enum Failure {
+pub enum InvocationError {
     /// It did not begin: the concurrency limit is reached.
     #[error("throttled")]
     Throttled,
@@ -49,32 +49,32 @@ pub enum Failure {
     Failed(String),
 }
 
-impl Target {
+impl FunctionTarget {
     /// Runs one invocation in its own task, so that a panic or a caller that hangs up affects nothing else.
     ///
     /// # Errors
     /// [`InvocationError`].
-    pub async fn invoke(&self, event: Value, chain: &Chain) -> Result<Value, Failure> {
-        let permit = self.room.enter().ok_or(Failure::Throttled)?;
-        let (code, timeout, chain) = (Arc::clone(&self.code), self.timeout, chain.enter(&self.name));
+    pub async fn invoke(&self, event: Value, chain: &Chain) -> Result<Value, InvocationError> {
+        let permit = self.concurrency.try_acquire().ok_or(InvocationError::Throttled)?;
+        let (code, timeout, chain) = (Arc::clone(&self.handler), self.timeout, chain.enter(&self.name));
         let ends = Deadline::after(&*self.clock, timeout);
         let call = tokio::spawn(async move {
-            let work = chain.around(async { code.call(event, ends).await });
+            let work = chain.scope(async { code.call(event, ends).await });
             let answer = tokio::time::timeout(timeout, work).await;
             drop(permit);
             answer
         });
         match call.await {
             Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error))) => Err(Failure::Failed(error.to_string())),
-            Ok(Err(_)) => Err(Failure::TimedOut),
-            Err(panic) => Err(Failure::Failed(panic.to_string())),
+            Ok(Ok(Err(error))) => Err(InvocationError::Failed(error.to_string())),
+            Ok(Err(_)) => Err(InvocationError::TimedOut),
+            Err(panic) => Err(InvocationError::Failed(panic.to_string())),
         }
     }
 
     /// Whether Lambda would stop this chain instead of invoking the function once more.
     #[must_use]
-    pub fn ends(&self, chain: &Chain) -> bool {
-        !self.recursive && chain.count(&self.name) >= chain::MOST
+    pub fn stops_chain(&self, chain: &Chain) -> bool {
+        !self.recursive && chain.count(&self.name) >= chain::MAX_INVOCATIONS_IN_CHAIN
     }
 }

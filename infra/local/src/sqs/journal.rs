@@ -15,45 +15,45 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::message::Message;
-use super::queue::Seen;
-use super::settings::Raw;
+use super::message::QueueMessage;
+use super::queue::DedupRecord;
+use super::queue_settings::QueueAttributes;
 
 /// The journal's name in its directory.
-pub const FILE: &str = "sqs.journal";
+pub const JOURNAL_FILE: &str = "sqs.journal";
 /// It is compacted when it is longer than this and twice as long as after the last compaction.
 const COMPACT_BYTES: u64 = 16 * 1024 * 1024;
 /// Only the owner may read messages.
-const MODE: u32 = 0o600;
+const FILE_MODE: u32 = 0o600;
 
 /// One change. Visibility is not recorded: the receivers died with the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
-pub enum Record<'a> {
+pub enum JournalRecord<'a> {
     /// All earlier messages have smaller sequence numbers.
     Next { seq: u64 },
     /// A queue was created, or its attributes were set.
-    Queue { name: Cow<'a, str>, attributes: Cow<'a, Raw>, created: i64, modified: i64 },
+    Queue { name: Cow<'a, str>, attributes: Cow<'a, QueueAttributes>, created: i64, modified: i64 },
     /// A deduplication id whose message may be gone.
     Seen { queue: Cow<'a, str>, key: Cow<'a, str>, at: i64, id: Cow<'a, str>, seq: u64 },
     /// A message was sent.
-    Sent { queue: Cow<'a, str>, message: Cow<'a, Message> },
+    Sent { queue: Cow<'a, str>, message: Cow<'a, QueueMessage> },
     /// A message was in the queue when the journal was compacted.
-    Kept { queue: Cow<'a, str>, message: Cow<'a, Message> },
+    Kept { queue: Cow<'a, str>, message: Cow<'a, QueueMessage> },
     /// A message was received; `count` times by now.
     Received { queue: Cow<'a, str>, seq: u64, count: u32, first: Option<i64> },
     /// A message was deleted.
     Deleted { queue: Cow<'a, str>, seq: u64 },
     /// A message was moved to another queue, where it is `message`.
-    Moved { from: Cow<'a, str>, seq: u64, to: Cow<'a, str>, message: Cow<'a, Message> },
+    Moved { from: Cow<'a, str>, seq: u64, to: Cow<'a, str>, message: Cow<'a, QueueMessage> },
     /// A queue was purged.
     Purged { queue: Cow<'a, str> },
 }
 
-impl<'a> Record<'a> {
+impl<'a> JournalRecord<'a> {
     /// A remembered deduplication id.
     #[must_use]
-    pub fn seen(queue: &'a str, key: &'a str, seen: &'a Seen) -> Self {
+    pub fn dedup_record(queue: &'a str, key: &'a str, seen: &'a DedupRecord) -> Self {
         Self::Seen {
             queue: queue.into(),
             key: key.into(),
@@ -77,9 +77,9 @@ impl<'a> Record<'a> {
 /// State that can be rebuilt from a journal.
 pub trait Replay {
     /// Applies a recorded change.
-    fn replay(&mut self, record: Record<'static>) -> io::Result<()>;
+    fn replay(&mut self, record: JournalRecord<'static>) -> io::Result<()>;
     /// Returns the shortest journal that leads to the current state.
-    fn alive(&mut self) -> Vec<u8>;
+    fn snapshot(&mut self) -> Vec<u8>;
 }
 
 /// An open journal.
@@ -112,7 +112,7 @@ impl Journal {
             .create(true)
             .truncate(false)
             .write(true)
-            .mode(MODE)
+            .mode(FILE_MODE)
             .open(dir.join("sqs.lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => {
@@ -120,16 +120,16 @@ impl Journal {
             }
             TryLockError::Error(error) => error,
         })?;
-        let path = dir.join(FILE);
+        let path = dir.join(JOURNAL_FILE);
         match File::open(&path) {
-            Ok(file) => read(BufReader::new(file), state)?,
+            Ok(file) => replay_lines(BufReader::new(file), state)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let bytes = state.alive();
+        let bytes = state.snapshot();
         let file = replace(&path, &bytes)?;
         let len = bytes.len() as u64;
-        Ok(Self { path, file, len, compact_at: limit(len), pending: Vec::new(), lock })
+        Ok(Self { path, file, len, compact_at: compaction_threshold(len), pending: Vec::new(), lock })
     }
 
     /// Appends lines. After an error they are kept for the next call, and no partial line stays.
@@ -146,13 +146,13 @@ impl Journal {
 
     /// Whether an earlier [`Self::append`] failed.
     #[must_use]
-    pub fn is_behind(&self) -> bool {
+    pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
     /// Whether it is time to call [`Self::compact`].
     #[must_use]
-    pub fn is_long(&self) -> bool {
+    pub fn needs_compaction(&self) -> bool {
         self.len > self.compact_at
     }
 
@@ -160,20 +160,21 @@ impl Journal {
     pub fn compact(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file = replace(&self.path, bytes)?;
         self.len = bytes.len() as u64;
-        self.compact_at = limit(self.len);
+        self.compact_at = compaction_threshold(self.len);
         self.pending.clear();
         Ok(())
     }
 }
 
-fn limit(len: u64) -> u64 {
+fn compaction_threshold(len: u64) -> u64 {
     len.saturating_mul(2).max(COMPACT_BYTES)
 }
 
 /// Writes a new file and renames it, so that there is a complete journal at every moment.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let beside = path.with_extension("journal.new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&beside)?;
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?; // rare enough, and the old journal's messages must survive a power failure
     drop(file);
@@ -181,7 +182,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     OpenOptions::new().append(true).open(path)
 }
 
-fn read(mut lines: impl BufRead, state: &mut dyn Replay) -> io::Result<()> {
+fn replay_lines(mut lines: impl BufRead, state: &mut dyn Replay) -> io::Result<()> {
     let mut line = Vec::new();
     let mut number = 0_u64;
     loop {
@@ -192,7 +193,7 @@ fn read(mut lines: impl BufRead, state: &mut dyn Replay) -> io::Result<()> {
             return Ok(());
         }
         let record = serde_json::from_slice(&line).map_err(|error| {
-            let message = format!("{FILE}, line {number}: {error}");
+            let message = format!("{JOURNAL_FILE}, line {number}: {error}");
             io::Error::new(io::ErrorKind::InvalidData, message)
         })?;
         state.replay(record)?;

@@ -6,20 +6,20 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
-use super::fault::{Code, Fault};
+use super::error::{ErrorCode, SqsError};
 
 /// The most bytes of one message, and of all messages of one batch.
-pub const MAX_BYTES: usize = 1024 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// The most attributes of one message.
 const MAX_ATTRIBUTES: usize = 10;
 
 /// Attributes by name; sorted, as the checksum requires.
-pub type Attributes = BTreeMap<String, Attribute>;
+pub type MessageAttributes = BTreeMap<String, MessageAttribute>;
 
 /// One message attribute, in the spelling of the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Attribute {
+pub struct MessageAttribute {
     pub data_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub string_value: Option<String>,
@@ -28,9 +28,9 @@ pub struct Attribute {
     pub binary_value: Option<String>,
 }
 
-impl Attribute {
+impl MessageAttribute {
     /// The type tag of the checksum, and the value's bytes.
-    fn value(&self) -> Option<(u8, Vec<u8>)> {
+    fn tagged_value(&self) -> Option<(u8, Vec<u8>)> {
         match (&self.string_value, &self.binary_value) {
             (Some(text), None) => Some((1, text.as_bytes().to_vec())),
             (None, Some(binary)) => Some((2, STANDARD.decode(binary).ok()?)),
@@ -38,13 +38,13 @@ impl Attribute {
         }
     }
 
-    fn check(&self, name: &str) -> Result<usize, Fault> {
-        let refuse = |reason: &str| Err(Fault::value("MessageAttributes", name, reason));
+    fn check(&self, name: &str) -> Result<usize, SqsError> {
+        let refuse = |reason: &str| Err(SqsError::invalid_value("MessageAttributes", name, reason));
         let base = self.data_type.split('.').next().unwrap_or_default();
         if !matches!(base, "String" | "Number" | "Binary") {
             return refuse("The type must be String, Number or Binary.");
         }
-        let Some((tag, value)) = self.value().filter(|(_, value)| !value.is_empty()) else {
+        let Some((tag, value)) = self.tagged_value().filter(|(_, value)| !value.is_empty()) else {
             return refuse("It must have one value that is not empty.");
         };
         if (tag == 2) != (base == "Binary") {
@@ -60,39 +60,39 @@ impl Attribute {
 
 /// A message as it is sent.
 #[derive(Debug, Clone, Default)]
-pub struct Draft {
+pub struct NewMessage {
     pub body: String,
-    pub attributes: Attributes,
-    pub trace: Attributes,
-    pub delay: Option<i64>,
+    pub attributes: MessageAttributes,
+    pub system_attributes: MessageAttributes,
+    pub delay_seconds: Option<i64>,
     pub group: Option<String>,
     pub dedup: Option<String>,
 }
 
-impl Draft {
+impl NewMessage {
     /// Validates the message, and returns the size that the limits apply to.
-    pub fn check(&self) -> Result<usize, Fault> {
+    pub fn check(&self) -> Result<usize, SqsError> {
         if self.body.is_empty() {
-            return Err(Fault::missing("MessageBody"));
+            return Err(SqsError::missing_parameter("MessageBody"));
         }
         let odd = |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
         if self.body.contains(odd) {
             let reason = "Invalid characters were found: only #x9, #xA, #xD and #x20 and above may be sent.";
-            return Err(Fault::new(Code::InvalidMessageContents, reason));
+            return Err(SqsError::new(ErrorCode::InvalidMessageContents, reason));
         }
         if self.attributes.len() > MAX_ATTRIBUTES {
             let reason = "A message may have 10 attributes.";
-            return Err(Fault::value("MessageAttributes", self.attributes.len(), reason));
+            return Err(SqsError::invalid_value("MessageAttributes", self.attributes.len(), reason));
         }
         let mut bytes = self.body.len();
         for (name, attribute) in &self.attributes {
             let bad = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
             let lower = name.to_ascii_lowercase();
             if name.is_empty() || name.len() > 256 || name.contains(bad) {
-                return Err(Fault::value("MessageAttributes", name, "The name is not allowed."));
+                return Err(SqsError::invalid_value("MessageAttributes", name, "The name is not allowed."));
             }
             if lower.starts_with("aws.") || lower.starts_with("amazon.") {
-                return Err(Fault::value("MessageAttributes", name, "The prefix is reserved."));
+                return Err(SqsError::invalid_value("MessageAttributes", name, "The prefix is reserved."));
             }
             bytes += attribute.check(name)?;
         }
@@ -102,15 +102,15 @@ impl Draft {
 
 /// A message in a queue. All times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
+pub struct QueueMessage {
     /// Its place in the order over all queues; never used twice.
     pub seq: u64,
     pub id: String,
     pub body: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: Attributes,
+    pub attributes: MessageAttributes,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub trace: Attributes,
+    pub trace: MessageAttributes,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,7 +137,7 @@ pub fn md5_hex(bytes: &[u8]) -> String {
 /// The checksum of attributes; `None` if there are none.
 #[must_use]
 pub fn md5_attributes<'a>(
-    attributes: impl IntoIterator<Item = (&'a String, &'a Attribute)>,
+    attributes: impl IntoIterator<Item = (&'a String, &'a MessageAttribute)>,
 ) -> Option<String> {
     let mut hash = Md5::new();
     let mut any = false;
@@ -146,7 +146,7 @@ pub fn md5_attributes<'a>(
         hash.update(bytes);
     };
     for (name, attribute) in attributes {
-        let (tag, value) = attribute.value()?;
+        let (tag, value) = attribute.tagged_value()?;
         part(&mut hash, name.as_bytes());
         part(&mut hash, attribute.data_type.as_bytes());
         hash.update([tag]);

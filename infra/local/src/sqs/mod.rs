@@ -15,19 +15,19 @@
 //! Left out, since unused here: tags, permissions, deleting queues, `ReceiveRequestAttemptId`, and lists of
 //! move tasks: a task is done before its response is sent.
 
-pub mod fair;
-pub mod fault;
-pub mod identity;
+pub mod engine;
+pub mod error;
+pub mod fairness;
 pub mod journal;
+pub mod json_types;
 pub mod message;
+pub mod message_ids;
 pub mod protocol;
 pub mod queue;
-pub mod receipt;
+pub mod queue_settings;
+pub mod receipt_handle;
 pub mod replay;
 pub mod server;
-pub mod settings;
-pub mod state;
-pub mod wire;
 
 use std::io;
 use std::path::Path;
@@ -38,25 +38,25 @@ use shared::{clock::Clock, random::Random};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use fault::{Code, Fault};
+use engine::{Engine, ReceivedMessage};
+use error::{ErrorCode, SqsError};
 use journal::{Journal, Replay};
-use settings::Raw;
-use state::{Delivery, Engine};
+use queue_settings::QueueAttributes;
 
 /// How long a long poll collects a batch, at most: batches would otherwise have a message or two, and each costs
 /// as much as a full one.
-const GATHER: Duration = Duration::from_millis(10);
+const BATCH_COLLECT_TIME: Duration = Duration::from_millis(10);
 
 /// All queues of this process. Clones share them.
 #[derive(Clone)]
-pub struct Sqs(Arc<Inner>);
+pub struct Sqs(Arc<SharedQueues>);
 
-struct Inner {
-    room: Mutex<Room>,
+struct SharedQueues {
+    state: Mutex<JournaledEngine>,
     closing: watch::Sender<bool>,
 }
 
-struct Room {
+struct JournaledEngine {
     engine: Engine,
     journal: Option<Journal>,
 }
@@ -70,10 +70,10 @@ impl Sqs {
         let mut engine = Engine::new(clock, random);
         let journal = dir.map(|dir| Journal::open(dir, &mut engine)).transpose()?;
         if journal.is_some() {
-            engine.keep_log();
+            engine.record_changes();
         }
-        Ok(Self(Arc::new(Inner {
-            room: Mutex::new(Room { engine, journal }),
+        Ok(Self(Arc::new(SharedQueues {
+            state: Mutex::new(JournaledEngine { engine, journal }),
             closing: watch::Sender::new(false),
         })))
     }
@@ -84,18 +84,19 @@ impl Sqs {
         &self,
         name: &str,
         attributes: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<(), Fault>
+    ) -> Result<(), SqsError>
     where
         K: Into<String>,
         V: Into<String>,
     {
-        let raw: Raw = attributes.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        self.with(|engine| engine.declare(name, raw))
+        let raw: QueueAttributes =
+            attributes.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        self.with_engine(|engine| engine.create_or_replace(name, raw))
     }
 
     /// Sets a lower limit of messages in flight than AWS's.
     pub fn limit_in_flight(&self, most: usize) {
-        self.0.room.lock().unwrap_or_else(PoisonError::into_inner).engine.limit_in_flight(most);
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).engine.limit_in_flight(most);
     }
 
     /// The URL by which requests name a queue. Only its last part counts.
@@ -105,18 +106,21 @@ impl Sqs {
     }
 
     /// Ends all long polls, now and from now on.
-    pub fn stop_waiting(&self) {
+    pub fn end_long_polls(&self) {
         self.0.closing.send_replace(true);
     }
 
     /// Runs `act` on the queues, and writes its changes to the journal before returning. That blocks for
     /// as long as the kernel takes to copy some lines.
-    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Engine) -> Result<T, Fault>) -> Result<T, Fault> {
-        let mut room = self.0.room.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn with_engine<T>(
+        &self,
+        act: impl FnOnce(&mut Engine) -> Result<T, SqsError>,
+    ) -> Result<T, SqsError> {
+        let mut room = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut room.engine);
-        room.save().map_err(|error| {
+        room.write_journal().map_err(|error| {
             tracing::error!(%error, "the queues' journal cannot be written");
-            Fault::new(Code::InternalError, "The journal cannot be written.")
+            SqsError::new(ErrorCode::InternalError, "The journal cannot be written.")
         })?;
         result
     }
@@ -126,53 +130,54 @@ impl Sqs {
         &self,
         name: &str,
         max: usize,
-        hide: Option<i64>,
-        secs: Option<u64>,
-    ) -> Result<Vec<Delivery>, Fault> {
-        let usual = |engine: &mut Engine| {
+        visibility_secs: Option<i64>,
+        wait_secs: Option<u64>,
+    ) -> Result<Vec<ReceivedMessage>, SqsError> {
+        let queue_default = |engine: &mut Engine| {
             let secs = engine.queue(name)?.settings.number("ReceiveMessageWaitTimeSeconds");
             Ok(u64::try_from(secs).unwrap_or(0))
         };
-        let secs = match secs {
+        let secs = match wait_secs {
             Some(secs) => secs,
-            None => self.with(usual)?,
+            None => self.with_engine(queue_default)?,
         };
         if secs == 0 {
-            return self.with(|engine| engine.receive(name, max, hide));
+            return self.with_engine(|engine| engine.receive(name, max, visibility_secs));
         }
         let end = Instant::now() + Duration::from_secs(secs);
         let mut closing = self.0.closing.subscribe();
         let mut gathered = None;
         loop {
             // Subscribe before checking, so that no message is missed in between.
-            let wake = self.with(|engine| engine.wake(name))?;
+            let wake = self.with_engine(|engine| engine.wake(name))?;
             let woken = wake.notified();
             let last = Instant::now() >= end || *closing.borrow_and_update();
-            let look = self.with(|engine| {
+            let step = self.with_engine(|engine| {
                 let queue = engine.queue(name)?;
-                if gathered.is_none() && !last && (1..max).contains(&queue.offered()) {
-                    if let Some(full) = queue.gather(max) {
-                        return Ok(Look::Few(full));
+                if gathered.is_none() && !last && (1..max).contains(&queue.receivable_count()) {
+                    if let Some(full) = queue.start_collecting(max) {
+                        return Ok(PollStep::PartialBatch(full));
                     }
                 } else {
-                    let found = engine.receive(name, max, hide)?;
-                    engine.queue(name)?.tell();
+                    let found = engine.receive(name, max, visibility_secs)?;
+                    engine.queue(name)?.wake_one();
                     if !found.is_empty() {
-                        return Ok(Look::Found(found));
+                        return Ok(PollStep::Messages(found));
                     }
                 }
-                Ok(Look::Nothing(engine.millis_to_due(name)?))
+                Ok(PollStep::NotYet(engine.millis_to_due(name)?))
             })?;
             drop(gathered.take());
-            let until = match look {
-                Look::Found(found) => return Ok(found),
-                Look::Few(full) => {
-                    let gathering = gathered.insert(Gathering { sqs: self, queue: name, full });
-                    let _ = tokio::time::timeout(GATHER, gathering.full.notified()).await; // either is the end
+            let until = match step {
+                PollStep::Messages(found) => return Ok(found),
+                PollStep::PartialBatch(full) => {
+                    let gathering =
+                        gathered.insert(CollectorGuard { sqs: self, queue: name, batch_ready: full });
+                    let _ = tokio::time::timeout(BATCH_COLLECT_TIME, gathering.batch_ready.notified()).await; // either is the end
                     continue;
                 }
-                Look::Nothing(_) if last => return Ok(Vec::new()),
-                Look::Nothing(due) => {
+                PollStep::NotYet(_) if last => return Ok(Vec::new()),
+                PollStep::NotYet(due) => {
                     due.map_or(end, |ms| end.min(Instant::now() + Duration::from_millis(ms)))
                 }
             };
@@ -186,45 +191,45 @@ impl Sqs {
 }
 
 /// The result of one check of a long poll.
-enum Look {
-    Found(Vec<Delivery>),
+enum PollStep {
+    Messages(Vec<ReceivedMessage>),
     /// Less than a batch: it may grow, and the [`Notify`] tells when it is complete.
-    Few(Arc<Notify>),
+    PartialBatch(Arc<Notify>),
     /// Nothing, or another long poll collects; milliseconds until the next message is due.
-    Nothing(Option<u64>),
+    NotYet(Option<u64>),
 }
 
 /// Lets one long poll collect new messages, until it is dropped.
-struct Gathering<'a> {
+struct CollectorGuard<'a> {
     sqs: &'a Sqs,
     queue: &'a str,
-    full: Arc<Notify>,
+    batch_ready: Arc<Notify>,
 }
 
-impl Drop for Gathering<'_> {
+impl Drop for CollectorGuard<'_> {
     /// Runs also when the receiver is gone: its messages wake another one.
     fn drop(&mut self) {
-        let told = self.sqs.with(|engine| {
+        let told = self.sqs.with_engine(|engine| {
             let queue = engine.queue(self.queue)?;
-            queue.gathering = None;
-            queue.tell();
+            queue.collector = None;
+            queue.wake_one();
             Ok(())
         });
         drop(told); // if the queue is gone, there is no receiver to wake
     }
 }
 
-impl Room {
-    fn save(&mut self) -> io::Result<()> {
+impl JournaledEngine {
+    fn write_journal(&mut self) -> io::Result<()> {
         let Self { engine, journal: Some(journal) } = self else { return Ok(()) };
         let mut none = Vec::new();
-        match engine.log() {
+        match engine.pending_lines() {
             Some(lines) => journal.append(lines)?,
-            None if journal.is_behind() => journal.append(&mut none)?,
+            None if journal.has_pending() => journal.append(&mut none)?,
             None => return Ok(()),
         }
-        if journal.is_long()
-            && let Err(error) = journal.compact(&engine.alive())
+        if journal.needs_compaction()
+            && let Err(error) = journal.compact(&engine.snapshot())
         {
             // The old journal is still complete; the next change tries again.
             tracing::warn!(%error, "the queues' journal cannot be compacted");

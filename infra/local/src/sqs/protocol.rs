@@ -6,28 +6,28 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Sqs;
-use super::fault::{Code, Fault};
-use super::message::MAX_BYTES;
-use super::settings::name_of;
-use super::state::Engine;
-use super::wire::{
-    self, BatchRequest, Entry, MoveRequest, QueueRequest, ReceiptRequest, ReceiveRequest, SendRequest,
+use super::engine::Engine;
+use super::error::{ErrorCode, SqsError};
+use super::json_types::{
+    self, BatchEntry, BatchRequest, MoveRequest, QueueRequest, ReceiptRequest, ReceiveRequest, SendRequest,
 };
+use super::message::MAX_MESSAGE_BYTES;
+use super::queue_settings::queue_name;
 
 /// The most entries of one batch.
-const MAX_ENTRIES: usize = 10;
+const MAX_BATCH_ENTRIES: usize = 10;
 
 /// Status, headers, body.
-pub type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
+pub type SqsResponse = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 /// Runs the action `target` (`AmazonSQS.SendMessage`) with the JSON in `body`. Unless the request waits for
 /// messages, the future is ready at once and needs no runtime.
-pub async fn handle(sqs: &Sqs, target: &str, body: &[u8]) -> Answer {
+pub async fn handle(sqs: &Sqs, target: &str, body: &[u8]) -> SqsResponse {
     handle_traced(sqs, target, None, body).await
 }
 
 /// The same for a request with the header `X-Amzn-Trace-Id`, which is stored with the messages that it sends.
-pub async fn handle_traced(sqs: &Sqs, target: &str, trace: Option<&str>, body: &[u8]) -> Answer {
+pub async fn handle_traced(sqs: &Sqs, target: &str, trace: Option<&str>, body: &[u8]) -> SqsResponse {
     let kind = ("content-type", "application/x-amz-json-1.0".to_owned());
     match dispatch(sqs, target, trace, body).await {
         Ok(value) => (200, vec![kind], value.to_string().into_bytes()),
@@ -38,94 +38,95 @@ pub async fn handle_traced(sqs: &Sqs, target: &str, trace: Option<&str>, body: &
     }
 }
 
-async fn dispatch(sqs: &Sqs, target: &str, trace: Option<&str>, body: &[u8]) -> Result<Value, Fault> {
+async fn dispatch(sqs: &Sqs, target: &str, trace: Option<&str>, body: &[u8]) -> Result<Value, SqsError> {
     match target.strip_prefix("AmazonSQS.").unwrap_or_default() {
         "CreateQueue" => {
             let QueueRequest { queue_name, attributes, .. } = parse(body)?;
-            sqs.with(|engine| engine.create(&queue_name, attributes))?;
+            sqs.with_engine(|engine| engine.create(&queue_name, attributes))?;
             Ok(json!({ "QueueUrl": Sqs::queue_url(&queue_name) }))
         }
         "GetQueueUrl" => {
             let QueueRequest { queue_name, .. } = parse(body)?;
-            sqs.with(|engine| engine.queue(&queue_name).map(|_| ()))?;
+            sqs.with_engine(|engine| engine.queue(&queue_name).map(|_| ()))?;
             Ok(json!({ "QueueUrl": Sqs::queue_url(&queue_name) }))
         }
         "ListQueues" => {
             let QueueRequest { queue_name_prefix, .. } = parse(body)?;
-            let names = sqs.with(|engine| Ok(engine.names(&queue_name_prefix)))?;
+            let names = sqs.with_engine(|engine| Ok(engine.names(&queue_name_prefix)))?;
             Ok(json!({ "QueueUrls": names.iter().map(|name| Sqs::queue_url(name)).collect::<Vec<_>>() }))
         }
         "GetQueueAttributes" => get_attributes(sqs, parse(body)?),
         "SetQueueAttributes" => {
             let QueueRequest { queue_url, attributes, .. } = parse(body)?;
-            let name = queue(queue_url)?;
-            sqs.with(|engine| engine.set(&name, attributes))?;
+            let name = queue_name_from_url(queue_url)?;
+            sqs.with_engine(|engine| engine.set_attributes(&name, attributes))?;
             Ok(json!({}))
         }
         "PurgeQueue" => {
             let QueueRequest { queue_url, .. } = parse(body)?;
-            let name = queue(queue_url)?;
-            sqs.with(|engine| engine.purge(&name))?;
+            let name = queue_name_from_url(queue_url)?;
+            sqs.with_engine(|engine| engine.purge(&name))?;
             Ok(json!({}))
         }
         "SendMessage" => {
             let mut request: SendRequest = parse(body)?;
-            let name = queue(request.queue_url.take())?;
-            sqs.with(|engine| engine.send(&name, request.draft(trace))).map(wire::sent)
+            let name = queue_name_from_url(request.queue_url.take())?;
+            sqs.with_engine(|engine| engine.send(&name, request.into_new_message(trace)))
+                .map(json_types::sent_message_json)
         }
         "SendMessageBatch" => send_batch(sqs, trace, parse(body)?),
         "ReceiveMessage" => receive(sqs, parse(body)?).await,
         "DeleteMessage" => {
             let mut request: ReceiptRequest = parse(body)?;
-            let name = queue(request.queue_url.take())?;
-            sqs.with(|engine| delete(engine, &name, request))
+            let name = queue_name_from_url(request.queue_url.take())?;
+            sqs.with_engine(|engine| delete(engine, &name, request))
         }
         "DeleteMessageBatch" => {
             let request: BatchRequest<ReceiptRequest> = parse(body)?;
-            batch(sqs, request, delete)
+            run_batch(sqs, request, delete)
         }
         "ChangeMessageVisibility" => {
             let mut request: ReceiptRequest = parse(body)?;
-            let name = queue(request.queue_url.take())?;
-            sqs.with(|engine| change_visibility(engine, &name, request))
+            let name = queue_name_from_url(request.queue_url.take())?;
+            sqs.with_engine(|engine| change_visibility(engine, &name, request))
         }
         "ChangeMessageVisibilityBatch" => {
             let request: BatchRequest<ReceiptRequest> = parse(body)?;
-            batch(sqs, request, change_visibility)
+            run_batch(sqs, request, change_visibility)
         }
         "StartMessageMoveTask" => {
             let MoveRequest { source_arn, destination_arn } = parse(body)?;
-            let source = source_arn.ok_or_else(|| Fault::missing("SourceArn"))?;
-            let target = destination_arn.as_deref().map(name_of);
-            let count = sqs.with(|engine| engine.redrive(name_of(&source), target))?;
+            let source = source_arn.ok_or_else(|| SqsError::missing_parameter("SourceArn"))?;
+            let target = destination_arn.as_deref().map(queue_name);
+            let count = sqs.with_engine(|engine| engine.redrive(queue_name(&source), target))?;
             Ok(json!({ "TaskHandle": format!("{source} {count}") }))
         }
         name => {
             let message = format!("The action {name} is not valid for this endpoint.");
-            Err(Fault::new(Code::InvalidAction, message))
+            Err(SqsError::new(ErrorCode::InvalidAction, message))
         }
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, SqsError> {
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| Fault::new(Code::MalformedInput, error.to_string()))
+    serde_json::from_slice(body).map_err(|error| SqsError::new(ErrorCode::MalformedInput, error.to_string()))
 }
 
-fn queue(url: Option<String>) -> Result<String, Fault> {
-    let url = url.filter(|url| !url.is_empty()).ok_or_else(|| Fault::missing("QueueUrl"))?;
-    Ok(name_of(&url).to_owned())
+fn queue_name_from_url(url: Option<String>) -> Result<String, SqsError> {
+    let url = url.filter(|url| !url.is_empty()).ok_or_else(|| SqsError::missing_parameter("QueueUrl"))?;
+    Ok(queue_name(&url).to_owned())
 }
 
-fn get_attributes(sqs: &Sqs, request: QueueRequest) -> Result<Value, Fault> {
-    let name = queue(request.queue_url)?;
-    let mut all = sqs.with(|engine| engine.attributes(&name))?;
+fn get_attributes(sqs: &Sqs, request: QueueRequest) -> Result<Value, SqsError> {
+    let name = queue_name_from_url(request.queue_url)?;
+    let mut all = sqs.with_engine(|engine| engine.attributes(&name))?;
     let asked = request.attribute_names;
     all.retain(|key, _| asked.iter().any(|name| name == "All" || name == key));
     Ok(if all.is_empty() { json!({}) } else { json!({ "Attributes": all }) })
 }
 
-fn send_batch(sqs: &Sqs, trace: Option<&str>, request: BatchRequest<SendRequest>) -> Result<Value, Fault> {
+fn send_batch(sqs: &Sqs, trace: Option<&str>, request: BatchRequest<SendRequest>) -> Result<Value, SqsError> {
     let bytes = |entry: &SendRequest| {
         let attributes = entry.message_attributes.iter().map(|(name, attribute)| {
             let value = [&attribute.string_value, &attribute.binary_value];
@@ -136,20 +137,25 @@ fn send_batch(sqs: &Sqs, trace: Option<&str>, request: BatchRequest<SendRequest>
         entry.message_body.as_ref().map_or(0, String::len) + attributes.sum::<usize>()
     };
     let total: usize = request.entries.iter().map(bytes).sum();
-    if total > MAX_BYTES {
-        let message =
-            format!("Batch requests cannot be longer than {MAX_BYTES} bytes. You have sent {total} bytes.");
-        return Err(Fault::new(Code::BatchRequestTooLong, message));
+    if total > MAX_MESSAGE_BYTES {
+        let message = format!(
+            "Batch requests cannot be longer than {MAX_MESSAGE_BYTES} bytes. You have sent {total} bytes."
+        );
+        return Err(SqsError::new(ErrorCode::BatchRequestTooLong, message));
     }
-    batch(sqs, request, |engine, name, entry| engine.send(name, entry.draft(trace)).map(wire::sent))
+    run_batch(sqs, request, |engine, name, entry| {
+        engine.send(name, entry.into_new_message(trace)).map(json_types::sent_message_json)
+    })
 }
 
-async fn receive(sqs: &Sqs, mut request: ReceiveRequest) -> Result<Value, Fault> {
-    let name = queue(request.queue_url.take())?;
+async fn receive(sqs: &Sqs, mut request: ReceiveRequest) -> Result<Value, SqsError> {
+    let name = queue_name_from_url(request.queue_url.take())?;
     let within = |name: &str, value: Option<i64>, least: i64, most: i64| match value {
-        Some(n) if !(least..=most).contains(&n) => {
-            Err(Fault::value(name, n, &format!("Must be between {least} and {most}, if provided.")))
-        }
+        Some(n) if !(least..=most).contains(&n) => Err(SqsError::invalid_value(
+            name,
+            n,
+            &format!("Must be between {least} and {most}, if provided."),
+        )),
         _ => Ok(value),
     };
     let max = within("MaxNumberOfMessages", request.max_number_of_messages, 1, 10)?.unwrap_or(1);
@@ -157,39 +163,40 @@ async fn receive(sqs: &Sqs, mut request: ReceiveRequest) -> Result<Value, Fault>
     let wait = within("WaitTimeSeconds", request.wait_time_seconds, 0, 20)?;
     let wait = wait.and_then(|secs| u64::try_from(secs).ok());
     let found = sqs.receive(&name, usize::try_from(max).unwrap_or(1), hide, wait).await?;
-    let messages: Vec<Value> = found.into_iter().map(|delivery| wire::message(delivery, &request)).collect();
+    let messages: Vec<Value> =
+        found.into_iter().map(|delivery| json_types::received_message_json(delivery, &request)).collect();
     Ok(if messages.is_empty() { json!({}) } else { json!({ "Messages": messages }) })
 }
 
-fn delete(engine: &mut Engine, name: &str, request: ReceiptRequest) -> Result<Value, Fault> {
-    let handle = request.receipt_handle.ok_or_else(|| Fault::missing("ReceiptHandle"))?;
+fn delete(engine: &mut Engine, name: &str, request: ReceiptRequest) -> Result<Value, SqsError> {
+    let handle = request.receipt_handle.ok_or_else(|| SqsError::missing_parameter("ReceiptHandle"))?;
     engine.delete(name, &handle).map(|()| json!({}))
 }
 
-fn change_visibility(engine: &mut Engine, name: &str, request: ReceiptRequest) -> Result<Value, Fault> {
-    let handle = request.receipt_handle.ok_or_else(|| Fault::missing("ReceiptHandle"))?;
-    let secs = request.visibility_timeout.ok_or_else(|| Fault::missing("VisibilityTimeout"))?;
+fn change_visibility(engine: &mut Engine, name: &str, request: ReceiptRequest) -> Result<Value, SqsError> {
+    let handle = request.receipt_handle.ok_or_else(|| SqsError::missing_parameter("ReceiptHandle"))?;
+    let secs = request.visibility_timeout.ok_or_else(|| SqsError::missing_parameter("VisibilityTimeout"))?;
     engine.change_visibility(name, &handle, secs).map(|()| json!({}))
 }
 
 /// Runs each entry on its own, after checking the batch as a whole. One journal write for all.
-fn batch<E: Entry>(
+fn run_batch<E: BatchEntry>(
     sqs: &Sqs,
     request: BatchRequest<E>,
-    each: impl Fn(&mut Engine, &str, E) -> Result<Value, Fault>,
-) -> Result<Value, Fault> {
-    let name = queue(request.queue_url)?;
+    each: impl Fn(&mut Engine, &str, E) -> Result<Value, SqsError>,
+) -> Result<Value, SqsError> {
+    let name = queue_name_from_url(request.queue_url)?;
     let entries = request.entries;
     if entries.is_empty() {
         let message = "There should be at least one entry in the request.";
-        return Err(Fault::new(Code::EmptyBatchRequest, message));
+        return Err(SqsError::new(ErrorCode::EmptyBatchRequest, message));
     }
-    if entries.len() > MAX_ENTRIES {
+    if entries.len() > MAX_BATCH_ENTRIES {
         let message = format!(
-            "Maximum number of entries per request are {MAX_ENTRIES}. You have sent {}.",
+            "Maximum number of entries per request are {MAX_BATCH_ENTRIES}. You have sent {}.",
             entries.len()
         );
-        return Err(Fault::new(Code::TooManyEntriesInBatchRequest, message));
+        return Err(SqsError::new(ErrorCode::TooManyEntriesInBatchRequest, message));
     }
     let mut ids = BTreeSet::new();
     for entry in &entries {
@@ -197,15 +204,15 @@ fn batch<E: Entry>(
         let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         if id.is_empty() || id.len() > 80 || !id.chars().all(fine) {
             let message = "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.";
-            return Err(Fault::new(Code::InvalidBatchEntryId, message));
+            return Err(SqsError::new(ErrorCode::InvalidBatchEntryId, message));
         }
         if !ids.insert(id) {
-            return Err(Fault::new(Code::BatchEntryIdsNotDistinct, format!("Id {id} repeated.")));
+            return Err(SqsError::new(ErrorCode::BatchEntryIdsNotDistinct, format!("Id {id} repeated.")));
         }
     }
-    sqs.with(|engine| {
+    sqs.with_engine(|engine| {
         engine.queue(&name)?;
         let each = |entry: E| (entry.id().to_owned(), each(engine, &name, entry));
-        Ok(wire::batch(entries.into_iter().map(each).collect()))
+        Ok(json_types::batch_result_json(entries.into_iter().map(each).collect()))
     })
 }

@@ -23,18 +23,18 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let closing = sqs.clone();
-    let app = Router::new().fallback(answer).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES)).with_state(sqs);
+    let app = Router::new().fallback(respond).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES)).with_state(sqs);
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
             shutdown.await;
-            closing.stop_waiting();
+            closing.end_long_polls();
         })
         .await
 }
 
-async fn answer(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
+async fn respond(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let trace = headers.get(chain::HEADER).and_then(|value| value.to_str().ok());
+    let trace = headers.get(chain::TRACE_HEADER).and_then(|value| value.to_str().ok());
     let (status, headers, bytes) = protocol::handle_traced(&sqs, target, trace, &body).await;
     let mut response = Response::builder().status(status);
     for (name, value) in headers {

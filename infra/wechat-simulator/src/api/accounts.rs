@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::component::same_component;
-use super::{Request, ok};
+use super::component::check_component;
+use super::{ApiRequest, ok};
 use crate::error::ApiError;
-use crate::state::account::{Account, Kind};
+use crate::state::account::{AccountKind, SimulatedAccount};
 
 /// Most entries of one `api_get_authorizer_list` response.
-const MAX_LIST: usize = 500;
+const MAX_LIST_COUNT: usize = 500;
 /// Options with their allowed values and the permission set that they need.
 const OPTIONS: [(&str, &[&str], u32); 3] = [
     ("location_report", &["0", "1", "2"], 2),
@@ -16,16 +16,16 @@ const OPTIONS: [(&str, &[&str], u32); 3] = [
     ("customer_service", &["0", "1"], 6),
 ];
 
-fn authorized<'a>(request: &'a mut Request<'_>) -> Result<&'a mut Account, ApiError> {
-    same_component(request)?;
-    let app_id = request.need("authorizer_appid", 40013)?;
-    let account = request.world.account_mut(&app_id)?;
+fn authorized_account<'a>(request: &'a mut ApiRequest<'_>) -> Result<&'a mut SimulatedAccount, ApiError> {
+    check_component(request)?;
+    let app_id = request.require("authorizer_appid", 40013)?;
+    let account = request.state.account_mut(&app_id)?;
     if account.authorization.is_none() { Err(ApiError::new(61003)) } else { Ok(account) }
 }
 
 /// `api_get_authorizer_info`.
-pub(super) fn authorizer_info(request: &mut Request<'_>) -> Result<Value, ApiError> {
-    let account = authorized(request)?;
+pub(super) fn authorizer_info(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
+    let account = authorized_account(request)?;
     let mut info = json!({
         "nick_name": account.name,
         "head_img": format!("http://wx.qlogo.cn/mmopen/{}/0", account.original_id),
@@ -41,7 +41,7 @@ pub(super) fn authorizer_info(request: &mut Request<'_>) -> Result<Value, ApiErr
         "account_status": account.account_status,
         "basic_config": {"is_phone_configured": true, "is_email_configured": true},
     });
-    if account.kind == Kind::MiniProgram
+    if account.kind == AccountKind::MiniProgram
         && let Some(info) = info.as_object_mut()
     {
         info.insert(
@@ -66,15 +66,15 @@ pub(super) fn authorizer_info(request: &mut Request<'_>) -> Result<Value, ApiErr
 }
 
 /// `api_get_authorizer_list`: recovers a lost refresh token.
-pub(super) fn authorizer_list(request: &mut Request<'_>) -> Result<Value, ApiError> {
-    same_component(request)?;
+pub(super) fn authorizer_list(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
+    check_component(request)?;
     let number =
         |name: &str| request.body.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    let (offset, count) = (number("offset").unwrap_or(0), number("count").unwrap_or(MAX_LIST));
-    if count == 0 || count > MAX_LIST {
-        return Err(ApiError::with(40097, "invalid args: count is 1 to 500"));
+    let (offset, count) = (number("offset").unwrap_or(0), number("count").unwrap_or(MAX_LIST_COUNT));
+    if count == 0 || count > MAX_LIST_COUNT {
+        return Err(ApiError::with_errmsg(40097, "invalid args: count is 1 to 500"));
     }
-    let accounts = request.world.in_order();
+    let accounts = request.state.accounts_in_order();
     let granted: Vec<_> = accounts.iter().filter_map(|a| a.authorization.as_ref().map(|g| (a, g))).collect();
     let list: Vec<Value> = granted
         .iter()
@@ -92,21 +92,21 @@ pub(super) fn authorizer_list(request: &mut Request<'_>) -> Result<Value, ApiErr
 }
 
 /// `api_get_authorizer_option`.
-pub(super) fn get_option(request: &mut Request<'_>) -> Result<Value, ApiError> {
+pub(super) fn get_option(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let name = request.text("option_name");
-    let (_, _, scope) = known_option(&name)?;
-    let account = authorized(request)?;
-    granted(account, scope)?;
+    let (_, _, scope) = find_option(&name)?;
+    let account = authorized_account(request)?;
+    require_scope(account, scope)?;
     let value = account.options.get(&name).cloned().unwrap_or_default();
     Ok(json!({"authorizer_appid": account.app_id, "option_name": name, "option_value": value}))
 }
 
 /// `api_set_authorizer_option`.
-pub(super) fn set_option(request: &mut Request<'_>) -> Result<Value, ApiError> {
+pub(super) fn set_option(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let (name, value) = (request.text("option_name"), request.text("option_value"));
-    let (_, values, scope) = known_option(&name)?;
-    let account = authorized(request)?;
-    granted(account, scope)?;
+    let (_, values, scope) = find_option(&name)?;
+    let account = authorized_account(request)?;
+    require_scope(account, scope)?;
     if !values.contains(&value.as_str()) {
         return Err(ApiError::new(61013));
     }
@@ -114,11 +114,11 @@ pub(super) fn set_option(request: &mut Request<'_>) -> Result<Value, ApiError> {
     Ok(ok())
 }
 
-fn known_option(name: &str) -> Result<(&'static str, &'static [&'static str], u32), ApiError> {
+fn find_option(name: &str) -> Result<(&'static str, &'static [&'static str], u32), ApiError> {
     OPTIONS.iter().find(|(known, ..)| *known == name).copied().ok_or_else(|| ApiError::new(61012))
 }
 
-fn granted(account: &Account, scope: u32) -> Result<(), ApiError> {
+fn require_scope(account: &SimulatedAccount, scope: u32) -> Result<(), ApiError> {
     let has = account.authorization.as_ref().is_some_and(|grant| grant.funcs.contains(&scope));
     if has { Ok(()) } else { Err(ApiError::new(61007)) }
 }

@@ -2,32 +2,32 @@
 
 use serde_json::{Value, json};
 
-use super::{Request, ok};
+use super::{ApiRequest, ok};
 use crate::error::ApiError;
-use crate::state::chat::{ChatItem, Side};
+use crate::state::chat::{ChatItem, Sender};
 
 /// Longest text.
-const MAX_TEXT: usize = 2048;
+const MAX_TEXT_BYTES: usize = 2048;
 /// How long after a follower's action typing may be shown.
-const TYPING: i64 = 30;
+const TYPING_SECONDS: i64 = 30;
 
 /// `message/custom/send`.
-pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
-    let openid = request.need("touser", 40003)?;
-    let kind = request.need("msgtype", 40008)?;
-    let text = shown(&kind, request.body.get(&kind))?;
-    let (now, id, data) = (request.now, request.world.next(), request.body.clone());
+pub(super) fn send(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
+    let openid = request.require("touser", 40003)?;
+    let kind = request.require("msgtype", 40008)?;
+    let text = text_on_phone(&kind, request.body.get(&kind))?;
+    let (now, id, data) = (request.now, request.state.next_id(), request.body.clone());
     let account = request.account()?;
     let follower = account.followers.get(&openid).ok_or_else(|| ApiError::new(40003))?;
     if !follower.subscribed {
         return Err(ApiError::new(45015));
     }
     let chat = account.chats.entry(openid).or_default();
-    chat.take(now).map_err(ApiError::new)?;
+    chat.use_send(now).map_err(ApiError::new)?;
     chat.push(ChatItem {
         id,
         at: now,
-        side: Side::Account,
+        side: Sender::Account,
         channel: "customer_service".into(),
         kind,
         text,
@@ -37,14 +37,14 @@ pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
 }
 
 /// What a phone shows, or the error of an invalid message.
-fn shown(kind: &str, content: Option<&Value>) -> Result<String, ApiError> {
+fn text_on_phone(kind: &str, content: Option<&Value>) -> Result<String, ApiError> {
     let get =
         |path: &str| content.and_then(|c| c.pointer(path)).and_then(Value::as_str).filter(|t| !t.is_empty());
     let need = |path: &str, errcode: i64| get(path).map(str::to_owned).ok_or_else(|| ApiError::new(errcode));
     Ok(match kind {
         "text" => {
             let text = need("/content", 44004)?;
-            if text.len() > MAX_TEXT {
+            if text.len() > MAX_TEXT_BYTES {
                 return Err(ApiError::new(45002));
             }
             text
@@ -93,16 +93,18 @@ fn shown(kind: &str, content: Option<&Value>) -> Result<String, ApiError> {
 }
 
 /// `message/custom/typing`.
-pub(super) fn typing(request: &mut Request<'_>) -> Result<Value, ApiError> {
-    let (openid, command, now) = (request.need("touser", 40003)?, request.text("command"), request.now);
+pub(super) fn typing(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
+    let (openid, command, now) = (request.require("touser", 40003)?, request.text("command"), request.now);
     let account = request.account()?;
     account.followers.get(&openid).filter(|f| f.subscribed).ok_or_else(|| ApiError::new(40003))?;
     let chat = account.chats.entry(openid).or_default();
     match command.as_str() {
-        "Typing" if chat.interacted_at == 0 || now >= chat.interacted_at + TYPING => {
+        "Typing" if chat.interacted_at == 0 || now >= chat.interacted_at + TYPING_SECONDS => {
             Err(ApiError::new(45080))
         }
-        "Typing" if chat.typing_since.is_some_and(|since| now < since + TYPING) => Err(ApiError::new(45081)),
+        "Typing" if chat.typing_since.is_some_and(|since| now < since + TYPING_SECONDS) => {
+            Err(ApiError::new(45081))
+        }
         "Typing" => {
             chat.typing_since = Some(now);
             Ok(json!({"errcode": 0, "errmsg": "ok"}))

@@ -16,16 +16,16 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::faults::{FaultKind, spoil, strike};
-use crate::log::Call;
+use crate::faults::{FaultKind, corrupt_page, take_fault};
+use crate::log::LoggedCall;
 use crate::simulator::Simulator;
-use crate::state::World;
-use crate::state::account::{Account, Kind};
-use crate::state::tokens::Owner;
+use crate::state::WeChatState;
+use crate::state::account::{AccountKind, SimulatedAccount};
+use crate::state::tokens::TokenOwner;
 
 /// An HTTP response of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct SimulatedResponse {
     /// The HTTP status: 200 for most errors too.
     pub status: u16,
     /// Usually `application/json; encoding=utf-8`.
@@ -37,11 +37,11 @@ pub struct Answer {
 /// No response: the connection broke or timed out. The caller cannot know whether the call had its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no answer")]
-pub struct NoAnswer;
+pub struct NoResponse;
 
 /// Which kind of token an endpoint takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Token {
+enum RequiredToken {
     None,
     Component,
     Authorizer,
@@ -50,7 +50,7 @@ enum Token {
 
 /// The account type and verification that an endpoint requires.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Needs {
+enum AccountRequirement {
     Any,
     Verified,
     VerifiedService,
@@ -58,16 +58,16 @@ enum Needs {
     VerifiedOrMini,
 }
 
-type Handler = fn(&mut Request<'_>) -> Result<Value, ApiError>;
+type Handler = fn(&mut ApiRequest<'_>) -> Result<Value, ApiError>;
 
 /// One endpoint.
 struct Endpoint {
     path: &'static str,
     method: &'static str,
-    token: Token,
+    token: RequiredToken,
     /// One of these permission sets is required; empty for none.
     scopes: &'static [u32],
-    needs: Needs,
+    account_requirement: AccountRequirement,
     daily: Option<u64>,
     run: Handler,
 }
@@ -76,40 +76,64 @@ const fn component(path: &'static str, run: Handler) -> Endpoint {
     Endpoint {
         path,
         method: "POST",
-        token: Token::Component,
+        token: RequiredToken::Component,
         scopes: &[],
-        needs: Needs::Any,
+        account_requirement: AccountRequirement::Any,
         daily: None,
         run,
     }
 }
 
-const fn open(path: &'static str, run: Handler) -> Endpoint {
-    Endpoint { path, method: "POST", token: Token::None, scopes: &[], needs: Needs::Any, daily: None, run }
+const fn tokenless(path: &'static str, run: Handler) -> Endpoint {
+    Endpoint {
+        path,
+        method: "POST",
+        token: RequiredToken::None,
+        scopes: &[],
+        account_requirement: AccountRequirement::Any,
+        daily: None,
+        run,
+    }
 }
 
 const fn account(
     method: &'static str,
     path: &'static str,
     scopes: &'static [u32],
-    needs: Needs,
+    needs: AccountRequirement,
     daily: u64,
     run: Handler,
 ) -> Endpoint {
-    Endpoint { path, method, token: Token::Authorizer, scopes, needs, daily: Some(daily), run }
+    Endpoint {
+        path,
+        method,
+        token: RequiredToken::Authorizer,
+        scopes,
+        account_requirement: needs,
+        daily: Some(daily),
+        run,
+    }
 }
 
 const fn either(method: &'static str, path: &'static str, daily: Option<u64>, run: Handler) -> Endpoint {
-    Endpoint { path, method, token: Token::Either, scopes: &[], needs: Needs::Any, daily, run }
+    Endpoint {
+        path,
+        method,
+        token: RequiredToken::Either,
+        scopes: &[],
+        account_requirement: AccountRequirement::Any,
+        daily,
+        run,
+    }
 }
 
 /// Permission sets that allow customer-service messages.
-const SERVICE: &[u32] = &[1, 6, 19, 100, 101];
-const TEMPLATE: &[u32] = &[7, 100, 101];
+const CUSTOMER_SERVICE_SCOPES: &[u32] = &[1, 6, 19, 100, 101];
+const TEMPLATE_SCOPES: &[u32] = &[7, 100, 101];
 
 const ENDPOINTS: &[Endpoint] = &[
-    open("/cgi-bin/component/api_start_push_ticket", component::start_push_ticket),
-    open("/cgi-bin/component/api_component_token", component::component_token),
+    tokenless("/cgi-bin/component/api_start_push_ticket", component::start_push_ticket),
+    tokenless("/cgi-bin/component/api_component_token", component::component_token),
     component("/cgi-bin/component/api_create_preauthcode", component::create_preauthcode),
     component("/cgi-bin/component/api_query_auth", component::query_auth),
     component("/cgi-bin/component/api_authorizer_token", component::authorizer_token),
@@ -117,25 +141,53 @@ const ENDPOINTS: &[Endpoint] = &[
     component("/cgi-bin/component/api_get_authorizer_list", accounts::authorizer_list),
     component("/cgi-bin/component/api_get_authorizer_option", accounts::get_option),
     component("/cgi-bin/component/api_set_authorizer_option", accounts::set_option),
-    account("GET", "/cgi-bin/user/get", &[2], Needs::Verified, 500, users::get),
-    account("GET", "/cgi-bin/user/info", &[2], Needs::Verified, 500_000, users::info),
-    account("POST", "/cgi-bin/user/info/batchget", &[2], Needs::Verified, 500_000, users::batchget),
-    account("POST", "/cgi-bin/user/info/updateremark", &[2], Needs::Verified, 10_000, users::update_remark),
-    account("POST", "/cgi-bin/message/custom/send", SERVICE, Needs::VerifiedOrMini, 500_000, messages::send),
-    account("POST", "/cgi-bin/message/custom/typing", SERVICE, Needs::Verified, 500_000, messages::typing),
+    account("GET", "/cgi-bin/user/get", &[2], AccountRequirement::Verified, 500, users::get),
+    account("GET", "/cgi-bin/user/info", &[2], AccountRequirement::Verified, 500_000, users::info),
+    account(
+        "POST",
+        "/cgi-bin/user/info/batchget",
+        &[2],
+        AccountRequirement::Verified,
+        500_000,
+        users::batchget,
+    ),
+    account(
+        "POST",
+        "/cgi-bin/user/info/updateremark",
+        &[2],
+        AccountRequirement::Verified,
+        10_000,
+        users::update_remark,
+    ),
+    account(
+        "POST",
+        "/cgi-bin/message/custom/send",
+        CUSTOMER_SERVICE_SCOPES,
+        AccountRequirement::VerifiedOrMini,
+        500_000,
+        messages::send,
+    ),
+    account(
+        "POST",
+        "/cgi-bin/message/custom/typing",
+        CUSTOMER_SERVICE_SCOPES,
+        AccountRequirement::Verified,
+        500_000,
+        messages::typing,
+    ),
     account(
         "POST",
         "/cgi-bin/message/template/send",
-        TEMPLATE,
-        Needs::VerifiedService,
+        TEMPLATE_SCOPES,
+        AccountRequirement::VerifiedService,
         100_000,
         templates::send,
     ),
     account(
         "GET",
         "/cgi-bin/template/get_all_private_template",
-        TEMPLATE,
-        Needs::VerifiedService,
+        TEMPLATE_SCOPES,
+        AccountRequirement::VerifiedService,
         100_000,
         templates::list,
     ),
@@ -150,9 +202,9 @@ fn daily_limit(path: &str) -> Option<Option<u64>> {
 }
 
 /// A call that passed all checks.
-struct Request<'a> {
+struct ApiRequest<'a> {
     simulator: &'a Simulator,
-    world: &'a mut World,
+    state: &'a mut WeChatState,
     now: i64,
     query: &'a BTreeMap<String, String>,
     body: Value,
@@ -160,7 +212,7 @@ struct Request<'a> {
     app_id: Option<String>,
 }
 
-impl Request<'_> {
+impl ApiRequest<'_> {
     /// A member of the body as text, also if it is a number.
     fn text(&self, name: &str) -> String {
         match self.body.get(name) {
@@ -171,7 +223,7 @@ impl Request<'_> {
     }
 
     /// The same; fails with `errcode` if it is missing or empty.
-    fn need(&self, name: &str, errcode: i64) -> Result<String, ApiError> {
+    fn require(&self, name: &str, errcode: i64) -> Result<String, ApiError> {
         Some(self.text(name)).filter(|text| !text.is_empty()).ok_or_else(|| ApiError::new(errcode))
     }
 
@@ -180,9 +232,9 @@ impl Request<'_> {
     }
 
     /// The account whose token was used.
-    fn account(&mut self) -> Result<&mut Account, ApiError> {
+    fn account(&mut self) -> Result<&mut SimulatedAccount, ApiError> {
         let app_id = self.app_id.clone().unwrap_or_default();
-        self.world.account_mut(&app_id)
+        self.state.account_mut(&app_id)
     }
 }
 
@@ -196,27 +248,32 @@ impl Simulator {
     ///
     /// # Errors
     /// [`NoResponse`] when a fault swallows the response.
-    pub async fn request(&self, method: &str, path_and_query: &str, body: &str) -> Result<Answer, NoAnswer> {
+    pub async fn request(
+        &self,
+        method: &str,
+        path_and_query: &str,
+        body: &str,
+    ) -> Result<SimulatedResponse, NoResponse> {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let query: BTreeMap<String, String> = reqwest::Url::parse(&format!("http://api/?{query}"))
             .map(|url| url.query_pairs().into_owned().collect())
             .unwrap_or_default();
         let latency = {
-            let settings = &self.world().settings;
+            let settings = &self.state().settings;
             settings.latencies_ms.get(path).copied().unwrap_or(settings.latency_ms)
         };
         if latency > 0 {
             tokio::time::sleep(Duration::from_millis(latency)).await;
         }
-        let app_id = self.caller(&query, body);
-        let fault = strike(&mut self.world().faults, &[path], app_id.as_deref());
-        let mut call = Call {
+        let app_id = self.account_of_call(&query, body);
+        let fault = take_fault(&mut self.state().faults, &[path], app_id.as_deref());
+        let mut call = LoggedCall {
             at: self.now(),
             method: method.to_owned(),
             path: path.to_owned(),
             app_id,
             errcode: 0,
-            fault: fault.as_ref().map(name_of),
+            fault: fault.as_ref().map(fault_name),
         };
         let effective = !matches!(
             fault,
@@ -228,53 +285,55 @@ impl Simulator {
         let (status, value) = match &fault {
             Some(FaultKind::Error { errcode }) => {
                 call.errcode = *errcode;
-                (200, ApiError::new(*errcode).answer(self.clock(), self.random()))
+                (200, ApiError::new(*errcode).to_json(self.clock(), self.random()))
             }
             _ if effective => match self.endpoint(method, path, &query, body, fault.as_ref()) {
                 Ok(value) => (200, value),
                 Err(error) => {
                     call.errcode = error.errcode;
                     let status = if error.errcode == 40066 { 404 } else { 200 };
-                    (status, error.answer(self.clock(), self.random()))
+                    (status, error.to_json(self.clock(), self.random()))
                 }
             },
             _ => (200, Value::Null),
         };
-        self.world().calls.add(call);
+        self.state().calls.add(call);
         if path.starts_with("/cgi-bin/component/") {
             self.save_now();
         }
         match fault {
             Some(FaultKind::Timeout) => {
                 tokio::time::sleep(Duration::from_secs(60)).await;
-                Err(NoAnswer)
+                Err(NoResponse)
             }
-            Some(FaultKind::LostResponse) => Err(NoAnswer),
+            Some(FaultKind::LostResponse) => Err(NoResponse),
             Some(FaultKind::Http { status }) => {
                 let body =
                     format!("<html><head><title>{status}</title></head><body>upstream error</body></html>");
-                Ok(Answer { status, content_type: "text/html", body })
+                Ok(SimulatedResponse { status, content_type: "text/html", body })
             }
-            Some(FaultKind::Garbage) => {
-                Ok(Answer { status: 200, content_type: "text/plain", body: "{\"errcode\":".into() })
-            }
+            Some(FaultKind::Garbage) => Ok(SimulatedResponse {
+                status: 200,
+                content_type: "text/plain",
+                body: "{\"errcode\":".into(),
+            }),
             kind => {
                 if let Some(FaultKind::LateAnswer { ms }) = kind {
                     tokio::time::sleep(Duration::from_millis(ms)).await;
                 }
                 let mark = if kind == Some(FaultKind::ByteOrderMark) { "\u{feff}" } else { "" };
-                let body = format!("{mark}{}", users::as_typed(value.to_string()));
-                Ok(Answer { status, content_type: "application/json; encoding=utf-8", body })
+                let body = format!("{mark}{}", users::restore_unescaped(value.to_string()));
+                Ok(SimulatedResponse { status, content_type: "application/json; encoding=utf-8", body })
             }
         }
     }
 
     /// The account that a call is about, allowed or not, for faults and the log: the token's, or the one
     /// that a component call names.
-    fn caller(&self, query: &BTreeMap<String, String>, body: &str) -> Option<String> {
-        let world = self.world();
+    fn account_of_call(&self, query: &BTreeMap<String, String>, body: &str) -> Option<String> {
+        let world = self.state();
         let token = query.get("access_token").map(|token| world.tokens.check(token, i64::MIN));
-        if let Some(Ok(Owner::Authorizer(app_id))) = token {
+        if let Some(Ok(TokenOwner::Authorizer(app_id))) = token {
             return Some(app_id);
         }
         let body: Value = serde_json::from_str(body).ok()?;
@@ -297,7 +356,7 @@ impl Simulator {
         }
         let (component, _) = self.platform();
         let now = self.now();
-        let mut world = self.world();
+        let mut world = self.state();
         let app_id = authenticate(endpoint.token, query, &world, now)?;
         let body = match method {
             "GET" => Value::Null,
@@ -305,20 +364,21 @@ impl Simulator {
             _ => serde_json::from_str(body).map_err(|_| ApiError::new(47001))?,
         };
         if let Some(app_id) = &app_id {
-            permit(endpoint, world.account(app_id)?)?;
+            check_permission(endpoint, world.account(app_id)?)?;
         }
-        if endpoint.token != Token::None {
+        if endpoint.token != RequiredToken::None {
             let owner = app_id.as_deref().unwrap_or(&component.app_id);
-            world.quotas.spend(owner, path, endpoint.daily, now)?;
+            world.quotas.count_call(owner, path, endpoint.daily, now)?;
         }
-        let before = fault.map(|_| users::page_before(&world, app_id.as_deref(), query)).unwrap_or_default();
-        let mut request = Request { simulator: self, world: &mut world, now, query, body, app_id };
+        let before =
+            fault.map(|_| users::previous_page(&world, app_id.as_deref(), query)).unwrap_or_default();
+        let mut request = ApiRequest { simulator: self, state: &mut world, now, query, body, app_id };
         let mut value = (endpoint.run)(&mut request)?;
         world.dirty = true;
         if let Some(fault) = fault
             && path == "/cgi-bin/user/get"
         {
-            spoil(fault, &mut value, query.get("next_openid").map_or("", String::as_str), before);
+            corrupt_page(fault, &mut value, query.get("next_openid").map_or("", String::as_str), before);
         }
         Ok(value)
     }
@@ -326,46 +386,48 @@ impl Simulator {
 
 /// The account that a token belongs to; `None` for the component and where no token is needed.
 fn authenticate(
-    token: Token,
+    token: RequiredToken,
     query: &BTreeMap<String, String>,
-    world: &World,
+    world: &WeChatState,
     now: i64,
 ) -> Result<Option<String>, ApiError> {
     let given = match token {
-        Token::None => return Ok(None),
+        RequiredToken::None => return Ok(None),
         // Both names are in use: the older one and today's.
-        Token::Component => query.get("component_access_token").or_else(|| query.get("access_token")),
-        Token::Authorizer | Token::Either => query.get("access_token"),
+        RequiredToken::Component => query.get("component_access_token").or_else(|| query.get("access_token")),
+        RequiredToken::Authorizer | RequiredToken::Either => query.get("access_token"),
     };
-    let missing = if token == Token::Component { 41021 } else { 41001 };
+    let missing = if token == RequiredToken::Component { 41021 } else { 41001 };
     let given = given.filter(|t| !t.is_empty()).ok_or_else(|| ApiError::new(missing))?;
     match (world.tokens.check(given, now)?, token) {
-        (Owner::Component, Token::Authorizer) => Err(ApiError::new(61015)),
-        (Owner::Authorizer(_), Token::Component) => Err(ApiError::new(61014)),
-        (Owner::Component, _) => Ok(None),
-        (Owner::Authorizer(app_id), _) => Ok(Some(app_id)),
+        (TokenOwner::Component, RequiredToken::Authorizer) => Err(ApiError::new(61015)),
+        (TokenOwner::Authorizer(_), RequiredToken::Component) => Err(ApiError::new(61014)),
+        (TokenOwner::Component, _) => Ok(None),
+        (TokenOwner::Authorizer(app_id), _) => Ok(Some(app_id)),
     }
 }
 
 /// Checks the granted permission sets, then what this type of account can do at all.
-fn permit(endpoint: &Endpoint, account: &Account) -> Result<(), ApiError> {
+fn check_permission(endpoint: &Endpoint, account: &SimulatedAccount) -> Result<(), ApiError> {
     let granted = account.authorization.as_ref().map(|a| &a.funcs).ok_or_else(|| ApiError::new(61003))?;
     if !endpoint.scopes.is_empty() && !endpoint.scopes.iter().any(|scope| granted.contains(scope)) {
         return Err(ApiError::new(61007));
     }
     if account.account_status == 19 {
-        return Err(ApiError::with(50002, "user limited: the account is frozen"));
+        return Err(ApiError::with_errmsg(50002, "user limited: the account is frozen"));
     }
-    let able = match endpoint.needs {
-        Needs::Any => true,
-        Needs::Verified => account.verified() && account.kind != Kind::MiniProgram,
-        Needs::VerifiedOrMini => account.verified() || account.kind == Kind::MiniProgram,
-        Needs::VerifiedService => account.verified() && account.kind == Kind::Service,
+    let able = match endpoint.account_requirement {
+        AccountRequirement::Any => true,
+        AccountRequirement::Verified => account.is_verified() && account.kind != AccountKind::MiniProgram,
+        AccountRequirement::VerifiedOrMini => {
+            account.is_verified() || account.kind == AccountKind::MiniProgram
+        }
+        AccountRequirement::VerifiedService => account.is_verified() && account.kind == AccountKind::Service,
     };
     if able { Ok(()) } else { Err(ApiError::new(48001)) }
 }
 
-fn name_of(fault: &FaultKind) -> String {
+fn fault_name(fault: &FaultKind) -> String {
     let value = serde_json::to_value(fault).unwrap_or_default();
     value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -2,31 +2,31 @@
 
 use serde_json::{Value, json};
 
-use super::{Request, daily_limit, ok};
+use super::{ApiRequest, daily_limit, ok};
 use crate::error::ApiError;
 use crate::state::quota::beijing_month;
 
 /// The owner of the quota: whoever owns the token.
-fn owner(request: &Request<'_>) -> String {
+fn quota_owner(request: &ApiRequest<'_>) -> String {
     request.app_id.clone().unwrap_or_else(|| request.simulator.platform().0.app_id)
 }
 
 /// `clear_quota`.
-pub(super) fn clear(request: &mut Request<'_>) -> Result<Value, ApiError> {
-    let owner = owner(request);
-    if request.need("appid", 40013)? != owner {
+pub(super) fn clear(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
+    let owner = quota_owner(request);
+    if request.require("appid", 40013)? != owner {
         return Err(ApiError::new(40013));
     }
-    request.world.quotas.clear(&owner, beijing_month(request.now))?;
+    request.state.quotas.clear(&owner, beijing_month(request.now))?;
     Ok(ok())
 }
 
 /// `openapi/quota/get`.
-pub(super) fn get(request: &mut Request<'_>) -> Result<Value, ApiError> {
+pub(super) fn get(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let path = request.text("cgi_path");
     let daily = daily_limit(&path).ok_or_else(|| ApiError::new(76021))?;
-    let (owner, now) = (owner(request), request.now);
-    let quota = request.world.quotas.get(&owner, &path, daily, now);
+    let (owner, now) = (quota_owner(request), request.now);
+    let quota = request.state.quotas.get(&owner, &path, daily, now);
     Ok(json!({
         "errcode": 0, "errmsg": "ok", "quota": quota,
         "rate_limit": {"call_count": 5000, "refresh_second": 60},
@@ -35,6 +35,6 @@ pub(super) fn get(request: &mut Request<'_>) -> Result<Value, ApiError> {
 }
 
 /// `getcallbackip`.
-pub(super) fn callback_ip(_: &mut Request<'_>) -> Result<Value, ApiError> {
+pub(super) fn callback_ip(_: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     Ok(json!({"ip_list": ["127.0.0.1", "203.0.113.0/26"]}))
 }

@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::Request;
+use super::ApiRequest;
 use crate::error::ApiError;
-use crate::push::{Push, Target};
-use crate::state::account::Template;
-use crate::state::chat::{ChatItem, Side};
-use crate::state::due;
-use crate::xml::Xml;
+use crate::push::{CallbackUrl, OutgoingPush};
+use crate::state::account::MessageTemplate;
+use crate::state::chat::{ChatItem, Sender};
+use crate::state::is_cleanup_due;
+use crate::xml::XmlBuilder;
 
 /// Repeating a `client_msg_id` to the same follower within this time sends no second message.
-const DEDUP: i64 = 600;
+const DEDUP_SECONDS: i64 = 600;
 
 /// `template/get_all_private_template`.
-pub(super) fn list(request: &mut Request<'_>) -> Result<Value, ApiError> {
+pub(super) fn list(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let templates = &request.account()?.templates;
     let list: Vec<Value> = templates
         .iter()
@@ -29,34 +29,36 @@ pub(super) fn list(request: &mut Request<'_>) -> Result<Value, ApiError> {
 }
 
 /// `message/template/send`.
-pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
-    let openid = request.need("touser", 40003)?;
-    let template_id = request.need("template_id", 40037)?;
+pub(super) fn send(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
+    let openid = request.require("touser", 40003)?;
+    let template_id = request.require("template_id", 40037)?;
     let client_msg_id = request.text("client_msg_id");
     let (now, app_id, delay_ms) =
-        (request.now, request.app_id().to_owned(), request.world.settings.result_delay_ms);
-    let msg_id = request.world.next_msg_id(request.simulator.now_ms());
-    let line = request.world.next();
+        (request.now, request.app_id().to_owned(), request.state.settings.result_delay_ms);
+    let msg_id = request.state.next_msg_id(request.simulator.now_ms());
+    let item_id = request.state.next_id();
     let data = request.body.clone();
     let account = request.account()?;
     let template = account.templates.iter().find(|t| t.template_id == template_id);
-    let text = filled(template.ok_or_else(|| ApiError::new(40037))?, data.get("data"))?;
+    let text = fill_template(template.ok_or_else(|| ApiError::new(40037))?, data.get("data"))?;
     let follower = account.followers.get(&openid).ok_or_else(|| ApiError::new(40003))?;
     if !follower.subscribed {
         return Err(ApiError::new(43004));
     }
-    if due(account.template_dedup.len()) {
-        account.template_dedup.retain(|_, (_, at)| now < *at + DEDUP);
+    if is_cleanup_due(account.template_dedup.len()) {
+        account.template_dedup.retain(|_, (_, at)| now < *at + DEDUP_SECONDS);
     }
     if !client_msg_id.is_empty() {
         let key = format!("{openid} {client_msg_id}");
-        if let Some((earlier, _)) = account.template_dedup.get(&key).filter(|(_, at)| now < *at + DEDUP) {
+        if let Some((earlier, _)) =
+            account.template_dedup.get(&key).filter(|(_, at)| now < *at + DEDUP_SECONDS)
+        {
             return Ok(json!({"errcode": 0, "errmsg": "ok", "msgid": earlier}));
         }
         account.template_dedup.insert(key, (msg_id, now));
     }
     let status = if follower.blocks_templates { "failed:user block" } else { "success" };
-    let result = Xml::default()
+    let result = XmlBuilder::default()
         .text("ToUserName", &account.original_id)
         .text("FromUserName", &openid)
         .number("CreateTime", now)
@@ -66,30 +68,30 @@ pub(super) fn send(request: &mut Request<'_>) -> Result<Value, ApiError> {
         .text("Status", status)
         .build();
     if !follower.blocks_templates {
-        let (side, channel, kind) = (Side::Account, "template".to_owned(), "template".to_owned());
+        let (side, channel, kind) = (Sender::Account, "template".to_owned(), "template".to_owned());
         let chat = account.chats.entry(openid.clone()).or_default();
-        chat.push(ChatItem { id: line, at: now, side, channel, kind, text, data });
+        chat.push(ChatItem { id: item_id, at: now, side, channel, kind, text, data });
     }
-    let push = Push {
-        target: Target::Message,
+    let push = OutgoingPush {
+        target: CallbackUrl::Message,
         kind: "TEMPLATESENDJOBFINISH".into(),
         app_id: Some(app_id),
         openid: Some(openid),
         plaintext: result,
         delay_ms,
     };
-    request.simulator.enqueue(request.world, push);
+    request.simulator.enqueue(request.state, push);
     Ok(json!({"errcode": 0, "errmsg": "ok", "msgid": msg_id}))
 }
 
 /// The template filled with its values; a missing or empty value is an error that names it.
-fn filled(template: &Template, data: Option<&Value>) -> Result<String, ApiError> {
+fn fill_template(template: &MessageTemplate, data: Option<&Value>) -> Result<String, ApiError> {
     let mut text = template.content.clone();
-    for name in template.names() {
+    for name in template.data_names() {
         let value = data.and_then(|d| d.get(name)).and_then(|v| v.get("value")).and_then(Value::as_str);
-        let value = value
-            .filter(|v| !v.is_empty())
-            .ok_or_else(|| ApiError::with(47003, format!("argument invalid! data.{name}.value is empty")))?;
+        let value = value.filter(|v| !v.is_empty()).ok_or_else(|| {
+            ApiError::with_errmsg(47003, format!("argument invalid! data.{name}.value is empty"))
+        })?;
         text = text.replace(&format!("{{{{{name}.DATA}}}}"), value);
     }
     Ok(format!("{}\n{}", template.title, text.trim_end()))

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Request, ok};
+use super::{ApiRequest, ok};
 use crate::error::ApiError;
-use crate::state::World;
+use crate::state::WeChatState;
 use crate::state::follower::Follower;
 
 /// Most entries of one `user/info/batchget`.
 const MAX_BATCH: usize = 100;
 /// Marks around text that stays unescaped, until [`restore_unescaped`]: private-use characters.
-const RAW: [char; 2] = ['\u{e000}', '\u{e001}'];
+const UNESCAPED_MARKS: [char; 2] = ['\u{e000}', '\u{e001}'];
 
 /// `user/get`. A page without followers has no `data`; the last page with followers still has a
 /// `next_openid`: its last openid.
-pub(super) fn get(request: &mut Request<'_>) -> Result<Value, ApiError> {
+pub(super) fn get(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let after = request.query.get("next_openid").cloned().unwrap_or_default();
-    let max = request.world.settings.followers_page;
+    let max = request.state.settings.followers_page;
     let followers = &request.account()?.followers;
     let page = followers.page(&after, max).ok_or_else(|| ApiError::new(40003))?;
     let (total, count) = (followers.total(), page.len());
@@ -29,12 +29,12 @@ pub(super) fn get(request: &mut Request<'_>) -> Result<Value, ApiError> {
 }
 
 /// The page before the one that this call asks for, for the fault that repeats it.
-pub(super) fn page_before(
-    world: &World,
+pub(super) fn previous_page(
+    world: &WeChatState,
     app_id: Option<&str>,
     query: &BTreeMap<String, String>,
 ) -> Vec<String> {
-    let asked = query.get("next_openid").map_or("", String::as_str);
+    let next_openid = query.get("next_openid").map_or("", String::as_str);
     let max = world.settings.followers_page;
     let Some(followers) = app_id.and_then(|id| world.accounts.get(id)).map(|account| &account.followers)
     else {
@@ -43,9 +43,9 @@ pub(super) fn page_before(
     let mut after = String::new();
     while let Some(page) = followers.page(&after, max)
         && let Some(last) = page.last()
-        && !asked.is_empty()
+        && !next_openid.is_empty()
     {
-        if last == asked {
+        if last == next_openid {
             return page;
         }
         after.clone_from(last);
@@ -54,7 +54,7 @@ pub(super) fn page_before(
 }
 
 /// `user/info`.
-pub(super) fn info(request: &mut Request<'_>) -> Result<Value, ApiError> {
+pub(super) fn info(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let openid = request
         .query
         .get("openid")
@@ -67,7 +67,7 @@ pub(super) fn info(request: &mut Request<'_>) -> Result<Value, ApiError> {
 }
 
 /// `user/info/batchget`.
-pub(super) fn batchget(request: &mut Request<'_>) -> Result<Value, ApiError> {
+pub(super) fn batchget(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let list = request
         .body
         .get("user_list")
@@ -89,7 +89,7 @@ pub(super) fn batchget(request: &mut Request<'_>) -> Result<Value, ApiError> {
 }
 
 /// `user/info/updateremark`.
-pub(super) fn update_remark(request: &mut Request<'_>) -> Result<Value, ApiError> {
+pub(super) fn update_remark(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let (openid, remark) = (request.text("openid"), request.text("remark"));
     if remark.chars().count() >= 30 {
         return Err(ApiError::new(40035));
@@ -99,8 +99,8 @@ pub(super) fn update_remark(request: &mut Request<'_>) -> Result<Value, ApiError
     Ok(ok())
 }
 
-fn remark(follower: &Follower) -> String {
-    let [open, close] = RAW;
+fn remark_with_marks(follower: &Follower) -> String {
+    let [open, close] = UNESCAPED_MARKS;
     match follower.unescaped.as_str() {
         "" => follower.remark.clone(),
         raw => format!("{}{open}{raw}{close}", follower.remark),
@@ -108,8 +108,8 @@ fn remark(follower: &Follower) -> String {
 }
 
 /// The response with the marked text as followers typed it, unescaped.
-pub(super) fn as_typed(answer: String) -> String {
-    let [open, close] = RAW;
+pub(super) fn restore_unescaped(answer: String) -> String {
+    let [open, close] = UNESCAPED_MARKS;
     let mut rest = answer.as_str();
     let mut out = String::new();
     while let Some((before, after)) = rest.split_once(open)
@@ -136,7 +136,7 @@ fn details(follower: &Follower, language: Option<&str>) -> Value {
             "country": "",
             "headimgurl": "",
             "subscribe_time": follower.subscribe_time,
-            "remark": remark(follower),
+            "remark": remark_with_marks(follower),
             "groupid": 0,
             "tagid_list": follower.tagid_list,
             "subscribe_scene": follower.subscribe_scene,

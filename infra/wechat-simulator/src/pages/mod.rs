@@ -1,6 +1,6 @@
 //! What browsers open: WeChat's authorization page and the simulator's own page.
 
-mod authorize;
+mod authorization_page;
 
 use askama::Template;
 use axum::Router;
@@ -15,10 +15,10 @@ use crate::simulator::Simulator;
 pub(crate) fn router() -> Router<Simulator> {
     Router::new()
         .route("/", get(home))
-        .route("/cgi-bin/componentloginpage", get(authorize::page))
-        .route("/safe/bindcomponent", get(authorize::page))
-        .route("/wxaopen/safe/bindcomponent", get(authorize::page))
-        .route("/_sim/consent", post(authorize::consent))
+        .route("/cgi-bin/componentloginpage", get(authorization_page::page))
+        .route("/safe/bindcomponent", get(authorization_page::page))
+        .route("/wxaopen/safe/bindcomponent", get(authorization_page::page))
+        .route("/_sim/consent", post(authorization_page::consent))
         .route("/_sim/assets/style.css", get(style))
         .route("/_sim/assets/app.js", get(script))
 }
@@ -35,7 +35,7 @@ async fn home(State(simulator): State<Simulator>) -> Response {
     let (component, _) = simulator.platform();
     let hub = simulator.component_url();
     let hub = hub.trim_end_matches("/wechat/component");
-    page(StatusCode::OK, &Home { component: &component.app_id, hub })
+    render(StatusCode::OK, &Home { component: &component.app_id, hub })
 }
 
 /// A page that says one thing.
@@ -47,10 +47,10 @@ struct Notice<'a> {
 }
 
 fn notice(status: StatusCode, title: &str, detail: &str) -> Response {
-    page(status, &Notice { title, detail })
+    render(status, &Notice { title, detail })
 }
 
-fn page(status: StatusCode, template: &impl Template) -> Response {
+fn render(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => (status, Html(html)).into_response(),
         Err(error) => {

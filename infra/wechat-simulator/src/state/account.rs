@@ -12,32 +12,32 @@ use super::follower::Followers;
 /// Permission sets that the authorization page offers: id, English name, whether the hub requires it. The
 /// names come from the hub, which uses WeChat's.
 pub const PERMISSIONS: [(u32, &str, bool); 16] = [
-    set(1, true),
-    set(15, true),
-    set(4, true),
-    set(7, true),
-    set(2, true),
-    set(3, true),
-    set(11, true),
-    set(8, true),
-    set(6, false),
-    set(9, false),
-    set(13, false),
-    set(22, false),
-    set(24, false),
-    set(33, false),
-    set(54, false),
-    set(89, false),
+    permission(1, true),
+    permission(15, true),
+    permission(4, true),
+    permission(7, true),
+    permission(2, true),
+    permission(3, true),
+    permission(11, true),
+    permission(8, true),
+    permission(6, false),
+    permission(9, false),
+    permission(13, false),
+    permission(22, false),
+    permission(24, false),
+    permission(33, false),
+    permission(54, false),
+    permission(89, false),
 ];
 
-const fn set(id: u32, required: bool) -> (u32, &'static str, bool) {
+const fn permission(id: u32, required: bool) -> (u32, &'static str, bool) {
     (id, permission_names(id).0, required)
 }
 
 /// What kind of account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum AccountKind {
     /// `service_type_info` 0.
     Subscription,
     /// `service_type_info` 1: a subscription account that was upgraded from an old one.
@@ -48,7 +48,7 @@ pub enum Kind {
     MiniProgram,
 }
 
-impl Kind {
+impl AccountKind {
     /// `service_type_info.id`.
     #[must_use]
     pub fn service_type(self) -> i64 {
@@ -62,7 +62,7 @@ impl Kind {
 
 /// A message template that the owner has added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Template {
+pub struct MessageTemplate {
     /// Its id.
     pub template_id: String,
     /// Its title.
@@ -73,10 +73,10 @@ pub struct Template {
     pub example: String,
 }
 
-impl Template {
+impl MessageTemplate {
     /// The keys that `data` must contain.
     #[must_use]
-    pub fn names(&self) -> Vec<&str> {
+    pub fn data_names(&self) -> Vec<&str> {
         self.content
             .split("{{")
             .skip(1)
@@ -88,7 +88,7 @@ impl Template {
 
 /// What the owner authorized the component to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Authorization {
+pub struct AuthorizationGrant {
     /// The granted permission sets.
     pub funcs: BTreeSet<u32>,
     /// The current refresh token.
@@ -101,7 +101,7 @@ pub struct Authorization {
 
 /// One account.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Account {
+pub struct SimulatedAccount {
     /// `wx…`.
     pub app_id: String,
     /// `gh_…`.
@@ -113,7 +113,7 @@ pub struct Account {
     /// The company that owns it.
     pub principal_name: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: AccountKind,
     /// `verify_type_info.id`: -1 unverified, 0 verified.
     pub verify_type: i64,
     /// 1 normal, 14 cancelled, 16 banned, 18 warned, 19 frozen.
@@ -121,11 +121,11 @@ pub struct Account {
     /// The Open Platform account that gives union ids.
     pub open_platform: Option<String>,
     /// The authorization, unless revoked.
-    pub authorization: Option<Authorization>,
+    pub authorization: Option<AuthorizationGrant>,
     /// All followers.
     pub followers: Followers,
     /// Message templates.
-    pub templates: Vec<Template>,
+    pub templates: Vec<MessageTemplate>,
     /// Options such as `location_report`.
     pub options: BTreeMap<String, String>,
     /// Chats, by openid.
@@ -136,10 +136,10 @@ pub struct Account {
     pub order: u64,
 }
 
-impl Account {
+impl SimulatedAccount {
     /// Whether it can use what needs verification: the company was checked, whatever became of the name.
     #[must_use]
-    pub fn verified(&self) -> bool {
+    pub fn is_verified(&self) -> bool {
         matches!(self.verify_type, 0 | 3 | 4 | 5)
     }
 
@@ -164,10 +164,10 @@ impl Account {
     /// A one-line description for people.
     #[must_use]
     pub fn description(&self) -> &'static str {
-        match (self.kind, self.verified()) {
-            (Kind::MiniProgram, _) => "Mini program",
-            (Kind::Service, true) => "Service account · verified",
-            (Kind::Service, false) => "Service account · not verified",
+        match (self.kind, self.is_verified()) {
+            (AccountKind::MiniProgram, _) => "Mini program",
+            (AccountKind::Service, true) => "Service account · verified",
+            (AccountKind::Service, false) => "Service account · not verified",
             (_, true) => "Subscription account · verified",
             (_, false) => "Subscription account · not verified",
         }
@@ -185,7 +185,7 @@ pub struct NewAccount {
     /// Its name.
     pub name: Option<String>,
     /// A service account, if not given.
-    pub kind: Option<Kind>,
+    pub kind: Option<AccountKind>,
     /// 0 (verified), if not given.
     pub verify_type: Option<i64>,
     /// 1 (normal), if not given.
@@ -198,8 +198,8 @@ pub struct NewAccount {
 
 /// Three templates that every verified service account starts with.
 #[must_use]
-pub fn starting_templates() -> Vec<Template> {
-    let template = |id: &str, title: &str, lines: &[(&str, &str, &str)]| Template {
+pub fn starting_templates() -> Vec<MessageTemplate> {
+    let template = |id: &str, title: &str, lines: &[(&str, &str, &str)]| MessageTemplate {
         template_id: id.into(),
         title: title.into(),
         content: lines.iter().map(|(label, name, _)| format!("{label}: {{{{{name}.DATA}}}}\n")).collect(),

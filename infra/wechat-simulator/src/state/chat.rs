@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Seconds that a message keeps the customer-service window open, and the messages that it allows.
-const MESSAGE: (i64, u32) = (48 * 3600, 5);
+const MESSAGE_WINDOW: (i64, u32) = (48 * 3600, 5);
 /// The same for following, scanning a code and a menu click.
-const ACTION: (i64, u32) = (60, 3);
+const ACTION_WINDOW: (i64, u32) = (60, 3);
 /// Older lines of a chat are forgotten.
-const MAX_ITEMS: usize = 1000;
+const MAX_CHAT_ITEMS: usize = 1000;
 
 /// Who sent a chat item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Side {
+pub enum Sender {
     /// What the follower did.
     Follower,
     /// What the account sent.
@@ -32,7 +32,7 @@ pub struct ChatItem {
     /// Unix seconds.
     pub at: i64,
     /// Who sent it.
-    pub side: Side,
+    pub side: Sender,
     /// `message`, `event`, `passive`, `customer_service`, `template` or `notice`.
     pub channel: String,
     /// WeChat's message type or event name.
@@ -45,7 +45,7 @@ pub struct ChatItem {
 
 /// What opens a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
+pub enum WindowTrigger {
     /// Any message of the follower.
     Message,
     /// Follow, scan of a parameter code, menu click.
@@ -53,7 +53,7 @@ pub enum Trigger {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Allowance {
+struct WindowUsage {
     opened_at: i64,
     used: u32,
 }
@@ -63,8 +63,8 @@ struct Allowance {
 pub struct Chat {
     /// Oldest first.
     pub items: VecDeque<ChatItem>,
-    message: Option<Allowance>,
-    action: Option<Allowance>,
+    message: Option<WindowUsage>,
+    action: Option<WindowUsage>,
     /// When the follower last did anything: typing needs it within 30 seconds.
     pub interacted_at: i64,
     /// Since when the account is shown as typing.
@@ -74,25 +74,25 @@ pub struct Chat {
 impl Chat {
     /// Adds a line.
     pub fn push(&mut self, item: ChatItem) {
-        if self.items.len() >= MAX_ITEMS {
+        if self.items.len() >= MAX_CHAT_ITEMS {
             self.items.pop_front();
         }
         self.items.push_back(item);
     }
 
     /// The follower acted at `at`: the window of this trigger reopens with its full number of sends.
-    pub fn open(&mut self, trigger: Trigger, at: i64) {
-        let fresh = Some(Allowance { opened_at: at, used: 0 });
+    pub fn open_window(&mut self, trigger: WindowTrigger, at: i64) {
+        let fresh = Some(WindowUsage { opened_at: at, used: 0 });
         match trigger {
-            Trigger::Message => self.message = fresh,
-            Trigger::Action => self.action = fresh,
+            WindowTrigger::Message => self.message = fresh,
+            WindowTrigger::Action => self.action = fresh,
         }
         self.interacted_at = self.interacted_at.max(at);
         self.typing_since = None;
     }
 
     /// The follower left: nothing may be sent any more.
-    pub fn close(&mut self) {
+    pub fn close_windows(&mut self) {
         self.message = None;
         self.action = None;
     }
@@ -102,11 +102,11 @@ impl Chat {
     ///
     /// # Errors
     /// 45015 when no window is open, 45047 when the open ones are used up.
-    pub fn take(&mut self, now: i64) -> Result<(), i64> {
-        let open = |allowance: &Option<Allowance>, (life, limit): (i64, u32)| {
+    pub fn use_send(&mut self, now: i64) -> Result<(), i64> {
+        let open = |allowance: &Option<WindowUsage>, (life, limit): (i64, u32)| {
             allowance.filter(|a| now < a.opened_at + life).map(|a| limit.saturating_sub(a.used))
         };
-        let left = open(&self.message, MESSAGE).max(open(&self.action, ACTION));
+        let left = open(&self.message, MESSAGE_WINDOW).max(open(&self.action, ACTION_WINDOW));
         match left {
             None => Err(45015),
             Some(0) => Err(45047),
@@ -123,12 +123,12 @@ impl Chat {
     /// Sends left and when the window closes, for the page.
     #[must_use]
     pub fn window(&self, now: i64) -> Option<(u32, i64)> {
-        let open = |allowance: &Option<Allowance>, (life, limit): (i64, u32)| {
+        let open = |allowance: &Option<WindowUsage>, (life, limit): (i64, u32)| {
             allowance
                 .filter(|a| now < a.opened_at + life)
                 .map(|a| (limit.saturating_sub(a.used), a.opened_at + life))
         };
-        open(&self.message, MESSAGE).max(open(&self.action, ACTION))
+        open(&self.message, MESSAGE_WINDOW).max(open(&self.action, ACTION_WINDOW))
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
     fn sends(chat: &mut Chat, now: i64) -> (u32, i64) {
         let mut n = 0;
         loop {
-            match chat.take(now) {
+            match chat.use_send(now) {
                 Ok(()) => n += 1,
                 Err(code) => return (n, code),
             }
@@ -150,26 +150,31 @@ mod tests {
     fn windows_are_as_wechat_says() {
         for (what, opened, now, expected) in [
             ("nothing ever happened", vec![], 1000, (0, 45015)),
-            ("a message", vec![(Trigger::Message, 1000)], 1000, (5, 45047)),
+            ("a message", vec![(WindowTrigger::Message, 1000)], 1000, (5, 45047)),
             (
                 "a message, a second before 48 hours",
-                vec![(Trigger::Message, 1000)],
+                vec![(WindowTrigger::Message, 1000)],
                 1000 + 172_799,
                 (5, 45047),
             ),
-            ("a message, 48 hours ago", vec![(Trigger::Message, 1000)], 1000 + 172_800, (0, 45015)),
-            ("a click", vec![(Trigger::Action, 1000)], 1059, (3, 45047)),
-            ("a click, a minute ago", vec![(Trigger::Action, 1000)], 1060, (0, 45015)),
-            ("both: the larger", vec![(Trigger::Message, 1000), (Trigger::Action, 1000)], 1001, (5, 45047)),
+            ("a message, 48 hours ago", vec![(WindowTrigger::Message, 1000)], 1000 + 172_800, (0, 45015)),
+            ("a click", vec![(WindowTrigger::Action, 1000)], 1059, (3, 45047)),
+            ("a click, a minute ago", vec![(WindowTrigger::Action, 1000)], 1060, (0, 45015)),
+            (
+                "both: the larger",
+                vec![(WindowTrigger::Message, 1000), (WindowTrigger::Action, 1000)],
+                1001,
+                (5, 45047),
+            ),
             (
                 "a click long after a message",
-                vec![(Trigger::Message, 0), (Trigger::Action, 500_000)],
+                vec![(WindowTrigger::Message, 0), (WindowTrigger::Action, 500_000)],
                 500_001,
                 (3, 45047),
             ),
         ] {
             let mut chat = Chat::default();
-            opened.into_iter().for_each(|(trigger, at)| chat.open(trigger, at));
+            opened.into_iter().for_each(|(trigger, at)| chat.open_window(trigger, at));
             assert_eq!(sends(&mut chat, now), expected, "{what}");
         }
     }
@@ -177,11 +182,11 @@ mod tests {
     #[test]
     fn a_new_message_gives_all_sends_again_and_leaving_takes_them() {
         let mut chat = Chat::default();
-        chat.open(Trigger::Message, 10);
+        chat.open_window(WindowTrigger::Message, 10);
         assert_eq!(sends(&mut chat, 10), (5, 45047));
-        chat.open(Trigger::Message, 20);
+        chat.open_window(WindowTrigger::Message, 20);
         assert_eq!(chat.window(20), Some((5, 20 + 172_800)));
-        chat.close();
+        chat.close_windows();
         assert_eq!(sends(&mut chat, 21), (0, 45015));
     }
 }

@@ -6,19 +6,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Numbers from here on are followers that were added later, not generated ones.
-const ADDED: u64 = 1 << 40;
-const BITS: u64 = (1 << 48) - 1;
+const FIRST_ADDED: u64 = 1 << 40;
+const NUMBER_MASK: u64 = (1 << 48) - 1;
 /// Odd, so multiplying by it modulo 2⁴⁸ can be undone.
-const SCATTER: u64 = 0x5bd1_e995_9e37 | 1;
+const SCATTER_FACTOR: u64 = 0x5bd1_e995_9e37 | 1;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-const SCENES: [&str; 5] = [
+const SUBSCRIBE_SCENES: [&str; 5] = [
     "ADD_SCENE_SEARCH",
     "ADD_SCENE_QR_CODE",
     "ADD_SCENE_PROFILE_CARD",
     "ADD_SCENE_PROFILE_LINK",
     "ADD_SCENE_OTHERS",
 ];
-const NAMES: [&str; 16] = [
+const SAMPLE_NAMES: [&str; 16] = [
     "Lin Wei",
     "Mei Chen",
     "Zhang Hao",
@@ -100,8 +100,8 @@ impl Followers {
         self.open_platform = name;
         let people: Vec<(u64, String)> = self.by_openid.iter().map(|(id, n)| (*n, id.clone())).collect();
         for (number, openid) in people {
-            let unionid = self.unionid(self.person(number, &openid));
-            if let Some(follower) = self.slot(number) {
+            let unionid = self.union_id_of(self.person_id(number, &openid));
+            if let Some(follower) = self.stored_mut(number) {
                 follower.unionid = unionid;
             }
         }
@@ -114,17 +114,17 @@ impl Followers {
     /// The follower with this openid, following or gone.
     #[must_use]
     pub fn get(&self, openid: &str) -> Option<Follower> {
-        self.number(openid).and_then(|number| self.at(number))
+        self.number_of(openid).and_then(|number| self.follower_at(number))
     }
 
     /// Changes a follower; `None` if there is no such follower.
     pub fn update<T>(&mut self, openid: &str, change: impl FnOnce(&mut Follower) -> T) -> Option<T> {
-        let number = self.number(openid)?;
-        if number < ADDED && !self.changed.contains_key(&number) {
-            let follower = self.at(number)?;
+        let number = self.number_of(openid)?;
+        if number < FIRST_ADDED && !self.changed.contains_key(&number) {
+            let follower = self.follower_at(number)?;
             self.changed.insert(number, follower);
         }
-        let follower = self.slot(number)?;
+        let follower = self.stored_mut(number)?;
         let before = follower.subscribed;
         let out = change(follower);
         match (before, follower.subscribed) {
@@ -138,16 +138,16 @@ impl Followers {
     /// Adds a user who does not follow yet, at the end of the list. `person` makes them the same human in
     /// every account of the same Open Platform account.
     pub fn add(&mut self, openid: Option<String>, name: Option<String>, person: Option<u64>) -> Follower {
-        let number = ADDED + self.added.len() as u64;
-        let openid = openid.unwrap_or_else(|| self.openid(number));
+        let number = FIRST_ADDED + self.added.len() as u64;
+        let openid = openid.unwrap_or_else(|| self.openid_of(number));
         let follower = Follower {
-            name: name.unwrap_or_else(|| name_of(number)),
+            name: name.unwrap_or_else(|| sample_name(number)),
             subscribed: false,
             subscribe_time: 0,
             subscribe_scene: "ADD_SCENE_SEARCH".into(),
             qr_scene: 0,
             qr_scene_str: String::new(),
-            unionid: self.unionid(person.unwrap_or_else(|| self.person(number, &openid))),
+            unionid: self.union_id_of(person.unwrap_or_else(|| self.person_id(number, &openid))),
             remark: String::new(),
             tagid_list: Vec::new(),
             unescaped: String::new(),
@@ -164,43 +164,49 @@ impl Followers {
     /// `None` for an openid of another account.
     #[must_use]
     pub fn page(&self, after: &str, max: usize) -> Option<Vec<String>> {
-        let start = if after.is_empty() { 0 } else { self.number(after)? + 1 };
-        Some(self.numbers(start).filter_map(|number| self.following(number)).take(max).collect())
+        let start = if after.is_empty() { 0 } else { self.number_of(after)? + 1 };
+        Some(self.numbers(start).filter_map(|number| self.openid_if_subscribed(number)).take(max).collect())
     }
 
     /// Followers by position, whether they follow or not, newest first: for the simulator's page.
     #[must_use]
     pub fn latest(&self, skip: usize, max: usize) -> Vec<Follower> {
-        let added = (0..self.added.len() as u64).rev().map(|n| ADDED + n);
-        added.chain((0..self.generated).rev()).skip(skip).take(max).filter_map(|n| self.at(n)).collect()
+        let added = (0..self.added.len() as u64).rev().map(|n| FIRST_ADDED + n);
+        added
+            .chain((0..self.generated).rev())
+            .skip(skip)
+            .take(max)
+            .filter_map(|n| self.follower_at(n))
+            .collect()
     }
 
     fn numbers(&self, start: u64) -> impl Iterator<Item = u64> + '_ {
-        (start.min(self.generated)..self.generated).chain(ADDED.max(start)..ADDED + self.added.len() as u64)
+        (start.min(self.generated)..self.generated)
+            .chain(FIRST_ADDED.max(start)..FIRST_ADDED + self.added.len() as u64)
     }
 
     /// The openid of a number, if they follow. Most were never changed: their openid is all that is computed.
-    fn following(&self, number: u64) -> Option<String> {
-        match number.checked_sub(ADDED) {
+    fn openid_if_subscribed(&self, number: u64) -> Option<String> {
+        match number.checked_sub(FIRST_ADDED) {
             Some(n) => {
                 self.added.get(usize::try_from(n).ok()?).filter(|f| f.subscribed).map(|f| f.openid.clone())
             }
             None => match self.changed.get(&number) {
                 Some(follower) => follower.subscribed.then(|| follower.openid.clone()),
-                None => Some(self.openid(number)),
+                None => Some(self.openid_of(number)),
             },
         }
     }
 
-    fn slot(&mut self, number: u64) -> Option<&mut Follower> {
-        match number.checked_sub(ADDED) {
+    fn stored_mut(&mut self, number: u64) -> Option<&mut Follower> {
+        match number.checked_sub(FIRST_ADDED) {
             Some(n) => self.added.get_mut(usize::try_from(n).ok()?),
             None => self.changed.get_mut(&number),
         }
     }
 
-    fn at(&self, number: u64) -> Option<Follower> {
-        if let Some(n) = number.checked_sub(ADDED) {
+    fn follower_at(&self, number: u64) -> Option<Follower> {
+        if let Some(n) = number.checked_sub(FIRST_ADDED) {
             return self.added.get(usize::try_from(n).ok()?).cloned();
         }
         if number >= self.generated {
@@ -209,17 +215,17 @@ impl Followers {
         if let Some(follower) = self.changed.get(&number) {
             return Some(follower.clone());
         }
-        let dice = mix(self.seed ^ number.rotate_left(17));
+        let bits = split_mix(self.seed ^ number.rotate_left(17));
         let ago = i64::try_from(self.generated - number).unwrap_or(0).saturating_mul(97);
         Some(Follower {
-            openid: self.openid(number),
-            name: name_of(number),
+            openid: self.openid_of(number),
+            name: sample_name(number),
             subscribed: true,
             subscribe_time: self.since.saturating_sub(ago.min(94_608_000)), // three years
-            subscribe_scene: pick(&SCENES, dice).to_owned(),
+            subscribe_scene: pick(&SUBSCRIBE_SCENES, bits).to_owned(),
             qr_scene: 0,
             qr_scene_str: String::new(),
-            unionid: self.unionid(number),
+            unionid: self.union_id_of(number),
             remark: String::new(),
             tagid_list: Vec::new(),
             unescaped: String::new(),
@@ -228,7 +234,7 @@ impl Followers {
     }
 
     /// The number that an openid carries, if it is one of this account.
-    fn number(&self, openid: &str) -> Option<u64> {
+    fn number_of(&self, openid: &str) -> Option<u64> {
         if let Some(number) = self.by_openid.get(openid) {
             return Some(*number);
         }
@@ -238,68 +244,70 @@ impl Followers {
             let digit = ALPHABET.iter().position(|letter| *letter == byte)?;
             scattered = (scattered << 6) | digit as u64;
         }
-        let number = (scattered.wrapping_mul(inverse(SCATTER)) & BITS) ^ (mix(self.seed) & (ADDED - 1));
-        (number < self.generated && self.openid(number) == openid).then_some(number)
+        let number = (scattered.wrapping_mul(inverse(SCATTER_FACTOR)) & NUMBER_MASK)
+            ^ (split_mix(self.seed) & (FIRST_ADDED - 1));
+        (number < self.generated && self.openid_of(number) == openid).then_some(number)
     }
 
     /// 28 characters as WeChat's: `o`, five that the account's openids share, eight that carry the number,
     /// and fourteen that check it.
-    fn openid(&self, number: u64) -> String {
+    fn openid_of(&self, number: u64) -> String {
         let mut out = String::with_capacity(28);
         out.push('o');
-        letters(&mut out, mix(self.seed ^ 1), 5);
-        let scattered = (number ^ (mix(self.seed) & (ADDED - 1))).wrapping_mul(SCATTER) & BITS;
+        letters(&mut out, split_mix(self.seed ^ 1), 5);
+        let scattered =
+            (number ^ (split_mix(self.seed) & (FIRST_ADDED - 1))).wrapping_mul(SCATTER_FACTOR) & NUMBER_MASK;
         letters(&mut out, scattered, 8);
-        let check = mix(self.seed ^ mix(number));
+        let check = split_mix(self.seed ^ split_mix(number));
         letters(&mut out, check, 7);
-        letters(&mut out, mix(check), 7);
+        letters(&mut out, split_mix(check), 7);
         out
     }
 
-    fn person(&self, number: u64, openid: &str) -> u64 {
-        if number < ADDED {
+    fn person_id(&self, number: u64, openid: &str) -> u64 {
+        if number < FIRST_ADDED {
             number
         } else {
-            openid.bytes().fold(self.seed, |hash, byte| mix(hash ^ u64::from(byte)))
+            openid.bytes().fold(self.seed, |hash, byte| split_mix(hash ^ u64::from(byte)))
         }
     }
 
-    fn unionid(&self, person: u64) -> Option<String> {
+    fn union_id_of(&self, person: u64) -> Option<String> {
         self.open_platform.as_deref().map(|name| union_id(name, person))
     }
 }
 
 fn union_id(open_platform: &str, person: u64) -> String {
-    let seed = open_platform.bytes().fold(7, |hash, byte| mix(hash ^ u64::from(byte)));
+    let seed = open_platform.bytes().fold(7, |hash, byte| split_mix(hash ^ u64::from(byte)));
     let mut out = String::from("oU");
-    let mut hash = mix(seed ^ mix(person));
+    let mut hash = split_mix(seed ^ split_mix(person));
     for _ in 0..2 {
         letters(&mut out, hash, 9);
-        hash = mix(hash);
+        hash = split_mix(hash);
     }
     letters(&mut out, hash, 8);
     out
 }
 
-fn name_of(number: u64) -> String {
-    pick(&NAMES, mix(number)).to_owned()
+fn sample_name(number: u64) -> String {
+    pick(&SAMPLE_NAMES, split_mix(number)).to_owned()
 }
 
-fn pick<'a>(from: &[&'a str], dice: u64) -> &'a str {
-    let index = dice.checked_rem(from.len() as u64).and_then(|i| usize::try_from(i).ok()).unwrap_or(0);
+fn pick<'a>(from: &[&'a str], bits: u64) -> &'a str {
+    let index = bits.checked_rem(from.len() as u64).and_then(|i| usize::try_from(i).ok()).unwrap_or(0);
     from.get(index).copied().unwrap_or_default()
 }
 
 /// `count` letters of `value`, its highest six bits first.
 fn letters(out: &mut String, value: u64, count: u32) {
-    for place in (0..count).rev() {
-        let digit = usize::try_from((value >> (6 * place)) & 63).unwrap_or(0);
+    for index in (0..count).rev() {
+        let digit = usize::try_from((value >> (6 * index)) & 63).unwrap_or(0);
         out.push(char::from(ALPHABET.get(digit).copied().unwrap_or(b'A')));
     }
 }
 
 /// SplitMix64: cheap, and good enough for test data.
-fn mix(value: u64) -> u64 {
+fn split_mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -363,8 +371,8 @@ mod tests {
     #[test]
     fn one_person_has_one_union_id_in_accounts_of_one_open_platform() {
         let (a, b) = (followers(3), Followers::generated(43, 3, Some("demo".into()), 0));
-        assert_eq!(a.at(1).unwrap().unionid, b.at(1).unwrap().unionid);
-        assert_ne!(a.at(1).unwrap().openid, b.at(1).unwrap().openid);
-        assert_ne!(a.at(1).unwrap().unionid, a.at(2).unwrap().unionid);
+        assert_eq!(a.follower_at(1).unwrap().unionid, b.follower_at(1).unwrap().unionid);
+        assert_ne!(a.follower_at(1).unwrap().openid, b.follower_at(1).unwrap().openid);
+        assert_ne!(a.follower_at(1).unwrap().unionid, a.follower_at(2).unwrap().unionid);
     }
 }

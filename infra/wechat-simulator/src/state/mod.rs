@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
-use crate::faults::Fault;
-use crate::log::{CallLog, Deliveries};
-use crate::push::Push;
-use account::Account;
+use crate::faults::InjectedFault;
+use crate::log::{CallLog, PushLog};
+use crate::push::OutgoingPush;
+use account::SimulatedAccount;
 use quota::Quotas;
 use tokens::Tokens;
 
@@ -78,7 +78,7 @@ impl Default for Settings {
 
 /// Whether a map of so many entries is due for throwing old ones out: now and then, so that adding many costs
 /// linear time.
-pub(crate) fn due(entries: usize) -> bool {
+pub(crate) fn is_cleanup_due(entries: usize) -> bool {
     entries.is_multiple_of(512)
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct AuthCode {
 /// The platform.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct World {
+pub(crate) struct WeChatState {
     pub settings: Settings,
     /// Tickets and when they were made, newest last.
     pub tickets: VecDeque<(String, i64)>,
@@ -111,22 +111,22 @@ pub(crate) struct World {
     pub tokens: Tokens,
     pub pre_auth_codes: BTreeMap<String, PreAuthCode>,
     pub auth_codes: BTreeMap<String, AuthCode>,
-    pub accounts: BTreeMap<String, Account>,
+    pub accounts: BTreeMap<String, SimulatedAccount>,
     pub quotas: Quotas,
-    pub outbox: VecDeque<Push>,
+    pub outbox: VecDeque<OutgoingPush>,
     /// Rises: message ids, chat lines, accounts.
     pub counter: u64,
     #[serde(skip)]
-    pub faults: Vec<Fault>,
+    pub faults: Vec<InjectedFault>,
     pub calls: CallLog,
-    pub deliveries: Deliveries,
+    pub deliveries: PushLog,
     /// Set by every change that a restart must not lose.
     #[serde(skip)]
     pub dirty: bool,
 }
 
-impl World {
-    pub fn next(&mut self) -> u64 {
+impl WeChatState {
+    pub fn next_id(&mut self) -> u64 {
         self.counter += 1;
         self.counter
     }
@@ -134,19 +134,19 @@ impl World {
     /// A 64-bit id as WeChat's `MsgId`. It holds the time: a platform that was restarted without its file must
     /// not repeat ids that the hub remembers.
     pub fn next_msg_id(&mut self, now_ms: u64) -> u64 {
-        now_ms.saturating_mul(10_000) + self.next() % 10_000
+        now_ms.saturating_mul(10_000) + self.next_id() % 10_000
     }
 
-    pub fn account(&self, app_id: &str) -> Result<&Account, ApiError> {
+    pub fn account(&self, app_id: &str) -> Result<&SimulatedAccount, ApiError> {
         self.accounts.get(app_id).ok_or_else(|| ApiError::new(40013))
     }
 
-    pub fn account_mut(&mut self, app_id: &str) -> Result<&mut Account, ApiError> {
+    pub fn account_mut(&mut self, app_id: &str) -> Result<&mut SimulatedAccount, ApiError> {
         self.accounts.get_mut(app_id).ok_or_else(|| ApiError::new(40013))
     }
 
     /// Accounts in the order in which they were made.
-    pub fn in_order(&self) -> Vec<&Account> {
+    pub fn accounts_in_order(&self) -> Vec<&SimulatedAccount> {
         let mut accounts: Vec<_> = self.accounts.values().collect();
         accounts.sort_by_key(|account| account.order);
         accounts

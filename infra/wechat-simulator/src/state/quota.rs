@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::ApiError;
 
 /// Beijing is UTC+8 all year.
-const BEIJING: i64 = 8 * 3600;
+const BEIJING_OFFSET_SECONDS: i64 = 8 * 3600;
 /// Resets of an account per month, website and API together.
-const CLEARS_A_MONTH: u32 = 10;
+const MAX_CLEARS_PER_MONTH: u32 = 10;
 
 /// Calls of today, limits, and resets of this month.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -36,7 +36,13 @@ impl Quotas {
     ///
     /// # Errors
     /// 45009 when none is left; a refused call is not counted.
-    pub fn spend(&mut self, app_id: &str, path: &str, daily: Option<u64>, now: i64) -> Result<(), ApiError> {
+    pub fn count_call(
+        &mut self,
+        app_id: &str,
+        path: &str,
+        daily: Option<u64>,
+        now: i64,
+    ) -> Result<(), ApiError> {
         let quota = self.get(app_id, path, daily, now);
         if quota.remain == 0 {
             return Err(ApiError::new(45009));
@@ -47,7 +53,7 @@ impl Quotas {
 
     /// What is used and left.
     pub fn get(&mut self, app_id: &str, path: &str, daily: Option<u64>, now: i64) -> Quota {
-        let today = (now + BEIJING).div_euclid(86_400);
+        let today = (now + BEIJING_OFFSET_SECONDS).div_euclid(86_400);
         if self.day != today {
             self.day = today;
             self.used.clear();
@@ -64,7 +70,7 @@ impl Quotas {
     }
 
     /// Sets a limit for one app id, or for every one with `*`.
-    pub fn limit(&mut self, app_id: &str, path: &str, daily: u64) {
+    pub fn set_limit(&mut self, app_id: &str, path: &str, daily: u64) {
         self.limits.entry(app_id.into()).or_default().insert(path.into(), daily);
     }
 
@@ -83,7 +89,7 @@ impl Quotas {
         if clears.0 != month {
             *clears = (month, 0);
         }
-        if clears.1 >= CLEARS_A_MONTH {
+        if clears.1 >= MAX_CLEARS_PER_MONTH {
             return Err(ApiError::new(48006));
         }
         clears.1 += 1;
@@ -96,7 +102,7 @@ impl Quotas {
 #[must_use]
 pub fn beijing_month(unix: i64) -> i64 {
     // Days to civil month: Howard Hinnant's algorithm, reduced to year and month.
-    let z = (unix + BEIJING).div_euclid(86_400) + 719_468;
+    let z = (unix + BEIJING_OFFSET_SECONDS).div_euclid(86_400) + 719_468;
     let era = z.div_euclid(146_097);
     let doe = z.rem_euclid(146_097);
     let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
@@ -115,11 +121,11 @@ mod tests {
     fn a_quota_ends_and_starts_anew_at_beijing_midnight() {
         let mut quotas = Quotas::default();
         for _ in 0..2 {
-            quotas.spend("wx1", "/a", Some(2), NEW_YEAR - 1).unwrap();
+            quotas.count_call("wx1", "/a", Some(2), NEW_YEAR - 1).unwrap();
         }
-        assert_eq!(quotas.spend("wx1", "/a", Some(2), NEW_YEAR - 1).unwrap_err().errcode, 45009);
-        quotas.spend("wx2", "/a", Some(2), NEW_YEAR - 1).unwrap();
-        quotas.spend("wx1", "/a", Some(2), NEW_YEAR).unwrap();
+        assert_eq!(quotas.count_call("wx1", "/a", Some(2), NEW_YEAR - 1).unwrap_err().errcode, 45009);
+        quotas.count_call("wx2", "/a", Some(2), NEW_YEAR - 1).unwrap();
+        quotas.count_call("wx1", "/a", Some(2), NEW_YEAR).unwrap();
         assert_eq!(quotas.get("wx1", "/a", Some(2), NEW_YEAR).used, 1);
     }
 

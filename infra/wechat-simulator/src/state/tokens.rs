@@ -8,7 +8,7 @@ use crate::error::ApiError;
 
 /// Whom a token belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Owner {
+pub enum TokenOwner {
     /// The third-party platform itself.
     Component,
     /// An account that authorized it.
@@ -16,20 +16,20 @@ pub enum Owner {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Issued {
-    owner: Owner,
+struct IssuedToken {
+    owner: TokenOwner,
     expires_at: i64,
 }
 
 /// Every token that is remembered, dead ones for a day so that they are known to be expired.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Tokens {
-    issued: BTreeMap<String, Issued>,
+    issued: BTreeMap<String, IssuedToken>,
     by_owner: BTreeMap<String, Vec<String>>,
     refreshed: BTreeMap<String, u64>,
 }
 
-impl Owner {
+impl TokenOwner {
     fn key(&self) -> &str {
         match self {
             Self::Component => "component",
@@ -40,7 +40,7 @@ impl Owner {
 
 impl Tokens {
     /// Puts a new token in force; the owner's earlier ones live on for at most `grace` seconds.
-    pub fn issue(&mut self, token: String, owner: Owner, now: i64, lifetime: i64, grace: i64) {
+    pub fn issue(&mut self, token: String, owner: TokenOwner, now: i64, lifetime: i64, grace: i64) {
         let theirs = self.by_owner.entry(owner.key().to_owned()).or_default();
         theirs.retain(|old| {
             let keep = self.issued.get_mut(old).is_some_and(|old| {
@@ -54,27 +54,27 @@ impl Tokens {
         });
         theirs.push(token.clone());
         *self.refreshed.entry(owner.key().to_owned()).or_default() += 1;
-        self.issued.insert(token, Issued { owner, expires_at: now + lifetime });
+        self.issued.insert(token, IssuedToken { owner, expires_at: now + lifetime });
     }
 
     /// The owner of a token.
     ///
     /// # Errors
     /// 40001 for one that was never issued or was taken back, 42001 for one that has expired.
-    pub fn check(&self, token: &str, now: i64) -> Result<Owner, ApiError> {
+    pub fn check(&self, token: &str, now: i64) -> Result<TokenOwner, ApiError> {
         let issued = self.issued.get(token).ok_or_else(|| ApiError::new(40001))?;
         if now >= issued.expires_at { Err(ApiError::new(42001)) } else { Ok(issued.owner.clone()) }
     }
 
     /// Forgets every token of an owner: they become unknown, as if replaced elsewhere.
-    pub fn revoke(&mut self, owner: &Owner) {
+    pub fn revoke(&mut self, owner: &TokenOwner) {
         for token in self.by_owner.remove(owner.key()).unwrap_or_default() {
             self.issued.remove(&token);
         }
     }
 
     /// Lets every token of an owner expire now.
-    pub fn expire(&mut self, owner: &Owner, now: i64) {
+    pub fn expire(&mut self, owner: &TokenOwner, now: i64) {
         for token in self.by_owner.get(owner.key()).into_iter().flatten() {
             if let Some(issued) = self.issued.get_mut(token) {
                 issued.expires_at = issued.expires_at.min(now);
@@ -84,19 +84,19 @@ impl Tokens {
 
     /// How many live tokens an owner has.
     #[must_use]
-    pub fn live(&self, owner: &Owner, now: i64) -> usize {
+    pub fn live_count(&self, owner: &TokenOwner, now: i64) -> usize {
         let theirs = self.by_owner.get(owner.key()).into_iter().flatten();
         theirs.filter(|token| self.issued.get(*token).is_some_and(|issued| now < issued.expires_at)).count()
     }
 
     /// Counts issued tokens from zero again.
-    pub fn forget_count(&mut self) {
+    pub fn reset_issued_counts(&mut self) {
         self.refreshed.clear();
     }
 
     /// How many tokens were issued so far: `component`, and one member per app id.
     #[must_use]
-    pub fn refreshed(&self) -> &BTreeMap<String, u64> {
+    pub fn issued_counts(&self) -> &BTreeMap<String, u64> {
         &self.refreshed
     }
 }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_token_lives_its_time_and_the_one_before_it_five_minutes_more() {
-        let (mut tokens, owner) = (Tokens::default(), Owner::Authorizer("wx1".into()));
+        let (mut tokens, owner) = (Tokens::default(), TokenOwner::Authorizer("wx1".into()));
         tokens.issue("a".into(), owner.clone(), 0, 7200, 300);
         tokens.issue("b".into(), owner.clone(), 1000, 7200, 300);
         for (what, token, now, expected) in [
@@ -121,6 +121,6 @@ mod tests {
         }
         tokens.revoke(&owner);
         assert_eq!(tokens.check("b", 2000).map_err(|e| e.errcode), Err(40001));
-        assert_eq!(tokens.refreshed().get("wx1"), Some(&2));
+        assert_eq!(tokens.issued_counts().get("wx1"), Some(&2));
     }
 }

@@ -1,15 +1,15 @@
 use serde_json::json;
-use wechat_simulator::Grant;
-use wechat_simulator::xml::Document;
+use wechat_simulator::OwnerConsent;
+use wechat_simulator::xml::XmlDocument;
 
-use crate::support::{AES_KEY, BIG, COMPONENT, MINI, SECRET, SERVICE, World, errcode};
+use crate::support::{AES_KEY, BIG, COMPONENT, MINI, SECRET, SERVICE, SimulatorFixture, errcode};
 
 const TOKEN_PATH: &str = "/cgi-bin/component/api_component_token";
 
 #[tokio::test]
 async fn the_component_token_needs_the_right_secret_and_a_live_ticket() {
-    let world = World::new().await;
-    let ticket = Document::parse(&world.simulator.push_ticket().await.plaintext).unwrap();
+    let world = SimulatorFixture::new().await;
+    let ticket = XmlDocument::parse(&world.simulator.push_ticket().await.plaintext).unwrap();
     let ticket = ticket.get("ComponentVerifyTicket").unwrap();
     assert!(ticket.starts_with("ticket@@@") && ticket.len() == 96, "{ticket}");
     let body = |app: &str, secret: &str, ticket: &str| json!({"component_appid": app, "component_appsecret": secret, "component_verify_ticket": ticket});
@@ -32,11 +32,11 @@ async fn the_component_token_needs_the_right_secret_and_a_live_ticket() {
 
 #[tokio::test]
 async fn a_binding_goes_through_and_its_code_is_taken_once() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let answer = world.component("api_create_preauthcode", json!({})).await;
     let pre_auth_code = answer["pre_auth_code"].as_str().unwrap().to_owned();
     assert_eq!(answer["expires_in"], 600);
-    let grant = Grant {
+    let grant = OwnerConsent {
         app_id: SERVICE.into(),
         pre_auth_code: Some(pre_auth_code.clone()),
         redirect_uri: Some("https://hub.example/bind/callback?binding=b1".into()),
@@ -54,7 +54,7 @@ async fn a_binding_goes_through_and_its_code_is_taken_once() {
     assert_eq!(world.simulator.authorize(grant).unwrap_err().errcode, 61009, "the pre_auth_code again");
 
     let pushed = world.simulator.deliver_pending().await;
-    let event = Document::parse(&pushed.first().unwrap().plaintext).unwrap();
+    let event = XmlDocument::parse(&pushed.first().unwrap().plaintext).unwrap();
     for (name, value) in [
         ("InfoType", "authorized"),
         ("AppId", COMPONENT),
@@ -64,7 +64,7 @@ async fn a_binding_goes_through_and_its_code_is_taken_once() {
     ] {
         assert_eq!(event.get(name), Some(value), "{name}");
     }
-    assert!(world.hub.opened().last().unwrap().contains("authorized"));
+    assert!(world.hub.decrypted_pushes().last().unwrap().contains("authorized"));
 
     let body = json!({"authorization_code": granted.auth_code});
     let info = world.component("api_query_auth", body.clone()).await;
@@ -80,8 +80,9 @@ async fn a_binding_goes_through_and_its_code_is_taken_once() {
 
 #[tokio::test]
 async fn a_refresh_token_that_the_code_does_not_give_is_in_the_details() {
-    let world = World::new().await;
-    let grant = Grant { app_id: SERVICE.into(), without_refresh_token: true, ..Grant::default() };
+    let world = SimulatorFixture::new().await;
+    let grant =
+        OwnerConsent { app_id: SERVICE.into(), without_refresh_token: true, ..OwnerConsent::default() };
     let code = world.simulator.authorize(grant).unwrap().auth_code;
     let given = world.component("api_query_auth", json!({"authorization_code": code})).await;
     let given = &given["authorization_info"];
@@ -94,22 +95,25 @@ async fn a_refresh_token_that_the_code_does_not_give_is_in_the_details() {
 
 #[tokio::test]
 async fn codes_expire() {
-    let world = World::new().await;
-    let code =
-        world.simulator.authorize(Grant { app_id: SERVICE.into(), ..Grant::default() }).unwrap().auth_code;
+    let world = SimulatorFixture::new().await;
+    let code = world
+        .simulator
+        .authorize(OwnerConsent { app_id: SERVICE.into(), ..OwnerConsent::default() })
+        .unwrap()
+        .auth_code;
     let pre = world.component("api_create_preauthcode", json!({})).await["pre_auth_code"]
         .as_str()
         .unwrap()
         .to_owned();
     world.clock.advance(600);
     assert_eq!(errcode(&world.component("api_query_auth", json!({"authorization_code": code})).await), 61010);
-    let grant = Grant { app_id: BIG.into(), pre_auth_code: Some(pre), ..Grant::default() };
+    let grant = OwnerConsent { app_id: BIG.into(), pre_auth_code: Some(pre), ..OwnerConsent::default() };
     assert_eq!(world.simulator.authorize(grant).unwrap_err().errcode, 61010);
 }
 
 #[tokio::test]
 async fn tokens_are_told_apart_and_expire() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, refresh) = world.bind(SERVICE).await;
     let get = |token: &str| format!("/cgi-bin/user/get?access_token={token}");
     let pre = |token: &str| format!("/cgi-bin/component/api_create_preauthcode?access_token={token}");
@@ -146,7 +150,7 @@ async fn tokens_are_told_apart_and_expire() {
 
 #[tokio::test]
 async fn refresh_tokens_turn_when_set_and_the_list_tells_them() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     world.simulator.configure(|s| s.rotate_refresh_tokens = true);
     let (_, first) = world.bind(SERVICE).await;
     let refresh = async |token: &str| {
@@ -166,7 +170,7 @@ async fn refresh_tokens_turn_when_set_and_the_list_tells_them() {
 
 #[tokio::test]
 async fn a_revocation_voids_everything_and_is_told() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, refresh) = world.bind(SERVICE).await;
     world.simulator.deliver_pending().await;
     world.simulator.unauthorize(SERVICE, true).unwrap();
@@ -185,7 +189,7 @@ async fn a_revocation_voids_everything_and_is_told() {
 
 #[tokio::test]
 async fn authorizer_info_tells_kinds_apart() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     for (app, service, verify, mini) in [
         (SERVICE, 2, 0, false),
         (crate::support::SUBSCRIPTION, 0, 0, false),
@@ -204,7 +208,7 @@ async fn authorizer_info_tells_kinds_apart() {
 
 #[tokio::test]
 async fn options_need_their_permission_set() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     world.bind_with(SERVICE, Some(vec![1, 2])).await;
     let set = async |name: &str, value: &str| {
         let body = json!({"authorizer_appid": SERVICE, "option_name": name, "option_value": value});

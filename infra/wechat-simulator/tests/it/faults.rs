@@ -1,47 +1,47 @@
 use serde_json::json;
-use wechat_simulator::{Fault, FaultKind, NoAnswer};
+use wechat_simulator::{FaultKind, InjectedFault, NoResponse};
 
-use crate::support::{BIG, SERVICE, World, errcode};
+use crate::support::{BIG, SERVICE, SimulatorFixture, errcode};
 
 const LIST: &str = "/cgi-bin/user/get";
 
 #[tokio::test(start_paused = true)]
 async fn answers_go_wrong_as_asked_and_then_right_again() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, refresh) = world.bind(SERVICE).await;
     let target = format!("{LIST}?access_token={token}");
     for (kind, expected) in
         [(FaultKind::Error { errcode: -1 }, -1), (FaultKind::Error { errcode: 45009 }, 45009)]
     {
-        world.simulator.fault(Fault::once(LIST, kind));
+        world.simulator.inject_fault(InjectedFault::once(LIST, kind));
         assert_eq!(errcode(&world.get(&target).await), expected);
     }
-    world.simulator.fault(Fault::once(LIST, FaultKind::Http { status: 502 }));
+    world.simulator.inject_fault(InjectedFault::once(LIST, FaultKind::Http { status: 502 }));
     let answer = world.simulator.request("GET", &target, "").await.unwrap();
     assert_eq!((answer.status, answer.content_type), (502, "text/html"));
-    world.simulator.fault(Fault::once(LIST, FaultKind::Timeout));
-    assert_eq!(world.simulator.request("GET", &target, "").await, Err(NoAnswer));
+    world.simulator.inject_fault(InjectedFault::once(LIST, FaultKind::Timeout));
+    assert_eq!(world.simulator.request("GET", &target, "").await, Err(NoResponse));
     assert_eq!(errcode(&world.get(&target).await), 0);
     let counter = world.simulator.calls(LIST);
     assert_eq!((counter.calls, counter.ok), (5, 1));
 
     let path = "/cgi-bin/component/api_authorizer_token";
-    world.simulator.fault(Fault::once(path, FaultKind::LostResponse));
+    world.simulator.inject_fault(InjectedFault::once(path, FaultKind::LostResponse));
     let before = world.simulator.tokens_issued(Some(SERVICE));
     let body = json!({"component_appid": crate::support::COMPONENT, "authorizer_appid": SERVICE, "authorizer_refresh_token": refresh});
     let target = format!("{path}?component_access_token={}", world.component_token);
-    assert_eq!(world.simulator.request("POST", &target, &body.to_string()).await, Err(NoAnswer));
+    assert_eq!(world.simulator.request("POST", &target, &body.to_string()).await, Err(NoResponse));
     assert_eq!(world.simulator.tokens_issued(Some(SERVICE)), before + 1, "it had its effect");
 }
 
 #[tokio::test]
 async fn pages_of_followers_go_wrong_as_asked() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, _) = world.bind(BIG).await;
     let first = world.get(&format!("{LIST}?access_token={token}")).await;
     let next = first["next_openid"].as_str().unwrap().to_owned();
     let page = async |kind: FaultKind| {
-        world.simulator.fault(Fault::once(LIST, kind).only(BIG));
+        world.simulator.inject_fault(InjectedFault::once(LIST, kind).for_account(BIG));
         world.get(&format!("{LIST}?access_token={token}&next_openid={next}")).await
     };
     assert_eq!(page(FaultKind::DuplicatePage).await["data"], first["data"]);
@@ -53,7 +53,7 @@ async fn pages_of_followers_go_wrong_as_asked() {
 
 #[tokio::test]
 async fn tokens_can_be_made_to_expire_or_to_be_unknown() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, _) = world.bind(SERVICE).await;
     let target = format!("{LIST}?access_token={token}");
     world.simulator.expire_tokens(Some(SERVICE));
@@ -66,7 +66,7 @@ const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
 
 #[tokio::test]
 async fn one_accounts_refreshes_fail_and_its_neighbours_do_not() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (_, refresh) = world.bind(SERVICE).await;
     let (_, neighbours) = world.bind(BIG).await;
     world.simulator.fail_refreshes(SERVICE, 50002);
@@ -81,12 +81,14 @@ async fn one_accounts_refreshes_fail_and_its_neighbours_do_not() {
 
 #[tokio::test]
 async fn an_exchange_of_one_accounts_code_can_fail() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let path = "/cgi-bin/component/api_query_auth";
-    world.simulator.fault(Fault::once(path, FaultKind::Error { errcode: -1 }).only(SERVICE));
+    world
+        .simulator
+        .inject_fault(InjectedFault::once(path, FaultKind::Error { errcode: -1 }).for_account(SERVICE));
     world.bind(BIG).await;
     let code = |app: &str| {
-        let grant = wechat_simulator::Grant { app_id: app.into(), ..Default::default() };
+        let grant = wechat_simulator::OwnerConsent { app_id: app.into(), ..Default::default() };
         world.simulator.authorize(grant).unwrap().auth_code
     };
     let asked = json!({"authorization_code": code(SERVICE)});
@@ -96,7 +98,7 @@ async fn an_exchange_of_one_accounts_code_can_fail() {
 
 #[tokio::test(start_paused = true)]
 async fn one_api_is_slower_than_the_others() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (_, refresh) = world.bind(SERVICE).await;
     world.simulator.slow_down(REFRESH, 700);
     let took = async |endpoint: &str, body| {
@@ -111,7 +113,7 @@ async fn one_api_is_slower_than_the_others() {
 
 #[tokio::test]
 async fn an_event_can_be_withheld_and_the_tickets_still_come() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     world.simulator.withhold_event(SERVICE);
     world.bind(SERVICE).await;
     world.bind(BIG).await;

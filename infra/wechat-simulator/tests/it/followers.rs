@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{BIG, SERVICE, SUBSCRIPTION, UNVERIFIED, World, errcode};
+use crate::support::{BIG, SERVICE, SUBSCRIPTION, SimulatorFixture, UNVERIFIED, errcode};
 
 fn openids(page: &Value) -> Vec<String> {
     page["data"]["openid"].as_array().unwrap().iter().map(|o| o.as_str().unwrap().to_owned()).collect()
@@ -8,7 +8,7 @@ fn openids(page: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn pages_end_as_wechat_ends_them() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, _) = world.bind(BIG).await;
     let (mut next, mut counts, mut all) = (String::new(), Vec::new(), std::collections::BTreeSet::new());
     for _ in 0..3 {
@@ -31,7 +31,7 @@ async fn pages_end_as_wechat_ends_them() {
 
 #[tokio::test]
 async fn a_million_followers_are_listed_soon() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let new = wechat_simulator::NewAccount { followers: 1_000_000, ..Default::default() };
     let account = world.simulator.add_account(new).unwrap();
     let (token, _) = world.bind(&account.app_id).await;
@@ -49,7 +49,7 @@ async fn a_million_followers_are_listed_soon() {
 
 #[tokio::test]
 async fn what_a_follower_typed_may_spoil_an_answer() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, _) = world.bind(BIG).await;
     let ids = openids(&world.get(&format!("/cgi-bin/user/get?access_token={token}")).await);
     let target = format!("/cgi-bin/user/info?access_token={token}&openid={}", ids[0]);
@@ -68,7 +68,7 @@ async fn what_a_follower_typed_may_spoil_an_answer() {
 
 #[tokio::test]
 async fn details_come_a_hundred_at_a_time() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, _) = world.bind(BIG).await;
     let ids = openids(&world.get(&format!("/cgi-bin/user/get?access_token={token}")).await);
     let ask = async |ids: Vec<&str>| {
@@ -99,10 +99,14 @@ async fn details_come_a_hundred_at_a_time() {
 
 #[tokio::test]
 async fn who_left_has_no_details() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, _) = world.bind(SERVICE).await;
     let ids = openids(&world.get(&format!("/cgi-bin/user/get?access_token={token}")).await);
-    world.simulator.act(SERVICE, &ids[0], wechat_simulator::Act::Unfollow, Default::default()).await.unwrap();
+    world
+        .simulator
+        .act(SERVICE, &ids[0], wechat_simulator::FollowerAction::Unfollow, Default::default())
+        .await
+        .unwrap();
     let info = world.get(&format!("/cgi-bin/user/info?access_token={token}&openid={}", ids[0])).await;
     assert_eq!(info["subscribe"], 0);
     assert_eq!(info.get("subscribe_time"), None);
@@ -111,7 +115,7 @@ async fn who_left_has_no_details() {
 
 #[tokio::test]
 async fn what_the_account_may_not_do_is_refused() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (unverified, _) = world.bind(UNVERIFIED).await;
     let (limited, _) = world.bind_with(SERVICE, Some(vec![1])).await;
     let (subscription, _) = world.bind(SUBSCRIPTION).await;
@@ -134,7 +138,7 @@ async fn what_the_account_may_not_do_is_refused() {
 
 #[tokio::test]
 async fn the_daily_quota_ends_at_beijing_midnight_or_by_a_reset() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, _) = world.bind(SERVICE).await;
     let list = format!("/cgi-bin/user/get?access_token={token}");
     world.simulator.set_quota_used(SERVICE, "/cgi-bin/user/get", 499);

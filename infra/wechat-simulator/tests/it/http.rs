@@ -1,11 +1,13 @@
 //! Over TCP, as a hub and a browser meet it.
 
 use serde_json::{Value, json};
-use wechat_simulator::{Act, Fault, FaultKind, HttpHub, Outcome, Simulator, Stamp, serve};
+use wechat_simulator::{
+    FaultKind, FollowerAction, HttpHub, InjectedFault, PushOutcome, PushOverrides, Simulator, serve,
+};
 
-use crate::support::{BIG, SERVICE, World};
+use crate::support::{BIG, SERVICE, SimulatorFixture};
 
-async fn started(simulator: &Simulator) -> (String, tokio::sync::oneshot::Sender<()>) {
+async fn serve_on_free_port(simulator: &Simulator) -> (String, tokio::sync::oneshot::Sender<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -23,9 +25,9 @@ fn client() -> reqwest::Client {
 
 #[tokio::test]
 async fn the_control_api_works_over_http() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     world.bind(SERVICE).await;
-    let (url, stop) = started(&world.simulator).await;
+    let (url, stop) = serve_on_free_port(&world.simulator).await;
     let client = client();
     let get = async |path: &str| {
         client.get(format!("{url}{path}")).send().await.unwrap().json::<Value>().await.unwrap()
@@ -64,9 +66,9 @@ async fn the_control_api_works_over_http() {
 
 #[tokio::test]
 async fn a_lost_response_breaks_the_connection() {
-    let world = World::new().await;
-    let (url, _stop) = started(&world.simulator).await;
-    world.simulator.fault(Fault::once("/cgi-bin/getcallbackip", FaultKind::LostResponse));
+    let world = SimulatorFixture::new().await;
+    let (url, _stop) = serve_on_free_port(&world.simulator).await;
+    world.simulator.inject_fault(InjectedFault::once("/cgi-bin/getcallbackip", FaultKind::LostResponse));
     let target = format!("{url}/cgi-bin/getcallbackip?access_token={}", world.component_token);
     let broken = client().get(&target).send().await;
     let text = match broken {
@@ -79,40 +81,52 @@ async fn a_lost_response_breaks_the_connection() {
 
 #[tokio::test]
 async fn the_server_pushes_tickets_and_queued_events_by_itself() {
-    let world = World::new().await;
-    let before = world.hub.seen.lock().unwrap().len();
-    let (_url, _stop) = started(&world.simulator).await;
-    world.simulator.authorize(wechat_simulator::Grant { app_id: BIG.into(), ..Default::default() }).unwrap();
+    let world = SimulatorFixture::new().await;
+    let before = world.hub.requests.lock().unwrap().len();
+    let (_url, _stop) = serve_on_free_port(&world.simulator).await;
+    world
+        .simulator
+        .authorize(wechat_simulator::OwnerConsent { app_id: BIG.into(), ..Default::default() })
+        .unwrap();
     for _ in 0..200 {
-        if world.hub.seen.lock().unwrap().len() >= before + 2 {
+        if world.hub.requests.lock().unwrap().len() >= before + 2 {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    let opened = world.hub.opened().join("\n");
+    let opened = world.hub.decrypted_pushes().join("\n");
     assert!(opened.contains("component_verify_ticket") && opened.contains("authorized"), "{opened}");
 }
 
 #[tokio::test]
 async fn a_snapshot_brings_everything_back() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (token, refresh) = world.bind(SERVICE).await;
-    let person = world.simulator.add_person(SERVICE, None, Some("Zoe".into()), None).unwrap();
+    let person = world.simulator.add_follower(SERVICE, None, Some("Zoe".into()), None).unwrap();
     world
         .simulator
-        .act(SERVICE, &person.openid, Act::Follow { scene: Some("x".into()) }, Stamp::default())
+        .act(
+            SERVICE,
+            &person.openid,
+            FollowerAction::Follow { scene: Some("x".into()) },
+            PushOverrides::default(),
+        )
         .await
         .unwrap();
     let path = std::env::temp_dir().join(format!("wechat-simulator-{}.json", std::process::id()));
     world.simulator.save(&path).unwrap();
-    let again = World::new().await;
-    again.simulator.keep_in(&path).unwrap();
+    let again = SimulatorFixture::new().await;
+    again.simulator.persist_to(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let list = again.get(&format!("/cgi-bin/user/get?access_token={token}")).await;
     assert_eq!(list["total"], 4);
     assert_eq!(again.simulator.account(SERVICE).unwrap().authorization.unwrap().refresh_token, refresh);
-    let said = again.simulator.act(SERVICE, &person.openid, Act::Unfollow, Stamp::default()).await.unwrap();
-    assert_eq!(said.outcome, Outcome::Accepted);
+    let delivery = again
+        .simulator
+        .act(SERVICE, &person.openid, FollowerAction::Unfollow, PushOverrides::default())
+        .await
+        .unwrap();
+    assert_eq!(delivery.outcome, PushOutcome::Accepted);
     assert_eq!(again.simulator.chat(SERVICE, &person.openid).len(), 2);
     let kinds: Vec<_> = again.simulator.deliveries().into_iter().map(|d| d.kind).collect();
     assert!(kinds.contains(&"subscribe".to_owned()), "what was on the wire: {kinds:?}");
@@ -120,8 +134,8 @@ async fn a_snapshot_brings_everything_back() {
 
 #[tokio::test]
 async fn it_answers_to_its_own_names_and_takes_nothing_from_other_sites_pages() {
-    let world = World::new().await;
-    let (url, _stop) = started(&world.simulator).await;
+    let world = SimulatorFixture::new().await;
+    let (url, _stop) = serve_on_free_port(&world.simulator).await;
     let host = url.trim_start_matches("http://").to_owned();
     let ask = async |path: &str, headers: &[(&str, &str)]| {
         let mut request = client().post(format!("{url}{path}")).body("{}");
@@ -143,7 +157,7 @@ async fn it_answers_to_its_own_names_and_takes_nothing_from_other_sites_pages() 
 #[tokio::test]
 async fn a_snapshot_is_its_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let path = std::env::temp_dir().join(format!("wechat-simulator-private-{}.json", std::process::id()));
     world.simulator.save(&path).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();

@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
-use wechat_simulator::{Act, Stamp};
+use wechat_simulator::{FollowerAction, PushOverrides};
 
-use crate::support::{SERVICE, World, errcode};
+use crate::support::{SERVICE, SimulatorFixture, errcode};
 
-async fn someone(world: &World) -> (String, String) {
+async fn bound_follower(world: &SimulatorFixture) -> (String, String) {
     // These tests walk through days; tokens are another test's matter.
     world.simulator.configure(|s| s.authorizer_token_lifetime = 30 * 86_400);
     let (token, _) = world.bind(SERVICE).await;
@@ -12,33 +12,33 @@ async fn someone(world: &World) -> (String, String) {
     (token, page["data"]["openid"][0].as_str().unwrap().to_owned())
 }
 
-async fn send(world: &World, token: &str, openid: &str) -> i64 {
+async fn send(world: &SimulatorFixture, token: &str, openid: &str) -> i64 {
     let body = json!({"touser": openid, "msgtype": "text", "text": {"content": "hello"}});
     errcode(&world.post(&format!("/cgi-bin/message/custom/send?access_token={token}"), &body).await)
 }
 
-async fn act(world: &World, openid: &str, act: Act) {
-    world.simulator.act(SERVICE, openid, act, Stamp::default()).await.unwrap();
+async fn act(world: &SimulatorFixture, openid: &str, act: FollowerAction) {
+    world.simulator.act(SERVICE, openid, act, PushOverrides::default()).await.unwrap();
 }
 
-fn text(content: &str) -> Act {
-    Act::Text { content: content.into(), bizmsgmenuid: None }
+fn text(content: &str) -> FollowerAction {
+    FollowerAction::Text { content: content.into(), bizmsgmenuid: None }
 }
 
 #[tokio::test]
 async fn customer_service_messages_keep_to_the_windows() {
-    let world = World::new().await;
-    let (token, openid) = someone(&world).await;
+    let world = SimulatorFixture::new().await;
+    let (token, openid) = bound_follower(&world).await;
     assert_eq!(send(&world, &token, &openid).await, 45015, "nothing was said yet");
     act(&world, &openid, text("hi")).await;
     for n in 1..=6 {
         assert_eq!(send(&world, &token, &openid).await, if n <= 5 { 0 } else { 45047 }, "message {n}");
     }
-    act(&world, &openid, Act::View { url: "https://example.com".into() }).await;
+    act(&world, &openid, FollowerAction::View { url: "https://example.com".into() }).await;
     assert_eq!(send(&world, &token, &openid).await, 45047, "a view opens nothing");
     world.clock.advance(48 * 3600);
     assert_eq!(send(&world, &token, &openid).await, 45015, "48 hours later");
-    act(&world, &openid, Act::Click { key: "HELP".into() }).await;
+    act(&world, &openid, FollowerAction::Click { key: "HELP".into() }).await;
     for n in 1..=4 {
         assert_eq!(
             send(&world, &token, &openid).await,
@@ -47,7 +47,7 @@ async fn customer_service_messages_keep_to_the_windows() {
         );
     }
     act(&world, &openid, text("again")).await;
-    act(&world, &openid, Act::Unfollow).await;
+    act(&world, &openid, FollowerAction::Unfollow).await;
     assert_eq!(send(&world, &token, &openid).await, 45015, "after unfollowing");
     assert_eq!(send(&world, &token, "nobody").await, 40003);
     assert_eq!(world.simulator.received(SERVICE, &openid).len(), 8);
@@ -55,8 +55,8 @@ async fn customer_service_messages_keep_to_the_windows() {
 
 #[tokio::test]
 async fn content_is_checked() {
-    let world = World::new().await;
-    let (token, openid) = someone(&world).await;
+    let world = SimulatorFixture::new().await;
+    let (token, openid) = bound_follower(&world).await;
     act(&world, &openid, text("hi")).await;
     let article = json!({"title": "t", "url": "https://example.com"});
     for (what, body, code) in [
@@ -88,8 +88,8 @@ async fn content_is_checked() {
 
 #[tokio::test]
 async fn typing_needs_a_fresh_interaction() {
-    let world = World::new().await;
-    let (token, openid) = someone(&world).await;
+    let world = SimulatorFixture::new().await;
+    let (token, openid) = bound_follower(&world).await;
     let typing = async |command: &str| {
         let body = json!({"touser": openid, "command": command});
         errcode(&world.post(&format!("/cgi-bin/message/custom/typing?access_token={token}"), &body).await)
@@ -106,8 +106,8 @@ async fn typing_needs_a_fresh_interaction() {
 
 #[tokio::test]
 async fn template_messages_are_sent_once_per_client_id_and_their_result_is_pushed() {
-    let world = World::new().await;
-    let (token, openid) = someone(&world).await;
+    let world = SimulatorFixture::new().await;
+    let (token, openid) = bound_follower(&world).await;
     let list = world.get(&format!("/cgi-bin/template/get_all_private_template?access_token={token}")).await;
     let template_id = list["template_list"][0]["template_id"].as_str().unwrap().to_owned();
     let data = json!({"thing1": {"value": "Latte"}, "time2": {"value": "09:00"}, "amount3": {"value": "18"}});
@@ -133,6 +133,6 @@ async fn template_messages_are_sent_once_per_client_id_and_their_result_is_pushe
     let mut unknown = right.clone();
     unknown["template_id"] = json!("TM0");
     assert_eq!(errcode(&send(unknown).await), 40037);
-    act(&world, &openid, Act::Unfollow).await;
+    act(&world, &openid, FollowerAction::Unfollow).await;
     assert_eq!(errcode(&send(right).await), 43004);
 }

@@ -6,9 +6,9 @@ use serde_json::json;
 use tower::ServiceExt;
 use wechat_simulator::router;
 
-use crate::support::{COMPONENT, SERVICE, World};
+use crate::support::{COMPONENT, SERVICE, SimulatorFixture};
 
-async fn open(world: &World, request: Request<Body>) -> (StatusCode, Option<String>, String) {
+async fn open(world: &SimulatorFixture, request: Request<Body>) -> (StatusCode, Option<String>, String) {
     let answer = router(world.simulator.clone()).oneshot(request).await.unwrap();
     let location = answer.headers().get(header::LOCATION).map(|l| l.to_str().unwrap().to_owned());
     let status = answer.status();
@@ -20,13 +20,13 @@ fn get(target: &str) -> Request<Body> {
     Request::get(target).body(Body::empty()).unwrap()
 }
 
-async fn pre_auth_code(world: &World) -> String {
+async fn pre_auth_code(world: &SimulatorFixture) -> String {
     world.component("api_create_preauthcode", json!({})).await["pre_auth_code"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn an_owner_consents_on_the_page_and_comes_back_with_a_code() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let code = pre_auth_code(&world).await;
     let back = "https%3A%2F%2Fhub.example%2Fbind%2Fcallback%3Fbinding%3Db1";
     for path in ["/cgi-bin/componentloginpage", "/safe/bindcomponent", "/wxaopen/safe/bindcomponent"] {
@@ -56,7 +56,7 @@ async fn an_owner_consents_on_the_page_and_comes_back_with_a_code() {
 
 #[tokio::test]
 async fn a_bad_link_is_refused_and_what_it_says_is_escaped() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let code = pre_auth_code(&world).await;
     for (what, query) in [
         (
@@ -88,7 +88,7 @@ async fn a_bad_link_is_refused_and_what_it_says_is_escaped() {
 
 #[tokio::test]
 async fn the_simulators_page_needs_nothing_from_elsewhere() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     let (status, _, page) = open(&world, get("/")).await;
     assert_eq!(status, StatusCode::OK);
     for part in page.split(['"', '\'']).filter(|part| part.ends_with(".css") || part.ends_with(".js")) {
@@ -100,7 +100,7 @@ async fn the_simulators_page_needs_nothing_from_elsewhere() {
 
 #[tokio::test]
 async fn a_browser_that_was_closed_does_not_come_back() {
-    let world = World::new().await;
+    let world = SimulatorFixture::new().await;
     world.simulator.withhold_return(SERVICE);
     let consent = async |code: String| {
         let form = format!(

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use shared::clock::ManualClock;
-use shared::config::Component;
-use shared::random::Rand;
+use shared::config::PlatformCredentials;
+use shared::random::StdRandom;
 use shared::secret::Secret;
 use wechat_simulator::crypto::{AesKey, signature};
-use wechat_simulator::xml::{Document, Xml};
-use wechat_simulator::{Grant, HubAnswer, HubFuture, HubTransport, Parts, Simulator};
+use wechat_simulator::xml::{XmlBuilder, XmlDocument};
+use wechat_simulator::{
+    HubFuture, HubResponse, HubTransport, OwnerConsent, Simulator, SimulatorDependencies,
+};
 
 pub const COMPONENT: &str = "wx00c0ffee00c0ffee";
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -25,7 +27,7 @@ pub const MINI: &str = "wx9e5f60718293a4b5";
 pub const START: i64 = 1_735_689_600;
 
 /// What the hub does with the next push; `success` when nothing is planned.
-pub enum Plan {
+pub enum PlannedResponse {
     Answer(u16, String),
     /// Responds with this plaintext, encrypted.
     Reply(String),
@@ -34,24 +36,24 @@ pub enum Plan {
 }
 
 #[derive(Default)]
-pub struct Hub {
-    pub plans: Mutex<VecDeque<Plan>>,
-    pub seen: Mutex<Vec<(String, String)>>,
+pub struct RecordingHub {
+    pub planned: Mutex<VecDeque<PlannedResponse>>,
+    pub requests: Mutex<Vec<(String, String)>>,
 }
 
-impl Hub {
-    pub fn plan(&self, plan: Plan) {
-        self.plans.lock().unwrap().push_back(plan);
+impl RecordingHub {
+    pub fn respond_next(&self, plan: PlannedResponse) {
+        self.planned.lock().unwrap().push_back(plan);
     }
 
     /// The decrypted pushes so far, each checked as a hub checks them.
-    pub fn opened(&self) -> Vec<String> {
+    pub fn decrypted_pushes(&self) -> Vec<String> {
         let key = AesKey::decode(AES_KEY).unwrap();
         let open = |(url, body): &(String, String)| {
             let url = reqwest::Url::parse(url).unwrap();
             let get = |name: &str| url.query_pairs().find(|(n, _)| n == name).unwrap().1.into_owned();
             let (timestamp, nonce) = (get("timestamp"), get("nonce"));
-            let encrypted = Document::parse(body).unwrap().get("Encrypt").unwrap().to_owned();
+            let encrypted = XmlDocument::parse(body).unwrap().get("Encrypt").unwrap().to_owned();
             assert_eq!(get("encrypt_type"), "aes");
             assert_eq!(get("signature"), signature(&[TOKEN, &timestamp, &nonce]));
             assert_eq!(get("msg_signature"), signature(&[TOKEN, &timestamp, &nonce, &encrypted]));
@@ -59,54 +61,59 @@ impl Hub {
             assert_eq!(app_id, COMPONENT);
             xml
         };
-        self.seen.lock().unwrap().iter().map(open).collect()
+        self.requests.lock().unwrap().iter().map(open).collect()
     }
 }
 
-impl HubTransport for Hub {
+impl HubTransport for RecordingHub {
     fn post(&self, url: String, body: String) -> HubFuture<'_> {
-        self.seen.lock().unwrap().push((url, body));
-        let plan = self.plans.lock().unwrap().pop_front().unwrap_or(Plan::Answer(200, "success".into()));
+        self.requests.lock().unwrap().push((url, body));
+        let plan = self
+            .planned
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(PlannedResponse::Answer(200, "success".into()));
         Box::pin(async move {
             match plan {
-                Plan::Answer(status, body) => Ok(HubAnswer { status, body }),
-                Plan::Reply(xml) => Ok(HubAnswer { status: 200, body: sealed(&xml) }),
-                Plan::Hang => std::future::pending().await,
-                Plan::Refuse => Err("connection refused".into()),
+                PlannedResponse::Answer(status, body) => Ok(HubResponse { status, body }),
+                PlannedResponse::Reply(xml) => Ok(HubResponse { status: 200, body: sealed_reply(&xml) }),
+                PlannedResponse::Hang => std::future::pending().await,
+                PlannedResponse::Refuse => Err("connection refused".into()),
             }
         })
     }
 }
 
 /// A passive reply as the hub seals it.
-pub fn sealed(xml: &str) -> String {
+pub fn sealed_reply(xml: &str) -> String {
     let encrypted = AesKey::decode(AES_KEY).unwrap().seal([9; 16], xml, COMPONENT);
-    let parts = Xml::default().text("Encrypt", &encrypted).number("TimeStamp", 7).text("Nonce", "n");
+    let parts = XmlBuilder::default().text("Encrypt", &encrypted).number("TimeStamp", 7).text("Nonce", "n");
     parts.text("MsgSignature", &signature(&[TOKEN, "7", "n", &encrypted])).build()
 }
 
-pub struct World {
+pub struct SimulatorFixture {
     pub simulator: Simulator,
     pub clock: ManualClock,
-    pub hub: Arc<Hub>,
+    pub hub: Arc<RecordingHub>,
     pub component_token: String,
 }
 
-impl World {
+impl SimulatorFixture {
     /// The demo accounts, a ticket pushed, a component token at hand.
     pub async fn new() -> Self {
-        let (clock, hub) = (ManualClock::at(START), Arc::new(Hub::default()));
-        let simulator = Simulator::demo(Parts {
-            component: Component {
+        let (clock, hub) = (ManualClock::at(START), Arc::new(RecordingHub::default()));
+        let simulator = Simulator::demo(SimulatorDependencies {
+            component: PlatformCredentials {
                 app_id: COMPONENT.into(),
                 app_secret: Secret::new(SECRET),
                 token: Secret::new(TOKEN),
                 aes_key: Secret::new(AES_KEY),
-                ..Component::default()
+                ..PlatformCredentials::default()
             },
             hub_url: "http://hub.example/".into(),
             clock: Arc::new(clock.clone()),
-            random: Arc::new(Rand::seeded(1)),
+            random: Arc::new(StdRandom::seeded(1)),
             hub: hub.clone(),
         })
         .unwrap();
@@ -118,7 +125,7 @@ impl World {
     pub async fn fresh_component_token(&self) -> String {
         let delivery = self.simulator.push_ticket().await;
         let ticket =
-            Document::parse(&delivery.plaintext).unwrap().get("ComponentVerifyTicket").unwrap().to_owned();
+            XmlDocument::parse(&delivery.plaintext).unwrap().get("ComponentVerifyTicket").unwrap().to_owned();
         let body = json!({"component_appid": COMPONENT, "component_appsecret": SECRET, "component_verify_ticket": ticket});
         let answer = self.post("/cgi-bin/component/api_component_token", &body).await;
         answer["component_access_token"].as_str().unwrap().to_owned()
@@ -147,7 +154,7 @@ impl World {
     }
 
     pub async fn bind_with(&self, app_id: &str, func_ids: Option<Vec<u32>>) -> (String, String) {
-        let grant = Grant { app_id: app_id.into(), func_ids, ..Grant::default() };
+        let grant = OwnerConsent { app_id: app_id.into(), func_ids, ..OwnerConsent::default() };
         let code = self.simulator.authorize(grant).unwrap().auth_code;
         let answer = self.component("api_query_auth", json!({"authorization_code": code})).await;
         let info = &answer["authorization_info"];

@@ -1,0 +1,301 @@
+//! What a failed job means for its import: a retry, a pause, or an end with a text that says what to do.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shared::{
+    error::{Error, Retry},
+    metrics::Metric,
+    model::account::{self, AccountStatus},
+    queue::jobs::ImportJob,
+    services::Services,
+    store::imports::ImportStatus,
+    wechat::{
+        ApiError,
+        errcode::{self, ErrcodeClass, QuotaWait},
+    },
+};
+
+use crate::{
+    dispatch::{ImportIds, ImportJobOutcome, JobDelivery, Outbox, ids_of_job},
+    progress, resume,
+};
+
+/// The wait before a retry where the error names none.
+pub(crate) const MIN_RETRY_WAIT: Duration = Duration::from_secs(2);
+/// The longest wait before such a retry.
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(60);
+/// The wait where a limit per minute is used up.
+const MINUTE_QUOTA_WAIT: Duration = Duration::from_secs(60);
+/// After so many receives a job pauses its import, well before the queue dead-letters it at 20.
+const MAX_RECEIVES: u32 = 12;
+/// WeChat's id of the permission set for followers.
+const FOLLOWERS_PERMISSION_SET: u32 = 2;
+/// The longest pause: a paused import tries again at least this often (contract 6.7).
+const MAX_PAUSE_SECONDS: i64 = 3600;
+/// The shortest pause. The job that resumes an import is queued before the pause is written, and must not
+/// run before that; this is longer than the function may run.
+const MIN_PAUSE_SECONDS: i64 = 90;
+/// The pause after [`MAX_RECEIVES`] failures without a known end.
+const FAILURE_PAUSE_SECONDS: i64 = 900;
+/// The pause where the platform's ticket, secret or address is wrong: WeChat pushes a ticket every ten
+/// minutes, and the operator corrects the rest.
+const PLATFORM_PAUSE_SECONDS: i64 = 300;
+
+/// What to do about an error.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FailureDecision {
+    /// Deliver the same message again.
+    Retry(Duration),
+    /// Queue the job as a new message, because waiting for the next minute is not a failed try.
+    Requeue(Duration),
+    /// Pause the import; the cause should be gone at `cause_ends_at`, in unix seconds.
+    Pause { cause_ends_at: i64, why: String },
+    /// End the import.
+    Fail(String),
+}
+
+impl FailureDecision {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Retry(_) | Self::Requeue(_) => "again",
+            Self::Pause { .. } => "pause",
+            Self::Fail(_) => "fail",
+        }
+    }
+}
+
+/// Decides about `error`, met at the `receives`-th delivery. Quotas and causes outside of the account never
+/// end an import; it waits for as long as they last.
+pub(crate) fn decide(error: &Error, receives: u32, now: Timestamp) -> FailureDecision {
+    match error {
+        Error::WeChat(refused) => match refused.class() {
+            ErrcodeClass::Quota(QuotaWait::NextMinute) if receives >= MAX_RECEIVES => {
+                FailureDecision::Requeue(MINUTE_QUOTA_WAIT)
+            }
+            ErrcodeClass::Quota(QuotaWait::NextMinute) => FailureDecision::Retry(MINUTE_QUOTA_WAIT),
+            ErrcodeClass::Quota(wait) => pause_for_quota(refused, wait, now),
+            ErrcodeClass::Permanent | ErrcodeClass::Caller => FailureDecision::Fail(tenant_hint(refused)),
+            ErrcodeClass::Unknown if refused.errcode().is_some() => {
+                FailureDecision::Fail(tenant_hint(refused))
+            }
+            ErrcodeClass::Ok
+            | ErrcodeClass::Retry
+            | ErrcodeClass::Token
+            | ErrcodeClass::Platform
+            | ErrcodeClass::Unknown => retry_or_pause(error, receives, now),
+        },
+        Error::Account(refused) => match refused.class() {
+            ErrcodeClass::Quota(wait) => pause_for_quota(refused, wait, now),
+            _ => retry_or_pause(error, receives, now),
+        },
+        Error::Platform(refused) if refused.class() == ErrcodeClass::Platform => {
+            let why = format!("{error}: {}", operator_hint(refused));
+            FailureDecision::Pause { cause_ends_at: now.as_second() + PLATFORM_PAUSE_SECONDS, why }
+        }
+        Error::NoTicket => FailureDecision::Pause {
+            cause_ends_at: now.as_second() + PLATFORM_PAUSE_SECONDS,
+            why: error.to_string(),
+        },
+        Error::NotAuthorized(_) => FailureDecision::Fail(
+            "the account is not authorized any more; bind it again, which starts another import".into(),
+        ),
+        Error::Item(_) => FailureDecision::Fail(format!("{error}; start another import")),
+        Error::Platform(_) | Error::Store(_) | Error::Queue(_) | Error::RefreshRunning => {
+            retry_or_pause(error, receives, now)
+        }
+    }
+}
+
+fn pause_for_quota(refused: &ApiError, wait: QuotaWait, now: Timestamp) -> FailureDecision {
+    let back = errcode::wait_until(wait, now);
+    let why = match wait {
+        QuotaWait::NextBeijingMidnight => {
+            format!("WeChat's daily quota is used up ({refused}); it is back at {back}")
+        }
+        _ => format!("WeChat's quota is used up ({refused})"),
+    };
+    FailureDecision::Pause { cause_ends_at: back.as_second(), why }
+}
+
+/// Retries with a longer wait each time, and pauses the import after [`MAX_RECEIVES`]: a dead-lettered job
+/// would leave it `running` with nothing to move it.
+fn retry_or_pause(error: &Error, receives: u32, now: Timestamp) -> FailureDecision {
+    if receives >= MAX_RECEIVES {
+        return FailureDecision::Pause {
+            cause_ends_at: now.as_second() + FAILURE_PAUSE_SECONDS,
+            why: format!("it failed {MAX_RECEIVES} times: {error}"),
+        };
+    }
+    let wait = match error.retry() {
+        Retry::After(wait) => wait,
+        Retry::Never => MIN_RETRY_WAIT,
+    };
+    FailureDecision::Retry((wait * receives.max(1)).min(MAX_RETRY_WAIT.max(wait)))
+}
+
+/// Until when to pause an import whose cause should be gone at `back`.
+fn paused_until(back: i64, now: i64) -> i64 {
+    back.clamp(now + MIN_PAUSE_SECONDS, now + MAX_PAUSE_SECONDS)
+}
+
+/// What the operator has to do.
+fn operator_hint(refused: &ApiError) -> &'static str {
+    match refused.errcode() {
+        Some(40164 | 61004) => {
+            "WeChat does not know this deployment's address; the operator adds it to the platform's IP list"
+        }
+        Some(40125) => {
+            "WeChat does not take the platform's secret; the operator looks it up in WeChat's console"
+        }
+        _ => "WeChat pushes another ticket every ten minutes",
+    }
+}
+
+fn tenant_hint(refused: &ApiError) -> String {
+    let step = match refused.errcode() {
+        Some(61003 | 61023 | 42007) => "the account is not authorized any more; bind it again",
+        Some(61007) => {
+            let set = followers_permission_name();
+            return format!("{refused}: {set} was not granted; authorize the account again with it");
+        }
+        Some(48001 | 48004 | 50001 | 61016 | 61017) => {
+            "this account may not list its followers; WeChat grants that to verified accounts"
+        }
+        Some(50002 | 50007) => {
+            "WeChat has restricted the account; its owner finds out why in WeChat's console"
+        }
+        _ => "start another import; if it fails again, the number and rid tell WeChat's staff why",
+    };
+    format!("{refused}: {step}")
+}
+
+/// The name of the followers' permission set, as the API and the hub's pages show it.
+fn followers_permission_name() -> String {
+    let sets = account::permissions(&[]);
+    sets.into_iter().find(|set| set.id == FOLLOWERS_PERMISSION_SET).map(|set| set.name).unwrap_or_default()
+}
+
+/// For whom WeChat refuses details.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum DetailsRefused {
+    /// For somebody in this list.
+    ForThisList,
+    /// For all: some subscription accounts may list their followers but not read details.
+    ForAccount,
+}
+
+/// Whether to store followers without details after `refused`; [`None`] where the job cannot continue.
+pub(crate) fn details_refused(refused: &ApiError) -> Option<DetailsRefused> {
+    if matches!(refused, ApiError::Malformed(_)) {
+        return Some(DetailsRefused::ForThisList); // what somebody typed was not escaped, and hides the others
+    }
+    match (refused.errcode()?, refused.class()) {
+        (45103 | 48001 | 48004 | 50001 | 61007 | 61016 | 61017, _) => Some(DetailsRefused::ForAccount),
+        (_, ErrcodeClass::Caller | ErrcodeClass::Unknown) => Some(DetailsRefused::ForThisList),
+        _ => None,
+    }
+}
+
+/// Applies the decision to a failed job, which started at `started_at`, in unix seconds.
+pub(crate) async fn apply_failure(
+    app: &Services,
+    job: &ImportJob,
+    error: &Error,
+    started_at: i64,
+    delivery: JobDelivery<'_>,
+    outbox: &dyn Outbox,
+) -> Result<ImportJobOutcome, Error> {
+    let ImportIds { import_id: import, app_id, tenant_id: tenant } = ids_of_job(job);
+    let decision = decide(error, delivery.receive_count, app.clock.now());
+    // a failed import is logged with the same text where it ends
+    if !matches!(decision, FailureDecision::Fail(_)) {
+        tracing::warn!(app_id, import_id = import, then = decision.name(), "an import job failed: {error}");
+    }
+    match decision {
+        FailureDecision::Retry(after) => Ok(ImportJobOutcome::Retry(after, error.to_string())),
+        FailureDecision::Requeue(after) => {
+            outbox.enqueue(vec![job.clone()], after).await.map(|()| ImportJobOutcome::Done)
+        }
+        FailureDecision::Pause { cause_ends_at: back, why } => {
+            let until = paused_until(back, app.clock.unix());
+            let running = |i: &shared::store::imports::Import| i.status == ImportStatus::Running;
+            if app.store.import(app_id, import).await?.is_some_and(|i| running(&i)) {
+                let resume = ImportJob::ResumeV1 {
+                    import_id: import.to_owned(),
+                    app_id: app_id.to_owned(),
+                    tenant_id: tenant.to_owned(),
+                };
+                // queued first, so that a crash cannot leave an import paused with nothing to resume it
+                outbox.schedule(app, &resume::timer_id(import), until, &resume).await?;
+                let why = why + "; the import goes on by itself";
+                if app.store.pause_import(app_id, import, until, &why).await? {
+                    app.metrics.count(Metric::HaltedImports, app.clock.now());
+                }
+            }
+            Ok(ImportJobOutcome::Done)
+        }
+        FailureDecision::Fail(why) => {
+            // the error is older than a new consent, whose tenant relies on the running import
+            if authorized_since(app, tenant, app_id, started_at).await? {
+                return Ok(ImportJobOutcome::Retry(MIN_RETRY_WAIT, error.to_string()));
+            }
+            progress::fail(app, app_id, import, &why).await?;
+            Ok(ImportJobOutcome::Done)
+        }
+    }
+}
+
+/// Whether the account was authorized again since then, in unix seconds.
+async fn authorized_since(app: &Services, tenant: &str, app_id: &str, since: i64) -> Result<bool, Error> {
+    let account = app.store.account(tenant, app_id).await?;
+    Ok(account.is_some_and(|a| a.status == AccountStatus::Bound && a.authorized_at() >= since))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_decides_what_becomes_of_the_import() {
+        let now: Timestamp = "2026-03-01T15:30:00Z".parse().unwrap(); // half an hour before Beijing's midnight
+        let api = |errcode| ApiError::Refused { errcode, errmsg: "no".into(), rid: None };
+        let refused = |errcode| Error::WeChat(api(errcode));
+        let kind = |error: &Error, receives, now| match decide(error, receives, now) {
+            FailureDecision::Retry(after) => format!("again in {}", after.as_secs()),
+            FailureDecision::Requeue(after) => format!("later in {}", after.as_secs()),
+            FailureDecision::Pause { cause_ends_at: back, .. } => {
+                format!("pause of {}", paused_until(back, now.as_second()) - now.as_second())
+            }
+            FailureDecision::Fail(_) => "fail".into(),
+        };
+        for (what, error, receives, expected) in [
+            ("the daily quota", refused(45009), 1, "pause of 1800"),
+            ("a quota of unknown length", refused(45102), 1, "pause of 3600"),
+            ("the minute's limit", refused(45011), 1, "again in 60"),
+            ("the minute's limit, long", refused(45011), MAX_RECEIVES, "later in 60"),
+            ("busy", refused(-1), 1, "again in 5"),
+            ("busy, again", refused(-1), 3, "again in 15"),
+            ("busy for long", refused(-1), MAX_RECEIVES, "pause of 900"),
+            ("a token that is refused twice", Error::Account(api(40001)), 1, "again in 5"),
+            ("an address that is not listed", Error::Platform(api(40164)), 1, "pause of 300"),
+            ("a stale ticket, for long", Error::Platform(api(61006)), MAX_RECEIVES, "pause of 300"),
+            ("a secret that was rotated", Error::Platform(api(40125)), 1, "pause of 300"),
+            ("the platform's WeChat is busy", Error::Platform(api(-1)), 1, "again in 30"),
+            ("the same for long", Error::Platform(api(-1)), MAX_RECEIVES, "pause of 900"),
+            ("the quota of refreshes", Error::Account(api(45009)), 1, "pause of 1800"),
+            ("a store that fails", Error::Store("down".into()), 1, "again in 2"),
+            ("no ticket yet", Error::NoTicket, 1, "pause of 300"),
+            ("an account that withdrew", Error::NotAuthorized("wx1".into()), 1, "fail"),
+            ("an account that is unbound", refused(61003), 1, "fail"),
+            ("an account that may not", refused(48001), 1, "fail"),
+            ("a code of next year", refused(99_999_999), 1, "fail"),
+        ] {
+            assert_eq!(kind(&error, receives, now), expected, "{what}");
+        }
+        let evening: Timestamp = "2026-03-01T15:59:50Z".parse().unwrap();
+        assert_eq!(kind(&refused(45009), 1, evening), "pause of 90", "never before the pause is written");
+        let morning: Timestamp = "2026-03-01T16:00:00Z".parse().unwrap();
+        assert_eq!(kind(&refused(45009), 1, morning), "pause of 3600", "it looks again each hour");
+    }
+}

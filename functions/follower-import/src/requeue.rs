@@ -1,0 +1,37 @@
+//! `TakeUpV1`: an import has not moved for a while, so one of its jobs may be lost. Queues the jobs that it
+//! still needs. If a job was only late there are two of it: the first one continues, the second ends.
+
+use shared::{error::Error, services::Services, store::imports::ImportStatus};
+
+use crate::{
+    dispatch::{FollowUps, ImportIds, JobDelivery, running_import},
+    resume,
+};
+
+pub(crate) async fn run(
+    app: &Services,
+    ids: ImportIds<'_>,
+    delivery: JobDelivery<'_>,
+) -> Result<FollowUps, Error> {
+    let Some(import) = app.store.import(ids.app_id, ids.import_id).await? else {
+        return Ok(FollowUps::none());
+    };
+    let is_redelivery = import.taken_up_by.as_deref() == Some(delivery.message_id);
+    if import.tenant_id != ids.tenant_id || !(is_redelivery || import.needs_requeue(app.clock.unix())) {
+        return Ok(FollowUps::none());
+    }
+    if import.status == ImportStatus::Paused {
+        return resume::resume_now(app, ids, delivery).await;
+    }
+    let Some(import) = running_import(app, ids).await? else { return Ok(FollowUps::none()) };
+    if !app.store.record_import_requeue(&import, delivery.message_id).await? {
+        return Ok(FollowUps::none());
+    }
+    let (app_id, id) = (ids.app_id, ids.import_id);
+    tracing::warn!(
+        app_id,
+        import_id = id,
+        "the import of {app_id} did not move; it is taken up where it stands"
+    );
+    resume::remaining_jobs(app, ids, &import).await
+}

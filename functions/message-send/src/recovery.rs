@@ -1,0 +1,156 @@
+//! What to do with a message that another worker has leased before: pure. This is the rule for crashes.
+//!
+//! A template message carries its message id as `client_msg_id`, by which WeChat delivers it once within ten
+//! minutes: within nine it is sent again. A customer-service message has nothing of the kind: it is sent at
+//! most once, and if its outcome was not recorded it fails as `outcome_unknown`.
+
+use std::time::Duration;
+
+use shared::store::{
+    message_leases::MESSAGE_LEASE_SECONDS,
+    messages::{Channel, MessageRecord, MessageStatus},
+};
+
+/// How long a template message may be sent again after its first try, seconds. WeChat deduplicates for 600; the
+/// rest is for clocks, the call and the queue.
+pub const RESEND_WITHIN_SECONDS: i64 = 540;
+
+/// What to do with the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecoveryAction {
+    /// Nothing: its end is known.
+    Ended,
+    /// Wait: another worker may still be sending it.
+    Wait(Duration),
+    /// Nothing was sent: choose a channel again.
+    StartAgain {
+        /// Whether a send of the reply window was counted for it.
+        window_counted: bool,
+    },
+    /// It may have been sent as a template message: send it again with the id by which WeChat deduplicates.
+    Resend,
+    /// It may have been sent, and another try could reach the fan twice.
+    FailUnknown,
+}
+
+/// Decides by the message's record.
+pub fn recovery_action(message: &MessageRecord, now: i64) -> RecoveryAction {
+    let after = match message.status {
+        MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Failed => {
+            return RecoveryAction::Ended;
+        }
+        MessageStatus::Sending => message.claimed_at,
+        MessageStatus::Queued => None,
+    };
+    if let Some(left) = after.map(|at| at + MESSAGE_LEASE_SECONDS - now).filter(|left| *left > 0) {
+        return RecoveryAction::Wait(Duration::from_secs(
+            left.unsigned_abs().min(MESSAGE_LEASE_SECONDS.unsigned_abs()),
+        ));
+    }
+    let sending = message.status == MessageStatus::Sending;
+    let resend = message.first_claimed_at.is_some_and(|at| now - at < RESEND_WITHIN_SECONDS);
+    match message.channel {
+        Some(Channel::CustomerService) if sending => RecoveryAction::FailUnknown,
+        // Released with this time still set: an earlier try may have reached the fan.
+        Some(Channel::Template) if sending || message.first_claimed_at.is_some() => {
+            if resend {
+                RecoveryAction::Resend
+            } else {
+                RecoveryAction::FailUnknown
+            }
+        }
+        channel => RecoveryAction::StartAgain { window_counted: channel == Some(Channel::CustomerService) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_735_689_600;
+
+    #[test]
+    fn a_message_that_was_taken_before_reaches_nobody_twice() {
+        use MessageStatus::{Delivered, Failed, Queued, Sending, Sent};
+        let (service, template) = (Some(Channel::CustomerService), Some(Channel::Template));
+        let old = Some(NOW - MESSAGE_LEASE_SECONDS);
+        for (what, status, channel, claimed, first, expected) in [
+            ("sent", Sent, service, Some(5), Some(5), RecoveryAction::Ended),
+            ("delivered", Delivered, template, Some(5), Some(5), RecoveryAction::Ended),
+            ("failed", Failed, None, Some(5), Some(5), RecoveryAction::Ended),
+            (
+                "taken just now",
+                Sending,
+                service,
+                Some(NOW),
+                Some(NOW),
+                RecoveryAction::Wait(Duration::from_secs(35)),
+            ),
+            (
+                "taken 34 s ago",
+                Sending,
+                template,
+                Some(NOW - 34),
+                Some(NOW - 34),
+                RecoveryAction::Wait(Duration::from_secs(1)),
+            ),
+            (
+                "a crash with a customer-service message",
+                Sending,
+                service,
+                old,
+                old,
+                RecoveryAction::FailUnknown,
+            ),
+            ("a crash with a template message", Sending, template, old, old, RecoveryAction::Resend),
+            (
+                "the same, 9 minutes after the first try",
+                Sending,
+                template,
+                old,
+                Some(NOW - 540),
+                RecoveryAction::FailUnknown,
+            ),
+            ("the same, a second earlier", Sending, template, old, Some(NOW - 539), RecoveryAction::Resend),
+            (
+                "a crash before anything would go out",
+                Sending,
+                None,
+                old,
+                old,
+                RecoveryAction::StartAgain { window_counted: false },
+            ),
+            ("never taken", Queued, None, None, None, RecoveryAction::StartAgain { window_counted: false }),
+            ("given back", Queued, service, old, None, RecoveryAction::StartAgain { window_counted: true }),
+            (
+                "a template given back",
+                Queued,
+                template,
+                old,
+                None,
+                RecoveryAction::StartAgain { window_counted: false },
+            ),
+            ("a template without an answer", Queued, template, old, old, RecoveryAction::Resend),
+            ("the same, long ago", Queued, template, old, Some(NOW - 3600), RecoveryAction::FailUnknown),
+        ] {
+            let message = MessageRecord {
+                id: "msg_1".into(),
+                tenant_id: "ten_1".into(),
+                app_id: "wx1".into(),
+                to: "o1".into(),
+                status,
+                channel,
+                content: None,
+                template: None,
+                wechat_msg_id: None,
+                error: None,
+                created_at: 0,
+                sent_at: None,
+                claimed_at: claimed,
+                claimed_by: None,
+                first_claimed_at: first,
+            };
+            assert_eq!(recovery_action(&message, NOW), expected, "{what}");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! What WeChat's answer means for a message, and when to try again: pure.
+
+use std::time::Duration;
+
+use shared::{
+    error::{Error, Retry},
+    metrics::Cause,
+    store::{
+        messages::{Channel, MessageError},
+        quotas::QuotaRefusal,
+    },
+    wechat::{ApiError, errcode::ErrcodeClass, transport::TransportError},
+};
+
+use crate::recovery::RESEND_WITHIN_SECONDS;
+
+/// How long a message waits for what is outside, by its age: WeChat, a token, a quota.
+pub const MAX_AGE_MS: i64 = 24 * 3600 * 1000;
+/// After so many receives it waits in a timer instead of the queue.
+const MAX_QUEUE_RECEIVES: u32 = 3;
+/// The shortest and the longest wait in a timer. In between it waits as long as it is old, so that an outage
+/// of a minute costs a minute, and one of a day about a hundred tries.
+const TIMER_WAIT_MS: (i64, i64) = (60_000, 15 * 60_000);
+/// The longest wait in the queue, because received jobs count against a limit that all tenants share.
+const MAX_QUEUE_WAIT: Duration = Duration::from_mins(2);
+
+/// The text for a message whose outcome was not recorded.
+const OUTCOME_UNKNOWN_DETAIL: &str = "It may have been delivered: WeChat was asked, and its answer was lost. It was not sent again, \
+     since that could have reached the fan twice.";
+
+/// The error of a message that may have been delivered; `errcode` is WeChat's answer to a later try.
+pub fn outcome_unknown(errcode: Option<i64>) -> MessageError {
+    MessageError { code: "outcome_unknown".into(), errcode, detail: OUTCOME_UNKNOWN_DETAIL.into() }
+}
+
+/// What to do with a message that WeChat did not accept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SendFailureAction {
+    /// The reply window turned out to be closed, and there is a template.
+    UseTemplate,
+    /// Release it and try again.
+    Retry {
+        /// Why.
+        reason: RetryReason,
+        /// Whether it may have reached the fan in spite of the failure.
+        may_have_happened: bool,
+        /// What the message shows if it is given up.
+        error: MessageError,
+    },
+    /// Record why.
+    Fail(MessageError),
+}
+
+/// What a message waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryReason {
+    /// WeChat, or a token; at least this long.
+    Busy(Duration),
+    /// A quota, which is refused until this unix second.
+    Quota(i64),
+}
+
+impl RetryReason {
+    /// A text for the operator.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Busy(_) => "WeChat does not answer, or there is no token",
+            Self::Quota(_) => "WeChat's quota is used up",
+        }
+    }
+}
+
+/// Decides by a refusal of WeChat, or a missing answer. `template`: one exists and may be sent.
+pub fn failure_action(channel: Channel, error: &ApiError, template: bool) -> SendFailureAction {
+    let failed =
+        |code: &str, detail: String| MessageError { code: code.into(), errcode: error.errcode(), detail };
+    let wechat_text = || match error {
+        ApiError::Refused { errmsg, .. } => errmsg.clone(),
+        other => other.to_string(),
+    };
+    let busy = |code: &str| SendFailureAction::Retry {
+        reason: RetryReason::Busy(Duration::ZERO),
+        may_have_happened: false,
+        error: failed(
+            code,
+            format!("WeChat could not be asked, or was busy, for 24 hours: {}", wechat_text()),
+        ),
+    };
+    if error.may_have_happened() {
+        return match channel {
+            Channel::CustomerService => SendFailureAction::Fail(outcome_unknown(error.errcode())),
+            Channel::Template => SendFailureAction::Retry {
+                reason: RetryReason::Busy(Duration::ZERO),
+                may_have_happened: true,
+                error: outcome_unknown(error.errcode()),
+            },
+        };
+    }
+    if let ApiError::Transport(TransportError::NotSent(_)) = error {
+        return busy("wechat_busy");
+    }
+    match (error.errcode().unwrap_or_default(), error.class()) {
+        (45015 | 45047, _) if channel == Channel::CustomerService && template => {
+            SendFailureAction::UseTemplate
+        }
+        (45015 | 45047, _) => SendFailureAction::Fail(failed("outside_reply_window", wechat_text())),
+        (48001 | 61007, _) => SendFailureAction::Fail(failed("capability_missing", wechat_text())),
+        (40003 | 43004 | 43019 | 43101 | 48002 | 50005, _) => {
+            SendFailureAction::Fail(failed("recipient_unreachable", wechat_text()))
+        }
+        (61003, _) => SendFailureAction::Fail(failed("account_not_bound", wechat_text())),
+        (_, ErrcodeClass::Retry | ErrcodeClass::Platform | ErrcodeClass::Token) => busy("wechat_busy"),
+        _ => SendFailureAction::Fail(failed("wechat_error", wechat_text())),
+    }
+}
+
+/// What a used-up quota means.
+pub fn action_for_quota(refusal: QuotaRefusal) -> SendFailureAction {
+    SendFailureAction::Retry {
+        reason: RetryReason::Quota(refusal.refused_until),
+        may_have_happened: false,
+        error: MessageError {
+            code: "quota_exceeded".into(),
+            errcode: Some(refusal.errcode),
+            detail: "WeChat's quota was used up for 24 hours.".into(),
+        },
+    }
+}
+
+/// There is no time left to ask: nothing went out.
+pub fn action_out_of_time() -> SendFailureAction {
+    SendFailureAction::Retry {
+        reason: RetryReason::Busy(Duration::from_secs(1)),
+        may_have_happened: false,
+        error: MessageError {
+            code: "wechat_busy".into(),
+            errcode: None,
+            detail: "WeChat was too slow to be asked for 24 hours.".into(),
+        },
+    }
+}
+
+/// Decides by why there is no token: nothing was sent.
+pub fn action_without_token(error: &Error) -> SendFailureAction {
+    let failed =
+        |code: &str| MessageError { code: code.into(), errcode: error.errcode(), detail: error.to_string() };
+    match error {
+        Error::NotAuthorized(_) => SendFailureAction::Fail(failed("account_not_bound")),
+        _ => {
+            let least = match error.retry() {
+                Retry::After(wait) => wait,
+                Retry::Never => Duration::ZERO,
+            };
+            SendFailureAction::Retry {
+                reason: RetryReason::Busy(least),
+                may_have_happened: false,
+                error: failed("wechat_busy"),
+            }
+        }
+    }
+}
+
+/// Who can correct the cause of a failure with the API's code `code`.
+pub fn failure_cause(code: &str) -> Cause {
+    match code {
+        "account_not_bound"
+        | "capability_missing"
+        | "outside_reply_window"
+        | "recipient_unreachable"
+        | "tenant_suspended" => Cause::Account,
+        "outcome_unknown" => Cause::Hub,
+        _ => Cause::WeChat, // wechat_busy, wechat_error, quota_exceeded
+    }
+}
+
+/// When a message is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextAttempt {
+    /// After this long, in the queue.
+    InQueue(Duration),
+    /// At this unix millisecond, by a timer.
+    ByTimer(i64),
+    /// Never.
+    GiveUp,
+}
+
+/// When to try again a message that waits for something outside: by its age, never by the number of tries.
+/// `waited`: it was in a timer before.
+pub fn next_attempt(why: RetryReason, waited: bool, receives: u32, age_ms: i64, now_ms: i64) -> NextAttempt {
+    if age_ms >= MAX_AGE_MS {
+        return NextAttempt::GiveUp;
+    }
+    let last_attempt_ms = now_ms.saturating_add(MAX_AGE_MS - age_ms); // then it is looked at for the last time
+    match why {
+        // a limit per minute may be used up again for many minutes
+        RetryReason::Quota(until) => {
+            let again = now_ms.saturating_add(age_ms.clamp(0, TIMER_WAIT_MS.1));
+            NextAttempt::ByTimer(until.saturating_mul(1000).max(again).min(last_attempt_ms))
+        }
+        RetryReason::Busy(least) if !waited && receives <= MAX_QUEUE_RECEIVES && least <= MAX_QUEUE_WAIT => {
+            NextAttempt::InQueue(backoff(receives).max(least))
+        }
+        RetryReason::Busy(least) => {
+            let least = i64::try_from(least.as_millis()).unwrap_or(i64::MAX);
+            let wait = age_ms.clamp(TIMER_WAIT_MS.0, TIMER_WAIT_MS.1).max(least);
+            NextAttempt::ByTimer(now_ms.saturating_add(wait).min(last_attempt_ms))
+        }
+    }
+}
+
+/// When to repeat a template message that may have reached the fan since the unix second `since`: soon, while
+/// WeChat still deduplicates it. Each wait is as long as all before it.
+pub fn next_resend(why: RetryReason, since: i64, now_ms: i64) -> NextAttempt {
+    let past = now_ms.saturating_sub(since.saturating_mul(1000)).max(0);
+    let least = match why {
+        RetryReason::Busy(least) => least,
+        RetryReason::Quota(until) => {
+            Duration::from_millis(u64::try_from(until.saturating_mul(1000) - now_ms).unwrap_or(0))
+        }
+    };
+    let wait = Duration::from_millis(past.unsigned_abs()).clamp(backoff(1), MAX_QUEUE_WAIT).max(least);
+    let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    match past.saturating_add(wait_ms) {
+        late if late >= RESEND_WITHIN_SECONDS * 1000 => NextAttempt::GiveUp,
+        _ if wait > MAX_QUEUE_WAIT => NextAttempt::ByTimer(now_ms.saturating_add(wait_ms)),
+        _ => NextAttempt::InQueue(wait),
+    }
+}
+
+/// 2 s, 4 s, 8 s, … for the first, second, third failure.
+pub fn backoff(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.min(16)).min(MAX_QUEUE_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(errcode: i64) -> ApiError {
+        ApiError::Refused { errcode, errmsg: "as WeChat says".into(), rid: None }
+    }
+
+    fn code(outcome: &SendFailureAction) -> (&'static str, String) {
+        match outcome {
+            SendFailureAction::UseTemplate => ("template", String::new()),
+            SendFailureAction::Retry { error, may_have_happened: true, .. } => {
+                ("again, may be", error.code.clone())
+            }
+            SendFailureAction::Retry { error, reason: RetryReason::Busy(_), .. } => {
+                ("again", error.code.clone())
+            }
+            SendFailureAction::Retry { error, reason: RetryReason::Quota(_), .. } => {
+                ("quota", error.code.clone())
+            }
+            SendFailureAction::Fail(error) => ("fail", error.code.clone()),
+        }
+    }
+
+    #[test]
+    fn an_answer_means_one_thing_for_a_message() {
+        use Channel::{CustomerService, Template};
+        let lost = ApiError::Transport(TransportError::Unanswered("timed out".into()));
+        let unsent = ApiError::Transport(TransportError::NotSent("no connection".into()));
+        let garbled = ApiError::Malformed("no JSON".into());
+        for (what, channel, error, template, (act, word)) in [
+            ("the window closed", CustomerService, refused(45015), true, ("template", "")),
+            ("its sends used up", CustomerService, refused(45047), true, ("template", "")),
+            ("no template", CustomerService, refused(45015), false, ("fail", "outside_reply_window")),
+            ("no template either", CustomerService, refused(45047), false, ("fail", "outside_reply_window")),
+            ("busy", CustomerService, refused(-1), true, ("again", "wechat_busy")),
+            ("our address is not listed", CustomerService, refused(61004), true, ("again", "wechat_busy")),
+            ("busy with a template", Template, refused(-1), true, ("again", "wechat_busy")),
+            ("no connection", CustomerService, unsent.clone(), true, ("again", "wechat_busy")),
+            ("no connection for a template", Template, unsent, true, ("again", "wechat_busy")),
+            ("no answer", CustomerService, lost.clone(), true, ("fail", "outcome_unknown")),
+            ("no answer to a template", Template, lost, true, ("again, may be", "outcome_unknown")),
+            ("a garbled answer", CustomerService, garbled.clone(), true, ("fail", "outcome_unknown")),
+            ("a garbled answer to a template", Template, garbled, true, ("again, may be", "outcome_unknown")),
+            ("an API that it lacks", Template, refused(48001), true, ("fail", "capability_missing")),
+            ("a permission withdrawn", CustomerService, refused(61007), true, ("fail", "capability_missing")),
+            ("nobody's openid", Template, refused(40003), true, ("fail", "recipient_unreachable")),
+            ("no follower", Template, refused(43004), true, ("fail", "recipient_unreachable")),
+            ("on the blacklist", CustomerService, refused(43019), false, ("fail", "recipient_unreachable")),
+            ("refuses messages", Template, refused(43101), true, ("fail", "recipient_unreachable")),
+            ("wants none", CustomerService, refused(48002), false, ("fail", "recipient_unreachable")),
+            ("left", Template, refused(50005), true, ("fail", "recipient_unreachable")),
+            ("unbound meanwhile", Template, refused(61003), true, ("fail", "account_not_bound")),
+            ("a wrong parameter", Template, refused(47003), true, ("fail", "wechat_error")),
+            ("a number of next year", Template, refused(99_999_999), true, ("fail", "wechat_error")),
+            ("a token refused twice", Template, refused(40001), true, ("again", "wechat_busy")),
+        ] {
+            let outcome = failure_action(channel, &error, template);
+            assert_eq!(code(&outcome), (act, word.to_owned()), "{what}");
+            if let SendFailureAction::Fail(failed) | SendFailureAction::Retry { error: failed, .. } = outcome
+            {
+                assert_eq!(failed.errcode, error.errcode(), "{what}");
+            }
+        }
+        let refusal = QuotaRefusal { refused_until: 9, refused_at: 5, errcode: 45009 };
+        assert_eq!(code(&action_for_quota(refusal)), ("quota", "quota_exceeded".into()));
+        assert_eq!(code(&action_out_of_time()), ("again", "wechat_busy".into()));
+    }
+
+    #[test]
+    fn without_a_token_a_message_waits_or_its_account_is_gone() {
+        for (what, error, expected) in [
+            ("revoked", Error::NotAuthorized("wx1".into()), ("fail", "account_not_bound")),
+            ("an address that is not listed", Error::Platform(refused(40164)), ("again", "wechat_busy")),
+            ("a secret that was rotated", Error::Platform(refused(40125)), ("again", "wechat_busy")),
+            ("no ticket", Error::NoTicket, ("again", "wechat_busy")),
+            ("another refreshes", Error::RefreshRunning, ("again", "wechat_busy")),
+            ("the refresh failed", Error::Account(refused(-1)), ("again", "wechat_busy")),
+            ("no database", Error::Store("down".into()), ("again", "wechat_busy")),
+        ] {
+            assert_eq!(code(&action_without_token(&error)), (expected.0, expected.1.to_owned()), "{what}");
+        }
+    }
+
+    #[test]
+    fn waiting_has_an_end() {
+        const NOW: i64 = 1_735_689_600_000;
+        let (busy, ticket) = (RetryReason::Busy(Duration::ZERO), RetryReason::Busy(Duration::from_secs(60)));
+        let quota = |seconds: i64| RetryReason::Quota(NOW / 1000 + seconds);
+        let hours = |h: i64| h * 3_600_000;
+        let soon = |seconds| NextAttempt::InQueue(Duration::from_secs(seconds));
+        let at = |seconds: i64| NextAttempt::ByTimer(NOW + seconds * 1000);
+        for (what, why, waited, receives, age, expected) in [
+            ("busy once", busy, false, 1, 50, soon(2)),
+            ("busy three times", busy, false, 3, 6_000, soon(8)),
+            ("busy four times", busy, false, 4, 14_000, at(60)),
+            ("no ticket yet", ticket, false, 1, 50, soon(60)),
+            ("busy after a wait", busy, true, 1, 120_000, at(120)),
+            ("busy for hours", busy, true, 1, hours(5), at(900)),
+            ("busy, a minute before the day is over", busy, true, 1, hours(24) - 60_000, at(60)),
+            ("busy for a day", busy, true, 1, hours(24), NextAttempt::GiveUp),
+            ("the quota of the minute", quota(30), false, 1, 50, at(30)),
+            ("the quota of the minute, for long", quota(30), true, 1, 300_000, at(300)),
+            ("the quota of the day", quota(7 * 3600), false, 1, 50, at(7 * 3600)),
+            ("a quota that is back too late", quota(7 * 3600), true, 1, hours(20), at(4 * 3600)),
+            ("a quota for a day", quota(7 * 3600), true, 1, hours(24), NextAttempt::GiveUp),
+        ] {
+            assert_eq!(next_attempt(why, waited, receives, age, NOW), expected, "{what}");
+        }
+        const SINCE: i64 = NOW / 1000;
+        for (what, why, past, expected) in [
+            ("no answer at first", busy, 0, soon(2)),
+            ("none to the second try either", busy, 10, soon(10)),
+            ("none for minutes", busy, 300, soon(120)),
+            ("no ticket meanwhile", ticket, 10, soon(60)),
+            ("a quota for longer than the queue waits", quota(200), 10, at(190)),
+            ("a last time", busy, 419, soon(120)),
+            ("beyond that WeChat delivers it twice", busy, 420, NextAttempt::GiveUp),
+            ("the day's quota", quota(7 * 3600), 10, NextAttempt::GiveUp),
+        ] {
+            let now = NOW + past * 1000;
+            let expected = if expected == at(190) { NextAttempt::ByTimer(now + 190_000) } else { expected };
+            assert_eq!(next_resend(why, SINCE, now), expected, "{what}");
+        }
+        assert_eq!(backoff(60), MAX_QUEUE_WAIT, "nothing stays in the queue for longer");
+    }
+}

@@ -1,0 +1,484 @@
+//! The harness: a hub with an embedded database and a scripted WeChat.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    LocalSecondaryIndex, Projection, ProjectionType, ScalarAttributeType,
+};
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use shared::{
+    aws::AwsClients,
+    clock::{Clock, ManualClock},
+    config::{Config, RunMode, is_queue_variable},
+    deadline::Deadline,
+    function::Function,
+    model::{
+        account::{AccountStatus, AccountType},
+        consent::ConsentPage,
+        token::Due,
+    },
+    queue::jobs::SendJob,
+    random::StdRandom,
+    secret::Secret,
+    services::{Dependencies, Services},
+    store::{
+        accounts::AccountRecord,
+        api_keys::ApiKey,
+        credentials::AccessToken,
+        fans::{FanActivity, FanId},
+        message_leases::LeaseAttempt,
+        messages::{Channel, MessageRecord, MessageStatus},
+        timeline::StoredEvent,
+        timers::DueTimer,
+    },
+    wechat::transport::{Transport, TransportError, WeChatRequest, WeChatResponse},
+};
+
+pub const TENANT: &str = "ten_1";
+pub const ACCOUNT: &str = "wx00000000000000aa";
+pub const CUSTOM: &str = "/cgi-bin/message/custom/send";
+pub const TEMPLATE: &str = "/cgi-bin/message/template/send";
+pub const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
+
+type CallResult = Result<WeChatResponse, TransportError>;
+
+/// Accepts only the newest token, returns the scripted responses first, and then success.
+#[derive(Default)]
+pub struct ScriptedWeChat {
+    pub requests: Mutex<Vec<(String, Value)>>,
+    answers: Mutex<HashMap<String, VecDeque<CallResult>>>,
+    token: Mutex<String>,
+    pub latency: Mutex<Duration>,
+}
+
+pub fn errcode(errcode: i64) -> CallResult {
+    json_response(&json!({ "errcode": errcode, "errmsg": "as WeChat says" }))
+}
+
+pub fn json_response(body: &Value) -> CallResult {
+    Ok(WeChatResponse { status: 200, body: body.to_string().into_bytes() })
+}
+
+pub fn lost_response() -> CallResult {
+    Err(TransportError::Unanswered("timed out".into()))
+}
+
+pub fn not_sent() -> CallResult {
+    Err(TransportError::NotSent("no connection".into()))
+}
+
+impl ScriptedWeChat {
+    pub fn script(&self, path: &str, answers: impl IntoIterator<Item = CallResult>) {
+        self.answers.lock().unwrap().entry(path.to_owned()).or_default().extend(answers);
+    }
+
+    /// Makes every token invalid until the next refresh.
+    pub fn replace_token(&self) {
+        *self.token.lock().unwrap() = "none is good".into();
+    }
+
+    /// The bodies of all requests to `path`.
+    pub fn bodies(&self, path: &str) -> Vec<Value> {
+        let asked = self.requests.lock().unwrap();
+        asked.iter().filter(|(p, _)| p == path).map(|(_, body)| body.clone()).collect()
+    }
+
+    /// Texts that were sent, in order.
+    pub fn sent_texts(&self) -> Vec<String> {
+        let text = |body: Value| body["text"]["content"].as_str().unwrap_or_default().to_owned();
+        self.bodies(CUSTOM).into_iter().map(text).collect()
+    }
+
+    fn respond(&self, path: &str, token: &str) -> CallResult {
+        if let Some(answer) = self.answers.lock().unwrap().get_mut(path).and_then(VecDeque::pop_front) {
+            return answer;
+        }
+        let count = self.requests.lock().unwrap().len();
+        match path {
+            "/cgi-bin/component/api_component_token" => {
+                json_response(&json!({ "component_access_token": "component", "expires_in": 7200 }))
+            }
+            REFRESH => {
+                let fresh = format!("token-{count}");
+                (*self.token.lock().unwrap()).clone_from(&fresh);
+                json_response(
+                    &json!({ "authorizer_access_token": fresh, "expires_in": 7200, "authorizer_refresh_token": "r" }),
+                )
+            }
+            _ if token != *self.token.lock().unwrap() => errcode(40001),
+            TEMPLATE => json_response(&json!({ "errcode": 0, "errmsg": "ok", "msgid": 9_000_000 + count })),
+            _ => errcode(0),
+        }
+    }
+}
+
+impl Transport for ScriptedWeChat {
+    fn send<'a>(&'a self, request: WeChatRequest) -> BoxFuture<'a, CallResult> {
+        Box::pin(async move {
+            let latency = *self.latency.lock().unwrap();
+            if latency > Duration::ZERO {
+                tokio::time::sleep(latency).await;
+            }
+            let (url, query) = request.url.split_once('?').unwrap_or((&request.url, ""));
+            let path = url.strip_prefix("https://api.weixin.qq.com").unwrap();
+            let token = query.rsplit_once("access_token=").map_or("", |(_, token)| token);
+            let body = serde_json::from_slice(&request.body.unwrap_or_default()).unwrap_or_default();
+            self.requests.lock().unwrap().push((path.to_owned(), body));
+            self.respond(path, token)
+        })
+    }
+}
+
+pub struct SendHarness {
+    pub app: Arc<Services>,
+    pub db: aws_sdk_dynamodb::Client,
+    batches: AtomicUsize,
+    pub clock: ManualClock,
+    pub wechat: Arc<ScriptedWeChat>,
+    pub function: Function,
+}
+
+impl SendHarness {
+    /// A hub with one bound service account.
+    pub async fn new() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
+        let config = Config::load(message_send::NEEDS, RunMode::Simulated, |name| {
+            Some(match name {
+                "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee".into(),
+                "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef".into(),
+                // There is no SQS: the database's endpoint refuses to postpone a job, which is harmless.
+                "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => url.clone(),
+                name if name.ends_with("_TABLE") || is_queue_variable(name) => name.to_owned(),
+                _ => return None,
+            })
+        })
+        .unwrap();
+        let clock = ManualClock::at(1_735_689_600);
+        let wechat = Arc::new(ScriptedWeChat::default());
+        let aws = AwsClients::new(&config.resources, Credentials::new("local", "local", None, None, "test"));
+        let db = aws.dynamodb.clone();
+        create_tables(&db).await;
+        let app = Services::new(
+            config,
+            Dependencies {
+                clock: Arc::new(clock.clone()),
+                random: Arc::new(StdRandom::seeded(1)),
+                transport: wechat.clone(),
+                aws,
+            },
+        )
+        .unwrap();
+        let function = message_send::function(Arc::clone(&app));
+        let world = Self { app, db, batches: AtomicUsize::new(0), clock, wechat, function };
+        world.app.store.store_ticket(&Secret::new("ticket"), world.clock.unix()).await.unwrap();
+        world.bind(ACCOUNT, AccountType::Service, &[1, 15, 4, 7, 2, 3, 11, 8]).await;
+        world
+    }
+
+    pub async fn bind(&self, app_id: &str, account_type: AccountType, granted: &[u32]) {
+        self.bind_for_tenant(TENANT, app_id, account_type, granted).await;
+    }
+
+    pub async fn bind_for_tenant(
+        &self,
+        tenant: &str,
+        app_id: &str,
+        account_type: AccountType,
+        granted: &[u32],
+    ) {
+        let account = AccountRecord {
+            app_id: app_id.into(),
+            tenant_id: tenant.into(),
+            original_id: "gh_1".into(),
+            name: "Invented Cafe".into(),
+            alias: String::new(),
+            avatar_url: String::new(),
+            qr_code_url: String::new(),
+            principal_name: String::new(),
+            account_type,
+            verified: true,
+            status: AccountStatus::Bound,
+            granted: granted.to_vec(),
+            bound_at: self.clock.unix(),
+            bound_by: None,
+            unbound_at: None,
+            stored_authorized_at: 0,
+            deleted: false,
+            revision: 0,
+        };
+        let token =
+            AccessToken { token: Secret::new("token-0"), issued_at: self.clock.unix(), expires_in: 7200 };
+        *self.wechat.token.lock().unwrap() = "token-0".into();
+        let due = Due::Sorted { unix_seconds: self.clock.unix() + 5400 };
+        self.app.store.store_authorization(app_id, "c", Some(&token), &Secret::new("r")).await.unwrap();
+        let now = self.clock.unix();
+        let page = ConsentPage { tenant, opened_at: now, expires_at: now };
+        self.app.store.bind_account(account, Some(page), due).await.unwrap();
+    }
+
+    /// The fan writes, which opens a reply window of 48 hours.
+    pub async fn fan_writes(&self, open_id: &str) {
+        let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
+        self.app
+            .store
+            .record_fan_activity(fan, &FanActivity::Message, self.clock.unix(), "M1")
+            .await
+            .unwrap();
+    }
+
+    pub async fn window_sends_used(&self, open_id: &str) -> u32 {
+        let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
+        self.app.store.fan(fan).await.unwrap().unwrap().message_used
+    }
+
+    /// Accepts a message. Returns its job.
+    pub async fn accept(&self, id: &str, to: &str, content: bool, template: bool) -> SendJob {
+        self.accept_for(ACCOUNT, id, to, content, template).await
+    }
+
+    pub async fn accept_for(
+        &self,
+        app_id: &str,
+        id: &str,
+        to: &str,
+        content: bool,
+        template: bool,
+    ) -> SendJob {
+        self.accept_for_tenant(TENANT, app_id, id, to, content, template).await
+    }
+
+    pub async fn accept_for_tenant(
+        &self,
+        tenant: &str,
+        app_id: &str,
+        id: &str,
+        to: &str,
+        content: bool,
+        template: bool,
+    ) -> SendJob {
+        let content = content.then(|| json!({ "msgtype": "text", "text": { "content": id } }));
+        let template = template.then(|| json!({ "template_id": "t1", "data": { "first": { "value": id } } }));
+        let created_at = self.clock.now().as_millisecond();
+        let message = MessageRecord {
+            id: id.into(),
+            tenant_id: tenant.into(),
+            app_id: app_id.into(),
+            to: to.into(),
+            status: MessageStatus::Queued,
+            channel: None,
+            content: content.as_ref().map(Value::to_string),
+            template: template.as_ref().map(Value::to_string),
+            wechat_msg_id: None,
+            error: None,
+            created_at,
+            sent_at: None,
+            claimed_at: None,
+            claimed_by: None,
+            first_claimed_at: None,
+        };
+        assert!(self.app.store.create_message(&message).await.unwrap().is_none());
+        SendJob::MessageV1 {
+            message_id: id.into(),
+            tenant_id: tenant.into(),
+            app_id: app_id.into(),
+            to: to.into(),
+            content,
+            template,
+            created_at,
+        }
+    }
+
+    /// Delivers a batch for the `receives`-th time. Returns the indexes of the jobs that failed.
+    pub async fn deliver(&self, jobs: &[&SendJob], receives: u32) -> Vec<usize> {
+        self.deliver_late(jobs, receives, 0).await
+    }
+
+    /// The same for jobs that were in the queue for `lag` milliseconds.
+    pub async fn deliver_late(&self, jobs: &[&SendJob], receives: u32, lag: i64) -> Vec<usize> {
+        let batch = self.batches.fetch_add(1, Ordering::SeqCst);
+        let sent_at = self.clock.now().as_millisecond() - lag;
+        let record =
+            |(n, job): (usize, &&SendJob)| sqs_record(&format!("{n} {batch}"), job, receives, sent_at);
+        let records: Vec<Value> = jobs.iter().enumerate().map(record).collect();
+        let answer = self.function.call(json!({ "Records": records }), self.deadline()).await.unwrap();
+        let failures = answer["batchItemFailures"].as_array().unwrap();
+        let place = |id: &Value| id.as_str().unwrap().split_once(' ').unwrap().0.parse().unwrap();
+        let mut failed: Vec<usize> = failures.iter().map(|f| place(&f["itemIdentifier"])).collect();
+        failed.sort_unstable();
+        failed
+    }
+
+    /// Leases messages like a worker that then dies. Returns how many it got.
+    pub async fn lease_and_die(&self, claims: &[(&str, Option<Channel>)]) -> usize {
+        let store = &self.app.store;
+        let (claims, _) =
+            store.lease_messages(store.new_writer_id(), self.clock.unix(), claims, &[]).await.unwrap();
+        claims.iter().filter(|claim| matches!(claim, LeaseAttempt::Acquired)).count()
+    }
+
+    /// The deadline of an invocation that begins now, as in the template.
+    fn deadline(&self) -> Deadline {
+        Deadline::after(&self.clock, Duration::from_secs(30))
+    }
+
+    /// The operator suspends the tenant.
+    pub async fn suspend(&self) {
+        self.create_tenant(TENANT, "suspended").await;
+    }
+
+    /// A tenant that the operator knows.
+    pub async fn create_tenant(&self, id: &str, status: &str) {
+        let tenant = json!({
+            "id": id, "name": "Invented Cafe", "status": status, "created_at": self.clock.now(),
+        });
+        let tenant = serde_json::from_value(tenant).unwrap();
+        let key = ApiKey { id: format!("key_of_{id}"), tenant_id: id.into(), ..ApiKey::default() };
+        self.app.store.create_tenant(&tenant, &key, &Secret::new(format!("oak_{id}"))).await.unwrap();
+    }
+
+    /// The fan leaves.
+    pub async fn fan_leaves(&self, open_id: &str) {
+        let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
+        self.app
+            .store
+            .record_fan_activity(fan, &FanActivity::Unfollowed, self.clock.unix(), "E1")
+            .await
+            .unwrap();
+    }
+
+    /// Takes the jobs of all timers that are due, in their order.
+    pub async fn take_due_jobs(&self) -> Vec<SendJob> {
+        let due = self.due_timers(self.clock.now().as_millisecond()).await;
+        self.app.store.delete_timers(&due).await.unwrap();
+        due.iter().map(|due| serde_json::from_str(&due.timer.body).unwrap()).collect()
+    }
+
+    /// Timers that are due by a clock that shows the unix millisecond `now`.
+    pub async fn due_timers(&self, now: i64) -> Vec<DueTimer> {
+        let mut timers = Vec::new();
+        for shard in shared::timers::all_shards() {
+            timers.extend(self.app.store.due_timers(shard, now, 100, None).await.unwrap().timers);
+        }
+        timers
+    }
+
+    /// The ids of template messages that WeChat was asked to send, in order.
+    pub fn template_message_ids(&self) -> Vec<String> {
+        let id = |body: &Value| body["client_msg_id"].as_str().unwrap_or_default().to_owned();
+        self.wechat.bodies(TEMPLATE).iter().map(id).collect()
+    }
+
+    /// Makes the item whose key ends with `key` unreadable for this release.
+    pub async fn corrupt_item(&self, table: &str, key: &str) {
+        let found = self.db.scan().table_name(table).send().await.unwrap().items.unwrap();
+        let is = |item: &&HashMap<String, AttributeValue>| {
+            ["pk", "sk"].iter().any(|part| item[*part].as_s().unwrap().ends_with(key))
+        };
+        let mut item = found.iter().find(is).unwrap().clone();
+        for (name, value) in &mut item {
+            if !["pk", "sk", "claimed_by", "people", "customer_id"].contains(&name.as_str()) {
+                *value = AttributeValue::Bool(true);
+            }
+        }
+        self.db.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
+    }
+
+    pub async fn message(&self, id: &str) -> MessageRecord {
+        self.app.store.message(TENANT, id).await.unwrap().unwrap()
+    }
+
+    pub async fn failure_code(&self, id: &str) -> String {
+        self.message(id).await.error.map(|e| e.code).unwrap_or_default()
+    }
+
+    pub async fn events(&self, open_id: &str) -> Vec<StoredEvent> {
+        let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
+        self.app.store.events(&[fan], None, 50, None).await.unwrap().0
+    }
+}
+
+fn sqs_record(id: &str, job: &SendJob, receives: u32, sent_at: i64) -> Value {
+    let group = match job {
+        SendJob::MessageV1 { app_id, to, .. } | SendJob::WaitedV1 { app_id, to, .. } => {
+            format!("{app_id}/{to}")
+        }
+        _ => format!("other {id}"),
+    };
+    json!({
+        "messageId": id,
+        "receiptHandle": format!("handle {id}"),
+        "body": serde_json::to_string(job).unwrap(),
+        "attributes": {
+            "MessageGroupId": group, "SequenceNumber": "1", "ApproximateReceiveCount": receives.to_string(),
+            "SentTimestamp": sent_at.to_string(),
+        },
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "awsRegion": "us-east-1",
+    })
+}
+
+/// The five tables as template.yaml has them.
+async fn create_tables(db: &aws_sdk_dynamodb::Client) {
+    let attribute = |name: &str, kind: &ScalarAttributeType| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind.clone()).build().unwrap()
+    };
+    let key = |hash: &str, range: &str| {
+        [(hash, KeyType::Hash), (range, KeyType::Range)]
+            .map(|(name, kind)| {
+                KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
+            })
+            .to_vec()
+    };
+    let (text, number) = (ScalarAttributeType::S, ScalarAttributeType::N);
+    let projection = |kind| Projection::builder().projection_type(kind).build();
+    let global = |name: &str, keys| {
+        GlobalSecondaryIndex::builder()
+            .index_name(name)
+            .set_key_schema(Some(keys))
+            .projection(projection(ProjectionType::KeysOnly))
+            .build()
+            .unwrap()
+    };
+    for table in ["PLATFORM", "CREDENTIALS", "CUSTOMERS", "TIMELINE", "WORK"] {
+        let request = db
+            .create_table()
+            .table_name(format!("OAHUB_{table}_TABLE"))
+            .billing_mode(BillingMode::PayPerRequest)
+            .set_key_schema(Some(key("pk", "sk")))
+            .attribute_definitions(attribute("pk", &text))
+            .attribute_definitions(attribute("sk", &text));
+        let request = match table {
+            "CREDENTIALS" => request
+                .attribute_definitions(attribute("due", &text))
+                .attribute_definitions(attribute("due_at", &number))
+                .global_secondary_indexes(global("due", key("due", "due_at"))),
+            "CUSTOMERS" => request
+                .attribute_definitions(attribute("people", &text))
+                .attribute_definitions(attribute("customer_id", &text))
+                .global_secondary_indexes(global("people", key("people", "customer_id"))),
+            "TIMELINE" => request.attribute_definitions(attribute("at_key", &text)).local_secondary_indexes(
+                LocalSecondaryIndex::builder()
+                    .index_name("by_time")
+                    .set_key_schema(Some(key("pk", "at_key")))
+                    .projection(projection(ProjectionType::KeysOnly))
+                    .build()
+                    .unwrap(),
+            ),
+            _ => request,
+        };
+        request.send().await.unwrap();
+    }
+}

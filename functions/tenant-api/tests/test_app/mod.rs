@@ -1,0 +1,313 @@
+//! The function over an embedded DynamoDB and a fake queue that only records.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use aws_credential_types::Credentials;
+use axum::{Router, body::Bytes, routing::post};
+use dynoxide::Database;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use shared::{
+    aws::AwsClients,
+    clock::ManualClock,
+    config::{Config, Need, RunMode, is_queue_variable},
+    deadline::Deadline,
+    function::Function,
+    model::{
+        account::{AccountStatus, AccountType},
+        consent::ConsentPage,
+        token::Due,
+    },
+    random::StdRandom,
+    secret::Secret,
+    services::{Dependencies, Services},
+    store::{
+        accounts::AccountRecord,
+        fans::{FanActivity, FanId},
+        timeline::StoredEvent,
+    },
+    wechat::http::HttpTransport,
+};
+
+/// The operator's key.
+pub const ADMIN_KEY: &str = "the-operators-key";
+
+/// A tenant with its key.
+pub struct Tenant {
+    pub id: String,
+    pub key: String,
+}
+
+/// The response of a call.
+#[derive(Debug)]
+pub struct ApiResponse {
+    pub status: u64,
+    pub content_type: String,
+    pub retry_after: Option<u64>,
+    pub json: Value,
+}
+
+impl ApiResponse {
+    pub fn code(&self) -> &str {
+        self.json["code"].as_str().unwrap_or_default()
+    }
+}
+
+/// The function and its database, for one test.
+pub struct TestApp {
+    pub services: Arc<Services>,
+    pub clock: ManualClock,
+    /// The tables.
+    pub database: Database,
+    function: Function,
+    queued: Arc<Mutex<Vec<Value>>>,
+    queue_fails: Arc<AtomicBool>,
+}
+
+impl TestApp {
+    pub async fn new() -> Self {
+        Self::with_settings(&[]).await
+    }
+
+    /// Starts with these settings besides the usual ones.
+    pub async fn with_settings(settings: &[(&str, &str)]) -> Self {
+        let database = Database::memory().unwrap();
+        for table in tables() {
+            database.create_table(serde_json::from_value(table).unwrap()).unwrap();
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dynamodb = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+        let (queued, failing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let sqs = fake_queue(Arc::clone(&queued), Arc::clone(&failing)).await;
+        // binding accounts, which other functions do, needs the credentials table
+        let needs = [tenant_api::NEEDS, &[Need::CredentialsTable]].concat();
+        let config = Config::load(&needs, RunMode::Simulated, |name| {
+            if let Some((_, value)) = settings.iter().find(|(given, _)| *given == name) {
+                return Some((*value).to_owned());
+            }
+            let value = match name {
+                "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
+                "OAHUB_PUBLIC_URL" => "https://hub.example.com",
+                "OAHUB_ADMIN_KEY" => ADMIN_KEY,
+                "OAHUB_PLATFORM_TABLE" => "PlatformTable",
+                "OAHUB_CREDENTIALS_TABLE" => "CredentialsTable",
+                "OAHUB_CUSTOMERS_TABLE" => "CustomersTable",
+                "OAHUB_TIMELINE_TABLE" => "TimelineTable",
+                "OAHUB_WORK_TABLE" => "WorkTable",
+                "AWS_ENDPOINT_URL_DYNAMODB" => &dynamodb,
+                "AWS_ENDPOINT_URL_SQS" => &sqs,
+                name if is_queue_variable(name) => return Some(format!("{sqs}/{name}")),
+                _ => return None,
+            };
+            Some(value.to_owned())
+        })
+        .unwrap();
+        Self::assemble(config, ManualClock::at(1_700_000_000), 7, database, queued, failing)
+    }
+
+    /// Another instance of the function, over the same tables and queue.
+    pub fn another_instance(&self) -> Self {
+        let (queued, failing) = (Arc::clone(&self.queued), Arc::clone(&self.queue_fails));
+        Self::assemble(
+            self.services.config.clone(),
+            self.clock.clone(),
+            8,
+            self.database.clone(),
+            queued,
+            failing,
+        )
+    }
+
+    fn assemble(
+        config: Config,
+        clock: ManualClock,
+        seed: u64,
+        database: Database,
+        queued: Arc<Mutex<Vec<Value>>>,
+        failing: Arc<AtomicBool>,
+    ) -> Self {
+        let parts = Dependencies {
+            clock: Arc::new(clock.clone()),
+            random: Arc::new(StdRandom::seeded(seed)),
+            transport: Arc::new(HttpTransport::new()),
+            aws: AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test")),
+        };
+        let app = Services::new(config, parts).unwrap();
+        Self {
+            function: tenant_api::function(Arc::clone(&app)),
+            services: app,
+            clock,
+            database,
+            queued,
+            queue_fails: failing,
+        }
+    }
+
+    /// All items of a table, as text.
+    pub fn table_text(&self, table: &str) -> String {
+        let asked = serde_json::from_value(json!({ "TableName": table })).unwrap();
+        serde_json::to_string(&self.database.scan(asked).unwrap()).unwrap()
+    }
+
+    pub async fn call(
+        &self,
+        key: Option<&str>,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> ApiResponse {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let mut all = Map::from_iter([("host".to_owned(), json!("hub.example.com"))]);
+        if let Some(key) = key {
+            all.insert("authorization".into(), json!(format!("Bearer {key}")));
+        }
+        all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+        let event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": all,
+            "requestContext": {
+                "accountId": "1", "apiId": "1", "domainName": "hub.example.com", "domainPrefix": "hub",
+                "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
+                "requestId": "1", "routeKey": "$default", "stage": "$default", "time": "t", "timeEpoch": 1
+            },
+            "body": body, "isBase64Encoded": false
+        });
+        let answer = self.function.call(event, Deadline::NEVER).await.unwrap();
+        let body = answer["body"].as_str().unwrap_or_default();
+        ApiResponse {
+            status: answer["statusCode"].as_u64().unwrap(),
+            retry_after: answer["headers"]["retry-after"].as_str().map(|seconds| seconds.parse().unwrap()),
+            content_type: answer["headers"]["content-type"].as_str().unwrap_or_default().to_owned(),
+            json: serde_json::from_str(body).unwrap_or_default(),
+        }
+    }
+
+    /// Calls with a JSON body, or with none if it is null.
+    pub async fn call_json(&self, key: &str, method: &str, path: &str, body: Value) -> ApiResponse {
+        let body = Some(body).filter(|body| !body.is_null()).map(|body| body.to_string());
+        self.call(Some(key), method, path, body.as_deref(), &[]).await
+    }
+
+    /// A new key of a tenant with these scopes.
+    pub async fn create_key(&self, tenant: &Tenant, scopes: &[&str]) -> String {
+        let made =
+            self.call_json(&tenant.key, "POST", "/v1/keys", json!({"name": "Key", "scopes": scopes})).await;
+        assert_eq!(made.status, 201, "{:?}", made.json);
+        made.json["key"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn create_tenant(&self, name: &str) -> Tenant {
+        let body = json!({"name": name}).to_string();
+        let made = self.call(Some(ADMIN_KEY), "POST", "/v1/tenants", Some(&body), &[]).await.json;
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        Tenant { id: text("id"), key: text("api_key") }
+    }
+
+    pub async fn bind(&self, tenant: &Tenant, app_id: &str) {
+        let account = AccountRecord {
+            app_id: app_id.into(),
+            tenant_id: tenant.id.clone(),
+            original_id: "gh_1".into(),
+            name: "Cafe".into(),
+            alias: String::new(),
+            avatar_url: String::new(),
+            qr_code_url: String::new(),
+            principal_name: String::new(),
+            account_type: AccountType::Service,
+            verified: true,
+            status: AccountStatus::Bound,
+            granted: vec![1, 2],
+            bound_at: self.services.clock.unix(),
+            bound_by: None,
+            unbound_at: None,
+            stored_authorized_at: 0,
+            deleted: false,
+            revision: 0,
+        };
+        let now = self.services.clock.unix();
+        let due = Due::Sorted { unix_seconds: now };
+        self.services.store.store_authorization(app_id, "c", None, &Secret::new("r")).await.unwrap();
+        let page = ConsentPage { tenant: &tenant.id, opened_at: now, expires_at: now };
+        self.services.store.bind_account(account, Some(page), due).await.unwrap();
+    }
+
+    pub async fn add_fan(&self, tenant: &Tenant, app_id: &str, open_id: &str) {
+        let (fan, at) = (FanId { tenant: &tenant.id, app_id, open_id }, self.services.clock.unix());
+        self.services
+            .store
+            .record_fan_activity(fan, &FanActivity::Followed { scene: None }, at, "E1")
+            .await
+            .unwrap();
+        let event = StoredEvent {
+            identity: format!("e#{open_id}"),
+            kind: "subscribed".into(),
+            at,
+            app_id: app_id.into(),
+            open_id: open_id.into(),
+            detail: "{}".into(),
+            reply: None,
+            sends: None,
+        };
+        self.services.store.insert_event_once(fan, &event).await.unwrap();
+    }
+
+    /// The requests that the queue has received.
+    pub fn queued(&self) -> Vec<Value> {
+        self.queued.lock().unwrap().clone()
+    }
+
+    /// Makes the queue refuse requests.
+    pub fn fail_queue(&self, failing: bool) {
+        self.queue_fails.store(failing, Ordering::SeqCst);
+    }
+}
+
+/// A fake SQS with the responses that the API needs; returns its URL.
+async fn fake_queue(queued: Arc<Mutex<Vec<Value>>>, failing: Arc<AtomicBool>) -> String {
+    let take = move |body: Bytes| async move {
+        if failing.load(Ordering::SeqCst) {
+            let refused = json!({"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "no"});
+            return (StatusCode::BAD_REQUEST, refused.to_string());
+        }
+        let request: Value = serde_json::from_slice(&body).unwrap();
+        let ids = request["Entries"].as_array().into_iter().flatten();
+        let taken: Vec<_> =
+            ids.map(|e| json!({"Id": e["Id"], "MessageId": "1", "MD5OfMessageBody": "1"})).collect();
+        queued.lock().unwrap().push(request);
+        (StatusCode::OK, json!({"MessageId": "1", "Successful": taken, "Failed": []}).to_string())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(take))).await });
+    url
+}
+
+/// The tables of `template.yaml` as `CreateTable` takes them.
+fn tables() -> Vec<Value> {
+    let template = include_str!("../../../../template.yaml");
+    let template: serde_yaml_ng::Value = serde_yaml_ng::from_str(template).unwrap();
+    let resources = template["Resources"].as_mapping().unwrap();
+    let tables = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::DynamoDB::Table");
+    tables
+        .map(|(name, resource)| {
+            let properties = &resource["Properties"];
+            let mut table = Map::from_iter([("TableName".to_owned(), json!(name.as_str()))]);
+            for member in [
+                "BillingMode",
+                "AttributeDefinitions",
+                "KeySchema",
+                "GlobalSecondaryIndexes",
+                "LocalSecondaryIndexes",
+            ] {
+                if let Some(value) = properties.get(member) {
+                    table.insert(member.to_owned(), serde_json::to_value(value).unwrap());
+                }
+            }
+            Value::Object(table)
+        })
+        .collect()
+}

@@ -1,0 +1,129 @@
+//! The permissions on tables and queues in a role's statements. A statement in a form that is not understood is
+//! an error: a permission that is silently ignored would hide a mistake.
+
+use serde_yaml_ng::{Mapping, Value};
+
+use super::{Permission, Permissions};
+
+/// Services whose permissions are checked here. Those of others (keys, logs, network) AWS itself uses.
+const CHECKED_SERVICES: [&str; 2] = ["dynamodb:", "sqs:"];
+
+/// Returns the permissions that the inline policies of `role` (the properties of an `AWS::IAM::Role`) grant.
+///
+/// # Errors
+/// The statement that is not understood, and why.
+pub fn role_permissions(role: &Mapping) -> Result<Permissions, String> {
+    let mut rights = Permissions::default();
+    for policy in role.get("Policies").and_then(Value::as_sequence).into_iter().flatten() {
+        let statements = policy.get("PolicyDocument").and_then(|d| d.get("Statement"));
+        let statements =
+            statements.and_then(Value::as_sequence).ok_or("a policy without a list of statements")?;
+        for statement in statements {
+            add_statement(&mut rights, statement)?;
+        }
+    }
+    Ok(rights)
+}
+
+fn add_statement(rights: &mut Permissions, statement: &Value) -> Result<(), String> {
+    let actions: Vec<&str> = required_list(statement, "Action")?.iter().filter_map(Value::as_str).collect();
+    let ours = |action: &&str| CHECKED_SERVICES.iter().any(|service| action.starts_with(service));
+    if !actions.iter().any(ours) {
+        return Ok(());
+    }
+    let plain = statement.get("Condition").is_none()
+        && statement.get("Effect").and_then(Value::as_str) == Some("Allow");
+    if !plain || !actions.iter().all(ours) || actions.iter().any(|a| a.contains('*')) {
+        return Err(format!(
+            "{actions:?}: only plain `Allow` of named actions on tables or queues is understood"
+        ));
+    }
+    for resource in required_list(statement, "Resource")? {
+        let resource = resource_name(resource)
+            .ok_or_else(|| format!("{actions:?}: {resource:?} is no table, index or queue"))?;
+        let right = |action: &&str| Permission { action: (*action).to_owned(), resource: resource.clone() };
+        rights.0.extend(actions.iter().map(right));
+    }
+    Ok(())
+}
+
+fn required_list<'a>(statement: &'a Value, member: &str) -> Result<&'a Vec<Value>, String> {
+    statement
+        .get(member)
+        .and_then(Value::as_sequence)
+        .ok_or_else(|| format!("a statement whose {member} is no list"))
+}
+
+/// `!GetAtt Table.Arn` or `!Sub "${Table.Arn}/index/name"`.
+fn resource_name(resource: &Value) -> Option<String> {
+    let Value::Tagged(tagged) = resource else { return None };
+    let text = tagged.value.as_str()?;
+    match tagged.tag.to_string().trim_start_matches('!') {
+        "GetAtt" => text.strip_suffix(".Arn").map(str::to_owned),
+        "Sub" => {
+            let (table, rest) = text.strip_prefix("${")?.split_once(".Arn}")?;
+            rest.strip_prefix("/index/").filter(|index| !index.contains(['$', '*', '/']))?;
+            Some(format!("{table}{rest}"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(statement: &str) -> Result<Vec<String>, String> {
+        let role = format!("Policies: [{{ PolicyDocument: {{ Statement: [{statement}] }} }}]");
+        let rights = role_permissions(&serde_yaml_ng::from_str(&role).unwrap())?;
+        Ok(rights.0.iter().map(Permission::to_string).collect())
+    }
+
+    #[test]
+    fn a_role_gives_what_its_statements_name() {
+        for (what, statement, rights) in [
+            (
+                "each action on each resource",
+                r"{ Effect: Allow, Action: [sqs:SendMessage, sqs:ReceiveMessage], Resource: [!GetAtt A.Arn, !GetAtt B.Arn] }",
+                &[
+                    "sqs:ReceiveMessage on A",
+                    "sqs:ReceiveMessage on B",
+                    "sqs:SendMessage on A",
+                    "sqs:SendMessage on B",
+                ][..],
+            ),
+            (
+                "an index",
+                r#"{ Effect: Allow, Action: [dynamodb:Query], Resource: [!Sub "${A.Arn}/index/due"] }"#,
+                &["dynamodb:Query on A/index/due"],
+            ),
+            (
+                "nothing of other services",
+                r"{ Effect: Allow, Action: [kms:Decrypt], Resource: [!GetAtt Key.Arn], Condition: {} }",
+                &[],
+            ),
+        ] {
+            assert_eq!(read(statement).unwrap(), rights, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (what, statement) in [
+            ("all actions", r#"{ Effect: Allow, Action: ["dynamodb:*"], Resource: [!GetAtt A.Arn] }"#),
+            ("all resources", r#"{ Effect: Allow, Action: [dynamodb:Query], Resource: ["*"] }"#),
+            (
+                "all indexes",
+                r#"{ Effect: Allow, Action: [dynamodb:Query], Resource: [!Sub "${A.Arn}/index/*"] }"#,
+            ),
+            ("a denial", r"{ Effect: Deny, Action: [dynamodb:Query], Resource: [!GetAtt A.Arn] }"),
+            (
+                "a condition",
+                r"{ Effect: Allow, Action: [dynamodb:Query], Resource: [!GetAtt A.Arn], Condition: {} }",
+            ),
+            ("a single action", r"{ Effect: Allow, Action: dynamodb:Query, Resource: [!GetAtt A.Arn] }"),
+        ] {
+            assert!(read(statement).is_err(), "{what}");
+        }
+    }
+}

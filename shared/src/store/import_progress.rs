@@ -1,0 +1,353 @@
+//! The progress of an import: pages listed, chunks stored, shards reconciled. A list is stored before its
+//! chunks are queued, and a chunk's receipt *is* its count: both can be written many times and count once.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store,
+    dynamo::{Attributes, ConditionalWrite, Query, Update, from_item, n, s, to_item},
+    imports::Import,
+    keys,
+};
+use crate::error::Error;
+
+/// How long lists and receipts are kept, seconds: longer than any import lasts, pauses included.
+const PAGE_RETENTION_SECONDS: i64 = 30 * 24 * 3600;
+/// Receipts of pages read in one query.
+const RECEIPTS_PER_QUERY: i32 = 500;
+/// A page of WeChat's follower list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListedPage {
+    /// Its openids; stored as one text, which is parsed much faster than a list of ten thousand.
+    #[serde(rename = "open_id_lines", alias = "open_ids", with = "newline_separated")]
+    pub open_ids: Vec<String>,
+    /// WeChat's cursor of the next page; none on the last.
+    pub next_cursor: Option<String>,
+    /// WeChat's `total` on this page.
+    pub total: u64,
+    /// Why the list ends here although more should follow.
+    pub cut: Option<String>,
+}
+
+impl Store {
+    /// Stores a listed page once and returns the first one stored, so that its chunks never change.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn store_listed_page(
+        &self,
+        import: &Import,
+        page: u32,
+        listed: &ListedPage,
+    ) -> Result<ListedPage, Error> {
+        let ttl = self.clock.unix() + PAGE_RETENTION_SECONDS;
+        match self
+            .put_if_absent(&self.work, to_item(&keys::page_list(&import.id, page), listed, Some(ttl))?)
+            .await?
+        {
+            ConditionalWrite::Done(_) => Ok(listed.clone()),
+            ConditionalWrite::ConditionFailed(Some(before)) => from_item(before),
+            ConditionalWrite::ConditionFailed(None) => {
+                Err(Error::Store("the page that exists was not answered".into()))
+            }
+        }
+    }
+
+    /// A page as listed.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn listed_page(&self, import_id: &str, page: u32) -> Result<Option<ListedPage>, Error> {
+        match self.get(&self.work, &keys::page_list(import_id, page)).await? {
+            Some(listed) => Ok(Some(listed)),
+            None => self.get(&self.work, &keys::page_list_of_0_1(import_id, page)).await,
+        }
+    }
+
+    /// The same for half of the read units, for a page that was counted long ago: a list never changes, so
+    /// any that is returned is right.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn listed_page_eventually_consistent(
+        &self,
+        import_id: &str,
+        page: u32,
+    ) -> Result<Option<ListedPage>, Error> {
+        match self.get_eventually_consistent(&self.work, &keys::page_list(import_id, page)).await? {
+            Some(listed) => Ok(Some(listed)),
+            None => self.listed_page(import_id, page).await,
+        }
+    }
+
+    /// Counts a listed page once and returns the import as it is then. `by` is the message that counts it.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn count_page(
+        &self,
+        import: &Import,
+        page: u32,
+        listed: &ListedPage,
+        by: &str,
+    ) -> Result<Import, Error> {
+        let mut update = Update::new()
+            .add("followers_listed", n(listed.open_ids.len()))
+            .set("pages_listed", n(page + 1))
+            .set("listed_by", s(by))
+            .set("moved_at", n(self.clock.unix()))
+            .set_if_absent("followers_total", n(listed.total))
+            .when("pages_listed = :page", &[(":page", n(page))]);
+        update = match &listed.next_cursor {
+            Some(cursor) => update.set("next_cursor", s(cursor)),
+            None => update
+                .remove("next_cursor")
+                .set("listing_done", AttributeValue::Bool(true))
+                .set_some("listing_cut", listed.cut.as_deref().map(s)),
+        };
+        let key = keys::import(&import.app_id, &import.id);
+        match self.update(&self.work, &key, update).await? {
+            ConditionalWrite::Done(item) | ConditionalWrite::ConditionFailed(Some(item)) => from_item(item),
+            ConditionalWrite::ConditionFailed(None) => Err(Error::Item("the import is gone".into())),
+        }
+    }
+
+    /// Stores the receipt of a chunk and returns all of its page: `chunk → how many it stored`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn store_chunk_receipt(
+        &self,
+        import_id: &str,
+        page: u32,
+        chunk: u32,
+        imported: u64,
+    ) -> Result<BTreeMap<u32, u64>, Error> {
+        let update = Update::new()
+            .set(&receipt_name(chunk), n(imported))
+            .set("ttl", n(self.clock.unix() + PAGE_RETENTION_SECONDS));
+        match self.update(&self.work, &keys::page_done(import_id, page), update).await? {
+            ConditionalWrite::Done(item) => Ok(read_receipts(&item)),
+            ConditionalWrite::ConditionFailed(_) => Err(Error::Store("a receipt was refused".into())),
+        }
+    }
+
+    /// Receipts of one page.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn page_receipts(&self, import_id: &str, page: u32) -> Result<BTreeMap<u32, u64>, Error> {
+        let found = self.get_item(&self.work, &keys::page_done(import_id, page)).await?;
+        Ok(found.as_ref().map(read_receipts).unwrap_or_default())
+    }
+
+    /// Receipts of all pages that have some.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn all_receipts(&self, import_id: &str) -> Result<BTreeMap<u32, BTreeMap<u32, u64>>, Error> {
+        let (mut found, mut start) = (BTreeMap::new(), None);
+        loop {
+            let page = self
+                .query(Query {
+                    table: &self.work,
+                    index: None,
+                    consistent: true,
+                    condition: "pk = :pk AND begins_with(sk, :done)",
+                    names: &[],
+                    values: &[
+                        (":pk", s(keys::page_done(import_id, 0).pk)),
+                        (":done", s(keys::PAGE_DONE_PREFIX)),
+                    ],
+                    descending: false,
+                    limit: RECEIPTS_PER_QUERY,
+                    start,
+                })
+                .await?;
+            for entry in &page.items {
+                let number = entry
+                    .get("sk")
+                    .and_then(|v| v.as_s().ok())
+                    .and_then(|sk| sk.strip_prefix(keys::PAGE_DONE_PREFIX));
+                if let Some(number) = number.and_then(|v| v.parse().ok()) {
+                    found.insert(number, read_receipts(entry));
+                }
+            }
+            start = page.next;
+            if start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Marks a page whose chunks are all done and returns the import as it is then.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn mark_page_done(
+        &self,
+        app_id: &str,
+        import_id: &str,
+        page: u32,
+        imported: u64,
+    ) -> Result<Import, Error> {
+        let update = Update::new()
+            .set_map_entry("pages_done", &page.to_string(), n(imported))
+            .set("moved_at", n(self.clock.unix()))
+            .when("attribute_exists(pk)", &[]);
+        self.update_import(app_id, import_id, update).await
+    }
+
+    /// Marks a reconciled shard and returns the import as it is then.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn mark_shard_done(&self, app_id: &str, import_id: &str, shard: u32) -> Result<Import, Error> {
+        let update = Update::new()
+            .add("shards_done", AttributeValue::Ns(vec![shard.to_string()]))
+            .set("moved_at", n(self.clock.unix()))
+            .when("attribute_exists(pk)", &[]);
+        self.update_import(app_id, import_id, update).await
+    }
+
+    /// How far each shard is reconciled that is not done.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn shard_progress(
+        &self,
+        app_id: &str,
+        import_id: &str,
+    ) -> Result<BTreeMap<u32, ShardProgress>, Error> {
+        let found = self.get_item(&self.work, &keys::import(app_id, import_id)).await?;
+        Ok(found.as_ref().map(read_shard_progress).unwrap_or_default())
+    }
+
+    /// Records that the message `by` reconciled a shard from `from` up to the customer `to`. Returns `false`
+    /// where another message did so from there: the caller need not continue.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn advance_shard(
+        &self,
+        import: &Import,
+        shard: u32,
+        from: Option<&str>,
+        to: &str,
+        by: &str,
+    ) -> Result<bool, Error> {
+        let (after, whose) = (format!("{SHARD_PREFIX}{shard}"), format!("{SHARD_PREFIX}{shard}{BY_SUFFIX}"));
+        let update =
+            Update::new().set(&after, s(to)).set(&whose, s(by)).set("moved_at", n(self.clock.unix())).when(
+                &format!(
+                    "attribute_exists(pk) AND (#{whose} = :by OR {})",
+                    match from {
+                        Some(_) => format!("attribute_not_exists(#{after}) OR #{after} = :from"),
+                        None => format!("attribute_not_exists(#{after})"),
+                    }
+                ),
+                &[(":by", Some(s(by))), (":from", from.map(s))]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value?)))
+                    .collect::<Vec<_>>(),
+            );
+        Ok(self.update(&self.work, &keys::import(&import.app_id, &import.id), update).await?.is_done())
+    }
+}
+
+/// A list of texts stored as one, a line each. Lists of earlier releases are read too.
+mod newline_separated {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum StoredList {
+        Text(String),
+        List(Vec<String>),
+    }
+
+    pub fn serialize<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&list.join("\n"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Ok(match StoredList::deserialize(deserializer)? {
+            StoredList::Text(text) => text.lines().map(str::to_owned).collect(),
+            StoredList::List(list) => list,
+        })
+    }
+}
+
+const RECEIPT_PREFIX: &str = "chunk_";
+const SHARD_PREFIX: &str = "shard_";
+const BY_SUFFIX: &str = "_by";
+
+/// How far a shard is reconciled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardProgress {
+    /// The customer that was checked last.
+    pub after: String,
+    /// The message that got this far.
+    pub by: String,
+}
+
+fn read_shard_progress(item: &Attributes) -> BTreeMap<u32, ShardProgress> {
+    let place = |(name, value): (&String, &AttributeValue)| {
+        let shard = name.strip_prefix(SHARD_PREFIX)?.parse().ok()?;
+        let by = item
+            .get(&format!("{name}{BY_SUFFIX}"))
+            .and_then(|by| by.as_s().ok())
+            .cloned()
+            .unwrap_or_default();
+        Some((shard, ShardProgress { after: value.as_s().ok()?.clone(), by }))
+    };
+    item.iter().filter_map(place).collect()
+}
+
+fn receipt_name(chunk: u32) -> String {
+    format!("{RECEIPT_PREFIX}{chunk}")
+}
+
+fn read_receipts(item: &Attributes) -> BTreeMap<u32, u64> {
+    let number = |(name, value): (&String, &AttributeValue)| {
+        Some((name.strip_prefix(RECEIPT_PREFIX)?.parse().ok()?, value.as_n().ok()?.parse().ok()?))
+    };
+    item.iter().filter_map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_listed_page_is_kept_as_one_text() {
+        let page = |open_ids: &[&str]| ListedPage {
+            open_ids: open_ids.iter().map(|id| (*id).to_owned()).collect(),
+            next_cursor: None,
+            total: 2,
+            cut: None,
+        };
+        for (what, open_ids, stored) in [
+            ("nobody", &[][..], json!("")),
+            ("one", &["o1"], json!("o1")),
+            ("two", &["o1", "o-_2"], json!("o1\no-_2")),
+            ("as before", &["o1", "o2"], json!(["o1", "o2"])),
+        ] {
+            let name = if stored.is_string() { "open_id_lines" } else { "open_ids" };
+            let item = json!({name: stored, "total": 2});
+            assert_eq!(
+                serde_json::from_value::<ListedPage>(item).unwrap().open_ids,
+                page(open_ids).open_ids,
+                "{what}"
+            );
+            if stored.is_string() {
+                assert_eq!(serde_json::to_value(page(open_ids)).unwrap()["open_id_lines"], stored, "{what}");
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Operations on one item, transactions and queries. A write that conflicts with another transaction is
+//! retried a little later: DynamoDB answers that nothing happened, and the SDK does not retry it. So are
+//! requests that a partition throttles for longer than the 150 ms in which the SDK makes its three attempts.
+
+use aws_sdk_dynamodb::{
+    operation::{
+        delete_item::DeleteItemError, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
+        update_item::UpdateItemError,
+    },
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem},
+};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use serde::de::DeserializeOwned;
+
+use super::{
+    Store,
+    dynamo::{Attributes, ConditionalWrite, Query, QueryPage, Update, from_item},
+    keys::Key,
+    writer_id::WRITTEN_BY,
+};
+use crate::error::{Error, sdk_error_text};
+
+/// A plain write met a transaction: "… rejected because there is an ongoing transaction for the item."
+const TRANSACTION_CONFLICT: &str = "TransactionConflictException";
+/// A reason why a transaction was cancelled: if one condition failed, the others do not matter.
+const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+/// Reasons that are over in a moment.
+const TRANSIENT_REASONS: [&str; 3] =
+    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+
+/// Codes of a request that was throttled as a whole, after the SDK's own attempts.
+const THROTTLING_ERRORS: [&str; 3] =
+    ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"];
+
+impl Store {
+    pub(super) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Attributes>, Error> {
+        self.read_item_with_consistency(table, key, true).await
+    }
+
+    async fn read_item_with_consistency(
+        &self,
+        table: &str,
+        key: &Key,
+        consistent: bool,
+    ) -> Result<Option<Attributes>, Error> {
+        let request = self.db.get_item().table_name(table).set_key(Some(key.attributes()));
+        let request = request.consistent_read(consistent);
+        let answer = self.retry_transient(|| request.clone().send()).await;
+        Ok(answer.map_err(|e| Error::Store(sdk_error_text(&e)))?.item)
+    }
+
+    /// An eventually consistent read, which costs half.
+    pub(super) async fn get_eventually_consistent<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        key: &Key,
+    ) -> Result<Option<T>, Error> {
+        self.read_item_with_consistency(table, key, false).await?.map(from_item).transpose()
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, table: &str, key: &Key) -> Result<Option<T>, Error> {
+        self.get_item(table, key).await?.map(from_item).transpose()
+    }
+
+    /// Puts an item and replaces an existing one.
+    pub(super) async fn put(&self, table: &str, item: Attributes) -> Result<(), Error> {
+        let request = self.db.put_item().table_name(table).set_item(Some(item));
+        let sent = self.retry_transient(|| request.clone().send()).await;
+        sent.map(drop).map_err(|e| Error::Store(sdk_error_text(&e)))
+    }
+
+    /// Puts an item that must not exist; returns an existing one. An item that this very call put, whose
+    /// answer was lost, counts as put now.
+    pub(super) async fn put_if_absent(
+        &self,
+        table: &str,
+        mut item: Attributes,
+    ) -> Result<ConditionalWrite, Error> {
+        let owner = self.new_writer_id();
+        item.insert(WRITTEN_BY.into(), owner.to_attr());
+        let request = self
+            .db
+            .put_item()
+            .table_name(table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match self.retry_transient(|| request.clone().send()).await {
+            Ok(_) => Ok(ConditionalWrite::Done(Attributes::new())),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(e)) => {
+                    Ok(ConditionalWrite::ConditionFailed(e.item.clone()).or_written_by(WRITTEN_BY, owner))
+                }
+                _ => Err(Error::Store(sdk_error_text(&error))),
+            },
+        }
+    }
+
+    /// Updates an item. A lease has to store a [`WriterId`](super::owner::WriterId) and to check it by
+    /// [`ConditionalWrite::or_written_by`]: our own write may be what made the condition fail.
+    pub(super) async fn update(
+        &self,
+        table: &str,
+        key: &Key,
+        update: Update,
+    ) -> Result<ConditionalWrite, Error> {
+        let (expression, condition, names, values) = update.into_parts();
+        let request = self
+            .db
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key.attributes()))
+            .update_expression(expression)
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match self.retry_transient(|| request.clone().send()).await {
+            Ok(answer) => Ok(ConditionalWrite::Done(answer.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(e)) => {
+                    Ok(ConditionalWrite::ConditionFailed(e.item.clone()))
+                }
+                _ => Err(Error::Store(sdk_error_text(&error))),
+            },
+        }
+    }
+
+    /// Deletes an item if `condition` holds; does nothing where it is gone or changed.
+    pub(super) async fn delete_if(
+        &self,
+        table: &str,
+        key: &Key,
+        condition: &str,
+        values: &[(&str, AttributeValue)],
+    ) -> Result<(), Error> {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let request = self
+            .db
+            .delete_item()
+            .table_name(table)
+            .set_key(Some(key.attributes()))
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(values));
+        match self.retry_transient(|| request.clone().send()).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(Error::Store(sdk_error_text(&error))),
+            },
+        }
+    }
+
+    /// Sends until no other transaction is in the way and the partition does not throttle. The caller has to
+    /// keep the time limit of its function.
+    pub(super) async fn retry_transient<T, E, R, F>(&self, send: impl Fn() -> F) -> Result<T, SdkError<E, R>>
+    where
+        E: ProvideErrorMetadata,
+        F: Future<Output = Result<T, SdkError<E, R>>>,
+    {
+        let mut failures = 0;
+        loop {
+            let sent = send().await;
+            failures += 1;
+            match &sent {
+                Err(error)
+                    if error.code().is_some_and(|code| {
+                        code == TRANSACTION_CONFLICT || THROTTLING_ERRORS.contains(&code)
+                    }) && self.back_off(failures).await => {}
+                _ => return sent,
+            }
+        }
+    }
+
+    /// All or nothing; `false` where a condition failed. The SDK gives every call a token and repeats it with
+    /// that: "multiple identical calls have the same effect as one single call", for ten minutes. A cancelled
+    /// transaction did nothing, so the next attempt is a call of its own.
+    pub(super) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<bool, Error> {
+        let mut failures = 0;
+        loop {
+            let request = self.db.transact_write_items().set_transact_items(Some(actions.clone()));
+            let Err(error) = request.send().await else { return Ok(true) };
+            failures += 1;
+            let reasons: Vec<&str> = match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(e)) => {
+                    e.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect()
+                }
+                _ => Vec::new(),
+            };
+            if reasons.contains(&CONDITION_FAILED) {
+                return Ok(false);
+            }
+            let throttled = error.code().is_some_and(|code| THROTTLING_ERRORS.contains(&code));
+            let is_transient = throttled || reasons.iter().any(|code| TRANSIENT_REASONS.contains(code));
+            if !(is_transient && self.back_off(failures).await) {
+                return Err(Error::Store(sdk_error_text(&error)));
+            }
+        }
+    }
+
+    /// One page of a query by partition key and a sort-key prefix.
+    pub(super) async fn query(&self, query: Query<'_>) -> Result<QueryPage, Error> {
+        let mut request = self
+            .db
+            .query()
+            .table_name(query.table)
+            .set_index_name(query.index.map(str::to_owned))
+            .consistent_read(query.index.is_none() || query.consistent)
+            // our local index holds keys alone: "If you query a local secondary index, then for each matching item in
+            // the index, DynamoDB fetches the entire item from the parent table" (Query, Select: ALL_ATTRIBUTES)
+            .set_select((query.index.is_some() && query.consistent).then_some(Select::AllAttributes))
+            .key_condition_expression(query.condition)
+            .scan_index_forward(!query.descending)
+            .limit(query.limit)
+            .set_exclusive_start_key(query.start);
+        for (name, value) in query.values {
+            request = request.expression_attribute_values(*name, value.clone());
+        }
+        for (alias, name) in query.names {
+            request = request.expression_attribute_names(*alias, *name);
+        }
+        let answer = self.retry_transient(|| request.clone().send()).await;
+        let answer = answer.map_err(|e| Error::Store(sdk_error_text(&e)))?;
+        Ok(QueryPage { items: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
+    }
+}

@@ -1,0 +1,57 @@
+//! The state of the platform without its secrets: for readers without the right to read those.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store,
+    credentials::ComponentCredentials,
+    dynamo::{Update, n},
+    keys,
+};
+use crate::error::Error;
+
+/// The state of the platform as last stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlatformStatus {
+    /// When the newest ticket was pushed, unix seconds; none before the first.
+    pub ticket_at: Option<i64>,
+    /// When the component token expires, unix seconds; none before the first.
+    pub component_token_expires_at: Option<i64>,
+    /// Accounts whose tokens the schedule checks within ten minutes, as counted within the last five.
+    pub tokens_expiring: u64,
+}
+
+impl Store {
+    /// The state of the platform, at most a minute old.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn platform_status(&self) -> Result<PlatformStatus, Error> {
+        Ok(self.get(&self.platform, &keys::platform_status()).await?.unwrap_or_default())
+    }
+
+    /// Stores the state of the platform's credentials, and how many accounts' tokens are about to be checked,
+    /// where that was counted. A caller that read an older ticket than the stored one changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn store_platform_status(
+        &self,
+        component: &ComponentCredentials,
+        tokens_expiring: Option<u64>,
+    ) -> Result<(), Error> {
+        let ticket_at = component.ticket.as_ref().map_or(0, |_| component.ticket_at);
+        let expires = component.token.as_ref().map(|t| t.issued_at.saturating_add(t.expires_in));
+        let update = Update::new()
+            .set_some("ticket_at", component.ticket.as_ref().map(|_| n(ticket_at)))
+            .set_some("component_token_expires_at", expires.map(n))
+            .set_some("tokens_expiring", tokens_expiring.map(n));
+        if update.is_empty() {
+            return Ok(());
+        }
+        let update = update
+            .when("attribute_not_exists(ticket_at) OR ticket_at <= :ticket", &[(":ticket", n(ticket_at))]);
+        self.update(&self.platform, &keys::platform_status(), update).await.map(drop)
+    }
+}

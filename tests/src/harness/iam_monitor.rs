@@ -1,0 +1,46 @@
+//! IAM: refuses what `template.yaml` does not allow, and records which rights are used.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use local::{
+    iam::{Permission, Permissions, required_permissions},
+    template::Template,
+};
+
+/// Not a function: may do everything.
+pub const OPERATOR: &str = "operator";
+
+/// Which rights the functions use.
+pub struct IamMonitor {
+    allowed: BTreeMap<String, Permissions>,
+    /// Function → what it used.
+    pub used: Mutex<BTreeMap<String, BTreeSet<Permission>>>,
+    /// What was refused, and to which function.
+    pub refused: Mutex<BTreeSet<String>>,
+}
+
+impl IamMonitor {
+    /// Nothing was requested yet.
+    pub fn new(template: &Template) -> Self {
+        let rights = template.functions.iter().map(|f| (f.name.clone(), f.permissions.clone())).collect();
+        Self { allowed: rights, used: Mutex::default(), refused: Mutex::default() }
+    }
+
+    /// Checks whether a function may send a request.
+    ///
+    /// # Errors
+    /// The right that it lacks.
+    pub fn check(&self, function: &str, target: &str, body: &[u8]) -> Result<(), String> {
+        if function == OPERATOR {
+            return Ok(());
+        }
+        let needed = required_permissions::required(target, body).unwrap();
+        self.used.lock().unwrap().entry(function.to_owned()).or_default().extend(needed);
+        self.allowed[function].check(target, body).map(drop).inspect_err(|what| {
+            self.refused.lock().unwrap().insert(format!("{function}: {what}"));
+        })
+    }
+}
