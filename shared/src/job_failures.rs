@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::{
     queue::{JobQueue, batch::FailedJob, operator::job_fingerprint},
@@ -21,7 +22,7 @@ const RECORD_TIMEOUT: Duration = Duration::from_millis(500);
 /// for SQS's response. A job whose function ran out of time or memory leaves no reason.
 pub async fn batch_item_failures(app: &Services, target: JobQueue, undone: Vec<FailedJob>) -> Vec<String> {
     let last = undone.iter().filter(|one| one.item.receive_count >= target.max_receive_count());
-    join_all(last.map(|one| record_failure(app, target, one))).await;
+    join_all(last.map(|one| record_failure(app, target, one).instrument(one.item.span.clone()))).await;
     undone.into_iter().map(|one| one.item.message_id).collect()
 }
 

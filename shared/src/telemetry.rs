@@ -4,11 +4,18 @@
 
 use std::io::IsTerminal;
 
-use tracing::Level;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
-    fmt,
-    layer::SubscriberExt,
+    fmt::{
+        self, FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter,
+        format::{JsonFields, Writer},
+        time::{FormatTime, SystemTime},
+    },
+    layer::{Layer, SubscriberExt},
+    registry::LookupSpan,
     util::SubscriberInitExt,
 };
 
@@ -36,16 +43,70 @@ fn log_targets(filter: Option<&str>) -> Targets {
     all
 }
 
+/// Writes a line as one JSON object. The fields of the spans around it stand beside its own, which win: a
+/// search for a `message_id` finds all lines of its job, and none has to repeat the id.
+struct FlatJson;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'a str,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+    target: &'a str,
+}
+
+impl<S, F> FormatEvent<S, F> for FlatJson
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    F: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, F>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let (mut timestamp, mut own) = (String::new(), String::new());
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        context.format_fields(Writer::new(&mut own), event)?;
+        let mut fields = Map::new();
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(of_span) = span.extensions().get::<FormattedFields<F>>() {
+                fields.extend(parse_fields(of_span));
+            }
+        }
+        fields.extend(parse_fields(&own));
+        let (level, target) = (event.metadata().level().as_str(), event.metadata().target());
+        let line = serde_json::to_string(&Line { timestamp, level, fields, target });
+        writeln!(writer, "{}", line.map_err(|_| std::fmt::Error)?)
+    }
+}
+
+/// Fields as [`JsonFields`] writes them.
+fn parse_fields(json: &str) -> Map<String, Value> {
+    serde_json::from_str(json).unwrap_or_default()
+}
+
+/// Writes lines to `writer` as a function does.
+pub(crate) fn json_lines<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fmt::layer().fmt_fields(JsonFields::new()).event_format(FlatJson).with_ansi(false).with_writer(writer)
+}
+
 /// Starts logging; a second call does nothing. `filter` is a level, or levels
 /// by module as in `info,shared::wechat=debug`; an invalid one means `info`.
 pub fn init(json: bool, filter: Option<&str>) {
     let registry = tracing_subscriber::registry().with(log_targets(filter));
-    // no colours in a file; the layer itself respects `NO_COLOR`
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     let started = if json {
-        registry.with(lines.json().flatten_event(true)).try_init()
+        registry.with(json_lines(std::io::stderr)).try_init()
     } else {
+        // no colours in a file; the layer itself respects `NO_COLOR`
+        let lines = fmt::layer().with_writer(std::io::stderr);
+        let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
         registry.with(lines).try_init()
     };
     drop(started); // a second start is a test's second binding, not an error
