@@ -20,7 +20,7 @@ use shared::{
 
 use crate::{
     channel_choice::{AccountCapabilities, ChannelChoice, RecipientState, choose_channel},
-    work::Work,
+    work::{AccountKey, Work},
 };
 
 /// The context of one account of one tenant.
@@ -69,9 +69,6 @@ pub fn channel_api(channel: Channel) -> QuotaApi {
         Channel::Template => QuotaApi::TemplateSend,
     }
 }
-
-/// Tenant and account.
-pub type AccountKey<'a> = (&'a str, &'a str);
 
 /// Reads what `works` need, in one request.
 ///
@@ -138,7 +135,7 @@ async fn account_context(
     let sends = |w: &&Work| {
         w.waited
             || w.receive_count > 1
-            || !matches!(account.choose_channel(w, false, now), ChannelChoice::Fail(_))
+            || !matches!(account.choose_channel(w, false, now), ChannelChoice::Refuse(_))
     };
     if capabilities.bound && works.iter().any(sends) {
         let at_hand = tokens::authorizer_token_if_valid(app, OnBehalfOf::Tenant(tenant), app_id).await;

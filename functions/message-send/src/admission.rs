@@ -1,10 +1,7 @@
 //! Decides how a round starts with a message, before anything is written.
 
-use std::time::Duration;
-
 use shared::{
-    error::{Error, Retry},
-    ids,
+    error::Error,
     services::Services,
     store::{
         messages::{Channel, MessageRecord},
@@ -15,33 +12,21 @@ use shared::{
 
 use crate::{
     account_context::AccountContext,
-    channel_choice::ChannelChoice,
     fair_share::{DEFER_MS, DEFER_SPREAD_MS},
-    park::{self, Parked},
+    park,
     recovery::{RecoveryAction, recovery_action},
-    retry_policy::{
-        MAX_AGE_MS, NextAttempt, RetryReason, SendFailureAction, action_without_token, backoff, next_attempt,
-    },
-    send::SendResult,
+    retry_policy::{MAX_AGE_MS, NextAttempt, RetryReason, SendFailureAction, action_without_token},
+    states::{Parked, SendDecision, SendResult},
     work::Work,
 };
-
-/// Messages that wait for the same are spread over this, in milliseconds: a hundred thousand that wait for
-/// midnight are 170 a second.
-const SPREAD_MS: i64 = 10 * 60_000;
-/// The number of steps of the spread.
-const SPREAD_STEPS: u32 = 1_000;
-
-/// The waiting lines of a fan, by channel.
-pub type FanWaitingLines = Vec<(Channel, WaitingLine)>;
 
 /// What is stored about one message.
 #[derive(Debug)]
 pub struct StoredState {
     /// Its record, if it was read and exists.
     pub message: Option<Box<MessageRecord>>,
-    /// The waiting lines that it may be in.
-    pub lines: FanWaitingLines,
+    /// The waiting lines that it may be in, by channel.
+    pub lines: Vec<(Channel, WaitingLine)>,
 }
 
 impl StoredState {
@@ -54,7 +39,7 @@ impl StoredState {
         if let (true, Some(message)) = (work.waited, &message) {
             work.load_payload(message)?;
         }
-        let mut lines = FanWaitingLines::new();
+        let mut lines = Vec::new();
         for channel in work.channels() {
             lines.extend(context.waiting_line(work.fan(), channel)?.map(|line| (channel, line)));
         }
@@ -67,18 +52,6 @@ impl StoredState {
     }
 }
 
-/// How a round starts with a message.
-pub enum Admission {
-    /// It does not: its job is done, or is delivered again.
-    Finish(SendResult),
-    /// It waits.
-    Park(Parked),
-    /// It was never leased: lease it in the round's one request.
-    LeaseUntried(ChannelChoice),
-    /// It was leased before.
-    Retake,
-}
-
 /// Decides how to start with a message. `defers_tenant`: it is the other tenants' turn.
 pub fn admit(
     app: &Services,
@@ -86,29 +59,29 @@ pub fn admit(
     stored: &StoredState,
     account: &AccountContext,
     defers_tenant: bool,
-) -> Admission {
-    let now = app.clock.now();
-    let window_counted =
-        match stored.message.as_ref().map(|message| recovery_action(message, now.as_second())) {
-            Some(RecoveryAction::Ended) => return Admission::Finish(SendResult::AlreadyEnded),
-            Some(RecoveryAction::Wait(_) | RecoveryAction::Resend | RecoveryAction::FailUnknown) => {
-                return Admission::Retake;
-            }
-            Some(RecoveryAction::StartAgain { window_counted: counted }) => counted,
-            None if work.waited => return Admission::Finish(SendResult::AlreadyEnded),
-            None => false,
-        };
-    let plan = account.choose_channel(work, window_counted, now.as_second());
-    if let Some(channel) = plan.channel()
+) -> SendDecision {
+    let now = app.clock.unix();
+    let retake = || SendDecision::Retake { seen: stored.message.clone(), window_counted: false };
+    let window_counted = match stored.message.as_ref().map(|message| recovery_action(message, now)) {
+        Some(RecoveryAction::Ended) => return SendDecision::Finish(SendResult::AlreadyEnded),
+        Some(RecoveryAction::Wait(_) | RecoveryAction::Resend | RecoveryAction::FailUnknown) => {
+            return retake();
+        }
+        Some(RecoveryAction::StartAgain { window_counted }) => window_counted,
+        None if work.waited => return SendDecision::Finish(SendResult::AlreadyEnded),
+        None => false,
+    };
+    let choice = account.choose_channel(work, window_counted, now);
+    if let Some(channel) = choice.channel()
         && let Some(not_now) = postponement(app, work, stored, account, channel, defers_tenant)
     {
         return not_now;
     }
     let untouched = stored.message.as_ref().is_some_and(|m| m.claimed_by.as_deref() == Some(""));
     if (work.waited || work.receive_count > 1) && !untouched {
-        Admission::Retake
+        retake()
     } else {
-        Admission::LeaseUntried(plan)
+        SendDecision::LeaseFirst(choice)
     }
 }
 
@@ -120,26 +93,26 @@ fn postponement(
     account: &AccountContext,
     channel: Channel,
     defers_tenant: bool,
-) -> Option<Admission> {
+) -> Option<SendDecision> {
     let now = app.clock.now().as_millisecond();
-    let closes = window_closes_at_ms(app, work, account, channel);
+    let closes = park::window_closes_at_ms(app, work, account, channel);
     if let Some(due) = park::waits_behind(work, stored.line(channel), now) {
-        return Some(Admission::Park(Parked { channel, due: due.min(closes), leads: false }));
+        return Some(SendDecision::Park(Parked { channel, due: due.min(closes), leads: false }));
     }
     if defers_tenant && work.receive_count == 1 {
         let age = now - work.created_at;
-        let due = now + age.clamp(DEFER_MS.0, DEFER_MS.1) + spread(work, DEFER_SPREAD_MS);
+        let due = now + age.clamp(DEFER_MS.0, DEFER_MS.1) + park::spread(work, DEFER_SPREAD_MS);
         // a message whose window may close by then is sent at once
         if due < closes && due < work.created_at.saturating_add(MAX_AGE_MS) {
-            return Some(Admission::Park(Parked { channel, due, leads: true }));
+            return Some(SendDecision::Park(Parked { channel, due, leads: true }));
         }
     }
     let reason = known_obstacle(app, account, channel)?;
-    match next_attempt_in_window(app, work, account, &reason, channel) {
+    match park::next_attempt_in_window(app, work, account, reason, channel) {
         NextAttempt::InQueue(wait) => {
-            Some(Admission::Finish(SendResult::Retry(wait, reason.description().to_owned())))
+            Some(SendDecision::Finish(SendResult::Retry(wait, reason.description().to_owned())))
         }
-        NextAttempt::ByTimer(due) => Some(Admission::Park(Parked { channel, due, leads: true })),
+        NextAttempt::ByTimer(due) => Some(SendDecision::Park(Parked { channel, due, leads: true })),
         NextAttempt::GiveUp => None,
     }
 }
@@ -150,49 +123,7 @@ fn known_obstacle(app: &Services, account: &AccountContext, channel: Channel) ->
         return Some(RetryReason::Quota(refusal.refused_until));
     }
     match action_without_token(account.token.as_ref()?.as_ref().err()?) {
-        SendFailureAction::Retry { reason: why, .. } => Some(why),
-        _ => None,
-    }
-}
-
-/// When to try again: at the latest when its window closes. Those that wait for the same are spread, so that
-/// they do not all come at once.
-pub fn next_attempt_in_window(
-    app: &Services,
-    work: &Work,
-    account: &AccountContext,
-    reason: &RetryReason,
-    channel: Channel,
-) -> NextAttempt {
-    let now = app.clock.now().as_millisecond();
-    match next_attempt(*reason, work.waited, work.receive_count, now - work.created_at, now) {
-        NextAttempt::ByTimer(due) => {
-            let over = work.created_at.saturating_add(MAX_AGE_MS).max(now);
-            let due = due.saturating_add(spread(work, ((due - now) / 2).min(SPREAD_MS))).min(over);
-            NextAttempt::ByTimer(due.min(window_closes_at_ms(app, work, account, channel)))
-        }
-        other => other,
-    }
-}
-
-/// When the last usable window closes, in unix milliseconds; the maximum for a channel that needs none.
-fn window_closes_at_ms(app: &Services, work: &Work, account: &AccountContext, channel: Channel) -> i64 {
-    let closes = match channel {
-        Channel::CustomerService => account.closes_at(&work.to, app.clock.unix()),
-        Channel::Template => None,
-    };
-    closes.map_or(i64::MAX, |at| at.saturating_mul(1000))
-}
-
-/// A part of `over`, in milliseconds, that is the same for all messages to one fan.
-fn spread(work: &Work, over: i64) -> i64 {
-    i64::from(ids::shard(&work.queue_group(), SPREAD_STEPS)) * over / i64::from(SPREAD_STEPS)
-}
-
-/// The wait before a job that met `error` is delivered again.
-pub fn retry_wait(error: &Error, receives: u32) -> Duration {
-    match error.retry() {
-        Retry::After(least) => backoff(receives).max(least),
-        Retry::Never => backoff(receives),
+        SendFailureAction::Retry { reason, .. } => Some(reason),
+        SendFailureAction::UseTemplate | SendFailureAction::Fail(_) => None,
     }
 }

@@ -11,13 +11,14 @@ use shared::{
     job_failures,
     queue::{
         JobQueue,
-        batch::{FailedJob, ReceivedJob, UNKNOWN_JOB},
+        batch::{FailedJob, ReceivedJob},
         jobs::SendJob,
     },
     services::Services,
 };
+use tracing::Instrument;
 
-use crate::{fair_share::FairShare, release_check, send, template_result, work::Work};
+use crate::{call, fair_share::FairShare, release_check, round, states::JobEnd, template_result, work::Work};
 
 /// The wait of jobs that were not reached in time.
 const UNREACHED_WAIT: Duration = Duration::from_secs(1);
@@ -40,15 +41,16 @@ pub async fn run(
             break;
         }
         for (group, item, end) in run_round(app, shares, heads, until).await {
-            if let Some((wait, why)) = end {
-                undone.push((FailedJob { item, why }, wait));
-                let rest = groups.get_mut(group).map(std::mem::take).unwrap_or_default();
-                undone.extend(
-                    rest.into_iter().map(|later| (FailedJob::blocked_in_group(later.split().1), wait)),
-                );
-            }
+            let (failed, wait) = match end {
+                JobEnd::Done => continue,
+                JobEnd::Again(wait, why) => (FailedJob { item, why }, Some(wait)),
+                JobEnd::Unknown => (FailedJob::unknown(item), None),
+            };
+            undone.push((failed, wait));
+            let rest = groups.get_mut(group).map(std::mem::take).unwrap_or_default();
+            undone.extend(rest.into_iter().map(|later| (FailedJob::blocked_in_group(later.split().1), wait)));
         }
-        if !until.allows(&*app.clock, send::ROUND_TIME) {
+        if !until.allows(&*app.clock, call::ROUND_TIME) {
             let rest = groups.iter_mut().flat_map(std::mem::take);
             let late =
                 |later: ReceivedJob<SendJob>| FailedJob { item: later.split().1, why: UNREACHED.to_owned() };
@@ -86,9 +88,7 @@ fn take_heads(groups: &mut [JobGroup]) -> Vec<(usize, ReceivedJob<SendJob>)> {
     let mut heads = Vec::new();
     for (n, group) in groups.iter_mut().enumerate() {
         let fan = match group.front().and_then(|item| item.job.as_ref()) {
-            Some(SendJob::MessageV1 { app_id, to, .. } | SendJob::WaitedV1 { app_id, to, .. }) => {
-                Some((app_id.clone(), to.clone()))
-            }
+            Some(job @ (SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. })) => Some(job.group()),
             _ => None,
         };
         if fan.is_none_or(|fan| fans.insert(fan))
@@ -100,102 +100,46 @@ fn take_heads(groups: &mut [JobGroup]) -> Vec<(usize, ReceivedJob<SendJob>)> {
     heads
 }
 
-/// [`None`] for a job that is done. Otherwise the wait, where the queue does not decide it, and the reason.
-type JobDisposition = Option<(Option<Duration>, String)>;
-
 async fn run_round(
     app: &Services,
     shares: &FairShare,
     heads: Vec<(usize, ReceivedJob<SendJob>)>,
     until: Deadline,
-) -> Vec<(usize, ReceivedJob<()>, JobDisposition)> {
+) -> Vec<(usize, ReceivedJob<()>, JobEnd)> {
     let received_at = app.clock.now().as_millisecond();
     let (mut works, mut messages, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for (group, item) in heads {
         let (job, item) = item.split();
-        let lag_ms = item.sent_at.map_or(0, |at| received_at - at);
-        match job {
-            Some(SendJob::MessageV1 { message_id, tenant_id, app_id, to, content, template, created_at }) => {
-                works.push(Work {
-                    id: message_id,
-                    tenant_id,
-                    app_id,
-                    to,
-                    content: content.filter(|c| !c.is_null()),
-                    template: template.filter(|t| !t.is_null()),
-                    created_at,
-                    receive_count: item.receive_count,
-                    waited: false,
-                    queue_message_id: item.message_id.clone(),
-                    lag_ms,
-                });
+        match job.map(|job| Work::from_job(job, &item, received_at)) {
+            Some(Ok(work)) => {
+                works.push(work);
                 messages.push((group, item));
             }
-            Some(SendJob::WaitedV1 { message_id, tenant_id, app_id, to, created_at }) => {
-                works.push(Work {
-                    id: message_id,
-                    tenant_id,
-                    app_id,
-                    to,
-                    content: None,
-                    template: None,
-                    created_at,
-                    receive_count: item.receive_count,
-                    waited: true,
-                    queue_message_id: item.message_id.clone(),
-                    lag_ms,
-                });
-                messages.push((group, item));
-            }
-            other => others.push((group, item, other)),
+            Some(Err(job)) => others.push((group, item, Some(*job))),
+            None => others.push((group, item, None)),
         }
     }
-    let rest = others.into_iter().map(|(group, item, job)| async move {
-        let end = run_other_job(app, job, item.receive_count, until).await;
+    let others = others.into_iter().map(|(group, item, job)| async move {
+        let end = run_other_job(app, job, item.receive_count, until).instrument(item.span.clone()).await;
         (group, item, end)
     });
-    let (ends, mut all) = join(send::send_round(app, shares, works, until), join_all(rest)).await;
-    all.extend(
-        messages
-            .into_iter()
-            .zip(ends)
-            .map(|((group, item), end)| (group, item, end.map(|(wait, why)| (Some(wait), why)))),
-    );
+    let (ends, mut all) = join(round::send_round(app, shares, works, until), join_all(others)).await;
+    all.extend(messages.into_iter().zip(ends).map(|((group, item), end)| (group, item, end)));
     all
 }
 
 /// Handles a job that sends no message.
-async fn run_other_job(
-    app: &Services,
-    job: Option<SendJob>,
-    receives: u32,
-    until: Deadline,
-) -> JobDisposition {
+async fn run_other_job(app: &Services, job: Option<SendJob>, receives: u32, until: Deadline) -> JobEnd {
     match job {
         Some(SendJob::TemplateResultV1 { tenant_id, app_id, wechat_msg_id, status }) => {
-            template_result::record_delivery_status(
-                app,
-                &tenant_id,
-                &app_id,
-                &wechat_msg_id,
-                &status,
-                receives,
-            )
-            .await
-            .map(at_set_time)
+            let record = template_result::record_delivery_status;
+            record(app, &tenant_id, &app_id, &wechat_msg_id, &status, receives).await
         }
         Some(SendJob::ReleaseCheckV1 { app_id, code, open_id }) => {
-            release_check::answer(app, &app_id, &code, &open_id, receives, until).await.map(at_set_time)
+            release_check::answer(app, &app_id, &code, &open_id, receives, until).await
         }
-        // Stays in the queue until it is dead-lettered, where an operator sees it.
-        Some(SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) | None => {
-            Some((None, UNKNOWN_JOB.to_owned()))
-        }
+        Some(SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) | None => JobEnd::Unknown,
     }
-}
-
-fn at_set_time((wait, why): (Duration, String)) -> (Option<Duration>, String) {
-    (Some(wait), why)
 }
 
 async fn postpone(app: &Services, item: &ReceivedJob<()>, wait: Option<Duration>) {
@@ -206,6 +150,7 @@ async fn postpone(app: &Services, item: &ReceivedJob<()>, wait: Option<Duration>
         true => app.queues.postpone_result(&item.receipt_handle, wait).await,
     };
     if let Err(error) = postponed {
-        tracing::warn!(%error, "a job could not be postponed and comes when the queue says: {error}");
+        let span = &item.span;
+        tracing::warn!(parent: span, %error, "a job could not be postponed and comes when the queue says: {error}");
     }
 }

@@ -5,8 +5,14 @@ use shared::{
         account::{AccountStatus, capabilities},
         window::{WindowKind, Windows, next_window},
     },
-    store::{accounts::AccountRecord, fans::Fan, messages::Channel},
+    store::{
+        accounts::AccountRecord,
+        fans::Fan,
+        messages::{Channel, MessageError},
+    },
 };
+
+use crate::retry_policy::outcome_unknown;
 
 /// What the account may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +39,11 @@ impl AccountCapabilities {
             customer_service: can("customer_service_message"),
             template: can("template_message"),
         }
+    }
+
+    /// Whether its tenant may send template messages from it.
+    pub fn may_send_template(self) -> bool {
+        self.bound && self.template && !self.suspended
     }
 }
 
@@ -68,24 +79,32 @@ pub struct Payload {
     pub template: bool,
 }
 
-/// The channel for a message, or why there is none.
+/// How a message goes out, or why it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelChoice {
-    /// As a customer-service message. Holds the window whose send must be counted, if it is not yet.
-    CustomerService(Option<WindowKind>),
-    /// As a template message.
-    Template,
-    /// Not at all.
-    Fail(NotSentReason),
+    /// By this channel.
+    Send(Channel),
+    /// As a customer-service message, once a send is counted in this window.
+    UseWindow(WindowKind),
+    /// Not, for this reason.
+    Refuse(NotSentReason),
 }
 
 impl ChannelChoice {
     /// The channel, if there is one.
     pub fn channel(self) -> Option<Channel> {
         match self {
-            Self::CustomerService(_) => Some(Channel::CustomerService),
-            Self::Template => Some(Channel::Template),
-            Self::Fail(_) => None,
+            Self::Send(channel) => Some(channel),
+            Self::UseWindow(_) => Some(Channel::CustomerService),
+            Self::Refuse(_) => None,
+        }
+    }
+
+    /// The window in which a send must be counted first, if there is one.
+    pub fn window(self) -> Option<WindowKind> {
+        match self {
+            Self::UseWindow(kind) => Some(kind),
+            Self::Send(_) | Self::Refuse(_) => None,
         }
     }
 }
@@ -105,12 +124,14 @@ pub enum NotSentReason {
     UnknownRecipient,
     /// No window is open, and there is no template.
     OutsideReplyWindow,
+    /// It may have been sent before.
+    OutcomeUnknown,
 }
 
 impl NotSentReason {
-    /// The failure's code in the API, and what to do about it.
-    pub fn code_and_hint(self) -> (&'static str, &'static str) {
-        match self {
+    /// The failure as the API shows it, with what to do about it.
+    pub fn error(self) -> MessageError {
+        let (code, detail) = match self {
             Self::TenantSuspended => (
                 "tenant_suspended",
                 "The operator of this hub has suspended the tenant: nothing is sent for it.",
@@ -138,7 +159,9 @@ impl NotSentReason {
                 "The fan has opened no reply window, or its sends are used up; give a template to send outside \
                  of it.",
             ),
-        }
+            Self::OutcomeUnknown => return outcome_unknown(None),
+        };
+        MessageError { code: code.into(), errcode: None, detail: detail.into() }
     }
 }
 
@@ -154,32 +177,32 @@ pub fn choose_channel(
     now: i64,
 ) -> ChannelChoice {
     if account.suspended {
-        return ChannelChoice::Fail(NotSentReason::TenantSuspended);
+        return ChannelChoice::Refuse(NotSentReason::TenantSuspended);
     }
     if !account.bound {
-        return ChannelChoice::Fail(NotSentReason::AccountNotBound);
+        return ChannelChoice::Refuse(NotSentReason::AccountNotBound);
     }
     let may_content = payload.content && account.customer_service;
     let may_template = payload.template && account.template;
     if !may_content && !may_template {
-        return ChannelChoice::Fail(NotSentReason::CapabilityMissing);
+        return ChannelChoice::Refuse(NotSentReason::CapabilityMissing);
     }
     if to.unsubscribed {
-        return ChannelChoice::Fail(NotSentReason::Unsubscribed);
+        return ChannelChoice::Refuse(NotSentReason::Unsubscribed);
     }
     if may_content {
         if window_counted && next_window(&with_unused_sends(&to.windows), now).is_some() {
-            return ChannelChoice::CustomerService(None);
+            return ChannelChoice::Send(Channel::CustomerService);
         }
         if let Some(window) = next_window(&to.windows, now) {
-            return ChannelChoice::CustomerService(Some(window.kind));
+            return ChannelChoice::UseWindow(window.kind);
         }
     }
     match (may_template, payload.template) {
-        (true, _) => ChannelChoice::Template,
-        (false, true) => ChannelChoice::Fail(NotSentReason::CapabilityMissing),
-        (false, false) if !to.known => ChannelChoice::Fail(NotSentReason::UnknownRecipient),
-        (false, false) => ChannelChoice::Fail(NotSentReason::OutsideReplyWindow),
+        (true, _) => ChannelChoice::Send(Channel::Template),
+        (false, true) => ChannelChoice::Refuse(NotSentReason::CapabilityMissing),
+        (false, false) if !to.known => ChannelChoice::Refuse(NotSentReason::UnknownRecipient),
+        (false, false) => ChannelChoice::Refuse(NotSentReason::OutsideReplyWindow),
     }
 }
 
@@ -198,123 +221,122 @@ mod tests {
 
     #[test]
     fn a_message_goes_the_way_that_wechat_allows() {
+        use ChannelChoice::{Refuse, Send, UseWindow};
         use NotSentReason::{
-            AccountNotBound, CapabilityMissing, OutsideReplyWindow, UnknownRecipient, Unsubscribed,
+            AccountNotBound, CapabilityMissing, OutsideReplyWindow, TenantSuspended, UnknownRecipient,
+            Unsubscribed,
         };
+        #[derive(Clone, Copy)]
+        struct Case {
+            what: &'static str,
+            account: AccountCapabilities,
+            payload: Payload,
+            to: RecipientState,
+            window_counted: bool,
+            expected: ChannelChoice,
+        }
+        let windows = |at, used| Windows { message_at: Some(at), message_used: used, ..Windows::default() };
         let fan = |windows| RecipientState { known: true, unsubscribed: false, windows };
-        let message = |at, used| Windows { message_at: Some(at), message_used: used, ..Windows::default() };
-        let (open, used) = (fan(message(NOW - 10, 0)), fan(message(NOW - 10, 5)));
-        let past = fan(message(NOW - 48 * 3600, 0));
-        let follow = fan(Windows { follow_at: Some(NOW - 10), ..message(NOW - 10, 0) });
-        let (none, stranger) = (fan(Windows::default()), RecipientState::default());
+        let (open, used_up) = (fan(windows(NOW - 10, 0)), fan(windows(NOW - 10, 5)));
+        let closed = fan(windows(NOW - 48 * 3600, 0));
+        let follows = fan(Windows { follow_at: Some(NOW - 10), ..windows(NOW - 10, 0) });
+        let never_wrote = fan(Windows::default());
+        let stranger = RecipientState::default();
         let left = RecipientState { unsubscribed: true, ..open };
         let (content, template) =
             (Payload { content: true, template: false }, Payload { content: false, template: true });
-        let both = Payload { content: true, template: true };
         let unbound = AccountCapabilities { bound: false, ..ALL };
         let no_service = AccountCapabilities { customer_service: false, ..ALL };
         let no_template = AccountCapabilities { template: false, ..ALL };
-        let (message, direct) =
-            (ChannelChoice::CustomerService(Some(WindowKind::Message)), ChannelChoice::Template);
-        for (what, standing, carries, to, counted, plan) in [
-            ("content in the window", ALL, content, open, false, message),
-            (
-                "content after a follow",
-                ALL,
-                content,
-                follow,
-                false,
-                ChannelChoice::CustomerService(Some(WindowKind::Follow)),
-            ),
-            ("both in the window", ALL, both, open, false, message),
-            ("both, its sends used up", ALL, both, used, false, direct),
-            ("both, outside of it", ALL, both, past, false, direct),
-            ("both, to one who never wrote", ALL, both, none, false, direct),
-            ("both, to a stranger", ALL, both, stranger, false, direct),
-            ("both, to one who left", ALL, both, left, false, ChannelChoice::Fail(Unsubscribed)),
-            ("a template, to one who left", ALL, template, left, false, ChannelChoice::Fail(Unsubscribed)),
-            ("one who left, unbound", unbound, both, left, false, ChannelChoice::Fail(AccountNotBound)),
-            ("content outside of it", ALL, content, past, false, ChannelChoice::Fail(OutsideReplyWindow)),
-            (
-                "content to one who never wrote",
-                ALL,
-                content,
-                none,
-                false,
-                ChannelChoice::Fail(OutsideReplyWindow),
-            ),
-            ("content to a stranger", ALL, content, stranger, false, ChannelChoice::Fail(UnknownRecipient)),
-            (
-                "content, its sends used up",
-                ALL,
-                content,
-                used,
-                false,
-                ChannelChoice::Fail(OutsideReplyWindow),
-            ),
-            (
-                "a send that was counted before",
-                ALL,
-                content,
-                used,
-                true,
-                ChannelChoice::CustomerService(None),
-            ),
-            (
-                "counted, but the window closed",
-                ALL,
-                content,
-                past,
-                true,
-                ChannelChoice::Fail(OutsideReplyWindow),
-            ),
-            ("a template in the window", ALL, template, open, false, direct),
-            (
-                "of a suspended tenant",
-                AccountCapabilities { suspended: true, ..ALL },
-                both,
-                open,
-                false,
-                ChannelChoice::Fail(NotSentReason::TenantSuspended),
-            ),
-            ("unbound", unbound, both, open, false, ChannelChoice::Fail(AccountNotBound)),
-            ("no right to content", no_service, content, open, false, ChannelChoice::Fail(CapabilityMissing)),
-            (
-                "no right to content, no window",
-                no_service,
-                content,
-                none,
-                false,
-                ChannelChoice::Fail(CapabilityMissing),
-            ),
-            ("no right to content, a template", no_service, both, open, false, direct),
-            (
-                "no right to templates",
-                no_template,
-                template,
-                open,
-                false,
-                ChannelChoice::Fail(CapabilityMissing),
-            ),
-            ("no right to templates, a window", no_template, both, open, false, message),
-            (
-                "no right to templates, no window",
-                no_template,
-                both,
-                past,
-                false,
-                ChannelChoice::Fail(CapabilityMissing),
-            ),
-            (
-                "no right to anything",
-                AccountCapabilities { bound: true, ..AccountCapabilities::default() },
-                both,
-                open,
-                false,
-                ChannelChoice::Fail(CapabilityMissing),
-            ),
+        let both = Case {
+            what: "both in the window",
+            account: ALL,
+            payload: Payload { content: true, template: true },
+            to: open,
+            window_counted: false,
+            expected: UseWindow(WindowKind::Message),
+        };
+        let by_template = Case { expected: Send(Channel::Template), ..both };
+        let refused = |what, why| Case { what, expected: Refuse(why), ..both };
+        for case in [
+            both,
+            Case { what: "content in the window", payload: content, ..both },
+            Case {
+                what: "content after a follow",
+                payload: content,
+                to: follows,
+                expected: UseWindow(WindowKind::Follow),
+                ..both
+            },
+            Case { what: "both, its sends used up", to: used_up, ..by_template },
+            Case { what: "both, outside of it", to: closed, ..by_template },
+            Case { what: "both, to one who never wrote", to: never_wrote, ..by_template },
+            Case { what: "both, to a stranger", to: stranger, ..by_template },
+            Case { what: "a template in the window", payload: template, ..by_template },
+            Case { to: left, ..refused("both, to one who left", Unsubscribed) },
+            Case { payload: template, to: left, ..refused("a template, to one who left", Unsubscribed) },
+            Case { account: unbound, to: left, ..refused("to one who left, unbound", AccountNotBound) },
+            Case { payload: content, to: closed, ..refused("content outside of it", OutsideReplyWindow) },
+            Case {
+                payload: content,
+                to: used_up,
+                ..refused("content, its sends used up", OutsideReplyWindow)
+            },
+            Case {
+                payload: content,
+                to: never_wrote,
+                ..refused("content to one who never wrote", OutsideReplyWindow)
+            },
+            Case { payload: content, to: stranger, ..refused("content to a stranger", UnknownRecipient) },
+            Case {
+                what: "a send that was counted before",
+                payload: content,
+                to: used_up,
+                window_counted: true,
+                expected: Send(Channel::CustomerService),
+                ..both
+            },
+            Case {
+                payload: content,
+                to: closed,
+                window_counted: true,
+                ..refused("counted, but the window closed", OutsideReplyWindow)
+            },
+            Case {
+                account: AccountCapabilities { suspended: true, ..ALL },
+                ..refused("of a suspended tenant", TenantSuspended)
+            },
+            Case { account: unbound, ..refused("unbound", AccountNotBound) },
+            Case {
+                account: no_service,
+                payload: content,
+                ..refused("no right to content", CapabilityMissing)
+            },
+            Case {
+                account: no_service,
+                payload: content,
+                to: never_wrote,
+                ..refused("no right to content, no window", CapabilityMissing)
+            },
+            Case { what: "no right to content, a template", account: no_service, ..by_template },
+            Case {
+                account: no_template,
+                payload: template,
+                ..refused("no right to templates", CapabilityMissing)
+            },
+            Case { what: "no right to templates, a window", account: no_template, ..both },
+            Case {
+                account: no_template,
+                to: closed,
+                ..refused("no right to templates, no window", CapabilityMissing)
+            },
+            Case {
+                account: AccountCapabilities { bound: true, ..AccountCapabilities::default() },
+                ..refused("no right to anything", CapabilityMissing)
+            },
         ] {
-            assert_eq!(choose_channel(standing, carries, &to, counted, NOW), plan, "{what}");
+            let Case { what, account, payload, to, window_counted, expected } = case;
+            assert_eq!(choose_channel(account, payload, &to, window_counted, NOW), expected, "{what}");
         }
     }
 

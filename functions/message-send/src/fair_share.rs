@@ -106,36 +106,46 @@ mod tests {
     #[test]
     fn who_takes_most_of_a_lagging_queue_is_known_and_nobody_else() {
         const NOW: i64 = 1_700_000_000;
-        // tenants of messages, how late each was, and how long before
-        let batch = |tenants: &str, lag_ms, receives| -> Vec<Work> {
-            let work = |tenant: char| Work {
-                tenant_id: tenant.into(),
-                lag_ms,
-                receive_count: receives,
-                ..Work::example("msg_1")
-            };
-            tenants.chars().map(work).collect()
-        };
+        /// A batch of messages: the tenant of each, how late they are, how often received, how long ago.
+        #[derive(Clone, Copy)]
+        struct Batch {
+            tenants: &'static str,
+            lag_ms: i64,
+            receive_count: u32,
+            seconds_ago: i64,
+        }
+        let now = Batch { tenants: "AAAAAAAAAA", lag_ms: 3_000, receive_count: 1, seconds_ago: 0 };
+        let before = Batch { seconds_ago: 1, ..now };
+        let again = Batch { receive_count: 2, ..now };
+        let halves = Batch { tenants: "AAAAABBBBB", ..now };
+        let in_time = Batch { lag_ms: 1_000, ..now };
         for (what, batches, expected) in [
-            ("one batch", vec![("AAAAAAAAAA", 3_000, 1, 0)], None),
-            ("two", vec![("AAAAAAAAAA", 3_000, 1, 1), ("AAAAAAAAAA", 4_000, 1, 0)], Some("A")),
-            ("another among them", vec![("AAAAAAAAAA", 3_000, 1, 1), ("AAABBBAAAA", 4_000, 1, 0)], Some("A")),
-            ("a slow WeChat", vec![("AAAAAAAAAA", 3_000, 1, 10), ("AAAAAAAAAA", 9_000, 1, 0)], Some("A")),
-            ("long ago", vec![("AAAAAAAAAA", 3_000, 1, 61), ("AAAAAAAAAA", 4_000, 1, 0)], None),
-            ("in time", vec![("AAAAAAAAAA", 1_000, 1, 1), ("AAAAAAAAAA", 1_000, 1, 0)], None),
-            ("in time again", vec![("AAAAAAAAAA", 3_000, 1, 1), ("AAAAAAAAAA", 1_000, 1, 0)], None),
-            ("they came again", vec![("AAAAAAAAAA", 3_000, 2, 1), ("AAAAAAAAAA", 3_000, 2, 0)], None),
-            ("halves", vec![("AAAAABBBBB", 3_000, 1, 1), ("AAAAABBBBB", 4_000, 1, 0)], None),
+            ("one batch", vec![now], None),
+            ("two", vec![before, now], Some("A")),
+            ("another among them", vec![before, Batch { tenants: "AAABBBAAAA", ..now }], Some("A")),
             (
-                "twice as many of another",
-                vec![("AAAAAAAAAA", 3_000, 1, 1), ("BBBBBBBBBBB", 4_000, 1, 0)],
-                Some("B"),
+                "a slow WeChat",
+                vec![Batch { seconds_ago: 10, ..now }, Batch { lag_ms: 9_000, ..now }],
+                Some("A"),
             ),
+            ("long ago", vec![Batch { seconds_ago: 61, ..now }, now], None),
+            ("in time", vec![Batch { seconds_ago: 1, ..in_time }, in_time], None),
+            ("in time again", vec![before, in_time], None),
+            ("they came again", vec![Batch { seconds_ago: 1, ..again }, again], None),
+            ("halves", vec![Batch { seconds_ago: 1, ..halves }, halves], None),
+            ("twice as many of another", vec![before, Batch { tenants: "BBBBBBBBBBB", ..now }], Some("B")),
         ] {
             let shares = FairShare::default();
             let mut most = None;
-            for (tenants, lag, receives, ago) in batches {
-                most = shares.dominant_tenant(&batch(tenants, lag, receives), NOW - ago);
+            for Batch { tenants, lag_ms, receive_count, seconds_ago } in batches {
+                let work = |tenant: char| Work {
+                    tenant_id: tenant.into(),
+                    lag_ms,
+                    receive_count,
+                    ..Work::example("msg_1")
+                };
+                let works: Vec<_> = tenants.chars().map(work).collect();
+                most = shares.dominant_tenant(&works, NOW - seconds_ago);
             }
             assert_eq!(most.as_deref(), expected, "{what}");
         }

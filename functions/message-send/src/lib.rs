@@ -4,11 +4,15 @@
 //! to the database then serves a whole round. If a job fails, the rest of its group waits with it.
 //!
 //! A message that waits for something outside (WeChat, a token, a quota) waits in a timer ([`park`]), limited
-//! by its age to a day, and later messages to the same fan wait behind it.
+//! by its age to a day, and later messages to the same fan wait behind it. [`states`] lists the states of a
+//! message, and what leads from one to the next.
+//!
+//! To read it: [`batch`] → [`round`] → [`admission`] → [`lease`] → [`send`] → [`call`] → [`record`].
 
 mod account_context;
 mod admission;
 mod batch;
+mod call;
 mod channel_choice;
 mod fair_share;
 mod lease;
@@ -17,7 +21,9 @@ mod record;
 mod recovery;
 mod release_check;
 mod retry_policy;
+mod round;
 mod send;
+mod states;
 mod template_result;
 mod work;
 

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use shared::{
     error::Error,
-    queue::jobs::SendJob,
+    ids,
     services::Services,
     store::{
         messages::Channel,
@@ -13,18 +13,18 @@ use shared::{
     timers::{self, TimerJob},
 };
 
-use crate::{lease, work::Work};
+use crate::{
+    account_context::AccountContext,
+    retry_policy::{MAX_AGE_MS, NextAttempt, RetryReason, next_attempt},
+    states::Parked,
+    work::Work,
+};
 
-/// How a message waits.
-#[derive(Debug, Clone, Copy)]
-pub struct Parked {
-    /// The channel that it is to use.
-    pub channel: Channel,
-    /// Until this unix millisecond.
-    pub due: i64,
-    /// Whether it leads its waiting line, or waits behind others.
-    pub leads: bool,
-}
+/// Messages that wait for the same are spread over this, in milliseconds: a hundred thousand that wait for
+/// midnight are 170 a second.
+const SPREAD_MS: i64 = 10 * 60_000;
+/// The number of steps of the spread.
+const SPREAD_STEPS: u32 = 1_000;
 
 /// Returns until which unix millisecond a message waits behind others, or [`None`] if it may go. `line`: the
 /// messages that wait for its fan and channel.
@@ -40,25 +40,52 @@ pub fn waits_behind(work: &Work, line: Option<&WaitingLine>, now: i64) -> Option
     }
 }
 
+/// When to try again: at the latest when its window closes. Those that wait for the same are spread, so that
+/// they do not all come at once.
+pub fn next_attempt_in_window(
+    app: &Services,
+    work: &Work,
+    account: &AccountContext,
+    reason: RetryReason,
+    channel: Channel,
+) -> NextAttempt {
+    let now = app.clock.now().as_millisecond();
+    match next_attempt(reason, work.waited, work.receive_count, now - work.created_at, now) {
+        NextAttempt::ByTimer(due) => {
+            let over = work.created_at.saturating_add(MAX_AGE_MS).max(now);
+            let due = due.saturating_add(spread(work, ((due - now) / 2).min(SPREAD_MS))).min(over);
+            NextAttempt::ByTimer(due.min(window_closes_at_ms(app, work, account, channel)))
+        }
+        other => other,
+    }
+}
+
+/// When the last usable window closes, in unix milliseconds; the maximum for a channel that needs none.
+pub fn window_closes_at_ms(app: &Services, work: &Work, account: &AccountContext, channel: Channel) -> i64 {
+    let closes = match channel {
+        Channel::CustomerService => account.closes_at(&work.to, app.clock.unix()),
+        Channel::Template => None,
+    };
+    closes.map_or(i64::MAX, |at| at.saturating_mul(1000))
+}
+
+/// A part of `over`, in milliseconds, that is the same for all messages to one fan.
+pub fn spread(work: &Work, over: i64) -> i64 {
+    i64::from(ids::shard(&work.queue_group, SPREAD_STEPS)) * over / i64::from(SPREAD_STEPS)
+}
+
 /// Sets a timer for a message. If this fails, its job stays in the queue.
 pub async fn park(app: &Services, work: &Work, parked: Parked) -> Result<(), Error> {
     if !work.waited {
         // a reply rule's message has no record until here, only a job
-        lease::create_record(app, work).await?;
+        work.create_record(app).await?;
     }
-    let job = SendJob::WaitedV1 {
-        message_id: work.id.clone(),
-        tenant_id: work.tenant_id.clone(),
-        app_id: work.app_id.clone(),
-        to: work.to.clone(),
-        created_at: work.created_at,
-    };
     let due_at = Timestamp::from_millisecond(parked.due).unwrap_or_else(|_| app.clock.now());
     // Timers of one line that are due together go in the order of acceptance. A job that waits twice is one
     // timer. A delivered one that waits again gets another id, even for the same time: the sweeper
     // deletes the first, and SQS would drop a second message with the same deduplication id.
     let id = format!("{}#{}", work.line_position(), work.queue_message_id);
-    timers::set(app, &id, due_at, TimerJob::Send(&job)).await?;
+    timers::set(app, &id, due_at, TimerJob::Send(&work.waited_job())).await?;
     let waiting = WaitingMessage {
         fan: work.fan(),
         channel: parked.channel,
@@ -74,7 +101,7 @@ pub async fn leave_lines(app: &Services, work: &Work, lines: &[(Channel, Waiting
         if line.newest == work.line_position()
             && let Err(error) = app.store.end_waiting_line(work.fan(), *channel, &line.newest).await
         {
-            tracing::warn!(message_id = work.id, %error, "a line stays for the next message to end: {error}");
+            tracing::warn!(parent: &work.span, %error, "a line stays for the next message to end: {error}");
         }
     }
 }

@@ -13,7 +13,12 @@ use shared::{
 };
 use tokio::time::Instant;
 
-use crate::{park, retry_policy::backoff, send::SendResult, work::Work};
+use crate::{
+    park,
+    retry_policy::backoff,
+    states::{JobEnd, SendResult},
+    work::Work,
+};
 
 /// How long an end waits for others, so that most rounds need one request.
 const GATHER_TIME: Duration = Duration::from_millis(150);
@@ -27,18 +32,17 @@ type RoundMessages<'a> = [(&'a Work, &'a [(Channel, WaitingLine)])];
 /// A running write: the indexes of its messages, and whether each end is stored.
 type PendingWrite<'a> = BoxFuture<'a, Vec<(usize, bool)>>;
 
-/// Awaits all sends in flight, indexes in `works` with their results, and writes how each ended. Returns for
-/// each [`None`] when its job is done, and otherwise the wait and the reason. What could not be written is
-/// left to the rule for crashes.
+/// Awaits all sends in flight, indexes in `works` with their results, and writes how each ended. Returns what
+/// becomes of each job. What could not be written is left to the rule for crashes.
 pub async fn record_as_they_end(
     app: &Services,
     works: &RoundMessages<'_>,
     mut in_flight: impl Stream<Item = (usize, SendResult)> + Unpin,
-) -> Vec<Option<(Duration, String)>> {
-    let mut retries = vec![None; works.len()];
+) -> Vec<JobEnd> {
+    let mut ends = vec![JobEnd::Done; works.len()];
     let mut again = |n: usize, wait: Duration, why: String| {
-        if let Some(answer) = retries.get_mut(n) {
-            *answer = Some((wait, why));
+        if let Some(end) = ends.get_mut(n) {
+            *end = JobEnd::Again(wait, why);
         }
     };
     let mut writing: FuturesUnordered<PendingWrite<'_>> = FuturesUnordered::new();
@@ -74,7 +78,7 @@ pub async fn record_as_they_end(
             }
         }
     }
-    retries
+    ends
 }
 
 /// At `at`, or never.
@@ -150,7 +154,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::lease::{MessageLease, SendDecision};
+    use crate::states::MessageLease;
 
     struct NoWeChat;
 
@@ -189,14 +193,10 @@ mod tests {
     async fn an_answer_on_its_way_is_heard_while_the_database_stalls() {
         let (app, _listener) = services_with_stalled_database().await;
         let (first, second) = (Work::example("msg_1"), Work { to: "o2".into(), ..Work::example("msg_2") });
-        let held = MessageLease {
-            owner: app.store.new_writer_id(),
-            decision: SendDecision::Unknown,
-            may_have_happened: false,
-            first_try_at: 0,
-        };
+        let lease =
+            MessageLease { owner: app.store.new_writer_id(), may_have_happened: false, first_try_at: 0 };
         let error = MessageError { code: "wechat_error".into(), errcode: None, detail: String::new() };
-        let ended = first.failed(&app, &held, None, error);
+        let ended = first.failed(&app, &lease, None, error);
         let (began, heard) = (Instant::now(), Mutex::new(None));
         let answer = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -207,8 +207,8 @@ mod tests {
             [Box::pin(std::future::ready((0, ended))), Box::pin(answer)];
         let air: FuturesUnordered<_> = flights.into_iter().collect();
         let answers = record_as_they_end(&app, &[(&first, &[]), (&second, &[])], air).await;
-        let waits: Vec<_> = answers.into_iter().map(|answer| answer.map(|(wait, _)| wait)).collect();
-        assert_eq!(waits, [Some(backoff(1)), Some(Duration::from_secs(7))]);
+        let not_stored = JobEnd::Again(backoff(1), "how it ended could not be stored".into());
+        assert_eq!(answers, [not_stored, JobEnd::Again(Duration::from_secs(7), "busy".into())]);
         let heard = heard.lock().unwrap().unwrap();
         assert!(heard < Duration::from_secs(2), "heard after {heard:?}, when the write was over");
         assert!(began.elapsed() > Duration::from_secs(2), "the database did not stall");

@@ -72,67 +72,75 @@ mod tests {
     #[test]
     fn a_message_that_was_taken_before_reaches_nobody_twice() {
         use MessageStatus::{Delivered, Failed, Queued, Sending, Sent};
+        use RecoveryAction::{Ended, FailUnknown, Resend, StartAgain, Wait};
+        #[derive(Clone, Copy)]
+        struct Case {
+            what: &'static str,
+            status: MessageStatus,
+            channel: Option<Channel>,
+            claimed_at: Option<i64>,
+            first_claimed_at: Option<i64>,
+            expected: RecoveryAction,
+        }
+        let long_ago = Some(NOW - MESSAGE_LEASE_SECONDS);
         let (service, template) = (Some(Channel::CustomerService), Some(Channel::Template));
-        let old = Some(NOW - MESSAGE_LEASE_SECONDS);
-        for (what, status, channel, claimed, first, expected) in [
-            ("sent", Sent, service, Some(5), Some(5), RecoveryAction::Ended),
-            ("delivered", Delivered, template, Some(5), Some(5), RecoveryAction::Ended),
-            ("failed", Failed, None, Some(5), Some(5), RecoveryAction::Ended),
-            (
-                "taken just now",
-                Sending,
-                service,
-                Some(NOW),
-                Some(NOW),
-                RecoveryAction::Wait(Duration::from_secs(35)),
-            ),
-            (
-                "taken 34 s ago",
-                Sending,
-                template,
-                Some(NOW - 34),
-                Some(NOW - 34),
-                RecoveryAction::Wait(Duration::from_secs(1)),
-            ),
-            (
-                "a crash with a customer-service message",
-                Sending,
-                service,
-                old,
-                old,
-                RecoveryAction::FailUnknown,
-            ),
-            ("a crash with a template message", Sending, template, old, old, RecoveryAction::Resend),
-            (
-                "the same, 9 minutes after the first try",
-                Sending,
-                template,
-                old,
-                Some(NOW - 540),
-                RecoveryAction::FailUnknown,
-            ),
-            ("the same, a second earlier", Sending, template, old, Some(NOW - 539), RecoveryAction::Resend),
-            (
-                "a crash before anything would go out",
-                Sending,
-                None,
-                old,
-                old,
-                RecoveryAction::StartAgain { window_counted: false },
-            ),
-            ("never taken", Queued, None, None, None, RecoveryAction::StartAgain { window_counted: false }),
-            ("given back", Queued, service, old, None, RecoveryAction::StartAgain { window_counted: true }),
-            (
-                "a template given back",
-                Queued,
-                template,
-                old,
-                None,
-                RecoveryAction::StartAgain { window_counted: false },
-            ),
-            ("a template without an answer", Queued, template, old, old, RecoveryAction::Resend),
-            ("the same, long ago", Queued, template, old, Some(NOW - 3600), RecoveryAction::FailUnknown),
+        let wait = |seconds| Wait(Duration::from_secs(seconds));
+        let ended = |what, status| Case {
+            what,
+            status,
+            channel: service,
+            claimed_at: Some(5),
+            first_claimed_at: Some(5),
+            expected: Ended,
+        };
+        let crashed = |what, channel, expected| Case {
+            what,
+            status: Sending,
+            channel,
+            claimed_at: long_ago,
+            first_claimed_at: long_ago,
+            expected,
+        };
+        let released = |what, channel, first_claimed_at, expected| Case {
+            what,
+            status: Queued,
+            channel,
+            claimed_at: long_ago,
+            first_claimed_at,
+            expected,
+        };
+        let template_crash = crashed("a crash with a template message", template, Resend);
+        let taken_at = |at| Case { claimed_at: Some(at), first_claimed_at: Some(at), ..template_crash };
+        for case in [
+            ended("sent", Sent),
+            ended("delivered", Delivered),
+            ended("failed", Failed),
+            Case { what: "taken just now", expected: wait(35), ..taken_at(NOW) },
+            Case { what: "taken 34 s ago", expected: wait(1), ..taken_at(NOW - 34) },
+            crashed("a crash with a customer-service message", service, FailUnknown),
+            template_crash,
+            Case {
+                what: "the same, a second before nine minutes",
+                first_claimed_at: Some(NOW - 539),
+                ..template_crash
+            },
+            Case {
+                what: "the same, 9 minutes after the first try",
+                first_claimed_at: Some(NOW - 540),
+                expected: FailUnknown,
+                ..template_crash
+            },
+            crashed("a crash before anything would go out", None, StartAgain { window_counted: false }),
+            Case {
+                claimed_at: None,
+                ..released("never taken", None, None, StartAgain { window_counted: false })
+            },
+            released("given back", service, None, StartAgain { window_counted: true }),
+            released("a template given back", template, None, StartAgain { window_counted: false }),
+            released("a template without an answer", template, long_ago, Resend),
+            released("the same, long ago", template, Some(NOW - 3600), FailUnknown),
         ] {
+            let Case { what, status, channel, claimed_at, first_claimed_at, expected } = case;
             let message = MessageRecord {
                 id: "msg_1".into(),
                 tenant_id: "ten_1".into(),
@@ -146,9 +154,9 @@ mod tests {
                 error: None,
                 created_at: 0,
                 sent_at: None,
-                claimed_at: claimed,
+                claimed_at,
                 claimed_by: None,
-                first_claimed_at: first,
+                first_claimed_at,
             };
             assert_eq!(recovery_action(&message, NOW), expected, "{what}");
         }

@@ -13,6 +13,8 @@ use shared::{
     wechat::{ApiError, transport::MAX_CALL_DURATION},
 };
 
+use crate::states::JobEnd;
+
 /// The wait before another try; the check allows little time.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 /// Tries; after these the check has failed in any case.
@@ -20,7 +22,7 @@ const MAX_RECEIVES: u32 = 4;
 /// Tries to send the reply with one token, because the code is used up by then.
 const MAX_SENDS: u32 = 3;
 
-/// Answers the check. Returns [`None`] when it is done, and otherwise the wait and the reason.
+/// Answers the check.
 pub async fn answer(
     app: &Services,
     app_id: &str,
@@ -28,15 +30,15 @@ pub async fn answer(
     open_id: &str,
     receives: u32,
     until: Deadline,
-) -> Option<(Duration, String)> {
+) -> JobEnd {
     match try_answer(app, app_id, code, open_id, until).await {
         Ok(()) => {
-            tracing::info!(app_id, "the release check was answered");
-            None
+            tracing::info!("the release check was answered");
+            JobEnd::Done
         }
         Err(error) => {
-            tracing::warn!(app_id, %error, "the release check could not be answered: {error}");
-            (receives < MAX_RECEIVES).then(|| (RETRY_WAIT, error.to_string()))
+            tracing::warn!(%error, "the release check could not be answered: {error}");
+            if receives < MAX_RECEIVES { JobEnd::Again(RETRY_WAIT, error.to_string()) } else { JobEnd::Done }
         }
     }
 }

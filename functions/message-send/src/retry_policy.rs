@@ -227,6 +227,14 @@ pub fn next_resend(why: RetryReason, since: i64, now_ms: i64) -> NextAttempt {
     }
 }
 
+/// The wait before a job that met `error` is delivered again.
+pub fn retry_wait(error: &Error, receives: u32) -> Duration {
+    match error.retry() {
+        Retry::After(least) => backoff(receives).max(least),
+        Retry::Never => backoff(receives),
+    }
+}
+
 /// 2 s, 4 s, 8 s, … for the first, second, third failure.
 pub fn backoff(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.min(16)).min(MAX_QUEUE_WAIT)
@@ -240,19 +248,14 @@ mod tests {
         ApiError::Refused { errcode, errmsg: "as WeChat says".into(), rid: None }
     }
 
-    fn code(outcome: &SendFailureAction) -> (&'static str, String) {
-        match outcome {
-            SendFailureAction::UseTemplate => ("template", String::new()),
-            SendFailureAction::Retry { error, may_have_happened: true, .. } => {
-                ("again, may be", error.code.clone())
-            }
-            SendFailureAction::Retry { error, reason: RetryReason::Busy(_), .. } => {
-                ("again", error.code.clone())
-            }
-            SendFailureAction::Retry { error, reason: RetryReason::Quota(_), .. } => {
-                ("quota", error.code.clone())
-            }
-            SendFailureAction::Fail(error) => ("fail", error.code.clone()),
+    /// What is done, and the API's code of it.
+    fn summary(action: &SendFailureAction) -> (&'static str, &str) {
+        match action {
+            SendFailureAction::UseTemplate => ("template", ""),
+            SendFailureAction::Retry { error, may_have_happened: true, .. } => ("again, may be", &error.code),
+            SendFailureAction::Retry { error, reason: RetryReason::Busy(_), .. } => ("again", &error.code),
+            SendFailureAction::Retry { error, reason: RetryReason::Quota(_), .. } => ("quota", &error.code),
+            SendFailureAction::Fail(error) => ("fail", &error.code),
         }
     }
 
@@ -262,43 +265,44 @@ mod tests {
         let lost = ApiError::Transport(TransportError::Unanswered("timed out".into()));
         let unsent = ApiError::Transport(TransportError::NotSent("no connection".into()));
         let garbled = ApiError::Malformed("no JSON".into());
-        for (what, channel, error, template, (act, word)) in [
-            ("the window closed", CustomerService, refused(45015), true, ("template", "")),
-            ("its sends used up", CustomerService, refused(45047), true, ("template", "")),
-            ("no template", CustomerService, refused(45015), false, ("fail", "outside_reply_window")),
-            ("no template either", CustomerService, refused(45047), false, ("fail", "outside_reply_window")),
-            ("busy", CustomerService, refused(-1), true, ("again", "wechat_busy")),
-            ("our address is not listed", CustomerService, refused(61004), true, ("again", "wechat_busy")),
-            ("busy with a template", Template, refused(-1), true, ("again", "wechat_busy")),
-            ("no connection", CustomerService, unsent.clone(), true, ("again", "wechat_busy")),
-            ("no connection for a template", Template, unsent, true, ("again", "wechat_busy")),
-            ("no answer", CustomerService, lost.clone(), true, ("fail", "outcome_unknown")),
-            ("no answer to a template", Template, lost, true, ("again, may be", "outcome_unknown")),
-            ("a garbled answer", CustomerService, garbled.clone(), true, ("fail", "outcome_unknown")),
-            ("a garbled answer to a template", Template, garbled, true, ("again, may be", "outcome_unknown")),
-            ("an API that it lacks", Template, refused(48001), true, ("fail", "capability_missing")),
-            ("a permission withdrawn", CustomerService, refused(61007), true, ("fail", "capability_missing")),
-            ("nobody's openid", Template, refused(40003), true, ("fail", "recipient_unreachable")),
-            ("no follower", Template, refused(43004), true, ("fail", "recipient_unreachable")),
-            ("on the blacklist", CustomerService, refused(43019), false, ("fail", "recipient_unreachable")),
-            ("refuses messages", Template, refused(43101), true, ("fail", "recipient_unreachable")),
-            ("wants none", CustomerService, refused(48002), false, ("fail", "recipient_unreachable")),
-            ("left", Template, refused(50005), true, ("fail", "recipient_unreachable")),
-            ("unbound meanwhile", Template, refused(61003), true, ("fail", "account_not_bound")),
-            ("a wrong parameter", Template, refused(47003), true, ("fail", "wechat_error")),
-            ("a number of next year", Template, refused(99_999_999), true, ("fail", "wechat_error")),
-            ("a token refused twice", Template, refused(40001), true, ("again", "wechat_busy")),
+        for (what, channel, error, expected) in [
+            ("the window closed", CustomerService, refused(45015), ("template", "")),
+            ("its sends used up", CustomerService, refused(45047), ("template", "")),
+            ("busy", CustomerService, refused(-1), ("again", "wechat_busy")),
+            ("our address is not listed", CustomerService, refused(61004), ("again", "wechat_busy")),
+            ("busy with a template", Template, refused(-1), ("again", "wechat_busy")),
+            ("no connection", CustomerService, unsent.clone(), ("again", "wechat_busy")),
+            ("no connection for a template", Template, unsent, ("again", "wechat_busy")),
+            ("no answer", CustomerService, lost.clone(), ("fail", "outcome_unknown")),
+            ("no answer to a template", Template, lost, ("again, may be", "outcome_unknown")),
+            ("a garbled answer", CustomerService, garbled.clone(), ("fail", "outcome_unknown")),
+            ("a garbled answer to a template", Template, garbled, ("again, may be", "outcome_unknown")),
+            ("an API that it lacks", Template, refused(48001), ("fail", "capability_missing")),
+            ("a permission withdrawn", CustomerService, refused(61007), ("fail", "capability_missing")),
+            ("nobody's openid", Template, refused(40003), ("fail", "recipient_unreachable")),
+            ("no follower", Template, refused(43004), ("fail", "recipient_unreachable")),
+            ("on the blacklist", CustomerService, refused(43019), ("fail", "recipient_unreachable")),
+            ("refuses messages", Template, refused(43101), ("fail", "recipient_unreachable")),
+            ("wants none", CustomerService, refused(48002), ("fail", "recipient_unreachable")),
+            ("left", Template, refused(50005), ("fail", "recipient_unreachable")),
+            ("unbound meanwhile", Template, refused(61003), ("fail", "account_not_bound")),
+            ("a wrong parameter", Template, refused(47003), ("fail", "wechat_error")),
+            ("a number of next year", Template, refused(99_999_999), ("fail", "wechat_error")),
+            ("a token refused twice", Template, refused(40001), ("again", "wechat_busy")),
         ] {
-            let outcome = failure_action(channel, &error, template);
-            assert_eq!(code(&outcome), (act, word.to_owned()), "{what}");
-            if let SendFailureAction::Fail(failed) | SendFailureAction::Retry { error: failed, .. } = outcome
-            {
+            let action = failure_action(channel, &error, true);
+            assert_eq!(summary(&action), expected, "{what}");
+            if let SendFailureAction::Fail(failed) | SendFailureAction::Retry { error: failed, .. } = action {
                 assert_eq!(failed.errcode, error.errcode(), "{what}");
             }
         }
+        for errcode in [45015, 45047] {
+            let action = failure_action(CustomerService, &refused(errcode), false);
+            assert_eq!(summary(&action), ("fail", "outside_reply_window"), "{errcode} and no template");
+        }
         let refusal = QuotaRefusal { refused_until: 9, refused_at: 5, errcode: 45009 };
-        assert_eq!(code(&action_for_quota(refusal)), ("quota", "quota_exceeded".into()));
-        assert_eq!(code(&action_out_of_time()), ("again", "wechat_busy".into()));
+        assert_eq!(summary(&action_for_quota(refusal)), ("quota", "quota_exceeded"));
+        assert_eq!(summary(&action_out_of_time()), ("again", "wechat_busy"));
     }
 
     #[test]
@@ -312,50 +316,82 @@ mod tests {
             ("the refresh failed", Error::Account(refused(-1)), ("again", "wechat_busy")),
             ("no database", Error::Store("down".into()), ("again", "wechat_busy")),
         ] {
-            assert_eq!(code(&action_without_token(&error)), (expected.0, expected.1.to_owned()), "{what}");
+            assert_eq!(summary(&action_without_token(&error)), expected, "{what}");
         }
     }
 
     #[test]
     fn waiting_has_an_end() {
         const NOW: i64 = 1_735_689_600_000;
-        let (busy, ticket) = (RetryReason::Busy(Duration::ZERO), RetryReason::Busy(Duration::from_secs(60)));
-        let quota = |seconds: i64| RetryReason::Quota(NOW / 1000 + seconds);
-        let hours = |h: i64| h * 3_600_000;
-        let soon = |seconds| NextAttempt::InQueue(Duration::from_secs(seconds));
-        let at = |seconds: i64| NextAttempt::ByTimer(NOW + seconds * 1000);
-        for (what, why, waited, receives, age, expected) in [
-            ("busy once", busy, false, 1, 50, soon(2)),
-            ("busy three times", busy, false, 3, 6_000, soon(8)),
-            ("busy four times", busy, false, 4, 14_000, at(60)),
-            ("no ticket yet", ticket, false, 1, 50, soon(60)),
-            ("busy after a wait", busy, true, 1, 120_000, at(120)),
-            ("busy for hours", busy, true, 1, hours(5), at(900)),
-            ("busy, a minute before the day is over", busy, true, 1, hours(24) - 60_000, at(60)),
-            ("busy for a day", busy, true, 1, hours(24), NextAttempt::GiveUp),
-            ("the quota of the minute", quota(30), false, 1, 50, at(30)),
-            ("the quota of the minute, for long", quota(30), true, 1, 300_000, at(300)),
-            ("the quota of the day", quota(7 * 3600), false, 1, 50, at(7 * 3600)),
-            ("a quota that is back too late", quota(7 * 3600), true, 1, hours(20), at(4 * 3600)),
-            ("a quota for a day", quota(7 * 3600), true, 1, hours(24), NextAttempt::GiveUp),
-        ] {
-            assert_eq!(next_attempt(why, waited, receives, age, NOW), expected, "{what}");
+        const DAY: i64 = 24 * 3600;
+        struct Case {
+            what: &'static str,
+            reason: RetryReason,
+            waited: bool,
+            receives: u32,
+            age_seconds: i64,
+            expected: NextAttempt,
         }
-        const SINCE: i64 = NOW / 1000;
-        for (what, why, past, expected) in [
-            ("no answer at first", busy, 0, soon(2)),
-            ("none to the second try either", busy, 10, soon(10)),
-            ("none for minutes", busy, 300, soon(120)),
-            ("no ticket meanwhile", ticket, 10, soon(60)),
-            ("a quota for longer than the queue waits", quota(200), 10, at(190)),
-            ("a last time", busy, 419, soon(120)),
+        let busy = RetryReason::Busy(Duration::ZERO);
+        let quota = |seconds: i64| RetryReason::Quota(NOW / 1000 + seconds);
+        let in_queue = |seconds| NextAttempt::InQueue(Duration::from_secs(seconds));
+        let by_timer = |seconds: i64| NextAttempt::ByTimer(NOW + seconds * 1000);
+        let queued = |what, reason, receives, expected| Case {
+            what,
+            reason,
+            waited: false,
+            receives,
+            age_seconds: 6,
+            expected,
+        };
+        let waited = |what, reason, age_seconds, expected| Case {
+            what,
+            reason,
+            waited: true,
+            receives: 1,
+            age_seconds,
+            expected,
+        };
+        for case in [
+            queued("busy once", busy, 1, in_queue(2)),
+            queued("busy three times", busy, 3, in_queue(8)),
+            queued("busy four times", busy, 4, by_timer(60)),
+            queued("no ticket yet", RetryReason::Busy(Duration::from_secs(60)), 1, in_queue(60)),
+            queued("the quota of the minute", quota(30), 1, by_timer(30)),
+            queued("the quota of the day", quota(7 * 3600), 1, by_timer(7 * 3600)),
+            waited("busy after a wait", busy, 120, by_timer(120)),
+            waited("busy for hours", busy, 5 * 3600, by_timer(900)),
+            waited("busy, a minute before the day is over", busy, DAY - 60, by_timer(60)),
+            waited("busy for a day", busy, DAY, NextAttempt::GiveUp),
+            waited("the quota of the minute, for long", quota(30), 300, by_timer(300)),
+            waited("a quota that is back too late", quota(7 * 3600), 20 * 3600, by_timer(4 * 3600)),
+            waited("a quota for a day", quota(7 * 3600), DAY, NextAttempt::GiveUp),
+        ] {
+            let Case { what, reason, waited, receives, age_seconds, expected } = case;
+            assert_eq!(next_attempt(reason, waited, receives, age_seconds * 1000, NOW), expected, "{what}");
+        }
+        assert_eq!(backoff(60), MAX_QUEUE_WAIT, "nothing stays in the queue for longer");
+    }
+
+    #[test]
+    fn a_template_is_sent_again_only_while_wechat_deduplicates() {
+        const SINCE: i64 = 1_735_689_600;
+        let busy = RetryReason::Busy(Duration::ZERO);
+        let no_ticket = RetryReason::Busy(Duration::from_secs(60));
+        let quota = |seconds: i64| RetryReason::Quota(SINCE + seconds);
+        let in_queue = |seconds| NextAttempt::InQueue(Duration::from_secs(seconds));
+        let by_timer = |seconds: i64| NextAttempt::ByTimer((SINCE + seconds) * 1000);
+        for (what, reason, seconds_later, expected) in [
+            ("no answer at first", busy, 0, in_queue(2)),
+            ("none to the second try either", busy, 10, in_queue(10)),
+            ("none for minutes", busy, 300, in_queue(120)),
+            ("no ticket meanwhile", no_ticket, 10, in_queue(60)),
+            ("a quota for longer than the queue waits", quota(200), 10, by_timer(200)),
+            ("a last time", busy, 419, in_queue(120)),
             ("beyond that WeChat delivers it twice", busy, 420, NextAttempt::GiveUp),
             ("the day's quota", quota(7 * 3600), 10, NextAttempt::GiveUp),
         ] {
-            let now = NOW + past * 1000;
-            let expected = if expected == at(190) { NextAttempt::ByTimer(now + 190_000) } else { expected };
-            assert_eq!(next_resend(why, SINCE, now), expected, "{what}");
+            assert_eq!(next_resend(reason, SINCE, (SINCE + seconds_later) * 1000), expected, "{what}");
         }
-        assert_eq!(backoff(60), MAX_QUEUE_WAIT, "nothing stays in the queue for longer");
     }
 }

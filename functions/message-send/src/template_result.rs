@@ -8,6 +8,8 @@ use shared::{
     store::messages::{MessageError, MessageStatus},
 };
 
+use crate::{retry_policy::backoff, states::JobEnd};
+
 /// The first wait for the record of the send, which WeChat's event may outrun. It doubles each time.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// The longest wait.
@@ -16,7 +18,7 @@ const MAX_WAIT: Duration = Duration::from_mins(2);
 /// minutes, plus the time until the queue delivers its job again.
 const MAX_RECEIVES: u32 = 11;
 
-/// Records the status. Returns [`None`] when it is done, and otherwise the wait and the reason.
+/// Records the status.
 pub async fn record_delivery_status(
     app: &Services,
     tenant: &str,
@@ -24,23 +26,19 @@ pub async fn record_delivery_status(
     wechat_msg_id: &str,
     status: &str,
     receives: u32,
-) -> Option<(Duration, String)> {
+) -> JobEnd {
     match try_record(app, tenant, app_id, wechat_msg_id, status).await {
-        Ok(true) => None,
+        Ok(true) => JobEnd::Done,
         Ok(false) if receives < MAX_RECEIVES => {
-            Some((wait(receives), "its message is not stored yet".to_owned()))
+            JobEnd::Again(wait(receives), "its message is not stored yet".to_owned())
         }
         Ok(false) => {
-            tracing::info!(
-                app_id,
-                wechat_msg_id,
-                "a template message that was not sent from here was settled"
-            );
-            None
+            tracing::info!("a template message that was not sent from here was settled");
+            JobEnd::Done
         }
         Err(error) => {
-            tracing::warn!(app_id, %error, "a template message could not be settled: {error}");
-            Some((crate::retry_policy::backoff(receives), error.to_string()))
+            tracing::warn!(%error, "a template message could not be settled: {error}");
+            JobEnd::Again(backoff(receives), error.to_string())
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use shared::{
     error::{Error, serde_error_text},
     metrics::Metric,
-    queue::jobs::fan_group,
+    queue::{batch::ReceivedJob, jobs::SendJob},
     services::Services,
     store::{
         fans::FanId,
@@ -13,14 +13,16 @@ use shared::{
         waiting_lines,
     },
 };
+use tracing::Span;
 
 use crate::{
-    account_context::AccountKey,
     channel_choice::Payload,
-    lease::MessageLease,
     retry_policy::{failure_cause, outcome_unknown},
-    send::SendResult,
+    states::{MessageLease, SendResult},
 };
+
+/// Tenant and account.
+pub type AccountKey<'a> = (&'a str, &'a str);
 
 /// A message to be sent, as its job carries it.
 #[derive(Debug)]
@@ -45,11 +47,55 @@ pub struct Work {
     pub waited: bool,
     /// The SQS message id of this job; each wait in a timer gives it another one.
     pub queue_message_id: String,
+    /// The queue's message group, within which order is kept.
+    pub queue_group: String,
     /// How long its job was in the queue when it was received, milliseconds.
     pub lag_ms: i64,
+    /// Names the job in each line of the log.
+    pub span: Span,
 }
 
 impl Work {
+    /// The message of a job that was received at `now_ms`. Returns the job where it sends no message.
+    pub fn from_job(job: SendJob, item: &ReceivedJob<()>, now_ms: i64) -> Result<Self, Box<SendJob>> {
+        let queue_group = job.group();
+        let (waited, content, template, (id, tenant_id, app_id, to, created_at)) = match job {
+            SendJob::MessageV1 { message_id, tenant_id, app_id, to, content, template, created_at } => {
+                (false, content, template, (message_id, tenant_id, app_id, to, created_at))
+            }
+            SendJob::WaitedV1 { message_id, tenant_id, app_id, to, created_at } => {
+                (true, None, None, (message_id, tenant_id, app_id, to, created_at))
+            }
+            other => return Err(Box::new(other)),
+        };
+        Ok(Self {
+            id,
+            tenant_id,
+            app_id,
+            to,
+            content: content.filter(|c| !c.is_null()),
+            template: template.filter(|t| !t.is_null()),
+            created_at,
+            receive_count: item.receive_count,
+            waited,
+            queue_message_id: item.message_id.clone(),
+            queue_group,
+            lag_ms: item.sent_at.map_or(0, |at| now_ms - at),
+            span: item.span.clone(),
+        })
+    }
+
+    /// The job that a timer brings back when the message has waited.
+    pub fn waited_job(&self) -> SendJob {
+        SendJob::WaitedV1 {
+            message_id: self.id.clone(),
+            tenant_id: self.tenant_id.clone(),
+            app_id: self.app_id.clone(),
+            to: self.to.clone(),
+            created_at: self.created_at,
+        }
+    }
+
     /// Tenant and account.
     pub fn account_key(&self) -> AccountKey<'_> {
         (&self.tenant_id, &self.app_id)
@@ -58,11 +104,6 @@ impl Work {
     /// What it carries.
     pub fn payload(&self) -> Payload {
         Payload { content: self.content.is_some(), template: self.template.is_some() }
-    }
-
-    /// The queue's message group, within which order is kept.
-    pub fn queue_group(&self) -> String {
-        fan_group(&self.app_id, &self.to)
     }
 
     /// The fan that it is sent to.
@@ -96,6 +137,15 @@ impl Work {
         self.content = json(&message.content)?;
         self.template = json(&message.template)?;
         Ok(())
+    }
+
+    /// Creates the record of a reply rule's message, or returns the one that exists. The callback saves that
+    /// write, so the job comes first and the record is made here.
+    pub async fn create_record(&self, app: &Services) -> Result<MessageRecord, Error> {
+        let message = self.record(None, MessageStatus::Queued);
+        // exactly as it is stored, because retaking compares it
+        let stored = MessageRecord { claimed_by: Some(String::new()), ..message.clone() };
+        Ok(app.store.create_message(&message).await?.unwrap_or(stored))
     }
 
     fn record(&self, channel: Option<Channel>, status: MessageStatus) -> MessageRecord {
@@ -159,14 +209,7 @@ impl Work {
     ) -> SendResult {
         let error = if lease.may_have_happened { outcome_unknown(error.errcode) } else { error };
         app.metrics.count(Metric::FailedMessages(failure_cause(&error.code)), app.clock.now());
-        tracing::info!(
-            message_id = self.id,
-            app_id = self.app_id,
-            code = error.code,
-            errcode = error.errcode,
-            "a message failed: {}",
-            error.code
-        );
+        tracing::info!(code = error.code, errcode = error.errcode, "a message failed: {}", error.code);
         let mut message = self.record(channel, MessageStatus::Failed);
         message.error = Some(error);
         SendResult::Record(Box::new(EndedMessage { owner: lease.owner, message, event: None }))
@@ -188,7 +231,9 @@ impl Work {
             receive_count: 1,
             waited: false,
             queue_message_id: "job".into(),
+            queue_group: "wx1#o1".into(),
             lag_ms: 0,
+            span: Span::none(),
         }
     }
 }

@@ -32,7 +32,7 @@ async fn a_message_goes_by_the_window_else_by_its_template() {
         w.accept("msg_used_up", "o5", true, false).await,
     ];
     w.wechat.script(CUSTOM, [errcode(0), errcode(45015), errcode(45047)]);
-    assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [0usize; 0]);
+    assert!(w.deliver(&jobs, 1).await.is_empty());
 
     let sent = w.message("msg_window").await;
     assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::CustomerService)));
@@ -57,7 +57,7 @@ async fn a_message_goes_by_the_window_else_by_its_template() {
     assert!(w.events("o3").await.is_empty());
 
     // The same jobs again, as if a crash prevented their deletion: nothing more is sent.
-    assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [0usize; 0]);
+    assert!(w.deliver(&jobs, 1).await.is_empty());
     assert_eq!((w.wechat.bodies(CUSTOM).len(), w.wechat.bodies(TEMPLATE).len()), (3, 2));
     assert_eq!(w.message("msg_window").await.status, MessageStatus::Sent);
 }
@@ -75,7 +75,7 @@ async fn what_the_account_may_not_send_never_reaches_wechat() {
         w.accept_for("wx00000000000000dd", "msg_d", "o1", true, true).await,
         w.accept_for("wx00000000000000ee", "msg_e", "o1", true, true).await,
     ];
-    assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [0usize; 0]);
+    assert!(w.deliver(&jobs, 1).await.is_empty());
     for (id, code) in [
         ("msg_b", "capability_missing"),
         ("msg_c", "capability_missing"),
@@ -98,11 +98,11 @@ async fn one_fans_messages_stay_in_order_and_stop_at_one_that_failed() {
     }
     jobs.push(w.accept("msg_other", "o2", true, false).await);
     w.wechat.script(CUSTOM, [errcode(0), errcode(0), errcode(0), errcode(-1)]);
-    assert_eq!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await, [2, 3, 4]);
+    assert_eq!(w.deliver(&jobs, 1).await, [2, 3, 4]);
     assert_eq!(w.wechat.sent_texts(), ["msg_0", "msg_other", "msg_1", "msg_2"]);
     assert_eq!(w.message("msg_2").await.status, MessageStatus::Queued);
 
-    assert_eq!(w.deliver(&[&jobs[2], &jobs[3], &jobs[4]], 2).await, [0usize; 0]);
+    assert!(w.deliver([&jobs[2], &jobs[3], &jobs[4]], 2).await.is_empty());
     assert_eq!(w.wechat.sent_texts()[4..], ["msg_2", "msg_3", "msg_4"]);
     assert_eq!(w.window_sends_used("o1").await, 5, "the try that was refused counts once");
 }
@@ -112,8 +112,7 @@ async fn messages_of_one_fan_in_two_workers_both_use_the_window() {
     let w = SendHarness::new().await;
     w.fan_writes("o1").await;
     let (a, b) = (w.accept("msg_a", "o1", true, false).await, w.accept("msg_b", "o1", true, false).await);
-    let (first, second) = ([&a], [&b]);
-    futures::join!(w.deliver(&first, 1), w.deliver(&second, 1));
+    futures::join!(w.deliver([&a], 1), w.deliver([&b], 1));
     assert_eq!(w.window_sends_used("o1").await, 2);
     assert_eq!(w.wechat.sent_texts().len(), 2);
 }
@@ -130,10 +129,9 @@ async fn after_a_crash_nobody_is_reached_twice() {
     ];
     let claims = [("msg_service", service), ("msg_template", template), ("msg_refused", None)];
     assert_eq!(w.lease_and_die(&claims).await, 3);
-    let all: Vec<_> = jobs.iter().collect();
-    assert_eq!(w.deliver(&all, 2).await, [0, 1, 2], "somebody may be at it");
+    assert_eq!(w.deliver(&jobs, 2).await, [0, 1, 2], "somebody may be at it");
     w.clock.advance(35);
-    assert_eq!(w.deliver(&all, 3).await, [0usize; 0]);
+    assert!(w.deliver(&jobs, 3).await.is_empty());
     assert_eq!(w.failure_code("msg_service").await, "outcome_unknown");
     assert_eq!(w.failure_code("msg_refused").await, "recipient_unreachable");
     assert_eq!(w.message("msg_template").await.status, MessageStatus::Sent);
@@ -143,7 +141,7 @@ async fn after_a_crash_nobody_is_reached_twice() {
     let late = w.accept("msg_late", "o4", false, true).await;
     assert_eq!(w.lease_and_die(&[("msg_late", template)]).await, 1);
     w.clock.advance(540);
-    assert_eq!(w.deliver(&[&late], 2).await, [0usize; 0]);
+    assert!(w.deliver([&late], 2).await.is_empty());
     assert_eq!(w.failure_code("msg_late").await, "outcome_unknown");
     assert_eq!(w.wechat.bodies(TEMPLATE).len(), 1);
 }
@@ -160,10 +158,9 @@ async fn an_answer_that_was_lost_is_asked_for_again_only_where_wechat_deduplicat
     ];
     w.wechat.script(CUSTOM, [lost_response(), not_sent()]);
     w.wechat.script(TEMPLATE, [lost_response()]);
-    let all: Vec<_> = jobs.iter().collect();
-    assert_eq!(w.deliver(&all, 1).await, [1, 2]);
+    assert_eq!(w.deliver(&jobs, 1).await, [1, 2]);
     assert_eq!(w.failure_code("msg_service").await, "outcome_unknown");
-    assert_eq!(w.deliver(&all, 2).await, [0usize; 0]);
+    assert!(w.deliver(&jobs, 2).await.is_empty());
     let ids: Vec<_> = w.wechat.bodies(TEMPLATE).iter().map(|b| b["client_msg_id"].clone()).collect();
     assert_eq!(ids, ["msg_template", "msg_template"]);
     assert_eq!(w.wechat.sent_texts(), ["msg_service", "msg_unsent", "msg_unsent"]);
@@ -177,13 +174,13 @@ async fn what_a_later_try_is_answered_says_nothing_of_one_whose_answer_was_lost(
         let w = SendHarness::new().await;
         let job = w.accept("msg_1", "o1", false, true).await;
         w.wechat.script(TEMPLATE, [lost_response(), errcode(code)]);
-        assert_eq!(w.deliver(&[&job], 1).await, [0], "{what}");
-        w.deliver(&[&job], 2).await;
+        assert_eq!(w.deliver([&job], 1).await, [0], "{what}");
+        w.deliver([&job], 2).await;
         w.clock.advance(24 * 3600);
         for late in w.take_due_jobs().await {
-            assert_eq!(w.deliver(&[&late], 1).await, [0usize; 0], "{what}");
+            assert!(w.deliver([&late], 1).await.is_empty(), "{what}");
         }
-        assert!(w.deliver(&[&job], 3).await.is_empty(), "{what}");
+        assert!(w.deliver([&job], 3).await.is_empty(), "{what}");
         let failed = w.message("msg_1").await.error.unwrap();
         assert_eq!(failed.code, "outcome_unknown", "{what}");
         assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2, "{what}: asked when WeChat would deliver it twice");
@@ -193,13 +190,13 @@ async fn what_a_later_try_is_answered_says_nothing_of_one_whose_answer_was_lost(
         let w = SendHarness::new().await;
         let job = w.accept("msg_1", "o1", false, true).await;
         w.wechat.script(TEMPLATE, [lost_response()]);
-        assert_eq!(w.deliver(&[&job], 1).await, [0]);
+        assert_eq!(w.deliver([&job], 1).await, [0]);
         w.app.store.unbind_account(ACCOUNT, w.clock.unix(), w.clock.unix()).await.unwrap();
         if let Some(tenant) = tenant {
             w.app.store.delete_account(TENANT, ACCOUNT).await.unwrap();
             w.bind_for_tenant(tenant, ACCOUNT, AccountType::Service, &[1, 15, 4, 7, 2, 3, 11, 8]).await;
         }
-        assert!(w.deliver(&[&job], 2).await.is_empty());
+        assert!(w.deliver([&job], 2).await.is_empty());
         assert_eq!(w.failure_code("msg_1").await, "outcome_unknown", "{tenant:?}");
         assert_eq!(w.wechat.bodies(TEMPLATE).len(), 1, "sent by another tenant's authorization");
     }
@@ -213,9 +210,9 @@ async fn a_used_up_quota_costs_one_call_and_its_messages_wait_in_timers_for_a_da
         jobs.push(w.accept(&format!("msg_{n:02}"), &format!("o{n}"), false, true).await);
     }
     w.wechat.script(TEMPLATE, [errcode(45009)]);
-    assert!(w.deliver(&[&jobs[0]], 1).await.is_empty(), "it waits in the queue");
+    assert!(w.deliver([&jobs[0]], 1).await.is_empty(), "it waits in the queue");
     for batch in jobs[1..].chunks(10) {
-        assert!(w.deliver(&batch.iter().collect::<Vec<_>>(), 1).await.is_empty());
+        assert!(w.deliver(batch, 1).await.is_empty());
     }
     assert_eq!(w.wechat.bodies(TEMPLATE).len(), 1, "WeChat said so already");
     assert_eq!(w.message("msg_29").await.status, MessageStatus::Queued);
@@ -226,13 +223,13 @@ async fn a_used_up_quota_costs_one_call_and_its_messages_wait_in_timers_for_a_da
     let due = w.take_due_jobs().await;
     assert_eq!(due.len(), 30);
     w.wechat.script(TEMPLATE, [errcode(45009)]);
-    assert!(w.deliver(&[&due[0]], 1).await.is_empty());
-    assert!(w.deliver(&due[1..10].iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert!(w.deliver([&due[0]], 1).await.is_empty());
+    assert!(w.deliver(&due[1..10], 1).await.is_empty());
     assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2);
     w.clock.advance(8 * 3600 - 600);
     let due = w.take_due_jobs().await;
     assert_eq!(due.len(), 10, "at the end of their day, not at the next midnight");
-    assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert!(w.deliver(&due, 1).await.is_empty());
     for job in &due {
         let SendJob::WaitedV1 { message_id, .. } = job else { panic!("{job:?}") };
         let failed = w.message(message_id).await.error.unwrap();
@@ -247,15 +244,15 @@ async fn an_outage_is_waited_for_by_age_and_not_by_tries() {
     let job = w.accept("msg_1", "o1", false, true).await;
     w.wechat.script(TEMPLATE, (0..200).map(|n| if n % 2 == 0 { not_sent() } else { errcode(-1) }));
     for receive in 1..=3 {
-        assert_eq!(w.deliver(&[&job], receive).await, [0], "{receive}");
+        assert_eq!(w.deliver([&job], receive).await, [0], "{receive}");
         w.clock.advance(1 << receive);
     }
-    assert!(w.deliver(&[&job], 4).await.is_empty(), "it stays in the queue");
+    assert!(w.deliver([&job], 4).await.is_empty(), "it stays in the queue");
     let mut looks = 0;
     while w.message("msg_1").await.status == MessageStatus::Queued {
         w.clock.advance(300);
         for late in w.take_due_jobs().await {
-            assert!(w.deliver(&[&late], 1).await.is_empty());
+            assert!(w.deliver([&late], 1).await.is_empty());
             looks += 1;
         }
     }
@@ -270,15 +267,15 @@ async fn later_messages_to_one_fan_wait_behind_one_that_waits() {
     let w = SendHarness::new().await;
     let first = w.accept("msg_0", "o1", false, true).await;
     w.wechat.script(TEMPLATE, [errcode(45011)]);
-    assert!(w.deliver(&[&first], 1).await.is_empty());
+    assert!(w.deliver([&first], 1).await.is_empty());
     let mut later = Vec::new();
     for n in 1..4 {
         w.clock.advance(1);
         later.push(w.accept(&format!("msg_{n}"), "o1", false, true).await);
     }
-    assert!(w.deliver(&later.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert!(w.deliver(&later, 1).await.is_empty());
     let other = w.accept("msg_other", "o2", false, true).await;
-    assert!(w.deliver(&[&other], 1).await.is_empty(), "the minute's quota is the account's");
+    assert!(w.deliver([&other], 1).await.is_empty(), "the minute's quota is the account's");
     assert_eq!(w.template_message_ids(), ["msg_0"], "one came first");
     w.clock.advance(95);
     let due: Vec<_> =
@@ -286,22 +283,22 @@ async fn later_messages_to_one_fan_wait_behind_one_that_waits() {
     assert_eq!(due.len(), 4);
     // the first has to wait again, and the others with it
     w.wechat.script(TEMPLATE, [errcode(45011)]);
-    assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert!(w.deliver(&due, 1).await.is_empty());
     assert_eq!(w.template_message_ids()[1..], ["msg_0"]);
     w.clock.advance(200);
     let due: Vec<_> = w.take_due_jobs().await;
     assert_eq!(due.len(), 4);
     let last = w.accept("msg_4", "o1", false, true).await;
-    assert!(w.deliver(&[&last], 1).await.is_empty(), "while they go, it waits");
+    assert!(w.deliver([&last], 1).await.is_empty(), "while they go, it waits");
     assert_eq!(w.template_message_ids().len(), 2);
-    assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert!(w.deliver(&due, 1).await.is_empty());
     assert_eq!(w.template_message_ids()[2..], ["msg_0", "msg_1", "msg_2", "msg_3"]);
     let due: Vec<_> = w.take_due_jobs().await;
-    assert!(w.deliver(&due.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert!(w.deliver(&due, 1).await.is_empty());
     assert_eq!(w.template_message_ids()[6..], ["msg_4"]);
     // nobody waits any more
     let free = w.accept("msg_5", "o1", false, true).await;
-    assert!(w.deliver(&[&free], 1).await.is_empty());
+    assert!(w.deliver([&free], 1).await.is_empty());
     assert_eq!(w.template_message_ids()[7..], ["msg_5"]);
 }
 
@@ -311,7 +308,7 @@ async fn nothing_is_sent_for_a_suspended_tenant() {
     w.fan_writes("o1").await;
     let job = w.accept("msg_1", "o1", true, true).await;
     w.suspend().await;
-    assert!(w.deliver(&[&job], 1).await.is_empty());
+    assert!(w.deliver([&job], 1).await.is_empty());
     assert_eq!(w.failure_code("msg_1").await, "tenant_suspended");
     assert!(w.wechat.requests.lock().unwrap().is_empty());
 }
@@ -334,7 +331,7 @@ async fn reasons_are_true() {
         w.accept("msg_refuses", "o_refuses", false, true).await,
     ];
     w.wechat.script(TEMPLATE, [errcode(40003), errcode(43101)]);
-    assert!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert!(w.deliver(&jobs, 1).await.is_empty());
     for id in ["msg_left", "msg_customer", "msg_stranger", "msg_refuses"] {
         assert_eq!(w.failure_code(id).await, "recipient_unreachable", "{id}");
     }
@@ -352,7 +349,7 @@ async fn two_hundred_sends_with_a_dead_token_refresh_it_once() {
     w.wechat.replace_token();
     let batches = jobs.chunks(10).map(|batch| {
         let w = &w;
-        async move { w.deliver(&batch.iter().collect::<Vec<_>>(), 1).await }
+        async move { w.deliver(batch, 1).await }
     });
     assert!(join_all(batches).await.concat().is_empty());
     assert_eq!(w.wechat.bodies(REFRESH).len(), 1);
@@ -361,7 +358,7 @@ async fn two_hundred_sends_with_a_dead_token_refresh_it_once() {
     }
     w.clock.advance(7200);
     let late = w.accept("msg_late", "o1", false, true).await;
-    assert!(w.deliver(&[&late], 1).await.is_empty());
+    assert!(w.deliver([&late], 1).await.is_empty());
     assert_eq!(w.wechat.bodies(REFRESH).len(), 2, "an expired one is replaced before it is used");
 }
 
@@ -372,7 +369,7 @@ async fn wechat_tells_what_became_of_a_template_message() {
     for n in 0..3 {
         jobs.push(w.accept(&format!("msg_{n}"), &format!("o{n}"), false, true).await);
     }
-    assert!(w.deliver(&jobs.iter().collect::<Vec<_>>(), 1).await.is_empty());
+    assert!(w.deliver(&jobs, 1).await.is_empty());
     let result = |id: String, status: &str| SendJob::TemplateResultV1 {
         tenant_id: TENANT.into(),
         app_id: ACCOUNT.into(),
@@ -385,9 +382,8 @@ async fn wechat_tells_what_became_of_a_template_message() {
         results.push(result(id, status));
     }
     results.push(result("404".into(), "success"));
-    let all: Vec<_> = results.iter().collect();
-    assert_eq!(w.deliver(&all, 1).await, [3]);
-    assert!(w.deliver(&all, 11).await.is_empty());
+    assert_eq!(w.deliver(&results, 1).await, [3]);
+    assert!(w.deliver(&results, 11).await.is_empty());
     assert_eq!(w.message("msg_0").await.status, MessageStatus::Delivered);
     assert_eq!(
         (w.failure_code("msg_1").await, w.failure_code("msg_2").await),
@@ -410,7 +406,7 @@ async fn the_release_check_is_answered_with_the_token_that_its_code_gives() {
         code: Secret::new("queryauthcode@@@1"),
         open_id: "o1".into(),
     };
-    assert!(w.deliver(&[&check], 1).await.is_empty());
+    assert!(w.deliver([&check], 1).await.is_empty());
     assert_eq!(w.wechat.sent_texts(), ["queryauthcode@@@1_from_api"]);
     assert_eq!(w.wechat.bodies(CUSTOM)[0]["touser"], "o1");
 }

@@ -10,7 +10,7 @@ use tracing::{Instrument, Span};
 use crate::error::serde_error_text;
 
 /// Why a job failed that no code here handles.
-pub const UNKNOWN_JOB: &str = "it is no job that this release knows";
+const UNKNOWN_JOB: &str = "it is no job that this release knows";
 const BLOCKED_IN_GROUP: &str = "it waits behind one of its group that failed";
 
 /// One message of a batch.

@@ -258,8 +258,7 @@ impl SendJob {
 }
 
 /// The message group of a fan's jobs. SQS accepts visible ASCII only, which every real openid is.
-#[must_use]
-pub fn fan_group(app_id: &str, open_id: &str) -> String {
+fn fan_group(app_id: &str, open_id: &str) -> String {
     let group = format!("{app_id}#{open_id}");
     let right = group.len() <= MAX_GROUP_ID_LENGTH && group.bytes().all(|byte| byte.is_ascii_graphic());
     if right { group } else { ids::fingerprint(&[app_id, open_id]) }

@@ -301,17 +301,28 @@ impl SendHarness {
     }
 
     /// Delivers a batch for the `receives`-th time. Returns the indexes of the jobs that failed.
-    pub async fn deliver(&self, jobs: &[&SendJob], receives: u32) -> Vec<usize> {
+    pub async fn deliver<'a>(
+        &self,
+        jobs: impl IntoIterator<Item = &'a SendJob>,
+        receives: u32,
+    ) -> Vec<usize> {
         self.deliver_late(jobs, receives, 0).await
     }
 
     /// The same for jobs that were in the queue for `lag` milliseconds.
-    pub async fn deliver_late(&self, jobs: &[&SendJob], receives: u32, lag: i64) -> Vec<usize> {
+    pub async fn deliver_late<'a>(
+        &self,
+        jobs: impl IntoIterator<Item = &'a SendJob>,
+        receives: u32,
+        lag: i64,
+    ) -> Vec<usize> {
         let batch = self.batches.fetch_add(1, Ordering::SeqCst);
         let sent_at = self.clock.now().as_millisecond() - lag;
-        let record =
-            |(n, job): (usize, &&SendJob)| sqs_record(&format!("{n} {batch}"), job, receives, sent_at);
-        let records: Vec<Value> = jobs.iter().enumerate().map(record).collect();
+        let records: Vec<Value> = jobs
+            .into_iter()
+            .enumerate()
+            .map(|(n, job)| sqs_record(&format!("{n} {batch}"), job, receives, sent_at))
+            .collect();
         let answer = self.function.call(json!({ "Records": records }), self.deadline()).await.unwrap();
         let failures = answer["batchItemFailures"].as_array().unwrap();
         let place = |id: &Value| id.as_str().unwrap().split_once(' ').unwrap().0.parse().unwrap();
@@ -410,20 +421,19 @@ impl SendHarness {
 }
 
 fn sqs_record(id: &str, job: &SendJob, receives: u32, sent_at: i64) -> Value {
-    let group = match job {
-        SendJob::MessageV1 { app_id, to, .. } | SendJob::WaitedV1 { app_id, to, .. } => {
-            format!("{app_id}/{to}")
-        }
-        _ => format!("other {id}"),
-    };
+    let mut attributes = json!({
+        "ApproximateReceiveCount": receives.to_string(), "SentTimestamp": sent_at.to_string(),
+        "MessageGroupId": job.group(),
+    });
+    // the others come by a standard queue
+    if matches!(job, SendJob::MessageV1 { .. } | SendJob::WaitedV1 { .. }) {
+        attributes["SequenceNumber"] = "1".into();
+    }
     json!({
         "messageId": id,
         "receiptHandle": format!("handle {id}"),
         "body": serde_json::to_string(job).unwrap(),
-        "attributes": {
-            "MessageGroupId": group, "SequenceNumber": "1", "ApproximateReceiveCount": receives.to_string(),
-            "SentTimestamp": sent_at.to_string(),
-        },
+        "attributes": attributes,
         "messageAttributes": {},
         "eventSource": "aws:sqs",
         "awsRegion": "us-east-1",
