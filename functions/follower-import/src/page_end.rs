@@ -68,52 +68,174 @@ fn tolerance(total: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
-    fn ids(from: usize, count: usize) -> Vec<String> {
-        (from..from + count).map(|n| format!("o{n}")).collect()
+    fn ids(range: Range<usize>) -> Vec<String> {
+        range.map(|n| format!("o{n}")).collect()
     }
+
+    const FULL: usize = MAX_FOLLOWERS_PER_PAGE;
+
+    #[derive(Debug, PartialEq)]
+    enum End {
+        GoesOn,
+        Complete,
+        Cut,
+    }
+
+    /// A page that WeChat answers, and whether the list ends there.
+    struct Row {
+        page: u32,
+        cursor: &'static str,
+        /// Openids on the pages before.
+        listed: u64,
+        /// WeChat's `total`, openids and `next_openid`.
+        total: i64,
+        openids: Range<usize>,
+        next: &'static str,
+        /// Whether the page before was the same, so that none of it counts.
+        comes_twice: bool,
+        end: End,
+    }
+
+    const FIRST: Row = Row {
+        page: 0,
+        cursor: "",
+        listed: 0,
+        total: 0,
+        openids: 0..0,
+        next: "",
+        comes_twice: false,
+        end: End::Complete,
+    };
+    const SECOND: Row = Row { page: 1, cursor: "o9999", listed: 10_000, ..FIRST };
 
     #[test]
     fn a_list_ends_where_everybody_is_on_it() {
-        const FULL: usize = MAX_FOLLOWERS_PER_PAGE;
-        // (what, page, cursor, listed, (total, from, count, next)) → (kept, next, cut)
-        for (what, page, cursor, listed, (total, from, count, next), (kept, goes_on, cut)) in [
-            ("an empty account", 0, "", 0, (0, 0, 0, ""), (0, false, false)),
-            ("everybody on one page", 0, "", 0, (3, 0, 3, "o2"), (3, false, false)),
-            ("10,000 exactly: one more look", 0, "", 0, (10_000, 0, FULL, "o9999"), (FULL, true, false)),
-            ("10,001: cut at 10k", 0, "", 0, (10_001, 0, FULL, "o9999"), (FULL, true, false)),
-            ("its last page: asked on", 1, "o9999", 10_000, (10_001, FULL, 1, "o10000"), (1, true, false)),
-            ("two have left since they were listed", 1, "o6", 7, (12, 7, 5, "o11"), (5, true, false)),
-            ("a null list at the end", 1, "o9999", 10_000, (10_000, 0, 0, ""), (0, false, false)),
-            ("beyond 100,000", 11, "o", 110_000, (150_000, 110_000, FULL, "p"), (FULL, true, false)),
-            ("an empty next_openid", 1, "o9999", 10_000, (15_000, FULL, 5_000, ""), (5_000, false, false)),
-            ("a cursor that stands", 1, "p", 10_000, (15_000, FULL, 5_000, "p"), (5_000, false, false)),
-            ("one that stands too early", 1, "p", 10_000, (30_000, FULL, FULL, "p"), (FULL, false, true)),
-            ("a page that comes twice", 1, "o9999", 10_000, (30_000, 0, FULL, "o9999"), (0, false, true)),
-            ("the last page twice", 1, "o2", 3, (3, 0, 3, "o2"), (0, false, false)),
-            ("a null list in the middle", 1, "o9999", 10_000, (30_000, 0, 0, ""), (0, false, true)),
-            ("a null list at the start", 0, "", 0, (30_000, 0, 0, ""), (0, false, true)),
-            ("a null list of one follower", 0, "", 0, (1, 0, 0, ""), (0, false, true)),
-            ("a short page in the middle", 0, "", 0, (10_500, 0, 9_000, "o8999"), (9_000, true, false)),
-            ("a total that shrank", 1, "o9999", 10_000, (9_990, FULL, 20, "o"), (20, true, false)),
-            ("a total that grew", 1, "o9999", 10_000, (10_060, FULL, 60, "o"), (60, true, false)),
-            ("a few who are not listed", 1, "o9999", 10_000, (10_070, FULL, 60, ""), (60, false, false)),
-            ("pages in a circle", 15, "o", 150_000, (50_000, 0, FULL, "p"), (FULL, false, true)),
-            ("the bound", 1_999, "o", 19_990_000, (20_990_000, 0, FULL, "p"), (FULL, false, true)),
+        use End::{Cut, GoesOn};
+        let full = || 0..FULL;
+        let next = |count| FULL..FULL + count;
+        for (what, row) in [
+            ("an empty account", FIRST),
+            ("everybody on one page", Row { total: 3, openids: 0..3, next: "o2", ..FIRST }),
+            (
+                "10,000 exactly: one more look",
+                Row { total: 10_000, openids: full(), next: "o9999", end: GoesOn, ..FIRST },
+            ),
+            (
+                "10,001: cut at 10k",
+                Row { total: 10_001, openids: full(), next: "o9999", end: GoesOn, ..FIRST },
+            ),
+            (
+                "its last page: asked on",
+                Row { total: 10_001, openids: next(1), next: "o10000", end: GoesOn, ..SECOND },
+            ),
+            (
+                "two have left since they were listed",
+                Row {
+                    cursor: "o6",
+                    listed: 7,
+                    total: 12,
+                    openids: 7..12,
+                    next: "o11",
+                    end: GoesOn,
+                    ..SECOND
+                },
+            ),
+            ("a null list at the end", Row { total: 10_000, ..SECOND }),
+            (
+                "beyond 100,000",
+                Row {
+                    page: 11,
+                    cursor: "o",
+                    listed: 110_000,
+                    total: 150_000,
+                    openids: 110_000..120_000,
+                    next: "p",
+                    end: GoesOn,
+                    ..FIRST
+                },
+            ),
+            ("an empty next_openid", Row { total: 15_000, openids: next(5_000), ..SECOND }),
+            (
+                "a cursor that stands",
+                Row { cursor: "p", total: 15_000, openids: next(5_000), next: "p", ..SECOND },
+            ),
+            (
+                "one that stands too early",
+                Row { cursor: "p", total: 30_000, openids: next(FULL), next: "p", end: Cut, ..SECOND },
+            ),
+            (
+                "a page that comes twice",
+                Row { total: 30_000, openids: full(), next: "o9999", comes_twice: true, end: Cut, ..SECOND },
+            ),
+            (
+                "the last page twice",
+                Row {
+                    cursor: "o2",
+                    listed: 3,
+                    total: 3,
+                    openids: 0..3,
+                    next: "o2",
+                    comes_twice: true,
+                    ..SECOND
+                },
+            ),
+            ("a null list in the middle", Row { total: 30_000, end: Cut, ..SECOND }),
+            ("a null list at the start", Row { total: 30_000, end: Cut, ..FIRST }),
+            ("a null list of one follower", Row { total: 1, end: Cut, ..FIRST }),
+            (
+                "a short page in the middle",
+                Row { total: 10_500, openids: 0..9_000, next: "o8999", end: GoesOn, ..FIRST },
+            ),
+            (
+                "a total that shrank",
+                Row { total: 9_990, openids: next(20), next: "o", end: GoesOn, ..SECOND },
+            ),
+            ("a total that grew", Row { total: 10_060, openids: next(60), next: "o", end: GoesOn, ..SECOND }),
+            ("a few who are not listed", Row { total: 10_070, openids: next(60), ..SECOND }),
+            (
+                "pages in a circle",
+                Row {
+                    page: 15,
+                    cursor: "o",
+                    listed: 150_000,
+                    total: 50_000,
+                    openids: full(),
+                    next: "p",
+                    end: Cut,
+                    ..FIRST
+                },
+            ),
+            (
+                "the bound",
+                Row {
+                    page: 1_999,
+                    cursor: "o",
+                    listed: 19_990_000,
+                    total: 20_990_000,
+                    openids: full(),
+                    next: "p",
+                    end: Cut,
+                    ..FIRST
+                },
+            ),
         ] {
-            let answer = FollowerPage {
-                total,
-                count: 0, // not believed
-                openids: ids(from, count),
-                next_openid: next.into(),
+            let Row { page, cursor, listed, total, comes_twice, .. } = row;
+            let openids = ids(row.openids);
+            let kept = if comes_twice { 0 } else { openids.len() };
+            let previous_page_first = (page > 0).then_some(if comes_twice { "o0" } else { "other" });
+            let answer = FollowerPage { total, count: 0, openids, next_openid: row.next.into() }; // `count` is not believed
+            let listed = classify(answer, ListPosition { page, cursor, listed, previous_page_first });
+            let end = match (&listed.next_cursor, &listed.cut) {
+                (Some(_), None) => End::GoesOn,
+                (None, None) => End::Complete,
+                (None, Some(_)) => Cut,
+                (Some(_), Some(_)) => panic!("{what}: it goes on after a cut"),
             };
-            let first_before = (page > 0).then_some("o0").filter(|_| listed < 150_000);
-            let page =
-                classify(answer, ListPosition { page, cursor, listed, previous_page_first: first_before });
-            assert_eq!(page.open_ids.len(), kept, "{what}: openids");
-            assert_eq!(page.next_cursor.is_some(), goes_on, "{what}: goes on");
-            assert_eq!(page.cut.is_some(), cut, "{what}: {:?}", page.cut);
+            assert_eq!((listed.open_ids.len(), end), (kept, row.end), "{what}: {:?}", listed.cut);
         }
     }
 
