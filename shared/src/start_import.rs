@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     error::Error,
     model::account::capabilities,
-    queue::jobs::ImportJob,
+    queue::jobs::{ImportJob, ImportRef},
     services::Services,
     store::{
         accounts::AccountRecord,
@@ -18,26 +18,26 @@ use crate::{
 /// queued it or has died. A shorter delay could run two chains of jobs side by side.
 const REQUEUE_FIRST_JOB_DELAY: Duration = Duration::from_secs(15);
 
+impl From<&Import> for ImportRef {
+    fn from(import: &Import) -> Self {
+        Self {
+            import_id: import.id.clone(),
+            app_id: import.app_id.clone(),
+            tenant_id: import.tenant_id.clone(),
+        }
+    }
+}
+
 /// The first job of an import: its first page.
 #[must_use]
 pub fn first_page_job(import: &Import) -> ImportJob {
-    ImportJob::PageV1 {
-        import_id: import.id.clone(),
-        app_id: import.app_id.clone(),
-        tenant_id: import.tenant_id.clone(),
-        page: 0,
-        cursor: String::new(),
-    }
+    ImportJob::PageV1 { import: import.into(), page: 0, cursor: String::new() }
 }
 
 /// The job that queues the next step of an import again.
 #[must_use]
 pub fn requeue_job(import: &Import) -> ImportJob {
-    ImportJob::TakeUpV1 {
-        import_id: import.id.clone(),
-        app_id: import.app_id.clone(),
-        tenant_id: import.tenant_id.clone(),
-    }
+    ImportJob::TakeUpV1 { import: import.into() }
 }
 
 /// Starts the import `id` of a tenant's account, unless another one runs there. The same id starts no

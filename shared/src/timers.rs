@@ -33,7 +33,7 @@ use crate::{
     error::Error,
     queue::{
         self, JobQueue, MAX_DELAY, OutgoingMessage,
-        jobs::{ImportJob, SendJob},
+        jobs::{FollowerJob, ImportJob, SendJob},
     },
     services::Services,
     store::timers::StoredTimer,
@@ -56,7 +56,7 @@ pub enum TimerJob<'a> {
     /// For `follower-import`: a job of an import.
     Import(&'a ImportJob),
     /// For `follower-import`: a job of a single follower.
-    Follower(&'a ImportJob),
+    Follower(&'a FollowerJob),
     /// For `message-send`, in order within its group.
     Send(&'a SendJob),
 }
@@ -72,7 +72,8 @@ impl TimerJob<'_> {
 
     fn to_stored(self, id: &str, due: i64) -> Result<StoredTimer, Error> {
         let (body, group) = match self {
-            Self::Import(job) | Self::Follower(job) => (queue::message_body(job)?, job.tenant().to_owned()),
+            Self::Import(job) => (queue::message_body(job)?, job.tenant().to_owned()),
+            Self::Follower(job) => (queue::message_body(job)?, job.tenant().to_owned()),
             Self::Send(job) => (queue::message_body(job)?, job.group()),
         };
         let once = if self.target().is_fifo() {

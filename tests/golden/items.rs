@@ -15,7 +15,7 @@ use shared::{
     ids,
     model::account::AccountStatus,
     model::{consent::ConsentPage, reply_rules::ReplyRules, scope::Scope, token::Due},
-    queue::jobs::ImportJob,
+    queue::jobs::{ImportJob, ImportRef},
     quota::QuotaApi,
     secret::Secret,
     services::Services,
@@ -210,8 +210,8 @@ async fn write(app: &Services) {
     for noted in store.store_ended_messages(&ended).await.unwrap() {
         assert!(noted.unwrap());
     }
-    let resume =
-        ImportJob::ResumeV1 { import_id: "imp_1".into(), app_id: APP_ID.into(), tenant_id: TENANT_ID.into() };
+    let of = ImportRef { import_id: "imp_1".into(), app_id: APP_ID.into(), tenant_id: TENANT_ID.into() };
+    let resume = ImportJob::ResumeV1 { import: of };
     timers::set(app, "imp_1", at(TIMER_DUE), timers::TimerJob::Import(&resume)).await.unwrap();
     assert!(store.lease_timer_shard(3, "swp_1").await.unwrap());
     store.store_quota_refusal(APP_ID, QuotaApi::UserGet.name(), &QUOTA_REFUSAL).await.unwrap();

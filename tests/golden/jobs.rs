@@ -3,7 +3,9 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use shared::{
-    queue::jobs::{AuthorizationJob, ImportJob, RefreshJob, SendJob},
+    queue::jobs::{
+        AuthorizationJob, FollowerImportJob, FollowerJob, ImportJob, ImportRef, RefreshJob, SendJob,
+    },
     secret::Secret,
 };
 
@@ -15,7 +17,8 @@ fn examples() -> Value {
     let s = str::to_owned;
     let import = |job: ImportJob| serde_json::to_value(job).unwrap();
     let send = |job: SendJob| serde_json::to_value(job).unwrap();
-    let (a, t, i) = (|| s(app_id), || s(tenant_id), || s(import_id));
+    let (a, t) = (|| s(app_id), || s(tenant_id));
+    let of = || ImportRef { import_id: s(import_id), app_id: a(), tenant_id: t() };
     json!({
         "authorization": [
             AuthorizationJob::AuthorizedV1 {
@@ -34,19 +37,19 @@ fn examples() -> Value {
             RefreshJob::TimersV1 { shards: vec![0, 15] },
         ],
         "import": [
-            import(ImportJob::PageV1 { import_id: i(), app_id: a(), tenant_id: t(), page: 1, cursor: s("o9") }),
+            import(ImportJob::PageV1 { import: of(), page: 1, cursor: s("o9") }),
             import(ImportJob::ChunkV1 {
-                import_id: i(), app_id: a(), tenant_id: t(), page: 1, chunk: 2, chunks: 3,
+                import: of(), page: 1, chunk: 2, chunks: 3,
                 started_at: 1_735_689_600, open_ids: vec![s("o1"), s("o2")],
             }),
             import(ImportJob::ReconcileV1 {
-                import_id: i(), app_id: a(), tenant_id: t(), shard: 4, cursor: Some(s("cus_1")),
+                import: of(), shard: 4, cursor: Some(s("cus_1")),
             }),
-            import(ImportJob::ReconcileV1 { import_id: i(), app_id: a(), tenant_id: t(), shard: 4, cursor: None }),
-            import(ImportJob::FanOutV1 { import_id: i(), app_id: a(), tenant_id: t(), page: 1 }),
-            import(ImportJob::ResumeV1 { import_id: i(), app_id: a(), tenant_id: t() }),
-            import(ImportJob::TakeUpV1 { import_id: i(), app_id: a(), tenant_id: t() }),
-            import(ImportJob::FanV1 { app_id: a(), tenant_id: t(), open_id: s("o1"), at: 1_735_689_600 }),
+            import(ImportJob::ReconcileV1 { import: of(), shard: 4, cursor: None }),
+            import(ImportJob::FanOutV1 { import: of(), page: 1 }),
+            import(ImportJob::ResumeV1 { import: of() }),
+            import(ImportJob::TakeUpV1 { import: of() }),
+            serde_json::to_value(FollowerJob::FanV1 { app_id: a(), tenant_id: t(), open_id: s("o1"), at: 1_735_689_600 }).unwrap(),
         ],
         "send": [
             send(SendJob::MessageV1 {
@@ -79,7 +82,7 @@ fn variants<T: DeserializeOwned>() -> Vec<String> {
     found
 }
 
-fn check<T: Serialize + DeserializeOwned>(queue: &str) {
+fn check<T: Serialize + DeserializeOwned>(queue: &str, variants: &[String]) {
     for (release, examples) in releases("jobs") {
         let jobs = examples[queue].as_array().unwrap_or_else(|| panic!("{release} has no jobs of {queue}"));
         for job in jobs {
@@ -100,7 +103,7 @@ fn check<T: Serialize + DeserializeOwned>(queue: &str) {
             }
         }
         if release == UNRELEASED {
-            for variant in variants::<T>() {
+            for variant in variants {
                 let known = jobs.iter().any(|job| job["type"] == variant.as_str());
                 assert!(known, "{variant} of {queue} has no example: add one in tests/golden/jobs.rs");
             }
@@ -111,8 +114,8 @@ fn check<T: Serialize + DeserializeOwned>(queue: &str) {
 #[test]
 fn every_job_that_a_release_queued_is_understood() {
     compare_with_golden("jobs", &examples());
-    check::<AuthorizationJob>("authorization");
-    check::<RefreshJob>("refresh");
-    check::<ImportJob>("import");
-    check::<SendJob>("send");
+    check::<AuthorizationJob>("authorization", &variants::<AuthorizationJob>());
+    check::<RefreshJob>("refresh", &variants::<RefreshJob>());
+    check::<FollowerImportJob>("import", &[variants::<ImportJob>(), variants::<FollowerJob>()].concat());
+    check::<SendJob>("send", &variants::<SendJob>());
 }

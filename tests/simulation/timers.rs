@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
     ids,
-    queue::jobs::{ImportJob, SendJob},
+    queue::jobs::{ImportJob, ImportRef, SendJob},
     store::timers::StoredTimer,
     timers::{self, MAX_PAGES_QUICK_SWEEP, TIMERS_PER_PAGE, TIMERS_PER_TURN, TimerJob},
 };
@@ -28,7 +28,8 @@ fn timestamp(unix: i64) -> Timestamp {
 }
 
 fn resume_job(import: &str) -> ImportJob {
-    ImportJob::ResumeV1 { import_id: import.into(), app_id: "wx1".into(), tenant_id: "ten_1".into() }
+    let (app_id, tenant_id) = ("wx1".into(), "ten_1".into());
+    ImportJob::ResumeV1 { import: ImportRef { import_id: import.into(), app_id, tenant_id } }
 }
 
 /// A message to `o1`, whose FIFO group is [`FAN_GROUP`].

@@ -20,7 +20,7 @@ use shared::{
         fans::{FanActivity, FanDetails},
         idempotency::IdempotencyCheck,
         import_progress::ListedPage,
-        imports::{ImportStart, ImportStatus},
+        imports::{ImportStart, ImportStatus, ResumedBy},
         job_failures::JobFailure,
         message_leases::{LeaseAttempt, LeaseRetake, WindowUse},
         messages::{Channel, EndedMessage, MessageRecord, MessageStatus},
@@ -567,7 +567,7 @@ async fn followers(name: &str, what: &str, store: &Store) -> Option<String> {
         }
         "resume_import" => {
             store.pause_import(APP_ID, "imp_0", NEW_YEAR_2025 + 600, "quota").await.unwrap();
-            insert_result(store.resume_import(APP_ID, "imp_0", "job").await.unwrap())
+            insert_result(store.resume_import(APP_ID, "imp_0", ResumedBy::Job("job")).await.unwrap())
         }
         "end_import" => {
             let ended = store.end_import(APP_ID, "imp_0", ImportStatus::Completed, None).await.unwrap();

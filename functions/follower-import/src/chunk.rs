@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
-use shared::{error::Error, services::Services, store::fans::FanDetails};
+use shared::{error::Error, queue::jobs::ImportRef, services::Services, store::fans::FanDetails};
 
 use crate::{
     details,
-    dispatch::{FollowUps, ImportIds, JobDelivery, running_import},
-    progress,
+    progress::{self, running_import},
+    types::{FollowUps, JobDelivery},
 };
 
 /// Which chunk of which page.
@@ -21,14 +21,14 @@ pub(crate) struct ChunkPosition {
 
 pub(crate) async fn run(
     app: &Services,
-    ids: ImportIds<'_>,
+    ids: &ImportRef,
     at: ChunkPosition,
     started_at: i64,
     open_ids: &[String],
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
     let (import, mut receipts) =
-        futures::future::try_join(running_import(app, ids), app.store.page_receipts(ids.import_id, at.page))
+        futures::future::try_join(running_import(app, ids), app.store.page_receipts(&ids.import_id, at.page))
             .await?;
     let Some(import) = import else { return Ok(FollowUps::none()) };
     if !receipts.contains_key(&at.chunk) {
@@ -38,16 +38,17 @@ pub(crate) async fn run(
             open_ids.to_vec()
         };
         if !missing.is_empty() {
-            let fetched = details::fetch(app, ids, &missing, import.requests_since(), delivery.until).await?;
-            let import_id = Some(ids.import_id);
+            let fetched =
+                details::fetch(app, ids.into(), &missing, import.requests_since(), delivery.until).await?;
+            let import_id = Some(ids.import_id.as_str());
             let details = fetched.infos.iter().map(|info| FanDetails { info, as_of: started_at, import_id });
-            details::store(app, ids, &details.collect::<Vec<_>>()).await?;
+            details::store(app, ids.into(), &details.collect::<Vec<_>>()).await?;
             if let Some(error) = fetched.failure {
                 return Err(error);
             }
         }
         receipts =
-            app.store.store_chunk_receipt(ids.import_id, at.page, at.chunk, open_ids.len() as u64).await?;
+            app.store.store_chunk_receipt(&ids.import_id, at.page, at.chunk, open_ids.len() as u64).await?;
     }
     Ok(FollowUps::jobs(
         progress::finish_page_if_done(app, ids, at.page, at.chunks as usize, &receipts).await?,
@@ -55,14 +56,10 @@ pub(crate) async fn run(
 }
 
 /// Those of `open_ids` that this import has not stored yet.
-async fn not_yet_stored(
-    app: &Services,
-    ids: ImportIds<'_>,
-    open_ids: &[String],
-) -> Result<Vec<String>, Error> {
+async fn not_yet_stored(app: &Services, ids: &ImportRef, open_ids: &[String]) -> Result<Vec<String>, Error> {
     let names: Vec<_> = open_ids.iter().map(String::as_str).collect();
-    let mut fans = app.store.fans(ids.tenant_id, ids.app_id, &names).await?;
-    fans.retain(|fan| fan.seen_import.as_deref() == Some(ids.import_id));
+    let mut fans = app.store.fans(&ids.tenant_id, &ids.app_id, &names).await?;
+    fans.retain(|fan| fan.seen_import.as_deref() == Some(ids.import_id.as_str()));
     let seen: HashSet<_> = fans.into_iter().map(|fan| fan.open_id).collect();
     Ok(open_ids.iter().filter(|id| !seen.contains(*id)).cloned().collect())
 }

@@ -19,9 +19,9 @@ use shared::{
 };
 
 use crate::{
-    dispatch::ImportIds,
     failure_policy::{self, DetailsRefused},
     quota,
+    types::AccountRef,
 };
 
 /// Concurrent calls for one follower each, where the batch was refused: 100 take about two seconds.
@@ -47,31 +47,31 @@ impl From<Vec<UserInfo>> for FetchedDetails {
 /// newer than `since`, in unix seconds, applies, and none that could end after `until`.
 pub(crate) async fn fetch(
     app: &Services,
-    ids: ImportIds<'_>,
+    account: AccountRef<'_>,
     open_ids: &[String],
     since: i64,
     until: Deadline,
 ) -> Result<FetchedDetails, Error> {
     let fetch = async {
         match open_ids {
-            [alone] => fetch_one(app, ids, alone, until).await.map(|info| vec![info].into()),
-            _ => fetch_batch(app, ids, open_ids, until).await,
+            [alone] => fetch_one(app, account, alone, until).await.map(|info| vec![info].into()),
+            _ => fetch_batch(app, account, open_ids, until).await,
         }
     };
-    let fetched = quota::call_unless_refused(app, ids.app_id, QuotaApi::UserInfo, since, fetch).await?;
+    let fetched = quota::call_unless_refused(app, account.app_id, QuotaApi::UserInfo, since, fetch).await?;
     if let Some(Error::WeChat(error)) = &fetched.failure {
-        shared::quota::remember_refusal(app, ids.app_id, QuotaApi::UserInfo, error).await;
+        shared::quota::remember_refusal(app, account.app_id, QuotaApi::UserInfo, error).await;
     }
     Ok(fetched)
 }
 
 async fn fetch_batch(
     app: &Services,
-    ids: ImportIds<'_>,
+    account: AccountRef<'_>,
     open_ids: &[String],
     until: Deadline,
 ) -> Result<FetchedDetails, Error> {
-    let asked = tokens::with_authorizer(app, ids.tenant_id, ids.app_id, until, |token| async move {
+    let asked = tokens::with_authorizer(app, account.tenant_id, account.app_id, until, |token| async move {
         app.wechat.user_info_batch(&token, open_ids).await
     })
     .await;
@@ -97,7 +97,7 @@ async fn fetch_batch(
                     Some(info) => Some(Ok(info)),
                     None if refused.load(Ordering::Relaxed) => None,
                     None => {
-                        let answer = fetch_one(app, ids, &id, until).await;
+                        let answer = fetch_one(app, account, &id, until).await;
                         refused.fetch_or(answer.is_err(), Ordering::Relaxed);
                         Some(answer)
                     }
@@ -119,11 +119,11 @@ async fn fetch_batch(
 
 async fn fetch_one(
     app: &Services,
-    ids: ImportIds<'_>,
+    account: AccountRef<'_>,
     open_id: &str,
     until: Deadline,
 ) -> Result<UserInfo, Error> {
-    let asked = tokens::with_authorizer(app, ids.tenant_id, ids.app_id, until, |token| async move {
+    let asked = tokens::with_authorizer(app, account.tenant_id, account.app_id, until, |token| async move {
         app.wechat.user_info(&token, open_id).await
     });
     match asked.await {
@@ -143,17 +143,17 @@ fn without_details(open_id: &str) -> UserInfo {
 /// an event newer than `as_of` is kept.
 pub(crate) async fn store(
     app: &Services,
-    ids: ImportIds<'_>,
+    account: AccountRef<'_>,
     details: &[FanDetails<'_>],
 ) -> Result<(), Error> {
-    let new = app.store.insert_fans(ids.tenant_id, ids.app_id, details).await?;
+    let new = app.store.insert_fans(account.tenant_id, account.app_id, details).await?;
     let old: BTreeMap<_, _> =
         details.iter().zip(new).filter(|(_, new)| !new).map(|(d, _)| (d.info.openid.as_str(), d)).collect();
     if old.is_empty() {
         return Ok(());
     }
     let open_ids: Vec<_> = old.keys().copied().collect();
-    let before = app.store.fans(ids.tenant_id, ids.app_id, &open_ids).await?;
+    let before = app.store.fans(account.tenant_id, account.app_id, &open_ids).await?;
     let updated = stream::iter(before).map(|fan| {
         let details = old.get(fan.open_id.as_str()).copied();
         async move {

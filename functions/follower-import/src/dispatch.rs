@@ -1,116 +1,23 @@
-//! Runs one job: its inputs, its results, and the order in which follow-up jobs are queued.
+//! Runs one job of an import: its step, then the jobs that follow, or what its error means.
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use shared::{
-    deadline::Deadline,
     error::Error,
+    metrics::Metric,
     model::account::AccountStatus,
-    queue::jobs::ImportJob,
+    queue::jobs::{ImportJob, ImportRef},
     services::Services,
-    store::imports::{Import, ImportStatus},
+    store::imports::ImportStatus,
+    timers::TimerJob,
 };
 
-use crate::{chunk, failure_policy, fan_out, new_fans, page, progress, reconcile, requeue, resume};
-
-/// Where follow-up jobs go.
-pub trait Outbox: Sync {
-    /// Queues `jobs`, to be received after `delay`.
-    fn enqueue(&self, jobs: Vec<ImportJob>, delay: Duration) -> BoxFuture<'_, Result<(), Error>>;
-
-    /// Schedules `job` at `due`, in unix seconds. The same `id` and time again is the same timer.
-    fn schedule<'a>(
-        &'a self,
-        app: &'a Services,
-        id: &'a str,
-        due: i64,
-        job: &'a ImportJob,
-    ) -> BoxFuture<'a, Result<(), Error>>;
-}
-
-/// One delivery of a job's message.
-#[derive(Debug, Clone, Copy)]
-pub struct JobDelivery<'a> {
-    /// The message's id, the same at each delivery.
-    pub message_id: &'a str,
-    /// How often it was received, this time included.
-    pub receive_count: u32,
-    /// How much it may do before it queues a job for the rest.
-    pub budget: Budget,
-    /// Calls to WeChat must end by then.
-    pub until: Deadline,
-}
-
-/// The most that one job does of work without a bound; the next job continues from there.
-#[derive(Debug, Clone, Copy)]
-pub struct Budget {
-    /// Index entries that it reads, of any account.
-    pub entries: usize,
-    /// How long it works.
-    pub time: Duration,
-}
-
-impl Budget {
-    /// A third of the time `left`, because the four other jobs of the batch share the processor and a started
-    /// step is always finished. 25,000 entries are 5 MB and about a second of reading.
-    #[must_use]
-    pub fn of(left: Duration) -> Self {
-        Self { entries: 25_000, time: left / 3 }
-    }
-}
-
-/// The result of a job.
-#[derive(Debug, PartialEq, Eq)]
-pub enum ImportJobOutcome {
-    /// Delete its message.
-    Done,
-    /// Deliver it again after this long; the text says why.
-    Retry(Duration, String),
-}
-
-/// Jobs that follow.
-#[derive(Debug, Default)]
-pub(crate) struct FollowUps {
-    /// Queued first, in any order.
-    pub first: Vec<ImportJob>,
-    /// Queued after all of `first`, so that whoever receives it may rely on those.
-    pub then: Option<ImportJob>,
-    /// The same job again, at this time, unix seconds.
-    pub retry_at: Option<i64>,
-}
-
-impl FollowUps {
-    pub(crate) fn none() -> Self {
-        Self::default()
-    }
-
-    pub(crate) fn jobs(first: Vec<ImportJob>) -> Self {
-        Self { first, ..Self::default() }
-    }
-}
-
-/// Why a job stopped half-way.
-#[derive(Debug)]
-pub(crate) enum JobError {
-    Failed(Error),
-    /// The list ends far short of its total: fetch it again after this long.
-    RetryPage(Duration),
-}
-
-impl From<Error> for JobError {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// Which import a job belongs to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ImportIds<'a> {
-    pub import_id: &'a str,
-    pub app_id: &'a str,
-    pub tenant_id: &'a str,
-}
+use crate::{
+    chunk,
+    failure_policy::{self, FailureDecision, MIN_RETRY_WAIT},
+    fan_out, page, progress, reconcile, requeue, resume,
+    types::{FollowUps, ImportJobOutcome, JobDelivery, JobError, Outbox},
+};
 
 /// The reason that is logged for [`JobError::RetryPage`].
 const SHORT_LIST: &str = "what WeChat answered is doubtful";
@@ -122,22 +29,32 @@ pub async fn run_job(
     delivery: JobDelivery<'_>,
     outbox: &dyn Outbox,
 ) -> ImportJobOutcome {
-    if matches!(job, ImportJob::FanV1 { .. }) {
-        let outcome = new_fans::run_batch(app, &[(job.clone(), delivery)], outbox).await.pop();
-        return outcome.unwrap_or(ImportJobOutcome::Done);
-    }
     let started_at = app.clock.unix();
     let outcome = match attempt(app, job, delivery).await {
         Ok(next) => queue_follow_ups(app, job, outbox, next).await.map(|()| ImportJobOutcome::Done),
         Err(JobError::RetryPage(after)) => Ok(ImportJobOutcome::Retry(after, SHORT_LIST.to_owned())),
-        Err(JobError::Failed(error)) => {
-            failure_policy::apply_failure(app, job, &error, started_at, delivery, outbox).await
-        }
+        Err(JobError::Failed(error)) => apply_failure(app, job, &error, started_at, delivery, outbox).await,
     };
     outcome.unwrap_or_else(|error| {
         tracing::warn!(%error, "a job comes again: {error}");
-        ImportJobOutcome::Retry(failure_policy::MIN_RETRY_WAIT, error.to_string())
+        ImportJobOutcome::Retry(MIN_RETRY_WAIT, error.to_string())
     })
+}
+
+async fn attempt(app: &Services, job: &ImportJob, delivery: JobDelivery<'_>) -> Result<FollowUps, JobError> {
+    match job {
+        ImportJob::PageV1 { import, page, cursor } => page::run(app, import, *page, cursor, delivery).await,
+        ImportJob::ChunkV1 { import, page, chunk, chunks, started_at, open_ids } => {
+            let at = chunk::ChunkPosition { page: *page, chunk: *chunk, chunks: *chunks };
+            Ok(chunk::run(app, import, at, *started_at, open_ids, delivery).await?)
+        }
+        ImportJob::FanOutV1 { import, page } => Ok(fan_out::run(app, import, *page).await?),
+        ImportJob::ReconcileV1 { import, shard, cursor } => {
+            Ok(reconcile::run(app, import, *shard, cursor.clone(), delivery).await?)
+        }
+        ImportJob::ResumeV1 { import } => Ok(resume::run(app, import, delivery).await?),
+        ImportJob::TakeUpV1 { import } => Ok(requeue::run(app, import, delivery).await?),
+    }
 }
 
 async fn queue_follow_ups(
@@ -153,59 +70,71 @@ async fn queue_follow_ups(
         outbox.enqueue(vec![job], Duration::ZERO).await?;
     }
     match next.retry_at {
-        Some(due) => outbox.schedule(app, &resume::timer_id(ids_of_job(job).import_id), due, job).await,
+        Some(due) => outbox.schedule(app, &resume::timer_id(job.import()), due, TimerJob::Import(job)).await,
         None => Ok(()),
     }
 }
 
-async fn attempt(app: &Services, job: &ImportJob, delivery: JobDelivery<'_>) -> Result<FollowUps, JobError> {
-    let ids = ids_of_job(job);
-    match job {
-        ImportJob::PageV1 { page, cursor, .. } => page::run(app, ids, *page, cursor, delivery).await,
-        ImportJob::ChunkV1 { page, chunk, chunks, started_at, open_ids, .. } => {
-            let place = chunk::ChunkPosition { page: *page, chunk: *chunk, chunks: *chunks };
-            Ok(chunk::run(app, ids, place, *started_at, open_ids, delivery).await?)
+/// Applies the decision to a failed job, which started at `started_at`, in unix seconds.
+async fn apply_failure(
+    app: &Services,
+    job: &ImportJob,
+    error: &Error,
+    started_at: i64,
+    delivery: JobDelivery<'_>,
+    outbox: &dyn Outbox,
+) -> Result<ImportJobOutcome, Error> {
+    let import = job.import();
+    let ImportRef { import_id, app_id, .. } = import;
+    let decision = failure_policy::decide(error, delivery.receive_count, app.clock.now());
+    // a failed import is logged with the same text where it ends
+    if !matches!(decision, FailureDecision::Fail(_)) {
+        tracing::warn!(app_id, import_id, then = decision.name(), "an import job failed: {error}");
+    }
+    match decision {
+        FailureDecision::Retry(after) => Ok(ImportJobOutcome::Retry(after, error.to_string())),
+        FailureDecision::Requeue(after) => {
+            outbox.enqueue(vec![job.clone()], after).await.map(|()| ImportJobOutcome::Done)
         }
-        ImportJob::FanOutV1 { page, .. } => Ok(fan_out::run(app, ids, *page).await?),
-        ImportJob::ReconcileV1 { shard, cursor, .. } => {
-            Ok(reconcile::run(app, ids, *shard, cursor.clone(), delivery).await?)
+        FailureDecision::Pause { cause_ends_at, why } => {
+            let until = failure_policy::paused_until(cause_ends_at, app.clock.unix());
+            pause(app, import, until, &why, outbox).await.map(|()| ImportJobOutcome::Done)
         }
-        ImportJob::ResumeV1 { .. } => Ok(resume::run(app, ids, delivery).await?),
-        ImportJob::TakeUpV1 { .. } => Ok(requeue::run(app, ids, delivery).await?),
-        ImportJob::FanV1 { .. } => Ok(FollowUps::none()), // not of an import: see `deliver`
+        FailureDecision::Fail(why) => {
+            // the error is older than a new consent, whose tenant relies on the running import
+            if authorized_since(app, import, started_at).await? {
+                return Ok(ImportJobOutcome::Retry(MIN_RETRY_WAIT, error.to_string()));
+            }
+            progress::fail(app, import, &why).await.map(|()| ImportJobOutcome::Done)
+        }
     }
 }
 
-/// The ids of a job's import; an [`ImportJob::FanV1`] belongs to none and has an empty import id.
-pub(crate) fn ids_of_job(job: &ImportJob) -> ImportIds<'_> {
-    match job {
-        ImportJob::PageV1 { import_id, app_id, tenant_id, .. }
-        | ImportJob::ChunkV1 { import_id, app_id, tenant_id, .. }
-        | ImportJob::FanOutV1 { import_id, app_id, tenant_id, .. }
-        | ImportJob::ReconcileV1 { import_id, app_id, tenant_id, .. }
-        | ImportJob::ResumeV1 { import_id, app_id, tenant_id }
-        | ImportJob::TakeUpV1 { import_id, app_id, tenant_id } => ImportIds { import_id, app_id, tenant_id },
-        ImportJob::FanV1 { app_id, tenant_id, .. } => ImportIds { import_id: "", app_id, tenant_id },
+/// Pauses an import, if it is running, until then, in unix seconds.
+async fn pause(
+    app: &Services,
+    import: &ImportRef,
+    until: i64,
+    why: &str,
+    outbox: &dyn Outbox,
+) -> Result<(), Error> {
+    let ImportRef { import_id, app_id, .. } = import;
+    let stored = app.store.import(app_id, import_id).await?;
+    if stored.is_none_or(|stored| stored.status != ImportStatus::Running) {
+        return Ok(());
     }
+    // queued first, so that a crash cannot leave an import paused with nothing to resume it
+    let resume = ImportJob::ResumeV1 { import: import.clone() };
+    outbox.schedule(app, &resume::timer_id(import), until, TimerJob::Import(&resume)).await?;
+    let why = format!("{why}; the import goes on by itself");
+    if app.store.pause_import(app_id, import_id, until, &why).await? {
+        app.metrics.count(Metric::HaltedImports, app.clock.now());
+    }
+    Ok(())
 }
 
-/// The import, if it is running: only `ResumeV1` continues a paused one. If another tenant has the account by
-/// now the import ends, because that account's tokens would list another tenant's followers.
-pub(crate) async fn running_import(app: &Services, ids: ImportIds<'_>) -> Result<Option<Import>, Error> {
-    let (import, account) = futures::future::try_join(
-        app.store.import(ids.app_id, ids.import_id),
-        app.store.account(ids.tenant_id, ids.app_id),
-    )
-    .await?;
-    let running = |i: &Import| i.status == ImportStatus::Running && i.tenant_id == ids.tenant_id;
-    let Some(import) = import.filter(running) else { return Ok(None) };
-    match account {
-        Some(account) if account.status == AccountStatus::Bound => Ok(Some(import)),
-        Some(_) => Err(Error::NotAuthorized(ids.app_id.to_owned())),
-        None => {
-            let why = "the account was deleted; bind it again to import its followers";
-            progress::fail(app, ids.app_id, ids.import_id, why).await?;
-            Ok(None)
-        }
-    }
+/// Whether the account was authorized again since then, in unix seconds.
+async fn authorized_since(app: &Services, import: &ImportRef, since: i64) -> Result<bool, Error> {
+    let account = app.store.account(&import.tenant_id, &import.app_id).await?;
+    Ok(account.is_some_and(|a| a.status == AccountStatus::Bound && a.authorized_at() >= since))
 }

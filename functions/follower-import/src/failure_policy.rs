@@ -1,24 +1,15 @@
-//! What a failed job means for its import: a retry, a pause, or an end with a text that says what to do.
+//! What a failed job means for its import: a retry, a pause, or an end with a text that says what to do. Pure.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use shared::{
     error::{Error, Retry},
-    metrics::Metric,
-    model::account::{self, AccountStatus},
-    queue::jobs::ImportJob,
-    services::Services,
-    store::imports::ImportStatus,
+    model::account,
     wechat::{
         ApiError,
         errcode::{self, ErrcodeClass, QuotaWait},
     },
-};
-
-use crate::{
-    dispatch::{ImportIds, ImportJobOutcome, JobDelivery, Outbox, ids_of_job},
-    progress, resume,
 };
 
 /// The wait before a retry where the error names none.
@@ -56,7 +47,8 @@ pub(crate) enum FailureDecision {
 }
 
 impl FailureDecision {
-    fn name(&self) -> &'static str {
+    /// Its name in the log.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Retry(_) | Self::Requeue(_) => "again",
             Self::Pause { .. } => "pause",
@@ -134,9 +126,9 @@ fn retry_or_pause(error: &Error, receives: u32, now: Timestamp) -> FailureDecisi
     FailureDecision::Retry((wait * receives.max(1)).min(MAX_RETRY_WAIT.max(wait)))
 }
 
-/// Until when to pause an import whose cause should be gone at `back`.
-fn paused_until(back: i64, now: i64) -> i64 {
-    back.clamp(now + MIN_PAUSE_SECONDS, now + MAX_PAUSE_SECONDS)
+/// Until when to pause an import whose cause should be gone at `cause_ends_at`. All in unix seconds.
+pub(crate) fn paused_until(cause_ends_at: i64, now: i64) -> i64 {
+    cause_ends_at.clamp(now + MIN_PAUSE_SECONDS, now + MAX_PAUSE_SECONDS)
 }
 
 /// What the operator has to do.
@@ -197,61 +189,6 @@ pub(crate) fn details_refused(refused: &ApiError) -> Option<DetailsRefused> {
     }
 }
 
-/// Applies the decision to a failed job, which started at `started_at`, in unix seconds.
-pub(crate) async fn apply_failure(
-    app: &Services,
-    job: &ImportJob,
-    error: &Error,
-    started_at: i64,
-    delivery: JobDelivery<'_>,
-    outbox: &dyn Outbox,
-) -> Result<ImportJobOutcome, Error> {
-    let ImportIds { import_id: import, app_id, tenant_id: tenant } = ids_of_job(job);
-    let decision = decide(error, delivery.receive_count, app.clock.now());
-    // a failed import is logged with the same text where it ends
-    if !matches!(decision, FailureDecision::Fail(_)) {
-        tracing::warn!(app_id, import_id = import, then = decision.name(), "an import job failed: {error}");
-    }
-    match decision {
-        FailureDecision::Retry(after) => Ok(ImportJobOutcome::Retry(after, error.to_string())),
-        FailureDecision::Requeue(after) => {
-            outbox.enqueue(vec![job.clone()], after).await.map(|()| ImportJobOutcome::Done)
-        }
-        FailureDecision::Pause { cause_ends_at: back, why } => {
-            let until = paused_until(back, app.clock.unix());
-            let running = |i: &shared::store::imports::Import| i.status == ImportStatus::Running;
-            if app.store.import(app_id, import).await?.is_some_and(|i| running(&i)) {
-                let resume = ImportJob::ResumeV1 {
-                    import_id: import.to_owned(),
-                    app_id: app_id.to_owned(),
-                    tenant_id: tenant.to_owned(),
-                };
-                // queued first, so that a crash cannot leave an import paused with nothing to resume it
-                outbox.schedule(app, &resume::timer_id(import), until, &resume).await?;
-                let why = why + "; the import goes on by itself";
-                if app.store.pause_import(app_id, import, until, &why).await? {
-                    app.metrics.count(Metric::HaltedImports, app.clock.now());
-                }
-            }
-            Ok(ImportJobOutcome::Done)
-        }
-        FailureDecision::Fail(why) => {
-            // the error is older than a new consent, whose tenant relies on the running import
-            if authorized_since(app, tenant, app_id, started_at).await? {
-                return Ok(ImportJobOutcome::Retry(MIN_RETRY_WAIT, error.to_string()));
-            }
-            progress::fail(app, app_id, import, &why).await?;
-            Ok(ImportJobOutcome::Done)
-        }
-    }
-}
-
-/// Whether the account was authorized again since then, in unix seconds.
-async fn authorized_since(app: &Services, tenant: &str, app_id: &str, since: i64) -> Result<bool, Error> {
-    let account = app.store.account(tenant, app_id).await?;
-    Ok(account.is_some_and(|a| a.status == AccountStatus::Bound && a.authorized_at() >= since))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,8 +201,8 @@ mod tests {
         let kind = |error: &Error, receives, now| match decide(error, receives, now) {
             FailureDecision::Retry(after) => format!("again in {}", after.as_secs()),
             FailureDecision::Requeue(after) => format!("later in {}", after.as_secs()),
-            FailureDecision::Pause { cause_ends_at: back, .. } => {
-                format!("pause of {}", paused_until(back, now.as_second()) - now.as_second())
+            FailureDecision::Pause { cause_ends_at, .. } => {
+                format!("pause of {}", paused_until(cause_ends_at, now.as_second()) - now.as_second())
             }
             FailureDecision::Fail(_) => "fail".into(),
         };

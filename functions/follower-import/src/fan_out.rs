@@ -4,24 +4,24 @@ use std::collections::BTreeMap;
 
 use shared::{
     error::Error,
-    queue::jobs::ImportJob,
+    queue::jobs::{ImportJob, ImportRef},
     services::Services,
     store::{import_progress::ListedPage, imports::Import},
     wechat::user::MAX_USER_INFO_BATCH,
 };
 
 use crate::{
-    dispatch::{FollowUps, ImportIds, running_import},
-    progress,
+    progress::{self, running_import},
+    types::FollowUps,
 };
 
-pub(crate) async fn run(app: &Services, ids: ImportIds<'_>, page: u32) -> Result<FollowUps, Error> {
+pub(crate) async fn run(app: &Services, ids: &ImportRef, page: u32) -> Result<FollowUps, Error> {
     let Some(import) = running_import(app, ids).await? else { return Ok(FollowUps::none()) };
-    let Some(listed) = app.store.listed_page(ids.import_id, page).await? else {
+    let Some(listed) = app.store.listed_page(&ids.import_id, page).await? else {
         return Ok(FollowUps::none());
     };
-    let receipts = app.store.page_receipts(ids.import_id, page).await?;
-    let missing = missing_chunks(ids, &import, page, &listed, &receipts);
+    let receipts = app.store.page_receipts(&ids.import_id, page).await?;
+    let missing = missing_chunks(&import, page, &listed, &receipts);
     if missing.is_empty() {
         let all = listed.open_ids.len().div_ceil(MAX_USER_INFO_BATCH);
         return Ok(FollowUps::jobs(progress::finish_page_if_done(app, ids, page, all, &receipts).await?));
@@ -31,7 +31,6 @@ pub(crate) async fn run(app: &Services, ids: ImportIds<'_>, page: u32) -> Result
 
 /// The jobs for the chunks of a page that have no receipt.
 pub(crate) fn missing_chunks(
-    ids: ImportIds<'_>,
     import: &Import,
     page: u32,
     listed: &ListedPage,
@@ -43,9 +42,7 @@ pub(crate) fn missing_chunks(
         .zip(parts)
         .filter(|(chunk, _)| !receipts.contains_key(chunk))
         .map(|(chunk, open_ids)| ImportJob::ChunkV1 {
-            import_id: ids.import_id.into(),
-            app_id: ids.app_id.into(),
-            tenant_id: ids.tenant_id.into(),
+            import: import.into(),
             page,
             chunk,
             chunks,

@@ -3,6 +3,26 @@
 //! In: [`ImportJob`]s. Writes: the import, its pages and receipts, fans, `unsubscribed` events without push.
 //! Any job may come twice, late, in any order: repeated work counts once. A job that cannot continue asks for
 //! a retry, pauses the import, or ends it with a text that tells its tenant what to do.
+//!
+//! An import's states, as `phase.rs` reads them from its record, with the job or file that moves it on:
+//!
+//! ```text
+//! Importing   --(a page: PageV1; a hundred followers: ChunkV1)--> Importing
+//! Importing   --(the last page's last receipt)------------------> Reconciling, with all shards open
+//! Importing   --(the same, but the list broke off)--------------> Cut
+//! Cut         --(at once: progress.rs)--------------------------> Ended: failed, nobody is taken for gone
+//! Reconciling --(a shard: ReconcileV1)--------------------------> Reconciling
+//! Reconciling --(the last shard)--------------------------------> Reconciled
+//! Reconciled  --(at once: progress.rs)--------------------------> Ended: completed
+//!
+//! Importing, Reconciling --(quota, outage: failure_policy.rs)---> Paused
+//! Paused                 --(ResumeV1, its tenant, TakeUpV1)-----> where it was: resume.rs queues what is left
+//! all but Ended          --(a refusal for good, an account that was deleted or bound again)--> Ended: failed
+//! ```
+//!
+//! `TakeUpV1` also queues again what is left of an import that has not moved for long.
+//!
+//! A new fan's [`FollowerJob`] belongs to no import: `new_fans.rs`.
 
 mod chunk;
 mod details;
@@ -12,32 +32,31 @@ mod fan_out;
 pub mod new_fans;
 mod page;
 mod page_end;
+mod phase;
 mod progress;
 mod quota;
 mod reconcile;
 mod requeue;
 mod resume;
+pub mod types;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, future::BoxFuture, stream};
-use jiff::Timestamp;
+use futures::{StreamExt, stream};
 use shared::{
     config::Need,
     deadline::Deadline,
-    error::Error,
     function::Function,
     job_failures,
     queue::{
-        JobQueue, Queues,
+        JobQueue,
         batch::{self, FailedJob, ReceivedJob},
-        jobs::ImportJob,
+        jobs::{FollowerImportJob, FollowerJob, ImportJob},
     },
     services::Services,
-    timers,
 };
 
-use dispatch::{Budget, ImportJobOutcome, JobDelivery, Outbox};
+use types::{Budget, ImportJobOutcome, JobDelivery};
 
 /// Jobs of a batch that run at once: a batch holds 5, and each mostly waits for WeChat or the store.
 const CONCURRENCY: usize = 5;
@@ -66,15 +85,20 @@ pub fn function(app: Arc<Services>) -> Function {
     Function::new().sqs(move |event, until| {
         let app = Arc::clone(&app);
         async move {
-            let (follows, jobs): (Vec<_>, Vec<_>) = batch::read_batch::<ImportJob>(event)
-                .into_iter()
-                .partition(|item| matches!(item.job, Some(ImportJob::FanV1 { .. })));
-            let (jobs, follows) = futures::join!(
-                batch::run_each(jobs, CONCURRENCY, |job, about| handle(&app, job, about, until)),
-                handle_new_fans(&app, follows, until),
+            let (mut jobs, mut new_fans) = (Vec::new(), Vec::new());
+            for item in batch::read_batch(event) {
+                match item.split() {
+                    (Some(FollowerImportJob::Follower(job)), message) => new_fans.push((job, message)),
+                    (Some(FollowerImportJob::Import(job)), message) => jobs.push(message.with(Some(job))),
+                    (None, message) => jobs.push(message.with(None)),
+                }
+            }
+            let (jobs, new_fans) = futures::join!(
+                batch::run_each(jobs, CONCURRENCY, |job, meta| handle(&app, job, meta, until)),
+                handle_new_fans(&app, new_fans, until),
             );
             let mut again = job_failures::batch_item_failures(&app, JobQueue::Import, jobs).await;
-            again.extend(job_failures::batch_item_failures(&app, JobQueue::Follower, follows).await);
+            again.extend(job_failures::batch_item_failures(&app, JobQueue::Follower, new_fans).await);
             again
         }
     })
@@ -97,35 +121,28 @@ async fn handle(
     }
 }
 
-/// Jobs of new followers, with their messages.
-type NewFanJobs = Vec<(ImportJob, ReceivedJob<()>)>;
+/// Jobs of new fans, with their messages.
+type NewFanJobs = Vec<(FollowerJob, ReceivedJob<()>)>;
 
 /// Runs the jobs of new fans, those of one account together. Returns those that must be delivered again.
-async fn handle_new_fans(
-    app: &Services,
-    items: Vec<ReceivedJob<ImportJob>>,
-    until: Deadline,
-) -> Vec<FailedJob> {
+async fn handle_new_fans(app: &Services, new_fans: NewFanJobs, until: Deadline) -> Vec<FailedJob> {
     let mut accounts: BTreeMap<(String, String), NewFanJobs> = BTreeMap::new();
-    for item in items {
-        let (job, about) = item.split();
-        if let Some(job) = job {
-            let ids = dispatch::ids_of_job(&job);
-            accounts.entry((ids.tenant_id.into(), ids.app_id.into())).or_default().push((job, about));
-        }
+    for (job, message) in new_fans {
+        let FollowerJob::FanV1 { app_id, tenant_id, .. } = &job;
+        accounts.entry((tenant_id.clone(), app_id.clone())).or_default().push((job, message));
     }
     stream::iter(accounts.into_values())
-        .map(|follows| async move {
-            let each = follows.iter().map(|(job, about)| (job.clone(), delivery(app, about, until)));
-            let jobs: Vec<_> = each.collect();
+        .map(|new_fans| async move {
+            let jobs: Vec<_> =
+                new_fans.iter().map(|(job, meta)| (job.clone(), delivery(app, meta, until))).collect();
             let outcomes = new_fans::run_batch(app, &jobs, &app.queues).await;
             let mut again = Vec::new();
-            for ((_, about), outcome) in follows.iter().zip(outcomes) {
+            for ((_, meta), outcome) in new_fans.iter().zip(outcomes) {
                 if let ImportJobOutcome::Retry(after, why) = outcome {
-                    if let Err(error) = app.queues.postpone_follower(&about.receipt_handle, after).await {
+                    if let Err(error) = app.queues.postpone_follower(&meta.receipt_handle, after).await {
                         tracing::warn!(%error, "a job could not be postponed: {error}");
                     }
-                    again.push(FailedJob { item: about.clone(), why });
+                    again.push(FailedJob { item: meta.clone(), why });
                 }
             }
             again
@@ -141,28 +158,5 @@ fn delivery<'a, T>(app: &Services, meta: &'a ReceivedJob<T>, until: Deadline) ->
         receive_count: meta.receive_count,
         budget: Budget::of(until.remaining(&*app.clock)),
         until: until.earlier_by(TIME_TO_STORE),
-    }
-}
-
-impl Outbox for Queues {
-    fn enqueue(&self, jobs: Vec<ImportJob>, delay: Duration) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move { self.import(&jobs, delay).await })
-    }
-
-    fn schedule<'a>(
-        &'a self,
-        app: &'a Services,
-        id: &'a str,
-        due: i64,
-        job: &'a ImportJob,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let due = Timestamp::from_second(due).map_err(|error| Error::Queue(error.to_string()))?;
-            let waiting = match job {
-                ImportJob::FanV1 { .. } => timers::TimerJob::Follower(job),
-                _ => timers::TimerJob::Import(job),
-            };
-            timers::set(app, id, due, waiting).await
-        })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use shared::{
     deadline::Deadline,
     error::Error,
-    queue::jobs::ImportJob,
+    queue::jobs::{ImportJob, ImportRef},
     quota::QuotaApi,
     services::Services,
     store::{import_progress::ListedPage, imports::Import},
@@ -15,10 +15,11 @@ use shared::{
 };
 
 use crate::{
-    dispatch::{FollowUps, ImportIds, JobDelivery, JobError, running_import},
     fan_out,
     page_end::{self, ListPosition},
-    progress, quota,
+    progress::{self, running_import},
+    quota,
+    types::{FollowUps, JobDelivery, JobError},
 };
 
 /// Fetches of a page whose list ends far short of `total`: such answers are usually transient.
@@ -28,7 +29,7 @@ const SHORT_LIST_RETRY_WAIT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(
     app: &Services,
-    ids: ImportIds<'_>,
+    ids: &ImportRef,
     page: u32,
     cursor: &str,
     delivery: JobDelivery<'_>,
@@ -37,7 +38,7 @@ pub(crate) async fn run(
     if import.pages_listed > page + 1 {
         return Ok(FollowUps::jobs(progress::finish_or_reconcile(app, &import).await?)); // came twice
     }
-    let listed = match app.store.listed_page(ids.import_id, page).await? {
+    let listed = match app.store.listed_page(&ids.import_id, page).await? {
         Some(listed) => listed,
         None => {
             let listed = fetch(app, &import, page, cursor, delivery.until).await?;
@@ -54,23 +55,14 @@ pub(crate) async fn run(
     if import.listed_by.as_deref().is_some_and(|by| by != delivery.message_id) {
         return Ok(FollowUps::none());
     }
-    let mut first = fan_out::missing_chunks(ids, &import, page, &listed, &Default::default());
+    let mut first = fan_out::missing_chunks(&import, page, &listed, &Default::default());
     if first.is_empty() {
-        import = app.store.mark_page_done(ids.app_id, ids.import_id, page, 0).await?;
+        import = app.store.mark_page_done(&ids.app_id, &ids.import_id, page, 0).await?;
     }
     first.extend(progress::finish_or_reconcile(app, &import).await?); // all chunks may have been done before the list ended
-    let then = listed.next_cursor.map(|cursor| page_job(ids, page + 1, cursor));
+    let then =
+        listed.next_cursor.map(|cursor| ImportJob::PageV1 { import: ids.clone(), page: page + 1, cursor });
     Ok(FollowUps { first, then, retry_at: None })
-}
-
-pub(crate) fn page_job(ids: ImportIds<'_>, page: u32, cursor: String) -> ImportJob {
-    ImportJob::PageV1 {
-        import_id: ids.import_id.into(),
-        app_id: ids.app_id.into(),
-        tenant_id: ids.tenant_id.into(),
-        page,
-        cursor,
-    }
 }
 
 async fn fetch(

@@ -1,24 +1,43 @@
-//! What follows when a page is done, and when all are: every shard is searched for those who left.
+//! What an import's record allows and requires: whether a job may run, what follows a page or a shard that is
+//! done, and the import's end.
 
 use std::collections::BTreeMap;
 
 use shared::{
     error::Error,
     metrics::Metric,
-    queue::jobs::ImportJob,
+    model::account::AccountStatus,
+    queue::jobs::{ImportJob, ImportRef},
     services::Services,
-    store::{
-        imports::{Import, ImportStatus},
-        keys::CUSTOMER_SHARDS,
-    },
+    store::imports::{Import, ImportStatus},
 };
 
-use crate::dispatch::ImportIds;
+use crate::phase::{ImportPhase, phase};
+
+/// The import, if it is running: only `ResumeV1` continues a paused one. If another tenant has the account by
+/// now the import ends, because that account's tokens would list another tenant's followers.
+pub(crate) async fn running_import(app: &Services, ids: &ImportRef) -> Result<Option<Import>, Error> {
+    let (import, account) = futures::future::try_join(
+        app.store.import(&ids.app_id, &ids.import_id),
+        app.store.account(&ids.tenant_id, &ids.app_id),
+    )
+    .await?;
+    let running = |i: &Import| i.status == ImportStatus::Running && i.tenant_id == ids.tenant_id;
+    let Some(import) = import.filter(running) else { return Ok(None) };
+    match account {
+        Some(account) if account.status == AccountStatus::Bound => Ok(Some(import)),
+        Some(_) => Err(Error::NotAuthorized(ids.app_id.clone())),
+        None => {
+            fail(app, ids, "the account was deleted; bind it again to import its followers").await?;
+            Ok(None)
+        }
+    }
+}
 
 /// Called after a receipt. Returns the jobs that follow if it was the page's last one.
 pub(crate) async fn finish_page_if_done(
     app: &Services,
-    ids: ImportIds<'_>,
+    ids: &ImportRef,
     page: u32,
     chunks: usize,
     receipts: &BTreeMap<u32, u64>,
@@ -26,35 +45,35 @@ pub(crate) async fn finish_page_if_done(
     if receipts.len() < chunks {
         return Ok(Vec::new());
     }
-    let done = app.store.mark_page_done(ids.app_id, ids.import_id, page, receipts.values().sum()).await?;
+    let done = app.store.mark_page_done(&ids.app_id, &ids.import_id, page, receipts.values().sum()).await?;
     finish_or_reconcile(app, &done).await
 }
 
 /// Returns the jobs that follow once every listed follower is stored. A truncated list ends the import as
 /// failed: who is missing from it may still follow, so nobody is marked as unsubscribed.
 pub(crate) async fn finish_or_reconcile(app: &Services, import: &Import) -> Result<Vec<ImportJob>, Error> {
-    if !import.all_pages_imported() {
-        return Ok(Vec::new());
+    match phase(import) {
+        ImportPhase::Importing | ImportPhase::Paused | ImportPhase::Ended => Ok(Vec::new()),
+        ImportPhase::Cut(why) => fail(app, &import.into(), why).await.map(|()| Vec::new()),
+        ImportPhase::Reconciled => complete(app, import).await.map(|()| Vec::new()),
+        ImportPhase::Reconciling { open_shards } => {
+            let mut progress = app.store.shard_progress(&import.app_id, &import.id).await?;
+            let job = |shard| ImportJob::ReconcileV1 {
+                import: import.into(),
+                shard,
+                cursor: progress.remove(&shard).map(|so_far| so_far.after),
+            };
+            Ok(open_shards.into_iter().map(job).collect())
+        }
     }
-    if let Some(cut) = &import.listing_cut {
-        fail(app, &import.app_id, &import.id, cut).await?;
-        return Ok(Vec::new());
+}
+
+/// Completes an import after its last shard.
+pub(crate) async fn finish_if_reconciled(app: &Services, import: &Import) -> Result<(), Error> {
+    match phase(import) {
+        ImportPhase::Reconciled => complete(app, import).await,
+        _ => Ok(()),
     }
-    let open_shards: Vec<_> =
-        (0..CUSTOMER_SHARDS).filter(|shard| !import.shards_done.contains(shard)).collect();
-    if open_shards.is_empty() {
-        complete(app, import).await?;
-        return Ok(Vec::new());
-    }
-    let mut places = app.store.shard_progress(&import.app_id, &import.id).await?;
-    let job = |shard| ImportJob::ReconcileV1 {
-        import_id: import.id.clone(),
-        app_id: import.app_id.clone(),
-        tenant_id: import.tenant_id.clone(),
-        shard,
-        cursor: places.remove(&shard).map(|place| place.after),
-    };
-    Ok(open_shards.into_iter().map(job).collect())
 }
 
 async fn complete(app: &Services, import: &Import) -> Result<(), Error> {
@@ -73,7 +92,8 @@ async fn complete(app: &Services, import: &Import) -> Result<(), Error> {
 }
 
 /// Ends an import that cannot continue; `why` tells its tenant what to do.
-pub(crate) async fn fail(app: &Services, app_id: &str, import_id: &str, why: &str) -> Result<(), Error> {
+pub(crate) async fn fail(app: &Services, ids: &ImportRef, why: &str) -> Result<(), Error> {
+    let ImportRef { app_id, import_id, .. } = ids;
     if app.store.end_import(app_id, import_id, ImportStatus::Failed, Some(why)).await? {
         app.metrics.count(Metric::HaltedImports, app.clock.now());
         tracing::warn!(app_id, import_id, "the import of {app_id} failed: {why}");

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use shared::{
     error::Error,
-    queue::jobs::ImportJob,
+    queue::jobs::{ImportJob, ImportRef},
     services::Services,
     store::{
         fans::{Fan, FanId},
@@ -24,8 +24,8 @@ use shared::{
 };
 
 use crate::{
-    dispatch::{Budget, FollowUps, ImportIds, JobDelivery, running_import},
-    progress,
+    progress::{finish_if_reconciled, running_import},
+    types::{Budget, FollowUps, JobDelivery},
 };
 
 /// Lists read concurrently, of 290 KB each.
@@ -39,23 +39,19 @@ const CONCURRENT_MARKS: usize = 25;
 
 pub(crate) async fn run(
     app: &Services,
-    ids: ImportIds<'_>,
+    ids: &ImportRef,
     shard: u32,
     cursor: Option<String>,
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
     let Some(import) = running_import(app, ids).await? else { return Ok(FollowUps::none()) };
     if import.shards_done.contains(&shard) {
-        return Ok(FollowUps::jobs(if all_shards_done(&import) {
-            progress::finish_or_reconcile(app, &import).await?
-        } else {
-            vec![]
-        }));
+        return finish_if_reconciled(app, &import).await.map(|()| FollowUps::none());
     }
-    let place = app.store.shard_progress(ids.app_id, ids.import_id).await?.remove(&shard);
-    if let Some(place) = place
-        && Some(&place.after) != cursor.as_ref()
-        && place.by != delivery.message_id
+    let so_far = app.store.shard_progress(&ids.app_id, &ids.import_id).await?.remove(&shard);
+    if let Some(so_far) = so_far
+        && Some(&so_far.after) != cursor.as_ref()
+        && so_far.by != delivery.message_id
     {
         return Ok(FollowUps::none()); // another is further
     }
@@ -64,22 +60,13 @@ pub(crate) async fn run(
     let unseen = not_listed(app, &import, shard, account_fans, delivery.budget, &clock).await?;
     let stopped = mark_unseen(app, &import, &unseen, delivery.budget, &clock).await?;
     let Some(next) = stopped.or(end) else {
-        let import = app.store.mark_shard_done(ids.app_id, ids.import_id, shard).await?;
-        if all_shards_done(&import) {
-            progress::finish_or_reconcile(app, &import).await?;
-        }
-        return Ok(FollowUps::none());
+        let import = app.store.mark_shard_done(&ids.app_id, &ids.import_id, shard).await?;
+        return finish_if_reconciled(app, &import).await.map(|()| FollowUps::none());
     };
     if !app.store.advance_shard(&import, shard, cursor.as_deref(), &next, delivery.message_id).await? {
         return Ok(FollowUps::none());
     }
-    Ok(FollowUps::jobs(vec![ImportJob::ReconcileV1 {
-        import_id: ids.import_id.into(),
-        app_id: ids.app_id.into(),
-        tenant_id: ids.tenant_id.into(),
-        shard,
-        cursor: Some(next),
-    }]))
+    Ok(FollowUps::jobs(vec![ImportJob::ReconcileV1 { import: ids.clone(), shard, cursor: Some(next) }]))
 }
 
 /// Measures how long a job has run.
@@ -98,7 +85,7 @@ impl Stopwatch<'_> {
 /// budget's entries, of any account, or half of its time. [`None`] is the end of the shard.
 async fn scan_shard(
     app: &Services,
-    ids: ImportIds<'_>,
+    ids: &ImportRef,
     shard: u32,
     mut cursor: Option<String>,
     budget: Budget,
@@ -106,10 +93,10 @@ async fn scan_shard(
 ) -> Result<(HashMap<String, String>, Option<String>), Error> {
     let (mut account_fans, mut looked_at) = (HashMap::new(), 0);
     loop {
-        let page = app.store.customers_in_shard(ids.tenant_id, shard, cursor.as_deref()).await?;
+        let page = app.store.customers_in_shard(&ids.tenant_id, shard, cursor.as_deref()).await?;
         for (customer, fans) in page.customers {
             looked_at += fans.len().max(1);
-            let here = fans.into_iter().filter(|(app_id, _)| app_id == ids.app_id);
+            let here = fans.into_iter().filter(|(app_id, _)| *app_id == ids.app_id);
             account_fans.extend(here.map(|(_, open_id)| (open_id, customer.clone())));
         }
         cursor = page.more_after;
@@ -179,10 +166,6 @@ async fn mark_unseen(
         }
     }
     Ok(None)
-}
-
-fn all_shards_done(import: &Import) -> bool {
-    import.shards_done.len() >= CUSTOMER_SHARDS as usize
 }
 
 /// Marks a fan that the import did not see. After a crash between the mark and its event, the mark names the

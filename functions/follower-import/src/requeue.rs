@@ -1,19 +1,20 @@
 //! `TakeUpV1`: an import has not moved for a while, so one of its jobs may be lost. Queues the jobs that it
 //! still needs. If a job was only late there are two of it: the first one continues, the second ends.
 
-use shared::{error::Error, services::Services, store::imports::ImportStatus};
+use shared::{error::Error, queue::jobs::ImportRef, services::Services, store::imports::ImportStatus};
 
 use crate::{
-    dispatch::{FollowUps, ImportIds, JobDelivery, running_import},
+    progress::running_import,
     resume,
+    types::{FollowUps, JobDelivery},
 };
 
 pub(crate) async fn run(
     app: &Services,
-    ids: ImportIds<'_>,
+    ids: &ImportRef,
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
-    let Some(import) = app.store.import(ids.app_id, ids.import_id).await? else {
+    let Some(import) = app.store.import(&ids.app_id, &ids.import_id).await? else {
         return Ok(FollowUps::none());
     };
     let is_redelivery = import.taken_up_by.as_deref() == Some(delivery.message_id);
@@ -27,11 +28,7 @@ pub(crate) async fn run(
     if !app.store.record_import_requeue(&import, delivery.message_id).await? {
         return Ok(FollowUps::none());
     }
-    let (app_id, id) = (ids.app_id, ids.import_id);
-    tracing::warn!(
-        app_id,
-        import_id = id,
-        "the import of {app_id} did not move; it is taken up where it stands"
-    );
-    resume::remaining_jobs(app, ids, &import).await
+    let ImportRef { app_id, import_id, .. } = ids;
+    tracing::warn!(app_id, import_id, "the import of {app_id} did not move; it is taken up where it stands");
+    resume::remaining_jobs(app, &import).await
 }

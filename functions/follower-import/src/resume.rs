@@ -5,14 +5,14 @@
 
 use shared::{
     error::Error,
-    queue::jobs::ImportJob,
+    queue::jobs::{ImportJob, ImportRef},
     services::Services,
-    store::imports::{Import, ImportStatus},
+    store::imports::{Import, ImportStatus, ResumedBy},
 };
 
 use crate::{
-    dispatch::{FollowUps, ImportIds, JobDelivery},
-    page, progress,
+    progress,
+    types::{FollowUps, JobDelivery},
 };
 
 /// A job that comes this little before its time is scheduled again. One that comes earlier belongs to a
@@ -20,16 +20,16 @@ use crate::{
 const MAX_EARLY_SECONDS: i64 = 60;
 
 /// The id of an import's timers.
-pub(crate) fn timer_id(import_id: &str) -> String {
-    format!("resume:{import_id}")
+pub(crate) fn timer_id(import: &ImportRef) -> String {
+    format!("resume:{}", import.import_id)
 }
 
 pub(crate) async fn run(
     app: &Services,
-    ids: ImportIds<'_>,
+    ids: &ImportRef,
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
-    let Some(import) = app.store.import(ids.app_id, ids.import_id).await? else {
+    let Some(import) = app.store.import(&ids.app_id, &ids.import_id).await? else {
         return Ok(FollowUps::none());
     };
     if import.tenant_id != ids.tenant_id {
@@ -51,37 +51,31 @@ pub(crate) async fn run(
 /// Resumes a paused import.
 pub(crate) async fn resume_now(
     app: &Services,
-    ids: ImportIds<'_>,
+    ids: &ImportRef,
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
-    let by = format!("resume:{}", delivery.message_id);
-    if !app.store.resume_import(ids.app_id, ids.import_id, &by).await? {
+    let by = ResumedBy::Job(delivery.message_id);
+    if !app.store.resume_import(&ids.app_id, &ids.import_id, by).await? {
         return Ok(FollowUps::none());
     }
-    match app.store.import(ids.app_id, ids.import_id).await? {
-        Some(import) => remaining_jobs(app, ids, &import).await,
+    match app.store.import(&ids.app_id, &ids.import_id).await? {
+        Some(import) => remaining_jobs(app, &import).await,
         None => Ok(FollowUps::none()),
     }
 }
 
 /// Returns the jobs that an import still needs: its unfinished pages, the next page to list, the shards to
 /// reconcile.
-pub(crate) async fn remaining_jobs(
-    app: &Services,
-    ids: ImportIds<'_>,
-    import: &Import,
-) -> Result<FollowUps, Error> {
+pub(crate) async fn remaining_jobs(app: &Services, import: &Import) -> Result<FollowUps, Error> {
     let mut first: Vec<_> = (0..import.pages_listed)
         .filter(|page| !import.pages_done.contains_key(&page.to_string()))
-        .map(|page| ImportJob::FanOutV1 {
-            import_id: ids.import_id.into(),
-            app_id: ids.app_id.into(),
-            tenant_id: ids.tenant_id.into(),
-            page,
-        })
+        .map(|page| ImportJob::FanOutV1 { import: import.into(), page })
         .collect();
     first.extend(progress::finish_or_reconcile(app, import).await?);
-    let then = (!import.listing_done)
-        .then(|| page::page_job(ids, import.pages_listed, import.next_cursor.clone().unwrap_or_default()));
+    let then = (!import.listing_done).then(|| ImportJob::PageV1 {
+        import: import.into(),
+        page: import.pages_listed,
+        cursor: import.next_cursor.clone().unwrap_or_default(),
+    });
     Ok(FollowUps { first, then, retry_at: None })
 }

@@ -6,20 +6,26 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use follower_import::dispatch::{Budget, ImportJobOutcome, JobDelivery};
+use follower_import::{
+    dispatch::run_job,
+    new_fans,
+    types::{Budget, ImportJobOutcome, JobDelivery},
+};
 use shared::{
     clock::Clock,
     deadline::Deadline,
-    queue::jobs::ImportJob,
+    queue::jobs::{FollowerJob, ImportJob},
     random::{Random, StdRandom},
     store::{
         fans::{FanActivity, FanDetails, unionid_customer_id},
-        imports::{ImportStatus, RESUMED_BY_API},
+        imports::{ImportStatus, ResumedBy},
         keys::CUSTOMER_SHARDS,
     },
     wechat::user::UserInfo,
 };
-use support::{APP, ImportHarness, START, TENANT, fan_id, open_ids, queue::UnreliableQueue};
+use support::{
+    APP, ImportHarness, START, TENANT, fan_id, fan_job, import_ref, open_ids, queue::UnreliableQueue,
+};
 
 async fn follow(harness: &ImportHarness, open_id: &str, at: i64) {
     let touch = FanActivity::Followed { scene: None };
@@ -119,26 +125,31 @@ async fn followers_count_as_wechat_lists_them_and_an_empty_account_is_done_at_on
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_that_is_cut_short_takes_nobody_for_gone() {
-    for stuck in [true, false] {
+    for (what, repeats_page, null_from) in
+        [("one page comes again and again", true, None), ("null in place of the second page", false, Some(2))]
+    {
         let harness = ImportHarness::new(1, &open_ids(600)).await;
         follow(&harness, "o00599", START - 5_000).await;
         {
             let mut faults = harness.wechat.faults.lock().unwrap();
-            faults.repeats_page = stuck;
-            faults.null_from = (!stuck).then_some(2);
+            (faults.repeats_page, faults.null_from) = (repeats_page, null_from);
         }
         let (id, first) = harness.start().await;
         UnreliableQueue::new(&harness, 1, 0, first).drain(no_op).await;
         let import = harness.import(&id).await;
-        assert_eq!((import.status, import.followers_imported()), (ImportStatus::Failed, 250));
-        assert!(import.error.unwrap().contains("nobody was marked as gone"));
-        assert!(harness.fan("o00599").await.subscribed);
+        assert_eq!((import.status, import.followers_imported()), (ImportStatus::Failed, 250), "{what}");
+        assert!(import.error.unwrap().contains("nobody was marked as gone"), "{what}");
+        assert!(harness.fan("o00599").await.subscribed, "{what}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_that_may_not_ask_for_details_imports_openids() {
-    for (details, batch) in [(Some(48001), None), (None, Some(40003)), (None, Some(40031))] {
+    for (what, details, batch) in [
+        ("no right to any details", Some(48001), None),
+        ("an openid in the batch is wrong", None, Some(40003)),
+        ("so is the batch", None, Some(40031)),
+    ] {
         let harness = ImportHarness::new(1, &open_ids(120)).await;
         follow(&harness, "o00007", START - 5_000).await;
         {
@@ -147,10 +158,10 @@ async fn an_account_that_may_not_ask_for_details_imports_openids() {
         }
         let (id, first) = harness.start().await;
         UnreliableQueue::new(&harness, 1, 0, first).drain(no_op).await;
-        assert_eq!(harness.completed_import(&id).await.followers_imported(), 120);
+        assert_eq!(harness.completed_import(&id).await.followers_imported(), 120, "{what}");
         let fan = harness.fan("o00007").await;
-        assert!(fan.subscribed && fan.seen_import == Some(id));
-        assert_eq!(fan.remark.as_deref(), details.is_none().then_some("known"));
+        assert!(fan.subscribed && fan.seen_import == Some(id), "{what}");
+        assert_eq!(fan.remark.as_deref(), details.is_none().then_some("known"), "{what}");
     }
 }
 
@@ -192,13 +203,7 @@ async fn details_that_are_no_json_cost_one_follower_theirs_and_no_other() {
             let has_details = readable || !["o00007", "o00100"].contains(&open_id.as_str());
             assert_eq!(fan.remark.as_deref(), has_details.then_some("known"), "{what}: {open_id}");
         }
-        let job = ImportJob::FanV1 {
-            app_id: APP.into(),
-            tenant_id: TENANT.into(),
-            open_id: "o00007".into(),
-            at: START,
-        };
-        UnreliableQueue::new(&harness, 1, 0, job).drain(no_op).await; // it ends
+        UnreliableQueue::with_new_fan(&harness, 0, fan_job("o00007", START)).drain(no_op).await; // it ends
     }
 }
 
@@ -274,9 +279,7 @@ async fn a_scene_is_the_last_follows_and_what_user_info_says_now() {
         harness.app.store.record_fan_activity(fan_id("o00000"), &follow, at, "E3").await.unwrap();
         assert_eq!(fan_of().await, after_push, "{what}: after the push");
         *harness.wechat.scene.lock().unwrap() = (number, words.to_owned());
-        let job =
-            ImportJob::FanV1 { app_id: APP.into(), tenant_id: TENANT.into(), open_id: "o00000".into(), at };
-        UnreliableQueue::new(&harness, 1, 0, job).drain(no_op).await;
+        UnreliableQueue::with_new_fan(&harness, 0, fan_job("o00000", at)).drain(no_op).await;
         assert_eq!(fan_of().await, after_details, "{what}: after user/info");
     }
     for (number, words) in [(12, ""), (0, "shelf"), (12, ""), (0, "")] {
@@ -325,18 +328,21 @@ async fn who_is_missing_on_the_list_is_gone_unless_they_followed_just_now_or_wri
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_that_cannot_go_on_says_what_to_do() {
-    for (errcode, step) in
-        [(48001, "verified"), (61003, "bind it again"), (61007, "User Management"), (50002, "restricted")]
-    {
+    for (what, errcode, step) in [
+        ("an account that is not verified", 48001, "verified"),
+        ("an account that withdrew", 61003, "bind it again"),
+        ("a permission that was not granted", 61007, "User Management"),
+        ("an account that WeChat restricts", 50002, "restricted"),
+    ] {
         let harness = ImportHarness::new(1, &open_ids(10)).await;
         harness.wechat.faults.lock().unwrap().list = Some(errcode);
         let (id, first) = harness.start().await;
         UnreliableQueue::new(&harness, 1, 0, first).drain(no_op).await;
         let import = harness.import(&id).await;
-        assert_eq!(import.status, ImportStatus::Failed);
+        assert_eq!(import.status, ImportStatus::Failed, "{what}");
         let error = import.error.unwrap();
-        assert!(error.contains(step) && error.contains(&errcode.to_string()), "{error}");
-        assert!(harness.app.store.running_import(APP).await.unwrap().is_none());
+        assert!(error.contains(step) && error.contains(&errcode.to_string()), "{what}: {error}");
+        assert!(harness.app.store.running_import(APP).await.unwrap().is_none(), "{what}");
     }
 }
 
@@ -350,11 +356,11 @@ async fn an_import_does_not_end_for_what_was_before_a_consent() {
     harness.bind(harness.clock.unix()).await;
     let budget = Budget::of(Duration::from_secs(60));
     let delivery = JobDelivery { message_id: "m", receive_count: 1, budget, until: Deadline::NEVER };
-    let outcome = follower_import::dispatch::run_job(&harness.app, &first, delivery, &queue).await;
+    let outcome = run_job(&harness.app, &first, delivery, &queue).await;
     assert!(matches!(outcome, ImportJobOutcome::Retry(..)), "{outcome:?}");
     assert_eq!(harness.import(&id).await.status, ImportStatus::Running);
     harness.clock.advance(2);
-    let outcome = follower_import::dispatch::run_job(&harness.app, &first, delivery, &queue).await;
+    let outcome = run_job(&harness.app, &first, delivery, &queue).await;
     assert_eq!(outcome, ImportJobOutcome::Done);
     assert_eq!(harness.import(&id).await.status, ImportStatus::Failed, "it is refused since");
 }
@@ -370,9 +376,8 @@ async fn a_tenant_can_resume_before_the_pause_is_over() {
     }
     harness.wechat.faults.lock().unwrap().quota = None;
     let by_hand = harness.clock.unix();
-    assert!(harness.app.store.resume_import(APP, &id, RESUMED_BY_API).await.unwrap());
-    let (import_id, app_id, tenant_id) = (id.clone(), APP.into(), TENANT.into());
-    queue.push(ImportJob::ResumeV1 { import_id, app_id, tenant_id }, 0);
+    assert!(harness.app.store.resume_import(APP, &id, ResumedBy::Api).await.unwrap());
+    queue.push(ImportJob::ResumeV1 { import: import_ref(&id) }, 0);
     queue.drain(no_op).await;
     let import = harness.completed_import(&id).await;
     assert_eq!(import.followers_imported(), 300);
@@ -402,15 +407,9 @@ async fn a_second_import_updates_and_a_union_id_makes_another_customer() {
 async fn somebody_who_just_followed_gets_details_and_keeps_the_pushs_status() {
     let harness = ImportHarness::new(1, &open_ids(1)).await;
     harness.wechat.unions.lock().unwrap().insert("o00000".into(), "u1".into());
-    let job = |open_id: &str| ImportJob::FanV1 {
-        app_id: APP.into(),
-        tenant_id: TENANT.into(),
-        open_id: open_id.into(),
-        at: START,
-    };
     for open_id in ["o00000", "gone"] {
         follow(&harness, open_id, START).await;
-        UnreliableQueue::new(&harness, 1, 30, job(open_id)).drain(no_op).await;
+        UnreliableQueue::with_new_fan(&harness, 30, fan_job(open_id, START)).drain(no_op).await;
     }
     let fan = harness.fan("o00000").await;
     assert!(fan.subscribed && fan.tag_ids == [2] && fan.union_id.as_deref() == Some("u1"));
@@ -419,7 +418,7 @@ async fn somebody_who_just_followed_gets_details_and_keeps_the_pushs_status() {
 }
 
 fn requeue_job(id: &str) -> ImportJob {
-    ImportJob::TakeUpV1 { import_id: id.into(), app_id: APP.into(), tenant_id: TENANT.into() }
+    ImportJob::TakeUpV1 { import: import_ref(id) }
 }
 
 /// Whichever job is lost, requeueing an import finds the jobs that it still needs.
@@ -520,19 +519,15 @@ async fn reconciling_goes_on_from_job_to_job_however_large_the_tenant_is() {
     }
 }
 
-fn fan_job(open_id: &str, at: i64) -> ImportJob {
-    ImportJob::FanV1 { app_id: APP.into(), tenant_id: TENANT.into(), open_id: open_id.into(), at }
-}
-
 /// A fault of the platform ends no import: it continues after the operator or the next ticket corrected it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_waits_for_the_platform_as_long_as_it_takes() {
-    for (errcode, says) in [
-        (40164, "IP list"),
-        (61004, "IP list"),
-        (40125, "secret"),
-        (61006, "ticket"),
-        (-1, "failed 12 times"),
+    for (what, errcode, says) in [
+        ("an address that is not listed", 40164, "IP list"),
+        ("the same for the component", 61004, "IP list"),
+        ("a wrong secret", 40125, "secret"),
+        ("a stale ticket", 61006, "ticket"),
+        ("WeChat is busy for long", -1, "failed 12 times"),
     ] {
         let harness = ImportHarness::new(1, &open_ids(10)).await;
         harness.wechat.faults.lock().unwrap().list = Some(errcode);
@@ -540,19 +535,19 @@ async fn an_import_waits_for_the_platform_as_long_as_it_takes() {
         let queue = UnreliableQueue::new(&harness, 1, 0, first);
         let mut said = false;
         for _ in 0..500 {
-            assert!(queue.step().await, "{errcode}: nothing is left to do");
+            assert!(queue.step().await, "{what}: nothing is left to do");
             let import = harness.import(&id).await;
             said |= import.error.is_some_and(|error| error.contains(says));
-            assert!(matches!(import.status, ImportStatus::Running | ImportStatus::Paused), "{errcode}");
+            assert!(matches!(import.status, ImportStatus::Running | ImportStatus::Paused), "{what}");
         }
         assert!(
             said && harness.clock.unix() > START + 3 * 3_600,
-            "{errcode}: it waits {} s",
+            "{what}: it waits {} s",
             harness.clock.unix() - START
         );
         harness.wechat.faults.lock().unwrap().list = None;
         queue.drain(no_op).await;
-        assert_eq!(harness.completed_import(&id).await.followers_imported(), 10, "{errcode}");
+        assert_eq!(harness.completed_import(&id).await.followers_imported(), 10, "{what}");
     }
 }
 
@@ -565,7 +560,7 @@ async fn new_followers_who_come_together_are_asked_for_together() {
         .map(|(open_id, at)| (fan_job(open_id, at), at))
         .collect();
     for (job, at) in &jobs {
-        let ImportJob::FanV1 { open_id, .. } = job else { panic!() };
+        let FollowerJob::FanV1 { open_id, .. } = job;
         follow(&harness, open_id, *at).await;
     }
     let delivery = JobDelivery {
@@ -574,9 +569,9 @@ async fn new_followers_who_come_together_are_asked_for_together() {
         budget: Budget::of(Duration::from_secs(60)),
         until: Deadline::NEVER,
     };
-    let queue = UnreliableQueue::new(&harness, 1, 0, fan_job("o00003", START));
+    let queue = UnreliableQueue::with_new_fan(&harness, 0, fan_job("o00003", START));
     let batch: Vec<_> = jobs.into_iter().map(|(job, _)| (job, delivery)).collect();
-    let outcomes = follower_import::new_fans::run_batch(&harness.app, &batch, &queue).await;
+    let outcomes = new_fans::run_batch(&harness.app, &batch, &queue).await;
     assert!(
         outcomes.len() == 5 && outcomes.iter().all(|outcome| *outcome == ImportJobOutcome::Done),
         "{outcomes:?}"
@@ -595,13 +590,13 @@ async fn new_followers_wait_for_the_quota_of_the_day() {
     let harness = ImportHarness::new(1, &open_ids(30)).await;
     let midnight = START + 17 * 3_600 + 2_000; // some hours ahead, whenever Beijing's day turns
     harness.wechat.faults.lock().unwrap().quota = Some((0, midnight));
-    let queue = UnreliableQueue::new(&harness, 1, 0, fan_job("o00000", START));
+    let queue = UnreliableQueue::with_new_fan(&harness, 0, fan_job("o00000", START));
     follow(&harness, "o00000", START).await;
     assert!(queue.step().await);
     for n in 1..30 {
         let open_id = format!("o{n:05}");
         follow(&harness, &open_id, START).await;
-        queue.push(fan_job(&open_id, START), 0);
+        queue.push_new_fan(fan_job(&open_id, START));
     }
     queue.drain(no_op).await;
     let calls = harness.wechat.calls.lock().unwrap().len();
@@ -612,6 +607,6 @@ async fn new_followers_wait_for_the_quota_of_the_day() {
     // a follow that is days old is left to the import
     harness.wechat.faults.lock().unwrap().quota = Some((0, i64::MAX));
     follow(&harness, "o00000", START + 1).await;
-    UnreliableQueue::new(&harness, 1, 0, fan_job("o00000", START + 1)).drain(no_op).await;
+    UnreliableQueue::with_new_fan(&harness, 0, fan_job("o00000", START + 1)).drain(no_op).await;
     assert!(harness.clock.unix() < START + 5 * 86_400, "it has an end");
 }

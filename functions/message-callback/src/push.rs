@@ -11,7 +11,7 @@ use shared::{
         release_check::{self, ReleaseCheck},
         window::WindowKind,
     },
-    queue::jobs::{ImportJob, SendJob},
+    queue::jobs::{FollowerJob, SendJob},
     services::Services,
     store::{
         account_cache::Addressee,
@@ -179,7 +179,7 @@ fn fan_activity(push: &Push) -> FanActivity {
 async fn queue_jobs(app: &Services, fan: FanId<'_>, push: &Push) -> Result<(), Error> {
     match &push.kind {
         PushKind::Subscribe { .. } => {
-            let job = ImportJob::FanV1 {
+            let job = FollowerJob::FanV1 {
                 app_id: fan.app_id.into(),
                 tenant_id: fan.tenant.into(),
                 open_id: fan.open_id.into(),

@@ -45,6 +45,14 @@ impl<T> ReceivedJob<T> {
     }
 }
 
+impl ReceivedJob<()> {
+    /// The message of `job`, as before [`ReceivedJob::split`].
+    pub fn with<T>(self, job: Option<T>) -> ReceivedJob<T> {
+        let Self { body, message_id, receipt_handle, group, receive_count, sent_at, .. } = self;
+        ReceivedJob { job, body, message_id, receipt_handle, group, receive_count, sent_at }
+    }
+}
+
 /// A job that was not done.
 #[derive(Debug, Clone)]
 pub struct FailedJob {

@@ -1,6 +1,6 @@
 //! Bodies of SQS messages. Add variants and never change one: messages of the last release are still queued.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::Value;
 
 use crate::{ids, secret::Secret};
@@ -78,18 +78,26 @@ pub enum RefreshJob {
 /// Accounts in one [`RefreshJob::AuthorizersV1`].
 pub const MAX_REFRESH_ACCOUNTS: usize = 25;
 
-/// For `follower-import`.
+/// Which import a job belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportRef {
+    /// The import.
+    pub import_id: String,
+    /// The account.
+    pub app_id: String,
+    /// Its tenant.
+    pub tenant_id: String,
+}
+
+/// For `follower-import`: a step of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ImportJob {
     /// List one page of openids and queue its chunks.
     PageV1 {
         /// The import.
-        import_id: String,
-        /// The account.
-        app_id: String,
-        /// Its tenant.
-        tenant_id: String,
+        #[serde(flatten)]
+        import: ImportRef,
         /// 0 for the first.
         page: u32,
         /// WeChat's `next_openid` of the page before; empty for the first.
@@ -98,11 +106,8 @@ pub enum ImportJob {
     /// Fetch the details of at most 100 followers and store them.
     ChunkV1 {
         /// The import.
-        import_id: String,
-        /// The account.
-        app_id: String,
-        /// Its tenant.
-        tenant_id: String,
+        #[serde(flatten)]
+        import: ImportRef,
         /// The page they were listed on.
         page: u32,
         /// The number of the chunk on the page.
@@ -117,11 +122,8 @@ pub enum ImportJob {
     /// Mark the fans that the import did not list as unsubscribed, in one shard of the tenant's customers.
     ReconcileV1 {
         /// The import.
-        import_id: String,
-        /// The account.
-        app_id: String,
-        /// Its tenant.
-        tenant_id: String,
+        #[serde(flatten)]
+        import: ImportRef,
         /// The shard.
         shard: u32,
         /// Where the page before ended.
@@ -130,32 +132,50 @@ pub enum ImportJob {
     /// Enqueue those chunks of a listed page that have no receipt.
     FanOutV1 {
         /// The import.
-        import_id: String,
-        /// The account.
-        app_id: String,
-        /// Its tenant.
-        tenant_id: String,
+        #[serde(flatten)]
+        import: ImportRef,
         /// The page.
         page: u32,
     },
     /// Check whether a paused import may resume.
     ResumeV1 {
         /// The import.
-        import_id: String,
-        /// The account.
-        app_id: String,
-        /// Its tenant.
-        tenant_id: String,
+        #[serde(flatten)]
+        import: ImportRef,
     },
     /// The import made no progress for a while: queue its next jobs again.
     TakeUpV1 {
         /// The import.
-        import_id: String,
-        /// The account.
-        app_id: String,
-        /// Its tenant.
-        tenant_id: String,
+        #[serde(flatten)]
+        import: ImportRef,
     },
+}
+
+impl ImportJob {
+    /// The import that it belongs to.
+    #[must_use]
+    pub fn import(&self) -> &ImportRef {
+        match self {
+            Self::PageV1 { import, .. }
+            | Self::ChunkV1 { import, .. }
+            | Self::ReconcileV1 { import, .. }
+            | Self::FanOutV1 { import, .. }
+            | Self::ResumeV1 { import }
+            | Self::TakeUpV1 { import } => import,
+        }
+    }
+
+    /// The tenant, as the fair-share group of the queue.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.import().tenant_id
+    }
+}
+
+/// For `follower-import`, in a queue of its own: a single follower, of no import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FollowerJob {
     /// A fan just followed: fetch what the push does not contain (union id, scene, tags).
     FanV1 {
         /// The account.
@@ -169,19 +189,31 @@ pub enum ImportJob {
     },
 }
 
-impl ImportJob {
+impl FollowerJob {
     /// The tenant, as the fair-share group of the queue.
     #[must_use]
     pub fn tenant(&self) -> &str {
-        match self {
-            Self::PageV1 { tenant_id, .. }
-            | Self::ChunkV1 { tenant_id, .. }
-            | Self::ReconcileV1 { tenant_id, .. }
-            | Self::FanOutV1 { tenant_id, .. }
-            | Self::ResumeV1 { tenant_id, .. }
-            | Self::TakeUpV1 { tenant_id, .. }
-            | Self::FanV1 { tenant_id, .. } => tenant_id,
-        }
+        let Self::FanV1 { tenant_id, .. } = self;
+        tenant_id
+    }
+}
+
+/// What `follower-import` receives, from either of its queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum FollowerImportJob {
+    /// Of a single follower.
+    Follower(FollowerJob),
+    /// Of an import.
+    Import(ImportJob),
+}
+
+impl<'de> Deserialize<'de> for FollowerImportJob {
+    /// By hand, because the error of an untagged enum does not say what is wrong.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let body = Value::deserialize(from)?;
+        let import = |_| ImportJob::deserialize(&body).map(Self::Import).map_err(D::Error::custom);
+        FollowerJob::deserialize(&body).map(Self::Follower).or_else(import)
     }
 }
 

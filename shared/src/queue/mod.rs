@@ -14,7 +14,7 @@ use crate::{
     config::Resources,
     error::{Error, sdk_error_text},
 };
-use jobs::{AuthorizationJob, ImportJob, RefreshJob, SendJob};
+use jobs::{AuthorizationJob, FollowerJob, ImportJob, RefreshJob, SendJob};
 use send::require_all_accepted;
 pub use send::{OutgoingMessage, SendRefusal, SendResults};
 
@@ -144,11 +144,11 @@ impl Queues {
     ///
     /// # Errors
     /// As [`Queues::authorization`].
-    pub async fn follower(&self, job: &ImportJob) -> Result<(), Error> {
+    pub async fn follower(&self, job: &FollowerJob) -> Result<(), Error> {
         self.send_to_standard_queue(
             JobQueue::Follower,
             std::slice::from_ref(job),
-            ImportJob::tenant,
+            FollowerJob::tenant,
             Duration::ZERO,
         )
         .await

@@ -12,7 +12,6 @@ use super::{
         to_item,
     },
     keys,
-    unfinished_imports::UnfinishedImport,
 };
 use crate::error::Error;
 
@@ -24,8 +23,23 @@ const MAX_IMPORT_QUERIES: u32 = 100;
 /// How often a start checks whether the import in its way has ended.
 const MAX_START_ATTEMPTS: u32 = 3;
 
-/// Who resumed an import, where its tenant did so by the API.
-pub const RESUMED_BY_API: &str = "api";
+/// Who resumes an import.
+#[derive(Debug, Clone, Copy)]
+pub enum ResumedBy<'a> {
+    /// Its tenant, by the API.
+    Api,
+    /// A job, by its message's id.
+    Job(&'a str),
+}
+
+impl ResumedBy<'_> {
+    fn stored(self) -> String {
+        match self {
+            Self::Api => "api".into(),
+            Self::Job(message_id) => format!("resume:{message_id}"),
+        }
+    }
+}
 
 /// The state of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -273,16 +287,15 @@ impl Store {
         Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.or_done_if(ours).is_done())
     }
 
-    /// Resumes a paused import. `by` names who does so: it gets `true` again, to finish after a crash what it
-    /// began, until the import moves by another's hand. What [`RESUMED_BY_API`] began, the first job that
-    /// comes takes over.
+    /// Resumes a paused import. The same `by` gets `true` again, to finish after a crash what it began, until
+    /// another resumes the import. What [`ResumedBy::Api`] began, the first job that comes takes over.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn resume_import(&self, app_id: &str, id: &str, by: &str) -> Result<bool, Error> {
+    pub async fn resume_import(&self, app_id: &str, id: &str, by: ResumedBy<'_>) -> Result<bool, Error> {
         let update = Update::new()
             .set("status", to_attr(&ImportStatus::Running)?)
-            .set("resumed_by", s(by))
+            .set("resumed_by", s(by.stored()))
             .set("resumed_at", n(self.clock.unix()))
             .set("moved_at", n(self.clock.unix()))
             .remove("paused_until")
@@ -292,8 +305,8 @@ impl Store {
                 &[
                     (":paused", to_attr(&ImportStatus::Paused)?),
                     (":running", to_attr(&ImportStatus::Running)?),
-                    (":by", s(by)),
-                    (":api", s(RESUMED_BY_API)),
+                    (":by", s(by.stored())),
+                    (":api", s(ResumedBy::Api.stored())),
                 ],
             );
         Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.is_done())
@@ -333,6 +346,12 @@ impl Store {
         let [free, unlist] = [free, unlist].map(|delete| TransactWriteItem::builder().delete(delete).build());
         self.transact(vec![end, free, unlist]).await
     }
+}
+
+/// An entry of the list of imports that have not ended.
+#[derive(Serialize)]
+struct UnfinishedImport {
+    app_id: String,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -4,8 +4,6 @@
 //! transactions that start and end an import, so that the table need not be searched, and every unfinished
 //! import is found.
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Store,
     dynamo::{Query, from_item, s},
@@ -42,12 +40,6 @@ pub struct UnfinishedImports {
     pub imports: Vec<Import>,
     /// How many more cannot be read.
     pub unreadable: usize,
-}
-
-/// An entry of the list.
-#[derive(Serialize, Deserialize)]
-pub(super) struct UnfinishedImport {
-    pub app_id: String,
 }
 
 impl Import {

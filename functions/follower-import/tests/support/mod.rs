@@ -17,7 +17,7 @@ use shared::{
         consent::ConsentPage,
         token::Due,
     },
-    queue::jobs::ImportJob,
+    queue::jobs::{FollowerJob, ImportJob, ImportRef},
     random::StdRandom,
     secret::Secret,
     services::{Dependencies, Services},
@@ -118,8 +118,8 @@ impl ImportHarness {
         }))
         .unwrap();
         assert!(matches!(self.app.store.start_import(&import).await.unwrap(), ImportStart::New));
-        let (import_id, app_id, tenant_id) = (id.clone(), APP.into(), TENANT.into());
-        (id, ImportJob::PageV1 { import_id, app_id, tenant_id, page: 0, cursor: String::new() })
+        let first = ImportJob::PageV1 { import: import_ref(&id), page: 0, cursor: String::new() };
+        (id, first)
     }
 
     pub async fn import(&self, id: &str) -> Import {
@@ -160,6 +160,16 @@ impl ImportHarness {
         let (events, _) = self.app.store.events(&[fan_id(open_id)], None, 50, None).await.unwrap();
         events.into_iter().map(|e| e.kind).collect()
     }
+}
+
+/// The account's import with this id.
+pub fn import_ref(id: &str) -> ImportRef {
+    ImportRef { import_id: id.into(), app_id: APP.into(), tenant_id: TENANT.into() }
+}
+
+/// The job of a fan of the account who followed at `at`.
+pub fn fan_job(open_id: &str, at: i64) -> FollowerJob {
+    FollowerJob::FanV1 { app_id: APP.into(), tenant_id: TENANT.into(), open_id: open_id.into(), at }
 }
 
 pub fn fan_id(open_id: &str) -> FanId<'_> {

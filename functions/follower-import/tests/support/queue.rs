@@ -2,15 +2,19 @@
 
 use std::{collections::BTreeMap, pin::pin, sync::Mutex, task::Poll, time::Duration};
 
-use follower_import::dispatch::{Budget, ImportJobOutcome, JobDelivery, Outbox, run_job};
+use follower_import::{
+    dispatch, new_fans,
+    types::{Budget, ImportJobOutcome, JobDelivery, Outbox},
+};
 use futures::future::{BoxFuture, join_all};
 use shared::{
     clock::Clock,
     deadline::Deadline,
     error::Error,
-    queue::jobs::ImportJob,
+    queue::jobs::{FollowerImportJob, FollowerJob, ImportJob},
     random::{Random, StdRandom},
     services::Services,
+    timers::TimerJob,
 };
 
 use super::ImportHarness;
@@ -25,7 +29,7 @@ const MAX_STEPS: usize = 20_000;
 #[derive(Clone)]
 struct QueuedJob {
     id: String,
-    job: ImportJob,
+    job: FollowerImportJob,
     ready_at: i64,
     receives: u32,
 }
@@ -49,7 +53,20 @@ pub struct UnreliableQueue<'w> {
 
 impl<'w> UnreliableQueue<'w> {
     pub fn new(harness: &'w ImportHarness, seed: u64, trouble: u64, first: ImportJob) -> Self {
-        let queue = Self {
+        let queue = Self::empty(harness, seed, trouble);
+        queue.push(first, 0);
+        queue
+    }
+
+    /// With the job of a new fan.
+    pub fn with_new_fan(harness: &'w ImportHarness, trouble: u64, job: FollowerJob) -> Self {
+        let queue = Self::empty(harness, 1, trouble);
+        queue.push_new_fan(job);
+        queue
+    }
+
+    fn empty(harness: &'w ImportHarness, seed: u64, trouble: u64) -> Self {
+        Self {
             harness,
             random: StdRandom::seeded(seed),
             fault_percent: trouble,
@@ -59,12 +76,18 @@ impl<'w> UnreliableQueue<'w> {
             delivered: Mutex::default(),
             messages: Mutex::default(),
             sent: Mutex::default(),
-        };
-        queue.push(first, 0);
-        queue
+        }
     }
 
     pub fn push(&self, job: ImportJob, delay: i64) {
+        self.push_any(FollowerImportJob::Import(job), delay);
+    }
+
+    pub fn push_new_fan(&self, job: FollowerJob) {
+        self.push_any(FollowerImportJob::Follower(job), 0);
+    }
+
+    fn push_any(&self, job: FollowerImportJob, delay: i64) {
         if let Some((lost, after)) = self.lost_jobs.lock().unwrap().as_mut()
             && *lost == job_type(&job)
         {
@@ -117,7 +140,7 @@ impl<'w> UnreliableQueue<'w> {
                     .map_or(Deadline::NEVER, |time| Deadline::after(&self.harness.clock, time)),
             };
             let polls = if self.chance(self.fault_percent) { self.random.below(60) } else { u64::MAX };
-            let done = crash_after(polls, run_job(&self.harness.app, &message.job, delivery, self)).await;
+            let done = crash_after(polls, self.run(&message.job, delivery)).await;
             let again = match done {
                 Some(ImportJobOutcome::Done) => return 1,
                 Some(ImportJobOutcome::Retry(after, _)) => after.as_secs() as i64,
@@ -128,6 +151,27 @@ impl<'w> UnreliableQueue<'w> {
             1
         });
         !join_all(work).await.is_empty()
+    }
+
+    async fn run(&self, job: &FollowerImportJob, delivery: JobDelivery<'_>) -> ImportJobOutcome {
+        let app = &self.harness.app;
+        match job {
+            FollowerImportJob::Import(job) => Box::pin(dispatch::run_job(app, job, delivery, self)).await,
+            FollowerImportJob::Follower(job) => {
+                let batch = [(job.clone(), delivery)];
+                Box::pin(new_fans::run_batch(app, &batch, self)).await.pop().unwrap()
+            }
+        }
+    }
+
+    /// Fails for the rest of a batch, or queues the job.
+    async fn enqueue_one(&self, job: FollowerImportJob, delay: i64) -> Result<(), Error> {
+        if self.chance(self.fault_percent / 8) {
+            return Err(Error::Queue("the rest of the batch".into()));
+        }
+        tokio::task::yield_now().await;
+        self.push_any(job, delay);
+        Ok(())
     }
 
     /// Runs until the queue is empty, and calls `meanwhile` after each step.
@@ -147,11 +191,7 @@ impl Outbox for UnreliableQueue<'_> {
     fn enqueue(&self, jobs: Vec<ImportJob>, delay: Duration) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             for job in jobs {
-                if self.chance(self.fault_percent / 8) {
-                    return Err(Error::Queue("the rest of the batch".into()));
-                }
-                tokio::task::yield_now().await;
-                self.push(job, delay.as_secs() as i64);
+                self.enqueue_one(FollowerImportJob::Import(job), delay.as_secs() as i64).await?;
             }
             Ok(())
         })
@@ -162,14 +202,19 @@ impl Outbox for UnreliableQueue<'_> {
         app: &'a Services,
         _: &'a str,
         due: i64,
-        job: &'a ImportJob,
+        job: TimerJob<'a>,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        self.enqueue(vec![job.clone()], Duration::from_secs((due - app.clock.unix()).max(0).unsigned_abs()))
+        let job = match job {
+            TimerJob::Import(job) => FollowerImportJob::Import(job.clone()),
+            TimerJob::Follower(job) => FollowerImportJob::Follower(job.clone()),
+            TimerJob::Send(_) => panic!("an import sends nothing"),
+        };
+        Box::pin(self.enqueue_one(job, (due - app.clock.unix()).max(0)))
     }
 }
 
 /// The job's `type`.
-fn job_type(job: &ImportJob) -> String {
+fn job_type(job: &FollowerImportJob) -> String {
     serde_json::to_value(job).unwrap()["type"].as_str().unwrap().to_owned()
 }
 

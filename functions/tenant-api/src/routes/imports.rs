@@ -14,7 +14,7 @@ use shared::{
     queue::jobs::ImportJob,
     services::Services,
     start_import,
-    store::imports::{Import, ImportStart, ImportStatus, RESUMED_BY_API},
+    store::imports::{Import, ImportStart, ImportStatus, ResumedBy},
 };
 use utoipa::ToSchema;
 
@@ -103,12 +103,8 @@ pub async fn start_import(
 /// Resumes a paused import; 409 if it is running.
 async fn resume(app: &Services, import: &Import) -> Result<(), Problem> {
     // true again until a job takes the import over: the job of an earlier attempt may have been lost
-    if app.store.resume_import(&import.app_id, &import.id, RESUMED_BY_API).await? {
-        let job = ImportJob::ResumeV1 {
-            import_id: import.id.clone(),
-            app_id: import.app_id.clone(),
-            tenant_id: import.tenant_id.clone(),
-        };
+    if app.store.resume_import(&import.app_id, &import.id, ResumedBy::Api).await? {
+        let job = ImportJob::ResumeV1 { import: import.into() };
         return Ok(app.queues.import(&[job], Duration::ZERO).await?);
     }
     if import.needs_requeue(app.clock.unix()) {
@@ -166,7 +162,7 @@ async fn find_import(app: &Services, tenant: &str, app_id: &str, id: &str) -> Re
 }
 
 async fn to_api(app: &Services, import: Import) -> Result<ImportState, Problem> {
-    let mut imported: u64 = import.pages_done.values().sum();
+    let mut imported = import.followers_imported();
     if import.pages_done.len() < import.pages_listed as usize {
         let receipts = app.store.all_receipts(&import.id).await?;
         let open = receipts.iter().filter(|(page, _)| !import.pages_done.contains_key(&page.to_string()));
