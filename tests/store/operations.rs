@@ -64,7 +64,7 @@ pub const WRITES: &[(&str, &str)] = &[
     ("mark_component_event_seen", "seen_until"),
     ("begin_code_query", "size(asked)"),
     ("uncount_code_query", "DELETE #asked"),
-    ("record_consent_time", "record_consent_time"),
+    ("record_consent_time", "consented_at"),
     ("store_pre_auth_code", "\"Item\""),
     ("store_pre_auth_code, its second write", "pre_auth_expires"),
     ("end_binding, bound", "NOT #status = :bound"),
