@@ -125,12 +125,12 @@ pub(super) struct ItemAccess {
 }
 
 impl ItemAccess {
-    fn as_put(self, schema: &TableSchema, item: &Value) -> Self {
+    fn into_put(self, schema: &TableSchema, item: &Value) -> Self {
         let indexes = schema.entries(Some(item)).flatten().map(|entry| entry.partition).collect();
         Self { index_partitions: indexes, ..self }
     }
 
-    fn as_read(self, consistent: bool) -> Self {
+    fn into_read(self, consistent: bool) -> Self {
         Self { consistent, units: if consistent { 2 } else { 1 }, ..self }
     }
 }
@@ -145,15 +145,15 @@ pub(super) fn accesses(
     let bytes = |of: &Value| of.to_string().len();
     match operation {
         "PutItem" => member_of_table(request, "Item", table)
-            .map(|(t, item)| t.access(item, true, true, bytes(item)).as_put(t, item)),
+            .map(|(t, item)| t.access(item, true, true, bytes(item)).into_put(t, item)),
         "UpdateItem" => member_of_table(request, "Key", table).map(|(t, key)| t.access(key, true, true, 1)),
         "DeleteItem" => member_of_table(request, "Key", table).map(|(t, key)| t.access(key, true, false, 1)),
         "GetItem" => member_of_table(request, "Key", table)
-            .map(|(t, key)| t.access(key, false, false, 1).as_read(is_consistent(request))),
+            .map(|(t, key)| t.access(key, false, false, 1).into_read(is_consistent(request))),
         "Query" => table(request).map(|t| {
             let value = queried_partition_key(request).unwrap_or(Value::Null);
             let key = t.keys.first().map(|name| json!({name.as_str(): value})).unwrap_or_default();
-            let mut part = t.access(&key, false, false, 1).as_read(is_consistent(request));
+            let mut part = t.access(&key, false, false, 1).into_read(is_consistent(request));
             if let Some(index) = request.get("IndexName").and_then(Value::as_str) {
                 part.partition = format!("{} {}", index, part.partition);
             }
@@ -198,14 +198,15 @@ fn batch_accesses(
         let Some(table) = tables.get(name) else { continue };
         if operation == "BatchGetItem" {
             let keys = entries.get("Keys").and_then(Value::as_array).into_iter().flatten();
-            parts.extend(keys.map(|key| table.access(key, false, false, 1).as_read(is_consistent(entries))));
+            parts
+                .extend(keys.map(|key| table.access(key, false, false, 1).into_read(is_consistent(entries))));
             continue;
         }
         for entry in entries.as_array().into_iter().flatten() {
             let item = entry.pointer("/PutRequest/Item");
             let of = item.or_else(|| entry.pointer("/DeleteRequest/Key")).unwrap_or(&Value::Null);
             let part = table.access(of, true, item.is_some(), of.to_string().len());
-            parts.push(if item.is_some() { part.as_put(table, of) } else { part });
+            parts.push(if item.is_some() { part.into_put(table, of) } else { part });
         }
     }
     parts
@@ -244,7 +245,7 @@ fn statement_accesses(request: &Value, tables: &BTreeMap<String, TableSchema>) -
             let insert = verb == "INSERT";
             let bytes = if insert { key.to_string().len() } else { 1 };
             let part = table.access(&key, verb != "SELECT", insert, bytes);
-            Some(if insert { part.as_put(table, &key) } else { part })
+            Some(if insert { part.into_put(table, &key) } else { part })
         })
         .collect()
 }
