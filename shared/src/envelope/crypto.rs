@@ -12,7 +12,8 @@ use base64::engine::general_purpose::PAD;
 use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt};
 
-use super::{AesKey, CallbackError};
+use super::aes_key::AesKey;
+use super::callback_error::CallbackError;
 
 /// The standard alphabet with padding, using AVX2 or NEON
 /// where available: table look-ups cost as much as decrypting.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{CallbackError, flat_xml, unescaped_xml, xml};
+use super::callback_error::CallbackError;
 
 /// Levels of elements. Real pushes have 5 at most (`MASSSENDJOBFINISH`).
 pub const MAX_DEPTH: usize = 16;
@@ -62,33 +62,8 @@ pub fn decode(body: &[u8]) -> Result<Cow<'_, str>, CallbackError> {
 }
 
 impl<'a> Element<'a> {
-    /// Reads XML, or JSON if it starts with a brace: some accounts push JSON where XML is documented.
-    ///
-    /// # Errors
-    /// [`CallbackError::Malformed`], or [`CallbackError::TooLarge`] beyond the bounds above.
-    pub fn parse(text: &'a str) -> Result<Self, CallbackError> {
-        let text = text.trim_start_matches('\u{feff}');
-        match flat_xml::parse(text) {
-            Some(root) => Ok(root),
-            None if text.trim_start().starts_with('{') => Self::from_json(text),
-            None => xml::parse(text),
-        }
-    }
-
-    /// [`Element::parse`] for a push, in which WeChat does not escape texts.
-    ///
-    /// # Errors
-    /// As [`Element::parse`].
-    pub fn parse_push(text: &'a str) -> Result<Self, CallbackError> {
-        let text = text.trim_start_matches('\u{feff}');
-        match flat_xml::parse(text) {
-            Some(root) => Ok(root),
-            None if text.trim_start().starts_with('{') => Self::from_json(text),
-            None => unescaped_xml::parse(text),
-        }
-    }
-
-    fn from_json(text: &str) -> Result<Self, CallbackError> {
+    /// Reads a JSON object into the tree that the same push has as XML.
+    pub(super) fn from_json(text: &str) -> Result<Self, CallbackError> {
         let value: Value = serde_json::from_str(text).map_err(|_| CallbackError::Malformed)?;
         let mut root = Self { name: "xml".into(), ..Self::default() };
         let mut left = MAX_ELEMENTS;

@@ -1,5 +1,10 @@
-//! Reads the shape that nearly every push has, `<xml><Name>value</Name>…</xml>`, without a general
-//! XML reader, which would be half of the cost of a push at several hundred thousand a second.
+//! Reads the shape that nearly every push has, `<xml><Name>value</Name>…</xml>`, faster than the general
+//! reader does.
+//!
+//! Whose price it is: the target of 300,000 texts a second on one core (`benches/hot_path`), half of whose
+//! time the general reader alone would take. A deployment does not need it: it saves 2 µs of the 1,600 µs of
+//! processor that a whole callback costs. It goes with that target, and so does the test that holds it to
+//! the general reader.
 //!
 //! It never rejects a document. Whatever it does not know (attributes,
 //! references, comments, members with members, mismatched tags) is left

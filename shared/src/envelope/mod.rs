@@ -8,10 +8,12 @@ mod callback_error;
 pub mod crypto;
 pub mod element;
 mod flat_xml;
+mod parse;
 mod query;
 pub mod signature;
 mod unescaped_xml;
 pub mod xml;
+pub mod xml_writer;
 
 pub use aes_key::AesKey;
 pub use callback_error::CallbackError;
@@ -21,6 +23,7 @@ pub use query::{CallbackQuery, STALE_AFTER_SECONDS, is_stale};
 use crate::config::{ConfigError, PlatformCredentials};
 use crate::secret::Secret;
 use element::Element;
+use xml_writer::Writer;
 
 /// Bytes of an `echostr`; real ones have 20 or, encrypted, 88.
 const MAX_ECHOSTR_BYTES: usize = 4096;
@@ -169,7 +172,7 @@ impl Envelope {
         let encrypted = crypto::seal(key, random, xml.as_bytes(), &self.app_id);
         let time = timestamp.to_string();
         let signature = signature::sign(&[token.expose(), &time, nonce, &encrypted]);
-        let mut out = xml::Writer::new(encrypted.len() + nonce.len() + REPLY_FRAME_BYTES);
+        let mut out = Writer::new(encrypted.len() + nonce.len() + REPLY_FRAME_BYTES);
         out.verbatim("Encrypt", &encrypted)
             .verbatim("MsgSignature", &signature)
             .plain("TimeStamp", &time)
@@ -201,7 +204,7 @@ impl Envelope {
             encrypt_type: Some("aes".to_owned()),
             ..CallbackQuery::default()
         };
-        let mut body = xml::Writer::new(encrypted.len() + REPLY_FRAME_BYTES);
+        let mut body = Writer::new(encrypted.len() + REPLY_FRAME_BYTES);
         match recipient {
             PushRecipient::ToUserName(original_id) => body.text("ToUserName", original_id),
             PushRecipient::AppId(app_id) => body.text("AppId", app_id),

@@ -15,7 +15,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::CallbackError;
+use super::callback_error::CallbackError;
 use super::element::{BRANCH_NAMES, Element, MAX_DEPTH, MAX_ELEMENTS};
 use super::xml::{self, CDATA_END, CDATA_START, ParsedDocument, trim};
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::content::{Reply, TRANSFER_MSG_TYPE, string_member};
 use crate::envelope::element::Element;
-use crate::envelope::xml::Writer;
+use crate::envelope::xml_writer::Writer;
 
 /// A name in a passive reply, and the same in a content.
 type MemberNames = (&'static str, &'static str);
