@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use shared::{
     ids,
     model::account::AccountStatus,
-    model::{consent::ConsentPage, reply_rules::ReplyRules, scope::Scope, token::Due},
+    model::{
+        consent::ConsentPage, push_decision::FanActivity, reply_rules::ReplyRules, scope::Scope, token::Due,
+    },
     queue::jobs::{ImportJob, ImportRef},
     quota::QuotaApi,
     secret::Secret,
@@ -25,7 +27,7 @@ use shared::{
         bindings::{Binding, BindingOutcome, BindingStatus},
         consents,
         credentials::AccessToken,
-        fans::{FanActivity, FanDetails, FanId},
+        fans::{FanDetails, FanId},
         idempotency::IdempotencyCheck,
         import_progress::ListedPage,
         imports::ImportStatus,

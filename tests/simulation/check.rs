@@ -22,7 +22,7 @@ pub fn table(run: &Run, name: &str) -> Items {
 }
 
 pub fn push_identity(plaintext: &str) -> String {
-    Push::parse(plaintext.as_bytes()).unwrap().identity(plaintext.as_bytes())
+    Push::parse(plaintext.as_bytes()).unwrap().identity()
 }
 
 pub fn fan_key(run: &Run, account: usize, open_id: &str) -> String {

@@ -92,7 +92,7 @@ pub fn have_the_details_that_wechat_tells(
 /// 1 WeChat's delivery report of a template message is stored on it.
 pub fn delivery_reports_are_stored(landed: &[AcknowledgedPush], work: &Items) {
     for push in landed.iter().filter(|p| p.must_be_stored && p.plaintext.contains("TEMPLATESENDJOBFINISH")) {
-        let fields = Push::fields(push.plaintext.as_bytes());
+        let fields = Push::parse(push.plaintext.as_bytes()).unwrap().fields();
         let id = fields.get("MsgID").and_then(Value::as_str).unwrap().to_owned();
         let about = (format!("WECHAT#{}#{id}", push.app_id), "MESSAGE".to_owned());
         let Some(known) = work.get(&about) else { continue }; // WeChat's response was lost, and the message id with it

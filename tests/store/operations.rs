@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, account, event, fan, import, message};
 use serde_json::json;
 use shared::{
-    model::{consent::ConsentPage, reply_rules::ReplyRules, scope::Scope, token::Due, window::WindowKind},
+    model::{
+        consent::ConsentPage, push_decision::FanActivity, reply_rules::ReplyRules, scope::Scope, token::Due,
+        window::WindowKind,
+    },
     secret::Secret,
     store::{
         Store,
@@ -17,7 +20,7 @@ use shared::{
         bindings::{Binding, BindingOutcome, BindingStatus},
         consents::{self, AuthorizationPage},
         credentials::{AccessToken, TOKEN_LEASE_SECONDS, TokenRefusal},
-        fans::{FanActivity, FanDetails},
+        fans::FanDetails,
         idempotency::IdempotencyCheck,
         import_progress::ListedPage,
         imports::{ImportStart, ImportStatus, ResumedBy},

@@ -14,10 +14,11 @@ use follower_import::{
 use shared::{
     clock::Clock,
     deadline::Deadline,
+    model::push_decision::FanActivity,
     queue::jobs::{FollowerJob, ImportJob},
     random::{Random, StdRandom},
     store::{
-        fans::{FanActivity, FanDetails, unionid_customer_id},
+        fans::{FanDetails, unionid_customer_id},
         imports::{ImportStatus, ResumedBy},
         keys::CUSTOMER_SHARDS,
     },

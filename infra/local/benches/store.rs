@@ -17,10 +17,11 @@ use local::{
 use shared::{
     clock::SystemClock,
     config::{Config, Need, RunMode},
+    model::push_decision::FanActivity,
     random::StdRandom,
     store::{
         Store,
-        fans::{FanActivity, FanDetails, FanId},
+        fans::{FanDetails, FanId},
         timeline::StoredEvent,
     },
     wechat::user::UserInfo,

@@ -23,7 +23,7 @@ fuzz_target!(|body: &[u8]| {
         Err(refusal) => assert_eq!(refusal.status(), 413),
     }
     if let Ok(push) = Push::parse(body) {
-        let _ = (push.identity(body), push.event_type(), push.opened_window());
+        let _ = (push.identity(), push.event_type(), push.opened_window(), push.detail());
     }
     let _ = ComponentEvent::parse(body);
 });

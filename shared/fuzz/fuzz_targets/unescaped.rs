@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     );
     let push = read(&message);
     assert_eq!((push.msg_type.as_str(), push.msg_id), ("text", Some(9)));
-    let fields = Push::fields(message.as_bytes());
+    let fields = push.fields();
     assert_eq!(fields.len(), 4, "{fields:?}");
     assert_eq!(fields["Content"], whole(value(0)));
 
@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     let push = read(&link);
     assert_eq!((push.msg_type.as_str(), push.msg_id), ("link", Some(9)));
     let known = ["CreateTime", "MsgType", "Title", "Description", "Url", "MsgId"];
-    assert!(Push::fields(link.as_bytes()).keys().all(|name| known.contains(&name.as_str())));
+    assert!(push.fields().keys().all(|name| known.contains(&name.as_str())));
 
     let scan = format!(
         "{HEAD}<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[scancode_push]]></Event><EventKey><![CDATA[k]]>\
@@ -43,17 +43,16 @@ fuzz_target!(|bytes: &[u8]| {
     );
     let push = read(&scan);
     assert_eq!((push.msg_type.as_str(), push.event.as_deref()), ("event", Some("scancode_push")));
-    let fields = Push::fields(scan.as_bytes());
+    let fields = push.fields();
     assert_eq!((fields.len(), &fields["EventKey"]), (5, &"k".into()), "{fields:?}");
     assert_eq!(fields["ScanCodeInfo"]["ScanResult"], whole(value(0)));
 });
 
-fn read(body: &str) -> Push {
+fn read(body: &str) -> Push<'_> {
     let push = Push::parse(body.as_bytes()).expect("it is read");
     assert_eq!((push.to_user_name.as_str(), push.from_user_name.as_str()), ("gh_1", "oFan"));
     assert_eq!(push.create_time, 7);
-    let detail = Push::detail(body.as_bytes());
-    assert!(detail.len() <= shared::model::detail::MAX_DETAIL_BYTES);
+    assert!(push.detail().len() <= shared::model::detail::MAX_DETAIL_BYTES);
     push
 }
 

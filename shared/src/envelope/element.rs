@@ -109,6 +109,16 @@ impl<'a> Element<'a> {
         Ok(())
     }
 
+    /// The same tree, without its text to borrow from.
+    #[must_use]
+    pub fn into_owned(self) -> Element<'static> {
+        Element {
+            name: Cow::Owned(self.name.into_owned()),
+            text: Cow::Owned(self.text.into_owned()),
+            children: self.children.into_iter().map(Element::into_owned).collect(),
+        }
+    }
+
     /// The first child of that name, ignoring case: WeChat
     /// writes `MsgId` and `MsgID`, `OpenID` and `openid`.
     #[must_use]

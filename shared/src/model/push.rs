@@ -1,6 +1,6 @@
 //! One decrypted push of a bound account: a message, or an event.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -23,6 +23,8 @@ const MAX_PARTY_ID_BYTES: usize = 200;
 const MAX_TYPE_LEN: usize = 64;
 /// Digits of the largest `MsgId`.
 const MAX_MSG_ID_DIGITS: usize = 20;
+/// How far WeChat's clock may be ahead of ours, seconds.
+pub const CLOCK_SKEW_SECONDS: i64 = 600;
 /// Bytes of a scene; WeChat takes 64 characters.
 const MAX_SCENE_BYTES: usize = 256;
 /// The sender of WeChat's notices to an account's administrator, where it is not an openid.
@@ -32,9 +34,9 @@ const ORIGINAL_ID_PREFIX: &str = "gh_";
 /// What WeChat puts before the scene of a QR code that led to a follow.
 const SCENE_PREFIX: &str = "qrscene_";
 
-/// One push.
+/// One push, which borrows from its plaintext.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Push {
+pub struct Push<'a> {
     /// The account's original id, `gh_…`.
     pub to_user_name: String,
     /// The follower's openid.
@@ -49,16 +51,21 @@ pub struct Push {
     pub msg_id: Option<u64>,
     /// What it says.
     pub kind: PushKind,
+    /// All members.
+    root: Element<'a>,
+    plaintext: &'a [u8],
 }
 
-impl Push {
+impl<'a> Push<'a> {
     /// Reads a decrypted body.
     ///
     /// # Errors
     /// [`CallbackError::Malformed`] or [`CallbackError::TooLarge`]. Members of some types may be missing.
-    pub fn parse(plaintext: &[u8]) -> Result<Self, CallbackError> {
-        let text = element::decode(plaintext)?;
-        let root = Element::parse_push(&text)?;
+    pub fn parse(plaintext: &'a [u8]) -> Result<Self, CallbackError> {
+        let root = match element::decode(plaintext)? {
+            Cow::Borrowed(text) => Element::parse_push(text)?,
+            Cow::Owned(text) => Element::parse_push(&text)?.into_owned(),
+        };
         let side = |name| {
             let side = root.text_of(name).ok_or(CallbackError::Malformed)?;
             if side.len() > MAX_PARTY_ID_BYTES { Err(CallbackError::TooLarge) } else { Ok(side.to_owned()) }
@@ -84,29 +91,33 @@ impl Push {
             event: event.map(str::to_owned),
             msg_id,
             kind,
+            root,
+            plaintext,
         })
     }
 
     /// [`Push::fields`] as JSON text for the table: see [`detail`].
     #[must_use]
-    pub fn detail(plaintext: &[u8]) -> String {
-        detail::bounded_json(&Self::fields(plaintext))
+    pub fn detail(&self) -> String {
+        detail::bounded_json(&self.fields())
     }
 
-    /// All members under WeChat's names, except those that name sender and recipient. Parsed again
-    /// from the plaintext, so that a push that is only answered does not pay for a JSON object.
+    /// All members under WeChat's names, except those that name sender and recipient.
     #[must_use]
-    pub fn fields(plaintext: &[u8]) -> Map<String, Value> {
-        let members = |text: &str| Element::parse_push(text).map(|root| own_members(&root));
-        // A plaintext that was parsed as a push parses again; any other has no members.
-        element::decode(plaintext).and_then(|text| members(&text)).unwrap_or_default()
+    pub fn fields(&self) -> Map<String, Value> {
+        let mut members = Map::with_capacity(self.root.children.len());
+        let is_content = |child: &&Element<'_>| !PARTY_MEMBERS.contains(&child.name.as_ref());
+        for child in self.root.children.iter().filter(is_content) {
+            child.merge_into(&mut members);
+        }
+        members
     }
 
     /// Identifies repetitions of a push, within its account and sender: the
     /// `MsgId` of a message; otherwise a hash of the whole plaintext (contract
     /// section 3). Sender and second are not enough: coupon events share them.
     #[must_use]
-    pub fn identity(&self, plaintext: &[u8]) -> String {
+    pub fn identity(&self) -> String {
         match self.msg_id {
             Some(id) => {
                 let mut identity = String::with_capacity(1 + MAX_MSG_ID_DIGITS);
@@ -114,7 +125,7 @@ impl Push {
                 let _ = write!(identity, "M{id}");
                 identity
             }
-            None => format!("E{}", hex(&Sha256::digest(plaintext))),
+            None => format!("E{}", hex(&Sha256::digest(self.plaintext))),
         }
     }
 
@@ -123,22 +134,22 @@ impl Push {
     pub fn event_type(&self) -> String {
         let name = match &self.kind {
             PushKind::Subscribe { .. } => "subscribed",
-            PushKind::Unsubscribe {} => "unsubscribed",
+            PushKind::Unsubscribe => "unsubscribed",
             PushKind::Scan { .. } => "qr_scanned",
-            PushKind::ReportedLocation { .. } => "location_reported",
-            PushKind::Click { .. }
-            | PushKind::ScanCodePush { .. }
-            | PushKind::ScanCodeWaitMsg { .. }
-            | PushKind::PicSysPhoto { .. }
-            | PushKind::PicPhotoOrAlbum { .. }
-            | PushKind::PicWeixin { .. }
-            | PushKind::LocationSelect { .. } => "menu_clicked",
-            PushKind::View { .. } | PushKind::ViewMiniProgram { .. } => "menu_viewed",
+            PushKind::ReportedLocation => "location_reported",
+            PushKind::Click
+            | PushKind::ScanCodePush
+            | PushKind::ScanCodeWaitMsg
+            | PushKind::PicSysPhoto
+            | PushKind::PicPhotoOrAlbum
+            | PushKind::PicWeixin
+            | PushKind::LocationSelect => "menu_clicked",
+            PushKind::View | PushKind::ViewMiniProgram => "menu_viewed",
             PushKind::TemplateFinished { .. } => "template_delivered",
-            PushKind::BroadcastFinished { .. } => "broadcast_delivered",
-            PushKind::CardReceived { .. } => "coupon_received",
-            PushKind::CardRedeemed { .. } => "coupon_redeemed",
-            PushKind::CardDeleted { .. } => "coupon_deleted",
+            PushKind::BroadcastFinished => "broadcast_delivered",
+            PushKind::CardReceived => "coupon_received",
+            PushKind::CardRedeemed => "coupon_redeemed",
+            PushKind::CardDeleted => "coupon_deleted",
             _ => match &self.event {
                 None => "message_received",
                 Some(event) => return snake_case(event),
@@ -152,10 +163,9 @@ impl Push {
     pub fn opened_window(&self) -> Option<WindowKind> {
         match &self.kind {
             PushKind::Subscribe { .. } => Some(WindowKind::Follow),
-            PushKind::Click { .. }
-            | PushKind::ScanCodePush { .. }
-            | PushKind::ScanCodeWaitMsg { .. }
-            | PushKind::Scan { .. } => Some(WindowKind::Menu),
+            PushKind::Click | PushKind::ScanCodePush | PushKind::ScanCodeWaitMsg | PushKind::Scan { .. } => {
+                Some(WindowKind::Menu)
+            }
             _ => self.event.is_none().then_some(WindowKind::Message),
         }
     }
@@ -165,20 +175,20 @@ impl Push {
     #[must_use]
     pub fn is_about_account(&self) -> bool {
         match &self.kind {
-            PushKind::BroadcastFinished { .. }
-            | PushKind::PublishFinished { .. }
-            | PushKind::QualificationVerified { .. }
-            | PushKind::QualificationFailed { .. }
-            | PushKind::NamingVerified { .. }
-            | PushKind::NamingFailed { .. }
-            | PushKind::AnnualRenew { .. }
-            | PushKind::VerifyExpired { .. }
-            | PushKind::CardPassed { .. }
-            | PushKind::CardRefused { .. }
-            | PushKind::CardStockLow { .. }
-            | PushKind::CardOrder { .. }
-            | PushKind::CardMerchantChecked { .. }
-            | PushKind::PoiChecked { .. } => true,
+            PushKind::BroadcastFinished
+            | PushKind::PublishFinished
+            | PushKind::QualificationVerified
+            | PushKind::QualificationFailed
+            | PushKind::NamingVerified
+            | PushKind::NamingFailed
+            | PushKind::AnnualRenew
+            | PushKind::VerifyExpired
+            | PushKind::CardPassed
+            | PushKind::CardRefused
+            | PushKind::CardStockLow
+            | PushKind::CardOrder
+            | PushKind::CardMerchantChecked
+            | PushKind::PoiChecked => true,
             _ => {
                 let sender = self.from_user_name.as_str();
                 self.event.is_some() && (sender == ADMIN_HELPER || sender.starts_with(ORIGINAL_ID_PREFIX))
@@ -196,20 +206,12 @@ impl Push {
     #[must_use]
     pub fn scene(&self) -> Option<&str> {
         match &self.kind {
-            PushKind::Subscribe { event_key: Some(key), .. } => key.strip_prefix(SCENE_PREFIX),
-            PushKind::Scan { event_key, .. } => Some(event_key.as_str()),
+            PushKind::Subscribe { event_key } => event_key.strip_prefix(SCENE_PREFIX),
+            PushKind::Scan { event_key } => Some(event_key.as_str()),
             _ => None,
         }
         .filter(|scene| (1..=MAX_SCENE_BYTES).contains(&scene.len()))
     }
-}
-
-fn own_members(root: &Element<'_>) -> Map<String, Value> {
-    let mut members = Map::with_capacity(root.children.len());
-    for child in root.children.iter().filter(|child| !PARTY_MEMBERS.contains(&child.name.as_ref())) {
-        child.merge_into(&mut members);
-    }
-    members
 }
 
 /// `WifiConnected` → `wifi_connected`, `SOMEJOB` → `somejob`. Other characters become `_`.
@@ -229,14 +231,10 @@ fn snake_case(event: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::test_push::push;
 
-    fn push(members: &str) -> Result<Push, CallbackError> {
-        let sides = "<ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName>";
-        Push::parse(format!("<xml>{sides}<CreateTime>7</CreateTime>{members}</xml>").as_bytes())
-    }
-
-    fn event(name: &str, rest: &str) -> Push {
-        push(&format!("<MsgType>event</MsgType><Event>{name}</Event>{rest}")).unwrap()
+    fn event(name: &str, rest: &str) -> Push<'static> {
+        push(&format!("<MsgType>event</MsgType><Event>{name}</Event>{rest}"))
     }
 
     #[test]
@@ -272,7 +270,7 @@ mod tests {
             assert_eq!(push.event_type(), event_type, "{name}");
             assert_eq!(push.opened_window(), window, "{name}");
         }
-        let text = push("<MsgType>text</MsgType><Content>hi</Content><MsgId>9</MsgId>").unwrap();
+        let text = push("<MsgType>text</MsgType><Content>hi</Content><MsgId>9</MsgId>");
         assert_eq!(
             (text.event_type().as_str(), text.opened_window()),
             ("message_received", Some(WindowKind::Message))
@@ -312,7 +310,7 @@ mod tests {
             new.from_user_name = sender.into();
             assert_eq!(new.is_about_account(), of_account, "{sender}");
         }
-        let mut text = push("<MsgType>text</MsgType><Content>hi</Content><MsgId>9</MsgId>").unwrap();
+        let mut text = push("<MsgType>text</MsgType><Content>hi</Content><MsgId>9</MsgId>");
         text.from_user_name = "gh_1".into();
         assert!(!text.is_about_account(), "who writes is somebody");
     }
@@ -346,10 +344,9 @@ mod tests {
             ("two coupons in one second", card("1"), card("2"), false),
             ("a message without its id", text(""), text("<Idx>1</Idx>"), false),
         ] {
-            let identity = |members: &str| push(members).unwrap().identity(members.as_bytes());
-            assert_eq!(identity(&a) == identity(&b), same, "{what}");
+            assert_eq!(push(&a).identity() == push(&b).identity(), same, "{what}");
         }
-        assert_eq!(push(&text("<MsgId>7</MsgId>")).unwrap().identity(b""), "M7");
+        assert_eq!(push(&text("<MsgId>7</MsgId>")).identity(), "M7");
     }
 
     #[test]
@@ -365,8 +362,8 @@ mod tests {
             ] {
                 let long = format!("<{name}>{}</{name}>", "o".repeat(bytes));
                 let body = whole.replace(&format!("<{name}>{value}</{name}>"), &long);
-                let read = Push::parse(format!("<xml>{body}</xml>").as_bytes());
-                assert_eq!(read.err(), refusal, "{name} of {bytes} bytes");
+                let body = format!("<xml>{body}</xml>");
+                assert_eq!(Push::parse(body.as_bytes()).err(), refusal, "{name} of {bytes} bytes");
             }
         }
         for (what, from, to) in [
@@ -391,7 +388,7 @@ mod tests {
                     <Later><A>1</A></Later></xml>"
                 .as_bytes();
         assert_eq!(
-            serde_json::to_string(&Push::fields(body)).unwrap(),
+            serde_json::to_string(&Push::parse(body).unwrap().fields()).unwrap(),
             r#"{"CreateTime":"7","MsgType":"event","Event":"VIEW","EventKey":"https://example.com","Later":{"A":"1"}}"#
         );
     }

@@ -47,7 +47,7 @@ pub fn is_test_account(app_id: &str) -> bool {
 
 /// The expected reaction to a push of the check; `None` if the push is not part of it.
 #[must_use]
-pub fn answer_to_check(app_id: &str, push: &Push) -> Option<ReleaseCheck> {
+pub fn answer_to_check(app_id: &str, push: &Push<'_>) -> Option<ReleaseCheck> {
     if !TEST_ACCOUNTS.contains(&(app_id, push.to_user_name.as_str())) {
         return None;
     }
@@ -58,10 +58,8 @@ pub fn answer_to_check(app_id: &str, push: &Push) -> Option<ReleaseCheck> {
     };
     match (&push.kind, &push.event) {
         (_, Some(event)) => reply(&format!("{event}from_callback")),
-        (PushKind::Text { content, .. }, _) if content == TEXT_PROBE => {
-            reply(&format!("{TEXT_PROBE}_callback"))
-        }
-        (PushKind::Text { content, .. }, _) => {
+        (PushKind::Text { content }, _) if content == TEXT_PROBE => reply(&format!("{TEXT_PROBE}_callback")),
+        (PushKind::Text { content }, _) => {
             let code = content.strip_prefix(QUERY_AUTH_PROBE).filter(|code| !code.is_empty())?;
             let open_id = push.from_user_name.clone();
             Some(ReleaseCheck::QueryAuthCode { code: Secret::new(code), open_id })
@@ -73,11 +71,7 @@ pub fn answer_to_check(app_id: &str, push: &Push) -> Option<ReleaseCheck> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn push(to: &str, members: &str) -> Push {
-        let sides = format!("<ToUserName>{to}</ToUserName><FromUserName>o1</FromUserName>");
-        Push::parse(format!("<xml>{sides}<CreateTime>7</CreateTime>{members}</xml>").as_bytes()).unwrap()
-    }
+    use crate::model::test_push::push_to;
 
     fn text_message(content: &str) -> String {
         format!("<MsgType>text</MsgType><Content>{content}</Content><MsgId>1</MsgId>")
@@ -95,7 +89,7 @@ mod tests {
                 ),
                 ("an event", event.to_owned(), "<Content><![CDATA[LOCATIONfrom_callback]]></Content>"),
             ] {
-                let Some(ReleaseCheck::Reply(xml)) = answer_to_check(app_id, &push(original_id, &members))
+                let Some(ReleaseCheck::Reply(xml)) = answer_to_check(app_id, &push_to(original_id, &members))
                 else {
                     panic!("{what}: no reply");
                 };
@@ -107,14 +101,14 @@ mod tests {
         let code = text_message("QUERY_AUTH_CODE:queryauthcode@@@1");
         let wanted =
             ReleaseCheck::QueryAuthCode { code: Secret::new("queryauthcode@@@1"), open_id: "o1".to_owned() };
-        assert_eq!(answer_to_check(app_id, &push(original_id, &code)), Some(wanted));
+        assert_eq!(answer_to_check(app_id, &push_to(original_id, &code)), Some(wanted));
         for (what, app_id, original_id, members) in [
             ("a code without a value", app_id, original_id, text_message("QUERY_AUTH_CODE:")),
             ("another text", app_id, original_id, text_message("hello")),
             ("a tenant's account", "wx5a1b2c3d4e5f6071", "gh_7b1c9d2e4f60", text_message(TEXT_PROBE)),
             ("a body of another account", app_id, other, text_message(TEXT_PROBE)),
         ] {
-            assert_eq!(answer_to_check(app_id, &push(original_id, &members)), None, "{what}");
+            assert_eq!(answer_to_check(app_id, &push_to(original_id, &members)), None, "{what}");
         }
     }
 }

@@ -120,10 +120,10 @@ impl ReplyRules {
 
     /// The reply to a push, if there is one.
     #[must_use]
-    pub fn choose(&self, push: &Push) -> Option<&Reply> {
+    pub fn choose(&self, push: &Push<'_>) -> Option<&Reply> {
         match &push.kind {
             PushKind::Subscribe { .. } => self.on_subscribe.as_ref(),
-            PushKind::Text { content, .. } => self.by_keyword(content).or(self.default.as_ref()),
+            PushKind::Text { content } => self.by_keyword(content).or(self.default.as_ref()),
             _ if push.is_message() => self.default.as_ref(),
             _ => None,
         }
@@ -172,15 +172,11 @@ fn normalize(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::test_push::push;
     use serde_json::json;
 
     fn text(content: &str) -> Value {
         json!({"msgtype": "text", "text": {"content": content}})
-    }
-
-    fn push(members: &str) -> Push {
-        let sides = "<ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>7</CreateTime>";
-        Push::parse(format!("<xml>{sides}{members}</xml>").as_bytes()).unwrap()
     }
 
     #[test]

@@ -12,7 +12,12 @@ use super::{
     dynamo::{Attributes, ConditionalWrite, Update, from_item, n, s, to_attr, to_item},
     keys,
 };
-use crate::{error::Error, ids, model::window::Windows, wechat::user::UserInfo};
+use crate::{
+    error::Error,
+    ids,
+    model::{push_decision::FanActivity, window::Windows},
+    wechat::user::UserInfo,
+};
 
 /// A fan who followed this shortly before an import began may not be on WeChat's list yet, seconds: an import
 /// that does not list them proves nothing.
@@ -193,24 +198,6 @@ impl QrScene {
 /// A text that WeChat did not leave empty.
 fn non_empty(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
-}
-
-/// What the sender of a push did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FanActivity {
-    /// They follow, perhaps by a QR code's scene.
-    Followed {
-        /// The scene, without `qrscene_`.
-        scene: Option<String>,
-    },
-    /// They left.
-    Unfollowed,
-    /// They wrote.
-    Message,
-    /// They clicked or scanned something that opens a reply window.
-    Menu,
-    /// Anything else.
-    Other,
 }
 
 /// Details of a fan from WeChat, to be stored by an import.

@@ -10,7 +10,11 @@ use super::{
     fans::FanId,
     keys,
 };
-use crate::{error::Error, ids, model::passive_reply};
+use crate::{
+    error::Error,
+    ids,
+    model::{passive_reply, push::CLOCK_SKEW_SECONDS},
+};
 
 /// Events that one listing reads for each owner before it returns a cursor.
 const MAX_SCANNED_EVENTS: usize = 2_000;
@@ -18,8 +22,6 @@ const MAX_SCANNED_EVENTS: usize = 2_000;
 const MIN_FILTERED_PAGE: usize = 100;
 /// A page ends after so many bytes, whatever its limit: Lambda returns 6 MB, an event may have 256 KB.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
-/// How far WeChat's clock may be ahead of ours, seconds.
-pub const CLOCK_SKEW_SECONDS: i64 = 600;
 /// Suffix of the identity of a passive reply, after that of the event it replies to. It sorts before every
 /// letter and digit, so that no other identity comes between the two.
 const REPLY_SUFFIX: &str = "+reply";

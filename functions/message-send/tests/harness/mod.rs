@@ -25,6 +25,7 @@ use shared::{
     model::{
         account::{AccountStatus, AccountType},
         consent::ConsentPage,
+        push_decision::FanActivity,
         token::Due,
     },
     queue::jobs::SendJob,
@@ -35,7 +36,7 @@ use shared::{
         accounts::AccountRecord,
         api_keys::ApiKey,
         credentials::AccessToken,
-        fans::{FanActivity, FanId},
+        fans::FanId,
         message_leases::LeaseAttempt,
         messages::{Channel, MessageRecord, MessageStatus},
         timeline::StoredEvent,

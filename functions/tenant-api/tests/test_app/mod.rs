@@ -19,16 +19,13 @@ use shared::{
     model::{
         account::{AccountStatus, AccountType},
         consent::ConsentPage,
+        push_decision::FanActivity,
         token::Due,
     },
     random::StdRandom,
     secret::Secret,
     services::{Dependencies, Services},
-    store::{
-        accounts::AccountRecord,
-        fans::{FanActivity, FanId},
-        timeline::StoredEvent,
-    },
+    store::{accounts::AccountRecord, fans::FanId, timeline::StoredEvent},
     wechat::http::HttpTransport,
 };
 
