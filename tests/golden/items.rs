@@ -15,7 +15,8 @@ use shared::{
     ids,
     model::account::AccountStatus,
     model::{
-        consent::ConsentPage, push_decision::FanActivity, reply_rules::ReplyRules, scope::Scope, token::Due,
+        binding_refusal::BindingRefusal, consent::ConsentPage, push_decision::FanActivity,
+        reply_rules::ReplyRules, scope::Scope, token::Due,
     },
     queue::jobs::{ImportJob, ImportRef},
     quota::QuotaApi,
@@ -147,7 +148,7 @@ async fn write(app: &Services) {
     let ended = BindingOutcome {
         app_id: APP_ID,
         name: "Harbour Coffee",
-        reason: Some("unverified_account"),
+        reason: Some(BindingRefusal::UnverifiedAccount),
         code: "fingerprint",
     };
     store.end_binding("bnd_1", ended).await.unwrap();
@@ -287,7 +288,7 @@ async fn read(app: &Services) {
     assert!(rules.on_subscribe.is_some() && rules.default.is_some() && rules.keywords.len() == 1);
     let binding = store.binding(TENANT_ID, "bnd_1").await.unwrap().unwrap();
     assert_eq!(binding.status, BindingStatus::Refused);
-    assert_eq!(binding.reason.as_deref(), Some("unverified_account"));
+    assert_eq!(binding.reason, Some(BindingRefusal::UnverifiedAccount));
     assert_eq!(binding.return_url.as_deref(), Some("https://tea.example/settings"));
 
     let component = store.component().await.unwrap();

@@ -8,8 +8,8 @@ use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, account, event, fa
 use serde_json::json;
 use shared::{
     model::{
-        consent::ConsentPage, push_decision::FanActivity, reply_rules::ReplyRules, scope::Scope, token::Due,
-        window::WindowKind,
+        binding_refusal::BindingRefusal, consent::ConsentPage, push_decision::FanActivity,
+        reply_rules::ReplyRules, scope::Scope, token::Due, window::WindowKind,
     },
     secret::Secret,
     store::{
@@ -332,7 +332,7 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
             format!("{:?}", page_of("code@@@1", store).await)
         }
         "end_binding" => {
-            let reason = what.contains("refused").then_some("unverified_account");
+            let reason = what.contains("refused").then_some(BindingRefusal::UnverifiedAccount);
             let ended = store
                 .end_binding("bnd_0", BindingOutcome { app_id: APP_ID, name: "A", reason, code: "c" })
                 .await

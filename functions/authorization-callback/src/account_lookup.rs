@@ -3,7 +3,10 @@
 use shared::{
     deadline::Deadline,
     error::Error,
-    model::account::{AccountStatus, AccountType, binding_refusal, is_verified},
+    model::{
+        account::{AccountStatus, AccountType, is_verified},
+        binding_refusal::BindingRefusal,
+    },
     secret::Secret,
     services::Services,
     store::{accounts::AccountRecord, consents::AuthorizationPage, credentials::AuthorizerCredentials},
@@ -11,7 +14,7 @@ use shared::{
     wechat::{component::AuthorizerInfo, errcode::is_unauthorized},
 };
 
-use super::complete::{ExchangedCode, IncomingConsent};
+use super::consent::{ExchangedCode, IncomingConsent};
 
 /// The account that was authorized.
 pub(crate) struct AuthorizedAccount {
@@ -20,7 +23,7 @@ pub(crate) struct AuthorizedAccount {
     /// What is stored for it and can be used; none where WeChat gives nothing.
     pub tokens: Option<AuthorizerCredentials>,
     /// Why it may not be bound.
-    pub refusal: Option<&'static str>,
+    pub refusal: Option<BindingRefusal>,
 }
 
 /// The result of looking up an account.
@@ -60,15 +63,15 @@ pub(crate) async fn look_up_account(
         return Ok(AccountLookup::TokensChanged);
     };
     let tokens = tokens.map(|tokens| *tokens);
-    let refusal_by_link = match consent.page {
+    let refusal_by_link = match consent.page() {
         Some(page) => link_refusal(app, page, app_id).await?,
         None => None,
     };
-    let reason = refusal_by_link
-        .or_else(|| binding_refusal(info.is_mini_program, info.service_type, info.verify_type));
-    let reason = reason.or_else(|| tokens.is_none().then_some("authorization_failed"));
+    let refusal = refusal_by_link
+        .or_else(|| BindingRefusal::of_account(info.is_mini_program, info.service_type, info.verify_type))
+        .or_else(|| tokens.is_none().then_some(BindingRefusal::AuthorizationFailed));
     let record = account_record(app_id, asked_at, app.clock.unix(), grant.granted.clone(), info);
-    Ok(AccountLookup::Known(Box::new(AuthorizedAccount { record, tokens, refusal: reason })))
+    Ok(AccountLookup::Known(Box::new(AuthorizedAccount { record, tokens, refusal })))
 }
 
 /// An account's tokens.
@@ -121,11 +124,11 @@ async fn link_refusal(
     app: &Services,
     page: &AuthorizationPage,
     app_id: &str,
-) -> Result<Option<&'static str>, Error> {
+) -> Result<Option<BindingRefusal>, Error> {
     let Some(binding) = app.store.binding_by_link(&page.binding_id).await? else {
-        return Ok(Some("authorization_failed"));
+        return Ok(Some(BindingRefusal::AuthorizationFailed));
     };
-    Ok(binding.only_app_id.is_some_and(|only| only != app_id).then_some("other_account"))
+    Ok(binding.only_app_id.is_some_and(|only| only != app_id).then_some(BindingRefusal::OtherAccount))
 }
 
 /// The record of the account as WeChat describes it, still without a tenant.

@@ -4,7 +4,7 @@
 use shared::{
     error::Error,
     ids,
-    model::account::missing_permissions,
+    model::{account::missing_permissions, binding_refusal::BindingRefusal},
     services::Services,
     store::{
         accounts::AccountRecord,
@@ -12,7 +12,7 @@ use shared::{
     },
 };
 
-use super::complete::{ConsentOutcome, IncomingConsent};
+use super::consent::{ConsentOutcome, IncomingConsent};
 
 /// The actor where the consent was given on WeChat's own pages and not on one of the hub's.
 const ACTOR_WECHAT: &str = "wechat";
@@ -29,7 +29,7 @@ pub(crate) async fn begin_authorization(
     consent: &IncomingConsent<'_>,
     app_id: &str,
 ) -> Result<Option<StartedAuditEntry>, Error> {
-    let Some(page) = consent.page else { return Ok(None) };
+    let Some(page) = consent.page() else { return Ok(None) };
     write_started(app, &page.tenant_id, app_id, "account.authorized", consent, &page.binding_id)
         .await
         .map(Some)
@@ -77,7 +77,7 @@ pub(crate) async fn begin_permission_change(
     } else {
         return Ok(None);
     };
-    let actor = consent.page.map_or(ACTOR_WECHAT, |page| page.binding_id.as_str());
+    let actor = consent.page().map_or(ACTOR_WECHAT, |page| page.binding_id.as_str());
     write_started(app, tenant, app_id, operation, consent, actor).await.map(Some)
 }
 
@@ -93,10 +93,12 @@ pub(crate) async fn record_outcome(
     let Some(StartedAuditEntry(tenant, entry)) = entry else { return Ok(()) };
     let outcome = match outcome {
         ConsentOutcome::Bound => SUCCEEDED,
-        ConsentOutcome::Refused { reason } => reason,
+        ConsentOutcome::Refused(refusal) => refusal.name(),
         ConsentOutcome::PageTooOld => "page_too_old",
         ConsentOutcome::TenantSuspended => "tenant_suspended",
-        ConsentOutcome::AnotherPage | ConsentOutcome::InvalidCode => "authorization_failed",
+        ConsentOutcome::AnotherPage | ConsentOutcome::InvalidCode => {
+            BindingRefusal::AuthorizationFailed.name()
+        }
     };
     app.store.end_audit(&tenant, &entry, outcome).await
 }
@@ -111,7 +113,7 @@ async fn write_started(
     consent: &IncomingConsent<'_>,
     actor: &str,
 ) -> Result<StartedAuditEntry, Error> {
-    let at = match consent.page {
+    let at = match consent.page() {
         Some(page) => app.store.record_consent_time(page).await?,
         None => consent.at,
     } * 1000;

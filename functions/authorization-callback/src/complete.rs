@@ -4,17 +4,15 @@
 use shared::{
     deadline::Deadline,
     error::Error,
-    model::{consent::ConsentEffect, token::Due},
-    secret::Secret,
+    model::{binding_refusal::BindingRefusal, consent::ConsentEffect, token::Due},
     services::Services,
     start_import,
     store::{
         accounts::{AccountRecord, BindResult},
         bindings::BindingOutcome,
-        consents::{self, AuthorizationPage},
+        consents::AuthorizationPage,
         credentials::{AccessToken, AuthorizerCredentials},
         tenants::TenantStatus,
-        writer_id::WriterId,
     },
     tokens,
     wechat::errcode::{ErrcodeClass, is_about_authorization_code, is_unauthorized},
@@ -22,60 +20,13 @@ use shared::{
 
 use super::{
     account_lookup::{AccountLookup, AuthorizedAccount, look_up_account},
-    audit_trail, consent_origin,
+    audit_trail,
+    consent::{ConsentOutcome, ConsentSource, ExchangedCode, IncomingConsent},
+    consent_origin,
 };
 
 /// Tries to bind while other consents for the same account replace its tokens in between.
 const MAX_WRITE_ATTEMPTS: usize = 4;
-
-/// How a consent ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ConsentOutcome {
-    /// The account is bound.
-    Bound,
-    /// It may not be bound.
-    Refused {
-        /// The reason's code in the API.
-        reason: &'static str,
-    },
-    /// The account was unbound after the page was opened, or in the same second: the page must be reopened.
-    PageTooOld,
-    /// The page's tenant is suspended or deleted.
-    TenantSuspended,
-    /// No page of the hub, or another page than the browser's, began the consent.
-    AnotherPage,
-    /// WeChat refuses the code: it is used, expired or invented.
-    InvalidCode,
-}
-
-/// Where a consent comes from.
-#[derive(Clone, Copy)]
-pub(crate) enum ConsentSource<'a> {
-    /// WeChat's signed event; holds the account's app id. A used code is no error: the browser was faster,
-    /// or an earlier try of this job crashed after it had redeemed the code.
-    Event(&'a str),
-    /// A browser that opened the page; holds the id under which its one query of the code was counted.
-    Browser(WriterId),
-}
-
-/// A consent as it reaches the hub, from one of its two sources.
-pub(crate) struct IncomingConsent<'a> {
-    /// WeChat's authorization code.
-    pub code: &'a Secret,
-    /// The page that began it; [`None`] where it began on WeChat's own pages.
-    pub page: Option<&'a AuthorizationPage>,
-    /// Where it comes from.
-    pub source: ConsentSource<'a>,
-    /// The time of WeChat's event, or when the browser returned; unix seconds.
-    pub at: i64,
-}
-
-impl IncomingConsent<'_> {
-    /// The fingerprint of its code.
-    pub(crate) fn fingerprint(&self) -> String {
-        consents::code_fingerprint(self.code.expose())
-    }
-}
 
 /// Redeems the code, binds or renews the account as far as the consent allows, and ends the page's binding.
 ///
@@ -88,14 +39,14 @@ pub(crate) async fn complete_authorization(
     until: Deadline,
 ) -> Result<ConsentOutcome, Error> {
     let exchanged = exchange_code(app, consent, until).await;
-    if let (ConsentSource::Browser(owner), Some(page)) = (consent.source, consent.page)
+    if let ConsentSource::Browser { page, query } = consent.source
         && !counts_against_code(&exchanged)
     {
-        app.store.uncount_code_query(&page.binding_id, owner).await?;
+        app.store.uncount_code_query(&page.binding_id, query).await?;
     }
     let Some(grant) = exchanged? else { return Ok(ConsentOutcome::InvalidCode) };
     let app_id = grant.app_id.clone();
-    if let (ConsentSource::Browser(_), Some(page)) = (consent.source, consent.page) {
+    if let ConsentSource::Browser { page, .. } = consent.source {
         app.store.mark_binding_in_progress(&app_id).await?;
         if !consent_origin::began_on(app, page, &app_id, consent.code).await? {
             tracing::warn!(app_id, "{app_id} was authorized on another page than the browser's");
@@ -109,16 +60,6 @@ pub(crate) async fn complete_authorization(
         }
     }
     Err(Error::Store("an account's tokens are being stored by several at once".into()))
-}
-
-/// What WeChat returned for the code.
-pub(crate) struct ExchangedCode {
-    /// The account.
-    pub app_id: String,
-    /// An access token that came without a refresh token, and is therefore not stored yet.
-    pub unstored_token: Option<AccessToken>,
-    /// The permission sets; empty where the other source redeemed the code.
-    pub granted: Vec<u32>,
 }
 
 /// Whether WeChat refused the code, or may have. Being unreachable, busy, or refusing the platform's own
@@ -152,12 +93,12 @@ async fn exchange_code(
             // expected: event and browser race for a single-use code, and the loser gets here
             tracing::debug!(errcode = error.errcode(), "an authorization code was refused: {error}");
             return Ok(match consent.source {
-                ConsentSource::Event(app_id) => Some(ExchangedCode {
+                ConsentSource::Event { app_id, .. } => Some(ExchangedCode {
                     app_id: app_id.to_owned(),
                     unstored_token: None,
                     granted: Vec::new(),
                 }),
-                ConsentSource::Browser(_) => None,
+                ConsentSource::Browser { .. } => None,
             });
         }
         Err(error) => return Err(error),
@@ -203,13 +144,13 @@ async fn bind_or_renew(
                 app.store.delete_unbound_authorizer(app_id, ours).await?; // another consent's are not ours to judge
             }
             match (account.refusal, claim) {
-                (Some(reason), _) => ConsentOutcome::Refused { reason },
+                (Some(refusal), _) => ConsentOutcome::Refused(refusal),
                 (None, ConsentEffect::BoundToOtherTenant) => {
-                    ConsentOutcome::Refused { reason: "account_bound_elsewhere" }
+                    ConsentOutcome::Refused(BindingRefusal::AccountBoundElsewhere)
                 }
                 (None, ConsentEffect::PageTooOld) => ConsentOutcome::PageTooOld,
                 (None, ConsentEffect::TenantSuspended) => ConsentOutcome::TenantSuspended,
-                (None, _) if renewed && consent.page.is_none() => ConsentOutcome::Bound,
+                (None, _) if renewed && consent.page().is_none() => ConsentOutcome::Bound,
                 (None, _) => ConsentOutcome::AnotherPage,
             }
         }
@@ -226,7 +167,7 @@ async fn bind_to_page_tenant(
     consent: &IncomingConsent<'_>,
     account: &AuthorizedAccount,
 ) -> Result<Option<ConsentEffect>, Error> {
-    let (None, Some(page), Some(tokens)) = (account.refusal, consent.page, &account.tokens) else {
+    let (None, Some(page), Some(tokens)) = (account.refusal, consent.page(), &account.tokens) else {
         return Ok(Some(ConsentEffect::NoPage));
     };
     let bound_by = Some(consent.fingerprint());
@@ -263,7 +204,7 @@ async fn hand_over_to_page_tenant(
     let (app_id, code) = (account.record.app_id.as_str(), consent.fingerprint());
     let owner = app.store.account_of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound);
     let owner = owner.filter(|owner| owner.bound_by.as_ref() == Some(&code));
-    let (ConsentSource::Event(_), Some(owner)) = (consent.source, owner) else {
+    let (ConsentSource::Event { .. }, Some(owner)) = (consent.source, owner) else {
         return Ok(Some(ConsentEffect::BoundToOtherTenant));
     };
     let tenant = app.store.tenant(&page.tenant_id).await?;
@@ -323,16 +264,17 @@ async fn end_page_binding(
     let (app_id, name) = (account.app_id.as_str(), account.name.as_str());
     let reason = match outcome {
         ConsentOutcome::Bound => None,
-        ConsentOutcome::Refused { reason } => {
+        ConsentOutcome::Refused(refusal) => {
+            let reason = refusal.name();
             tracing::warn!(app_id, reason, "{app_id} was refused: {reason}");
-            Some(*reason)
+            Some(*refusal)
         }
         ConsentOutcome::PageTooOld
         | ConsentOutcome::TenantSuspended
         | ConsentOutcome::AnotherPage
         | ConsentOutcome::InvalidCode => return Ok(()),
     };
-    let Some(page) = consent.page else { return Ok(()) };
+    let Some(page) = consent.page() else { return Ok(()) };
     let code = consent.fingerprint();
     app.store
         .end_binding(&page.binding_id, BindingOutcome { app_id, name, reason, code: &code })

@@ -19,7 +19,10 @@ use shared::{
     wechat::errcode::is_unauthorized,
 };
 
-use super::complete::{ConsentOutcome, ConsentSource, IncomingConsent, complete_authorization};
+use super::{
+    complete::complete_authorization,
+    consent::{ConsentOutcome, ConsentSource, IncomingConsent},
+};
 
 /// The longest wait between two tries. With the number of receives in `template.yaml` a job is tried for
 /// over an hour, which is as long as an authorization code is valid.
@@ -110,10 +113,10 @@ async fn handle_authorized(
         app.store.clear_binding_in_progress(app_id).await?;
         return Ok(AuthorizationJobOutcome::Done);
     }
-    let consent = IncomingConsent { code, page: page.as_ref(), source: ConsentSource::Event(app_id), at };
+    let consent = IncomingConsent { code, source: ConsentSource::Event { app_id, page: page.as_ref() }, at };
     let outcome = complete_authorization(app, &consent, until).await?; // the page tells the administrator how it ended
     if let (Some(page), false) =
-        (&page, matches!(outcome, ConsentOutcome::Bound | ConsentOutcome::Refused { .. }))
+        (&page, matches!(outcome, ConsentOutcome::Bound | ConsentOutcome::Refused(_)))
     {
         app.store.clear_authorization_event(page).await?;
     }

@@ -8,6 +8,7 @@ mod account_lookup;
 mod audit_trail;
 mod complete;
 mod component_push;
+mod consent;
 mod consent_origin;
 mod jobs;
 mod pages;

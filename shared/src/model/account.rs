@@ -263,53 +263,11 @@ pub fn capabilities(
     CAPABILITIES.iter().map(|&(name, who, sets)| (name, can(who, sets))).collect()
 }
 
-/// Reason of a refused binding: it is not an Official Account.
-pub const NOT_AN_OFFICIAL_ACCOUNT: &str = "not_an_official_account";
-/// Reason of a refused binding: the account is not verified by WeChat.
-pub const UNVERIFIED_ACCOUNT: &str = "unverified_account";
-
-/// Why an account cannot be bound, as the contract spells it; `None` when it can.
-/// The inputs are those of `api_get_authorizer_info`, `None` where it gave none.
-#[must_use]
-pub fn binding_refusal(
-    is_mini_program: bool,
-    service_type: Option<i64>,
-    verify_type: Option<i64>,
-) -> Option<&'static str> {
-    if is_mini_program || service_type.and_then(AccountType::from_service_type).is_none() {
-        return Some(NOT_AN_OFFICIAL_ACCOUNT);
-    }
-    if verify_type.is_some_and(is_verified) { None } else { Some(UNVERIFIED_ACCOUNT) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const ALL: [u32; 8] = [1, 15, 4, 7, 2, 3, 11, 8];
-
-    #[test]
-    fn only_verified_official_accounts_can_be_bound() {
-        for (what, mini_program, service_type, verify_type, refusal) in [
-            ("a verified service account", false, Some(2), Some(0), None),
-            ("a verified subscription account", false, Some(0), Some(0), None),
-            ("an upgraded subscription account", false, Some(1), Some(0), None),
-            ("one with its qualification verified", false, Some(2), Some(3), None),
-            ("the same, with a microblog's mark", false, Some(2), Some(4), None),
-            ("the same, with the other's", false, Some(2), Some(5), None),
-            ("an unverified one", false, Some(2), Some(-1), Some("unverified_account")),
-            ("one with a microblog's mark alone", false, Some(0), Some(1), Some("unverified_account")),
-            ("one with the other's", false, Some(0), Some(2), Some("unverified_account")),
-            ("one with a verification of next year", false, Some(2), Some(6), Some("unverified_account")),
-            ("one that WeChat leaves open", false, Some(2), None, Some("unverified_account")),
-            ("a mini program", true, Some(0), Some(0), Some("not_an_official_account")),
-            ("an unverified mini program", true, Some(0), Some(-1), Some("not_an_official_account")),
-            ("a kind of next year", false, Some(9), Some(0), Some("not_an_official_account")),
-            ("nothing known", false, None, None, Some("not_an_official_account")),
-        ] {
-            assert_eq!(binding_refusal(mini_program, service_type, verify_type), refusal, "{what}");
-        }
-    }
 
     #[test]
     fn permissions_show_the_required_ones_first_and_hide_none() {

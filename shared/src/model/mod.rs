@@ -1,6 +1,7 @@
 //! Values and the decisions that the hub takes on them. Pure: no clock, no table, no `async`.
 
 pub mod account;
+pub mod binding_refusal;
 pub mod component_event;
 pub mod consent;
 pub mod content;

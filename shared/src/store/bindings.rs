@@ -13,7 +13,7 @@ use super::{
     keys,
     writer_id::WriterId,
 };
-use crate::{error::Error, secret::Secret};
+use crate::{error::Error, model::binding_refusal::BindingRefusal, secret::Secret};
 
 /// How long a binding is stored after its link expires, seconds.
 const BINDING_RETENTION_SECONDS: i64 = 90 * 24 * 3600;
@@ -59,7 +59,7 @@ pub struct Binding {
     #[serde(default)]
     pub only_app_id: Option<String>,
     /// Why it was refused.
-    pub reason: Option<String>,
+    pub reason: Option<BindingRefusal>,
     /// Where the last page redirects to.
     pub return_url: Option<String>,
     /// When it was made.
@@ -117,7 +117,7 @@ pub struct BindingOutcome<'a> {
     /// Its name.
     pub name: &'a str,
     /// Why it may not be bound; none where it is bound.
-    pub reason: Option<&'a str>,
+    pub reason: Option<BindingRefusal>,
     /// Fingerprint of the authorization code.
     pub code: &'a str,
 }
@@ -268,7 +268,7 @@ impl Store {
                 &[(":bound", to_attr(&BindingStatus::Bound)?)],
             );
         let update = match ended.reason {
-            Some(reason) => update.set("reason", s(reason)),
+            Some(reason) => update.set("reason", s(reason.name())),
             None => update.remove("reason"),
         };
         match self.update(&self.platform, &keys::binding(id), update).await? {

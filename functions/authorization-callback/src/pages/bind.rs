@@ -23,8 +23,11 @@ use shared::{
 };
 
 use super::{
-    BIND_PAGE_TIMEOUT, LinkLookup, LinkWithTenant, PermissionSetText, Reader, STYLE, account_name,
-    authorized_name, cookie, host, look_up_link, page_response, permission_set_texts, result, with_timeout,
+    cookie,
+    layout::{PermissionSetText, Reader, STYLE, host, page_response, permission_set_texts},
+    link::{LinkLookup, LinkWithTenant, account_name, authorized_name, look_up_link},
+    result,
+    time_limit::{BIND_PAGE_TIMEOUT, with_timeout},
 };
 
 /// Beijing time, which WeChat uses.
@@ -104,7 +107,7 @@ async fn render_page(
         }
         None => None,
     };
-    let refused = match &binding.reason {
+    let refused = match binding.reason {
         Some(reason) => {
             let account = authorized_name(app, binding, lang).await?;
             let why = result::refusal_text(app, lang, link, reason, &account).await?;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use shared::{
     deadline::Deadline,
     error::Error,
+    model::binding_refusal::BindingRefusal,
     secret::Secret,
     services::Services,
     store::{
@@ -24,11 +25,17 @@ use shared::{
 };
 
 use super::{
-    CALLBACK_TIMEOUT, LinkLookup, LinkWithTenant, Reader, cookie, look_up_link, result,
+    cookie,
+    layout::Reader,
+    link::{LinkLookup, LinkWithTenant, look_up_link},
+    result,
+    time_limit::{CALLBACK_TIMEOUT, with_timeout},
     waiting::{self, ReloadState},
-    with_timeout,
 };
-use crate::complete::{ConsentOutcome, ConsentSource, IncomingConsent, complete_authorization};
+use crate::{
+    complete::complete_authorization,
+    consent::{ConsentOutcome, ConsentSource, IncomingConsent},
+};
 
 /// The longest authorization code, in bytes; WeChat's have about a hundred.
 const MAX_CODE_BYTES: usize = 512;
@@ -91,7 +98,13 @@ async fn callback_response(
     let Some(code) = code else {
         return match binding.status_at(app.clock.now()) {
             BindingStatus::Expired => result::ended(app, lang, link).await,
-            _ => Ok(result::failed(app, lang, link, INVALID_CODE_TEXTS, "authorization_failed")),
+            _ => Ok(result::failed(
+                app,
+                lang,
+                link,
+                INVALID_CODE_TEXTS,
+                BindingRefusal::AuthorizationFailed.name(),
+            )),
         };
     };
     let wait = |link: &LinkWithTenant, otherwise| {
@@ -110,12 +123,12 @@ async fn callback_response(
             false => Ok(wait(&link, NOT_YET_TEXTS)),
         };
     };
-    let Some(asks) = app.store.begin_code_query(&page).await? else {
+    let Some(query) = app.store.begin_code_query(&page).await? else {
         tracing::warn!("too many wrong codes came for one link");
         return Ok(wait(link, NOT_YET_TEXTS));
     };
-    match complete_from_browser(app, &page, &code, asks, until).await {
-        Ok(ConsentOutcome::Bound | ConsentOutcome::Refused { .. }) => {
+    match complete_from_browser(app, &page, &code, query, until).await {
+        Ok(ConsentOutcome::Bound | ConsentOutcome::Refused(_)) => {
             let link = reload_link(app, link).await?;
             result::ended(app, lang, &link).await
         }
@@ -166,11 +179,11 @@ async fn complete_from_browser(
     app: &Services,
     page: &AuthorizationPage,
     code: &Secret,
-    asks: WriterId,
+    query: WriterId,
     until: Deadline,
 ) -> Result<ConsentOutcome, Error> {
-    let messenger = ConsentSource::Browser(asks);
-    let consent = IncomingConsent { code, page: Some(page), source: messenger, at: app.clock.unix() };
+    let consent =
+        IncomingConsent { code, source: ConsentSource::Browser { page, query }, at: app.clock.unix() };
     complete_authorization(app, &consent, until).await
 }
 

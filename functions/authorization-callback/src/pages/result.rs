@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, header::REFRESH};
 use shared::{
     error::Error,
-    model::account::capabilities,
+    model::{account::capabilities, binding_refusal::BindingRefusal},
     services::Services,
     store::{
         bindings::{Binding, BindingStatus},
@@ -17,8 +17,8 @@ use shared::{
 };
 
 use super::{
-    LinkWithTenant, PermissionSetText, STYLE, account_name, authorized_name, bind_page_url, host,
-    page_response, permission_set_texts,
+    layout::{PermissionSetText, STYLE, host, page_response, permission_set_texts},
+    link::{LinkWithTenant, account_name, authorized_name, bind_page_url},
 };
 
 #[derive(Template)]
@@ -166,7 +166,7 @@ async fn bound(
 
 async fn refused(app: &Services, lang: Lang, link: &LinkWithTenant) -> Result<Response, Error> {
     let LinkWithTenant { binding, tenant } = link;
-    let reason = binding.reason.as_deref().unwrap_or_default();
+    let reason = binding.reason.unwrap_or(BindingRefusal::AuthorizationFailed);
     let account = authorized_name(app, binding, lang).await?;
     let is_bound = match &binding.app_id {
         Some(app_id) => app.store.account_of_any_tenant(app_id).await?.is_some_and(|a| a.for_consent().bound),
@@ -174,11 +174,11 @@ async fn refused(app: &Services, lang: Lang, link: &LinkWithTenant) -> Result<Re
     };
     let mut said = vec![refusal_text(app, lang, link, reason, &account).await?];
     // whoever has the account would lose it: explain it only to one who asked for that
-    if !is_bound || reason == "account_bound_elsewhere" {
+    if !is_bound || reason == BindingRefusal::AccountBoundElsewhere {
         said.push(texts::how_to_cancel(lang, is_bound));
     }
     let page = ResultPage::new(app, lang, texts::not_bound_title(lang, &account, tenant), said);
-    let page = page.with_return_link(lang, binding).with_support_code(lang, reason);
+    let page = page.with_return_link(lang, binding).with_support_code(lang, reason.name());
     let page = if binding.expires_at > app.clock.now() {
         page.with_retry(lang, &bind_page_url(app, binding))
     } else {
@@ -195,20 +195,20 @@ pub(super) async fn refusal_text(
     app: &Services,
     lang: Lang,
     LinkWithTenant { binding, tenant }: &LinkWithTenant,
-    reason: &str,
+    reason: BindingRefusal,
     account: &str,
 ) -> Result<String, Error> {
     Ok(match reason {
-        "unverified_account" => texts::UNVERIFIED.in_language(lang).to_owned(),
-        "not_an_official_account" => texts::NOT_OFFICIAL.in_language(lang).to_owned(),
-        "account_bound_elsewhere" => {
+        BindingRefusal::UnverifiedAccount => texts::UNVERIFIED.in_language(lang).to_owned(),
+        BindingRefusal::NotAnOfficialAccount => texts::NOT_OFFICIAL.in_language(lang).to_owned(),
+        BindingRefusal::AccountBoundElsewhere => {
             texts::bound_by_other_tenant(lang, account, tenant, &host(&app.config.public_url))
         }
-        "other_account" => {
+        BindingRefusal::OtherAccount => {
             let only = account_name(app, &binding.tenant_id, binding.only_app_id.as_deref(), lang).await?;
             texts::wrong_account_chosen(lang, account, &only)
         }
-        _ => texts::NO_ACCESS.in_language(lang).to_owned(),
+        BindingRefusal::AuthorizationFailed => texts::NO_ACCESS.in_language(lang).to_owned(),
     })
 }
 

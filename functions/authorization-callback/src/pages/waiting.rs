@@ -6,13 +6,14 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 use shared::{
+    model::binding_refusal::BindingRefusal,
     secret::Secret,
     services::Services,
     texts::{Lang, Text, bind as texts},
     wechat::query::encode_query,
 };
 
-use super::{LinkWithTenant, result};
+use super::{link::LinkWithTenant, result};
 
 /// Reloads of a page, and the pause before each: half a minute. The event usually comes within seconds.
 const MAX_RELOADS: u32 = 10;
@@ -74,7 +75,9 @@ pub(super) fn waiting_page(
         (true, Some(_)) => (StatusCode::ACCEPTED, (texts::BINDING, texts::BINDING_TEXT)),
         (true, None) => (StatusCode::ACCEPTED, (texts::BINDING, texts::BINDING_LONG_TEXT)),
         (false, Some(_)) => (StatusCode::BAD_REQUEST, (texts::WAITING, texts::WAITING_TEXT)),
-        (false, None) => return result::failed(app, lang, link, otherwise, "authorization_failed"),
+        (false, None) => {
+            return result::failed(app, lang, link, otherwise, BindingRefusal::AuthorizationFailed.name());
+        }
     };
     result::waiting(app, lang, link, status, said, reload)
 }

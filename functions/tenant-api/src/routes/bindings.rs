@@ -7,7 +7,7 @@ use http::{StatusCode, Uri};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::{
-    model::account::missing_permissions,
+    model::{account::missing_permissions, binding_refusal::BindingRefusal},
     problem::Problem,
     services::Services,
     store::bindings::{Binding, BindingStatus},
@@ -78,7 +78,8 @@ pub struct BindingState {
     /// Why it was refused: `unverified_account`, `account_bound_elsewhere`, `not_an_official_account`,
     /// `authorization_failed` or `other_account` (than the link's). While the link lives it may be tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>)]
+    reason: Option<BindingRefusal>,
     /// Of a bound account: names of the required permission sets that its administrator did not grant.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_permissions: Option<Vec<String>>,

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    model::account::binding_refusal,
+    model::binding_refusal::BindingRefusal,
     wechat::fake::{FakeTransport, sample},
 };
 
@@ -84,10 +84,10 @@ async fn an_accounts_kind_is_read_from_its_details() {
     for (name, service_type, verify_type, status, is_mini_program, refusal) in [
         ("service_verified", 2, 0, 1, false, None),
         ("subscription_verified", 0, 0, 1, false, None),
-        ("subscription_unverified", 0, -1, 1, false, Some("unverified_account")),
-        ("weibo_only", 1, 1, 1, false, Some("unverified_account")),
+        ("subscription_unverified", 0, -1, 1, false, Some(BindingRefusal::UnverifiedAccount)),
+        ("weibo_only", 1, 1, 1, false, Some(BindingRefusal::UnverifiedAccount)),
         ("frozen", 2, 0, 19, false, None),
-        ("miniprogram", 0, -1, 1, true, Some("not_an_official_account")),
+        ("miniprogram", 0, -1, 1, true, Some(BindingRefusal::NotAnOfficialAccount)),
     ] {
         let (client, _) = FakeTransport::client(&[&sample(&format!("api_get_authorizer_info_{name}"))]);
         let got = client.get_authorizer_info(&secret("t"), "wxc", "wx5a1b2c3d4e5f6071").await.unwrap();
@@ -97,7 +97,7 @@ async fn an_accounts_kind_is_read_from_its_details() {
             "{name}"
         );
         assert_eq!((got.user_name.as_str(), got.alias.as_str()), ("gh_7b1c9d2e4f60", "inventedcafe"));
-        let refused = binding_refusal(got.is_mini_program, got.service_type, got.verify_type);
+        let refused = BindingRefusal::of_account(got.is_mini_program, got.service_type, got.verify_type);
         assert_eq!(refused, refusal, "{name}");
         assert_eq!((got.granted.len(), got.refresh_token.is_some()), (8, true), "{name}");
     }
