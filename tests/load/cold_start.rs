@@ -1,5 +1,5 @@
 //! Size and speed of each function beside the baseline: run by `cargo bench -p oahub-tests --bench
-//! cold_start`. Builds what it measures and prints the table of ARCHITECTURE.md, section 9.
+//! cold_start`. Builds what it measures and prints the table of BENCHMARKS.md.
 //!
 //! Numbers are medians of [`PROCESSES`] runs. `start`: from exec to the first `GET …/invocation/next`, by
 //! the clock and in processor time, which says more on a machine that does other things. `first` and `warm`: an
