@@ -2,6 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `route` | a route: path, method, policy, handler and description, from one line |
 //! | `route_policy` | which key opens a route, which scope it needs, how much a call counts |
 //! | `auth` | authenticates the caller and checks scope, status and rate |
 //! | `caller` | the authenticated caller as handlers see it, and the ids that a request creates |
@@ -29,6 +30,7 @@ mod names;
 mod openapi;
 mod plain_errors;
 mod rate_limit;
+mod route;
 mod route_policy;
 mod routes;
 mod seal;
@@ -38,12 +40,14 @@ use std::sync::Arc;
 use auth::AuthState;
 use axum::{
     Router, middleware,
-    routing::{MethodRouter, delete, get, patch, post, put},
+    routing::{MethodRouter, get},
 };
 use http::{Method, StatusCode};
+use route::{Route, route};
 use route_policy::{FILTERED_LIST_WEIGHT, LIST_WEIGHT, RoutePolicy};
 use routes::{
-    accounts, bindings, customers, events, imports, keys, messages, platform, queues, reply_rules, tenants,
+    accounts, audit as audit_log, bindings, customers, events, imports, keys, messages, platform, queues,
+    reply_rules, tenants,
 };
 use shared::{config::Need, function::Function, model::scope::Scope, problem::Problem, services::Services};
 
@@ -72,130 +76,70 @@ pub fn function(app: Arc<Services>) -> Function {
     Function::new().http(router(app))
 }
 
-/// The handler of one method of one path.
-type Handler = MethodRouter<Arc<Services>>;
-/// A path with the policy and handler of each method.
-type Route = (&'static str, Vec<(RoutePolicy, Handler)>);
-
-/// The routes that need a key: everything below `/v1`.
-fn authenticated_routes() -> Vec<Route> {
-    let tenant = RoutePolicy::tenant;
-    let operator = RoutePolicy::operator;
+/// The routes of the API, in the order of its description.
+fn api_routes() -> Vec<Route> {
+    let tenant = |scope| Some(RoutePolicy::tenant(scope));
+    let list = |scope| Some(RoutePolicy::tenant(scope).with_weight(LIST_WEIGHT));
+    let filtered_list = |scope| Some(RoutePolicy::tenant(scope).with_weight(FILTERED_LIST_WEIGHT));
+    let operator = || Some(RoutePolicy::operator());
     vec![
-        (
-            "/v1/tenants",
-            vec![
-                (operator().with_key_member("api_key"), post(tenants::create_tenant)),
-                (operator(), get(tenants::list_tenants)),
-            ],
-        ),
-        (
-            "/v1/tenants/{id}",
-            vec![
-                (operator(), get(tenants::get_tenant)),
-                (operator(), patch(tenants::change_tenant)),
-                (operator(), delete(tenants::delete_tenant)),
-            ],
-        ),
-        (
-            "/v1/tenants/{id}/keys",
-            vec![(operator().with_key_member("key"), post(tenants::create_tenant_key))],
-        ),
-        ("/v1/platform", vec![(operator(), get(platform::get_platform))]),
-        ("/v1/platform/accounts/{app_id}/release", vec![(operator(), post(accounts::release_account))]),
-        ("/v1/platform/queues", vec![(operator(), get(queues::list_queues))]),
-        ("/v1/platform/queues/{name}/dead-letters", vec![(operator(), get(queues::list_dead_letters))]),
-        ("/v1/platform/queues/{name}/redrive", vec![(operator(), post(queues::redrive))]),
-        (
-            "/v1/keys",
-            vec![
-                (tenant(Scope::Keys).with_weight(LIST_WEIGHT), get(keys::list_keys)),
-                (tenant(Scope::Keys).with_key_member("key"), post(keys::create_key)),
-            ],
-        ),
-        ("/v1/keys/{id}", vec![(tenant(Scope::Keys), delete(keys::revoke_key))]),
-        (
-            "/v1/audit",
-            vec![(
-                RoutePolicy::both(Scope::Keys).with_weight(FILTERED_LIST_WEIGHT),
-                get(routes::audit::list_audit),
-            )],
-        ),
-        ("/v1/bindings", vec![(tenant(Scope::Bind), post(bindings::create_binding))]),
-        (
-            "/v1/bindings/{id}",
-            vec![
-                (tenant(Scope::Read), get(bindings::get_binding)),
-                (tenant(Scope::Bind), delete(bindings::delete_binding)),
-            ],
-        ),
-        ("/v1/accounts", vec![(tenant(Scope::Read).with_weight(LIST_WEIGHT), get(accounts::list_accounts))]),
-        (
-            "/v1/accounts/{app_id}",
-            vec![
-                (tenant(Scope::Read), get(accounts::get_account)),
-                (tenant(Scope::Bind), delete(accounts::delete_account)),
-            ],
-        ),
-        (
-            "/v1/accounts/{app_id}/events",
-            vec![(tenant(Scope::Read).with_weight(FILTERED_LIST_WEIGHT), get(events::list_account_events))],
-        ),
-        (
-            "/v1/accounts/{app_id}/imports",
-            vec![
-                (tenant(Scope::Read).with_weight(LIST_WEIGHT), get(imports::list_imports)),
-                (tenant(Scope::Configure), post(imports::start_import)),
-            ],
-        ),
-        ("/v1/accounts/{app_id}/imports/{id}", vec![(tenant(Scope::Read), get(imports::get_import))]),
-        (
-            "/v1/accounts/{app_id}/reply-rules",
-            vec![
-                (tenant(Scope::Read), get(reply_rules::get_reply_rules)),
-                (tenant(Scope::Configure), put(reply_rules::put_reply_rules)),
-            ],
-        ),
-        ("/v1/accounts/{app_id}/messages", vec![(tenant(Scope::Send), post(messages::send_message))]),
-        ("/v1/messages/{id}", vec![(tenant(Scope::Read), get(messages::get_message))]),
-        (
-            "/v1/customers",
-            vec![(tenant(Scope::Read).with_weight(FILTERED_LIST_WEIGHT), get(customers::list_customers))],
-        ),
-        ("/v1/customers/{id}", vec![(tenant(Scope::Read), get(customers::get_customer))]),
-        (
-            "/v1/customers/{id}/timeline",
-            vec![(tenant(Scope::Read).with_weight(FILTERED_LIST_WEIGHT), get(events::list_customer_events))],
-        ),
-    ]
-}
-
-/// The routes that need no key.
-fn public_routes() -> [(&'static str, Handler); 3] {
-    [
-        ("/healthz", get(docs::healthz)),
-        ("/openapi.json", get(docs::openapi_json)),
-        ("/docs", get(docs::docs_page)),
+        route!(Some(RoutePolicy::operator().with_key_member("api_key")), tenants::create_tenant),
+        route!(operator(), tenants::list_tenants),
+        route!(operator(), tenants::get_tenant),
+        route!(operator(), tenants::change_tenant),
+        route!(operator(), tenants::delete_tenant),
+        route!(Some(RoutePolicy::operator().with_key_member("key")), tenants::create_tenant_key),
+        route!(operator(), platform::get_platform),
+        route!(operator(), accounts::release_account),
+        route!(operator(), queues::list_queues),
+        route!(operator(), queues::list_dead_letters),
+        route!(operator(), queues::redrive),
+        route!(list(Scope::Keys), keys::list_keys),
+        route!(Some(RoutePolicy::tenant(Scope::Keys).with_key_member("key")), keys::create_key),
+        route!(tenant(Scope::Keys), keys::revoke_key),
+        route!(Some(RoutePolicy::both(Scope::Keys).with_weight(FILTERED_LIST_WEIGHT)), audit_log::list_audit),
+        route!(tenant(Scope::Bind), bindings::create_binding),
+        route!(tenant(Scope::Read), bindings::get_binding),
+        route!(tenant(Scope::Bind), bindings::delete_binding),
+        route!(list(Scope::Read), accounts::list_accounts),
+        route!(tenant(Scope::Read), accounts::get_account),
+        route!(tenant(Scope::Bind), accounts::delete_account),
+        route!(filtered_list(Scope::Read), events::list_account_events),
+        route!(list(Scope::Read), imports::list_imports),
+        route!(tenant(Scope::Configure), imports::start_import),
+        route!(tenant(Scope::Read), imports::get_import),
+        route!(tenant(Scope::Read), reply_rules::get_reply_rules),
+        route!(tenant(Scope::Configure), reply_rules::put_reply_rules),
+        route!(tenant(Scope::Send), messages::send_message),
+        route!(tenant(Scope::Read), messages::get_message),
+        route!(filtered_list(Scope::Read), customers::list_customers),
+        route!(tenant(Scope::Read), customers::get_customer),
+        route!(filtered_list(Scope::Read), events::list_customer_events),
+        route!(None, docs::healthz),
+        route!(None, docs::openapi_json),
+        route!(None, docs::docs_page),
     ]
 }
 
 /// Routes for browsers, not part of the API.
-fn browser_routes() -> [(&'static str, Handler); 2] {
+fn browser_routes() -> [(&'static str, MethodRouter<Arc<Services>>); 2] {
     [("/", get(docs::home)), ("/favicon.ico", get(docs::favicon))]
 }
 
 fn router(app: Arc<Services>) -> Router {
-    let gate = Arc::new(AuthState::new(Arc::clone(&app)));
-    let guarded = |(rule, handler): (RoutePolicy, Handler)| {
-        handler
-            .route_layer(middleware::from_fn_with_state((Arc::clone(&gate), rule), auth::authorize_request))
-    };
+    let auth = Arc::new(AuthState::new(Arc::clone(&app)));
     let mut router = Router::new();
-    for (path, handlers) in authenticated_routes() {
-        let methods = handlers.into_iter().map(guarded).fold(MethodRouter::new(), MethodRouter::merge);
-        router = router.route(path, methods);
+    for route in api_routes() {
+        let handler = match route.policy {
+            Some(policy) => route.handler.route_layer(middleware::from_fn_with_state(
+                (Arc::clone(&auth), policy),
+                auth::authorize_request,
+            )),
+            None => route.handler,
+        };
+        router = router.route(&route.path, handler);
     }
-    for (path, handler) in public_routes().into_iter().chain(browser_routes()) {
+    for (path, handler) in browser_routes() {
         router = router.route(path, handler);
     }
     router

@@ -1,29 +1,13 @@
 //! Generates the API's description from the handlers and types, and adds what is the same for every
 //! route. The result is committed as `openapi.json`, which the function serves; only tests generate it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
-use aws_credential_types::Credentials;
-use axum::body::Body;
-use http::{Request, StatusCode, header};
-use serde_json::Value;
-use shared::{
-    aws::AwsClients,
-    clock::ManualClock,
-    config::{Config, RunMode},
-    problem::Problem,
-    random::StdRandom,
-    services::{Dependencies, Services},
-    wechat::transport::NoTransport,
-};
-use tower::ServiceExt;
+use shared::problem::Problem;
 use utoipa::{
     OpenApi,
     openapi::{
-        Content, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder, ServerBuilder, Type,
+        Content, HttpMethod, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder, ServerBuilder, Type,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
         request_body::RequestBody,
         schema::{Schema, SchemaType},
@@ -31,7 +15,10 @@ use utoipa::{
     },
 };
 
-use crate::{docs, route_policy::RoutePolicy, routes};
+use crate::{
+    route::{Description, Route},
+    route_policy::RoutePolicy,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -63,75 +50,26 @@ use crate::{docs, route_policy::RoutePolicy, routes};
         (name = "Platform", description = "For the operator of this hub: how it stands."),
         (name = "Description", description = "What you are reading, and whether the hub answers."),
     ),
-    paths(
-        routes::keys::list_keys,
-        routes::keys::create_key,
-        routes::keys::revoke_key,
-        routes::audit::list_audit,
-        routes::tenants::create_tenant,
-        routes::tenants::list_tenants,
-        routes::tenants::get_tenant,
-        routes::tenants::change_tenant,
-        routes::tenants::delete_tenant,
-        routes::tenants::create_tenant_key,
-        routes::platform::get_platform,
-        routes::accounts::release_account,
-        routes::queues::list_queues,
-        routes::queues::list_dead_letters,
-        routes::queues::redrive,
-        routes::bindings::create_binding,
-        routes::bindings::get_binding,
-        routes::bindings::delete_binding,
-        routes::accounts::list_accounts,
-        routes::accounts::get_account,
-        routes::accounts::delete_account,
-        routes::events::list_account_events,
-        routes::imports::list_imports,
-        routes::imports::start_import,
-        routes::imports::get_import,
-        routes::reply_rules::get_reply_rules,
-        routes::reply_rules::put_reply_rules,
-        routes::messages::send_message,
-        routes::messages::get_message,
-        routes::customers::list_customers,
-        routes::customers::get_customer,
-        routes::events::list_customer_events,
-        docs::healthz,
-        docs::openapi_json,
-        docs::docs_page,
-    ),
     components(schemas(Problem)),
 )]
 struct ApiDoc;
 
 /// Generates the description from the types.
-async fn generate() -> utoipa::openapi::OpenApi {
-    add_common_parts(base_document(), &route_policies().await)
+fn generate() -> utoipa::openapi::OpenApi {
+    add_common_parts(base_document(), &route_policies())
 }
 
 /// The policies by path and method.
 type RoutePolicies = BTreeMap<(String, String), RoutePolicy>;
 
-async fn route_policies() -> RoutePolicies {
-    let app = offline_services();
-    let mut rules = RoutePolicies::new();
-    for (path, handlers) in crate::authenticated_routes() {
-        for (rule, handler) in handlers {
-            let methods = allowed_methods(&app, handler).await;
-            rules.extend(methods.into_iter().map(|method| ((path.to_owned(), method), rule)));
-        }
-    }
-    rules
+fn route_policies() -> RoutePolicies {
+    let policy = |route: Route| Some(((route.path, method_name(&route.description.method)), route.policy?));
+    crate::api_routes().into_iter().filter_map(policy).collect()
 }
 
-/// The methods of a handler, taken from its `Allow` header.
-async fn allowed_methods(app: &Arc<Services>, handler: crate::Handler) -> BTreeSet<String> {
-    let request = Request::builder().method("TRACE").body(Body::empty()).unwrap();
-    let answer = handler.with_state(Arc::clone(app)).oneshot(request).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
-    let allowed = answer.headers()[header::ALLOW].to_str().unwrap();
-    // axum serves HEAD wherever it serves GET
-    allowed.split(',').filter(|method| *method != "HEAD").map(str::to_lowercase).collect()
+/// `get` for GET.
+fn method_name(method: &HttpMethod) -> String {
+    serde_json::to_value(method).unwrap().as_str().unwrap().to_owned()
 }
 
 /// The description without the parts that all routes share.
@@ -142,7 +80,16 @@ fn base_document() -> utoipa::openapi::OpenApi {
         http.description = Some(about.to_owned());
         SecurityScheme::Http(http)
     };
+    let mut schemas = Vec::new();
+    for route in crate::api_routes() {
+        let Description { method, operation, tags, schemas: collect } = route.description;
+        let mut operation = operation();
+        operation.tags = Some(tags().into_iter().map(str::to_owned).collect());
+        api.paths.add_path_operation(&route.path, vec![method], operation);
+        collect(&mut schemas);
+    }
     let components = api.components.get_or_insert_default();
+    components.schemas.extend(schemas);
     components.add_security_scheme("tenant_key", key("A tenant's API key."));
     components.add_security_scheme("operator_key", key("The operator's key, `OAHUB_ADMIN_KEY`."));
     api.servers = Some(vec![ServerBuilder::new().url("/").description(Some("This hub")).build()]);
@@ -254,7 +201,7 @@ fn add_problems(operation: &mut Operation, rule: RoutePolicy, is_post: bool, has
 #[expect(clippy::disallowed_methods, reason = "a switch of this test, not a setting")]
 async fn the_description_is_the_one_that_was_reviewed() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-    let mut now = serde_json::to_value(generate().await).unwrap();
+    let mut now = serde_json::to_value(generate()).unwrap();
     now["x-vocabulary"] = crate::docs::vocabulary::vocabulary();
     let now = serde_json::to_string_pretty(&now).unwrap() + "\n";
     if std::env::var("UPDATE_GOLDEN").is_ok() {
@@ -262,48 +209,4 @@ async fn the_description_is_the_one_that_was_reviewed() {
     }
     let reviewed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(now == reviewed, "openapi.json differs; look at it and run again with UPDATE_GOLDEN=1");
-}
-
-/// The router (by each route's `Allow` header) and the description have exactly the same routes.
-#[tokio::test]
-async fn the_description_and_the_router_know_the_same_routes() {
-    let app = offline_services();
-    let mut routed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (path, method) in route_policies().await.into_keys() {
-        routed.entry(path).or_default().insert(method);
-    }
-    for (path, handler) in crate::public_routes() {
-        routed.entry(path.to_owned()).or_default().extend(allowed_methods(&app, handler).await);
-    }
-    let document: Value = serde_json::from_str(crate::docs::OPENAPI_JSON).unwrap();
-    let described = document["paths"].as_object().unwrap().iter().map(|(path, item)| {
-        let methods = item.as_object().unwrap().keys().cloned();
-        (path.clone(), methods.collect::<BTreeSet<_>>())
-    });
-    assert_eq!(routed, described.collect());
-}
-
-/// Services without network: these tests run no handler.
-fn offline_services() -> Arc<Services> {
-    let config = Config::load(crate::NEEDS, RunMode::Simulated, |name| {
-        let value = match name {
-            "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
-            "OAHUB_PUBLIC_URL" => "https://hub.example.com",
-            "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => "http://127.0.0.1:9",
-            name if name.starts_with("OAHUB_") && !name.ends_with("_URL") && !name.ends_with("_RATE") => {
-                "something"
-            }
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
-    let config = config.unwrap();
-    let credentials = Credentials::new("a", "b", None, None, "test");
-    let parts = Dependencies {
-        clock: Arc::new(ManualClock::at(1_700_000_000)),
-        random: Arc::new(StdRandom::seeded(1)),
-        transport: Arc::new(NoTransport),
-        aws: AwsClients::new(&config.resources, credentials),
-    };
-    Services::new(config, parts).unwrap()
 }
