@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use serde_yaml_ng::{Mapping, Value};
 use thiserror::Error;
+use yaml_serde::{Mapping, Value};
 
 use crate::iam::{Permissions, policy};
 use intrinsic_functions::IntrinsicEvaluator;
@@ -176,7 +176,7 @@ pub fn for_account(concurrency: usize) -> Result<Template, TemplateError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_with(text: &str, parameters: &[(&str, &str)]) -> Result<Template, TemplateError> {
-    let root: Value = serde_yaml_ng::from_str(text).map_err(|e| invalid(e.to_string()))?;
+    let root: Value = yaml_serde::from_str(text).map_err(|e| invalid(e.to_string()))?;
     let resources = map_member(&root, "Resources").ok_or_else(|| invalid("no Resources"))?;
     let values = IntrinsicEvaluator::of(&root, parameters);
     let timeout = root.get("Globals").and_then(|g| g.get("Function")).and_then(|f| f.get("Timeout"));

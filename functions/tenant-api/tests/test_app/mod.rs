@@ -286,7 +286,7 @@ async fn fake_queue(queued: Arc<Mutex<Vec<Value>>>, failing: Arc<AtomicBool>) ->
 /// The tables of `template.yaml` as `CreateTable` takes them.
 fn tables() -> Vec<Value> {
     let template = include_str!("../../../../template.yaml");
-    let template: serde_yaml_ng::Value = serde_yaml_ng::from_str(template).unwrap();
+    let template: yaml_serde::Value = yaml_serde::from_str(template).unwrap();
     let resources = template["Resources"].as_mapping().unwrap();
     let tables = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::DynamoDB::Table");
     tables

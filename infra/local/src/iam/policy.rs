@@ -1,7 +1,7 @@
 //! The permissions on tables and queues in a role's statements. A statement in a form that is not understood is
 //! an error: a permission that is silently ignored would hide a mistake.
 
-use serde_yaml_ng::{Mapping, Value};
+use yaml_serde::{Mapping, Value};
 
 use super::{Permission, Permissions};
 
@@ -75,7 +75,7 @@ mod tests {
 
     fn read(statement: &str) -> Result<Vec<String>, String> {
         let role = format!("Policies: [{{ PolicyDocument: {{ Statement: [{statement}] }} }}]");
-        let rights = role_permissions(&serde_yaml_ng::from_str(&role).unwrap())?;
+        let rights = role_permissions(&yaml_serde::from_str(&role).unwrap())?;
         Ok(rights.0.iter().map(Permission::to_string).collect())
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_yaml_ng::{Mapping, Value};
+use yaml_serde::{Mapping, Value};
 
 /// The deepest nesting of conditions and choices: CloudFormation's own templates need two or three.
 const MAX_DEPTH: u32 = 16;
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_value_is_what_cloudformation_would_make_of_it() {
-        let root: Value = serde_yaml_ng::from_str(
+        let root: Value = yaml_serde::from_str(
             r#"
 Parameters:
   Reserved: { Type: Number, Default: 5 }
@@ -188,10 +188,10 @@ Conditions:
             ("a circle", "!If [Circle, a, b]", None),
             ("a function that is not for values", "!GetAtt A.Arn", None),
         ] {
-            let value: Value = serde_yaml_ng::from_str(text).unwrap();
+            let value: Value = yaml_serde::from_str(text).unwrap();
             assert_eq!(values.text(Some(&value)), is, "{what}");
         }
-        let value: Value = serde_yaml_ng::from_str("!Ref Reserved").unwrap();
+        let value: Value = yaml_serde::from_str("!Ref Reserved").unwrap();
         assert_eq!(values.number(Some(&value)), Some(5));
     }
 }
