@@ -67,11 +67,10 @@ async fn sleep_seconds(seconds: i64) {
 async fn drain_queue(world: &SimulatedDeployment, queue: &str) -> Vec<Value> {
     let mut all = Vec::new();
     loop {
-        let url = local::sqs::Sqs::queue_url(queue);
+        let url = local_sqs::Sqs::queue_url(queue);
         let call = async |action: &str, body: Value| -> Value {
             let (sqs, target) = (&world.backends.sqs, format!("AmazonSQS.{action}"));
-            let (_, _, answer) =
-                local::sqs::protocol::handle(sqs, &target, body.to_string().as_bytes()).await;
+            let (_, _, answer) = local_sqs::protocol::handle(sqs, &target, body.to_string().as_bytes()).await;
             serde_json::from_slice(&answer).unwrap()
         };
         let got =

@@ -11,9 +11,9 @@ use local::{
     environment::{self, Addresses},
     in_process_http::InProcessHttp,
     options::WeChatMode,
-    sqs::Sqs,
     template,
 };
+use local_sqs::Sqs;
 use shared::{
     clock::SystemClock,
     config::{Config, Need, RunMode},

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use local_sqs::Sqs;
 use shared::{
     config::{SETTINGS, SIMULATED_ADMIN_KEY},
     random::Random,
@@ -9,7 +10,6 @@ use shared::{
 
 use crate::{
     options::WeChatMode,
-    sqs::Sqs,
     template::{FunctionSpec, Template},
 };
 

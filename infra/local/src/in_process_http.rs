@@ -10,13 +10,13 @@ use aws_smithy_runtime_api::client::{
     stalled_stream_protection::StalledStreamProtectionConfig,
 };
 use aws_smithy_types::body::SdkBody;
+use local_sqs::{
+    Sqs,
+    protocol::{self, TRACE_HEADER},
+};
 use shared::{aws::AwsClients, config::Resources};
 
-use crate::{
-    database::{Database, operations},
-    lambda::chain,
-    sqs::{Sqs, protocol},
-};
+use crate::database::{Database, operations};
 
 /// Both services, as the SDK's HTTP client.
 #[derive(Clone)]
@@ -83,7 +83,7 @@ impl InProcessHttp {
         let body = request.body().bytes().unwrap_or_default();
         let (status, headers, body) = match target.split_once('.') {
             Some(("AmazonSQS", _)) => {
-                let trace = request.headers().get(chain::TRACE_HEADER);
+                let trace = request.headers().get(TRACE_HEADER);
                 protocol::handle_traced(&self.sqs, target, trace, body).await
             }
             Some((_, operation)) => {

@@ -3,8 +3,7 @@
 //! | module | stands for |
 //! |---|---|
 //! | [`template`] | CloudFormation: reads template.yaml |
-//! | [`database`] | DynamoDB |
-//! | [`sqs`] | SQS |
+//! | [`database`] | DynamoDB; SQS is a crate of its own, `oahub-local-sqs` |
 //! | [`in_process_http`] | the network between functions and these two |
 //! | [`routes`], [`gateway`] | API Gateway |
 //! | [`token_bucket`] | rates, as AWS limits them |
@@ -31,7 +30,6 @@ pub mod listen;
 pub mod options;
 pub mod routes;
 pub mod schedule;
-pub mod sqs;
 pub mod system;
 pub mod template;
 pub mod token_bucket;

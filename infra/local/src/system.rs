@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use local_sqs::Sqs;
 use shared::{
     clock::SystemClock,
     config::{Config, ConfigError, Need, RunMode, SIMULATED_ADMIN_KEY},
@@ -27,7 +28,6 @@ use crate::{
     options::{Options, WeChatMode},
     routes::Routes,
     schedule,
-    sqs::{self, Sqs},
     template::{self, EventSpec, FunctionSpec, Template, TemplateError},
 };
 
@@ -293,7 +293,7 @@ fn serve_aws(
 ) {
     let (database, sqs) = (database.clone(), sqs.clone());
     services.spawn(async move {
-        if let Err(error) = sqs::server::serve(queues, sqs, std::future::pending()).await {
+        if let Err(error) = local_sqs::server::serve(queues, sqs, std::future::pending()).await {
             tracing::error!(%error, "SQS ended: {error}");
         }
     });

@@ -21,8 +21,8 @@ use local::{
     iam::{Permission, Permissions, authorizing_client},
     in_process_http::InProcessHttp,
     lambda::{FunctionTarget, concurrency::ConcurrencyPool},
-    sqs::{Sqs, protocol},
 };
+use local_sqs::{Sqs, protocol};
 use serde_json::{Value, json};
 use shared::{
     aws::AwsClients, clock::SystemClock, config::Resources, deadline::Deadline, function::FunctionError,

@@ -208,7 +208,7 @@ impl FaultyTransport {
                 (200, json_headers(), b"{}".to_vec())
             }
             ("AmazonSQS", _) => {
-                local::sqs::protocol::handle_traced(&self.base.sqs, target, trace, body.as_bytes()).await
+                local_sqs::protocol::handle_traced(&self.base.sqs, target, trace, body.as_bytes()).await
             }
             (_, operation) => {
                 let (status, json) = self.base.dynamodb(operation, body);

@@ -38,9 +38,9 @@ use local::{
     environment, functions,
     lambda::chain::Chain,
     routes::Routes,
-    sqs::Sqs,
     template::{self, EventSpec, FunctionSpec, Template},
 };
+use local_sqs::Sqs;
 use serde_json::{Value, json};
 use shared::{
     clock::Clock,

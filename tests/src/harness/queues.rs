@@ -6,9 +6,9 @@ use std::time::Duration;
 use local::{
     event_source_mapping::failed_messages,
     lambda::chain::{self, Chain},
-    sqs::Sqs,
     template::EventSpec,
 };
+use local_sqs::{Sqs, protocol};
 use serde_json::{Value, json};
 
 use super::{
@@ -59,7 +59,7 @@ impl SimulatedDeployment {
     pub async fn sqs(&self, action: &str, body: Value) -> Value {
         let target = format!("AmazonSQS.{action}");
         let (status, _, answer) =
-            local::sqs::protocol::handle(&self.backends.sqs, &target, body.to_string().as_bytes()).await;
+            protocol::handle(&self.backends.sqs, &target, body.to_string().as_bytes()).await;
         let answer = serde_json::from_slice(&answer).unwrap();
         assert_eq!(status, 200, "{action}: {answer}");
         answer

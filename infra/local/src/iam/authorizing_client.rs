@@ -9,11 +9,12 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
+use local_sqs::protocol::TRACE_HEADER;
 use serde_json::json;
 use shared::aws::AwsClients;
 
 use super::Permissions;
-use crate::lambda::chain::{self, Chain};
+use crate::lambda::chain::Chain;
 
 /// The SDK's clients of one function, which refuse requests beyond its permissions.
 #[must_use]
@@ -65,7 +66,7 @@ impl HttpConnector for AuthorizingClient<SharedHttpConnector> {
             Ok(_) => {
                 // on Lambda the SDK reads the trace header from its environment
                 if let Some(chain) = Chain::current().filter(|_| target.starts_with("AmazonSQS.Send")) {
-                    request.headers_mut().insert(chain::TRACE_HEADER, chain.to_string());
+                    request.headers_mut().insert(TRACE_HEADER, chain.to_string());
                 }
                 self.inner.call(request)
             }

@@ -12,12 +12,8 @@ use std::{collections::BTreeMap, fmt};
 
 use sha2::{Digest, Sha256};
 
-use crate::sqs::message::hex;
-
 /// Invocations of one function in one chain.
 pub const MAX_INVOCATIONS_IN_CHAIN: u32 = 16;
-/// The header by which requests carry a chain.
-pub const TRACE_HEADER: &str = "x-amzn-trace-id";
 /// No traces are collected here, so one root is enough.
 const TRACE_ROOT: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0";
 
@@ -93,7 +89,8 @@ impl fmt::Display for Chain {
 
 /// The id of a function in a lineage.
 fn lineage_id(function: &str) -> String {
-    hex(Sha256::digest(function.as_bytes()).as_slice()).chars().take(8).collect()
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(function.as_bytes()));
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::io;
 
-use super::engine::Engine;
-use super::journal::{JournalRecord, Replay};
-use super::queue::{DedupRecord, Queue};
-use super::queue_settings::QueueSettings;
+use crate::engine::Engine;
+use crate::journal::{JournalRecord, Replay};
+use crate::queue::{DedupRecord, Queue};
+use crate::queue_settings::QueueSettings;
 
 impl Replay for Engine {
     fn replay(&mut self, record: JournalRecord<'static>) -> io::Result<()> {

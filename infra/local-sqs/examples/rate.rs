@@ -1,9 +1,9 @@
-//! How many messages a second the SQS endpoint takes, with its journal: `cargo run --release --example sqs_rate`.
+//! How many messages a second the SQS endpoint takes, with its journal: `cargo run --release -p oahub-local-sqs --example rate`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use local::sqs::{Sqs, protocol};
+use local_sqs::{Sqs, protocol};
 use serde_json::{Value, json};
 use shared::clock::SystemClock;
 use shared::random::StdRandom;

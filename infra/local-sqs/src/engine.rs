@@ -1,5 +1,5 @@
 //! All queues and their operations, given a clock and randomness. No input or output: changes that must
-//! survive the process are recorded as journal lines, which [`super::Sqs`] writes before it returns.
+//! survive the process are recorded as journal lines, which [`crate::Sqs`] writes before it returns.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use shared::{clock::Clock, random::Random};
 use tokio::sync::Notify;
 
-use super::error::{ErrorCode, SqsError};
-use super::journal::JournalRecord;
-use super::message::{NewMessage, QueueMessage, md5_attributes, md5_hex};
-use super::message_ids::{dedup_id, sequence_number, uuid};
-use super::queue::{Counts, DedupRecord, Queue, ReceiptStatus};
-use super::queue_settings::{ARN_PREFIX, QueueAttributes, QueueSettings, queue_name};
-use super::receipt_handle::ReceiptHandle;
+use crate::error::{ErrorCode, SqsError};
+use crate::journal::JournalRecord;
+use crate::message::{NewMessage, QueueMessage, md5_attributes, md5_hex};
+use crate::message_ids::{dedup_id, sequence_number, uuid};
+use crate::queue::{Counts, DedupRecord, Queue, ReceiptStatus};
+use crate::queue_settings::{ARN_PREFIX, QueueAttributes, QueueSettings, queue_name};
+use crate::receipt_handle::ReceiptHandle;
 
 /// The result of a send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub struct ReceivedMessage {
 
 /// The queues.
 pub struct Engine {
-    pub(super) queues: BTreeMap<String, Queue>,
-    pub(super) next_seq: u64,
+    pub(crate) queues: BTreeMap<String, Queue>,
+    pub(crate) next_seq: u64,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     journal_lines: Option<Vec<u8>>,

@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
-use super::fairness::Fairness;
-use super::message::QueueMessage;
-use super::queue_settings::QueueSettings;
+use crate::fairness::Fairness;
+use crate::message::QueueMessage;
+use crate::queue_settings::QueueSettings;
 
 /// How long a FIFO queue remembers a deduplication id.
 pub const DEDUP_WINDOW_MS: i64 = 5 * 60 * 1000;

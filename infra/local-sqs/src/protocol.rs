@@ -5,17 +5,20 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::Sqs;
-use super::engine::Engine;
-use super::error::{ErrorCode, SqsError};
-use super::json_types::{
+use crate::Sqs;
+use crate::engine::Engine;
+use crate::error::{ErrorCode, SqsError};
+use crate::json_types::{
     self, BatchEntry, BatchRequest, MoveRequest, QueueRequest, ReceiptRequest, ReceiveRequest, SendRequest,
 };
-use super::message::MAX_MESSAGE_BYTES;
-use super::queue_settings::queue_name;
+use crate::message::MAX_MESSAGE_BYTES;
+use crate::queue_settings::queue_name;
 
 /// The most entries of one batch.
 const MAX_BATCH_ENTRIES: usize = 10;
+
+/// The header of a trace, which is stored with the messages of its request.
+pub const TRACE_HEADER: &str = "x-amzn-trace-id";
 
 /// Status, headers, body.
 pub type SqsResponse = (u16, Vec<(&'static str, String)>, Vec<u8>);
@@ -26,7 +29,7 @@ pub async fn handle(sqs: &Sqs, target: &str, body: &[u8]) -> SqsResponse {
     handle_traced(sqs, target, None, body).await
 }
 
-/// The same for a request with the header `X-Amzn-Trace-Id`, which is stored with the messages that it sends.
+/// The same for a request with the header [`TRACE_HEADER`].
 pub async fn handle_traced(sqs: &Sqs, target: &str, trace: Option<&str>, body: &[u8]) -> SqsResponse {
     let kind = ("content-type", "application/x-amz-json-1.0".to_owned());
     match dispatch(sqs, target, trace, body).await {

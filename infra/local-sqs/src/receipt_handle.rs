@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::error::{ErrorCode, SqsError};
+use crate::error::{ErrorCode, SqsError};
 
 /// The content of a receipt handle.
 #[derive(Debug, Clone, PartialEq, Eq)]

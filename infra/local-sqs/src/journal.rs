@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::message::QueueMessage;
-use super::queue::DedupRecord;
-use super::queue_settings::QueueAttributes;
+use crate::message::QueueMessage;
+use crate::queue::DedupRecord;
+use crate::queue_settings::QueueAttributes;
 
 /// The journal's name in its directory.
 pub const JOURNAL_FILE: &str = "sqs.journal";

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use futures::FutureExt;
-use local::sqs::{Sqs, journal, protocol};
+use local_sqs::{Sqs, journal, protocol};
 use serde_json::{Value, json};
 use shared::clock::ManualClock;
 use shared::random::StdRandom;

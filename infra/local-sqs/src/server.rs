@@ -9,8 +9,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use tokio::net::TcpListener;
 
-use super::{Sqs, protocol};
-use crate::lambda::chain;
+use crate::{Sqs, protocol};
 
 /// JSON's escapes can make a batch of 1 MiB six times as long, and attributes and ids are added.
 const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
@@ -34,7 +33,7 @@ pub async fn serve(
 
 async fn respond(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let trace = headers.get(chain::TRACE_HEADER).and_then(|value| value.to_str().ok());
+    let trace = headers.get(protocol::TRACE_HEADER).and_then(|value| value.to_str().ok());
     let (status, headers, bytes) = protocol::handle_traced(&sqs, target, trace, &body).await;
     let mut response = Response::builder().status(status);
     for (name, value) in headers {

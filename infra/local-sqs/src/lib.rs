@@ -12,8 +12,7 @@
 //! | [`journal`], [`replay`] | persistence |
 //! | [`server`] | HTTP |
 //!
-//! Left out, since unused here: tags, permissions, deleting queues, `ReceiveRequestAttemptId`, and lists of
-//! move tasks: a task is done before its response is sent.
+//! The README says which rules of SQS it keeps, where they come from, and what is left out.
 
 pub mod engine;
 pub mod error;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::error::{ErrorCode, SqsError};
+use crate::error::{ErrorCode, SqsError};
 
 /// Attributes as in a template or a request.
 pub type QueueAttributes = BTreeMap<String, String>;

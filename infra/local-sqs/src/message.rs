@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
-use super::error::{ErrorCode, SqsError};
+use crate::error::{ErrorCode, SqsError};
 
 /// The most bytes of one message, and of all messages of one batch.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;

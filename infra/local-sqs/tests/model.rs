@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use local::sqs::{Sqs, protocol};
+use local_sqs::{Sqs, protocol};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock};

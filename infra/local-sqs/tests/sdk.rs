@@ -18,7 +18,7 @@ use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageAttributeValue,
     MessageSystemAttributeName as System, QueueAttributeName as Name, SendMessageBatchRequestEntry,
 };
-use local::sqs::{Sqs, server};
+use local_sqs::{Sqs, server};
 use shared::clock::SystemClock;
 use shared::random::StdRandom;
 

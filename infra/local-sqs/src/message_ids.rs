@@ -3,9 +3,9 @@
 use sha2::{Digest, Sha256};
 use shared::random::Random;
 
-use super::error::{ErrorCode, SqsError};
-use super::message::{NewMessage, hex};
-use super::queue_settings::QueueSettings;
+use crate::error::{ErrorCode, SqsError};
+use crate::message::{NewMessage, hex};
+use crate::queue_settings::QueueSettings;
 
 /// Checks group, deduplication id and delay against the queue's type; returns the deduplication id.
 pub fn dedup_id(settings: &QueueSettings, draft: &NewMessage) -> Result<Option<String>, SqsError> {

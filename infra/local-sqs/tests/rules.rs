@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use local::sqs::{Sqs, protocol};
+use local_sqs::{Sqs, protocol};
 use serde_json::{Value, json};
 use shared::clock::ManualClock;
 use shared::random::StdRandom;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::engine::{ReceivedMessage, SentMessage};
-use super::error::SqsError;
-use super::message::{MessageAttribute, MessageAttributes, NewMessage, md5_attributes, md5_hex};
-use super::queue_settings::{ARN_PREFIX, QueueAttributes};
+use crate::engine::{ReceivedMessage, SentMessage};
+use crate::error::SqsError;
+use crate::message::{MessageAttribute, MessageAttributes, NewMessage, md5_attributes, md5_hex};
+use crate::queue_settings::{ARN_PREFIX, QueueAttributes};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -169,7 +169,7 @@ pub fn received_message_json(delivery: ReceivedMessage, request: &ReceiveRequest
         ("ApproximateFirstReceiveTimestamp", message.first_received.map(|at| at.to_string().into())),
         ("MessageGroupId", message.group.map(Value::from)),
         ("MessageDeduplicationId", message.dedup.map(Value::from)),
-        ("SequenceNumber", fifo.then(|| super::message_ids::sequence_number(message.seq).into())),
+        ("SequenceNumber", fifo.then(|| crate::message_ids::sequence_number(message.seq).into())),
         ("DeadLetterQueueSourceArn", message.gave_up.map(|name| format!("{ARN_PREFIX}{name}").into())),
         ("AWSTraceHeader", message.trace.get("AWSTraceHeader").map(|a| a.string_value.clone().into())),
     ]);
