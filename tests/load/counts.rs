@@ -60,8 +60,7 @@ async fn send(play: &BoundAccount<'_>, fans: &[String]) {
 /// Requests so far, by operation.
 fn requests_by_operation(stage: &LoadTestHub) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
-    for line in stage.hub.log().lines().filter(|line| line.contains("local::database::operations: request "))
-    {
+    for line in stage.hub.log().lines().filter(|line| line.contains("local::database: request ")) {
         let operation = line.split("operation=\"").nth(1).and_then(|rest| rest.split('"').next());
         *found.entry(operation.unwrap_or("?").to_owned()).or_default() += 1;
     }

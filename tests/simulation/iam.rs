@@ -9,7 +9,7 @@ use std::{
 };
 
 use local::{
-    iam::Permission,
+    iam::permission::Permission,
     template::{self, EventSpec},
 };
 use serde_json::{Value, json};

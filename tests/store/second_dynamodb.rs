@@ -74,7 +74,7 @@ async fn services_over(url: &str, number: usize) -> Arc<Services> {
         .into_iter()
         .map(|table| TableSpec { name: name(&table.name), ..table })
         .collect();
-    local::database::create_tables(&aws.dynamodb, &tables).await.unwrap();
+    local::database::tables::create_tables(&aws.dynamodb, &tables).await.unwrap();
     let clock = Arc::new(ManualClock::at(START_TIME));
     let random = Arc::new(StdRandom::seeded(u64::try_from(number).unwrap()));
     Services::new(config, Dependencies { clock, random, transport: Arc::new(NoTransport), aws }).unwrap()

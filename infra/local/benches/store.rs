@@ -7,7 +7,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::future::try_join;
 use local::{
-    database::{self, Database},
+    database::{Database, tables::create_tables},
     environment::{self, Addresses},
     in_process_http::InProcessHttp,
     options::WeChatMode,
@@ -55,7 +55,7 @@ impl StoreBench {
         let sqs = Sqs::open(None, clock.clone(), Arc::new(StdRandom::from_system().expect("randomness")))
             .expect("queues");
         let aws = InProcessHttp::new(&database, &sqs).clients(&config.resources);
-        runtime.block_on(database::create_tables(&aws.dynamodb, &template.tables)).expect("tables");
+        runtime.block_on(create_tables(&aws.dynamodb, &template.tables)).expect("tables");
         let _ = std::fs::remove_dir_all(&directory); // open files stay until we end
         Self {
             runtime,

@@ -119,7 +119,7 @@ async fn handle(
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     };
-    let event = proxy_event::request_event(&gateway, &parts, &body, peer, &found.key, &found.parameters);
+    let event = proxy_event::request_event(&parts, &body, peer, &found, &*gateway.clock, &*gateway.random);
     if is_too_large(&event, body.len()) {
         return error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     }

@@ -87,7 +87,7 @@ impl InProcessHttp {
                 protocol::handle_traced(&self.sqs, target, trace, body).await
             }
             Some((_, operation)) => {
-                let (status, json) = operations::call(&self.database, operation, body).await;
+                let (status, json) = self.database.call(operation, body).await;
                 let headers = vec![("content-type", operations::CONTENT_TYPE.to_owned())];
                 (status, headers, json.into_bytes())
             }

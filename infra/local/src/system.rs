@@ -16,7 +16,7 @@ use wechat_simulator::{HttpHub, Simulator, hosts::AllowedHosts};
 
 use crate::{
     data_folder::{self, DataFolder, DataFolderError},
-    database::{self, Database, DatabaseError, fault_injection::FaultInjector},
+    database::{self, Database, error::DatabaseError, fault_injection::FaultInjector, tables::create_tables},
     environment::{self, Addresses},
     event_source_mapping::{self, EventSourceMapping},
     functions::{self, Handler, Resolve},
@@ -224,7 +224,7 @@ impl ValidatedStart<'_> {
             serve_aws(dynamodb, &database, queues, &sqs, &mut services);
         }
         let aws = InProcessHttp::new(&database, &sqs).clients(&config.resources);
-        database::create_tables(&aws.dynamodb, &template.tables).await?;
+        create_tables(&aws.dynamodb, &template.tables).await?;
         let simulator = match &listeners.wechat {
             Some(_) => Some(demo_simulator(&config, addresses.gateway, folder, random.clone())?),
             None => None,

@@ -11,7 +11,7 @@ use std::{
 use thiserror::Error;
 use yaml_serde::{Mapping, Value};
 
-use crate::iam::{Permissions, policy};
+use crate::iam::{permission::Permissions, policy};
 use intrinsic_functions::IntrinsicEvaluator;
 
 /// The template that the binary was built with.

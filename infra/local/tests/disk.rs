@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use local::database::{Database, operations};
+use local::database::Database;
 use serde_json::{Value, json};
 
 /// As much as an import of many followers writes: more than the log may ever be long.
@@ -49,7 +49,7 @@ async fn wait_until(what: &str, mut look: impl AsyncFnMut() -> bool) {
 }
 
 async fn call_ok(database: &Database, operation: &str, request: Value) {
-    let (status, answer) = operations::call(database, operation, request.to_string().as_bytes()).await;
+    let (status, answer) = database.call(operation, request.to_string().as_bytes()).await;
     assert_eq!(status, 200, "{answer}");
 }
 

@@ -12,7 +12,6 @@ use local::{
     database::{
         Database,
         fault_injection::{DatabaseFaults, FaultInjector},
-        operations,
     },
     template::{IndexSpec, TableSpec},
 };
@@ -65,8 +64,7 @@ impl FaultyDatabase {
     }
 
     async fn call(&self, operation: &str, request: Value) -> (u16, Value) {
-        let (status, answer) =
-            operations::call(&self.database, operation, request.to_string().as_bytes()).await;
+        let (status, answer) = self.database.call(operation, request.to_string().as_bytes()).await;
         (status, serde_json::from_str(&answer).unwrap())
     }
 

@@ -18,7 +18,10 @@ use local::{
     database::Database,
     event_source_mapping::{self, EventSourceMapping},
     functions::Handler,
-    iam::{Permission, Permissions, authorizing_client},
+    iam::{
+        authorizing_client,
+        permission::{Permission, Permissions},
+    },
     in_process_http::InProcessHttp,
     lambda::{FunctionTarget, concurrency::ConcurrencyPool},
 };

@@ -6,7 +6,10 @@ use std::{
 };
 
 use local::{
-    iam::{Permission, Permissions, required_permissions},
+    iam::{
+        permission::{Permission, Permissions},
+        required_permissions,
+    },
     template::Template,
 };
 

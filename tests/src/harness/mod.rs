@@ -256,7 +256,7 @@ impl SimulatedDeployment {
     /// Creates the tables.
     pub async fn create_tables(&self) {
         let clients = FaultyTransport::new(&self.backends, iam_monitor::OPERATOR).aws_clients();
-        local::database::create_tables(&clients.dynamodb, &self.template.tables).await.unwrap();
+        local::database::tables::create_tables(&clients.dynamodb, &self.template.tables).await.unwrap();
     }
 
     /// WeChat.

@@ -5,7 +5,6 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use dynoxide::{
-    DynoxideError, Result,
     actions::{
         batch_execute_statement::{
             BatchExecuteStatementRequest, BatchExecuteStatementResponse, BatchStatementResponse,
@@ -48,7 +47,7 @@ pub(super) fn execute_statements(
         response.table_name = Some(table.to_owned());
         responses.push(response);
     }
-    transact(storage, actions).ok()?;
+    transact(storage, actions)?;
     Some(BatchExecuteStatementResponse { responses, consumed_capacity: None })
 }
 
@@ -63,19 +62,17 @@ pub(super) fn write_puts(
             puts.push(partiql::put_item(table, request.put_request.as_ref()?.item.clone(), None));
         }
     }
-    transact(storage, puts).ok()?;
+    transact(storage, puts)?;
     Some(BatchWriteItemResponse::default())
 }
 
-fn transact(storage: &Storage, transact_items: Vec<TransactWriteItem>) -> Result<()> {
+/// `None` if not all succeeded, and for a single action, which needs no transaction.
+fn transact(storage: &Storage, transact_items: Vec<TransactWriteItem>) -> Option<()> {
     if !(2..=MAX_TRANSACTION_ITEMS).contains(&transact_items.len()) {
-        return Err(DynoxideError::ValidationException("alone as good".into()));
+        return None;
     }
     let request = TransactWriteItemsRequest { transact_items, ..Default::default() };
-    match transact_write_items::execute(storage, request).now_or_never() {
-        Some(answer) => answer.map(drop),
-        None => Err(DynoxideError::InternalServerError("the storage waits".into())),
-    }
+    transact_write_items::execute(storage, request).now_or_never()?.ok().map(drop)
 }
 
 /// A table's key attributes, the partition key first.

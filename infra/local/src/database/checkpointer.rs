@@ -22,7 +22,11 @@ use shared::{
     random::{Random, StdRandom},
 };
 
-use super::{DatabaseError, expiry, failed, storage_thread::connect};
+use super::{
+    connection::connect,
+    error::{DatabaseError, failed},
+    expiry,
+};
 
 /// The pause between two checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);

@@ -5,36 +5,27 @@ use dynoxide::{DynoxideError, actions, storage::Storage};
 use futures::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Database, batch_transaction};
+use super::{batch_transaction, storage_thread::StorageThread};
 
 /// The content type of every response.
 pub const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
 /// Handles one request; returns HTTP status and body. `operation` is without its prefix: `PutItem`.
-pub async fn call(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
-    tracing::debug!(operation, "request");
-    match database.fault_injector() {
-        Some(weather) => weather.call(database, operation, body).await,
-        None => call_without_faults(database, operation, body).await,
-    }
-}
-
-/// The same without injected faults.
-pub(super) async fn call_without_faults(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
-    match dispatch(database, operation, body).await {
+pub(super) async fn call(storage: &StorageThread, operation: &str, body: &[u8]) -> (u16, String) {
+    match dispatch(storage, operation, body).await {
         Ok(json) => (200, json),
         Err(error) => (error.status_code(), error.to_json()),
     }
 }
 
-async fn dispatch(database: &Database, operation: &str, body: &[u8]) -> dynoxide::Result<String> {
+async fn dispatch(storage: &StorageThread, operation: &str, body: &[u8]) -> dynoxide::Result<String> {
     macro_rules! run {
         ($action:ident) => {
             run!($action, |_, _| None)
         };
         // `together` returns a response if it could replace the action
         ($action:ident, $together:expr) => {
-            run(database, body, |storage, request| match $together(storage, &request) {
+            run(storage, body, |storage, request| match $together(storage, &request) {
                 Some(answer) => Ok(answer),
                 // dynoxide over SQLite never waits: it completes at the first poll
                 None => actions::$action::execute(storage, request)
@@ -63,7 +54,7 @@ async fn dispatch(database: &Database, operation: &str, body: &[u8]) -> dynoxide
 }
 
 async fn run<Q, A>(
-    database: &Database,
+    storage: &StorageThread,
     body: &[u8],
     act: impl FnOnce(&Storage, Q) -> dynoxide::Result<A> + Send + 'static,
 ) -> dynoxide::Result<String>
@@ -72,7 +63,7 @@ where
     A: Serialize + Send + 'static,
 {
     let request = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    let answer = database.with_storage(move |storage| act(storage, request)).await?;
+    let answer = storage.with_storage(move |storage| act(storage, request)).await?;
     serde_json::to_string(&answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 

@@ -1,4 +1,4 @@
-//! HTTP around [`operations::call`].
+//! HTTP around [`Database::call`].
 
 use std::io;
 
@@ -34,7 +34,7 @@ pub async fn serve(
 async fn respond(State(database): State<Database>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default();
-    let (status, json) = operations::call(&database, operation, &body).await;
+    let (status, json) = database.call(operation, &body).await;
     let response = Response::builder().status(status).header("content-type", operations::CONTENT_TYPE);
     response.body(Body::from(json)).unwrap_or_default()
 }

@@ -4,7 +4,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, OnceLock, mpsc},
+    sync::mpsc,
     time::Duration,
 };
 
@@ -12,18 +12,15 @@ use dynoxide::{DynoxideError, storage::Storage};
 use tokio::sync::oneshot;
 
 use super::{
-    DatabaseError,
     checkpointer::{self, Checkpointer},
-    failed,
-    fault_injection::FaultInjector,
+    connection::connect,
+    error::{DatabaseError, failed},
 };
 
 /// The database's file in its directory.
 const DATABASE_FILE: &str = "dynamodb.sqlite";
 /// SQLite's page cache, KiB: the indexes of many followers are read again and again.
 const CACHE_KIB: u32 = 8 * 1024;
-/// Prepared statements that SQLite caches: some for each table and index.
-const CACHED_STATEMENTS: usize = 128;
 
 /// How often truncating the log at the end is tried, and the pause between two tries: a second in all.
 const TRUNCATE_TRIES: u32 = 50;
@@ -31,39 +28,27 @@ const TRUNCATE_RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 type StorageTask = Box<dyn FnOnce(&Storage) + Send>;
 
-/// The embedded database. Clones share it.
+/// The thread's handle. The thread ends when the last clone is dropped.
 #[derive(Clone)]
-pub struct Database {
-    tasks: mpsc::Sender<StorageTask>,
-    fault_injector: Arc<OnceLock<FaultInjector>>,
-}
+pub struct StorageThread(mpsc::Sender<StorageTask>);
 
-impl Database {
-    /// Opens the database in `dir`, which must exist. It is closed when the last clone is dropped.
+impl StorageThread {
+    /// Opens the database in `dir`, which must exist.
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn open(dir: &Path) -> Result<Self, DatabaseError> {
+    pub(super) fn start(dir: &Path) -> Result<Self, DatabaseError> {
         let path = dir.join(DATABASE_FILE);
         let storage = connect(&path, CACHE_KIB)?;
         let upkeep = checkpointer::start(&path)?;
         let (jobs, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new().name("dynamodb".into());
         thread.spawn(move || run_tasks(&storage, &waiting, &upkeep)).map_err(failed)?;
-        Ok(Self { tasks: jobs, fault_injector: Arc::default() })
-    }
-
-    /// Injects faults into requests from now on. A second injector is ignored.
-    pub fn inject_faults(&self, weather: FaultInjector) {
-        let _ = self.fault_injector.set(weather);
-    }
-
-    pub(super) fn fault_injector(&self) -> Option<&FaultInjector> {
-        self.fault_injector.get()
+        Ok(Self(jobs))
     }
 
     /// After all earlier requests, checkpoints and truncates SQLite's log, so that a stopped database has no log.
-    pub async fn truncate_log(&self) {
+    pub(super) async fn truncate_log(&self) {
         for _ in 0..TRUNCATE_TRIES {
             // [`checkpointer`] may hold the log at this moment
             match self.with_storage(|storage| Ok(checkpointer::truncate_log(storage))).await {
@@ -88,7 +73,7 @@ impl Database {
         let job: StorageTask = Box::new(move |storage| {
             let _ = answer.send(act(storage)); // the caller may have been dropped
         });
-        self.tasks.send(job).map_err(|_| gone())?;
+        self.0.send(job).map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -103,18 +88,6 @@ fn run_tasks(storage: &Storage, jobs: &mpsc::Receiver<StorageTask>, upkeep: &Che
     }
 }
 
-/// Opens a connection to the file; each thread needs its own. Only [`checkpointer`] checkpoints the log:
-/// otherwise the requests' thread would wait for the disk.
-pub(super) fn connect(path: &Path, cache_kib: u32) -> Result<Storage, DatabaseError> {
-    let storage = Storage::new(&path.to_string_lossy()).map_err(failed)?;
-    let settings = format!(
-        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{cache_kib}; PRAGMA wal_autocheckpoint = 0;"
-    );
-    storage.conn().execute_batch(&settings).map_err(failed)?;
-    storage.conn().set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    Ok(storage)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,7 +96,7 @@ mod tests {
     async fn the_log_is_cut_at_the_end_though_somebody_is_at_it_just_then() {
         let folder = std::env::temp_dir().join(format!("oahub-engine-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
-        let database = Database::open(&folder).unwrap();
+        let database = StorageThread::start(&folder).unwrap();
         let write = |storage: &Storage| {
             // as SQLite behaves while another checkpoint runs, whatever its busy timeout
             storage.conn().busy_timeout(Duration::ZERO).unwrap();

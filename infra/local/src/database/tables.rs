@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use super::{DatabaseError, failed};
+use super::error::{DatabaseError, failed};
 use crate::template::{IndexSpec, TableSpec};
 
 /// Creates the tables that do not exist.

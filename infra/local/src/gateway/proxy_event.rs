@@ -14,20 +14,21 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
+use shared::{clock::Clock, random::Random};
 
-use super::Gateway;
+use crate::routes::RouteMatch;
 
 /// Types whose bodies are sent as text, besides `text/*`; all other bodies are base64.
 const TEXT_TYPES: [&str; 3] = ["application/json", "application/xml", "application/javascript"];
 
 /// The event of a request.
-pub(super) fn request_event(
-    gateway: &Gateway,
+pub(super) fn request_event<T>(
     parts: &Parts,
     body: &Bytes,
     peer: SocketAddr,
-    route_key: &str,
-    parameters: &BTreeMap<String, String>,
+    route: &RouteMatch<'_, T>,
+    clock: &dyn Clock,
+    random: &dyn Random,
 ) -> Value {
     let mut headers: BTreeMap<&str, String> = BTreeMap::new();
     let mut cookies = Vec::new();
@@ -39,15 +40,15 @@ pub(super) fn request_event(
             headers.entry(name.as_str()).and_modify(|v| *v = format!("{v},{value}")).or_insert(value);
         }
     }
-    let now = gateway.clock.now();
+    let now = clock.now();
     let mut id = [0; 8];
-    gateway.random.fill(&mut id);
+    random.fill(&mut id);
     let path = decoded_path(parts.uri.path());
     let parameters: BTreeMap<_, _> =
-        parameters.iter().map(|(name, value)| (name, percent_decoded(value))).collect();
+        route.parameters.iter().map(|(name, value)| (name, percent_decoded(value))).collect();
     let mut event = json!({
         "version": "2.0",
-        "routeKey": route_key,
+        "routeKey": route.key,
         "rawPath": path,
         "rawQueryString": parts.uri.query().unwrap_or(""),
         "headers": headers,
@@ -58,7 +59,7 @@ pub(super) fn request_event(
             "domainName": "localhost",
             "domainPrefix": "local",
             "requestId": format!("{:016x}", u64::from_le_bytes(id)),
-            "routeKey": route_key,
+            "routeKey": route.key,
             "stage": "$default",
             "time": now.strftime("%d/%b/%Y:%H:%M:%S %z").to_string(),
             "timeEpoch": now.as_millisecond(),

@@ -13,7 +13,7 @@ use local_sqs::protocol::TRACE_HEADER;
 use serde_json::json;
 use shared::aws::AwsClients;
 
-use super::Permissions;
+use super::permission::Permissions;
 use crate::lambda::chain::Chain;
 
 /// The SDK's clients of one function, which refuse requests beyond its permissions.

@@ -3,7 +3,7 @@
 
 use yaml_serde::{Mapping, Value};
 
-use super::{Permission, Permissions};
+use super::permission::{Permission, Permissions};
 
 /// Services whose permissions are checked here. Those of others (keys, logs, network) AWS itself uses.
 const CHECKED_SERVICES: [&str; 2] = ["dynamodb:", "sqs:"];

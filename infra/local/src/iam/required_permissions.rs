@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::Permission;
+use super::permission::{Permission, Permissions};
 
 /// The parts of a request that name its resources; the rest is ignored.
 #[derive(Default, Deserialize)]
@@ -71,6 +71,20 @@ pub fn required(target: &str, body: &[u8]) -> Result<Vec<Permission>, String> {
         rights.insert(permission("dynamodb", operation, "*"));
     }
     Ok(rights.into_iter().collect())
+}
+
+impl Permissions {
+    /// Returns the permissions that a request needs, if all of them are granted.
+    ///
+    /// # Errors
+    /// The missing permission, or why the request is not understood.
+    pub fn check(&self, target: &str, body: &[u8]) -> Result<Vec<Permission>, String> {
+        let needed = required(target, body)?;
+        match needed.iter().find(|right| !self.0.contains(right)) {
+            None => Ok(needed),
+            Some(right) => Err(right.to_string()),
+        }
+    }
 }
 
 fn permission(service: &str, action: &str, resource: &str) -> Permission {

@@ -9,19 +9,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{
-    FaultInjector,
-    item_accesses::{ItemAccess, TableSchema},
-};
-use crate::database::Database;
+use super::item_accesses::{ItemAccess, READ_UNIT_BYTES, TableSchema, write_units};
 
 /// Units beyond those admitted: writes (`true`) in units, reads in half units, by partition.
 pub(super) type Charges = Vec<(bool, String, u32)>;
-
-/// Bytes of a write unit; a read unit is four of them.
-pub(super) const WRITE_UNIT_BYTES: usize = 1024;
 
 fn item_bytes(item: &Value) -> usize {
     item.to_string().len()
@@ -29,7 +22,7 @@ fn item_bytes(item: &Value) -> usize {
 
 /// Half units of reading so many bytes.
 fn read_half_units(bytes: usize, consistent: bool) -> u32 {
-    let units = u32::try_from(bytes.div_ceil(4 * WRITE_UNIT_BYTES)).unwrap_or(u32::MAX).max(1);
+    let units = u32::try_from(bytes.div_ceil(READ_UNIT_BYTES)).unwrap_or(u32::MAX).max(1);
     if consistent { units.saturating_mul(2) } else { units }
 }
 
@@ -69,45 +62,25 @@ pub(super) fn read_charges(
     }
 }
 
-impl FaultInjector {
-    /// The current values of the items that a request writes; none unless writes are limited.
-    pub(super) async fn stored_items(&self, database: &Database, parts: &[ItemAccess]) -> Vec<Option<Value>> {
-        let mut found = Vec::new();
-        for part in parts {
-            let key =
-                part.key.as_ref().filter(|_| part.writes && self.faults.write_units_per_second.is_some());
-            found.push(match key {
-                Some(key) => {
-                    let asked = json!({"TableName": part.table, "Key": key, "ConsistentRead": true});
-                    self.call_database(database, "GetItem", &asked).await.1.get("Item").cloned()
-                }
-                None => None,
-            });
-        }
-        found
-    }
-
-    /// The units of a write, beyond those admitted.
-    pub(super) fn write_charges(
-        &self,
-        parts: &[ItemAccess],
-        before: &[Option<Value>],
-        after: &[Option<Value>],
-    ) -> Charges {
-        let mut bill = Charges::new();
-        for (part, (was, is)) in parts.iter().zip(before.iter().zip(after)) {
-            let larger = [was, is].into_iter().flatten().map(item_bytes).max().unwrap_or(0);
-            let units = u32::try_from(larger.div_ceil(WRITE_UNIT_BYTES)).unwrap_or(u32::MAX).max(1);
-            let units = units.saturating_mul(part.multiplier);
-            bill.push((true, part.partition.clone(), units.saturating_sub(part.units)));
-            let Some(schema) = self.tables.get(&part.table).filter(|_| was != is) else { continue };
-            for (was, is) in schema.entries(was.as_ref()).zip(schema.entries(is.as_ref())) {
-                if was != is {
-                    let entries = [was, is].into_iter().flatten();
-                    bill.extend(entries.map(|entry| (true, entry.partition, part.multiplier)));
-                }
+/// The units of a write, beyond those admitted.
+pub(super) fn write_charges(
+    parts: &[ItemAccess],
+    before: &[Option<Value>],
+    after: &[Option<Value>],
+    tables: &BTreeMap<String, TableSchema>,
+) -> Charges {
+    let mut bill = Charges::new();
+    for (part, (was, is)) in parts.iter().zip(before.iter().zip(after)) {
+        let larger = [was, is].into_iter().flatten().map(item_bytes).max().unwrap_or(0);
+        let units = write_units(larger).saturating_mul(part.multiplier);
+        bill.push((true, part.partition.clone(), units.saturating_sub(part.units)));
+        let Some(schema) = tables.get(&part.table).filter(|_| was != is) else { continue };
+        for (was, is) in schema.entries(was.as_ref()).zip(schema.entries(is.as_ref())) {
+            if was != is {
+                let entries = [was, is].into_iter().flatten();
+                bill.extend(entries.map(|entry| (true, entry.partition, part.multiplier)));
             }
         }
-        bill
     }
+    bill
 }

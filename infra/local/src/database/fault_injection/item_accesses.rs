@@ -1,11 +1,20 @@
 //! The items that a request reads and writes, in the order in which it names them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{PartIndexes, capacity_units::WRITE_UNIT_BYTES};
 use crate::template::{IndexSpec, TableSpec};
+
+/// Bytes of a write unit.
+const WRITE_UNIT_BYTES: usize = 1024;
+/// Bytes of a read unit.
+pub(super) const READ_UNIT_BYTES: usize = 4 * WRITE_UNIT_BYTES;
+
+/// Units of writing so many bytes.
+pub(super) fn write_units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(WRITE_UNIT_BYTES)).unwrap_or(u32::MAX).max(1)
+}
 
 /// A table's keys and global indexes.
 #[derive(Debug)]
@@ -98,7 +107,7 @@ impl TableSchema {
             consistent: true,
             multiplier: 1,
             index_partitions: Vec::new(),
-            units: u32::try_from(bytes.div_ceil(WRITE_UNIT_BYTES)).unwrap_or(u32::MAX).max(1),
+            units: write_units(bytes),
         }
     }
 }
@@ -272,8 +281,8 @@ fn parameters_by_name<'p>(
     Value::Object(named)
 }
 
-/// Removes accesses from a batch, and returns them as the batch spelled them.
-pub(super) fn split_off(operation: &str, request: &mut Value, parts: &PartIndexes) -> Value {
+/// Removes accesses, by their indexes, from a batch, and returns them as the batch spelled them.
+pub(super) fn split_off(operation: &str, request: &mut Value, parts: &BTreeSet<usize>) -> Value {
     let mut next = 0..;
     let mut goes = || next.next().is_some_and(|index| parts.contains(&index));
     if operation == "BatchExecuteStatement" {

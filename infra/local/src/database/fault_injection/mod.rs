@@ -17,14 +17,14 @@ mod capacity_units;
 mod item_accesses;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use serde_json::{Value, json};
 use shared::{clock::Clock, random::Random};
 
-use super::{Database, operations};
+use super::{operations, storage_thread::StorageThread};
 use crate::{template::TableSpec, token_bucket::TokenBucket};
 use item_accesses::{ItemAccess, TableSchema};
 
@@ -65,9 +65,6 @@ struct FaultState {
     hidden: BTreeMap<String, i64>,
 }
 
-/// Indexes into a request's accesses.
-type PartIndexes = BTreeSet<usize>;
-
 /// Why an access is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InjectedError {
@@ -105,16 +102,16 @@ impl FaultInjector {
     }
 
     /// Handles a request, or returns an injected error instead.
-    pub(super) async fn call(&self, database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
+    pub(super) async fn call(&self, storage: &StorageThread, operation: &str, body: &[u8]) -> (u16, String) {
         let Ok(mut request) = serde_json::from_slice::<Value>(body) else {
-            return operations::call_without_faults(database, operation, body).await;
+            return operations::call(storage, operation, body).await;
         };
         let parts = item_accesses::accesses(operation, &request, &self.tables);
-        let newcomers = self.new_items(database, &parts).await;
+        let newcomers = self.new_items(storage, &parts).await;
         let refused = self.injected_errors(&parts, operation == "TransactWriteItems");
-        let before = self.stored_items(database, &parts).await;
+        let before = self.stored_items(storage, &parts).await;
         let answer = match operation {
-            _ if refused.is_empty() => self.call_database(database, operation, &request).await,
+            _ if refused.is_empty() => self.call_database(storage, operation, &request).await,
             "BatchGetItem" | "BatchWriteItem" => {
                 let kind = if operation == "BatchGetItem" { "UnprocessedKeys" } else { "UnprocessedItems" };
                 let rest =
@@ -122,37 +119,36 @@ impl FaultInjector {
                 if refused.len() == parts.len() {
                     return InjectedError::Throttled.response();
                 }
-                let (status, mut answer) = self.call_database(database, operation, &request).await;
+                let (status, mut answer) = self.call_database(storage, operation, &request).await;
                 if let (200, Some(answer)) = (status, answer.as_object_mut()) {
                     answer.insert(kind.into(), rest); // the embedded database leaves none
                 }
                 (status, answer)
             }
-            "BatchExecuteStatement" => self.call_statements(database, &mut request, &refused).await,
+            "BatchExecuteStatement" => self.call_statements(storage, &mut request, &refused).await,
             "TransactWriteItems" => (400, transaction_canceled(parts.len(), &refused)),
             _ => return refused.values().next().copied().unwrap_or(InjectedError::Throttled).response(),
         };
         let (status, mut answer) = answer;
         if status == 200 {
             self.start_index_lag(&newcomers);
-            let after = self.stored_items(database, &parts).await;
+            let after = self.stored_items(storage, &parts).await;
             self.charge(&capacity_units::read_charges(operation, &answer, &parts, &self.tables));
-            self.charge(&self.write_charges(&parts, &before, &after));
+            self.charge(&capacity_units::write_charges(&parts, &before, &after, &self.tables));
             self.remove_lagging_items(operation, &request, &mut answer);
         }
         (status, answer.to_string())
     }
 
-    async fn call_database(&self, database: &Database, operation: &str, request: &Value) -> (u16, Value) {
-        let (status, answer) =
-            operations::call_without_faults(database, operation, request.to_string().as_bytes()).await;
+    async fn call_database(&self, storage: &StorageThread, operation: &str, request: &Value) -> (u16, Value) {
+        let (status, answer) = operations::call(storage, operation, request.to_string().as_bytes()).await;
         (status, serde_json::from_str(&answer).unwrap_or_default())
     }
 
     /// Executes a batch of statements; each has its own response, in the order of the request.
     async fn call_statements(
         &self,
-        database: &Database,
+        storage: &StorageThread,
         request: &mut Value,
         refused: &BTreeMap<usize, InjectedError>,
     ) -> (u16, Value) {
@@ -160,7 +156,7 @@ impl FaultInjector {
         let left = request.get("Statements").and_then(Value::as_array).map_or(0, Vec::len);
         let (status, answer) = match left {
             0 => (200, json!({"Responses": []})),
-            _ => self.call_database(database, "BatchExecuteStatement", request).await,
+            _ => self.call_database(storage, "BatchExecuteStatement", request).await,
         };
         let Some(mut responses) = answer.get("Responses").and_then(Value::as_array).cloned() else {
             return (status, answer);
@@ -233,8 +229,25 @@ impl FaultInjector {
         }
     }
 
+    /// The current values of the items that a request writes; none unless writes are limited.
+    async fn stored_items(&self, storage: &StorageThread, parts: &[ItemAccess]) -> Vec<Option<Value>> {
+        let mut found = Vec::new();
+        for part in parts {
+            let key =
+                part.key.as_ref().filter(|_| part.writes && self.faults.write_units_per_second.is_some());
+            found.push(match key {
+                Some(key) => {
+                    let asked = json!({"TableName": part.table, "Key": key, "ConsistentRead": true});
+                    self.call_database(storage, "GetItem", &asked).await.1.get("Item").cloned()
+                }
+                None => None,
+            });
+        }
+        found
+    }
+
     /// The items that a request would create, in tables with global indexes.
-    async fn new_items(&self, database: &Database, parts: &[ItemAccess]) -> Vec<String> {
+    async fn new_items(&self, storage: &StorageThread, parts: &[ItemAccess]) -> Vec<String> {
         let mut newcomers = Vec::new();
         for part in parts.iter().filter(|part| self.faults.index_lag_ms > 0 && part.may_create) {
             let (Some(key), Some(item)) = (&part.key, &part.item_id) else { continue };
@@ -242,7 +255,7 @@ impl FaultInjector {
                 continue;
             }
             let asked = json!({"TableName": part.table, "Key": key, "ConsistentRead": true});
-            let (_, answer) = self.call_database(database, "GetItem", &asked).await;
+            let (_, answer) = self.call_database(storage, "GetItem", &asked).await;
             if answer.get("Item").is_none() {
                 newcomers.push(item.clone());
             }
