@@ -13,10 +13,10 @@ use crate::faults::InjectedFault;
 use crate::follower_actions::{FollowerAction, PushOverrides};
 use crate::log::PushDelivery;
 use crate::owner_actions::{IssuedAuthCode, OwnerConsent};
-use crate::push::CallbackUrl;
 use crate::simulator::Simulator;
 use crate::state::account::{NewAccount, SimulatedAccount};
 use crate::state::follower::Follower;
+use crate::state::outgoing_push::CallbackUrl;
 use crate::state::tokens::TokenOwner;
 use crate::state::{Settings, WeChatState, account::PERMISSIONS};
 
@@ -61,7 +61,7 @@ impl IntoResponse for Unprocessable {
 type ControlResult<T> = Result<Json<T>, Unprocessable>;
 
 /// An account as shown to people and tests: without follower list, chats and refresh token.
-fn account_json(world: &WeChatState, account: &SimulatedAccount, now: i64) -> Value {
+fn account_json(state: &WeChatState, account: &SimulatedAccount, now: i64) -> Value {
     let owner = TokenOwner::Authorizer(account.app_id.clone());
     json!({
         "app_id": account.app_id,
@@ -77,15 +77,15 @@ fn account_json(world: &WeChatState, account: &SimulatedAccount, now: i64) -> Va
         "authorized": account.authorization.is_some(),
         "func_ids": account.authorization.as_ref().map(|grant| &grant.funcs),
         "auth_time": account.authorization.as_ref().map(|grant| grant.auth_time),
-        "live_tokens": world.tokens.live_count(&owner, now),
+        "live_tokens": state.tokens.live_count(&owner, now),
         "templates": account.templates,
     })
 }
 
 async fn accounts(State(simulator): State<Simulator>) -> Json<Value> {
-    let (world, now) = (simulator.state(), simulator.now());
+    let (state, now) = (simulator.state(), simulator.now());
     let views: Vec<Value> =
-        world.accounts_in_order().into_iter().map(|account| account_json(&world, account, now)).collect();
+        state.accounts_in_order().into_iter().map(|account| account_json(&state, account, now)).collect();
     let permissions =
         PERMISSIONS.map(|(id, name, required)| json!({"id": id, "name": name, "required": required}));
     Json(json!({"accounts": views, "permissions": permissions}))
@@ -100,8 +100,8 @@ async fn add_account(
 }
 
 async fn account(State(simulator): State<Simulator>, Path(app_id): Path<String>) -> ControlResult<Value> {
-    let world = simulator.state();
-    Ok(Json(account_json(&world, world.account(&app_id)?, simulator.now())))
+    let state = simulator.state();
+    Ok(Json(account_json(&state, state.account(&app_id)?, simulator.now())))
 }
 
 #[derive(Deserialize)]
@@ -144,8 +144,8 @@ async fn followers(
     Path(app_id): Path<String>,
     Query(window): Query<PageQuery>,
 ) -> ControlResult<Value> {
-    let world = simulator.state();
-    let followers = &world.account(&app_id)?.followers;
+    let state = simulator.state();
+    let followers = &state.account(&app_id)?.followers;
     let list = followers.latest(window.offset.unwrap_or(0), window.limit.unwrap_or(50).min(1000));
     Ok(Json(json!({"total": followers.total(), "followers": list})))
 }
@@ -170,8 +170,8 @@ async fn follower(
     State(simulator): State<Simulator>,
     Path((app_id, openid)): Path<(String, String)>,
 ) -> ControlResult<Follower> {
-    let world = simulator.state();
-    Ok(Json(world.account(&app_id)?.followers.get(&openid).ok_or_else(|| ApiError::new(40003))?))
+    let state = simulator.state();
+    Ok(Json(state.account(&app_id)?.followers.get(&openid).ok_or_else(|| ApiError::new(40003))?))
 }
 
 #[derive(Deserialize)]
@@ -230,8 +230,8 @@ async fn messages(
     Path((app_id, openid)): Path<(String, String)>,
 ) -> ControlResult<Value> {
     let now = simulator.now();
-    let world = simulator.state();
-    let account = world.account(&app_id)?;
+    let state = simulator.state();
+    let account = state.account(&app_id)?;
     let follower = account.followers.get(&openid).ok_or_else(|| ApiError::new(40003))?;
     let chat = account.chats.get(&openid).cloned().unwrap_or_default();
     let window = chat.window(now).map(|(sends, until)| json!({"sends_left": sends, "closes_at": until}));
@@ -312,11 +312,11 @@ async fn clear_faults(State(simulator): State<Simulator>) -> Json<Value> {
 
 async fn calls(State(simulator): State<Simulator>, Query(window): Query<PageQuery>) -> Json<Value> {
     let limit = window.limit.unwrap_or(100);
-    let world = simulator.state();
-    let list: Vec<_> = world.calls.entries.iter().rev().take(limit).collect();
+    let state = simulator.state();
+    let list: Vec<_> = state.calls.entries.iter().rev().take(limit).collect();
     Json(json!({
-        "counters": world.calls.counters,
-        "tokens_issued": world.tokens.issued_counts(),
+        "counters": state.calls.counters,
+        "tokens_issued": state.tokens.issued_counts(),
         "calls": list,
     }))
 }

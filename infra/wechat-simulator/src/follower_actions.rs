@@ -5,11 +5,12 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 use crate::log::PushDelivery;
-use crate::push::{CallbackUrl, OutgoingPush};
 use crate::simulator::Simulator;
 use crate::state::account::SimulatedAccount;
 use crate::state::chat::{Sender, WindowTrigger};
 use crate::state::follower::Follower;
+use crate::state::outgoing_push::{CallbackUrl, OutgoingPush};
+use crate::world::World;
 use crate::xml::{XmlBuilder, first_value};
 
 /// One thing a follower does.
@@ -122,13 +123,13 @@ impl Simulator {
         name: Option<String>,
         person: Option<u64>,
     ) -> Result<Follower, ApiError> {
-        let mut world = self.state();
-        let account = world.account_mut(app_id)?;
+        let mut state = self.state();
+        let account = state.account_mut(app_id)?;
         if openid.as_deref().is_some_and(|id| id.is_empty() || account.followers.get(id).is_some()) {
             return Err(ApiError::with_errmsg(40003, "this openid is empty or exists already"));
         }
         let follower = account.followers.add(openid, name, person);
-        world.dirty = true;
+        state.dirty = true;
         Ok(follower)
     }
 
@@ -143,10 +144,11 @@ impl Simulator {
         act: FollowerAction,
         stamp: PushOverrides,
     ) -> Result<PushDelivery, ApiError> {
-        let (push, allowed) = self.apply_action(app_id, openid, &act, &stamp)?;
+        let (push, allowed) =
+            self.with_world(|mut world| world.apply_action(app_id, openid, &act, &stamp))?;
         Ok(match allowed {
             Ok(()) => self.deliver(push).await,
-            Err(why) => self.record_unsent(&push, why),
+            Err(why) => self.with_world(|mut world| world.record_unsent(&push, why)),
         })
     }
 
@@ -167,23 +169,24 @@ impl Simulator {
         let app_id = app_id.map(str::to_owned);
         self.deliver(OutgoingPush { target, kind, app_id, openid, plaintext, delay_ms: 0 }).await
     }
+}
 
+impl World<'_> {
     fn apply_action(
-        &self,
+        &mut self,
         app_id: &str,
         openid: &str,
         act: &FollowerAction,
         stamp: &PushOverrides,
     ) -> Result<(OutgoingPush, Result<(), &'static str>), ApiError> {
-        let (now, now_ms) = (self.now(), self.now_ms());
+        let now = self.now();
         let create_time = stamp.create_time.unwrap_or(now);
         let ticket = format!("gQ{}", self.random_hex(60));
         let media = format!("media-{}", self.random_hex(24));
-        let mut world = self.state();
-        let msg_id = stamp.msg_id.unwrap_or_else(|| world.next_msg_id(now_ms));
-        let item_id = world.next_id();
-        world.dirty = true;
-        let account = world.account_mut(app_id)?;
+        let msg_id = stamp.msg_id.unwrap_or_else(|| self.next_msg_id());
+        let item_id = self.state.next_id();
+        self.state.dirty = true;
+        let account = self.state.account_mut(app_id)?;
         let follower = account.followers.get(openid).ok_or_else(|| ApiError::new(40003))?;
         let effect = effect(act, &follower, &media, &ticket)?;
         update_subscription(account, &follower, act, create_time);

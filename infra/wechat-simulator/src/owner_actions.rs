@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
 use crate::log::PushDelivery;
-use crate::push::{CallbackUrl, OutgoingPush};
 use crate::simulator::Simulator;
 use crate::state::account::{AuthorizationGrant, PERMISSIONS};
+use crate::state::outgoing_push::{CallbackUrl, OutgoingPush};
 use crate::state::tokens::TokenOwner;
-use crate::state::{AuthCode, PreAuthCode, WeChatState, is_cleanup_due};
+use crate::state::{AuthCode, PreAuthCode, is_cleanup_due};
+use crate::world::World;
 use crate::xml::XmlBuilder;
 
 /// What an owner decides on the authorization page.
@@ -48,17 +49,7 @@ impl Simulator {
     /// # Errors
     /// 61009 for an unknown or used one, 61010 for an expired one.
     pub fn check_pre_auth_code(&self, code: &str) -> Result<(), ApiError> {
-        let now = self.now();
-        match self.state().pre_auth_codes.get(code) {
-            Some(PreAuthCode { used: true, .. }) => {
-                Err(ApiError::with_errmsg(61009, "pre_auth_code was used already"))
-            }
-            Some(known) if now >= known.expires_at => {
-                Err(ApiError::with_errmsg(61010, "pre_auth_code is expired"))
-            }
-            Some(_) => Ok(()),
-            None => Err(ApiError::with_errmsg(61009, "pre_auth_code is invalid")),
-        }
+        self.with_world(|world| world.check_pre_auth_code(code))
     }
 
     /// The owner of an account consents. Queues `authorized`, or `updateauthorized` for an existing grant.
@@ -66,6 +57,43 @@ impl Simulator {
     /// # Errors
     /// A bad code or account, or a `redirect_uri` that is not a URL.
     pub fn authorize(&self, grant: OwnerConsent) -> Result<IssuedAuthCode, ApiError> {
+        let issued = self.with_world(|mut world| world.authorize(grant))?;
+        self.save_now();
+        Ok(issued)
+    }
+
+    /// The owner revokes the authorization: all tokens become void and `unauthorized` is queued.
+    ///
+    /// # Errors
+    /// 61003 when the account was not authorized.
+    pub fn unauthorize(&self, app_id: &str, with_event: bool) -> Result<(), ApiError> {
+        self.with_world(|mut world| world.unauthorize(app_id, with_event))?;
+        self.save_now();
+        Ok(())
+    }
+
+    /// Pushes a new ticket now.
+    pub async fn push_ticket(&self) -> PushDelivery {
+        let push = self.with_world(|mut world| world.new_ticket_push());
+        self.deliver(push).await
+    }
+}
+
+impl World<'_> {
+    fn check_pre_auth_code(&self, code: &str) -> Result<(), ApiError> {
+        match self.state.pre_auth_codes.get(code) {
+            Some(PreAuthCode { used: true, .. }) => {
+                Err(ApiError::with_errmsg(61009, "pre_auth_code was used already"))
+            }
+            Some(known) if self.now() >= known.expires_at => {
+                Err(ApiError::with_errmsg(61010, "pre_auth_code is expired"))
+            }
+            Some(_) => Ok(()),
+            None => Err(ApiError::with_errmsg(61009, "pre_auth_code is invalid")),
+        }
+    }
+
+    fn authorize(&mut self, grant: OwnerConsent) -> Result<IssuedAuthCode, ApiError> {
         let pre_auth_code = match &grant.pre_auth_code {
             Some(code) => {
                 self.check_pre_auth_code(code)?;
@@ -75,8 +103,7 @@ impl Simulator {
         };
         let auth_code = format!("queryauthcode@@@{}", self.random_hex(64));
         let (now, refresh_token) = (self.now(), format!("refreshtoken@@@{}", self.random_hex(40)));
-        let mut world = self.state();
-        let expires_in = world.settings.auth_code_lifetime;
+        let expires_in = self.state.settings.auth_code_lifetime;
         let redirect_url = match &grant.redirect_uri {
             Some(uri) => Some(redirect_url(
                 uri,
@@ -84,7 +111,7 @@ impl Simulator {
             )?),
             None => None,
         };
-        let account = world.account_mut(&grant.app_id)?;
+        let account = self.state.account_mut(&grant.app_id)?;
         if !matches!(account.account_status, 1 | 18) {
             return Err(ApiError::with_errmsg(
                 40013,
@@ -111,7 +138,7 @@ impl Simulator {
                 "authorized"
             }
         };
-        if let Some(code) = world.pre_auth_codes.get_mut(&pre_auth_code) {
+        if let Some(code) = self.state.pre_auth_codes.get_mut(&pre_auth_code) {
             code.used = true;
         }
         let expires_at = now + expires_in;
@@ -121,10 +148,10 @@ impl Simulator {
             used: false,
             without_refresh_token: grant.without_refresh_token,
         };
-        if is_cleanup_due(world.auth_codes.len()) {
-            world.auth_codes.retain(|_, code| now < code.expires_at + 86_400);
+        if is_cleanup_due(self.state.auth_codes.len()) {
+            self.state.auth_codes.retain(|_, code| now < code.expires_at + 86_400);
         }
-        world.auth_codes.insert(auth_code.clone(), code);
+        self.state.auth_codes.insert(auth_code.clone(), code);
         if !grant.without_event {
             let event = self
                 .component_event(info_type)
@@ -132,60 +159,44 @@ impl Simulator {
                 .text("AuthorizationCode", &auth_code)
                 .number("AuthorizationCodeExpiredTime", expires_at)
                 .text("PreAuthCode", &pre_auth_code);
-            self.enqueue(&mut world, component_push(info_type, event));
+            self.state.enqueue(component_push(info_type, event));
         }
-        drop(world);
-        self.save_now();
         Ok(IssuedAuthCode { auth_code, expires_in, redirect_url })
     }
 
-    /// The owner revokes the authorization: all tokens become void and `unauthorized` is queued.
-    ///
-    /// # Errors
-    /// 61003 when the account was not authorized.
-    pub fn unauthorize(&self, app_id: &str, with_event: bool) -> Result<(), ApiError> {
-        let mut world = self.state();
-        let account = world.account_mut(app_id)?;
+    fn unauthorize(&mut self, app_id: &str, with_event: bool) -> Result<(), ApiError> {
+        let account = self.state.account_mut(app_id)?;
         account.authorization.take().ok_or_else(|| ApiError::new(61003))?;
-        world.tokens.revoke(&TokenOwner::Authorizer(app_id.to_owned()));
-        world.auth_codes.retain(|_, code| code.app_id != app_id);
+        self.state.tokens.revoke(&TokenOwner::Authorizer(app_id.to_owned()));
+        self.state.auth_codes.retain(|_, code| code.app_id != app_id);
         if with_event {
             let event = self.component_event("unauthorized").text("AuthorizerAppid", app_id);
-            self.enqueue(&mut world, component_push("unauthorized", event));
+            self.state.enqueue(component_push("unauthorized", event));
         }
-        drop(world);
-        self.save_now();
         Ok(())
     }
 
     /// Queues a push with a new ticket.
-    pub(crate) fn queue_ticket(&self, world: &mut WeChatState) {
-        let push = self.new_ticket_push(world);
-        self.enqueue(world, push);
+    pub fn queue_ticket(&mut self) {
+        let push = self.new_ticket_push();
+        self.state.enqueue(push);
     }
 
-    /// Pushes a new ticket now.
-    pub async fn push_ticket(&self) -> PushDelivery {
-        let push = self.new_ticket_push(&mut self.state());
-        self.deliver(push).await
-    }
-
-    fn new_ticket_push(&self, world: &mut WeChatState) -> OutgoingPush {
+    fn new_ticket_push(&mut self) -> OutgoingPush {
         let ticket = format!("ticket@@@{}", self.random_hex(87));
         let now = self.now();
-        let lifetime = world.settings.ticket_lifetime;
-        world.tickets.retain(|(_, made)| now < made + lifetime);
-        world.tickets.push_back((ticket.clone(), now));
-        world.pushing = true;
-        world.dirty = true;
+        let lifetime = self.state.settings.ticket_lifetime;
+        self.state.tickets.retain(|(_, made)| now < made + lifetime);
+        self.state.tickets.push_back((ticket.clone(), now));
+        self.state.pushing = true;
+        self.state.dirty = true;
         let event = self.component_event("component_verify_ticket").text("ComponentVerifyTicket", &ticket);
         component_push("component_verify_ticket", event)
     }
 
     fn component_event(&self, info_type: &str) -> XmlBuilder {
-        let (component, _) = self.platform();
         XmlBuilder::default()
-            .text("AppId", &component.app_id)
+            .text("AppId", &self.component.app_id)
             .number("CreateTime", self.now())
             .text("InfoType", info_type)
     }

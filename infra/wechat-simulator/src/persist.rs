@@ -15,9 +15,9 @@ impl Simulator {
     /// What the file system says.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let bytes = {
-            let mut world = self.state();
-            world.dirty = false;
-            serde_json::to_vec(&*world).map_err(io::Error::other)?
+            let mut state = self.state();
+            state.dirty = false;
+            serde_json::to_vec(&*state).map_err(io::Error::other)?
         };
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
@@ -32,8 +32,8 @@ impl Simulator {
     /// # Errors
     /// What the file system reports, or that the file is not a snapshot.
     pub fn load(&self, path: &Path) -> io::Result<()> {
-        let world: WeChatState = serde_json::from_slice(&std::fs::read(path)?).map_err(io::Error::other)?;
-        *self.state() = world;
+        let state: WeChatState = serde_json::from_slice(&std::fs::read(path)?).map_err(io::Error::other)?;
+        *self.state() = state;
         Ok(())
     }
 

@@ -27,8 +27,7 @@ impl Simulator {
                 () = &mut shutdown => break,
                 () = tokio::time::sleep_until(next_ticket) => {
                     next_ticket = Instant::now() + Duration::from_secs(self.settings().ticket_interval.max(1));
-                    let mut world = self.state();
-                    self.queue_ticket(&mut world);
+                    self.with_world(|mut world| world.queue_ticket());
                 }
                 () = self.wake().notified() => self.spawn_queued(&mut deliveries),
                 Some(Ok(delivery)) = deliveries.join_next(), if !deliveries.is_empty() => {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
 use shared::clock::Clock;
 use shared::config::PlatformCredentials;
 use shared::random::Random;
@@ -11,11 +10,12 @@ use tokio::sync::Notify;
 
 use crate::crypto::{AesKey, CryptoError};
 use crate::error::ApiError;
-use crate::push::{HubTransport, OutgoingPush};
-use crate::state::account::{AccountKind, NewAccount, SimulatedAccount, starting_templates};
+use crate::hub_transport::HubTransport;
+use crate::state::account::{AccountKind, NewAccount, SimulatedAccount};
 use crate::state::chat::{ChatItem, Sender};
-use crate::state::follower::Followers;
+use crate::state::outgoing_push::{CallbackUrl, OutgoingPush};
 use crate::state::{Settings, WeChatState};
+use crate::world::World;
 
 /// What a simulator needs.
 pub struct SimulatorDependencies {
@@ -37,7 +37,8 @@ pub struct Simulator(Arc<SimulatorInner>);
 
 struct SimulatorInner {
     state: Mutex<WeChatState>,
-    platform: Mutex<(PlatformCredentials, AesKey)>,
+    component: PlatformCredentials,
+    aes_key: Mutex<AesKey>,
     component_url: String,
     message_url: String,
     clock: Arc<dyn Clock>,
@@ -59,7 +60,8 @@ impl Simulator {
             state: Mutex::default(),
             component_url: format!("{hub}/wechat/component"),
             message_url: format!("{hub}/wechat/accounts/$APPID$"),
-            platform: Mutex::new((parts.component, key)),
+            component: parts.component,
+            aes_key: Mutex::new(key),
             clock: parts.clock,
             random: parts.random,
             hub: parts.hub,
@@ -112,40 +114,7 @@ impl Simulator {
     /// # Errors
     /// 40013 when the app id is taken.
     pub fn add_account(&self, new: NewAccount) -> Result<SimulatedAccount, ApiError> {
-        let now = self.now();
-        let app_id = new.app_id.unwrap_or_else(|| format!("wx{}", self.random_hex(16)));
-        let original_id = new.original_id.unwrap_or_else(|| format!("gh_{}", self.random_hex(12)));
-        let kind = new.kind.unwrap_or(AccountKind::Service);
-        let mut world = self.state();
-        if world.accounts.contains_key(&app_id) {
-            return Err(ApiError::with_errmsg(40013, "this appid exists already"));
-        }
-        let order = world.next_id();
-        // Not random: after a restart without a snapshot the same account has the same followers.
-        let seed = app_id.bytes().fold(11u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-        let account = SimulatedAccount {
-            name: new.name.unwrap_or_else(|| format!("Account {order}")),
-            alias: format!("alias{order}"),
-            principal_name: "Simulated Trading Ltd".into(),
-            kind,
-            verify_type: new.verify_type.unwrap_or(0),
-            account_status: new.account_status.unwrap_or(1),
-            authorization: None,
-            followers: Followers::generated(seed, new.followers, new.open_platform.clone(), now),
-            open_platform: new.open_platform,
-            templates: if kind == AccountKind::Service { starting_templates() } else { Vec::new() },
-            options: [("location_report", "0"), ("voice_recognize", "0"), ("customer_service", "0")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            chats: Default::default(),
-            template_dedup: Default::default(),
-            order,
-            app_id: app_id.clone(),
-            original_id,
-        };
-        world.accounts.insert(app_id, account.clone());
-        world.dirty = true;
-        Ok(account)
+        self.with_world(|mut world| world.add_account(new))
     }
 
     /// The current state of one account.
@@ -162,9 +131,9 @@ impl Simulator {
 
     /// Changes the settings from now on.
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
-        let mut world = self.state();
-        change(&mut world.settings);
-        world.dirty = true;
+        let mut state = self.state();
+        change(&mut state.settings);
+        state.dirty = true;
     }
 
     /// Replaces the EncodingAESKey, as after a rotation in WeChat's console.
@@ -173,15 +142,15 @@ impl Simulator {
     /// When it is not a valid key.
     pub fn rotate_aes_key(&self, encoded: &str) -> Result<(), CryptoError> {
         let key = AesKey::decode(encoded)?;
-        self.0.platform.lock().unwrap_or_else(PoisonError::into_inner).1 = key;
+        *self.0.aes_key.lock().unwrap_or_else(PoisonError::into_inner) = key;
         Ok(())
     }
 
     /// The chat between an account and a follower, oldest item first.
     #[must_use]
     pub fn chat(&self, app_id: &str, openid: &str) -> Vec<ChatItem> {
-        let world = self.state();
-        let chat = world.accounts.get(app_id).and_then(|account| account.chats.get(openid));
+        let state = self.state();
+        let chat = state.accounts.get(app_id).and_then(|account| account.chats.get(openid));
         chat.map(|chat| chat.items.iter().cloned().collect()).unwrap_or_default()
     }
 
@@ -195,36 +164,48 @@ impl Simulator {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn platform(&self) -> (PlatformCredentials, AesKey) {
-        self.0.platform.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Lets something happen, and [`Simulator::run`] send the pushes that it queued.
+    pub(crate) fn with_world<T>(&self, act: impl FnOnce(World<'_>) -> T) -> T {
+        let aes_key = self.0.aes_key.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut state = self.state();
+        let queued = state.outbox.len();
+        let out = act(World {
+            state: &mut state,
+            component: &self.0.component,
+            aes_key,
+            clock: &*self.0.clock,
+            random: &*self.0.random,
+        });
+        if state.outbox.len() > queued {
+            self.0.wake.notify_one();
+        }
+        out
+    }
+
+    pub(crate) fn component(&self) -> &PlatformCredentials {
+        &self.0.component
     }
 
     pub(crate) fn now(&self) -> i64 {
         self.0.clock.unix()
     }
 
-    pub(crate) fn now_ms(&self) -> u64 {
-        u64::try_from(self.0.clock.now().as_millisecond()).unwrap_or(0)
-    }
-
-    pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.0.clock
-    }
-
-    pub(crate) fn random(&self) -> &dyn Random {
-        &*self.0.random
-    }
-
     pub(crate) fn hub(&self) -> &dyn HubTransport {
         &*self.0.hub
     }
 
-    pub(crate) fn component_url(&self) -> String {
-        self.0.component_url.clone()
+    pub(crate) fn component_url(&self) -> &str {
+        &self.0.component_url
     }
 
-    pub(crate) fn message_url(&self, app_id: &str) -> String {
-        self.0.message_url.replace("$APPID$", app_id)
+    /// Where a push goes.
+    pub(crate) fn callback_url(&self, push: &OutgoingPush) -> String {
+        match push.target {
+            CallbackUrl::Component => self.0.component_url.clone(),
+            CallbackUrl::Message => {
+                self.0.message_url.replace("$APPID$", push.app_id.as_deref().unwrap_or_default())
+            }
+        }
     }
 
     pub(crate) fn wake(&self) -> &Notify {
@@ -233,54 +214,5 @@ impl Simulator {
 
     pub(crate) fn snapshot_path(&self) -> MutexGuard<'_, Option<PathBuf>> {
         self.0.snapshot_path.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Queues a push; [`Simulator::run`] or [`Simulator::deliver_pending`] sends it.
-    pub(crate) fn enqueue(&self, world: &mut WeChatState, push: OutgoingPush) {
-        world.outbox.push_back(push);
-        world.dirty = true;
-        self.0.wake.notify_one();
-    }
-
-    pub(crate) fn random_bytes<const N: usize>(&self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.0.random.fill(&mut bytes);
-        bytes
-    }
-
-    pub(crate) fn random_hex(&self, digits: usize) -> String {
-        self.random_bytes::<64>()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-            .chars()
-            .take(digits)
-            .collect()
-    }
-
-    pub(crate) fn random_digits(&self, count: usize) -> String {
-        (0..count).map(|_| char::from(b'0' + u8::try_from(self.0.random.below(10)).unwrap_or(0))).collect()
-    }
-
-    /// Adds an item to a chat.
-    #[expect(clippy::too_many_arguments, reason = "a chat line has these parts")]
-    pub(crate) fn add_chat_item(
-        &self,
-        app_id: &str,
-        openid: &str,
-        side: Sender,
-        channel: &str,
-        kind: &str,
-        text: String,
-        data: Value,
-    ) {
-        let at = self.now();
-        let mut world = self.state();
-        let id = world.next_id();
-        world.dirty = true;
-        if let Some(account) = world.accounts.get_mut(app_id) {
-            let item = ChatItem { id, at, side, channel: channel.into(), kind: kind.into(), text, data };
-            account.chats.entry(openid.into()).or_default().push(item);
-        }
     }
 }

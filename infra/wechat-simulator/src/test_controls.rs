@@ -87,9 +87,9 @@ impl Simulator {
 
     /// Resets the call counters and the counts of issued tokens.
     pub fn clear_calls(&self) {
-        let mut world = self.state();
-        world.calls = Default::default();
-        world.tokens.reset_issued_counts();
+        let mut state = self.state();
+        state.calls = Default::default();
+        state.tokens.reset_issued_counts();
     }
 
     /// The last pushes, oldest first.
@@ -107,8 +107,8 @@ impl Simulator {
         app_id: &str,
         change: impl FnOnce(&mut SimulatedAccount) -> T,
     ) -> Result<T, ApiError> {
-        let mut world = self.state();
-        world.dirty = true;
-        Ok(change(world.account_mut(app_id)?))
+        let mut state = self.state();
+        state.dirty = true;
+        Ok(change(state.account_mut(app_id)?))
     }
 }

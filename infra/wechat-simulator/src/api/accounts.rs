@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::component::check_component;
-use super::{ApiRequest, ok};
+use super::endpoint::{ApiRequest, ok};
 use crate::error::ApiError;
 use crate::state::account::{AccountKind, SimulatedAccount};
 
@@ -19,7 +19,7 @@ const OPTIONS: [(&str, &[&str], u32); 3] = [
 fn authorized_account<'a>(request: &'a mut ApiRequest<'_>) -> Result<&'a mut SimulatedAccount, ApiError> {
     check_component(request)?;
     let app_id = request.require("authorizer_appid", 40013)?;
-    let account = request.state.account_mut(&app_id)?;
+    let account = request.world.state.account_mut(&app_id)?;
     if account.authorization.is_none() { Err(ApiError::new(61003)) } else { Ok(account) }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn authorizer_list(request: &mut ApiRequest<'_>) -> Result<Value, Api
     if count == 0 || count > MAX_LIST_COUNT {
         return Err(ApiError::with_errmsg(40097, "invalid args: count is 1 to 500"));
     }
-    let accounts = request.state.accounts_in_order();
+    let accounts = request.world.state.accounts_in_order();
     let granted: Vec<_> = accounts.iter().filter_map(|a| a.authorization.as_ref().map(|g| (a, g))).collect();
     let list: Vec<Value> = granted
         .iter()

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiRequest, ok};
+use super::endpoint::{ApiRequest, ok};
 use crate::error::ApiError;
 use crate::state::chat::{ChatItem, Sender};
 
@@ -16,7 +16,7 @@ pub(super) fn send(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let openid = request.require("touser", 40003)?;
     let kind = request.require("msgtype", 40008)?;
     let text = text_on_phone(&kind, request.body.get(&kind))?;
-    let (now, id, data) = (request.now, request.state.next_id(), request.body.clone());
+    let (now, id, data) = (request.now, request.world.state.next_id(), request.body.clone());
     let account = request.account()?;
     let follower = account.followers.get(&openid).ok_or_else(|| ApiError::new(40003))?;
     if !follower.subscribed {

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod component;
+mod endpoint;
 mod messages;
 mod quotas;
 mod templates;
@@ -13,7 +14,7 @@ mod users;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::ApiError;
 use crate::faults::{FaultKind, corrupt_page, take_fault};
@@ -22,6 +23,10 @@ use crate::simulator::Simulator;
 use crate::state::WeChatState;
 use crate::state::account::{AccountKind, SimulatedAccount};
 use crate::state::tokens::TokenOwner;
+use crate::world::World;
+use endpoint::{
+    AccountRequirement, ApiRequest, Endpoint, RequiredToken, account, component, either, tokenless,
+};
 
 /// An HTTP response of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,94 +43,6 @@ pub struct SimulatedResponse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no answer")]
 pub struct NoResponse;
-
-/// Which kind of token an endpoint takes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum RequiredToken {
-    None,
-    Component,
-    Authorizer,
-    Either,
-}
-
-/// The account type and verification that an endpoint requires.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum AccountRequirement {
-    Any,
-    Verified,
-    VerifiedService,
-    /// [`AccountRequirement::Verified`], or a mini program, which has customer-service messages too.
-    VerifiedOrMini,
-}
-
-type Handler = fn(&mut ApiRequest<'_>) -> Result<Value, ApiError>;
-
-/// One endpoint.
-struct Endpoint {
-    path: &'static str,
-    method: &'static str,
-    token: RequiredToken,
-    /// One of these permission sets is required; empty for none.
-    scopes: &'static [u32],
-    account_requirement: AccountRequirement,
-    daily: Option<u64>,
-    run: Handler,
-}
-
-const fn component(path: &'static str, run: Handler) -> Endpoint {
-    Endpoint {
-        path,
-        method: "POST",
-        token: RequiredToken::Component,
-        scopes: &[],
-        account_requirement: AccountRequirement::Any,
-        daily: None,
-        run,
-    }
-}
-
-const fn tokenless(path: &'static str, run: Handler) -> Endpoint {
-    Endpoint {
-        path,
-        method: "POST",
-        token: RequiredToken::None,
-        scopes: &[],
-        account_requirement: AccountRequirement::Any,
-        daily: None,
-        run,
-    }
-}
-
-const fn account(
-    method: &'static str,
-    path: &'static str,
-    scopes: &'static [u32],
-    needs: AccountRequirement,
-    daily: u64,
-    run: Handler,
-) -> Endpoint {
-    Endpoint {
-        path,
-        method,
-        token: RequiredToken::Authorizer,
-        scopes,
-        account_requirement: needs,
-        daily: Some(daily),
-        run,
-    }
-}
-
-const fn either(method: &'static str, path: &'static str, daily: Option<u64>, run: Handler) -> Endpoint {
-    Endpoint {
-        path,
-        method,
-        token: RequiredToken::Either,
-        scopes: &[],
-        account_requirement: AccountRequirement::Any,
-        daily,
-        run,
-    }
-}
 
 /// Permission sets that allow customer-service messages.
 const CUSTOMER_SERVICE_SCOPES: &[u32] = &[1, 6, 19, 100, 101];
@@ -196,53 +113,6 @@ const ENDPOINTS: &[Endpoint] = &[
     either("GET", "/cgi-bin/getcallbackip", Some(5000), quotas::callback_ip),
 ];
 
-/// An endpoint's daily limit, by path.
-fn daily_limit(path: &str) -> Option<Option<u64>> {
-    ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map(|endpoint| endpoint.daily)
-}
-
-/// A call that passed all checks.
-struct ApiRequest<'a> {
-    simulator: &'a Simulator,
-    state: &'a mut WeChatState,
-    now: i64,
-    query: &'a BTreeMap<String, String>,
-    body: Value,
-    /// The account of the token; `None` for the component's.
-    app_id: Option<String>,
-}
-
-impl ApiRequest<'_> {
-    /// A member of the body as text, also if it is a number.
-    fn text(&self, name: &str) -> String {
-        match self.body.get(name) {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.to_string(),
-            _ => String::new(),
-        }
-    }
-
-    /// The same; fails with `errcode` if it is missing or empty.
-    fn require(&self, name: &str, errcode: i64) -> Result<String, ApiError> {
-        Some(self.text(name)).filter(|text| !text.is_empty()).ok_or_else(|| ApiError::new(errcode))
-    }
-
-    fn app_id(&self) -> &str {
-        self.app_id.as_deref().unwrap_or_default()
-    }
-
-    /// The account whose token was used.
-    fn account(&mut self) -> Result<&mut SimulatedAccount, ApiError> {
-        let app_id = self.app_id.clone().unwrap_or_default();
-        self.state.account_mut(&app_id)
-    }
-}
-
-/// `{"errcode":0,"errmsg":"ok"}`.
-fn ok() -> Value {
-    json!({"errcode": 0, "errmsg": "ok"})
-}
-
 impl Simulator {
     /// Calls the API in process, exactly as over HTTP.
     ///
@@ -285,16 +155,20 @@ impl Simulator {
         let (status, value) = match &fault {
             Some(FaultKind::Error { errcode }) => {
                 call.errcode = *errcode;
-                (200, ApiError::new(*errcode).to_json(self.clock(), self.random()))
+                (200, self.error_json(&ApiError::new(*errcode)))
             }
-            _ if effective => match self.endpoint(method, path, &query, body, fault.as_ref()) {
-                Ok(value) => (200, value),
-                Err(error) => {
-                    call.errcode = error.errcode;
-                    let status = if error.errcode == 40066 { 404 } else { 200 };
-                    (status, error.to_json(self.clock(), self.random()))
+            _ if effective => {
+                match self
+                    .with_world(|world| call_endpoint(world, method, path, &query, body, fault.as_ref()))
+                {
+                    Ok(value) => (200, value),
+                    Err(error) => {
+                        call.errcode = error.errcode;
+                        let status = if error.errcode == 40066 { 404 } else { 200 };
+                        (status, self.error_json(&error))
+                    }
                 }
-            },
+            }
             _ => (200, Value::Null),
         };
         self.state().calls.add(call);
@@ -331,64 +205,67 @@ impl Simulator {
     /// The account that a call is about, allowed or not, for faults and the log: the token's, or the one
     /// that a component call names.
     fn account_of_call(&self, query: &BTreeMap<String, String>, body: &str) -> Option<String> {
-        let world = self.state();
-        let token = query.get("access_token").map(|token| world.tokens.check(token, i64::MIN));
+        let state = self.state();
+        let token = query.get("access_token").map(|token| state.tokens.check(token, i64::MIN));
         if let Some(Ok(TokenOwner::Authorizer(app_id))) = token {
             return Some(app_id);
         }
         let body: Value = serde_json::from_str(body).ok()?;
         let member = |name: &str| body.get(name).and_then(Value::as_str);
-        let coded = || Some(world.auth_codes.get(member("authorization_code")?)?.app_id.clone());
+        let coded = || Some(state.auth_codes.get(member("authorization_code")?)?.app_id.clone());
         member("authorizer_appid").map(str::to_owned).or_else(coded)
     }
 
-    fn endpoint(
-        &self,
-        method: &str,
-        path: &str,
-        query: &BTreeMap<String, String>,
-        body: &str,
-        fault: Option<&FaultKind>,
-    ) -> Result<Value, ApiError> {
-        let endpoint = ENDPOINTS.iter().find(|e| e.path == path).ok_or_else(|| ApiError::new(40066))?;
-        if endpoint.method != method {
-            return Err(ApiError::new(if endpoint.method == "GET" { 43001 } else { 43002 }));
-        }
-        let (component, _) = self.platform();
-        let now = self.now();
-        let mut world = self.state();
-        let app_id = authenticate(endpoint.token, query, &world, now)?;
-        let body = match method {
-            "GET" => Value::Null,
-            _ if body.is_empty() => return Err(ApiError::new(44002)),
-            _ => serde_json::from_str(body).map_err(|_| ApiError::new(47001))?,
-        };
-        if let Some(app_id) = &app_id {
-            check_permission(endpoint, world.account(app_id)?)?;
-        }
-        if endpoint.token != RequiredToken::None {
-            let owner = app_id.as_deref().unwrap_or(&component.app_id);
-            world.quotas.count_call(owner, path, endpoint.daily, now)?;
-        }
-        let before =
-            fault.map(|_| users::previous_page(&world, app_id.as_deref(), query)).unwrap_or_default();
-        let mut request = ApiRequest { simulator: self, state: &mut world, now, query, body, app_id };
-        let mut value = (endpoint.run)(&mut request)?;
-        world.dirty = true;
-        if let Some(fault) = fault
-            && path == "/cgi-bin/user/get"
-        {
-            corrupt_page(fault, &mut value, query.get("next_openid").map_or("", String::as_str), before);
-        }
-        Ok(value)
+    fn error_json(&self, error: &ApiError) -> Value {
+        self.with_world(|world| error.to_json(world.clock, world.random))
     }
+}
+
+/// Checks a call and runs its endpoint.
+fn call_endpoint(
+    world: World<'_>,
+    method: &str,
+    path: &str,
+    query: &BTreeMap<String, String>,
+    body: &str,
+    fault: Option<&FaultKind>,
+) -> Result<Value, ApiError> {
+    let endpoint = ENDPOINTS.iter().find(|e| e.path == path).ok_or_else(|| ApiError::new(40066))?;
+    if endpoint.method != method {
+        return Err(ApiError::new(if endpoint.method == "GET" { 43001 } else { 43002 }));
+    }
+    let now = world.now();
+    let app_id = authenticate(endpoint.token, query, world.state, now)?;
+    let body = match method {
+        "GET" => Value::Null,
+        _ if body.is_empty() => return Err(ApiError::new(44002)),
+        _ => serde_json::from_str(body).map_err(|_| ApiError::new(47001))?,
+    };
+    if let Some(app_id) = &app_id {
+        check_permission(endpoint, world.state.account(app_id)?)?;
+    }
+    if endpoint.token != RequiredToken::None {
+        let owner = app_id.as_deref().unwrap_or(&world.component.app_id);
+        world.state.quotas.count_call(owner, path, endpoint.daily, now)?;
+    }
+    let before =
+        fault.map(|_| users::previous_page(world.state, app_id.as_deref(), query)).unwrap_or_default();
+    let mut request = ApiRequest { world, now, query, body, app_id, endpoints: ENDPOINTS };
+    let mut value = (endpoint.run)(&mut request)?;
+    request.world.state.dirty = true;
+    if let Some(fault) = fault
+        && path == "/cgi-bin/user/get"
+    {
+        corrupt_page(fault, &mut value, query.get("next_openid").map_or("", String::as_str), before);
+    }
+    Ok(value)
 }
 
 /// The account that a token belongs to; `None` for the component and where no token is needed.
 fn authenticate(
     token: RequiredToken,
     query: &BTreeMap<String, String>,
-    world: &WeChatState,
+    state: &WeChatState,
     now: i64,
 ) -> Result<Option<String>, ApiError> {
     let given = match token {
@@ -399,7 +276,7 @@ fn authenticate(
     };
     let missing = if token == RequiredToken::Component { 41021 } else { 41001 };
     let given = given.filter(|t| !t.is_empty()).ok_or_else(|| ApiError::new(missing))?;
-    match (world.tokens.check(given, now)?, token) {
+    match (state.tokens.check(given, now)?, token) {
         (TokenOwner::Component, RequiredToken::Authorizer) => Err(ApiError::new(61015)),
         (TokenOwner::Authorizer(_), RequiredToken::Component) => Err(ApiError::new(61014)),
         (TokenOwner::Component, _) => Ok(None),

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiRequest, daily_limit, ok};
+use super::endpoint::{ApiRequest, ok};
 use crate::error::ApiError;
 use crate::state::quota::beijing_month;
 
 /// The owner of the quota: whoever owns the token.
 fn quota_owner(request: &ApiRequest<'_>) -> String {
-    request.app_id.clone().unwrap_or_else(|| request.simulator.platform().0.app_id)
+    request.app_id.clone().unwrap_or_else(|| request.world.component.app_id.clone())
 }
 
 /// `clear_quota`.
@@ -17,16 +17,16 @@ pub(super) fn clear(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     if request.require("appid", 40013)? != owner {
         return Err(ApiError::new(40013));
     }
-    request.state.quotas.clear(&owner, beijing_month(request.now))?;
+    request.world.state.quotas.clear(&owner, beijing_month(request.now))?;
     Ok(ok())
 }
 
 /// `openapi/quota/get`.
 pub(super) fn get(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let path = request.text("cgi_path");
-    let daily = daily_limit(&path).ok_or_else(|| ApiError::new(76021))?;
+    let daily = request.daily_limit(&path).ok_or_else(|| ApiError::new(76021))?;
     let (owner, now) = (quota_owner(request), request.now);
-    let quota = request.state.quotas.get(&owner, &path, daily, now);
+    let quota = request.world.state.quotas.get(&owner, &path, daily, now);
     Ok(json!({
         "errcode": 0, "errmsg": "ok", "quota": quota,
         "rate_limit": {"call_count": 5000, "refresh_second": 60},

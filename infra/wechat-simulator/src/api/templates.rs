@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::ApiRequest;
+use super::endpoint::ApiRequest;
 use crate::error::ApiError;
-use crate::push::{CallbackUrl, OutgoingPush};
 use crate::state::account::MessageTemplate;
 use crate::state::chat::{ChatItem, Sender};
 use crate::state::is_cleanup_due;
+use crate::state::outgoing_push::{CallbackUrl, OutgoingPush};
 use crate::xml::XmlBuilder;
 
 /// Repeating a `client_msg_id` to the same follower within this time sends no second message.
@@ -34,9 +34,9 @@ pub(super) fn send(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let template_id = request.require("template_id", 40037)?;
     let client_msg_id = request.text("client_msg_id");
     let (now, app_id, delay_ms) =
-        (request.now, request.app_id().to_owned(), request.state.settings.result_delay_ms);
-    let msg_id = request.state.next_msg_id(request.simulator.now_ms());
-    let item_id = request.state.next_id();
+        (request.now, request.app_id().to_owned(), request.world.state.settings.result_delay_ms);
+    let msg_id = request.world.next_msg_id();
+    let item_id = request.world.state.next_id();
     let data = request.body.clone();
     let account = request.account()?;
     let template = account.templates.iter().find(|t| t.template_id == template_id);
@@ -80,7 +80,7 @@ pub(super) fn send(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
         plaintext: result,
         delay_ms,
     };
-    request.simulator.enqueue(request.state, push);
+    request.world.state.enqueue(push);
     Ok(json!({"errcode": 0, "errmsg": "ok", "msgid": msg_id}))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{ApiRequest, ok};
+use super::endpoint::{ApiRequest, ok};
 use crate::error::ApiError;
 use crate::state::WeChatState;
 use crate::state::follower::Follower;
@@ -18,7 +18,7 @@ const UNESCAPED_MARKS: [char; 2] = ['\u{e000}', '\u{e001}'];
 /// `next_openid`: its last openid.
 pub(super) fn get(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
     let after = request.query.get("next_openid").cloned().unwrap_or_default();
-    let max = request.state.settings.followers_page;
+    let max = request.world.state.settings.followers_page;
     let followers = &request.account()?.followers;
     let page = followers.page(&after, max).ok_or_else(|| ApiError::new(40003))?;
     let (total, count) = (followers.total(), page.len());
@@ -30,13 +30,13 @@ pub(super) fn get(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
 
 /// The page before the one that this call asks for, for the fault that repeats it.
 pub(super) fn previous_page(
-    world: &WeChatState,
+    state: &WeChatState,
     app_id: Option<&str>,
     query: &BTreeMap<String, String>,
 ) -> Vec<String> {
     let next_openid = query.get("next_openid").map_or("", String::as_str);
-    let max = world.settings.followers_page;
-    let Some(followers) = app_id.and_then(|id| world.accounts.get(id)).map(|account| &account.followers)
+    let max = state.settings.followers_page;
+    let Some(followers) = app_id.and_then(|id| state.accounts.get(id)).map(|account| &account.followers)
     else {
         return Vec::new();
     };

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use shared::model::account::permission_names;
 
-use super::{notice, render};
+use super::render::{notice, render};
 use crate::faults::{FaultKind, take_fault};
 use crate::owner_actions::{OwnerConsent, redirect_url};
 use crate::simulator::Simulator;
@@ -63,7 +63,7 @@ pub(super) async fn page(
     State(simulator): State<Simulator>,
     Query(asked): Query<ConsentPageQuery>,
 ) -> Response {
-    let (component, _) = simulator.platform();
+    let component = simulator.component();
     if asked.component_appid != component.app_id {
         return notice(
             StatusCode::BAD_REQUEST,
@@ -105,8 +105,8 @@ pub(super) async fn page(
 
 /// The accounts that WeChat would offer: of the asked kind, and in good standing.
 fn choices(simulator: &Simulator, asked: &ConsentPageQuery) -> Vec<AccountChoice> {
-    let world = simulator.state();
-    let offered = world.accounts_in_order().into_iter().filter(|account| {
+    let state = simulator.state();
+    let offered = state.accounts_in_order().into_iter().filter(|account| {
         let kind = match asked.auth_type.as_str() {
             "1" => account.kind != AccountKind::MiniProgram,
             "2" => account.kind == AccountKind::MiniProgram,

@@ -1,15 +1,17 @@
 //! What browsers open: WeChat's authorization page and the simulator's own page.
 
 mod authorization_page;
+mod render;
 
 use askama::Template;
 use axum::Router;
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{StatusCode, header};
 
 use crate::simulator::Simulator;
+use render::render;
 
 /// The routes; the simulator is added as state later.
 pub(crate) fn router() -> Router<Simulator> {
@@ -32,32 +34,8 @@ struct Home<'a> {
 }
 
 async fn home(State(simulator): State<Simulator>) -> Response {
-    let (component, _) = simulator.platform();
-    let hub = simulator.component_url();
-    let hub = hub.trim_end_matches("/wechat/component");
-    render(StatusCode::OK, &Home { component: &component.app_id, hub })
-}
-
-/// A page that says one thing.
-#[derive(Template)]
-#[template(path = "notice.html")]
-struct Notice<'a> {
-    title: &'a str,
-    detail: &'a str,
-}
-
-fn notice(status: StatusCode, title: &str, detail: &str) -> Response {
-    render(status, &Notice { title, detail })
-}
-
-fn render(status: StatusCode, template: &impl Template) -> Response {
-    match template.render() {
-        Ok(html) => (status, Html(html)).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "could not render a page");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+    let hub = simulator.component_url().trim_end_matches("/wechat/component");
+    render(StatusCode::OK, &Home { component: &simulator.component().app_id, hub })
 }
 
 async fn style() -> impl IntoResponse {

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod chat;
 pub mod follower;
+pub mod outgoing_push;
 pub mod quota;
 pub mod tokens;
 
@@ -13,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::ApiError;
 use crate::faults::InjectedFault;
 use crate::log::{CallLog, PushLog};
-use crate::push::OutgoingPush;
 use account::SimulatedAccount;
+use outgoing_push::OutgoingPush;
 use quota::Quotas;
 use tokens::Tokens;
 
@@ -135,6 +136,12 @@ impl WeChatState {
     /// not repeat ids that the hub remembers.
     pub fn next_msg_id(&mut self, now_ms: u64) -> u64 {
         now_ms.saturating_mul(10_000) + self.next_id() % 10_000
+    }
+
+    /// Queues a push.
+    pub fn enqueue(&mut self, push: OutgoingPush) {
+        self.outbox.push_back(push);
+        self.dirty = true;
     }
 
     pub fn account(&self, app_id: &str) -> Result<&SimulatedAccount, ApiError> {
