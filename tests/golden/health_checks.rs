@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oahub_harness::dynamo;
 use oahub_tests::fixtures::{account, import};
 use serde_json::json;
 use shared::{
@@ -14,7 +15,7 @@ use shared::{
 };
 use token_refresh::health_checks::{LastImportCheck, OVERDUE_MINUTES, check};
 
-use crate::{harness::dynamo, items, on_paused_time};
+use crate::{items, on_paused_time};
 
 #[test]
 fn the_ticket_ages_until_the_next_one_comes() {

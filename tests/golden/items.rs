@@ -9,6 +9,7 @@ use std::{
 
 use dynoxide::Database;
 use jiff::Timestamp;
+use oahub_harness::{deployment::SimulatedDeployment, dynamo};
 use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, account, event, fan, import, message};
 use serde_json::{Value, json};
 use shared::{
@@ -46,11 +47,7 @@ use shared::{
     wechat::user::UserInfo,
 };
 
-use crate::{
-    compare_with_golden,
-    harness::{SimulatedDeployment, dynamo},
-    on_paused_time, releases,
-};
+use crate::{compare_with_golden, on_paused_time, releases};
 
 const TABLES: [&str; 5] =
     ["PlatformTable", "CredentialsTable", "CustomersTable", "TimelineTable", "WorkTable"];

@@ -4,9 +4,6 @@
 //! `UPDATE_GOLDEN=1` rewrites the examples of the unreleased version. Those of a release never change.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[path = "../src/harness/mod.rs"]
-#[expect(dead_code, unreachable_pub, reason = "a quiet world, of which only the tables are used")]
-mod harness;
 mod health_checks;
 mod items;
 mod jobs;

@@ -2,75 +2,94 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oahub_harness::{
+    backends::START_TIME,
+    deployment::SimulatedDeployment,
+    dynamo::text_of,
+    faults::{Fault, FaultRates},
+    rare_states::RareState,
+    records::AcknowledgedPush,
+};
 use serde_json::Value;
-use shared::model::push::Push;
 
 use crate::{
     followers,
-    harness::{
-        START_TIME, SimulatedDeployment,
-        dynamo::{scan, text_of},
-        faults::FaultRates,
-    },
+    oracle::{self, Items, Timeline, fan_key, table},
     run::{Run, tenant_of},
 };
 
-pub type Items = BTreeMap<(String, String), Value>;
-
-pub fn table(run: &Run, name: &str) -> Items {
-    scan(&run.world.backends.db, name)
-}
-
-pub fn push_identity(plaintext: &str) -> String {
-    Push::parse(plaintext.as_bytes()).unwrap().identity()
-}
-
-pub fn fan_key(run: &Run, account: usize, open_id: &str) -> String {
-    format!("FAN#{}#{}#{open_id}", run.tenants[tenant_of(account)], run.apps[account])
-}
+/// Faults that keep a push from opening a window at the hub, or at WeChat.
+const PUSH_FAULTS: [Fault; 4] = [Fault::PushLost, Fault::PushUnanswered, Fault::PushTwice, Fault::PushLate];
 
 /// 1 Acknowledged means stored: the event, what it changes on the fan, and the jobs that follow.
 pub fn acknowledged_is_stored(run: &Run) {
-    let (timeline, fans, work) =
-        (table(run, "TimelineTable"), table(run, "CustomersTable"), table(run, "WorkTable"));
+    let (timeline, fans, work) = (Timeline::of(run), table(run, "CustomersTable"), table(run, "WorkTable"));
     let landed = run.world.acknowledged.lock().unwrap().clone();
     for push in landed.iter().filter(|p| p.must_be_stored) {
         let account = run.apps.iter().position(|a| *a == push.app_id).unwrap();
-        let of_account = Push::parse(push.plaintext.as_bytes()).unwrap().is_about_account();
+        let of_account = oracle::is_about_account(&push.plaintext);
         let pk = match of_account {
             true => format!("ACCOUNT#{}#{}", run.tenants[tenant_of(account)], push.app_id),
             false => fan_key(run, account, &push.open_id),
         };
-        let event = timeline.get(&(pk.clone(), push_identity(&push.plaintext)));
-        let event = event.unwrap_or_else(|| panic!("promise 1: an acknowledged push is lost: {push:?}"));
+        let event = timeline.event(&pk, &push.plaintext);
+        assert!(event.is_some(), "promise 1: an acknowledged push is lost: {push:?}");
         let fan = (fan_key(run, account, &push.open_id), "FAN".into());
         assert_eq!(fans.contains_key(&fan), !of_account, "promise 1: whose is {push:?}");
-        if event["sends"].is_string() {
-            let id = shared::ids::derived(
-                "msg",
-                &[&run.tenants[tenant_of(account)], &push.app_id, &push.open_id, &text_of(event, "sk")],
-            );
-            let message = work.get(&(format!("MESSAGE#{id}"), "MESSAGE".into()));
-            let message = message.unwrap_or_else(|| panic!("promise 1: a rule's message is lost: {push:?}"));
-            assert!(has_ended(message), "promise 1: a rule's message never ended: {message}");
-        }
     }
     for typed in &run.typed_texts {
         let Some(push) = landed.iter().find(|p| p.must_be_stored && p.plaintext == typed.plaintext) else {
             continue;
         };
-        let pk = fan_key(run, typed.account, &push.open_id);
-        let event = &timeline[&(pk, push_identity(&push.plaintext))];
+        let event = timeline.event(&fan_key(run, typed.account, &push.open_id), &push.plaintext).unwrap();
         let detail: Value = serde_json::from_str(event["detail"].as_str().unwrap()).unwrap();
         assert_eq!(detail["Content"], typed.text, "promise 1: another text than was typed: {event}");
         assert_eq!(event["type"], "message_received", "promise 1: a text is something else: {event}");
     }
+    for account in 0..run.apps.len() {
+        for open_id in &run.fans[account] {
+            rules_sent_their_messages(run, &timeline, &landed, &work, (account, open_id));
+        }
+    }
     followers::delivery_reports_are_stored(&landed, &work);
     for account in 0..run.apps.len() {
         for open_id in &run.fans[account] {
-            followers::follow_as_the_last_push_said(run, &landed, account, open_id);
+            followers::follow_as_the_last_push_said(run, &timeline, &landed, account, open_id);
         }
         followers::have_the_details_that_wechat_tells(run, &landed, &fans, account);
+    }
+}
+
+/// 1 Each acknowledged push whose rule sends a message has one, and it ended. 2 No push has two.
+fn rules_sent_their_messages(
+    run: &Run,
+    timeline: &Timeline,
+    landed: &[AcknowledgedPush],
+    work: &Items,
+    (account, open_id): (usize, &String),
+) {
+    let (app, pk) = (&run.apps[account], fan_key(run, account, open_id));
+    let theirs = landed.iter().filter(|p| p.must_be_stored && p.app_id == *app && p.open_id == *open_id);
+    let distinct: BTreeSet<&str> = theirs.map(|push| push.plaintext.as_str()).collect();
+    let sends = |event: &Value| event["sends"].is_string();
+    let must = distinct.iter().filter(|push| timeline.event(&pk, push).is_some_and(sends)).count();
+    let may = timeline.events(&pk).filter(|event| sends(event)).count();
+    let of_rules: Vec<_> = work
+        .values()
+        .filter(|m| text_of(m, "pk").starts_with("MESSAGE#") && m["app_id"] == **app && m["to"] == **open_id)
+        .filter(|m| text_of(m, "content").contains("miniprogrampage"))
+        .collect();
+    let sent = of_rules.len();
+    assert!(must <= sent, "promise 1: a rule's message is lost: {sent} for {must} pushes of {open_id}");
+    assert!(sent <= may, "promise 2: {sent} messages of rules for {may} events of {open_id}");
+    let received = run.world.sim().received(app, open_id);
+    let shown = received.iter().filter(|line| line.text.starts_with("[mini program more")).count();
+    assert!(shown <= may, "promise 2: {shown} messages of rules came for {may} events of {open_id}");
+    if let Some(message) = of_rules.iter().find(|message| !has_ended(message)) {
+        panic!("promise 1: a rule's message never ended: {message}");
+    }
+    if sent > 0 {
+        run.world.backends.rare_states.reached(RareState::RuleSentMessage);
     }
 }
 
@@ -82,11 +101,11 @@ fn has_ended(message: &Value) -> bool {
 pub fn no_duplicates(run: &Run) {
     let mut answers: BTreeMap<(String, String, String), Option<String>> = BTreeMap::new();
     for push in run.world.acknowledged.lock().unwrap().iter().filter(|p| p.must_be_stored) {
-        let key = (push.app_id.clone(), push.open_id.clone(), push_identity(&push.plaintext));
+        let key = (push.app_id.clone(), push.open_id.clone(), push.plaintext.clone());
         let first = answers.entry(key).or_insert_with(|| push.reply.clone());
         assert_eq!(*first, push.reply, "promise 2: another answer to the same push {}", push.plaintext);
     }
-    let (work, timeline) = (table(run, "WorkTable"), table(run, "TimelineTable"));
+    let work = table(run, "WorkTable");
     let messages: Vec<&Value> = work.values().filter(|m| text_of(m, "pk").starts_with("MESSAGE#")).collect();
     for sent in &run.sent {
         let received = run.world.sim().received(&run.apps[sent.account], &sent.open_id);
@@ -106,16 +125,6 @@ pub fn no_duplicates(run: &Run) {
         for id in &sent.accepted {
             let message = theirs.iter().find(|m| text_of(m, "pk") == format!("MESSAGE#{id}"));
             assert!(message.is_some_and(|m| has_ended(m)), "promise 1: {id} never ended: {message:?}");
-        }
-    }
-    for (account, app) in run.apps.iter().enumerate() {
-        for open_id in &run.fans[account] {
-            let pk = fan_key(run, account, open_id);
-            let asked =
-                timeline.iter().filter(|((p, _), event)| *p == pk && event["sends"].is_string()).count();
-            let received = run.world.sim().received(app, open_id);
-            let shown = received.iter().filter(|line| line.text.starts_with("[mini program more")).count();
-            assert!(shown <= asked, "promise 2: {shown} messages of rules for {asked} events of {open_id}");
         }
     }
 }
@@ -241,7 +250,7 @@ pub fn all_fan_keys(run: &Run) -> BTreeSet<String> {
 pub fn no_forbidden_call(run: &Run) {
     let refused = run.world.sim().calls("/cgi-bin/message/custom/send").errors;
     let of = |code: i64| refused.get(&code).copied().unwrap_or(0);
-    if run.unfollows == 0 && run.worst_rates.push == 0 {
+    if run.unfollows == 0 && !run.worst_rates.any(&PUSH_FAULTS) {
         assert_eq!(of(45015), 0, "promise 6: sent outside of every window");
         if run.acts_that_open_windows == 0 {
             assert_eq!(of(45047), 0, "promise 6: sent more than a window allows");

@@ -3,8 +3,15 @@
 //! token, refresh tokens that die, events that are lost, late, doubled or out of order, tenants that are
 //! suspended meanwhile, and the other faults of the simulation.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use oahub_harness::{
+    api::OpenedBindingPage,
+    deployment::SimulatedDeployment,
+    faults::{Fault, FaultRates},
+    rare_states::RareState,
+    settings::ADMIN_KEY,
+};
 use rand::{RngExt as _, SeedableRng, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -16,13 +23,17 @@ use shared::{
 use wechat_simulator::{NewAccount, OwnerConsent};
 
 use crate::{
-    check, for_each_seed,
-    harness::{ADMIN_KEY, SimulatedDeployment, api::OpenedBindingPage, faults::FaultRates},
-    on_paused_time, suspended,
+    check,
+    histories::{Scenario, assert_all_hold},
+    on_paused_time,
+    ops::random_faults,
+    reached, suspended,
 };
 
-/// Histories of a default run: about half a minute on two cores.
-const HISTORIES: u64 = 200;
+/// One of so many histories is one of consents.
+const ONE_IN: u64 = 5;
+/// What enough histories reach.
+const RARE_STATES: [RareState; 2] = [RareState::TokenRefreshRefused, RareState::WriteRepeatedBySdk];
 const TENANTS: usize = 2;
 const ACCOUNTS: usize = 3;
 /// The account that is not verified.
@@ -82,7 +93,8 @@ enum ConsentOp {
     Advance {
         seconds: i64,
     },
-    SetFaultLevel(u32),
+    /// Each fault has this rate from now on.
+    SetFaults(FaultRates),
     /// The operator suspends a tenant or reactivates it.
     Suspend {
         tenant: usize,
@@ -120,7 +132,7 @@ fn random_op(rng: &mut ChaCha8Rng) -> ConsentOp {
             let seconds = [1, 30, 61, 300, 900, 4000, 26 * 3600];
             ConsentOp::Advance { seconds: *seconds.choose(rng).unwrap() }
         }
-        96..98 => ConsentOp::SetFaultLevel(rng.random_range(0..4)),
+        96..98 => ConsentOp::SetFaults(random_faults(rng)),
         _ => ConsentOp::Suspend { tenant },
     }
 }
@@ -241,17 +253,7 @@ impl ConsentRun {
             ConsentOp::Tick => world.tick().await,
             ConsentOp::DropWarmInstances => world.drop_warm_instances(),
             ConsentOp::Advance { seconds } => world.advance(*seconds).await,
-            ConsentOp::SetFaultLevel(level) => {
-                let n = 15 * level;
-                world.backends.faults.set_rates(FaultRates {
-                    sdk_retries: n,
-                    aws: n,
-                    crash: n / 2,
-                    wechat: n,
-                    push: 6 * n,
-                    queue: 5 * n,
-                });
-            }
+            ConsentOp::SetFaults(rates) => world.backends.faults.set_rates(rates.clone()),
             ConsentOp::Suspend { tenant } if self.suspended_since[*tenant].is_some() => {
                 self.activate(*tenant).await
             }
@@ -317,7 +319,7 @@ impl ConsentRun {
     /// Stops all faults, delivers late events, and checks the promises.
     async fn heal_and_check(&mut self) {
         let world = Arc::clone(&self.world);
-        world.backends.faults.set_rates(FaultRates::default());
+        world.backends.faults.clear();
         world.redeliver_pushes().await;
         world.redeliver_batches().await;
         world.run_until_idle().await;
@@ -407,24 +409,34 @@ impl ConsentRun {
     }
 }
 
-fn run_history(seed: u64, prints: bool) {
-    let history = generate_ops(seed);
-    if prints {
-        println!("{history:#?}");
+struct Consents;
+
+impl Scenario for Consents {
+    type Op = ConsentOp;
+    const TEST: &'static str = "consent_decides_in_every_history";
+
+    fn ops(seed: u64) -> Vec<ConsentOp> {
+        generate_ops(seed)
     }
-    on_paused_time(async {
-        let mut run = ConsentRun::new(seed).await;
-        for op in &history {
-            if prints {
-                println!("{} {op:?}", run.world.now());
+
+    fn run(seed: u64, ops: &[ConsentOp], faults: &[Fault], prints: bool) -> BTreeSet<RareState> {
+        on_paused_time(async {
+            let mut run = ConsentRun::new(seed).await;
+            run.world.backends.faults.allow_only(faults);
+            for op in ops {
+                if prints {
+                    println!("{} {op:?}", run.world.now());
+                }
+                run.step(op).await;
             }
-            run.step(op).await;
-        }
-        run.heal_and_check().await;
-    });
+            run.heal_and_check().await;
+            reached::note_refused_refreshes(&run.world);
+            run.world.backends.rare_states.all()
+        })
+    }
 }
 
 #[test]
 fn consent_decides_in_every_history() {
-    for_each_seed(HISTORIES, "consent_decides_in_every_history", run_history);
+    assert_all_hold::<Consents>(ONE_IN, &RARE_STATES);
 }

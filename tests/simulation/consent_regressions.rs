@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use oahub_harness::faults::Fault;
 use wechat_simulator::{FaultKind, InjectedFault};
 
-use crate::{consent::ConsentRun, harness::faults::FaultOutcome, on_paused_time};
+use crate::{consent::ConsentRun, on_paused_time};
 
 const EXCHANGE: &str = "/cgi-bin/component/api_query_auth";
 const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
@@ -52,9 +53,7 @@ fn a_new_consent_does_not_inherit_the_dead_tokens_of_the_old_one() {
                     "the answer is lost" => {
                         sim.inject_fault(InjectedFault::once(EXCHANGE, FaultKind::LostResponse))
                     }
-                    "the write fails" => {
-                        world.backends.faults.inject_next("authorized_by", FaultOutcome::Lost)
-                    }
+                    "the write fails" => world.backends.faults.inject_next("authorized_by", Fault::Lost),
                     "the code is old" => sim.configure(|habits| habits.auth_code_lifetime = -1),
                     _ => {}
                 }
@@ -255,7 +254,7 @@ fn what_is_made_again_after_a_crash_is_answered_as_it_is() {
         ] {
             let key = run.keys[0].as_str();
             let made = world.now();
-            world.backends.faults.inject_next(made_by, FaultOutcome::Crash);
+            world.backends.faults.inject_next(made_by, Fault::Crash);
             assert!(world.api(key, "POST", path, Some(body.clone()), Some("k1")).await.is_none());
             assert!(world.backends.faults.was_injected());
             world.advance(2 * 3600).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oahub_harness::{deployment::SimulatedDeployment, settings::ADMIN_KEY};
 use serde_json::{Value, json};
 use shared::{
     queue::{JobQueue, jobs::AuthorizationJob},
@@ -9,11 +10,7 @@ use shared::{
 };
 use wechat_simulator::{FaultKind, InjectedFault};
 
-use crate::{
-    harness::{ADMIN_KEY, SimulatedDeployment},
-    on_paused_time,
-    regressions::run_with_bound_account,
-};
+use crate::{on_paused_time, regressions::run_with_bound_account};
 
 /// A queue, and a job for it that has no effect.
 pub fn harmless_jobs() -> [(&'static str, &'static str, Value); 6] {

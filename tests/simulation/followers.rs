@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use oahub_harness::{dynamo::text_of, records::AcknowledgedPush};
 use serde_json::Value;
-use shared::model::push::Push;
+use wechat_simulator::xml::first_value;
 
 use crate::{
-    check::{Items, fan_key, push_identity, table},
-    harness::{dynamo::text_of, hub::AcknowledgedPush},
+    oracle::{Items, Timeline, fan_key, table},
     run::{Run, SubscriptionChange},
 };
 
@@ -30,7 +30,13 @@ fn follows_in_wechat(run: &Run, account: usize, open_id: &str) -> bool {
 
 /// 1 The newest push decides. Within one second every push counts, and the last to arrive decides: one that
 /// first arrived after another was answered is later. A later import may have corrected it.
-pub fn follow_as_the_last_push_said(run: &Run, landed: &[AcknowledgedPush], account: usize, open_id: &str) {
+pub fn follow_as_the_last_push_said(
+    run: &Run,
+    timeline: &Timeline,
+    landed: &[AcknowledgedPush],
+    account: usize,
+    open_id: &str,
+) {
     let theirs = subscription_changes_of(run, account, open_id);
     let Some(newest) = theirs.iter().map(|s| s.at).max() else { return };
     let tied = || theirs.iter().filter(|s| s.at == newest);
@@ -42,8 +48,8 @@ pub fn follow_as_the_last_push_said(run: &Run, landed: &[AcknowledgedPush], acco
     let status_at = fan["status_at"].as_i64().unwrap();
     assert!(status_at >= newest, "promise 1: {open_id} at {newest}: {fan}");
     let counted = |s: &SubscriptionChange| {
-        let ids = fan["status_ids"].as_array().unwrap();
-        ids.iter().any(|id| *id == push_identity(&s.plaintext).as_str())
+        let event = timeline.event(&fan_key(run, account, open_id), &s.plaintext).unwrap();
+        fan["status_ids"].as_array().unwrap().contains(&event["sk"])
     };
     if status_at == newest {
         let lost: Vec<_> = known.iter().filter(|s| !counted(s)).collect();
@@ -92,8 +98,7 @@ pub fn have_the_details_that_wechat_tells(
 /// 1 WeChat's delivery report of a template message is stored on it.
 pub fn delivery_reports_are_stored(landed: &[AcknowledgedPush], work: &Items) {
     for push in landed.iter().filter(|p| p.must_be_stored && p.plaintext.contains("TEMPLATESENDJOBFINISH")) {
-        let fields = Push::parse(push.plaintext.as_bytes()).unwrap().fields();
-        let id = fields.get("MsgID").and_then(Value::as_str).unwrap().to_owned();
+        let id = first_value(&push.plaintext, "MsgID").unwrap();
         let about = (format!("WECHAT#{}#{id}", push.app_id), "MESSAGE".to_owned());
         let Some(known) = work.get(&about) else { continue }; // WeChat's response was lost, and the message id with it
         let message = &work[&(format!("MESSAGE#{}", text_of(known, "message_id")), "MESSAGE".into())];

@@ -12,14 +12,13 @@ use local::{
     iam::permission::Permission,
     template::{self, EventSpec},
 };
+use oahub_harness::{deployment::SimulatedDeployment, faults::Fault, settings::ADMIN_KEY};
 use serde_json::{Value, json};
 use shared::queue::jobs::SendJob;
 use wechat_simulator::{FaultKind, InjectedFault};
 
 use crate::{
-    dead_letters,
-    harness::{ADMIN_KEY, SimulatedDeployment, faults::FaultOutcome},
-    on_paused_time,
+    dead_letters, on_paused_time,
     ops::{self, FanOp, FanOpKind, History, Op},
     run::Run,
     suspended,
@@ -128,7 +127,7 @@ async fn rare_paths() -> UsedRights {
     }
     world.advance(24 * 3600).await;
     // the first job of an import is lost, and the tick restarts it
-    world.backends.faults.inject_next("page_v1", FaultOutcome::Lost);
+    world.backends.faults.inject_next("page_v1", Fault::Lost);
     run.step(&Op::Import { account: 0 }).await;
     world.advance(1_200).await;
     world.run_until_idle().await;
@@ -152,7 +151,7 @@ async fn rare_paths() -> UsedRights {
         let gone = world.api(&run.keys[from], "DELETE", &format!("/v1/accounts/{app}"), None, None).await;
         assert_eq!(gone.unwrap().0, 204);
         if dies {
-            world.backends.faults.inject_next("pages_done", FaultOutcome::Lost);
+            world.backends.faults.inject_next("pages_done", Fault::Lost);
         }
         world.bind(&run.keys[to], &app, true, false).await;
         world.advance(120).await;

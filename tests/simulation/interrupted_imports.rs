@@ -1,16 +1,11 @@
 //! Interrupted imports: by another binding, a request that died, a follow and an unfollow in one second.
 
+use oahub_harness::{dynamo, faults::Fault};
 use serde_json::Value;
 use shared::store::imports::{Import, ImportStatus};
 use wechat_simulator::{FaultKind, FollowerAction, InjectedFault, PushOverrides};
 
-use crate::{
-    check,
-    harness::{dynamo, faults::FaultOutcome},
-    on_paused_time,
-    regressions::run_with_bound_account,
-    run::Run,
-};
+use crate::{check, on_paused_time, regressions::run_with_bound_account, run::Run};
 
 async fn newest_import(run: &Run) -> Import {
     run.world.services().store.imports(&run.tenants[0], &run.apps[0], 1, None).await.unwrap().remove(0)
@@ -82,7 +77,7 @@ fn a_paused_import_whose_resuming_request_died_is_resumed_by_its_repetition() {
         let run = run_with_paused_import().await;
         run.world.sim().clear_faults();
         run.world.advance(61).await; // until the hub forgets that the quota is used up
-        run.world.backends.faults.inject_next("resume_v1", FaultOutcome::Lost);
+        run.world.backends.faults.inject_next("resume_v1", Fault::Lost);
         assert_eq!(post_import(&run).await.0, 503, "the queue did not take the job");
         assert!(run.world.backends.faults.was_injected());
         assert_eq!(newest_import(&run).await.status, ImportStatus::Running);
@@ -101,7 +96,7 @@ fn a_paused_import_whose_resuming_request_died_is_resumed_by_its_repetition() {
 /// The event of the second push was stored, but not its change of the fan: the repeated push counted as done.
 #[test]
 fn an_unfollow_in_the_second_of_a_follow_counts_though_its_write_is_lost() {
-    for fate in [FaultOutcome::Lost, FaultOutcome::Unanswered, FaultOutcome::Crash] {
+    for fate in [Fault::Lost, Fault::Unanswered, Fault::Crash] {
         on_paused_time(async {
             let run = run_with_bound_account().await;
             let (world, app, open_id) = (&run.world, &run.apps[0], &run.fans[0][3]);

@@ -1,5 +1,6 @@
 //! What can happen, and how a seed makes a history of it.
 
+use oahub_harness::faults::FaultRates;
 use rand::{RngExt as _, SeedableRng, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -123,10 +124,14 @@ pub enum Op {
         fan: usize,
         text: &'static str,
     },
+    /// So many pushes of messages and events are never sent.
+    DropPushes {
+        times: u32,
+    },
     /// The first job of the next import is lost.
     LoseFirstJob,
-    /// Sets the fault level from now on: 0 to 3.
-    SetFaultLevel(u32),
+    /// Each fault has this rate from now on.
+    SetFaults(FaultRates),
 }
 
 /// A history.
@@ -147,10 +152,13 @@ pub fn generate(seed: u64) -> History {
     let bound = [3, 1, 2].map(|quarters| rng.random_range(0..4) < quarters);
     let steps = rng.random_range(5..=20);
     let mut ops: Vec<Op> = (0..steps).map(|_| random_op(&mut rng)).collect();
-    if rng.random_range(0..4) > 0 {
-        ops.insert(0, Op::SetFaultLevel(rng.random_range(1..=3)));
-    }
+    ops.insert(0, Op::SetFaults(random_faults(&mut rng)));
     History { followers, bound, ops }
+}
+
+/// One time in four nothing goes wrong.
+pub fn random_faults(rng: &mut ChaCha8Rng) -> FaultRates {
+    if rng.random_range(0..4) == 0 { FaultRates::default() } else { FaultRates::draw(rng) }
 }
 
 fn random_fan_op(rng: &mut ChaCha8Rng) -> FanOp {
@@ -207,7 +215,8 @@ fn random_op(rng: &mut ChaCha8Rng) -> Op {
         60..74 => Op::ProcessBatches { batches: rng.random_range(1..4) },
         74..77 => Op::RedeliverBatches,
         77..79 => Op::RedeliverPushes,
-        79..83 => Op::Tick,
+        79..82 => Op::Tick,
+        82..83 => Op::DropPushes { times: rng.random_range(1..4) },
         83..89 => {
             let seconds = [1, 3, 30, 60, 200, 900, 5400, 49 * 3600];
             Op::Advance { seconds: *seconds.choose(rng).unwrap() }
@@ -233,6 +242,6 @@ fn random_op(rng: &mut ChaCha8Rng) -> Op {
             Op::ExhaustQuota { path: paths.choose(rng).unwrap(), times: rng.random_range(1..4) }
         }
         97 => Op::LoseFirstJob,
-        _ => Op::SetFaultLevel(rng.random_range(0..4)),
+        _ => Op::SetFaults(random_faults(rng)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oahub_harness::{dynamo, faults::Fault};
 use serde_json::json;
 use shared::{
     model::account::AccountStatus,
@@ -16,13 +17,7 @@ use shared::{
 };
 use wechat_simulator::{CallbackUrl, FaultKind, InjectedFault};
 
-use crate::{
-    check,
-    harness::{dynamo, faults::FaultOutcome},
-    on_paused_time,
-    ops::History,
-    run::Run,
-};
+use crate::{check, on_paused_time, ops::History, run::Run};
 
 /// One bound account with nine followers and nothing left to do.
 pub async fn run_with_bound_account() -> Run {
@@ -41,7 +36,7 @@ fn a_binding_that_died_before_the_first_job_begins_the_import_when_it_comes_agai
         run.world.advance(120).await;
         run.world.withdraw(&run.apps[0], true);
         run.world.run_until_idle().await;
-        run.world.backends.faults.inject_next("page_v1", FaultOutcome::Lost);
+        run.world.backends.faults.inject_next("page_v1", Fault::Lost);
         run.world.bind(&run.keys[0], &run.apps[0], false, true).await;
         run.world.run_until_idle().await;
         assert!(run.world.backends.faults.was_injected(), "no first job was queued");
@@ -58,7 +53,7 @@ fn an_import_whose_request_died_is_begun_by_the_tick() {
         let run = run_with_bound_account().await;
         let path = format!("/v1/accounts/{}/imports", run.apps[0]);
         run.world.advance(660).await;
-        run.world.backends.faults.inject_next("page_v1", FaultOutcome::Lost);
+        run.world.backends.faults.inject_next("page_v1", Fault::Lost);
         let (status, _) = run.world.api(&run.keys[0], "POST", &path, None, None).await.unwrap();
         assert_eq!(status, 503, "the queue did not take the job");
         run.world.run_until_idle().await;

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
+use oahub_harness::{
+    deployment::SimulatedDeployment,
+    faults::{Fault, FaultRates},
+    settings::ADMIN_KEY,
+};
 use serde_json::{Value, json};
 use wechat_simulator::{
     CallbackUrl, FaultKind, FollowerAction, InjectedFault, NewAccount, OwnerConsent, PushOverrides,
     xml::first_value,
 };
 
-use crate::{
-    harness::{
-        ADMIN_KEY, SimulatedDeployment,
-        faults::{FaultOutcome, FaultRates},
-    },
-    ops::{ACCOUNTS, FANS, FanOp, FanOpKind, History, Op},
-};
+use crate::ops::{ACCOUNTS, FANS, FanOp, FanOpKind, History, Op};
 
 /// A follow or unfollow by a fan, as WeChat knows it.
 #[derive(Debug, Clone)]
@@ -196,32 +195,19 @@ impl Run {
                     InjectedFault::once(*path, FaultKind::Error { errcode: 45009 }).times(*times),
                 );
             }
+            Op::DropPushes { times } => {
+                sim.inject_fault(InjectedFault::once("push/message", FaultKind::DropPush).times(*times));
+            }
             Op::UnescapedRemark { account, fan, text } => {
                 let open_id = self.fans[*account][*fan].clone();
                 let typed =
                     |follower: &mut wechat_simulator::Follower| follower.unescaped = (*text).to_owned();
                 sim.change_account(&self.apps[*account], |a| a.followers.update(&open_id, typed)).unwrap();
             }
-            Op::LoseFirstJob => world.backends.faults.inject_next("page_v1", FaultOutcome::Lost),
-            Op::SetFaultLevel(level) => {
-                let n = 12 * level;
-                let rates = FaultRates {
-                    aws: n,
-                    sdk_retries: 2 * n,
-                    crash: n / 2,
-                    wechat: n,
-                    push: 5 * n,
-                    queue: 4 * n,
-                };
-                self.worst_rates = FaultRates {
-                    aws: self.worst_rates.aws.max(rates.aws),
-                    sdk_retries: self.worst_rates.sdk_retries.max(rates.sdk_retries),
-                    crash: self.worst_rates.crash.max(rates.crash),
-                    wechat: self.worst_rates.wechat.max(rates.wechat),
-                    push: self.worst_rates.push.max(rates.push),
-                    queue: self.worst_rates.queue.max(rates.queue),
-                };
-                world.backends.faults.set_rates(rates);
+            Op::LoseFirstJob => world.backends.faults.inject_next("page_v1", Fault::Lost),
+            Op::SetFaults(rates) => {
+                self.worst_rates.raise(rates);
+                world.backends.faults.set_rates(rates.clone());
             }
         }
     }

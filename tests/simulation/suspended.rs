@@ -1,10 +1,10 @@
 //! A tenant that the operator suspends for a while: what continues for it and what does not.
 
+use oahub_harness::{deployment::SimulatedDeployment, settings::ADMIN_KEY};
 use serde_json::json;
 use shared::store::tenants::TenantStatus;
 
 use crate::{
-    harness::{ADMIN_KEY, SimulatedDeployment},
     on_paused_time,
     ops::{FanOp, FanOpKind, Op},
     regressions::run_with_bound_account,

@@ -1,6 +1,7 @@
 //! Timers fire when they are due, whatever happens to the tick that hands them over.
 
 use jiff::Timestamp;
+use oahub_harness::{deployment::SimulatedDeployment, dynamo, faults::Fault};
 use serde_json::{Value, json};
 use shared::{
     ids,
@@ -9,10 +10,7 @@ use shared::{
     timers::{self, MAX_PAGES_QUICK_SWEEP, TIMERS_PER_PAGE, TIMERS_PER_TURN, TimerJob},
 };
 
-use crate::{
-    harness::{SimulatedDeployment, dynamo, faults::FaultOutcome},
-    on_paused_time,
-};
+use crate::on_paused_time;
 
 const HOUR_SECONDS: i64 = 3600;
 
@@ -91,14 +89,14 @@ async fn drain_queue(world: &SimulatedDeployment, queue: &str) -> Vec<Value> {
 fn a_timer_is_handed_over_at_its_minute_however_often_the_tick_dies() {
     for (what, strikes, once) in [
         ("nothing goes wrong", &[][..], true),
-        ("the hand-over is lost", &[("resume_v1", FaultOutcome::Lost)], true),
-        ("its answer is lost", &[("resume_v1", FaultOutcome::Unanswered)], false),
-        ("the tick dies at it", &[("resume_v1", FaultOutcome::Crash)], false),
-        ("the deletion is lost", &[("DeleteRequest", FaultOutcome::Lost)], false),
-        ("its answer is lost too", &[("DeleteRequest", FaultOutcome::Unanswered)], true),
-        ("the tick dies at it too", &[("DeleteRequest", FaultOutcome::Crash)], false),
-        ("nobody gets the shard", &[("lease_owner", FaultOutcome::Lost)], true),
-        ("the tick dies with the shard", &[("lease_owner", FaultOutcome::Crash)], true),
+        ("the hand-over is lost", &[("resume_v1", Fault::Lost)], true),
+        ("its answer is lost", &[("resume_v1", Fault::Unanswered)], false),
+        ("the tick dies at it", &[("resume_v1", Fault::Crash)], false),
+        ("the deletion is lost", &[("DeleteRequest", Fault::Lost)], false),
+        ("its answer is lost too", &[("DeleteRequest", Fault::Unanswered)], true),
+        ("the tick dies at it too", &[("DeleteRequest", Fault::Crash)], false),
+        ("nobody gets the shard", &[("lease_owner", Fault::Lost)], true),
+        ("the tick dies with the shard", &[("lease_owner", Fault::Crash)], true),
     ] {
         on_paused_time(async {
             let world = new_deployment().await;
@@ -235,7 +233,7 @@ fn a_queue_that_takes_nothing_keeps_no_other_waiting_and_its_order_is_kept() {
         }
         put_timers(&world, world.now() + HOUR_SECONDS, ["~".to_owned()], "import").await;
         sleep_seconds(HOUR_SECONDS + 1).await;
-        world.backends.faults.inject_next("msg_000", FaultOutcome::Lost);
+        world.backends.faults.inject_next("msg_000", Fault::Lost);
         world.tick().await;
         let came: Vec<_> = drain_queue(&world, "ImportQueue").await;
         assert_eq!(came.len(), 1, "it waits for another queue's: {came:?}");
@@ -264,7 +262,7 @@ fn a_long_line_keeps_no_other_waiting_and_what_went_is_gone_where_a_sweep_dies()
         let other = message_job_to(beside.split_once('#').unwrap().1, "other");
         timers::set(&app, "other", timestamp(due + 1), TimerJob::Send(&other)).await.unwrap();
         sleep_seconds(HOUR_SECONDS + 2).await;
-        world.backends.faults.inject_next("msg_0050", FaultOutcome::Crash);
+        world.backends.faults.inject_next("msg_0050", Fault::Crash);
         world.tick().await;
         assert!(world.backends.faults.was_injected(), "the tick came not so far");
         let ids = |jobs: Vec<Value>| -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oahub_harness::deployment::SimulatedDeployment;
 use serde_json::json;
 use shared::{
     ids,
@@ -15,7 +16,7 @@ use shared::{
 };
 use tokio::time::Instant;
 
-use crate::{harness::SimulatedDeployment, on_paused_time};
+use crate::on_paused_time;
 
 const FAN: FanId<'_> = FanId { tenant: "ten_1", app_id: "wx1", open_id: "o1" };
 

@@ -7,9 +7,6 @@
 #[path = "../deploy/emulator.rs"]
 #[expect(dead_code, reason = "only the tables are used")]
 mod emulator;
-#[path = "../src/harness/mod.rs"]
-#[expect(dead_code, reason = "the simulation and the examples look at the rest of it")]
-mod harness;
 mod listing;
 mod operations;
 mod second_dynamodb;

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
 use aws_credential_types::Credentials;
 use futures::FutureExt;
 use local::template::{self, TableSpec};
+use oahub_harness::{backends::START_TIME, deployment::SimulatedDeployment};
 use shared::{
     aws::AwsClients,
     clock::ManualClock,
@@ -21,11 +22,7 @@ use shared::{
     wechat::transport::NoTransport,
 };
 
-use crate::{
-    emulator::Emulator,
-    harness::{START_TIME, SimulatedDeployment},
-    on_paused_time, operations,
-};
+use crate::{emulator::Emulator, on_paused_time, operations};
 
 /// Where ministack 1.5 differs: it does not fetch the items behind a KEYS_ONLY local index. AWS does: "for
 /// each matching item in the index, DynamoDB fetches the entire item from the parent table".

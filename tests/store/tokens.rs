@@ -1,12 +1,13 @@
 //! Tokens are deleted or replaced only in the version that was read, never a version stored since.
 
+use oahub_harness::deployment::SimulatedDeployment;
 use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, account};
 use shared::{
     model::{consent::ConsentPage, token::Due},
     secret::Secret,
 };
 
-use crate::{harness::SimulatedDeployment, on_paused_time};
+use crate::on_paused_time;
 
 #[test]
 fn tokens_that_were_stored_since_stay() {

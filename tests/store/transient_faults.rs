@@ -3,12 +3,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use dynoxide::Database;
+use oahub_harness::{deployment::SimulatedDeployment, dynamo, faults::Fault};
 use serde_json::Value;
 
-use crate::{
-    harness::{SimulatedDeployment, dynamo, faults::FaultOutcome},
-    on_paused_time, operations,
-};
+use crate::{on_paused_time, operations};
 
 const TABLES: [&str; 5] =
     ["PlatformTable", "CredentialsTable", "CustomersTable", "TimelineTable", "WorkTable"];
@@ -34,7 +32,7 @@ fn table_contents(db: &Database) -> TableContents {
 }
 
 /// Runs an operation whose request containing `text` meets `fate`; returns its result and all stored items.
-fn run(what: &str, text: &'static str, seed: u64, fate: Option<FaultOutcome>) -> (String, TableContents) {
+fn run(what: &str, text: &'static str, seed: u64, fate: Option<Fault>) -> (String, TableContents) {
     on_paused_time(async {
         let world = SimulatedDeployment::new(seed);
         world.create_tables().await;
@@ -55,16 +53,16 @@ fn run(what: &str, text: &'static str, seed: u64, fate: Option<FaultOutcome>) ->
 /// The write succeeded, its response was lost, and the SDK retries it once or twice.
 #[test]
 fn an_answer_that_is_lost_changes_nothing() {
-    assert_same_effect(FaultOutcome::SdkRetried);
+    assert_same_effect(Fault::SdkRetried);
 }
 
 /// A transaction conflicts, or a partition is throttled.
 #[test]
 fn a_refusal_that_passes_changes_nothing() {
-    assert_same_effect(FaultOutcome::Refused);
+    assert_same_effect(Fault::Refused);
 }
 
-fn assert_same_effect(fate: FaultOutcome) {
+fn assert_same_effect(fate: Fault) {
     let mut wrong = Vec::new();
     for (what, text) in operations::WRITES {
         for seed in 1..4 {

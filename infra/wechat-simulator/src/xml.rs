@@ -127,6 +127,11 @@ impl XmlDocument {
         self.0.get(path).and_then(|values| values.first()).map(String::as_str)
     }
 
+    /// Every path with its first value.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(path, values)| Some((path.as_str(), values.first()?.as_str())))
+    }
+
     /// Every value at `path`.
     #[must_use]
     pub fn all(&self, path: &str) -> &[String] {
@@ -177,6 +182,8 @@ mod tests {
         let read = XmlDocument::parse(&xml).unwrap();
         assert_eq!(read.get("Content"), Some("a ]]> b & <c>"));
         assert_eq!(read.get("CreateTime"), Some("7"));
+        let all: Vec<_> = read.values().collect();
+        assert_eq!(all, [("Content", "a ]]> b & <c>"), ("CreateTime", "7")]);
     }
 
     #[test]

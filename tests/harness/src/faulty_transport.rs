@@ -1,5 +1,5 @@
 //! How one instance of a function reaches DynamoDB, SQS and WeChat: in process, with the faults of
-//! [`FaultGenerator`](super::faults::FaultGenerator), and counted.
+//! [`FaultGenerator`](crate::faults::FaultGenerator), and counted.
 
 use std::{
     fmt,
@@ -26,7 +26,10 @@ use shared::{
 };
 use tokio::sync::Notify;
 
-use super::{Backends, dynamo, faults::FaultOutcome, transient_errors};
+use crate::{backends::Backends, dynamo, faults::Fault, rare_states::RareState, transient_errors};
+
+/// Status, headers and body.
+type AwsResponse = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 fn json_headers() -> Vec<(&'static str, String)> {
     vec![("content-type", "application/x-amz-json-1.0".to_owned())]
@@ -111,10 +114,10 @@ impl FaultyTransport {
     }
 
     /// The process dies here: this never returns, and the caller is dropped.
-    async fn crash(&self) {
+    async fn crash<T>(&self) -> T {
         self.is_dead.store(true, Ordering::SeqCst);
         self.crashed.notify_one();
-        self.hang_if_dead().await;
+        std::future::pending().await
     }
 
     /// A dead process sends nothing more: never returns after a crash.
@@ -136,58 +139,44 @@ impl FaultyTransport {
         }
         let (service, operation) = target.split_once('.').unwrap();
         let dynamodb = service.starts_with("DynamoDB");
+        let is_write = dynamodb && dynamo::is_write(operation);
         {
             let mut counts = self.counts.lock().unwrap();
-            counts.reads += u32::from(dynamodb && !dynamo::is_write(operation));
-            counts.writes += u32::from(dynamodb && dynamo::is_write(operation));
+            counts.reads += u32::from(dynamodb && !is_write);
+            counts.writes += u32::from(is_write);
         }
-        let chaos = &self.base.faults;
-        tokio::time::sleep(chaos.latency()).await;
+        let faults = &self.base.faults;
+        tokio::time::sleep(faults.latency()).await;
         self.hang_if_dead().await;
         let body = String::from_utf8(body).unwrap();
-        let fate = chaos.for_aws_request(&body);
-        if fate == FaultOutcome::Lost {
-            return Err(ConnectorError::io("lost on the way".into()));
-        }
-        if fate == FaultOutcome::Crash && chaos.random_below(2) == 0 {
-            self.crash().await;
-        }
-        let (status, headers, answer) = match fate {
-            FaultOutcome::Refused if dynamodb => {
+        let fault = faults.for_aws_request(&body);
+        let (status, headers, answer) = match fault {
+            Some(Fault::Lost) => return Err(ConnectorError::io("lost on the way".into())),
+            Some(Fault::Crash) => {
+                if faults.random_below(2) > 0 {
+                    self.deliver(&target, trace.as_deref(), &body).await;
+                } else if is_write && self.counts().writes > 1 {
+                    self.base.rare_states.reached(RareState::CrashBetweenWrites);
+                }
+                return self.crash().await;
+            }
+            Some(Fault::Unanswered) => {
+                self.deliver(&target, trace.as_deref(), &body).await;
+                return Err(ConnectorError::timeout("landed, not answered".into()));
+            }
+            Some(Fault::Refused) if dynamodb => {
                 let run = |body: &str| self.base.dynamodb(operation, body);
-                let (status, json) = transient_errors::respond(chaos, operation, &body, run);
+                let (status, json) = transient_errors::respond(faults, operation, &body, run);
                 (status, json_headers(), json.into_bytes())
             }
-            FaultOutcome::SdkRetried => {
-                let mut attempt = 1;
-                loop {
-                    let answer = self.deliver(&target, trace.as_deref(), &body).await;
-                    // the first response is always lost, the second one time in four; three attempts in all
-                    if attempt > 1 && chaos.random_below_in_request(4) > 0 {
-                        break answer;
-                    }
-                    if attempt == shared::aws::MAX_ATTEMPTS {
-                        return Err(ConnectorError::timeout("landed, never answered".into()));
-                    }
-                    attempt += 1;
-                    tokio::time::sleep(Duration::from_millis(u64::from(
-                        1 + chaos.random_below_in_request(100),
-                    )))
-                    .await;
-                    self.hang_if_dead().await;
+            Some(Fault::SdkRetried) => {
+                if is_write {
+                    self.base.rare_states.reached(RareState::WriteRepeatedBySdk);
                 }
+                self.deliver_as_sdk_retries(&target, trace.as_deref(), &body).await?
             }
             _ => self.deliver(&target, trace.as_deref(), &body).await,
         };
-        match fate {
-            FaultOutcome::Crash => self.crash().await,
-            FaultOutcome::Unanswered => return Err(ConnectorError::timeout("landed, not answered".into())),
-            FaultOutcome::Delivered
-            | FaultOutcome::Lost
-            | FaultOutcome::BusyOrTwice
-            | FaultOutcome::SdkRetried
-            | FaultOutcome::Refused => {}
-        }
         let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(answer));
         for (name, value) in headers {
             response.headers_mut().insert(name, value);
@@ -195,13 +184,30 @@ impl FaultyTransport {
         Ok(response)
     }
 
-    /// Delivers the request.
-    async fn deliver(
+    /// Delivers the request and loses its response; so do the SDK's attempts, up to three in all. The second
+    /// response is lost one time in four.
+    async fn deliver_as_sdk_retries(
         &self,
         target: &str,
         trace: Option<&str>,
         body: &str,
-    ) -> (u16, Vec<(&'static str, String)>, Vec<u8>) {
+    ) -> Result<AwsResponse, ConnectorError> {
+        let faults = &self.base.faults;
+        self.deliver(target, trace, body).await;
+        for _ in 1..shared::aws::MAX_ATTEMPTS {
+            tokio::time::sleep(Duration::from_millis(u64::from(1 + faults.random_below_in_request(100))))
+                .await;
+            self.hang_if_dead().await;
+            let response = self.deliver(target, trace, body).await;
+            if faults.random_below_in_request(4) > 0 {
+                return Ok(response);
+            }
+        }
+        Err(ConnectorError::timeout("landed, never answered".into()))
+    }
+
+    /// Delivers the request.
+    async fn deliver(&self, target: &str, trace: Option<&str>, body: &str) -> AwsResponse {
         match target.split_once('.').unwrap() {
             // a short poll asks a subset of the servers: here those without messages
             ("AmazonSQS", "ReceiveMessage") if !body.contains("\"WaitTimeSeconds\":") => {
@@ -220,42 +226,34 @@ impl FaultyTransport {
     async fn wechat(&self, request: WeChatRequest) -> Result<WeChatResponse, TransportError> {
         self.hang_if_dead().await;
         self.counts.lock().unwrap().wechat += 1;
-        let chaos = &self.base.faults;
+        let faults = &self.base.faults;
         let sim = self.base.sim.get().unwrap();
         let body = request.body.map(|b| String::from_utf8(b).unwrap()).unwrap_or_default();
         let path = request.url.split_once("://").unwrap().1;
         let path = &path[path.find('/').unwrap()..];
         let _watched = self.base.refresh_monitor.call_begins(path, &body);
-        tokio::time::sleep(Duration::from_millis(u64::from(10 + chaos.random_below(800)))).await;
+        tokio::time::sleep(Duration::from_millis(u64::from(10 + faults.random_below(800)))).await;
         self.hang_if_dead().await;
-        let fate = chaos.for_wechat_call();
-        match fate {
-            FaultOutcome::Lost if chaos.random_below(2) == 0 => {
+        let fault = faults.draw(&[Fault::WeChatLost, Fault::WeChatUnanswered, Fault::WeChatBusy]);
+        match fault {
+            Some(Fault::WeChatLost) if faults.random_below(2) == 0 => {
                 return Err(TransportError::NotSent("lost on the way".into()));
             }
-            FaultOutcome::Lost => {
+            Some(Fault::WeChatLost) => {
                 return Err(TransportError::Unanswered("lost on the way, as far as one can tell".into()));
             }
-            FaultOutcome::BusyOrTwice => {
+            Some(Fault::WeChatBusy) => {
                 let busy = br#"{"errcode":-1,"errmsg":"system error"}"#.to_vec();
                 return Ok(WeChatResponse { status: 200, body: busy });
             }
-            FaultOutcome::Delivered
-            | FaultOutcome::Unanswered
-            | FaultOutcome::Crash
-            | FaultOutcome::SdkRetried
-            | FaultOutcome::Refused => {}
+            _ => {}
         }
         let method = match request.method {
             Method::Get => "GET",
             Method::Post => "POST",
         };
-        let answer = sim.request(method, path, &body).await;
-        let lost = || TransportError::Unanswered("landed, not answered".into());
-        if fate == FaultOutcome::Unanswered {
-            return Err(lost());
-        }
-        let answer = answer.map_err(|_| lost())?;
+        let answer = sim.request(method, path, &body).await.ok().filter(|_| fault.is_none());
+        let answer = answer.ok_or_else(|| TransportError::Unanswered("landed, not answered".into()))?;
         self.base.refresh_monitor.call_answered(path);
         Ok(WeChatResponse { status: answer.status, body: answer.body.into_bytes() })
     }

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::faults::FaultGenerator;
+use crate::faults::FaultGenerator;
 
 /// The tables that transactions write to: a single write to another table conflicts with none.
 const TRANSACTIONAL_TABLES: [&str; 2] = ["PlatformTable", "WorkTable"];
@@ -15,7 +15,7 @@ const STATEMENT_CODES: [&str; 4] =
 
 /// Refuses a request wholly or in part; `run` executes what remains of it.
 pub fn respond(
-    chaos: &FaultGenerator,
+    faults: &FaultGenerator,
     operation: &str,
     body: &str,
     run: impl Fn(&str) -> (u16, String),
@@ -23,13 +23,13 @@ pub fn respond(
     let request: Value = serde_json::from_str(body).unwrap();
     match operation {
         "BatchGetItem" => {
-            leave_unprocessed(chaos, request, run, |asked| &mut asked["Keys"], "UnprocessedKeys")
+            leave_unprocessed(faults, request, run, |asked| &mut asked["Keys"], "UnprocessedKeys")
         }
-        "BatchWriteItem" => leave_unprocessed(chaos, request, run, |asked| asked, "UnprocessedItems"),
-        "BatchExecuteStatement" => statements(chaos, request, run),
+        "BatchWriteItem" => leave_unprocessed(faults, request, run, |asked| asked, "UnprocessedItems"),
+        "BatchExecuteStatement" => statements(faults, request, run),
         "TransactWriteItems" => {
             let all = request["TransactItems"].as_array().unwrap().len();
-            let conflicting = chaos.random_below_in_request(u32::try_from(all).unwrap()) as usize;
+            let conflicting = faults.random_below_in_request(u32::try_from(all).unwrap()) as usize;
             let code = |n| if n == conflicting { "TransactionConflict" } else { "None" };
             let reasons: Vec<_> = (0..all).map(|n| json!({ "Code": code(n) })).collect();
             error_body("TransactionCanceledException", json!({ "CancellationReasons": reasons }))
@@ -51,7 +51,7 @@ fn error_body(kind: &str, mut body: Value) -> (u16, String) {
 
 /// Leaves some members unprocessed; never all, since DynamoDB then refuses the request.
 fn leave_unprocessed(
-    chaos: &FaultGenerator,
+    faults: &FaultGenerator,
     mut request: Value,
     run: impl Fn(&str) -> (u16, String),
     members: impl Fn(&mut Value) -> &mut Value,
@@ -60,7 +60,7 @@ fn leave_unprocessed(
     let mut left = Map::new();
     for (table, asked) in request["RequestItems"].as_object_mut().unwrap() {
         let all = members(asked).as_array().unwrap().clone();
-        let kept = all.len() - chaos.random_below_in_request(u32::try_from(all.len()).unwrap()) as usize;
+        let kept = all.len() - faults.random_below_in_request(u32::try_from(all.len()).unwrap()) as usize;
         if kept < all.len() {
             let mut rest = asked.clone();
             *members(&mut rest) = json!(all[kept..]);
@@ -76,7 +76,7 @@ fn leave_unprocessed(
 
 /// Some statements fail; one with an internal error may have been executed.
 fn statements(
-    chaos: &FaultGenerator,
+    faults: &FaultGenerator,
     mut request: Value,
     run: impl Fn(&str) -> (u16, String),
 ) -> (u16, String) {
@@ -84,13 +84,13 @@ fn statements(
     let codes: Vec<Option<&str>> = all
         .iter()
         .map(|_| {
-            (chaos.random_below_in_request(2) == 0)
-                .then(|| STATEMENT_CODES[chaos.random_below_in_request(4) as usize])
+            (faults.random_below_in_request(2) == 0)
+                .then(|| STATEMENT_CODES[faults.random_below_in_request(4) as usize])
         })
         .collect();
     let is_executed: Vec<bool> = codes
         .iter()
-        .map(|c| c.is_none_or(|c| c == "InternalServerError" && chaos.random_below_in_request(2) == 0))
+        .map(|c| c.is_none_or(|c| c == "InternalServerError" && faults.random_below_in_request(2) == 0))
         .collect();
     let executed: Vec<_> =
         all.iter().zip(&is_executed).filter(|(_, happens)| **happens).map(|(s, _)| s).collect();

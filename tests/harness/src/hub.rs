@@ -1,60 +1,31 @@
 //! Pushes from WeChat to the hub: lost, unanswered, twice at once, or again much later. Records
 //! what became of each.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 
-use serde_json::{Value, json};
 use wechat_simulator::{
     HubFuture, HubResponse, HubTransport,
     xml::{XmlDocument, first_value},
 };
 
-use super::{SimulatedDeployment, faults::FaultOutcome};
-
-/// A push that the hub answered with 200.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AcknowledgedPush {
-    /// The account.
-    pub app_id: String,
-    /// The follower.
-    pub open_id: String,
-    /// The decrypted push.
-    pub plaintext: String,
-    /// The decrypted reply.
-    pub reply: Option<String>,
-    /// The account was bound all along, so the event must be on the timeline.
-    pub must_be_stored: bool,
-}
-
-/// When a push first arrived and when it was first answered with 200, in unix milliseconds.
-#[derive(Debug, Clone, Copy)]
-pub struct PushArrival {
-    /// When it reached the function.
-    pub arrived_at_ms: i64,
-    /// When the function returned.
-    pub answered_at_ms: Option<i64>,
-}
-
-/// Delivers pushes to the functions in process.
-#[derive(Default)]
-pub struct InProcessHub(OnceLock<Weak<SimulatedDeployment>>);
-
-impl InProcessHub {
-    /// Sets the deployment that pushes go to.
-    pub fn connect(&self, world: &Arc<SimulatedDeployment>) {
-        self.0.set(Arc::downgrade(world)).unwrap();
-    }
-}
+use crate::{
+    deployment::{InProcessHub, SimulatedDeployment},
+    faults::Fault,
+    http_event::http_event,
+    rare_states::RareState,
+    records::{AcknowledgedPush, PushArrival},
+};
 
 impl HubTransport for InProcessHub {
     fn post(&self, url: String, body: String) -> HubFuture<'_> {
         let world = self.0.get().unwrap().upgrade().unwrap();
         Box::pin(async move {
-            let fate = world.backends.faults.for_push();
-            if fate == FaultOutcome::Lost {
+            let faults = &world.backends.faults;
+            let fault = faults.draw(&[Fault::PushLost, Fault::PushUnanswered, Fault::PushTwice]);
+            if fault == Some(Fault::PushLost) {
                 return Err("lost on the way".into());
             }
-            if world.backends.faults.rates().push > 0 && world.backends.faults.random_below(10) == 0 {
+            if faults.draw(&[Fault::PushLate]).is_some() {
                 world.late_pushes.lock().unwrap().push((url.clone(), body.clone()));
             }
             // a function keeps running when WeChat hangs up
@@ -62,12 +33,13 @@ impl HubTransport for InProcessHub {
                 let (world, url, body) = (Arc::clone(&world), url.clone(), body.clone());
                 tokio::spawn(async move { world.deliver_push(&url, &body).await })
             };
-            let second = (fate == FaultOutcome::BusyOrTwice).then(deliver);
+            let second = (fault == Some(Fault::PushTwice)).then(deliver);
             let answer = deliver().await.unwrap();
             if let Some(second) = second {
                 second.await.unwrap().ok();
+                world.backends.rare_states.reached(RareState::PushTwiceAtOnce);
             }
-            if fate == FaultOutcome::Unanswered { Err("landed, not answered".into()) } else { answer }
+            if fault == Some(Fault::PushUnanswered) { Err("landed, not answered".into()) } else { answer }
         })
     }
 }
@@ -133,34 +105,11 @@ impl SimulatedDeployment {
     pub async fn redeliver_pushes(&self) {
         let late = std::mem::take(&mut *self.late_pushes.lock().unwrap());
         for (url, body) in late {
+            let app_id = url.split('?').next().unwrap().rsplit('/').next().unwrap();
+            if self.backends.was_unbound(app_id) {
+                self.backends.rare_states.reached(RareState::LatePushAfterUnbinding);
+            }
             self.deliver_push(&url, &body).await.ok();
         }
     }
-}
-
-/// What API Gateway sends for a request (payload 2.0).
-pub fn http_event(
-    method: &str,
-    path: &str,
-    query: &str,
-    headers: &[(&str, &str)],
-    body: Option<&str>,
-    now: i64,
-) -> Value {
-    let mut all = json!({"host": "hub", "content-type": "application/json"});
-    for (name, value) in headers {
-        all[*name] = json!(value);
-    }
-    json!({
-        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": all,
-        "requestContext": {
-            "accountId": "000000000000", "apiId": "sim", "domainName": "hub", "domainPrefix": "hub",
-            "requestId": "sim", "routeKey": "$default", "stage": "$default",
-            "time": "01/Jan/2025:00:00:00 +0000", "timeEpoch": now * 1000,
-            "http": {
-                "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "sim",
-            },
-        },
-        "body": body, "isBase64Encoded": false,
-    })
 }

@@ -3,20 +3,7 @@
 use serde_json::{Value, json};
 use wechat_simulator::OwnerConsent;
 
-use super::{SimulatedDeployment, hub::http_event};
-
-/// A consent on WeChat's page that was reached from a page of the hub.
-#[derive(Debug, Clone)]
-pub struct ConsentGiven {
-    /// API key of the tenant whose page it was.
-    pub key: String,
-    /// The account.
-    pub app_id: String,
-    /// When the hub's page was opened, unix seconds.
-    pub opened_at: i64,
-    /// When consent was given, unix seconds.
-    pub consented_at: i64,
-}
+use crate::{deployment::SimulatedDeployment, http_event::http_event, records::ConsentGiven};
 
 /// The hub's page of a binding, open in one browser.
 #[derive(Debug, Clone)]
