@@ -48,8 +48,8 @@ impl<T> ReceivedJob<T> {
 impl ReceivedJob<()> {
     /// The message of `job`, as before [`ReceivedJob::split`].
     pub fn with<T>(self, job: Option<T>) -> ReceivedJob<T> {
-        let Self { body, message_id, receipt_handle, group, receive_count, sent_at, .. } = self;
-        ReceivedJob { job, body, message_id, receipt_handle, group, receive_count, sent_at }
+        let Self { body, message_id, receipt_handle, group, receive_count, sent_at, span, .. } = self;
+        ReceivedJob { job, body, message_id, receipt_handle, group, receive_count, sent_at, span }
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
 
 use dynoxide::Database;
 use jiff::Timestamp;
-use local::{sqs::Sqs, template::Template};
+use local::template::Template;
+use local_sqs::Sqs;
 use serde_json::Value;
 use shared::clock::Clock;
 use tokio::time::Instant;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use local::{sqs::Sqs, template::Template};
+use local::template::Template;
+use local_sqs::Sqs;
 use shared::config::{Config, Need, RunMode};
 
 /// The operator's key.

@@ -211,7 +211,7 @@ async fn start_queue(jobs: Arc<Mutex<Vec<(String, Value)>>>, fails: Arc<AtomicBo
 /// The tables of `template.yaml` as `CreateTable` takes them.
 fn tables() -> Vec<Value> {
     let template = include_str!("../../../../template.yaml");
-    let template: serde_yaml_ng::Value = serde_yaml_ng::from_str(template).unwrap();
+    let template: yaml_serde::Value = yaml_serde::from_str(template).unwrap();
     let resources = template["Resources"].as_mapping().unwrap();
     let tables = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::DynamoDB::Table");
     tables
