@@ -16,8 +16,8 @@ use shared::{
     ids,
     model::account::AccountStatus,
     model::{
-        binding_refusal::BindingRefusal, consent::ConsentPage, push_decision::FanActivity,
-        reply_rules::ReplyRules, scope::Scope, token::Due,
+        binding_refusal::BindingRefusal, consent::ConsentPage, failure_code::FailureCode,
+        push_decision::FanActivity, reply_rules::ReplyRules, scope::Scope, token::Due,
     },
     queue::jobs::{ImportJob, ImportRef},
     quota::QuotaApi,
@@ -201,7 +201,7 @@ async fn write(app: &Services) {
     (sent.wechat_msg_id, sent.sent_at) = (Some("200163836".into()), Some(NEW_YEAR_2025 * 1000));
     let mut failed = message("msg_3");
     failed.status = MessageStatus::Failed;
-    let error = MessageError { code: "wechat_error".into(), errcode: Some(40003), detail: "no".into() };
+    let error = MessageError { code: FailureCode::WechatError, errcode: Some(40003), detail: "no".into() };
     failed.error = Some(error);
     let ended = [
         EndedMessage { owner, message: sent, event: Some(event("Smsg_2")) },

@@ -1,6 +1,6 @@
 //! Token refreshes that fail for a long time: of one account, or of the platform itself.
 
-use shared::queue::jobs::RefreshJob;
+use shared::{model::failure_code::FailureCode, queue::jobs::RefreshJob};
 use wechat_simulator::{FaultKind, InjectedFault};
 
 use crate::{
@@ -111,7 +111,7 @@ fn an_account_that_has_to_be_authorized_again_is_unbound_and_not_asked_for_again
             assert_eq!(asked, 1, "{errcode}: a storm");
             for id in &run.sent[0].accepted {
                 let message = run.world.services().store.message(&run.tenants[0], id).await.unwrap().unwrap();
-                assert_eq!(message.error.unwrap().code, "account_not_bound", "{errcode}");
+                assert_eq!(message.error.unwrap().code, FailureCode::AccountNotBound, "{errcode}");
             }
         });
     }

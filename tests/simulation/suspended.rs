@@ -2,7 +2,7 @@
 
 use oahub_harness::{deployment::SimulatedDeployment, settings::ADMIN_KEY};
 use serde_json::json;
-use shared::store::tenants::TenantStatus;
+use shared::{model::failure_code::FailureCode, store::tenants::TenantStatus};
 
 use crate::{
     on_paused_time,
@@ -39,7 +39,7 @@ fn a_suspended_tenant_keeps_its_tokens_and_its_followers_and_sends_nothing() {
         set_status_of_first(&run, "suspended").await;
         world.run_until_idle().await;
         let message = world.services().store.message(&run.tenants[0], &id).await.unwrap().unwrap();
-        assert_eq!(message.error.map(|error| error.code).as_deref(), Some("tenant_suspended"));
+        assert_eq!(message.error.map(|error| error.code), Some(FailureCode::TenantSuspended));
         for what in [FanOpKind::Follow, FanOpKind::Chat] {
             run.step(&Op::Act(FanOp { account: 0, fan: 3, kind: what })).await;
         }

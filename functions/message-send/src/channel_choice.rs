@@ -3,6 +3,7 @@
 use shared::{
     model::{
         account::{AccountStatus, capabilities},
+        failure_code::FailureCode,
         window::{WindowKind, Windows, next_window},
     },
     store::{
@@ -133,35 +134,35 @@ impl NotSentReason {
     pub fn error(self) -> MessageError {
         let (code, detail) = match self {
             Self::TenantSuspended => (
-                "tenant_suspended",
+                FailureCode::TenantSuspended,
                 "The operator of this hub has suspended the tenant: nothing is sent for it.",
             ),
             Self::AccountNotBound => (
-                "account_not_bound",
+                FailureCode::AccountNotBound,
                 "The account is not bound: its administrator has to authorize it again.",
             ),
             Self::CapabilityMissing => (
-                "capability_missing",
+                FailureCode::CapabilityMissing,
                 "The account's type, its verification or the permissions that it granted do not allow this \
                  kind of message.",
             ),
             Self::Unsubscribed => (
-                "recipient_unreachable",
+                FailureCode::RecipientUnreachable,
                 "They do not follow the account any more; nothing reaches them until they follow again.",
             ),
             Self::UnknownRecipient => (
-                "recipient_unreachable",
+                FailureCode::RecipientUnreachable,
                 "Nobody with this openid is known here as a follower of this account. `to` takes the openid of one \
                  of the customer's fans, not a customer's id.",
             ),
             Self::OutsideReplyWindow => (
-                "outside_reply_window",
+                FailureCode::OutsideReplyWindow,
                 "The fan has opened no reply window, or its sends are used up; give a template to send outside \
                  of it.",
             ),
             Self::OutcomeUnknown => return outcome_unknown(None),
         };
-        MessageError { code: code.into(), errcode: None, detail: detail.into() }
+        MessageError { code, errcode: None, detail: detail.into() }
     }
 }
 

@@ -147,6 +147,7 @@ mod tests {
         aws::AwsClients,
         clock::ManualClock,
         config::{Config, RunMode, is_queue_variable},
+        model::failure_code::FailureCode,
         random::StdRandom,
         services::Dependencies,
         store::messages::MessageError,
@@ -195,7 +196,7 @@ mod tests {
         let (first, second) = (Work::example("msg_1"), Work { to: "o2".into(), ..Work::example("msg_2") });
         let lease =
             MessageLease { owner: app.store.new_writer_id(), may_have_happened: false, first_try_at: 0 };
-        let error = MessageError { code: "wechat_error".into(), errcode: None, detail: String::new() };
+        let error = MessageError { code: FailureCode::WechatError, errcode: None, detail: String::new() };
         let ended = first.failed(&app, &lease, None, error);
         let (began, heard) = (Instant::now(), Mutex::new(None));
         let answer = async {

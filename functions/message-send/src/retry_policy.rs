@@ -5,6 +5,7 @@ use std::time::Duration;
 use shared::{
     error::{Error, Retry},
     metrics::Cause,
+    model::failure_code::FailureCode,
     store::{
         messages::{Channel, MessageError},
         quotas::QuotaRefusal,
@@ -30,7 +31,7 @@ const OUTCOME_UNKNOWN_DETAIL: &str = "It may have been delivered: WeChat was ask
 
 /// The error of a message that may have been delivered; `errcode` is WeChat's answer to a later try.
 pub fn outcome_unknown(errcode: Option<i64>) -> MessageError {
-    MessageError { code: "outcome_unknown".into(), errcode, detail: OUTCOME_UNKNOWN_DETAIL.into() }
+    MessageError { code: FailureCode::OutcomeUnknown, errcode, detail: OUTCOME_UNKNOWN_DETAIL.into() }
 }
 
 /// What to do with a message that WeChat did not accept.
@@ -72,17 +73,16 @@ impl RetryReason {
 
 /// Decides by a refusal of WeChat, or a missing answer. `template`: one exists and may be sent.
 pub fn failure_action(channel: Channel, error: &ApiError, template: bool) -> SendFailureAction {
-    let failed =
-        |code: &str, detail: String| MessageError { code: code.into(), errcode: error.errcode(), detail };
+    let failed = |code, detail: String| MessageError { code, errcode: error.errcode(), detail };
     let wechat_text = || match error {
         ApiError::Refused { errmsg, .. } => errmsg.clone(),
         other => other.to_string(),
     };
-    let busy = |code: &str| SendFailureAction::Retry {
+    let busy = || SendFailureAction::Retry {
         reason: RetryReason::Busy(Duration::ZERO),
         may_have_happened: false,
         error: failed(
-            code,
+            FailureCode::WechatBusy,
             format!("WeChat could not be asked, or was busy, for 24 hours: {}", wechat_text()),
         ),
     };
@@ -97,20 +97,20 @@ pub fn failure_action(channel: Channel, error: &ApiError, template: bool) -> Sen
         };
     }
     if let ApiError::Transport(TransportError::NotSent(_)) = error {
-        return busy("wechat_busy");
+        return busy();
     }
     match (error.errcode().unwrap_or_default(), error.class()) {
         (45015 | 45047, _) if channel == Channel::CustomerService && template => {
             SendFailureAction::UseTemplate
         }
-        (45015 | 45047, _) => SendFailureAction::Fail(failed("outside_reply_window", wechat_text())),
-        (48001 | 61007, _) => SendFailureAction::Fail(failed("capability_missing", wechat_text())),
+        (45015 | 45047, _) => SendFailureAction::Fail(failed(FailureCode::OutsideReplyWindow, wechat_text())),
+        (48001 | 61007, _) => SendFailureAction::Fail(failed(FailureCode::CapabilityMissing, wechat_text())),
         (40003 | 43004 | 43019 | 43101 | 48002 | 50005, _) => {
-            SendFailureAction::Fail(failed("recipient_unreachable", wechat_text()))
+            SendFailureAction::Fail(failed(FailureCode::RecipientUnreachable, wechat_text()))
         }
-        (61003, _) => SendFailureAction::Fail(failed("account_not_bound", wechat_text())),
-        (_, ErrcodeClass::Retry | ErrcodeClass::Platform | ErrcodeClass::Token) => busy("wechat_busy"),
-        _ => SendFailureAction::Fail(failed("wechat_error", wechat_text())),
+        (61003, _) => SendFailureAction::Fail(failed(FailureCode::AccountNotBound, wechat_text())),
+        (_, ErrcodeClass::Retry | ErrcodeClass::Platform | ErrcodeClass::Token) => busy(),
+        _ => SendFailureAction::Fail(failed(FailureCode::WechatError, wechat_text())),
     }
 }
 
@@ -120,7 +120,7 @@ pub fn action_for_quota(refusal: QuotaRefusal) -> SendFailureAction {
         reason: RetryReason::Quota(refusal.refused_until),
         may_have_happened: false,
         error: MessageError {
-            code: "quota_exceeded".into(),
+            code: FailureCode::QuotaExceeded,
             errcode: Some(refusal.errcode),
             detail: "WeChat's quota was used up for 24 hours.".into(),
         },
@@ -133,7 +133,7 @@ pub fn action_out_of_time() -> SendFailureAction {
         reason: RetryReason::Busy(Duration::from_secs(1)),
         may_have_happened: false,
         error: MessageError {
-            code: "wechat_busy".into(),
+            code: FailureCode::WechatBusy,
             errcode: None,
             detail: "WeChat was too slow to be asked for 24 hours.".into(),
         },
@@ -142,10 +142,9 @@ pub fn action_out_of_time() -> SendFailureAction {
 
 /// Decides by why there is no token: nothing was sent.
 pub fn action_without_token(error: &Error) -> SendFailureAction {
-    let failed =
-        |code: &str| MessageError { code: code.into(), errcode: error.errcode(), detail: error.to_string() };
+    let failed = |code| MessageError { code, errcode: error.errcode(), detail: error.to_string() };
     match error {
-        Error::NotAuthorized(_) => SendFailureAction::Fail(failed("account_not_bound")),
+        Error::NotAuthorized(_) => SendFailureAction::Fail(failed(FailureCode::AccountNotBound)),
         _ => {
             let least = match error.retry() {
                 Retry::After(wait) => wait,
@@ -154,22 +153,26 @@ pub fn action_without_token(error: &Error) -> SendFailureAction {
             SendFailureAction::Retry {
                 reason: RetryReason::Busy(least),
                 may_have_happened: false,
-                error: failed("wechat_busy"),
+                error: failed(FailureCode::WechatBusy),
             }
         }
     }
 }
 
-/// Who can correct the cause of a failure with the API's code `code`.
-pub fn failure_cause(code: &str) -> Cause {
+/// Who can correct the cause of a failure.
+pub fn failure_cause(code: FailureCode) -> Cause {
     match code {
-        "account_not_bound"
-        | "capability_missing"
-        | "outside_reply_window"
-        | "recipient_unreachable"
-        | "tenant_suspended" => Cause::Account,
-        "outcome_unknown" => Cause::Hub,
-        _ => Cause::WeChat, // wechat_busy, wechat_error, quota_exceeded
+        FailureCode::AccountNotBound
+        | FailureCode::CapabilityMissing
+        | FailureCode::OutsideReplyWindow
+        | FailureCode::RecipientUnreachable
+        | FailureCode::TenantSuspended
+        | FailureCode::UserBlocked => Cause::Account,
+        FailureCode::OutcomeUnknown => Cause::Hub,
+        FailureCode::QuotaExceeded
+        | FailureCode::SystemFailed
+        | FailureCode::WechatBusy
+        | FailureCode::WechatError => Cause::WeChat,
     }
 }
 
@@ -249,46 +252,53 @@ mod tests {
     }
 
     /// What is done, and the API's code of it.
-    fn summary(action: &SendFailureAction) -> (&'static str, &str) {
+    fn summary(action: &SendFailureAction) -> (&'static str, Option<FailureCode>) {
         match action {
-            SendFailureAction::UseTemplate => ("template", ""),
-            SendFailureAction::Retry { error, may_have_happened: true, .. } => ("again, may be", &error.code),
-            SendFailureAction::Retry { error, reason: RetryReason::Busy(_), .. } => ("again", &error.code),
-            SendFailureAction::Retry { error, reason: RetryReason::Quota(_), .. } => ("quota", &error.code),
-            SendFailureAction::Fail(error) => ("fail", &error.code),
+            SendFailureAction::UseTemplate => ("template", None),
+            SendFailureAction::Retry { error, may_have_happened: true, .. } => {
+                ("again, may be", Some(error.code))
+            }
+            SendFailureAction::Retry { error, reason: RetryReason::Busy(_), .. } => {
+                ("again", Some(error.code))
+            }
+            SendFailureAction::Retry { error, reason: RetryReason::Quota(_), .. } => {
+                ("quota", Some(error.code))
+            }
+            SendFailureAction::Fail(error) => ("fail", Some(error.code)),
         }
     }
 
     #[test]
     fn an_answer_means_one_thing_for_a_message() {
         use Channel::{CustomerService, Template};
+        use FailureCode::*;
         let lost = ApiError::Transport(TransportError::Unanswered("timed out".into()));
         let unsent = ApiError::Transport(TransportError::NotSent("no connection".into()));
         let garbled = ApiError::Malformed("no JSON".into());
         for (what, channel, error, expected) in [
-            ("the window closed", CustomerService, refused(45015), ("template", "")),
-            ("its sends used up", CustomerService, refused(45047), ("template", "")),
-            ("busy", CustomerService, refused(-1), ("again", "wechat_busy")),
-            ("our address is not listed", CustomerService, refused(61004), ("again", "wechat_busy")),
-            ("busy with a template", Template, refused(-1), ("again", "wechat_busy")),
-            ("no connection", CustomerService, unsent.clone(), ("again", "wechat_busy")),
-            ("no connection for a template", Template, unsent, ("again", "wechat_busy")),
-            ("no answer", CustomerService, lost.clone(), ("fail", "outcome_unknown")),
-            ("no answer to a template", Template, lost, ("again, may be", "outcome_unknown")),
-            ("a garbled answer", CustomerService, garbled.clone(), ("fail", "outcome_unknown")),
-            ("a garbled answer to a template", Template, garbled, ("again, may be", "outcome_unknown")),
-            ("an API that it lacks", Template, refused(48001), ("fail", "capability_missing")),
-            ("a permission withdrawn", CustomerService, refused(61007), ("fail", "capability_missing")),
-            ("nobody's openid", Template, refused(40003), ("fail", "recipient_unreachable")),
-            ("no follower", Template, refused(43004), ("fail", "recipient_unreachable")),
-            ("on the blacklist", CustomerService, refused(43019), ("fail", "recipient_unreachable")),
-            ("refuses messages", Template, refused(43101), ("fail", "recipient_unreachable")),
-            ("wants none", CustomerService, refused(48002), ("fail", "recipient_unreachable")),
-            ("left", Template, refused(50005), ("fail", "recipient_unreachable")),
-            ("unbound meanwhile", Template, refused(61003), ("fail", "account_not_bound")),
-            ("a wrong parameter", Template, refused(47003), ("fail", "wechat_error")),
-            ("a number of next year", Template, refused(99_999_999), ("fail", "wechat_error")),
-            ("a token refused twice", Template, refused(40001), ("again", "wechat_busy")),
+            ("the window closed", CustomerService, refused(45015), ("template", None)),
+            ("its sends used up", CustomerService, refused(45047), ("template", None)),
+            ("busy", CustomerService, refused(-1), ("again", Some(WechatBusy))),
+            ("our address is not listed", CustomerService, refused(61004), ("again", Some(WechatBusy))),
+            ("busy with a template", Template, refused(-1), ("again", Some(WechatBusy))),
+            ("no connection", CustomerService, unsent.clone(), ("again", Some(WechatBusy))),
+            ("no connection for a template", Template, unsent, ("again", Some(WechatBusy))),
+            ("no answer", CustomerService, lost.clone(), ("fail", Some(OutcomeUnknown))),
+            ("no answer to a template", Template, lost, ("again, may be", Some(OutcomeUnknown))),
+            ("a garbled answer", CustomerService, garbled.clone(), ("fail", Some(OutcomeUnknown))),
+            ("a garbled answer to a template", Template, garbled, ("again, may be", Some(OutcomeUnknown))),
+            ("an API that it lacks", Template, refused(48001), ("fail", Some(CapabilityMissing))),
+            ("a permission withdrawn", CustomerService, refused(61007), ("fail", Some(CapabilityMissing))),
+            ("nobody's openid", Template, refused(40003), ("fail", Some(RecipientUnreachable))),
+            ("no follower", Template, refused(43004), ("fail", Some(RecipientUnreachable))),
+            ("on the blacklist", CustomerService, refused(43019), ("fail", Some(RecipientUnreachable))),
+            ("refuses messages", Template, refused(43101), ("fail", Some(RecipientUnreachable))),
+            ("wants none", CustomerService, refused(48002), ("fail", Some(RecipientUnreachable))),
+            ("left", Template, refused(50005), ("fail", Some(RecipientUnreachable))),
+            ("unbound meanwhile", Template, refused(61003), ("fail", Some(AccountNotBound))),
+            ("a wrong parameter", Template, refused(47003), ("fail", Some(WechatError))),
+            ("a number of next year", Template, refused(99_999_999), ("fail", Some(WechatError))),
+            ("a token refused twice", Template, refused(40001), ("again", Some(WechatBusy))),
         ] {
             let action = failure_action(channel, &error, true);
             assert_eq!(summary(&action), expected, "{what}");
@@ -298,23 +308,24 @@ mod tests {
         }
         for errcode in [45015, 45047] {
             let action = failure_action(CustomerService, &refused(errcode), false);
-            assert_eq!(summary(&action), ("fail", "outside_reply_window"), "{errcode} and no template");
+            assert_eq!(summary(&action), ("fail", Some(OutsideReplyWindow)), "{errcode} and no template");
         }
         let refusal = QuotaRefusal { refused_until: 9, refused_at: 5, errcode: 45009 };
-        assert_eq!(summary(&action_for_quota(refusal)), ("quota", "quota_exceeded"));
-        assert_eq!(summary(&action_out_of_time()), ("again", "wechat_busy"));
+        assert_eq!(summary(&action_for_quota(refusal)), ("quota", Some(QuotaExceeded)));
+        assert_eq!(summary(&action_out_of_time()), ("again", Some(WechatBusy)));
     }
 
     #[test]
     fn without_a_token_a_message_waits_or_its_account_is_gone() {
+        use FailureCode::*;
         for (what, error, expected) in [
-            ("revoked", Error::NotAuthorized("wx1".into()), ("fail", "account_not_bound")),
-            ("an address that is not listed", Error::Platform(refused(40164)), ("again", "wechat_busy")),
-            ("a secret that was rotated", Error::Platform(refused(40125)), ("again", "wechat_busy")),
-            ("no ticket", Error::NoTicket, ("again", "wechat_busy")),
-            ("another refreshes", Error::RefreshRunning, ("again", "wechat_busy")),
-            ("the refresh failed", Error::Account(refused(-1)), ("again", "wechat_busy")),
-            ("no database", Error::Store("down".into()), ("again", "wechat_busy")),
+            ("revoked", Error::NotAuthorized("wx1".into()), ("fail", Some(AccountNotBound))),
+            ("an address that is not listed", Error::Platform(refused(40164)), ("again", Some(WechatBusy))),
+            ("a secret that was rotated", Error::Platform(refused(40125)), ("again", Some(WechatBusy))),
+            ("no ticket", Error::NoTicket, ("again", Some(WechatBusy))),
+            ("another refreshes", Error::RefreshRunning, ("again", Some(WechatBusy))),
+            ("the refresh failed", Error::Account(refused(-1)), ("again", Some(WechatBusy))),
+            ("no database", Error::Store("down".into()), ("again", Some(WechatBusy))),
         ] {
             assert_eq!(summary(&action_without_token(&error)), expected, "{what}");
         }

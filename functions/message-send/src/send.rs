@@ -129,15 +129,15 @@ async fn try_later(
     if next == NextAttempt::GiveUp {
         return Ok(work.failed(app, lease, Some(channel), error));
     }
-    tracing::debug!(code = error.code, errcode = error.errcode, "again");
+    tracing::debug!(code = %error.code, errcode = error.errcode, "again");
     let released = lease::release(app, work, lease.owner, lease.may_have_happened).await.is_some();
     match next {
         NextAttempt::ByTimer(due) if released => {
             let parked = Parked { channel, due, leads: true };
             park::park(app, work, parked).await.map(|()| SendResult::Parked)
         }
-        NextAttempt::InQueue(wait) if released => Ok(SendResult::Retry(wait, error.code)),
+        NextAttempt::InQueue(wait) if released => Ok(SendResult::Retry(wait, error.code.to_string())),
         // its lease expires, and the rule for crashes decides
-        _ => Ok(SendResult::Retry(backoff(work.receive_count), error.code)),
+        _ => Ok(SendResult::Retry(backoff(work.receive_count), error.code.to_string())),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use shared::{
     error::Error,
+    model::failure_code::FailureCode,
     services::Services,
     store::messages::{MessageError, MessageStatus},
 };
@@ -73,11 +74,11 @@ fn parse_status(status: &str) -> (MessageStatus, Option<MessageError>) {
         return (MessageStatus::Delivered, None);
     }
     let (code, detail) = if status.contains("block") {
-        ("user_blocked", "The fan refuses messages of this account.")
+        (FailureCode::UserBlocked, "The fan refuses messages of this account.")
     } else {
-        ("system_failed", "WeChat took the message and could not deliver it.")
+        (FailureCode::SystemFailed, "WeChat took the message and could not deliver it.")
     };
-    (MessageStatus::Failed, Some(MessageError { code: code.into(), errcode: None, detail: detail.into() }))
+    (MessageStatus::Failed, Some(MessageError { code, errcode: None, detail: detail.into() }))
 }
 
 #[cfg(test)]
@@ -97,13 +98,13 @@ mod tests {
     fn a_status_means_delivered_blocked_or_failed() {
         for (status, code) in [
             ("success", None),
-            ("failed:user block", Some("user_blocked")),
-            ("failed: user block", Some("user_blocked")),
-            ("failed: system failed", Some("system_failed")),
-            ("failed:something new", Some("system_failed")),
+            ("failed:user block", Some(FailureCode::UserBlocked)),
+            ("failed: user block", Some(FailureCode::UserBlocked)),
+            ("failed: system failed", Some(FailureCode::SystemFailed)),
+            ("failed:something new", Some(FailureCode::SystemFailed)),
         ] {
             let (to, error) = parse_status(status);
-            assert_eq!(error.map(|e| e.code).as_deref(), code, "{status}");
+            assert_eq!(error.map(|e| e.code), code, "{status}");
             assert_eq!(to == MessageStatus::Delivered, code.is_none(), "{status}");
         }
     }

@@ -208,8 +208,8 @@ impl Work {
         error: MessageError,
     ) -> SendResult {
         let error = if lease.may_have_happened { outcome_unknown(error.errcode) } else { error };
-        app.metrics.count(Metric::FailedMessages(failure_cause(&error.code)), app.clock.now());
-        tracing::info!(code = error.code, errcode = error.errcode, "a message failed: {}", error.code);
+        app.metrics.count(Metric::FailedMessages(failure_cause(error.code)), app.clock.now());
+        tracing::info!(code = %error.code, errcode = error.errcode, "a message failed: {}", error.code);
         let mut message = self.record(channel, MessageStatus::Failed);
         message.error = Some(error);
         SendResult::Record(Box::new(EndedMessage { owner: lease.owner, message, event: None }))

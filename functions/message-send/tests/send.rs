@@ -12,7 +12,7 @@ use harness::{
 use serde_json::json;
 use shared::{
     clock::Clock,
-    model::account::AccountType,
+    model::{account::AccountType, failure_code::FailureCode},
     queue::jobs::SendJob,
     secret::Secret,
     store::messages::{Channel, MessageStatus},
@@ -45,7 +45,7 @@ async fn a_message_goes_by_the_window_else_by_its_template() {
     }
     assert_eq!(w.failure_code("msg_outside").await, "recipient_unreachable", "nobody here knows them");
     let used_up = w.message("msg_used_up").await.error.unwrap();
-    assert_eq!((used_up.code.as_str(), used_up.errcode), ("outside_reply_window", Some(45047)));
+    assert_eq!((used_up.code, used_up.errcode), (FailureCode::OutsideReplyWindow, Some(45047)));
     assert_eq!((w.wechat.bodies(CUSTOM).len(), w.wechat.bodies(TEMPLATE).len()), (3, 2));
 
     let events = w.events("o1").await;
@@ -182,7 +182,7 @@ async fn what_a_later_try_is_answered_says_nothing_of_one_whose_answer_was_lost(
         }
         assert!(w.deliver([&job], 3).await.is_empty(), "{what}");
         let failed = w.message("msg_1").await.error.unwrap();
-        assert_eq!(failed.code, "outcome_unknown", "{what}");
+        assert_eq!(failed.code, FailureCode::OutcomeUnknown, "{what}");
         assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2, "{what}: asked when WeChat would deliver it twice");
     }
     // the account was unbound meanwhile, or another tenant has it
@@ -233,7 +233,7 @@ async fn a_used_up_quota_costs_one_call_and_its_messages_wait_in_timers_for_a_da
     for job in &due {
         let SendJob::WaitedV1 { message_id, .. } = job else { panic!("{job:?}") };
         let failed = w.message(message_id).await.error.unwrap();
-        assert_eq!((failed.code.as_str(), failed.errcode), ("quota_exceeded", Some(45009)));
+        assert_eq!((failed.code, failed.errcode), (FailureCode::QuotaExceeded, Some(45009)));
     }
     assert_eq!(w.wechat.bodies(TEMPLATE).len(), 2);
 }

@@ -7,6 +7,7 @@ pub mod consent;
 pub mod content;
 pub mod detail;
 pub mod event_type;
+pub mod failure_code;
 pub mod passive_reply;
 pub mod push;
 pub mod push_decision;

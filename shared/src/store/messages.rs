@@ -15,7 +15,7 @@ use super::{
     timeline::StoredEvent,
     writer_id::WriterId,
 };
-use crate::error::Error;
+use crate::{error::Error, model::failure_code::FailureCode};
 
 /// How long messages are stored, seconds: 90 days.
 pub const MESSAGE_RETENTION_SECONDS: i64 = 90 * 24 * 3600;
@@ -63,8 +63,8 @@ impl Channel {
 /// Why a message was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageError {
-    /// A stable code: `outside_reply_window`, `capability_missing`, `wechat_error`, `outcome_unknown`, …
-    pub code: String,
+    /// Why it failed.
+    pub code: FailureCode,
     /// WeChat's errcode, if WeChat refused it.
     pub errcode: Option<i64>,
     /// What happened, and what to do.

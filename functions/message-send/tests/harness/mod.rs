@@ -412,7 +412,7 @@ impl SendHarness {
     }
 
     pub async fn failure_code(&self, id: &str) -> String {
-        self.message(id).await.error.map(|e| e.code).unwrap_or_default()
+        self.message(id).await.error.map(|e| e.code.to_string()).unwrap_or_default()
     }
 
     pub async fn events(&self, open_id: &str) -> Vec<StoredEvent> {

@@ -1,7 +1,9 @@
 //! The words that programs branch on, as the description lists them. Only compiled in tests: the generated
 //! openapi.json, which holds them, is committed.
 
+use serde::Serialize;
 use serde_json::{Value, json};
+use shared::model::failure_code::FailureCode;
 
 /// `code` of a problem: the status, the word, what it means.
 const ERROR_CODES: [(u16, &str, &str); 19] = [
@@ -56,24 +58,30 @@ const UNAVAILABLE: (u16, &str, &str) = (
 );
 
 /// `error.code` of a message that failed.
-const MESSAGE_ERRORS: [(&str, &str); 11] = [
-    ("account_not_bound", "The account is not bound. Its administrator has to authorize it again."),
+const MESSAGE_ERRORS: [(FailureCode, &str); 11] = [
+    (FailureCode::AccountNotBound, "The account is not bound. Its administrator has to authorize it again."),
     (
-        "capability_missing",
+        FailureCode::CapabilityMissing,
         "The account's type, its verification or the permissions that it granted do not allow this kind of message.",
     ),
     (
-        "outcome_unknown",
+        FailureCode::OutcomeUnknown,
         "WeChat was asked and its answer was lost. It may have been delivered, and is not sent again for that.",
     ),
-    ("outside_reply_window", "No reply window is open, or its sends are used up, and there is no template."),
-    ("quota_exceeded", "WeChat's quota was used up for 24 hours."),
-    ("recipient_unreachable", "No such follower, one who left, or one who wants no messages."),
-    ("system_failed", "WeChat took the template message and could not deliver it."),
-    ("tenant_suspended", "The operator of this hub has suspended the tenant: nothing is sent for it."),
-    ("user_blocked", "WeChat took the template message; the follower blocks the account."),
-    ("wechat_busy", "WeChat was not reached, or was busy, for 24 hours."),
-    ("wechat_error", "WeChat refused it; `errcode` is its number, `detail` its sentence."),
+    (
+        FailureCode::OutsideReplyWindow,
+        "No reply window is open, or its sends are used up, and there is no template.",
+    ),
+    (FailureCode::QuotaExceeded, "WeChat's quota was used up for 24 hours."),
+    (FailureCode::RecipientUnreachable, "No such follower, one who left, or one who wants no messages."),
+    (FailureCode::SystemFailed, "WeChat took the template message and could not deliver it."),
+    (
+        FailureCode::TenantSuspended,
+        "The operator of this hub has suspended the tenant: nothing is sent for it.",
+    ),
+    (FailureCode::UserBlocked, "WeChat took the template message; the follower blocks the account."),
+    (FailureCode::WechatBusy, "WeChat was not reached, or was busy, for 24 hours."),
+    (FailureCode::WechatError, "WeChat refused it; `errcode` is its number, `detail` its sentence."),
 ];
 
 /// `type` of an event.
@@ -100,15 +108,16 @@ const EVENT_TYPES: [(&str, &str); 16] = [
     ("user_enter_tempsession", "Entered a temporary session."),
 ];
 
+fn words<W: Serialize>(words: &[(W, &str)]) -> Vec<Value> {
+    words.iter().map(|(word, about)| json!({ "word": word, "description": about })).collect()
+}
+
 /// The extension `x-vocabulary` of the description.
 pub fn vocabulary() -> Value {
     let errors = ERROR_CODES.iter().chain([&UNAVAILABLE]);
     let errors: Vec<Value> = errors
         .map(|(status, word, about)| json!({ "word": word, "status": status, "description": format!("**{status}** {about}") }))
         .collect();
-    let words = |words: &[(&str, &str)]| -> Vec<Value> {
-        words.iter().map(|(word, about)| json!({ "word": word, "description": about })).collect()
-    };
     json!([
         {
             "name": "Error codes",
@@ -133,6 +142,8 @@ pub fn vocabulary() -> Value {
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
+
+    use utoipa::PartialSchema;
 
     use super::*;
 
@@ -171,8 +182,10 @@ mod tests {
 
     #[test]
     fn words_are_in_order_and_stand_once() {
-        let sorted = |words: &[&str]| words.is_sorted();
         assert!(ERROR_CODES.iter().is_sorted_by_key(|(status, word, _)| (*status, *word)));
-        assert!(sorted(&MESSAGE_ERRORS.map(|(word, _)| word)));
+        let described = json!(MESSAGE_ERRORS.map(|(word, _)| word));
+        let schema = json!(FailureCode::schema());
+        assert_eq!(described, schema["enum"], "every code of a failed message is described");
+        assert!(described.as_array().unwrap().is_sorted_by_key(|word| word.as_str()));
     }
 }
