@@ -2,11 +2,12 @@
 //!
 //! | room | what it is | must not know |
 //! |---|---|---|
-//! | [`config`], [`clock`], [`deadline`], [`random`], [`ids`], [`secret`], [`error`], [`problem`], [`telemetry`], [`metrics`] | basics, used by all | any other room |
+//! | [`config`], [`clock`], [`deadline`], [`random`], [`ids`], [`secret`], [`problem`], [`telemetry`], [`metrics`] | basics, used by all | any other room |
 //! | [`envelope`] | bytes from WeChat to values, and back | clock, tables, `async` |
 //! | [`model`] | values and the hub's decisions | clock, tables, `async` |
 //! | [`texts`] | what pages say, in Chinese and English side by side | clock, tables, `async` |
 //! | [`wechat`] | the only HTTP to WeChat | tables, queues |
+//! | [`error`], [`retry`] | what failed, and whether to try again | tables, queues |
 //! | [`store`] | the only place that spells a table's key | HTTP |
 //! | [`queue`] | job types, SQS | tables |
 //! | [`tokens`], [`start_import`], [`timers`], [`quota`], [`job_failures`] | what several functions do: tokens in use, starting an import, "at time T", quotas that WeChat has refused, why a job failed for good | which function asks |
@@ -29,6 +30,7 @@ pub mod problem;
 pub mod queue;
 pub mod quota;
 pub mod random;
+pub mod retry;
 pub mod secret;
 pub mod services;
 pub mod start_import;

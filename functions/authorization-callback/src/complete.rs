@@ -3,7 +3,7 @@
 
 use shared::{
     deadline::Deadline,
-    error::Error,
+    error::{Error, StoreError},
     model::{binding_refusal::BindingRefusal, consent::ConsentEffect, token::Due},
     services::Services,
     start_import,
@@ -59,7 +59,7 @@ pub(crate) async fn complete_authorization(
             return Ok(outcome);
         }
     }
-    Err(Error::Store("an account's tokens are being stored by several at once".into()))
+    Err(StoreError::Contended("an account's tokens are being stored by several at once").into())
 }
 
 /// Whether WeChat refused the code, or may have. Being unreachable, busy, or refusing the platform's own

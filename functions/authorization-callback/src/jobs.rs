@@ -1,7 +1,5 @@
 //! The jobs that authorization events queue.
 
-use std::time::Duration;
-
 use shared::{
     deadline::Deadline,
     error::Error,
@@ -12,6 +10,7 @@ use shared::{
         batch::{self, ReceivedJob},
         jobs::AuthorizationJob,
     },
+    retry::backoff,
     secret::Secret,
     services::Services,
     store::consents::{self, AuthorizationPage},
@@ -23,10 +22,6 @@ use super::{
     complete::complete_authorization,
     consent::{ConsentOutcome, ConsentSource, IncomingConsent},
 };
-
-/// The longest wait between two tries. With the number of receives in `template.yaml` a job is tried for
-/// over an hour, which is as long as an authorization code is valid.
-const MAX_BACKOFF: Duration = Duration::from_mins(2);
 
 /// The result of a job.
 enum AuthorizationJobOutcome {
@@ -75,11 +70,6 @@ async fn postpone_unless_done(
         tracing::warn!(%error, "it comes again later than it could: {error}");
     }
     Err(reason)
-}
-
-/// Doubles with each receive, from 2 s up to [`MAX_BACKOFF`].
-fn backoff(receives: u32) -> Duration {
-    Duration::from_secs(2 << receives.saturating_sub(1).min(10)).min(MAX_BACKOFF)
 }
 
 /// The page that WeChat's event, dated `at`, names by its pre_auth_code.
@@ -173,6 +163,8 @@ async fn handle_deleted(app: &Services, app_id: &str) -> Result<AuthorizationJob
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -180,7 +172,5 @@ mod tests {
         let most = JobQueue::Authorization.max_receive_count();
         let all: Duration = (1..most).map(backoff).sum();
         assert!(all >= Duration::from_mins(60), "{all:?}");
-        assert!((1..most).all(|n| backoff(n) <= MAX_BACKOFF && backoff(n) <= backoff(n + 1)));
-        assert_eq!(backoff(1), Duration::from_secs(2));
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use shared::{
-    error::{Error, Retry},
+    error::Error,
     model::account,
+    retry::{Retry, retry},
     wechat::{
         ApiError,
         errcode::{self, ErrcodeClass, QuotaWait},
@@ -60,43 +61,31 @@ impl FailureDecision {
 /// Decides about `error`, met at the `receives`-th delivery. Quotas and causes outside of the account never
 /// end an import; it waits for as long as they last.
 pub(crate) fn decide(error: &Error, receives: u32, now: Timestamp) -> FailureDecision {
-    match error {
-        Error::WeChat(refused) => match refused.class() {
-            ErrcodeClass::Quota(QuotaWait::NextMinute) if receives >= MAX_RECEIVES => {
-                FailureDecision::Requeue(MINUTE_QUOTA_WAIT)
-            }
-            ErrcodeClass::Quota(QuotaWait::NextMinute) => FailureDecision::Retry(MINUTE_QUOTA_WAIT),
-            ErrcodeClass::Quota(wait) => pause_for_quota(refused, wait, now),
-            ErrcodeClass::Permanent | ErrcodeClass::Caller => FailureDecision::Fail(tenant_hint(refused)),
-            ErrcodeClass::Unknown if refused.errcode().is_some() => {
-                FailureDecision::Fail(tenant_hint(refused))
-            }
-            ErrcodeClass::Ok
-            | ErrcodeClass::Retry
-            | ErrcodeClass::Token
-            | ErrcodeClass::Platform
-            | ErrcodeClass::Unknown => retry_or_pause(error, receives, now),
-        },
-        Error::Account(refused) => match refused.class() {
-            ErrcodeClass::Quota(wait) => pause_for_quota(refused, wait, now),
-            _ => retry_or_pause(error, receives, now),
-        },
-        Error::Platform(refused) if refused.class() == ErrcodeClass::Platform => {
-            let why = format!("{error}: {}", operator_hint(refused));
-            FailureDecision::Pause { cause_ends_at: now.as_second() + PLATFORM_PAUSE_SECONDS, why }
+    match (error, retry(error)) {
+        (Error::WeChat(_), Retry::AfterQuota(QuotaWait::NextMinute)) if receives >= MAX_RECEIVES => {
+            FailureDecision::Requeue(MINUTE_QUOTA_WAIT)
         }
-        Error::NoTicket => FailureDecision::Pause {
-            cause_ends_at: now.as_second() + PLATFORM_PAUSE_SECONDS,
-            why: error.to_string(),
-        },
-        Error::NotAuthorized(_) => FailureDecision::Fail(
+        (Error::WeChat(_), Retry::AfterQuota(QuotaWait::NextMinute)) => {
+            FailureDecision::Retry(MINUTE_QUOTA_WAIT)
+        }
+        (Error::WeChat(refused) | Error::Account(refused), Retry::AfterQuota(wait)) => {
+            pause_for_quota(refused, wait, now)
+        }
+        (Error::WeChat(refused), Retry::Never) => FailureDecision::Fail(tenant_hint(refused)),
+        (Error::NotAuthorized(_), _) => FailureDecision::Fail(
             "the account is not authorized any more; bind it again, which starts another import".into(),
         ),
-        Error::Item(_) => FailureDecision::Fail(format!("{error}; start another import")),
-        Error::Platform(_) | Error::Store(_) | Error::Queue(_) | Error::RefreshRunning => {
-            retry_or_pause(error, receives, now)
+        (_, Retry::Never) => FailureDecision::Fail(format!("{error}; start another import")),
+        (Error::Platform(refused), _) if refused.class() == ErrcodeClass::Platform => {
+            pause_for_platform(format!("{error}: {}", operator_hint(refused)), now)
         }
+        (Error::NoTicket, _) => pause_for_platform(error.to_string(), now),
+        (_, then) => retry_or_pause(error, then.least_wait(), receives, now),
     }
+}
+
+fn pause_for_platform(why: String, now: Timestamp) -> FailureDecision {
+    FailureDecision::Pause { cause_ends_at: now.as_second() + PLATFORM_PAUSE_SECONDS, why }
 }
 
 fn pause_for_quota(refused: &ApiError, wait: QuotaWait, now: Timestamp) -> FailureDecision {
@@ -112,17 +101,13 @@ fn pause_for_quota(refused: &ApiError, wait: QuotaWait, now: Timestamp) -> Failu
 
 /// Retries with a longer wait each time, and pauses the import after [`MAX_RECEIVES`]: a dead-lettered job
 /// would leave it `running` with nothing to move it.
-fn retry_or_pause(error: &Error, receives: u32, now: Timestamp) -> FailureDecision {
+fn retry_or_pause(error: &Error, wait: Duration, receives: u32, now: Timestamp) -> FailureDecision {
     if receives >= MAX_RECEIVES {
         return FailureDecision::Pause {
             cause_ends_at: now.as_second() + FAILURE_PAUSE_SECONDS,
             why: format!("it failed {MAX_RECEIVES} times: {error}"),
         };
     }
-    let wait = match error.retry() {
-        Retry::After(wait) => wait,
-        Retry::Never => MIN_RETRY_WAIT,
-    };
     FailureDecision::Retry((wait * receives.max(1)).min(MAX_RETRY_WAIT.max(wait)))
 }
 
@@ -191,6 +176,8 @@ pub(crate) fn details_refused(refused: &ApiError) -> Option<DetailsRefused> {
 
 #[cfg(test)]
 mod tests {
+    use shared::error::StoreError;
+
     use super::*;
 
     #[test]
@@ -221,7 +208,7 @@ mod tests {
             ("the platform's WeChat is busy", Error::Platform(api(-1)), 1, "again in 30"),
             ("the same for long", Error::Platform(api(-1)), MAX_RECEIVES, "pause of 900"),
             ("the quota of refreshes", Error::Account(api(45009)), 1, "pause of 1800"),
-            ("a store that fails", Error::Store("down".into()), 1, "again in 2"),
+            ("a store that fails", StoreError::Throttled.into(), 1, "again in 2"),
             ("no ticket yet", Error::NoTicket, 1, "pause of 300"),
             ("an account that withdrew", Error::NotAuthorized("wx1".into()), 1, "fail"),
             ("an account that is unbound", refused(61003), 1, "fail"),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use shared::{
-    error::Error,
+    error::{Error, StoreError},
     model::window::WindowKind,
     services::Services,
     store::{
@@ -158,7 +158,7 @@ pub async fn take_window_send(
             ChannelChoice::Refuse(why) => return Ok(Err(why)),
         }
     }
-    Err(Error::Store("a reply window is used by several at once".into()))
+    Err(StoreError::Contended("a reply window is used by several at once").into())
 }
 
 /// Stores by which channel the message is sent before it is: the rule for crashes reads it.
@@ -171,7 +171,7 @@ pub async fn switch_channel(
     if app.store.switch_channel(&work.id, owner, channel).await? {
         Ok(())
     } else {
-        Err(Error::Store("the message was taken by another worker".into()))
+        Err(StoreError::Contended("the message was taken by another worker").into())
     }
 }
 

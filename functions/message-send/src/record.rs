@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use shared::{
+    retry::backoff,
     services::Services,
     store::{
         messages::{Channel, EndedMessage},
@@ -15,7 +16,6 @@ use tokio::time::Instant;
 
 use crate::{
     park,
-    retry_policy::backoff,
     states::{JobEnd, SendResult},
     work::Work,
 };

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use shared::{
-    error::{Error, Retry},
+    error::Error,
     metrics::Cause,
     model::failure_code::FailureCode,
+    retry::{backoff, retry},
     store::{
         messages::{Channel, MessageError},
         quotas::QuotaRefusal,
@@ -145,17 +146,11 @@ pub fn action_without_token(error: &Error) -> SendFailureAction {
     let failed = |code| MessageError { code, errcode: error.errcode(), detail: error.to_string() };
     match error {
         Error::NotAuthorized(_) => SendFailureAction::Fail(failed(FailureCode::AccountNotBound)),
-        _ => {
-            let least = match error.retry() {
-                Retry::After(wait) => wait,
-                Retry::Never => Duration::ZERO,
-            };
-            SendFailureAction::Retry {
-                reason: RetryReason::Busy(least),
-                may_have_happened: false,
-                error: failed(FailureCode::WechatBusy),
-            }
-        }
+        _ => SendFailureAction::Retry {
+            reason: RetryReason::Busy(retry(error).least_wait()),
+            may_have_happened: false,
+            error: failed(FailureCode::WechatBusy),
+        },
     }
 }
 
@@ -230,21 +225,10 @@ pub fn next_resend(why: RetryReason, since: i64, now_ms: i64) -> NextAttempt {
     }
 }
 
-/// The wait before a job that met `error` is delivered again.
-pub fn retry_wait(error: &Error, receives: u32) -> Duration {
-    match error.retry() {
-        Retry::After(least) => backoff(receives).max(least),
-        Retry::Never => backoff(receives),
-    }
-}
-
-/// 2 s, 4 s, 8 s, … for the first, second, third failure.
-pub fn backoff(failures: u32) -> Duration {
-    Duration::from_secs(1 << failures.min(16)).min(MAX_QUEUE_WAIT)
-}
-
 #[cfg(test)]
 mod tests {
+    use shared::error::StoreError;
+
     use super::*;
 
     fn refused(errcode: i64) -> ApiError {
@@ -325,7 +309,7 @@ mod tests {
             ("no ticket", Error::NoTicket, ("again", Some(WechatBusy))),
             ("another refreshes", Error::RefreshRunning, ("again", Some(WechatBusy))),
             ("the refresh failed", Error::Account(refused(-1)), ("again", Some(WechatBusy))),
-            ("no database", Error::Store("down".into()), ("again", Some(WechatBusy))),
+            ("no database", StoreError::Throttled.into(), ("again", Some(WechatBusy))),
         ] {
             assert_eq!(summary(&action_without_token(&error)), expected, "{what}");
         }

@@ -10,6 +10,7 @@ use futures::{
 };
 use shared::{
     deadline::Deadline,
+    retry::{self, backoff},
     services::Services,
     store::message_leases::MESSAGE_LEASE_SECONDS,
     tokens::{self, OnBehalfOf, RefreshReason},
@@ -22,9 +23,7 @@ use crate::{
     call::ROUND_TIME,
     fair_share::FairShare,
     lease::{self, Start},
-    record,
-    retry_policy::{backoff, retry_wait},
-    send,
+    record, send,
     states::{JobEnd, SendResult},
     work::{AccountKey, Work},
 };
@@ -57,7 +56,7 @@ pub async fn send_round(
         Err(error) => {
             tracing::warn!(%error, "messages have to wait for the database: {error}");
             let again =
-                |work: &Work| JobEnd::Again(retry_wait(&error, work.receive_count), error.to_string());
+                |work: &Work| JobEnd::Again(retry::wait(&error, work.receive_count), error.to_string());
             return works.iter().map(again).collect();
         }
     };

@@ -3,6 +3,7 @@
 use shared::{
     deadline::Deadline,
     error::Error,
+    retry::backoff,
     services::Services,
     store::messages::{Channel, MessageError},
 };
@@ -12,7 +13,7 @@ use crate::{
     call::call_wechat,
     channel_choice::ChannelChoice,
     lease, park,
-    retry_policy::{NextAttempt, RetryReason, SendFailureAction, backoff, next_resend},
+    retry_policy::{NextAttempt, RetryReason, SendFailureAction, next_resend},
     states::{MessageLease, Parked, SendDecision, SendResult},
     work::Work,
 };

@@ -28,13 +28,14 @@ use std::time::Duration;
 
 use shared::{
     error::Error,
+    retry,
     store::{
         messages::{Channel, EndedMessage, MessageRecord},
         writer_id::WriterId,
     },
 };
 
-use crate::{channel_choice::ChannelChoice, retry_policy};
+use crate::channel_choice::ChannelChoice;
 
 /// What is to be done with a message next. [`crate::admission`] decides first, [`crate::lease`] replaces what
 /// it has done by what follows, [`crate::send`] does the rest.
@@ -97,7 +98,7 @@ pub enum SendResult {
 impl SendResult {
     /// A try that ended with `error`; its job was received `receive_count` times.
     pub fn retry(error: &Error, receive_count: u32) -> Self {
-        Self::Retry(retry_policy::retry_wait(error, receive_count), error.to_string())
+        Self::Retry(retry::wait(error, receive_count), error.to_string())
     }
 }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 use shared::{
     error::Error,
     model::failure_code::FailureCode,
+    retry,
     services::Services,
     store::messages::{MessageError, MessageStatus},
 };
 
-use crate::{retry_policy::backoff, states::JobEnd};
+use crate::states::JobEnd;
 
 /// The first wait for the record of the send, which WeChat's event may outrun. It doubles each time.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ pub async fn record_delivery_status(
         }
         Err(error) => {
             tracing::warn!(%error, "a template message could not be settled: {error}");
-            JobEnd::Again(backoff(receives), error.to_string())
+            JobEnd::Again(retry::wait(&error, receives), error.to_string())
         }
     }
 }

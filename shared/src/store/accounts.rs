@@ -10,7 +10,7 @@ use super::{
     tenants::{self, TenantStatus},
 };
 use crate::{
-    error::{Error, serde_error_text},
+    error::{Error, StoreError, serde_error_text},
     model::{
         account::{AccountStatus, AccountType},
         consent::{self, AccountBinding, ConsentEffect},
@@ -230,7 +230,7 @@ impl Store {
                 return Ok(BindResult::TokensGone);
             }
         }
-        Err(Error::Store("an account is being bound by several at once".into()))
+        Err(StoreError::Contended("an account is being bound by several at once").into())
     }
 
     /// The writes of a binding: the account, if it is still as `before`; the tenant's pointer; its tokens.
@@ -311,7 +311,7 @@ impl Store {
                 return Ok(deleted);
             }
         }
-        Err(Error::Store("an account is being changed by several at once".into()))
+        Err(StoreError::Contended("an account is being changed by several at once").into())
     }
 
     /// As [`Store::delete_account`], by the operator, for whichever tenant has it. Returns that tenant too.
@@ -326,7 +326,7 @@ impl Store {
                 return Ok((deleted, Some(account.tenant_id)));
             }
         }
-        Err(Error::Store("an account is being changed by several at once".into()))
+        Err(StoreError::Contended("an account is being changed by several at once").into())
     }
 
     /// Deletes an account as it was read; none where it has changed meanwhile.

@@ -16,7 +16,12 @@ use super::{
     keys,
     tenants::{Tenant, TenantStatus},
 };
-use crate::{error::Error, ids, model::scope::Scope, secret::Secret};
+use crate::{
+    error::{Error, StoreError},
+    ids,
+    model::scope::Scope,
+    secret::Secret,
+};
 
 /// How long a key that was read is trusted without reading again, seconds: a revoked one is refused within
 /// this (contract, section 5).
@@ -324,7 +329,7 @@ impl Store {
                 return Ok(KeyRevocation::Revoked);
             }
         }
-        Err(Error::Store("a tenant's keys are being changed by several at once".into()))
+        Err(StoreError::Contended("a tenant's keys are being changed by several at once").into())
     }
 
     /// Erases a tenant's keys; a second call continues where the first one died.

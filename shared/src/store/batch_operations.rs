@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse,
     DeleteRequest, KeysAndAttributes, ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
+use aws_smithy_types::error::operation::BuildError;
 
 use super::{
     Store,
@@ -14,7 +15,7 @@ use super::{
     keys::Key,
     writer_id::WriterId,
 };
-use crate::error::{Error, sdk_error_text};
+use crate::error::{Error, StoreError};
 
 /// `BatchGetItem` takes at most this many keys.
 pub const BATCH_GET: usize = 100;
@@ -62,7 +63,7 @@ impl Statement {
         Self { text, values: attributes.into_iter().map(|(_, v)| v).collect(), returns_old_item: false }
     }
 
-    fn request(&self) -> Result<BatchStatementRequest, Error> {
+    fn request(&self) -> Result<BatchStatementRequest, BuildError> {
         BatchStatementRequest::builder()
             .statement(&self.text)
             .set_parameters(Some(self.values.clone()))
@@ -70,7 +71,6 @@ impl Statement {
                 self.returns_old_item.then_some(ReturnValuesOnConditionCheckFailure::AllOld),
             )
             .build()
-            .map_err(|e| Error::Store(e.to_string()))
     }
 }
 
@@ -80,7 +80,7 @@ pub enum StatementResult {
     /// DynamoDB executed it; its condition may have failed.
     Executed(ConditionalWrite),
     /// Not executed, as far as we know: why.
-    Failed(String),
+    Failed(StoreError),
 }
 
 impl StatementResult {
@@ -100,7 +100,7 @@ impl StatementResult {
     pub fn into_done(self) -> Result<bool, Error> {
         match self {
             Self::Executed(written) => Ok(written.is_done()),
-            Self::Failed(why) => Err(Error::Store(why)),
+            Self::Failed(why) => Err(why.into()),
         }
     }
 
@@ -114,17 +114,10 @@ impl StatementResult {
                 (Self::Executed(ConditionalWrite::ConditionFailed(error.item.clone())), false)
             }
             code => {
-                let is_transient = matches!(
-                    code,
-                    Some(
-                        Code::ThrottlingError
-                            | Code::ProvisionedThroughputExceeded
-                            | Code::RequestLimitExceeded
-                            | Code::InternalServerError
-                            | Code::TransactionConflict
-                    )
-                );
-                (Self::Failed(code.map_or("error", Code::as_str).to_owned()), is_transient)
+                let code = code.map_or("error", Code::as_str);
+                let why = StoreError::of_code(code, || code.to_owned());
+                let may_pass = !matches!(why, StoreError::Rejected(_));
+                (Self::Failed(why), may_pass)
             }
         }
     }
@@ -149,18 +142,18 @@ impl Store {
             for (table, keys) in tables {
                 let table_keys =
                     KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
-                rest.insert(table.to_owned(), table_keys.map_err(|e| Error::Store(e.to_string()))?);
+                rest.insert(table.to_owned(), table_keys.map_err(StoreError::from)?);
             }
             let mut failures = 0;
             while !rest.is_empty() {
                 let request = self.db.batch_get_item().set_request_items(Some(rest));
                 let answer = self.retry_transient(|| request.clone().send()).await;
-                let answer = answer.map_err(|e| Error::Store(sdk_error_text(&e)))?;
+                let answer = answer.map_err(StoreError::from)?;
                 found.extend(answer.responses.unwrap_or_default().into_values().flatten());
                 rest = answer.unprocessed_keys.unwrap_or_default();
                 failures += 1;
                 if !rest.is_empty() && !self.back_off(failures).await {
-                    return Err(Error::Store("keys stayed unprocessed".into()));
+                    return Err(StoreError::Throttled.into());
                 }
             }
         }
@@ -171,7 +164,7 @@ impl Store {
     pub(super) async fn delete_many(&self, table: &str, keys: &[Key]) -> Result<(), Error> {
         let delete = |key: &Key| {
             let delete = DeleteRequest::builder().set_key(Some(key.attributes())).build();
-            let delete = delete.map_err(|e| Error::Store(e.to_string()))?;
+            let delete = delete.map_err(StoreError::from)?;
             Ok(WriteRequest::builder().delete_request(delete).build())
         };
         for chunk in keys.chunks(BATCH_WRITE) {
@@ -181,11 +174,11 @@ impl Store {
             while !rest.is_empty() {
                 let request = self.db.batch_write_item().set_request_items(Some(rest));
                 let answer = self.retry_transient(|| request.clone().send()).await;
-                let answer = answer.map_err(|e| Error::Store(sdk_error_text(&e)))?;
+                let answer = answer.map_err(StoreError::from)?;
                 rest = answer.unprocessed_items.unwrap_or_default();
                 failures += 1;
                 if !rest.is_empty() && !self.back_off(failures).await {
-                    return Err(Error::Store("items stayed unprocessed".into()));
+                    return Err(StoreError::Throttled.into());
                 }
             }
         }
@@ -214,10 +207,12 @@ impl Store {
         let mut failures = 0;
         loop {
             let requests = open.iter().filter_map(|n| statements.get(*n)).map(Statement::request);
-            let request =
-                self.db.batch_execute_statement().set_statements(Some(requests.collect::<Result<_, _>>()?));
+            let request = self
+                .db
+                .batch_execute_statement()
+                .set_statements(Some(requests.collect::<Result<_, _>>().map_err(StoreError::from)?));
             let sent = self.retry_transient(|| request.clone().send()).await;
-            let sent = sent.map_err(|e| Error::Store(sdk_error_text(&e)))?;
+            let sent = sent.map_err(StoreError::from)?;
             let mut again = Vec::new();
             for (n, response) in open.iter().zip(sent.responses()) {
                 let (answer, passes) = StatementResult::from_response(response);
@@ -232,7 +227,7 @@ impl Store {
             open = again;
             if open.is_empty() || !self.back_off(failures).await {
                 let answers: Option<Vec<StatementResult>> = answers.into_iter().collect();
-                return answers.ok_or_else(|| Error::Store("answers are missing".into()));
+                return answers.ok_or_else(|| StoreError::Unavailable("answers are missing".into()).into());
             }
         }
     }

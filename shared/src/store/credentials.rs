@@ -10,7 +10,7 @@ use super::{
     keys,
 };
 use crate::{
-    error::Error,
+    error::{Error, StoreError},
     ids,
     model::token::Due,
     secret::Secret,
@@ -349,7 +349,9 @@ impl Store {
         let written = self.update(&self.credentials, &keys::authorizer(app_id), update).await?;
         match written.or_written_by(AUTHORIZED_BY, owner) {
             ConditionalWrite::Done(item) => from_item(item),
-            ConditionalWrite::ConditionFailed(_) => Err(Error::Store("tokens could not be stored".into())),
+            ConditionalWrite::ConditionFailed(_) => {
+                Err(StoreError::Unavailable("the stored tokens were not answered".into()).into())
+            }
         }
     }
 

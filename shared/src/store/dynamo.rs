@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{keys::Key, writer_id::WriterId};
-use crate::error::{Error, serde_error_text};
+use crate::error::{Error, StoreError, serde_error_text};
 
 /// An item as DynamoDB has it.
 pub type Attributes = HashMap<String, AttributeValue>;
@@ -214,7 +214,7 @@ impl Update {
             .set_expression_attribute_names(names)
             .set_expression_attribute_values(values)
             .build()
-            .map_err(|e| Error::Store(e.to_string()))?;
+            .map_err(StoreError::from)?;
         Ok(TransactWriteItem::builder().update(update).build())
     }
 }
@@ -284,7 +284,7 @@ pub(super) fn put_action(
         .set_condition_expression(condition.map(str::to_owned))
         .set_expression_attribute_values(values)
         .build()
-        .map_err(|e| Error::Store(e.to_string()))?;
+        .map_err(StoreError::from)?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
@@ -301,7 +301,7 @@ pub(super) fn delete_action(
         .set_condition_expression(condition)
         .set_expression_attribute_values(values)
         .build()
-        .map_err(|e| Error::Store(e.to_string()))?;
+        .map_err(StoreError::from)?;
     Ok(TransactWriteItem::builder().delete(delete).build())
 }
 
@@ -324,7 +324,7 @@ pub(super) fn check_action(
     for (name, value) in values {
         check = check.expression_attribute_values(*name, value.clone());
     }
-    let check = check.build().map_err(|e| Error::Store(e.to_string()))?;
+    let check = check.build().map_err(StoreError::from)?;
     Ok(TransactWriteItem::builder().condition_check(check).build())
 }
 

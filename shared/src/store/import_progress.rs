@@ -12,7 +12,7 @@ use super::{
     imports::Import,
     keys,
 };
-use crate::error::Error;
+use crate::error::{Error, StoreError};
 
 /// How long lists and receipts are kept, seconds: longer than any import lasts, pauses included.
 const PAGE_RETENTION_SECONDS: i64 = 30 * 24 * 3600;
@@ -51,7 +51,7 @@ impl Store {
             ConditionalWrite::Done(_) => Ok(listed.clone()),
             ConditionalWrite::ConditionFailed(Some(before)) => from_item(before),
             ConditionalWrite::ConditionFailed(None) => {
-                Err(Error::Store("the page that exists was not answered".into()))
+                Err(StoreError::Unavailable("the page that exists was not answered".into()).into())
             }
         }
     }
@@ -111,7 +111,7 @@ impl Store {
         let key = keys::import(&import.app_id, &import.id);
         match self.update(&self.work, &key, update).await? {
             ConditionalWrite::Done(item) | ConditionalWrite::ConditionFailed(Some(item)) => from_item(item),
-            ConditionalWrite::ConditionFailed(None) => Err(Error::Item("the import is gone".into())),
+            ConditionalWrite::ConditionFailed(None) => Err(StoreError::Missing("the import is gone").into()),
         }
     }
 
@@ -131,7 +131,9 @@ impl Store {
             .set("ttl", n(self.clock.unix() + PAGE_RETENTION_SECONDS));
         match self.update(&self.work, &keys::page_done(import_id, page), update).await? {
             ConditionalWrite::Done(item) => Ok(read_receipts(&item)),
-            ConditionalWrite::ConditionFailed(_) => Err(Error::Store("a receipt was refused".into())),
+            ConditionalWrite::ConditionFailed(_) => {
+                Err(StoreError::Rejected("a receipt was refused".into()).into())
+            }
         }
     }
 

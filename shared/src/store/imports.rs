@@ -13,7 +13,7 @@ use super::{
     },
     keys,
 };
-use crate::error::Error;
+use crate::error::{Error, StoreError};
 
 /// Imports of an account read in one query, at least.
 const IMPORTS_PER_QUERY: u32 = 100;
@@ -170,7 +170,7 @@ impl Store {
                 return Ok(ImportStart::Existing(Box::new(running)));
             }
         }
-        Err(Error::Store("imports of this account end and start all the time".into()))
+        Err(StoreError::Contended("imports of this account end and start all the time").into())
     }
 
     /// The running or paused import of an account.
@@ -234,7 +234,7 @@ impl Store {
                 return Ok(found);
             }
         }
-        Err(Error::Store("more imports of other tenants than a list passes over".into()))
+        Err(StoreError::Rejected("more imports of other tenants than a list passes over".into()).into())
     }
 
     /// Records that the message `by` queues the next jobs of a running import again; `false` where another
@@ -265,7 +265,7 @@ impl Store {
     ) -> Result<Import, Error> {
         match self.update(&self.work, &keys::import(app_id, import_id), update).await? {
             ConditionalWrite::Done(item) => from_item(item),
-            ConditionalWrite::ConditionFailed(_) => Err(Error::Item("the import is gone".into())),
+            ConditionalWrite::ConditionFailed(_) => Err(StoreError::Missing("the import is gone").into()),
         }
     }
 
@@ -335,14 +335,14 @@ impl Store {
             .condition_expression("attribute_not_exists(pk) OR import_id = :id")
             .expression_attribute_values(":id", s(id))
             .build()
-            .map_err(|e| Error::Store(e.to_string()))?;
+            .map_err(StoreError::from)?;
         // in one transaction: a crash in between would leave the account locked by an import that has ended
         let end = update.into_action(&self.work, &keys::import(app_id, id))?;
         let unlist = Delete::builder()
             .table_name(&self.work)
             .set_key(Some(keys::unfinished_import(id).attributes()))
             .build()
-            .map_err(|e| Error::Store(e.to_string()))?;
+            .map_err(StoreError::from)?;
         let [free, unlist] = [free, unlist].map(|delete| TransactWriteItem::builder().delete(delete).build());
         self.transact(vec![end, free, unlist]).await
     }

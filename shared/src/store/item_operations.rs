@@ -19,19 +19,10 @@ use super::{
     keys::Key,
     writer_id::WRITTEN_BY,
 };
-use crate::error::{Error, sdk_error_text};
+use crate::error::{Error, StoreError};
 
-/// A plain write met a transaction: "… rejected because there is an ongoing transaction for the item."
-const TRANSACTION_CONFLICT: &str = "TransactionConflictException";
 /// A reason why a transaction was cancelled: if one condition failed, the others do not matter.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
-/// Reasons that are over in a moment.
-const TRANSIENT_REASONS: [&str; 3] =
-    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-
-/// Codes of a request that was throttled as a whole, after the SDK's own attempts.
-const THROTTLING_ERRORS: [&str; 3] =
-    ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"];
 
 impl Store {
     pub(super) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Attributes>, Error> {
@@ -47,7 +38,7 @@ impl Store {
         let request = self.db.get_item().table_name(table).set_key(Some(key.attributes()));
         let request = request.consistent_read(consistent);
         let answer = self.retry_transient(|| request.clone().send()).await;
-        Ok(answer.map_err(|e| Error::Store(sdk_error_text(&e)))?.item)
+        Ok(answer.map_err(StoreError::from)?.item)
     }
 
     /// An eventually consistent read, which costs half.
@@ -67,7 +58,7 @@ impl Store {
     pub(super) async fn put(&self, table: &str, item: Attributes) -> Result<(), Error> {
         let request = self.db.put_item().table_name(table).set_item(Some(item));
         let sent = self.retry_transient(|| request.clone().send()).await;
-        sent.map(drop).map_err(|e| Error::Store(sdk_error_text(&e)))
+        Ok(sent.map(drop).map_err(StoreError::from)?)
     }
 
     /// Puts an item that must not exist; returns an existing one. An item that this very call put, whose
@@ -92,7 +83,7 @@ impl Store {
                 Some(PutItemError::ConditionalCheckFailedException(e)) => {
                     Ok(ConditionalWrite::ConditionFailed(e.item.clone()).or_written_by(WRITTEN_BY, owner))
                 }
-                _ => Err(Error::Store(sdk_error_text(&error))),
+                _ => Err(StoreError::from(error).into()),
             },
         }
     }
@@ -123,7 +114,7 @@ impl Store {
                 Some(UpdateItemError::ConditionalCheckFailedException(e)) => {
                     Ok(ConditionalWrite::ConditionFailed(e.item.clone()))
                 }
-                _ => Err(Error::Store(sdk_error_text(&error))),
+                _ => Err(StoreError::from(error).into()),
             },
         }
     }
@@ -148,7 +139,7 @@ impl Store {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(Error::Store(sdk_error_text(&error))),
+                _ => Err(StoreError::from(error).into()),
             },
         }
     }
@@ -165,10 +156,7 @@ impl Store {
             let sent = send().await;
             failures += 1;
             match &sent {
-                Err(error)
-                    if error.code().is_some_and(|code| {
-                        code == TRANSACTION_CONFLICT || THROTTLING_ERRORS.contains(&code)
-                    }) && self.back_off(failures).await => {}
+                Err(error) if is_transient(error.code()) && self.back_off(failures).await => {}
                 _ => return sent,
             }
         }
@@ -192,10 +180,13 @@ impl Store {
             if reasons.contains(&CONDITION_FAILED) {
                 return Ok(false);
             }
-            let throttled = error.code().is_some_and(|code| THROTTLING_ERRORS.contains(&code));
-            let is_transient = throttled || reasons.iter().any(|code| TRANSIENT_REASONS.contains(code));
-            if !(is_transient && self.back_off(failures).await) {
-                return Err(Error::Store(sdk_error_text(&error)));
+            let reason = reasons.into_iter().find(|code| is_transient(Some(code)));
+            let why = match reason {
+                Some(code) => StoreError::of_code(code, String::new),
+                None => StoreError::from(error),
+            };
+            if !(why.is_transient() && self.back_off(failures).await) {
+                return Err(why.into());
             }
         }
     }
@@ -222,7 +213,12 @@ impl Store {
             request = request.expression_attribute_names(*alias, *name);
         }
         let answer = self.retry_transient(|| request.clone().send()).await;
-        let answer = answer.map_err(|e| Error::Store(sdk_error_text(&e)))?;
+        let answer = answer.map_err(StoreError::from)?;
         Ok(QueryPage { items: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
     }
+}
+
+/// Whether DynamoDB did nothing, for a reason that is over in a moment.
+fn is_transient(code: Option<&str>) -> bool {
+    code.is_some_and(|code| StoreError::of_code(code, String::new).is_transient())
 }

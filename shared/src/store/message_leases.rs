@@ -205,7 +205,7 @@ fn lease_attempt(answer: StatementResult) -> LeaseAttempt {
                 Err(error) => LeaseAttempt::Failed(error), // concerns this message only
             }
         }
-        StatementResult::Failed(why) => LeaseAttempt::Failed(Error::Store(why)),
+        StatementResult::Failed(why) => LeaseAttempt::Failed(why.into()),
     }
 }
 

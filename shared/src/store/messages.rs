@@ -15,7 +15,10 @@ use super::{
     timeline::StoredEvent,
     writer_id::WriterId,
 };
-use crate::{error::Error, model::failure_code::FailureCode};
+use crate::{
+    error::{Error, StoreError},
+    model::failure_code::FailureCode,
+};
 
 /// How long messages are stored, seconds: 90 days.
 pub const MESSAGE_RETENTION_SECONDS: i64 = 90 * 24 * 3600;
@@ -245,13 +248,13 @@ fn is_end_stored<'a>(mut answers: impl Iterator<Item = &'a StatementResult>) -> 
         Some(StatementResult::Executed(ConditionalWrite::ConditionFailed(item))) => {
             item.as_ref().is_some_and(is_end)
         }
-        Some(StatementResult::Failed(why)) => return Err(Error::Store(why.clone())),
-        None => return Err(Error::Store("answers are missing".into())),
+        Some(StatementResult::Failed(why)) => return Err(why.clone().into()),
+        None => return Err(StoreError::Unavailable("answers are missing".into()).into()),
     };
     // an event or a pointer whose insert is refused was stored before
     for answer in answers {
         if let StatementResult::Failed(why) = answer {
-            return Err(Error::Store(why.clone()));
+            return Err(why.clone().into());
         }
     }
     Ok(noted)

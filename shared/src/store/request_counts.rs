@@ -8,7 +8,7 @@ use super::{
     keys,
     writer_id::WRITTEN_BY,
 };
-use crate::error::Error;
+use crate::error::{Error, StoreError};
 
 /// How long a count is kept after its window, seconds: DynamoDB deletes late.
 const COUNT_RETENTION_SECONDS: i64 = 3_600;
@@ -42,7 +42,9 @@ impl Store {
         let key = keys::request_count(tenant, class, window);
         match self.update(&self.work, &key, update).await?.or_written_by(WRITTEN_BY, owner) {
             ConditionalWrite::Done(now) => Ok(from_item::<RequestCount>(now)?.requests),
-            ConditionalWrite::ConditionFailed(_) => Err(Error::Store("a count was refused".into())),
+            ConditionalWrite::ConditionFailed(_) => {
+                Err(StoreError::Unavailable("the count was not answered".into()).into())
+            }
         }
     }
 }

@@ -13,7 +13,10 @@ use super::{
     },
     keys,
 };
-use crate::{error::Error, secret::Secret};
+use crate::{
+    error::{Error, StoreError},
+    secret::Secret,
+};
 
 /// A tenant's time zone unless it has set another (contract 6.32).
 pub const DEFAULT_TIME_ZONE: &str = "Asia/Shanghai";
@@ -287,7 +290,7 @@ impl Store {
                 return Ok(TenantDeletion::Deleted(tenant));
             }
         }
-        Err(Error::Store("a tenant is being changed by several at once".into()))
+        Err(StoreError::Contended("a tenant is being changed by several at once").into())
     }
 }
 

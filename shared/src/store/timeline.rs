@@ -11,7 +11,7 @@ use super::{
     keys,
 };
 use crate::{
-    error::Error,
+    error::{Error, StoreError},
     ids,
     model::{passive_reply, push::CLOCK_SKEW_SECONDS},
 };
@@ -158,7 +158,7 @@ impl Store {
                 Ok(EventInsert::Existing(Box::new(from_item(before)?)))
             }
             ConditionalWrite::ConditionFailed(None) => {
-                Err(Error::Store("the event that exists was not answered".into()))
+                Err(StoreError::Unavailable("the event that exists was not answered".into()).into())
             }
         }
     }

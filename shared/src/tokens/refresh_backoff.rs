@@ -36,7 +36,10 @@ pub(super) fn backoff_after(error: &Error, before: i64, now: Timestamp) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wechat::{ApiError, transport::TransportError};
+    use crate::{
+        error::StoreError,
+        wechat::{ApiError, transport::TransportError},
+    };
 
     #[test]
     fn what_is_refused_is_asked_for_less_and_less_often() {
@@ -63,7 +66,7 @@ mod tests {
             };
             assert_eq!(backoff_after(&error, before, now), Some(expected), "{what}");
         }
-        for error in [Error::RefreshRunning, Error::Store("down".into()), Error::NotAuthorized("wx1".into())]
+        for error in [Error::RefreshRunning, StoreError::Throttled.into(), Error::NotAuthorized("wx1".into())]
         {
             assert_eq!(backoff_after(&error, 30, now), None, "{error}");
         }
