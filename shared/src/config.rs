@@ -8,20 +8,11 @@ use std::{collections::BTreeMap, fmt};
 
 pub use need::Need;
 pub use setting::{
-    MIN_ADMIN_KEY_CHARS, SETTINGS, SIMULATED_ADMIN_KEY, Setting, TIMELINE_DAYS_DEFAULT, TIMELINE_DAYS_RANGE,
-    WhenUnset, is_queue_variable,
+    MIN_ADMIN_KEY_CHARS, RunMode, SETTINGS, SIMULATED_ADMIN_KEY, Setting, TIMELINE_DAYS_DEFAULT,
+    TIMELINE_DAYS_RANGE, WhenUnset, is_queue_variable,
 };
 
 use crate::secret::Secret;
-
-/// Where the process runs, which decides how strict the rules are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunMode {
-    /// On AWS, or here with a real WeChat: URLs are https outside loopback, and the operator's key is long.
-    Live,
-    /// With a simulated WeChat, or in a test.
-    Simulated,
-}
 
 /// A setting that is missing or malformed. It never holds the value found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use lambda_http::{
 };
 use serde_json::Value;
 use thiserror::Error;
+use tracing::Instrument;
 
 use crate::{
     config::Need,
@@ -138,14 +139,25 @@ impl Function {
     /// The Runtime API could not be reached.
     pub async fn run(self) -> Result<(), lambda_runtime::Error> {
         let function = Arc::new(self);
-        lambda_runtime::run(lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
-            let function = Arc::clone(&function);
-            async move {
-                let ends = Deadline::at_unix_ms(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
-                function.call(event.payload, ends).await.map_err(lambda_runtime::Error::from)
-            }
-        }))
-        .await
+        // not `lambda_runtime::run`, which adds a span of its own; ours has the level of errors, so that no filter
+        // takes it from a line that is logged
+        let runtime =
+            lambda_runtime::Runtime::new(lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
+                let function = Arc::clone(&function);
+                async move {
+                    let LambdaEvent { payload, context } = event;
+                    let ends = Deadline::at_unix_ms(i64::try_from(context.deadline).unwrap_or(i64::MAX));
+                    let span = tracing::error_span!(
+                        "invocation",
+                        function = context.env_config.function_name,
+                        requestId = context.request_id,
+                        xrayTraceId = context.xray_trace_id,
+                    );
+                    let answer = function.call(payload, ends).instrument(span).await;
+                    answer.map_err(lambda_runtime::Error::from)
+                }
+            }));
+        runtime.run().await
     }
 }
 

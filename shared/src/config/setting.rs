@@ -2,7 +2,14 @@
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
-use super::RunMode;
+/// Where the process runs, which decides how strict the rules are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunMode {
+    /// On AWS, or here with a real WeChat: URLs are https outside loopback, and the operator's key is long.
+    Live,
+    /// With a simulated WeChat, or in a test.
+    Simulated,
+}
 
 /// A setting: its name and what a valid value looks like.
 pub struct Setting {

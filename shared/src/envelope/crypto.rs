@@ -27,6 +27,10 @@ const HEAD_LEN: usize = RANDOM_LEN + 4;
 
 /// Encrypts `message` for `app_id` and encodes it as base64.
 #[must_use]
+#[expect(
+    clippy::expect_used,
+    reason = "the buffer's length is a multiple of the block, and the padding 32 at most"
+)]
 pub fn seal(key: &AesKey, random: [u8; 16], message: &[u8], app_id: &str) -> String {
     let length = HEAD_LEN + message.len() + app_id.len();
     let pad = PAD_BLOCK - length % PAD_BLOCK; // 1 to 32: a full block when nothing is missing
@@ -35,12 +39,9 @@ pub fn seal(key: &AesKey, random: [u8; 16], message: &[u8], app_id: &str) -> Str
     buffer.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
     buffer.extend_from_slice(message);
     buffer.extend_from_slice(app_id.as_bytes());
-    buffer.resize(length + pad, u8::try_from(pad).unwrap_or_default());
+    buffer.resize(length + pad, u8::try_from(pad).expect("at most 32"));
     let whole = buffer.len();
-    // Never fails: the buffer is a multiple of the block.
-    if key.encryptor().encrypt_padded::<NoPadding>(&mut buffer, whole).is_err() {
-        buffer.clear();
-    }
+    key.encryptor().encrypt_padded::<NoPadding>(&mut buffer, whole).expect("whole blocks");
     BASE64.encode(buffer)
 }
 

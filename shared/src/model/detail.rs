@@ -17,9 +17,10 @@ const TEXT_BYTE_LIMITS: [usize; 2] = [16 * 1024, 64];
 
 /// The members as JSON text of at most [`MAX_DETAIL_BYTES`].
 #[must_use]
+#[expect(clippy::expect_used, reason = "JSON members are always written")]
 pub fn bounded_json(members: &Map<String, Value>) -> String {
     let written = |members: &Map<String, Value>| Value::Object(members.clone()).to_string();
-    let whole = serde_json::to_string(members).unwrap_or_default();
+    let whole = serde_json::to_string(members).expect("JSON");
     if whole.len() <= MAX_DETAIL_BYTES {
         return whole;
     }

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 use shared::{clock::Clock, deadline::Deadline};
 use thiserror::Error;
+use tracing::Instrument;
 
 use crate::functions::Handler;
 use chain::Chain;
@@ -58,8 +59,9 @@ impl FunctionTarget {
         let permit = self.concurrency.try_acquire().ok_or(InvocationError::Throttled)?;
         let (code, timeout, chain) = (Arc::clone(&self.handler), self.timeout, chain.enter(&self.name));
         let ends = Deadline::after(&*self.clock, timeout);
+        let span = tracing::error_span!("invocation", function = self.name);
         let call = tokio::spawn(async move {
-            let work = chain.scope(async { code.call(event, ends).await });
+            let work = chain.scope(async { code.call(event, ends).await }).instrument(span);
             let answer = tokio::time::timeout(timeout, work).await;
             drop(permit);
             answer
