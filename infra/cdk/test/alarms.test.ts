@@ -151,9 +151,9 @@ test("an alarm on a metric of the hub's own names one that the hub writes, with 
   assert.ok(own.length >= 12, `${own.length} uses`);
   for (const { name, dimensions } of own) {
     assert.ok(listed.has(name), `nobody writes ${name}`);
-    const expected = [constant('STACK'), ...(listed.get(name) ? [constant('CAUSE')] : [])].sort();
+    const expected = [constant('STACK_DIMENSION'), ...(listed.get(name) ? [constant('CAUSE_DIMENSION')] : [])].sort();
     assert.deepEqual(dimensions.map((d) => d.Name).sort(), expected, name);
-    const cause = dimensions.find((d) => d.Name === constant('CAUSE'));
+    const cause = dimensions.find((d) => d.Name === constant('CAUSE_DIMENSION'));
     if (cause) assert.ok(causes.includes(cause.Value as string), `${name} has no cause ${String(cause.Value)}`);
   }
   const shown = new Set(own.map((m) => m.name));
