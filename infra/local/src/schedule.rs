@@ -44,33 +44,39 @@ pub fn start(
     tasks.spawn(async move {
         let mut tick = tokio::time::interval(every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let ticks = async {
-            loop {
+        loop {
+            let jitter = u64::try_from(habits.max_delay.as_millis()).unwrap_or(0);
+            let delay = Duration::from_millis(random.below(jitter.saturating_add(1)));
+            let wait = async {
                 tick.tick().await;
-                let jitter = u64::try_from(habits.max_delay.as_millis()).unwrap_or(0);
-                tokio::time::sleep(Duration::from_millis(random.below(jitter.saturating_add(1)))).await;
-                let times = match random.below(1000) {
-                    n if n < u64::from(habits.lost_per_mille) => 0,
-                    n if n < u64::from(habits.lost_per_mille.saturating_add(habits.doubled_per_mille)) => 2,
-                    _ => 1,
-                };
-                futures::future::join_all((0..times).map(|_| run_tick(&target, clock.now()))).await;
+                tokio::time::sleep(delay).await;
+            };
+            // a tick that runs is not left alone by a stop: it would go on writing
+            tokio::select! {
+                () = wait => {}
+                _ = stop.changed() => return,
             }
-        };
-        tokio::select! {
-            () = ticks => {}
-            _ = stop.changed() => {}
+            let times = match random.below(1000) {
+                n if n < u64::from(habits.lost_per_mille) => 0,
+                n if n < u64::from(habits.lost_per_mille.saturating_add(habits.doubled_per_mille)) => 2,
+                _ => 1,
+            };
+            let ticks = (0..times).map(|_| run_tick(&target, clock.now(), stop.clone()));
+            futures::future::join_all(ticks).await;
         }
     });
 }
 
-async fn run_tick(target: &FunctionTarget, now: Timestamp) {
+async fn run_tick(target: &FunctionTarget, now: Timestamp, mut stop: watch::Receiver<bool>) {
     let name = &target.name;
     let tries = u32::try_from(MAX_EVENT_AGE.as_secs() / THROTTLED_RETRY_PAUSE.as_secs()).unwrap_or(1);
     for _ in 0..tries {
         match target.invoke(scheduled_event(name, now), &Chain::default()).await {
             Ok(_) => return,
-            Err(InvocationError::Throttled) => tokio::time::sleep(THROTTLED_RETRY_PAUSE).await,
+            Err(InvocationError::Throttled) => tokio::select! {
+                () = tokio::time::sleep(THROTTLED_RETRY_PAUSE) => {}
+                _ = stop.changed() => return,
+            },
             Err(failure) => return tracing::error!(function = name, "{name} {failure}"),
         }
     }
