@@ -30,7 +30,7 @@ impl AuthAttempts {
     /// Counts one look-up.
     ///
     /// # Errors
-    /// 429 beyond [`LOOK_UPS_PER_SECOND`].
+    /// 429 beyond [`MAX_LOOKUPS_PER_SECOND`].
     pub fn allow_lookup(&self, app: &Services) -> Result<(), Problem> {
         let now = app.clock.unix();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@ use crate::auth::unauthorized;
 /// The authenticated caller.
 #[derive(Clone)]
 pub struct Caller {
-    /// The tenant; [`PLATFORM`] for the operator.
+    /// The tenant; [`PLATFORM_TENANT`] for the operator.
     pub tenant: String,
     /// The key or operator that the audit log names.
     pub actor: Actor,

@@ -25,7 +25,7 @@ const MAX_LIMIT: u32 = 200;
 /// Reads a whole body.
 ///
 /// # Errors
-/// 413 beyond [`MAX_BODY`].
+/// 413 beyond [`MAX_BODY_BYTES`].
 pub async fn read_body(body: axum::body::Body) -> Result<Bytes, Problem> {
     axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
         Problem::new(

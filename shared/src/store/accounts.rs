@@ -93,7 +93,7 @@ pub enum BindResult {
         /// The account as it was before; none where it was not bound.
         before: Option<Box<AccountRecord>>,
     },
-    /// Nothing changed: never [`Claim::Binds`] or [`Claim::Renews`].
+    /// Nothing changed: never [`ConsentEffect::Binds`] or [`ConsentEffect::Renews`].
     Refused(ConsentEffect),
     /// The tokens are gone: a refused consent deleted them meanwhile.
     TokensGone,

@@ -88,7 +88,7 @@ impl Store {
         }
     }
 
-    /// Updates an item. A lease has to store a [`WriterId`](super::owner::WriterId) and to check it by
+    /// Updates an item. A lease has to store a [`WriterId`](super::writer_id::WriterId) and to check it by
     /// [`ConditionalWrite::or_written_by`]: our own write may be what made the condition fail.
     pub(super) async fn update(
         &self,

@@ -4,7 +4,7 @@
 //! group the order is kept: behind a timer that was not taken the group waits, for the next round or,
 //! if the queue refused it, the next sweep. Timers that the queue will never take are skipped.
 //!
-//! Timers are deleted during the next request: a sweep that dies delivers the last [`BATCH`] twice.
+//! Timers are deleted during the next request: a sweep that dies delivers the last [`MAX_BATCH_MESSAGES`] twice.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
