@@ -216,7 +216,7 @@ pub fn fans_are_the_followers(run: &Run, account: usize) {
 /// after its last unbinding, and unbound only if its authorization was withdrawn after it was last confirmed.
 pub fn consent_decides(world: &SimulatedDeployment, keys: &[String], tenants: &[String]) {
     let (consents, withdrawals) = (world.consents.lock().unwrap(), world.withdrawals.lock().unwrap());
-    for change in world.backends.binding_changes.lock().unwrap().iter() {
+    for change in world.backends.binding_changes() {
         let number =
             |item: &Option<Value>, member: &str| item.as_ref().and_then(|i| i[member].as_i64()).unwrap_or(0);
         if change.after["status"] == "bound" {

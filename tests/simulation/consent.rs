@@ -274,15 +274,8 @@ impl ConsentRun {
 
     /// Nothing is newly bound to a suspended tenant; an existing binding may be renewed.
     fn nothing_was_bound_while_suspended(&self) {
-        for change in self
-            .world
-            .backends
-            .binding_changes
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|c| c.after["status"] == "bound")
-        {
+        let changes = self.world.backends.binding_changes();
+        for change in changes.iter().filter(|c| c.after["status"] == "bound") {
             let tenant = self.tenants.iter().position(|id| change.after["tenant_id"] == **id).unwrap();
             let renewed = change
                 .before

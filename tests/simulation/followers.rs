@@ -128,14 +128,8 @@ pub fn failed_for_a_reason(run: &Run, import: &Value) {
     let cut = "start another import";
     if gone.iter().any(|reason| why.contains(reason)) {
         let withdrawn = run.world.withdrawals.lock().unwrap().iter().any(|(a, at)| *a == app && *at >= began);
-        let changed = run
-            .world
-            .backends
-            .binding_changes
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|c| c.app_id == app && c.at >= began);
+        let changes = run.world.backends.binding_changes();
+        let changed = changes.iter().any(|c| c.app_id == app && c.at >= began);
         assert!(withdrawn || changed, "promise 5: failed without its reason: {import}");
     } else {
         assert!(why.contains(cut), "promise 5: failed for what reason? {import}");
@@ -150,16 +144,8 @@ pub fn are_known_after_the_bindings_import(run: &Run, landed: &[AcknowledgedPush
         return;
     }
     let work = table(run, "WorkTable");
-    let bound_at = run
-        .world
-        .backends
-        .binding_changes
-        .lock()
-        .unwrap()
-        .iter()
-        .filter(|c| c.app_id == *app)
-        .map(|c| c.at)
-        .max();
+    let changes = run.world.backends.binding_changes();
+    let bound_at = changes.iter().filter(|c| c.app_id == *app).map(|c| c.at).max();
     let imports = work
         .values()
         .filter(|i| text_of(i, "pk") == format!("IMPORT#{app}") && text_of(i, "sk") != "RUNNING");

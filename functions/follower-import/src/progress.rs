@@ -14,16 +14,21 @@ use shared::{
 
 use crate::phase::{ImportPhase, phase};
 
+/// The import, if it is the tenant's: an account may have another one by now.
+pub(crate) async fn import_of_tenant(app: &Services, ids: &ImportRef) -> Result<Option<Import>, Error> {
+    let import = app.store.import(&ids.app_id, &ids.import_id).await?;
+    Ok(import.filter(|import| import.tenant_id == ids.tenant_id))
+}
+
 /// The import, if it is running: only `ResumeV1` continues a paused one. If another tenant has the account by
 /// now the import ends, because that account's tokens would list another tenant's followers.
 pub(crate) async fn running_import(app: &Services, ids: &ImportRef) -> Result<Option<Import>, Error> {
-    let (import, account) = futures::future::try_join(
-        app.store.import(&ids.app_id, &ids.import_id),
-        app.store.account(&ids.tenant_id, &ids.app_id),
-    )
-    .await?;
-    let running = |i: &Import| i.status == ImportStatus::Running && i.tenant_id == ids.tenant_id;
-    let Some(import) = import.filter(running) else { return Ok(None) };
+    let (import, account) =
+        futures::future::try_join(import_of_tenant(app, ids), app.store.account(&ids.tenant_id, &ids.app_id))
+            .await?;
+    let Some(import) = import.filter(|import| import.status == ImportStatus::Running) else {
+        return Ok(None);
+    };
     match account {
         Some(account) if account.status == AccountStatus::Bound => Ok(Some(import)),
         Some(_) => Err(Error::NotAuthorized(ids.app_id.clone())),

@@ -4,7 +4,7 @@
 use shared::{error::Error, queue::jobs::ImportRef, services::Services, store::imports::ImportStatus};
 
 use crate::{
-    progress::running_import,
+    progress::{import_of_tenant, running_import},
     resume,
     types::{FollowUps, JobDelivery},
 };
@@ -14,11 +14,9 @@ pub(crate) async fn run(
     ids: &ImportRef,
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
-    let Some(import) = app.store.import(&ids.app_id, &ids.import_id).await? else {
-        return Ok(FollowUps::none());
-    };
+    let Some(import) = import_of_tenant(app, ids).await? else { return Ok(FollowUps::none()) };
     let is_redelivery = import.taken_up_by.as_deref() == Some(delivery.message_id);
-    if import.tenant_id != ids.tenant_id || !(is_redelivery || import.needs_requeue(app.clock.unix())) {
+    if !is_redelivery && !import.needs_requeue(app.clock.unix()) {
         return Ok(FollowUps::none());
     }
     if import.status == ImportStatus::Paused {

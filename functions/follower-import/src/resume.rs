@@ -29,12 +29,7 @@ pub(crate) async fn run(
     ids: &ImportRef,
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
-    let Some(import) = app.store.import(&ids.app_id, &ids.import_id).await? else {
-        return Ok(FollowUps::none());
-    };
-    if import.tenant_id != ids.tenant_id {
-        return Ok(FollowUps::none());
-    }
+    let Some(import) = progress::import_of_tenant(app, ids).await? else { return Ok(FollowUps::none()) };
     if import.status == ImportStatus::Paused {
         let until = import.paused_until.unwrap_or(0);
         let left = until.saturating_sub(app.clock.unix());

@@ -56,6 +56,18 @@ pub fn for_function(spec: &FunctionSpec, environment: &BTreeMap<String, String>)
     given.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
+/// The variables that name a table or a queue of the template.
+#[must_use]
+pub fn resource_variables(template: &Template) -> BTreeMap<String, String> {
+    let value = |logical_id: &String| {
+        let queue = template.queues.iter().find(|queue| queue.logical_id == *logical_id);
+        let is_table = template.tables.iter().any(|table| table.name == *logical_id);
+        queue.map(|queue| Sqs::queue_url(&queue.name)).or_else(|| is_table.then(|| logical_id.clone()))
+    };
+    let named = template.variables.iter();
+    named.filter_map(|(variable, logical_id)| Some((variable.clone(), value(logical_id)?))).collect()
+}
+
 /// The environment of all functions together. `get` reads this process's environment.
 pub fn for_all_functions(
     wechat: WeChatMode,
@@ -63,14 +75,7 @@ pub fn for_all_functions(
     template: &Template,
     get: impl Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {
-    let mut given: BTreeMap<String, String> = BTreeMap::new();
-    for (variable, logical_id) in &template.variables {
-        if let Some(queue) = template.queues.iter().find(|q| q.logical_id == *logical_id) {
-            given.insert(variable.clone(), Sqs::queue_url(&queue.name));
-        } else if template.tables.iter().any(|t| t.name == *logical_id) {
-            given.insert(variable.clone(), logical_id.clone());
-        }
-    }
+    let mut given = resource_variables(template);
     if let Some((dynamodb, sqs)) = addresses.aws {
         given.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), format!("http://{dynamodb}"));
         given.insert("AWS_ENDPOINT_URL_SQS".into(), format!("http://{sqs}"));

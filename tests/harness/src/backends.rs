@@ -52,7 +52,7 @@ pub struct Backends {
     /// When each account was last bound or unbound.
     pub binding_changed_at: Mutex<BTreeMap<String, i64>>,
     /// Every binding and unbinding, in the order of the writes.
-    pub binding_changes: Mutex<Vec<BindingChange>>,
+    binding_changes: Mutex<Vec<BindingChange>>,
     /// The rare states that were reached.
     pub rare_states: RareStates,
     clock: Arc<dyn Clock>,
@@ -99,6 +99,11 @@ impl Backends {
     /// Whether the account is bound now.
     pub fn is_bound(&self, app_id: &str) -> bool {
         self.account(app_id).is_some_and(|a| is_bound(&a))
+    }
+
+    /// What was bound and unbound, in order.
+    pub fn binding_changes(&self) -> Vec<BindingChange> {
+        self.binding_changes.lock().unwrap().clone()
     }
 
     /// Whether the account is not bound any more.

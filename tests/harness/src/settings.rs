@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use local::template::Template;
-use local_sqs::Sqs;
+use local::{environment::resource_variables, template::Template};
 use shared::config::{Config, Need, RunMode};
 
 /// The operator's key.
@@ -13,14 +12,7 @@ pub(crate) const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
 
 /// All variables of the template, and the settings.
 pub(crate) fn environment(template: &Template) -> BTreeMap<String, String> {
-    let mut given: BTreeMap<String, String> = BTreeMap::new();
-    for (variable, logical_id) in &template.variables {
-        if let Some(queue) = template.queues.iter().find(|q| q.logical_id == *logical_id) {
-            given.insert(variable.clone(), Sqs::queue_url(&queue.name));
-        } else if template.tables.iter().any(|t| t.name == *logical_id) {
-            given.insert(variable.clone(), logical_id.clone());
-        }
-    }
+    let mut given = resource_variables(template);
     for (name, value) in [
         ("OAHUB_COMPONENT_APP_ID", "wx00c0ffee00c0ffee"),
         ("OAHUB_COMPONENT_APP_SECRET", "0123456789abcdef0123456789abcdef"),

@@ -110,6 +110,10 @@ async fn callback_response(
     let wait = |link: &LinkWithTenant, otherwise| {
         waiting::waiting_page(app, lang, link, &code, &patience.next_load(), otherwise)
     };
+    let wait_after_asking = |link: &LinkWithTenant| {
+        let next = patience.next_load_after_asking();
+        waiting::waiting_page(app, lang, link, &code, &next, INVALID_CODE_TEXTS)
+    };
     if patience.has_asked() {
         return Ok(wait(link, INVALID_CODE_TEXTS));
     }
@@ -136,14 +140,7 @@ async fn callback_response(
             let link = wait_for_job(app, link, &code).await?;
             match is_decided(&link.binding, Some(&code)) {
                 true => result::ended(app, lang, &link).await,
-                false => Ok(waiting::waiting_page(
-                    app,
-                    lang,
-                    &link,
-                    &code,
-                    &patience.next_load_after_asking(),
-                    INVALID_CODE_TEXTS,
-                )),
+                false => Ok(wait_after_asking(&link)),
             }
         }
         Ok(ConsentOutcome::PageTooOld) => {
@@ -161,14 +158,7 @@ async fn callback_response(
                 return result::ended(app, lang, &link).await;
             }
             match link.binding.is_being_bound(app.clock.unix()) || matches!(error, Error::RefreshRunning) {
-                true => Ok(waiting::waiting_page(
-                    app,
-                    lang,
-                    &link,
-                    &code,
-                    &patience.next_load_after_asking(),
-                    INVALID_CODE_TEXTS,
-                )),
+                true => Ok(wait_after_asking(&link)),
                 false => Err(error),
             }
         }
