@@ -2,7 +2,6 @@
 //! and crashes.
 
 pub mod queue;
-pub mod tables;
 pub mod wechat;
 
 use std::sync::Arc;
@@ -49,27 +48,21 @@ impl ImportHarness {
     pub async fn new(seed: u64, followers: &[String]) -> Self {
         let clock = ManualClock::at(START);
         let wechat = Arc::new(FakeWeChat::new(clock.clone(), followers));
-        let url = tables::start_dynamodb().await;
+        let (_, url) = oahub_testkit::start_dynamodb().await;
         let config = Config::load(follower_import::NEEDS, RunMode::Simulated, |name| {
             let value = match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef",
                 "OAHUB_IMPORT_QUEUE" => "http://127.0.0.1:1/import",
                 "OAHUB_FOLLOWER_QUEUE" => "http://127.0.0.1:1/follower",
-                "OAHUB_PLATFORM_TABLE" => "platform",
-                "OAHUB_CREDENTIALS_TABLE" => "credentials",
-                "OAHUB_CUSTOMERS_TABLE" => "customers",
-                "OAHUB_TIMELINE_TABLE" => "timeline",
-                "OAHUB_WORK_TABLE" => "work",
                 "AWS_ENDPOINT_URL_DYNAMODB" => return Some(url.clone()),
                 "AWS_ENDPOINT_URL_SQS" => "http://127.0.0.1:1", // nobody: jobs go to the test's queue
-                _ => return None,
+                name => return oahub_testkit::table_of_variable(name),
             };
             Some(value.to_owned())
         })
         .unwrap();
         let aws = AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test"));
-        tables::create_tables(&aws.dynamodb).await;
         let parts = Dependencies {
             clock: Arc::new(clock.clone()),
             random: Arc::new(StdRandom::seeded(seed)),

@@ -1,15 +1,11 @@
 //! The function over an embedded DynamoDB, and a fake SQS that records what it is sent.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use aws_credential_types::Credentials;
-use axum::{Router, body::Bytes, routing::post};
 use dynoxide::Database;
-use http::StatusCode;
-use serde_json::{Map, Value, json};
+use oahub_testkit::{RecordingSqs, start_dynamodb, table_of_variable};
+use serde_json::{Value, json};
 use shared::{
     aws::AwsClients,
     clock::ManualClock,
@@ -49,22 +45,14 @@ pub struct TestApp {
     pub services: Arc<Services>,
     function: Function,
     database: Database,
-    jobs: Arc<Mutex<Vec<(String, Value)>>>,
-    queue_fails: Arc<AtomicBool>,
+    sqs: RecordingSqs,
 }
 
 impl TestApp {
     /// With one bound account that has these reply rules.
     pub async fn new(rules: Value) -> Self {
-        let database = Database::memory().unwrap();
-        for table in tables() {
-            database.create_table(serde_json::from_value(table).unwrap()).unwrap();
-        }
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dynamodb = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-        let (jobs, queue_fails) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let sqs = start_queue(Arc::clone(&jobs), Arc::clone(&queue_fails)).await;
+        let (database, dynamodb) = start_dynamodb().await;
+        let sqs = RecordingSqs::start().await;
         // binding accounts, which another function does, needs the credentials table
         let needs = [message_callback::NEEDS, &[Need::CredentialsTable]].concat();
         let config = Config::load(&needs, RunMode::Simulated, |name| {
@@ -72,14 +60,10 @@ impl TestApp {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
                 "OAHUB_COMPONENT_TOKEN" => "hubToken2025",
                 "OAHUB_COMPONENT_AES_KEY" => "kQ3vXo7BzR2mN8sTfW1cYpE6uJ5hLdGa0iSxAeMnZbU",
-                "OAHUB_PLATFORM_TABLE" => "PlatformTable",
-                "OAHUB_CREDENTIALS_TABLE" => "CredentialsTable",
-                "OAHUB_CUSTOMERS_TABLE" => "CustomersTable",
-                "OAHUB_TIMELINE_TABLE" => "TimelineTable",
                 "AWS_ENDPOINT_URL_DYNAMODB" => &dynamodb,
-                "AWS_ENDPOINT_URL_SQS" => &sqs,
-                name if is_queue_variable(name) => return Some(format!("{sqs}/{name}")),
-                _ => return None,
+                "AWS_ENDPOINT_URL_SQS" => &sqs.url,
+                name if is_queue_variable(name) => return Some(format!("{}/{name}", sqs.url)),
+                name => return table_of_variable(name),
             };
             Some(value.to_owned())
         })
@@ -92,7 +76,7 @@ impl TestApp {
         };
         let services = Services::new(config, dependencies).unwrap();
         let function = message_callback::function(Arc::clone(&services));
-        let app = Self { services, function, database, jobs, queue_fails };
+        let app = Self { services, function, database, sqs };
         app.bind(rules).await;
         app
     }
@@ -175,61 +159,18 @@ impl TestApp {
 
     /// Every job that was queued, with the variable that names its queue.
     pub fn jobs(&self) -> Vec<(String, Value)> {
-        self.jobs.lock().unwrap().clone()
+        let jobs = |request: Value| {
+            let queue = request["QueueUrl"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+            let messages = request["Entries"].as_array().cloned().unwrap_or_else(|| vec![request]);
+            let job =
+                |message: Value| serde_json::from_str(message["MessageBody"].as_str().unwrap()).unwrap();
+            messages.into_iter().map(move |message| (queue.clone(), job(message))).collect::<Vec<_>>()
+        };
+        self.sqs.requests().into_iter().flat_map(jobs).collect()
     }
 
     /// Makes the queue refuse what it is sent, or take it again.
     pub fn fail_queue(&self, fails: bool) {
-        self.queue_fails.store(fails, Ordering::SeqCst);
+        self.sqs.fail(fails);
     }
-}
-
-/// Starts a fake SQS; returns its URL.
-async fn start_queue(jobs: Arc<Mutex<Vec<(String, Value)>>>, fails: Arc<AtomicBool>) -> String {
-    let take = move |body: Bytes| async move {
-        if fails.load(Ordering::SeqCst) {
-            let refused = json!({"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "no"});
-            return (StatusCode::BAD_REQUEST, refused.to_string());
-        }
-        let request: Value = serde_json::from_slice(&body).unwrap();
-        let queue = request["QueueUrl"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-        let messages = request["Entries"].as_array().cloned().unwrap_or_else(|| vec![request]);
-        let job = |message: &Value| serde_json::from_str(message["MessageBody"].as_str().unwrap()).unwrap();
-        jobs.lock().unwrap().extend(messages.iter().map(|message| (queue.clone(), job(message))));
-        let taken: Vec<_> = messages
-            .iter()
-            .map(|m| json!({"Id": m["Id"], "MessageId": "1", "MD5OfMessageBody": "1"}))
-            .collect();
-        (StatusCode::OK, json!({"MessageId": "1", "Successful": taken, "Failed": []}).to_string())
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(take))).await });
-    url
-}
-
-/// The tables of `template.yaml` as `CreateTable` takes them.
-fn tables() -> Vec<Value> {
-    let template = include_str!("../../../../template.yaml");
-    let template: yaml_serde::Value = yaml_serde::from_str(template).unwrap();
-    let resources = template["Resources"].as_mapping().unwrap();
-    let tables = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::DynamoDB::Table");
-    tables
-        .map(|(name, resource)| {
-            let properties = &resource["Properties"];
-            let mut table = Map::from_iter([("TableName".to_owned(), json!(name.as_str()))]);
-            for member in [
-                "BillingMode",
-                "AttributeDefinitions",
-                "KeySchema",
-                "GlobalSecondaryIndexes",
-                "LocalSecondaryIndexes",
-            ] {
-                if let Some(value) = properties.get(member) {
-                    table.insert(member.to_owned(), serde_json::to_value(value).unwrap());
-                }
-            }
-            Value::Object(table)
-        })
-        .collect()
 }

@@ -10,10 +10,7 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
-    LocalSecondaryIndex, Projection, ProjectionType, ScalarAttributeType,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use shared::{
@@ -152,17 +149,15 @@ pub struct SendHarness {
 impl SendHarness {
     /// A hub with one bound service account.
     pub async fn new() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
+        let (_, url) = oahub_testkit::start_dynamodb().await;
         let config = Config::load(message_send::NEEDS, RunMode::Simulated, |name| {
             Some(match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee".into(),
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef".into(),
                 // There is no SQS: the database's endpoint refuses to postpone a job, which is harmless.
                 "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => url.clone(),
-                name if name.ends_with("_TABLE") || is_queue_variable(name) => name.to_owned(),
-                _ => return None,
+                name if is_queue_variable(name) => name.to_owned(),
+                name => return oahub_testkit::table_of_variable(name),
             })
         })
         .unwrap();
@@ -170,7 +165,6 @@ impl SendHarness {
         let wechat = Arc::new(ScriptedWeChat::default());
         let aws = AwsClients::new(&config.resources, Credentials::new("local", "local", None, None, "test"));
         let db = aws.dynamodb.clone();
-        create_tables(&db).await;
         let app = Services::new(
             config,
             Dependencies {
@@ -439,57 +433,4 @@ fn sqs_record(id: &str, job: &SendJob, receives: u32, sent_at: i64) -> Value {
         "eventSource": "aws:sqs",
         "awsRegion": "us-east-1",
     })
-}
-
-/// The five tables as template.yaml has them.
-async fn create_tables(db: &aws_sdk_dynamodb::Client) {
-    let attribute = |name: &str, kind: &ScalarAttributeType| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(kind.clone()).build().unwrap()
-    };
-    let key = |hash: &str, range: &str| {
-        [(hash, KeyType::Hash), (range, KeyType::Range)]
-            .map(|(name, kind)| {
-                KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
-            })
-            .to_vec()
-    };
-    let (text, number) = (ScalarAttributeType::S, ScalarAttributeType::N);
-    let projection = |kind| Projection::builder().projection_type(kind).build();
-    let global = |name: &str, keys| {
-        GlobalSecondaryIndex::builder()
-            .index_name(name)
-            .set_key_schema(Some(keys))
-            .projection(projection(ProjectionType::KeysOnly))
-            .build()
-            .unwrap()
-    };
-    for table in ["PLATFORM", "CREDENTIALS", "CUSTOMERS", "TIMELINE", "WORK"] {
-        let request = db
-            .create_table()
-            .table_name(format!("OAHUB_{table}_TABLE"))
-            .billing_mode(BillingMode::PayPerRequest)
-            .set_key_schema(Some(key("pk", "sk")))
-            .attribute_definitions(attribute("pk", &text))
-            .attribute_definitions(attribute("sk", &text));
-        let request = match table {
-            "CREDENTIALS" => request
-                .attribute_definitions(attribute("due", &text))
-                .attribute_definitions(attribute("due_at", &number))
-                .global_secondary_indexes(global("due", key("due", "due_at"))),
-            "CUSTOMERS" => request
-                .attribute_definitions(attribute("people", &text))
-                .attribute_definitions(attribute("customer_id", &text))
-                .global_secondary_indexes(global("people", key("people", "customer_id"))),
-            "TIMELINE" => request.attribute_definitions(attribute("at_key", &text)).local_secondary_indexes(
-                LocalSecondaryIndex::builder()
-                    .index_name("by_time")
-                    .set_key_schema(Some(key("pk", "at_key")))
-                    .projection(projection(ProjectionType::KeysOnly))
-                    .build()
-                    .unwrap(),
-            ),
-            _ => request,
-        };
-        request.send().await.unwrap();
-    }
 }

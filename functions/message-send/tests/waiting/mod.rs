@@ -135,7 +135,7 @@ async fn what_cannot_be_read_is_not_taken_for_absent() {
     }
     w.clock.advance(17 * 3600);
     let due = w.take_due_jobs().await;
-    w.corrupt_item("OAHUB_WORK_TABLE", "#msg_odd").await;
+    w.corrupt_item("WorkTable", "#msg_odd").await;
     let odd = due.iter().position(|job| is_message(job, "msg_odd")).unwrap();
     assert_eq!(w.deliver(&due, 1).await, [odd], "its job is all that is left of it");
     assert_eq!(w.message("msg_1").await.status, MessageStatus::Sent);
@@ -154,7 +154,7 @@ async fn what_cannot_be_read_is_not_taken_for_absent() {
     assert_eq!(w.message("msg_beside").await.status, MessageStatus::Sent);
     // and with a fan whose windows are unreadable
     w.fan_writes("o5").await;
-    w.corrupt_item("OAHUB_CUSTOMERS_TABLE", "o5").await;
+    w.corrupt_item("CustomersTable", "o5").await;
     let (to_them, to_another) =
         (w.accept("msg_5", "o5", true, false).await, w.accept("msg_6", "o6", false, true).await);
     assert_eq!(w.deliver([&to_them, &to_another], 1).await, [0]);

@@ -1,14 +1,10 @@
 //! The function over an embedded DynamoDB and a fake queue that only records.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use aws_credential_types::Credentials;
-use axum::{Router, body::Bytes, routing::post};
 use dynoxide::Database;
-use http::StatusCode;
+use oahub_testkit::{RecordingSqs, start_dynamodb, table_of_variable};
 use serde_json::{Map, Value, json};
 use shared::{
     aws::AwsClients,
@@ -60,8 +56,7 @@ pub struct TestApp {
     /// The tables.
     pub database: Database,
     function: Function,
-    queued: Arc<Mutex<Vec<Value>>>,
-    queue_fails: Arc<AtomicBool>,
+    sqs: RecordingSqs,
 }
 
 impl TestApp {
@@ -71,15 +66,8 @@ impl TestApp {
 
     /// Starts with these settings besides the usual ones.
     pub async fn with_settings(settings: &[(&str, &str)]) -> Self {
-        let database = Database::memory().unwrap();
-        for table in tables() {
-            database.create_table(serde_json::from_value(table).unwrap()).unwrap();
-        }
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dynamodb = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-        let (queued, failing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let sqs = fake_queue(Arc::clone(&queued), Arc::clone(&failing)).await;
+        let (database, dynamodb) = start_dynamodb().await;
+        let sqs = RecordingSqs::start().await;
         // binding accounts, which other functions do, needs the credentials table
         let needs = [tenant_api::NEEDS, &[Need::CredentialsTable]].concat();
         let config = Config::load(&needs, RunMode::Simulated, |name| {
@@ -90,33 +78,21 @@ impl TestApp {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
                 "OAHUB_PUBLIC_URL" => "https://hub.example.com",
                 "OAHUB_ADMIN_KEY" => ADMIN_KEY,
-                "OAHUB_PLATFORM_TABLE" => "PlatformTable",
-                "OAHUB_CREDENTIALS_TABLE" => "CredentialsTable",
-                "OAHUB_CUSTOMERS_TABLE" => "CustomersTable",
-                "OAHUB_TIMELINE_TABLE" => "TimelineTable",
-                "OAHUB_WORK_TABLE" => "WorkTable",
                 "AWS_ENDPOINT_URL_DYNAMODB" => &dynamodb,
-                "AWS_ENDPOINT_URL_SQS" => &sqs,
-                name if is_queue_variable(name) => return Some(format!("{sqs}/{name}")),
-                _ => return None,
+                "AWS_ENDPOINT_URL_SQS" => &sqs.url,
+                name if is_queue_variable(name) => return Some(format!("{}/{name}", sqs.url)),
+                name => return table_of_variable(name),
             };
             Some(value.to_owned())
         })
         .unwrap();
-        Self::assemble(config, ManualClock::at(1_700_000_000), 7, database, queued, failing)
+        Self::assemble(config, ManualClock::at(1_700_000_000), 7, database, sqs)
     }
 
     /// Another instance of the function, over the same tables and queue.
     pub fn another_instance(&self) -> Self {
-        let (queued, failing) = (Arc::clone(&self.queued), Arc::clone(&self.queue_fails));
-        Self::assemble(
-            self.services.config.clone(),
-            self.clock.clone(),
-            8,
-            self.database.clone(),
-            queued,
-            failing,
-        )
+        let config = self.services.config.clone();
+        Self::assemble(config, self.clock.clone(), 8, self.database.clone(), self.sqs.clone())
     }
 
     fn assemble(
@@ -124,8 +100,7 @@ impl TestApp {
         clock: ManualClock,
         seed: u64,
         database: Database,
-        queued: Arc<Mutex<Vec<Value>>>,
-        failing: Arc<AtomicBool>,
+        sqs: RecordingSqs,
     ) -> Self {
         let parts = Dependencies {
             clock: Arc::new(clock.clone()),
@@ -134,14 +109,7 @@ impl TestApp {
             aws: AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test")),
         };
         let app = Services::new(config, parts).unwrap();
-        Self {
-            function: tenant_api::function(Arc::clone(&app)),
-            services: app,
-            clock,
-            database,
-            queued,
-            queue_fails: failing,
-        }
+        Self { function: tenant_api::function(Arc::clone(&app)), services: app, clock, database, sqs }
     }
 
     /// All items of a table, as text.
@@ -254,57 +222,11 @@ impl TestApp {
 
     /// The requests that the queue has received.
     pub fn queued(&self) -> Vec<Value> {
-        self.queued.lock().unwrap().clone()
+        self.sqs.requests()
     }
 
     /// Makes the queue refuse requests.
     pub fn fail_queue(&self, failing: bool) {
-        self.queue_fails.store(failing, Ordering::SeqCst);
+        self.sqs.fail(failing);
     }
-}
-
-/// A fake SQS with the responses that the API needs; returns its URL.
-async fn fake_queue(queued: Arc<Mutex<Vec<Value>>>, failing: Arc<AtomicBool>) -> String {
-    let take = move |body: Bytes| async move {
-        if failing.load(Ordering::SeqCst) {
-            let refused = json!({"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "no"});
-            return (StatusCode::BAD_REQUEST, refused.to_string());
-        }
-        let request: Value = serde_json::from_slice(&body).unwrap();
-        let ids = request["Entries"].as_array().into_iter().flatten();
-        let taken: Vec<_> =
-            ids.map(|e| json!({"Id": e["Id"], "MessageId": "1", "MD5OfMessageBody": "1"})).collect();
-        queued.lock().unwrap().push(request);
-        (StatusCode::OK, json!({"MessageId": "1", "Successful": taken, "Failed": []}).to_string())
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(take))).await });
-    url
-}
-
-/// The tables of `template.yaml` as `CreateTable` takes them.
-fn tables() -> Vec<Value> {
-    let template = include_str!("../../../../template.yaml");
-    let template: yaml_serde::Value = yaml_serde::from_str(template).unwrap();
-    let resources = template["Resources"].as_mapping().unwrap();
-    let tables = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::DynamoDB::Table");
-    tables
-        .map(|(name, resource)| {
-            let properties = &resource["Properties"];
-            let mut table = Map::from_iter([("TableName".to_owned(), json!(name.as_str()))]);
-            for member in [
-                "BillingMode",
-                "AttributeDefinitions",
-                "KeySchema",
-                "GlobalSecondaryIndexes",
-                "LocalSecondaryIndexes",
-            ] {
-                if let Some(value) = properties.get(member) {
-                    table.insert(member.to_owned(), serde_json::to_value(value).unwrap());
-                }
-            }
-            Value::Object(table)
-        })
-        .collect()
 }
