@@ -1,6 +1,11 @@
 //! Token refreshes that fail for a long time: of one account, or of the platform itself.
 
-use shared::{model::failure_code::FailureCode, queue::jobs::RefreshJob};
+use shared::{
+    model::failure_code::FailureCode,
+    queue::jobs::RefreshJob,
+    secret::Secret,
+    store::credentials::{AccessToken, TOKEN_LEASE_SECONDS},
+};
 use wechat_simulator::{FaultKind, InjectedFault};
 
 use crate::{
@@ -186,5 +191,30 @@ fn an_outage_is_waited_for_by_age_and_tokens_are_new_soon_after_it() {
                 "{account}: nobody came after the outage"
             );
         }
+    });
+}
+
+/// The event of a withdrawal took the lease away from the refresh that ran, and another began beside it.
+#[test]
+fn nobody_refreshes_beside_a_refresh_during_which_the_account_is_unbound() {
+    on_paused_time(async {
+        let run = run_with_bound_account().await;
+        run.world.advance(60).await;
+        let (services, app, now) = (run.world.services(), run.apps[0].as_str(), run.world.now());
+        let store = &services.store;
+        let version = store.authorizer(app).await.unwrap().unwrap().version;
+        let lease = async |owner: &str| store.lease_authorizer(app, version, owner.into()).await.unwrap();
+        let first = lease("lse_1").await.unwrap();
+        assert!(store.unbind_account(app, now, now).await.unwrap());
+        assert!(lease("lse_2").await.is_none(), "two at once");
+        let token = AccessToken { token: Secret::new("late"), ..first.credentials.token.unwrap() };
+        let stored = store
+            .store_authorizer_token(app, "lse_1", &token, &first.credentials.refresh_token, None)
+            .await
+            .unwrap();
+        assert!(!stored, "the account is unbound; its tokens stay as they are");
+        let lease_seconds = std::time::Duration::from_secs(TOKEN_LEASE_SECONDS.unsigned_abs());
+        tokio::time::sleep(lease_seconds).await;
+        assert!(lease("lse_3").await.is_some(), "nobody could, ever again");
     });
 }

@@ -408,14 +408,13 @@ impl Store {
     }
 
     /// The write by which an account's tokens end, as part of its unbinding: they are not refreshed any more,
-    /// and are deleted after [`UNBOUND_RETENTION_SECONDS`]. A refresher at work loses its lease, so that it
-    /// does not put them back on the wheel.
+    /// and are deleted after [`UNBOUND_RETENTION_SECONDS`]. A refresher at work is no longer the lease's owner, so
+    /// that it does not put them back on the wheel; the lease runs on, so that nobody refreshes beside it.
     pub(super) fn unbind_tokens_action(&self, app_id: &str) -> Result<TransactWriteItem, Error> {
         Update::new()
             .remove("due")
             .remove("due_at")
             .remove("lease_owner")
-            .remove("lease_until")
             .set("ttl", n(self.clock.unix() + UNBOUND_RETENTION_SECONDS))
             .into_action(&self.credentials, &keys::authorizer(app_id))
     }
