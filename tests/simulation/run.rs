@@ -62,6 +62,7 @@ pub struct Run {
     pub unfollows: usize,
     pub acts_that_open_windows: usize,
     pub steps: usize,
+    /// How often tokens ended before their time, each of which explains a refresh.
     pub ended_tokens: u32,
     pub worst_rates: FaultRates,
 }
@@ -134,16 +135,19 @@ impl Run {
         let sim = world.sim();
         match op {
             Op::Bind { account, returns, event } => {
+                self.ended_tokens += 1;
                 let key = &self.keys[tenant_of(*account)];
                 world.bind(key, &self.apps[*account], *returns, *event).await;
                 sim.deliver_pending().await;
             }
             Op::Authorize { account } => {
+                self.ended_tokens += 1;
                 let app_id = self.apps[*account].clone();
                 sim.authorize(OwnerConsent { app_id, ..OwnerConsent::default() }).ok();
                 sim.deliver_pending().await;
             }
             Op::Unauthorize { account, event } => {
+                self.ended_tokens += 1;
                 world.withdraw(&self.apps[*account], *event);
                 sim.deliver_pending().await;
             }

@@ -53,6 +53,8 @@ pub struct Backends {
     pub binding_changed_at: Mutex<BTreeMap<String, i64>>,
     /// Every binding and unbinding, in the order of the writes.
     binding_changes: Mutex<Vec<BindingChange>>,
+    /// Every consent that the hub stored on a bound account, in the order of the writes.
+    renewals: Mutex<Vec<Renewal>>,
     /// The rare states that were reached.
     pub rare_states: RareStates,
     clock: Arc<dyn Clock>,
@@ -68,6 +70,17 @@ pub struct BindingChange {
     /// Its item after.
     pub after: Value,
     /// When, unix seconds.
+    pub at: i64,
+}
+
+/// A consent that the hub stored on an account, which is bound since or still.
+#[derive(Debug, Clone)]
+pub struct Renewal {
+    /// The account.
+    pub app_id: String,
+    /// When consent was given, unix seconds.
+    pub authorized_at: i64,
+    /// When it was stored, unix seconds.
     pub at: i64,
 }
 
@@ -87,6 +100,7 @@ impl Backends {
             iam_monitor: IamMonitor::new(template),
             binding_changed_at: Mutex::default(),
             binding_changes: Mutex::default(),
+            renewals: Mutex::default(),
             rare_states: RareStates::default(),
             clock: Arc::clone(clock),
         }
@@ -104,6 +118,11 @@ impl Backends {
     /// What was bound and unbound, in order.
     pub fn binding_changes(&self) -> Vec<BindingChange> {
         self.binding_changes.lock().unwrap().clone()
+    }
+
+    /// What consents were stored, in order.
+    pub fn renewals(&self) -> Vec<Renewal> {
+        self.renewals.lock().unwrap().clone()
     }
 
     /// Whether the account is not bound any more.
@@ -124,6 +143,12 @@ impl Backends {
         let answer = dynamo::call(&self.db, operation, body);
         for (app_id, before) in touched.into_iter().zip(before) {
             let Some(after) = self.account(&app_id) else { continue };
+            let authorized_at = |account: &Value| account["authorized_at"].as_i64().unwrap_or(0);
+            let (earlier, authorized_at) = (before.as_ref().map_or(0, authorized_at), authorized_at(&after));
+            if is_bound(&after) && authorized_at > earlier {
+                let (app_id, at) = (app_id.clone(), self.clock.unix());
+                self.renewals.lock().unwrap().push(Renewal { app_id, authorized_at, at });
+            }
             let owner = |account: &Value| is_bound(account).then(|| account["tenant_id"].clone());
             if before.as_ref().and_then(owner) != owner(&after) {
                 self.record_change(BindingChange { app_id, before, after, at: self.clock.unix() });
