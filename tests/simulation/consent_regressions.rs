@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use oahub_harness::faults::Fault;
-use wechat_simulator::{FaultKind, InjectedFault};
+use wechat_simulator::{FaultKind, InjectedFault, OwnerConsent};
 
 use crate::{consent::ConsentRun, on_paused_time};
 
@@ -164,6 +164,41 @@ fn wechats_event_goes_before_a_browser_that_brought_anothers_code() {
         world.run_until_idle().await;
         assert_eq!((get(1, &path).await.0, get(0, &path).await.0), (404, 200));
     });
+}
+
+/// A consent on another tenant's page changed the permissions, and the owner's audit log named that page: its
+/// id is the link itself, by which others see who asks and can bind.
+#[test]
+fn a_tenant_does_not_learn_the_link_on_which_its_account_was_authorized_elsewhere() {
+    let few = || Some(vec![1, 7]);
+    for (before, now, operation) in
+        [(None, few(), "account.permissions_lost"), (few(), None, "account.permissions_gained")]
+    {
+        on_paused_time(async {
+            let run = run_with_bound_account(10).await;
+            let (world, app) = (&run.world, run.apps[0].as_str());
+            let consent = async |func_ids: &Option<Vec<u32>>, pre_auth_code: Option<String>| {
+                let (app_id, func_ids) = (app.to_owned(), func_ids.clone());
+                let consent = OwnerConsent { app_id, func_ids, pre_auth_code, ..OwnerConsent::default() };
+                world.sim().authorize(consent).unwrap();
+                world.run_until_idle().await;
+            };
+            consent(&before, None).await;
+            world.advance(2).await;
+            let theirs = world.open_page(&run.keys[1]).await.unwrap();
+            consent(&now, Some(theirs.pre_auth_code.clone())).await;
+            let get = async |key: usize, path: &str| {
+                world.api(&run.keys[key], "GET", path, None, None).await.unwrap().1
+            };
+            let binding = get(1, &format!("/v1/bindings/{}", theirs.binding_id)).await;
+            assert_eq!(binding["reason"], "account_bound_elsewhere", "{binding}");
+            let log = get(0, "/v1/audit").await;
+            let entries = log["data"].as_array().unwrap();
+            let entry = entries.iter().find(|entry| entry["operation"] == operation).unwrap();
+            assert_eq!(entry["actor"]["id"], "wechat", "{entry}");
+            assert!(!log.to_string().contains(&theirs.binding_id), "{log}");
+        });
+    }
 }
 
 /// Ten reloads while WeChat was unreachable used up a link's attempts: the valid code of the browser that

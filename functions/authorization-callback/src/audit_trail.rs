@@ -77,7 +77,9 @@ pub(crate) async fn begin_permission_change(
     } else {
         return Ok(None);
     };
-    let actor = consent.page().map_or(ACTOR_WECHAT, |page| page.binding_id.as_str());
+    // another tenant's link must not be shown to this one
+    let page = consent.page().filter(|page| page.tenant_id == *tenant);
+    let actor = page.map_or(ACTOR_WECHAT, |page| page.binding_id.as_str());
     write_started(app, tenant, app_id, operation, consent, actor).await.map(Some)
 }
 
