@@ -50,7 +50,7 @@ pub fn classify(answer: FollowerPage, at: ListPosition<'_>) -> ListedPage {
     let last = ends || is_circular || at.page + 1 >= MAX_PAGES;
     let cut = if is_circular || (!ends && last) {
         Some(format!("WeChat's list of followers does not end: {listed} were listed, it counts {total}"))
-    } else if last && total - listed.min(total) > tolerance(total) {
+    } else if last && (total - listed.min(total) > tolerance(total) || (total == 0 && at.listed > 0)) {
         Some(format!("WeChat's list of followers ended after {listed}, it counts {total}"))
     } else {
         None
@@ -145,6 +145,7 @@ mod tests {
                 },
             ),
             ("a null list at the end", Row { total: 10_000, ..SECOND }),
+            ("a second page of an account without followers", Row { end: Cut, ..SECOND }),
             (
                 "beyond 100,000",
                 Row {

@@ -100,8 +100,8 @@ impl Client {
     pub async fn followers(&self, token: &Secret, next_openid: &str) -> Result<FollowerPage, ApiError> {
         #[derive(Deserialize)]
         struct UserGetResponse {
-            #[serde(default, deserialize_with = "lenient::int")]
-            total: i64,
+            #[serde(default, deserialize_with = "lenient::optional_int")]
+            total: Option<i64>,
             #[serde(default, deserialize_with = "lenient::int")]
             count: i64,
             #[serde(default, deserialize_with = "lenient::or_default")]
@@ -119,8 +119,10 @@ impl Client {
             query.push(("next_openid", next_openid));
         }
         let answer: UserGetResponse = self.call(Method::Get, "/cgi-bin/user/get", &query, NO_BODY).await?;
+        // without it an empty answer would look like the end of the list
+        let total = answer.total.ok_or_else(|| ApiError::Malformed("it lacks total".to_owned()))?;
         Ok(FollowerPage {
-            total: answer.total,
+            total,
             count: answer.count,
             openids: answer.data.openid,
             next_openid: answer.next_openid,
@@ -194,7 +196,12 @@ mod tests {
             assert_eq!(client.followers(&Secret::new("t"), "").await.as_ref(), Ok(&expected), "{what}");
             assert_eq!(fake.single_request().0, "Get /cgi-bin/user/get?access_token=t");
         }
-        let (client, fake) = FakeTransport::client(&["{}"]);
+        for without_total in ["{}", r#"{"errcode":0,"errmsg":"ok"}"#, r#"{"total":null,"count":0}"#] {
+            let (client, _) = FakeTransport::client(&[without_total]);
+            let refused = client.followers(&Secret::new("t"), "").await;
+            assert!(matches!(refused, Err(ApiError::Malformed(_))), "an end of the list: {without_total}");
+        }
+        let (client, fake) = FakeTransport::client(&[r#"{"total":3}"#]);
         client.followers(&Secret::new("t"), "o1").await.unwrap();
         assert_eq!(fake.single_request().0, "Get /cgi-bin/user/get?access_token=t&next_openid=o1");
     }
