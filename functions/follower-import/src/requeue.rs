@@ -15,9 +15,14 @@ pub(crate) async fn run(
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
     let Some(import) = import_of_tenant(app, ids).await? else { return Ok(FollowUps::none()) };
-    let is_redelivery = import.taken_up_by.as_deref() == Some(delivery.message_id);
+    let is_running = import.status == ImportStatus::Running;
+    let is_redelivery = is_running && import.taken_up_by.as_deref() == Some(delivery.message_id);
     if !is_redelivery && !import.needs_requeue(app.clock.unix()) {
-        return Ok(FollowUps::none());
+        // this very job may have resumed it, and died before it queued the rest
+        return match is_running {
+            true => resume::resume_now(app, ids, delivery).await,
+            false => Ok(FollowUps::none()),
+        };
     }
     if import.status == ImportStatus::Paused {
         return resume::resume_now(app, ids, delivery).await;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says so by failing")]
 
+mod requeue;
 mod support;
 
 use std::{collections::BTreeMap, time::Duration};
