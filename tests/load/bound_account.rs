@@ -17,6 +17,9 @@ use wechat_simulator::SimulatedAccount;
 
 use crate::{plan::Plan, report::Report};
 
+/// How long a push that met no free instance waits before it is sent again.
+const REPEAT_WAIT: Duration = Duration::from_millis(100);
+
 /// Latency of every call to WeChat, as the targets assume.
 pub const LATENCY_MS: u64 = 50;
 /// How long an import may take before the run fails.
@@ -134,11 +137,20 @@ impl BoundAccount<'_> {
 pub struct SealedPush(reqwest::RequestBuilder);
 
 impl SealedPush {
-    /// Sends it; the hub must answer with a reply.
+    /// Sends it; the hub must answer with a reply. Where all of the function's instances are busy the gateway answers
+    /// 503, and it is sent again, as WeChat does.
     pub async fn send(self) {
-        let answer = self.0.header("Content-Type", "text/xml").send().await.unwrap();
-        let status = answer.status();
-        let text = answer.text().await.unwrap();
-        assert!(status.is_success() && text.contains("<Encrypt>"), "{status}: {text}");
+        let request = self.0.header("Content-Type", "text/xml");
+        loop {
+            let answer = request.try_clone().unwrap().send().await.unwrap();
+            let status = answer.status();
+            if status == reqwest::StatusCode::SERVICE_UNAVAILABLE {
+                tokio::time::sleep(REPEAT_WAIT).await;
+                continue;
+            }
+            let text = answer.text().await.unwrap();
+            assert!(status.is_success() && text.contains("<Encrypt>"), "{status}: {text}");
+            return;
+        }
     }
 }
