@@ -24,7 +24,7 @@ use shared::{
     secret::Secret,
     services::Services,
     store::{
-        api_keys::{ApiKey, KeyRevocation},
+        api_keys::{ApiKey, KeyRevocation, LastKey},
         audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
         bindings::{Binding, BindingOutcome, BindingStatus},
         consents,
@@ -117,7 +117,7 @@ async fn write(app: &Services) {
         "keywords": [{"keyword": "menu", "match": "contains", "reply": {"msgtype": "text", "text": {"content": "Tea"}}}],
         "default": {"msgtype": "transfer_customer_service"},
     });
-    store.store_reply_rules(TENANT_ID, APP_ID, &ReplyRules::parse(rules).unwrap()).await.unwrap();
+    assert!(store.store_reply_rules(TENANT_ID, APP_ID, &ReplyRules::parse(rules).unwrap()).await.unwrap());
     let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
     let binding = Binding {
         id: "bnd_1".into(),
@@ -275,7 +275,10 @@ async fn read(app: &Services) {
         std::slice::from_ref(&known.key),
         "a key is listed, whatever release made it"
     );
-    assert_eq!(store.revoke_key(TENANT_ID, &keys[0].id).await.unwrap(), KeyRevocation::LastKey);
+    assert_eq!(
+        store.revoke_key(TENANT_ID, &keys[0].id, LastKey::Keep).await.unwrap(),
+        KeyRevocation::LastKey
+    );
     assert_eq!(store.tenants(10, None).await.unwrap().0, [tenant()]);
     let bound = store.account(TENANT_ID, APP_ID).await.unwrap().unwrap();
     assert_eq!((bound.status, bound.verified, bound.granted.len()), (AccountStatus::Bound, true, 8));

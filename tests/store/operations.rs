@@ -15,7 +15,7 @@ use shared::{
     store::{
         Store,
         accounts::AccountRecord,
-        api_keys::ApiKey,
+        api_keys::{ApiKey, LastKey},
         audit::{self, Actor, AuditEntry, AuditFilter},
         bindings::{Binding, BindingOutcome, BindingStatus},
         consents::{self, AuthorizationPage},
@@ -48,7 +48,7 @@ pub const WRITES: &[(&str, &str)] = &[
     ("revoke_key", "revoked_at"),
     ("change_tenant", ":deleted"),
     ("delete_tenant", "revision = :seen"),
-    ("mark_accounts_suspended", "SUSPENDED"),
+    ("mark_accounts_suspended", ":its"),
     ("erase_access", "REPLY_RULES"),
     ("bind_account", "TransactItems"),
     ("bind_account, again", "TransactItems"),
@@ -238,8 +238,8 @@ async fn keys(name: &str, store: &Store) -> Option<String> {
         }
         "revoke_key" => {
             store.create_key(&api_key("key_2"), &second).await.unwrap();
-            let revoked = store.revoke_key(TENANT_ID, "key_2").await.unwrap();
-            format!("{revoked:?}, {:?}", store.revoke_key(TENANT_ID, "key_1").await.unwrap())
+            let revoked = store.revoke_key(TENANT_ID, "key_2", LastKey::Keep).await.unwrap();
+            format!("{revoked:?}, {:?}", store.revoke_key(TENANT_ID, "key_1", LastKey::Keep).await.unwrap())
         }
         "mark_accounts_suspended" => {
             store.mark_accounts_suspended(TENANT_ID, true).await.unwrap();
@@ -306,7 +306,9 @@ async fn accounts(name: &str, what: &str, store: &Store) -> Option<String> {
         }
         "store_reply_rules" => {
             let rules = json!({"on_subscribe": null, "keywords": [], "default": {"msgtype": "text", "text": {"content": "Hello"}}});
-            store.store_reply_rules(TENANT_ID, APP_ID, &ReplyRules::parse(rules).unwrap()).await.unwrap();
+            assert!(
+                store.store_reply_rules(TENANT_ID, APP_ID, &ReplyRules::parse(rules).unwrap()).await.unwrap()
+            );
             insert_result(store.reply_rules(TENANT_ID, APP_ID).await.unwrap().default.is_some())
         }
         "create_binding" => {

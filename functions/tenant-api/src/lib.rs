@@ -89,6 +89,8 @@ fn api_routes() -> Vec<Route> {
         route!(operator(), tenants::change_tenant),
         route!(operator(), tenants::delete_tenant),
         route!(Some(RoutePolicy::operator().with_key_member("key")), tenants::create_tenant_key),
+        route!(operator(), tenants::list_tenant_keys),
+        route!(operator(), tenants::revoke_tenant_key),
         route!(operator(), platform::get_platform),
         route!(operator(), accounts::release_account),
         route!(operator(), queues::list_queues),

@@ -179,7 +179,7 @@ fn add_problems(operation: &mut Operation, rule: RoutePolicy, is_post: bool, has
             "`method_not_allowed`: an id with a `?`, encoded or not, ends the path there, which is another route",
         ),
         (is_post, "409", "`request_in_progress`, or what the description says"),
-        (operation.request_body.is_some(), "413", "`body_too_large`: more than 256 KiB"),
+        (is_post || operation.request_body.is_some(), "413", "`body_too_large`: more than 256 KiB"),
         (checked, "422", "`invalid_request`: `detail` names the member; `idempotency_key_reused`"),
         (true, "429", "`rate_limited`: go on when `Retry-After` says"),
         (true, "503", "`temporarily_unavailable`: repeat it"),

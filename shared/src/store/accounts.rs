@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    dynamo::{Attributes, Query, Update, delete_action, n, put_action, read_valid, s, to_attr, to_item},
+    dynamo::{
+        Attributes, Query, Update, check_action, delete_action, n, put_action, read_valid, s, to_attr,
+        to_item,
+    },
     keys,
     tenants::{self, TenantStatus},
 };
@@ -356,7 +359,8 @@ impl Store {
         StoredRules::for_tenant(self.get(&self.platform, &keys::reply_rules(app_id)).await?, tenant)
     }
 
-    /// Replaces a tenant's reply rules for its account.
+    /// Replaces a tenant's reply rules for its account. Returns whether it still has the account: another
+    /// tenant's rules are not replaced.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -365,12 +369,24 @@ impl Store {
         tenant: &str,
         app_id: &str,
         rules: &ReplyRules,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let rules = serde_json::to_string(rules).map_err(|e| Error::Item(serde_error_text(&e)))?;
         let stored = StoredRules { tenant_id: tenant.to_owned(), rules };
-        self.put(&self.platform, to_item(&keys::reply_rules(app_id), &stored, None)?).await?;
+        let put = put_action(&self.platform, to_item(&keys::reply_rules(app_id), &stored, None)?, None)?;
+        let is_stored = self.transact(vec![put, self.still_its_account(tenant, app_id)?]).await?;
         self.evict_account(app_id);
-        Ok(())
+        Ok(is_stored)
+    }
+
+    /// The check, as part of a transaction, that a tenant has not deleted its account and no other has it by now.
+    pub(super) fn still_its_account(&self, tenant: &str, app_id: &str) -> Result<TransactWriteItem, Error> {
+        check_action(
+            &self.platform,
+            &keys::account(app_id),
+            "tenant_id = :its AND (attribute_not_exists(#deleted) OR #deleted = :no)",
+            &["deleted"],
+            &[(":its", s(tenant)), (":no", AttributeValue::Bool(false))],
+        )
     }
 
     /// How many accounts are bound, of all tenants.

@@ -122,6 +122,15 @@ pub enum KeyRevocation {
     LastKey,
 }
 
+/// What a revocation does with a tenant's last key that could make others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastKey {
+    /// It stays: a tenant must not lock itself out.
+    Keep,
+    /// It is revoked too: the operator can make another.
+    Revoke,
+}
+
 /// The hash under which an API key is stored.
 #[must_use]
 pub fn key_hash(key: &Secret) -> String {
@@ -286,17 +295,34 @@ impl Store {
         Ok(found)
     }
 
-    /// Revokes a tenant's key: other instances refuse it within 30 s. The last key that may make others
-    /// stays, and so does the last of these that never expires: when the others expire, no new key could be
-    /// made. Of two keys that are revoked at once, one stays.
+    async fn key_pointer(&self, tenant: &str, id: &str) -> Result<Option<KeyPointer>, Error> {
+        let pointer: Option<KeyPointer> = self.get(&self.platform, &keys::tenant_key(tenant, id)).await?;
+        Ok(pointer.filter(|pointer| pointer.revoked_at.is_none()))
+    }
+
+    /// Whether a tenant has this key, expired ones included.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn has_key(&self, tenant: &str, id: &str) -> Result<bool, Error> {
+        Ok(self.key_pointer(tenant, id).await?.is_some())
+    }
+
+    /// Revokes a tenant's key: other instances refuse it within 30 s. With [`LastKey::Keep`] the last key that
+    /// may make others stays, and so does the last of these that never expires: when the others expire, no new
+    /// key could be made. Of two keys that are revoked at once, one stays.
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`MAX_WRITE_ATTEMPTS`] races.
-    pub async fn revoke_key(&self, tenant: &str, id: &str) -> Result<KeyRevocation, Error> {
+    pub async fn revoke_key(
+        &self,
+        tenant: &str,
+        id: &str,
+        last_key: LastKey,
+    ) -> Result<KeyRevocation, Error> {
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let Some(stands) = self.tenant(tenant).await? else { return Ok(KeyRevocation::NotFound) };
-            let pointer: Option<KeyPointer> = self.get(&self.platform, &keys::tenant_key(tenant, id)).await?;
-            let Some(pointer) = pointer.filter(|pointer| pointer.revoked_at.is_none()) else {
+            let Some(pointer) = self.key_pointer(tenant, id).await? else {
                 return Ok(KeyRevocation::NotFound);
             };
             let now = self.clock.unix();
@@ -306,7 +332,7 @@ impl Store {
                 self.keys(tenant).await?.into_iter().partition(|key| key.id == id);
             let last =
                 |counts: &dyn Fn(&ApiKey) -> bool| this.iter().any(counts) && !others.iter().any(counts);
-            if last(&maker) || last(&lasting) {
+            if last_key == LastKey::Keep && (last(&maker) || last(&lasting)) {
                 return Ok(KeyRevocation::LastKey);
             }
             // the condition on the tenant's revision: no other key was revoked since it was read

@@ -46,7 +46,8 @@ pub struct Actor {
     /// What it is.
     #[serde(rename = "type")]
     pub kind: ActorKind,
-    /// The key's or person's id; a binding's for an administrator at WeChat; `operator` for the operator.
+    /// The key's or person's id. For an administrator at WeChat a binding's, or `wechat` where no link of yours led there;
+    /// for the operator `operator`, or `operator_previous_key` with the key that is being replaced.
     pub id: String,
 }
 

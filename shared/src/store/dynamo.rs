@@ -9,7 +9,10 @@ use aws_sdk_dynamodb::types::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{keys::Key, writer_id::WriterId};
-use crate::error::{Error, StoreError, serde_error_text};
+use crate::{
+    error::{Error, StoreError, serde_error_text},
+    ids,
+};
 
 /// An item as DynamoDB has it.
 pub type Attributes = HashMap<String, AttributeValue>;
@@ -248,14 +251,21 @@ pub fn from_item<T: DeserializeOwned>(item: Attributes) -> Result<T, Error> {
 /// Reads the items that can be read and logs the others: a bad item must not hide other tenants' items.
 pub(super) fn read_valid<T: DeserializeOwned>(items: impl IntoIterator<Item = Attributes>) -> Vec<T> {
     let one = |item: Attributes| {
-        let key =
-            ["pk", "sk"].map(|name| item.get(name).and_then(|v| v.as_s().ok()).cloned().unwrap_or_default());
-        let [pk, sk] = key;
+        let [pk, sk] = ["pk", "sk"].map(|name| item.get(name).and_then(|v| v.as_s().ok()).cloned());
+        let (pk, sk) = (pk.unwrap_or_default(), sk.unwrap_or_default());
         from_item(item)
-            .inspect_err(|error| tracing::error!(pk, sk, %error, "an item is left out: {error}"))
+            .inspect_err(|error| {
+                let (family, key) = (key_family(&pk), ids::fingerprint(&[&pk, &sk]));
+                tracing::error!(family, key, %error, "an item of {family} is left out: {error}");
+            })
             .ok()
     };
     items.into_iter().filter_map(one).collect()
+}
+
+/// What an item is, by its partition key: what follows may be an openid, which no log line has.
+fn key_family(pk: &str) -> &str {
+    pk.split('#').next().unwrap_or_default()
 }
 
 /// The item of `value` under `key`; `ttl` is when DynamoDB may delete it, unix seconds.
@@ -346,4 +356,21 @@ pub(super) struct Query<'a> {
 pub(super) struct QueryPage {
     pub items: Vec<Attributes>,
     pub next: Option<Attributes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_an_unreadable_item_names_nobody() {
+        for (pk, family) in [
+            ("FAN#ten_1#wx1#oHub0001", "FAN"),
+            ("LINE#ten_1#wx1#oHub0001", "LINE"),
+            ("COMPONENT", "COMPONENT"),
+            ("", ""),
+        ] {
+            assert_eq!(key_family(pk), family);
+        }
+    }
 }

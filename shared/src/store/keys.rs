@@ -7,7 +7,7 @@
 //! | platform | a key of a tenant | `TENANT#<tenant>` | `KEY#<key id>` | tenant-api |
 //! | platform | an account of a tenant | `TENANT#<tenant>` | `ACCOUNT#<app_id>` | authorization-callback, tenant-api |
 //! | platform | API key | `APIKEY#<sha256>` | `APIKEY` | tenant-api |
-//! | platform | account | `ACCOUNT#<app_id>` | `ACCOUNT` | authorization-callback, tenant-api |
+//! | platform | account | `ACCOUNT#<app_id>` | `ACCOUNT` | authorization-callback, tenant-api, token-refresh |
 //! | platform | its tenant is suspended | `ACCOUNT#<app_id>` | `SUSPENDED` | tenant-api |
 //! | platform | reply rules | `ACCOUNT#<app_id>` | `REPLY_RULES` | tenant-api |
 //! | platform | the newest authorization event | `ACCOUNT#<app_id>` | `CONSENT` | authorization-callback (TTL) |
@@ -15,12 +15,12 @@
 //! | platform | binding | `BINDING#<binding>` | `BINDING` | tenant-api, authorization-callback |
 //! | platform | pre_auth_code (hashed) | `PREAUTH#<sha256>` | `PREAUTH` | authorization-callback (TTL) |
 //! | platform | state of the platform | `PLATFORM` | `STATUS` | token-refresh, authorization-callback |
-//! | platform | counters | `PLATFORM` | `COUNTERS` | authorization-callback |
+//! | platform | counters | `PLATFORM` | `COUNTERS` | authorization-callback, token-refresh |
 //! | credentials | ticket and component token | `COMPONENT` | `COMPONENT` | authorization-callback, token-refresh |
 //! | credentials | an account's tokens | `AUTHORIZER#<app_id>` | `AUTHORIZER` | authorization-callback, token-refresh, users of tokens |
 //! | credentials | the minute last swept | `REFRESH` | `TICK` | token-refresh |
 //! | customers | fan | `FAN#<tenant>#<app_id>#<open_id>` | `FAN` | message-callback, follower-import, message-send |
-//! | customers | redirect of a merged customer | `CUSTOMER#<tenant>#<customer>` | `CUSTOMER` | tenant-api, follower-import |
+//! | customers | redirect of a merged customer | `CUSTOMER#<tenant>#<customer>` | `CUSTOMER` | follower-import |
 //! | timeline | event | `FAN#<tenant>#<app_id>#<open_id>` | push identity | message-callback, message-send, follower-import |
 //! | timeline | event of an account itself | `ACCOUNT#<tenant>#<app_id>` | push identity | message-callback |
 //! | work | import | `IMPORT#<app_id>` | import id | tenant-api, follower-import |
@@ -28,9 +28,9 @@
 //! | work | an unfinished import | `IMPORTS` | import id | authorization-callback, tenant-api, follower-import |
 //! | work | a listed page | `PAGES#<import>#<page>` | `LIST` | follower-import (TTL) |
 //! | work | a page's receipts | `PAGES#<import>` | `DONE#<page>` | follower-import (TTL) |
-//! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-callback, message-send (TTL) |
+//! | work | message | `MESSAGE#<message>` | `MESSAGE` | tenant-api, message-send (TTL) |
 //! | work | WeChat's id of a message | `WECHAT#<app_id>#<msgid>` | `MESSAGE` | message-send (TTL) |
-//! | work | audit entry | `AUDIT#<tenant>#<month>` | entry's id | tenant-api (TTL) |
+//! | work | audit entry | `AUDIT#<tenant>#<month>` | entry's id | tenant-api, authorization-callback (TTL) |
 //! | work | waiting line of a fan | `LINE#<tenant>#<app_id>#<open_id>` | channel | message-send (TTL) |
 //! | work | timer | `TIMER#<00..15>` | `<due in ms, 13 digits>#<ordering key's hash, 16 hex digits>#<id>` | message-send, follower-import, token-refresh |
 //! | work | lease of a shard of timers | `TIMER#<00..15>` | `SWEEP` | token-refresh |
@@ -110,6 +110,10 @@ pub(super) fn api_key(hash: &str) -> Key {
 }
 pub(super) fn account(app_id: &str) -> Key {
     Key::new(format!("ACCOUNT#{app_id}"), "ACCOUNT")
+}
+/// The account of a partition key that [`account`] and its like make.
+pub(super) fn account_of(pk: &str) -> Option<&str> {
+    pk.strip_prefix("ACCOUNT#")
 }
 pub(super) fn suspension(app_id: &str) -> Key {
     Key::new(format!("ACCOUNT#{app_id}"), "SUSPENDED")

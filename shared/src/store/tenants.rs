@@ -1,11 +1,15 @@
 //! Tenants: the companies that use the hub, and their state.
 
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use std::collections::HashSet;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use futures::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
+    accounts::AccountRecord,
     api_keys::ApiKey,
     dynamo::{
         Attributes, Query, Update, check_action, delete_action, from_item, n, put_action, read_valid, s,
@@ -20,6 +24,8 @@ use crate::{
 
 /// A tenant's time zone unless it has set another (contract 6.32).
 pub const DEFAULT_TIME_ZONE: &str = "Asia/Shanghai";
+/// Marks of accounts written at a time.
+const CONCURRENT_MARKS: usize = 25;
 /// Accounts read in one request.
 const ACCOUNTS_PER_QUERY: u32 = 100;
 /// How often a write that lost a race is tried.
@@ -207,29 +213,52 @@ impl Store {
         let mut after = None;
         loop {
             let (page, next) = self.accounts(tenant, ACCOUNTS_PER_QUERY, after.as_deref()).await?;
-            for account in page {
-                let key = keys::suspension(&account.app_id);
-                if suspended {
-                    let mark = to_item(&key, &SuspensionMark { tenant_id: tenant.to_owned() }, None)?;
-                    // unless the account was transferred since: the mark would never be removed
-                    let still_its_account = check_action(
-                        &self.platform,
-                        &keys::account(&account.app_id),
-                        "tenant_id = :its AND (attribute_not_exists(#deleted) OR #deleted = :no)",
-                        &["deleted"],
-                        &[(":its", s(tenant)), (":no", AttributeValue::Bool(false))],
-                    )?;
-                    self.transact(vec![put_action(&self.platform, mark, None)?, still_its_account]).await?;
-                } else {
-                    self.transact(vec![delete_action(&self.platform, &key, None)?]).await?;
-                }
-                self.evict_account(&account.app_id);
+            let marked = self.suspended_accounts(tenant, &page).await?;
+            let wrong: Vec<_> =
+                page.iter().filter(|account| marked.contains(&account.app_id) != suspended).collect();
+            for some in wrong.chunks(CONCURRENT_MARKS) {
+                let marks =
+                    some.iter().map(|account| self.mark_suspended(tenant, &account.app_id, suspended));
+                join_all(marks).await.into_iter().collect::<Result<Vec<()>, _>>()?;
             }
             after = next;
             if after.is_none() {
                 return Ok(());
             }
         }
+    }
+
+    /// Those of a page of accounts whose mark says that `tenant` is suspended.
+    async fn suspended_accounts(
+        &self,
+        tenant: &str,
+        page: &[AccountRecord],
+    ) -> Result<HashSet<String>, Error> {
+        let wanted: Vec<_> = page.iter().map(|account| keys::suspension(&account.app_id)).collect();
+        let mut marked = HashSet::new();
+        for item in self.get_many(&self.platform, &wanted).await? {
+            let app_id = item.get("pk").and_then(|pk| pk.as_s().ok()).and_then(|pk| keys::account_of(pk));
+            let app_id = app_id.map(str::to_owned);
+            if from_item::<SuspensionMark>(item)?.tenant_id == tenant {
+                marked.extend(app_id);
+            }
+        }
+        Ok(marked)
+    }
+
+    async fn mark_suspended(&self, tenant: &str, app_id: &str, suspended: bool) -> Result<(), Error> {
+        let key = keys::suspension(app_id);
+        if suspended {
+            let mark = to_item(&key, &SuspensionMark { tenant_id: tenant.to_owned() }, None)?;
+            // unless the account was transferred since: the mark would never be removed
+            let still_its_account = self.still_its_account(tenant, app_id)?;
+            self.transact(vec![put_action(&self.platform, mark, None)?, still_its_account]).await?;
+        } else {
+            // unless it is another tenant's mark by now
+            self.delete_if(&self.platform, &key, "tenant_id = :its", &[(":its", s(tenant))]).await?;
+        }
+        self.evict_account(app_id);
+        Ok(())
     }
 
     /// Erases the keys, accounts and rules of a deleted tenant. A second call continues the first.

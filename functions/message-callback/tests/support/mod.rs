@@ -107,7 +107,7 @@ impl TestApp {
         let page = ConsentPage { tenant: TENANT, opened_at: START, expires_at: START };
         store.bind_account(account, Some(page), Due::Sorted { unix_seconds: START }).await.unwrap();
         let rules = ReplyRules::parse(rules).unwrap();
-        store.store_reply_rules(TENANT, ACCOUNT, &rules).await.unwrap();
+        assert!(store.store_reply_rules(TENANT, ACCOUNT, &rules).await.unwrap());
     }
 
     /// A push of [`FAN`] to the account, with these members.

@@ -61,9 +61,11 @@ pub struct AuditEntryState {
     at: Timestamp,
     /// Who.
     actor: Actor,
-    /// What: `account.deleted`, `account.released`, `binding.created`, `import.started`, `key.created`, `key.revoked`,
-    /// `queue.redriven`, `reply_rules.replaced`, `tenant.activated`, `tenant.changed`, `tenant.created`, `tenant.deleted`,
-    /// `tenant.suspended`; more may come.
+    /// What: `account.authorized`, `account.authorized_elsewhere`, `account.deleted`, `account.permissions_gained`,
+    /// `account.permissions_lost`, `account.released`, `binding.created`, `binding.deleted`, `import.started`, `key.created`,
+    /// `key.revoked`, `queue.dead_letters_listed`, `queue.redriven`, `reply_rules.replaced`, `tenant.activated`,
+    /// `tenant.changed`, `tenant.created`, `tenant.deleted`, `tenant.key_created_by_operator`,
+    /// `tenant.key_revoked_by_operator`, `tenant.suspended`; more may come.
     operation: String,
     /// On what: an id.
     target: String,

@@ -174,6 +174,8 @@ pub async fn delete_binding(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    // invented ids leave no audit entries, under which others could be buried
+    app.store.binding(&caller.tenant, &id).await?.ok_or_else(|| Problem::not_found("binding"))?;
     audited(&app, &caller, &caller.tenant, "binding.deleted", &id, async {
         match app.store.delete_binding(&caller.tenant, &id).await? {
             true => Ok(StatusCode::NO_CONTENT),

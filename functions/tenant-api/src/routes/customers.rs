@@ -193,12 +193,10 @@ pub async fn list_customers(
     Ok(Json(Page { data: fitting, next_cursor }))
 }
 
-/// 404 for an empty result if the account is not the tenant's. An account it has deleted still counts as
-/// its own, since its customers stay.
+/// 404 for an empty result if the tenant does not have the account. One that it deleted is answered like one that
+/// it never had: otherwise the answer would change when another tenant binds it.
 async fn require_own_account(app: &Services, tenant: &str, app_id: &str) -> Result<(), Problem> {
-    let account =
-        app.store.account_of_any_tenant(app_id).await?.filter(|account| account.tenant_id == tenant);
-    account.map(drop).ok_or_else(|| Problem::not_found("account"))
+    app.store.account(tenant, app_id).await?.map(drop).ok_or_else(|| Problem::not_found("account"))
 }
 
 async fn customer_of_fan(app: &Services, id: FanId<'_>) -> Result<Option<CustomerRecord>, Problem> {

@@ -12,7 +12,7 @@ use shared::{
     secret::Secret,
     services::Services,
     store::{
-        api_keys::{self, KeyCreation, KeyRevocation, MAX_KEYS_PER_TENANT},
+        api_keys::{self, KeyCreation, KeyRevocation, LastKey, MAX_KEYS_PER_TENANT},
         audit::Actor,
     },
 };
@@ -102,9 +102,18 @@ pub async fn list_keys(
     caller: Caller,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<KeyState>>, Problem> {
+    list_keys_of(&app, &caller.tenant, &paging).await
+}
+
+/// A page of a tenant's keys.
+pub async fn list_keys_of(
+    app: &Services,
+    tenant: &str,
+    paging: &Paging,
+) -> Result<Json<Page<KeyState>>, Problem> {
     let limit = checked_limit(paging.limit)? as usize;
     let after = decode_key_cursor(paging.cursor.as_deref())?;
-    let mut found = app.store.keys(&caller.tenant).await?;
+    let mut found = app.store.keys(tenant).await?;
     if let Some(after) = after {
         let at = found.iter().position(|key| key.id == after).map_or(found.len(), |at| at + 1);
         found.drain(..at);
@@ -148,8 +157,26 @@ pub async fn revoke_key(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    audited(&app, &caller, &caller.tenant, "key.revoked", &id, async {
-        match app.store.revoke_key(&caller.tenant, &id).await? {
+    revoke_key_of(&app, &caller, &caller.tenant, &id).await
+}
+
+/// Revokes a key of `tenant`; the caller is the tenant or the operator, who may take the last one.
+pub async fn revoke_key_of(
+    app: &Services,
+    caller: &Caller,
+    tenant: &str,
+    id: &str,
+) -> Result<StatusCode, Problem> {
+    // invented ids leave no audit entries, under which others could be buried
+    if !app.store.has_key(tenant, id).await? {
+        return Err(Problem::not_found("key"));
+    }
+    let (operation, last) = match caller.is_operator() {
+        true => ("tenant.key_revoked_by_operator", LastKey::Revoke),
+        false => ("key.revoked", LastKey::Keep),
+    };
+    audited(app, caller, tenant, operation, id, async {
+        match app.store.revoke_key(tenant, id, last).await? {
             KeyRevocation::Revoked => Ok(StatusCode::NO_CONTENT),
             KeyRevocation::NotFound => Err(Problem::not_found("key")),
             KeyRevocation::LastKey => Err(Problem::conflict(

@@ -47,7 +47,10 @@ pub async fn put_reply_rules(
     refuse_unknown(&body)?;
     let rules = reply_rules::ReplyRules::parse(body).map_err(|error| content_problem(error, ""))?;
     audited(&app, &caller, &caller.tenant, "reply_rules.replaced", &app_id, async {
-        Ok(app.store.store_reply_rules(&caller.tenant, &app_id, &rules).await?)
+        match app.store.store_reply_rules(&caller.tenant, &app_id, &rules).await? {
+            true => Ok(()),
+            false => Err(Problem::not_found("account")), // another's since we looked
+        }
     })
     .await?;
     Ok(Json(rules))

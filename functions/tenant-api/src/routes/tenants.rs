@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use super::{
     accounts::schedule_token_deletion,
-    keys::{self, CreatedKey, NewKey, invalid_name},
+    keys::{self, CreatedKey, KeyState, NewKey, invalid_name},
 };
 use crate::{
     audit::audited,
@@ -265,6 +265,40 @@ pub async fn create_tenant_key(
 ) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
     find_log(&app, &id).await?;
     keys::create_key_for(&app, &caller, &id, new).await
+}
+
+/// List a tenant's keys
+///
+/// As the tenant lists them, also while it is suspended. Takes the operator's key.
+#[utoipa::path(get, path = "/v1/tenants/{id}/keys", tag = "Tenants",
+    params(("id" = String, Path, description = "The tenant's id"), Paging),
+    responses((status = 200, description = "A page of keys", body = Page<KeyState>)))]
+pub async fn list_tenant_keys(
+    State(app): State<Arc<Services>>,
+    Path(id): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<KeyState>>, Problem> {
+    find_log(&app, &id).await?;
+    keys::list_keys_of(&app, &id, &paging).await
+}
+
+/// Revoke a tenant's key
+///
+/// It is refused within 30 seconds. For a key that somebody stole: suspend the tenant, so that it makes no others, revoke it
+/// and those that it made, make a new one, and activate the tenant again. Also the last one can be revoked. Takes the
+/// operator's key.
+#[utoipa::path(delete, path = "/v1/tenants/{id}/keys/{key_id}", tag = "Tenants",
+    params(
+        ("id" = String, Path, description = "The tenant's id"),
+        ("key_id" = String, Path, description = "The key's id")),
+    responses((status = 204, description = "It is revoked")))]
+pub async fn revoke_tenant_key(
+    State(app): State<Arc<Services>>,
+    caller: Caller,
+    Path((id, key_id)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    find_log(&app, &id).await?;
+    keys::revoke_key_of(&app, &caller, &id, &key_id).await
 }
 
 /// The audit log's owner, if the tenant exists: an invented id gets no log.

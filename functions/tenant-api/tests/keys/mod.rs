@@ -457,3 +457,63 @@ async fn a_tenant_keeps_a_key_that_makes_others_for_ever() {
     let other = stage.create_key(&tenant, &["keys"]).await;
     assert_eq!(revoke(&other, &first["id"]).await.status, 204, "the other lasts");
 }
+
+/// Whoever held a stolen key revoked all others and made new ones faster than anybody could revoke them; and a suspended
+/// tenant could not revoke any.
+#[tokio::test]
+async fn the_operator_takes_all_keys_from_a_thief_while_the_tenant_is_suspended() {
+    let stage = TestApp::new().await;
+    let (tenant, other) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
+    let stolen = stage.create_key(&tenant, &["keys", "read"]).await;
+    let operator =
+        async |method: &str, path: &str, body: Value| stage.call_json(ADMIN_KEY, method, path, body).await;
+    let path = format!("/v1/tenants/{}", tenant.id);
+    operator("PATCH", &path, json!({"status": "suspended"})).await;
+    let listed = operator("GET", &format!("{path}/keys?limit=1"), Value::Null).await;
+    assert_eq!(listed.status, 200, "{listed:?}");
+    assert!(listed.json["next_cursor"].is_string(), "a page: {listed:?}");
+    let listed = operator("GET", &format!("{path}/keys"), Value::Null).await.json;
+    let ids: Vec<String> =
+        listed["data"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap().into()).collect();
+    assert_eq!(ids.len(), 2);
+    for (what, path, status) in [
+        ("the first one", format!("{path}/keys/{}", ids[0]), 204),
+        ("the last one", format!("{path}/keys/{}", ids[1]), 204),
+        ("one that is revoked", format!("{path}/keys/{}", ids[1]), 404),
+        ("an invented one", format!("{path}/keys/key_1"), 404),
+        ("of an invented tenant", format!("/v1/tenants/ten_1/keys/{}", ids[0]), 404),
+        ("of another tenant", format!("/v1/tenants/{}/keys/{}", other.id, ids[0]), 404),
+    ] {
+        let answer = operator("DELETE", &path, Value::Null).await;
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+    }
+    let back = operator("POST", &format!("{path}/keys"), json!({"name": "Way back"})).await;
+    operator("PATCH", &path, json!({"status": "active"})).await;
+    stage.clock.advance(30);
+    for (key, status) in [(&*stolen, 401), (&*tenant.key, 401), (back.json["key"].as_str().unwrap(), 200)] {
+        assert_eq!(stage.call_json(key, "GET", "/v1/keys", Value::Null).await.status, status);
+    }
+    let back = back.json["key"].as_str().unwrap();
+    let log =
+        stage.call_json(back, "GET", "/v1/audit?operation=tenant.key_revoked_by_operator", Value::Null).await;
+    let targets: Vec<&str> =
+        log.json["data"].as_array().unwrap().iter().map(|entry| entry["target"].as_str().unwrap()).collect();
+    assert_eq!(targets, [&*ids[1], &*ids[0]], "its own log has them, and no others");
+    assert_eq!(stage.call_json(&other.key, "GET", &format!("{path}/keys"), Value::Null).await.status, 403);
+}
+
+/// A thousand requests for invented ids pushed the entry of a stolen key's work beyond what one listing reads.
+#[tokio::test]
+async fn an_invented_id_leaves_no_audit_entry() {
+    let stage = TestApp::new().await;
+    let tenant = stage.create_tenant("Cafe").await;
+    let entries = async || {
+        let log = stage.call_json(&tenant.key, "GET", "/v1/audit", Value::Null).await;
+        log.json["data"].as_array().unwrap().len()
+    };
+    let before = entries().await;
+    for path in ["/v1/keys/key_1", "/v1/bindings/bnd_1", "/v1/accounts/wx1"] {
+        assert_eq!(stage.call_json(&tenant.key, "DELETE", path, Value::Null).await.status, 404, "{path}");
+    }
+    assert_eq!(entries().await, before);
+}

@@ -1,6 +1,7 @@
 //! The operator's routes for tenants, and the audit log.
 
 use serde_json::{Value, json};
+use shared::clock::Clock as _;
 
 use crate::test_app::{ADMIN_KEY, TestApp};
 
@@ -241,4 +242,29 @@ async fn what_cannot_be_put_on_record_is_not_done() {
     assert_eq!((made.status, made.code()), (503, "temporarily_unavailable"));
     let list = stage.call_json(&cafe.key, "GET", "/v1/keys", Value::Null).await;
     assert_eq!(list.json["data"].as_array().unwrap().len(), 1, "the first key alone");
+}
+
+/// The answer changed the moment another tenant bound the account.
+#[tokio::test]
+async fn a_former_owner_does_not_learn_that_another_tenant_has_the_account() {
+    let stage = TestApp::new().await;
+    let (former, next) = (stage.create_tenant("Cafe").await, stage.create_tenant("Tea").await);
+    stage.bind(&former, "wx1").await;
+    stage.clock.advance(60);
+    let now = stage.clock.unix();
+    assert!(stage.services.store.unbind_account("wx1", now, now).await.unwrap());
+    assert_eq!(stage.call_json(&former.key, "DELETE", "/v1/accounts/wx1", Value::Null).await.status, 204);
+    let paths = ["/v1/customers?app_id=wx1", "/v1/customers?app_id=wx1&open_id=o1", "/v1/accounts/wx1"];
+    let look = async || {
+        let mut seen = Vec::new();
+        for path in paths {
+            let answer = stage.call_json(&former.key, "GET", path, Value::Null).await;
+            seen.push((answer.status, answer.json));
+        }
+        seen
+    };
+    let before = look().await;
+    stage.bind(&next, "wx1").await;
+    assert_eq!(look().await, before);
+    assert!(before.iter().all(|(status, _)| *status == 404), "{before:?}");
 }
