@@ -115,6 +115,7 @@ pub const WRITES: &[(&str, &str)] = &[
     ("requeue_message", "tries"),
     ("store_ended_messages", "wechat_msg_id"),
     ("store_ended_messages, that WeChat settled", "wechat_msg_id"),
+    ("restore_sent_records", "INSERT INTO"),
     ("record_delivery_status", ":sent"),
     ("begin_request", "attribute_not_exists(pk)"),
     ("begin_request, whose first died", "in_flight_until = :seen"),
@@ -656,6 +657,14 @@ async fn messages(name: &str, what: &str, store: &Store) -> Option<String> {
             let status = |id| async move { store.message(TENANT_ID, id).await.unwrap().unwrap().status };
             let found = store.message_by_wechat_id(TENANT_ID, APP_ID, "200163836").await.unwrap().is_some();
             format!("{kept:?}, {:?}, {:?}, {found}", status("msg_0").await, status("msg_1").await)
+        }
+        "restore_sent_records" => {
+            let mut sent = message("msg_0");
+            (sent.status, sent.channel) = (MessageStatus::Sent, template);
+            (sent.wechat_msg_id, sent.sent_at) = (Some("200163836".into()), Some(NEW_YEAR_2025 * 1000));
+            store.restore_sent_records(&sent).await.unwrap();
+            let found = store.message_by_wechat_id(TENANT_ID, APP_ID, "200163836").await.unwrap();
+            insert_result(found.is_some_and(|found| found.id == sent.id))
         }
         "record_delivery_status" => {
             let owner = store.new_writer_id();

@@ -63,12 +63,14 @@ pub fn admit(
     let now = app.clock.unix();
     let retake = || SendDecision::Retake { seen: stored.message.clone(), window_counted: false };
     let window_counted = match stored.message.as_ref().map(|message| recovery_action(message, now)) {
-        Some(RecoveryAction::Ended) => return SendDecision::Finish(SendResult::AlreadyEnded),
+        Some(RecoveryAction::Ended) => {
+            return SendDecision::Finish(SendResult::AlreadyEnded(stored.message.clone()));
+        }
         Some(RecoveryAction::Wait(_) | RecoveryAction::Resend | RecoveryAction::FailUnknown) => {
             return retake();
         }
         Some(RecoveryAction::StartAgain { window_counted }) => window_counted,
-        None if work.waited => return SendDecision::Finish(SendResult::AlreadyEnded),
+        None if work.waited => return SendDecision::Finish(SendResult::AlreadyEnded(None)),
         None => false,
     };
     let choice = account.choose_channel(work, window_counted, now);

@@ -109,7 +109,9 @@ pub async fn retake(
     };
     let now = app.clock.unix();
     let (choice, may_have_happened) = match recovery_action(&message, now) {
-        RecoveryAction::Ended => return Ok(SendDecision::Finish(SendResult::AlreadyEnded)),
+        RecoveryAction::Ended => {
+            return Ok(SendDecision::Finish(SendResult::AlreadyEnded(Some(Box::new(message)))));
+        }
         RecoveryAction::Wait(wait) => return taken(wait),
         RecoveryAction::StartAgain { window_counted: before } => {
             (account.choose_channel(work, window_counted || before, now), false)

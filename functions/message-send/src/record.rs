@@ -8,7 +8,7 @@ use shared::{
     retry::backoff,
     services::Services,
     store::{
-        messages::{Channel, EndedMessage},
+        messages::{Channel, EndedMessage, MessageRecord},
         waiting_lines::WaitingLine,
     },
 };
@@ -57,7 +57,7 @@ pub async fn record_as_they_end(
                     write_at.get_or_insert_with(|| Instant::now() + GATHER_TIME);
                 }
                 Some((n, SendResult::Retry(wait, why))) => again(n, wait, why),
-                Some((n, SendResult::AlreadyEnded)) => writing.push(Box::pin(leave_lines(app, works, vec![(n, true)]))),
+                Some((n, SendResult::AlreadyEnded(seen))) => writing.push(Box::pin(complete_records(app, works, n, seen))),
                 Some((_, SendResult::Parked)) => {}
                 None => is_empty = true,
             },
@@ -87,6 +87,22 @@ async fn time_to_write(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// Completes the records of a message that had ended: whoever stored that may have died before its event.
+async fn complete_records(
+    app: &Services,
+    works: &RoundMessages<'_>,
+    n: usize,
+    seen: Option<Box<MessageRecord>>,
+) -> Vec<(usize, bool)> {
+    if let Some(message) = seen
+        && let Err(error) = app.store.restore_sent_records(&message).await
+    {
+        tracing::warn!(%error, "a message is sent, and its event could not be stored: {error}");
+        return vec![(n, false)];
+    }
+    leave_lines(app, works, vec![(n, true)]).await
 }
 
 /// Removes messages whose end is stored from their waiting lines.

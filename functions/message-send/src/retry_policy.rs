@@ -163,7 +163,7 @@ pub fn failure_cause(code: FailureCode) -> Cause {
         | FailureCode::RecipientUnreachable
         | FailureCode::TenantSuspended
         | FailureCode::UserBlocked => Cause::Account,
-        FailureCode::OutcomeUnknown => Cause::Hub,
+        FailureCode::OutcomeUnknown | FailureCode::Unknown => Cause::Hub,
         FailureCode::QuotaExceeded
         | FailureCode::SystemFailed
         | FailureCode::WechatBusy

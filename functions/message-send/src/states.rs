@@ -85,8 +85,8 @@ pub struct MessageLease {
 /// The result of a message in this round.
 #[derive(Debug)]
 pub enum SendResult {
-    /// It had ended before.
-    AlreadyEnded,
+    /// It had ended before; its record, if there is one.
+    AlreadyEnded(Option<Box<MessageRecord>>),
     /// It ended now: record that.
     Record(Box<EndedMessage>),
     /// It waits in a timer: its job is done.

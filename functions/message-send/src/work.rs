@@ -1,6 +1,6 @@
 //! A message to be sent, and the records of its end.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::{
     error::{Error, serde_error_text},
     metrics::Metric,
@@ -9,7 +9,6 @@ use shared::{
     store::{
         fans::FanId,
         messages::{Channel, EndedMessage, MessageError, MessageRecord, MessageStatus},
-        timeline::StoredEvent,
         waiting_lines,
     },
 };
@@ -176,26 +175,11 @@ impl Work {
         channel: Channel,
         wechat_msg_id: Option<String>,
     ) -> SendResult {
-        let now = app.clock.now();
-        let sent_payload = match channel {
-            Channel::CustomerService => ("content", &self.content),
-            Channel::Template => ("template", &self.template),
-        };
-        let detail = json!({ "message_id": self.id, "channel": channel, sent_payload.0: sent_payload.1 });
-        let event = StoredEvent {
-            identity: format!("S{}", self.id),
-            kind: "message_sent".into(),
-            at: now.as_second(),
-            app_id: self.app_id.clone(),
-            open_id: self.to.clone(),
-            detail: detail.to_string(),
-            reply: None,
-            sends: None,
-        };
         let mut message = self.record(Some(channel), MessageStatus::Sent);
         message.wechat_msg_id = wechat_msg_id.filter(|id| !id.is_empty());
-        message.sent_at = Some(now.as_millisecond());
-        SendResult::Record(Box::new(EndedMessage { owner: lease.owner, message, event: Some(event) }))
+        message.sent_at = Some(app.clock.now().as_millisecond());
+        let event = message.sent_event();
+        SendResult::Record(Box::new(EndedMessage { owner: lease.owner, message, event }))
     }
 
     /// The record of a message that failed. If an earlier try may have reached the fan, a later refusal
@@ -225,7 +209,7 @@ impl Work {
             tenant_id: "ten_1".into(),
             app_id: "wx1".into(),
             to: "o1".into(),
-            content: Some(json!({ "msgtype": "text", "text": { "content": id } })),
+            content: Some(serde_json::json!({ "msgtype": "text", "text": { "content": id } })),
             template: None,
             created_at: 0,
             receive_count: 1,

@@ -146,6 +146,40 @@ async fn after_a_crash_nobody_is_reached_twice() {
     assert_eq!(w.wechat.bodies(TEMPLATE).len(), 1);
 }
 
+/// The status, the event and WeChat's id go out in one request that is not atomic: a worker whose event was throttled
+/// died, and nobody wrote it any more.
+#[tokio::test]
+async fn a_message_that_is_sent_gets_the_event_that_its_worker_did_not_write() {
+    let w = SendHarness::new().await;
+    w.fan_writes("o1").await;
+    let jobs = [
+        w.accept("msg_1", "o1", true, false).await,
+        w.accept("msg_2", "o2", false, true).await,
+        w.accept("msg_3", "o3", true, false).await, // it fails, and has no event
+    ];
+    assert!(w.deliver(&jobs, 1).await.is_empty());
+    let wechat_id = w.message("msg_2").await.wechat_msg_id.unwrap();
+    let records = [
+        ("TimelineTable", format!("FAN#{TENANT}#{ACCOUNT}#o1"), "Smsg_1"),
+        ("TimelineTable", format!("FAN#{TENANT}#{ACCOUNT}#o2"), "Smsg_2"),
+        ("WorkTable", format!("WECHAT#{ACCOUNT}#{wechat_id}"), "MESSAGE"),
+    ];
+    let mut written = Vec::new();
+    for (table, pk, sk) in &records {
+        written.push(w.take_item(table, pk, sk).await.unwrap());
+    }
+    for receives in [2, 1] {
+        assert!(w.deliver(&jobs, receives).await.is_empty());
+        for ((table, pk, sk), before) in records.iter().zip(&written) {
+            let again = w.take_item(table, pk, sk).await;
+            assert_eq!(again.as_ref(), Some(before), "{sk}, received {receives} times");
+        }
+    }
+    assert!(w.events("o3").await.is_empty());
+    let calls = (w.wechat.bodies(CUSTOM).len(), w.wechat.bodies(TEMPLATE).len());
+    assert_eq!(calls, (1, 1), "and nothing is sent again");
+}
+
 #[tokio::test]
 async fn an_answer_that_was_lost_is_asked_for_again_only_where_wechat_deduplicates() {
     let w = SendHarness::new().await;

@@ -30,11 +30,30 @@ pub enum FailureCode {
     WechatBusy,
     /// WeChat refused it for another reason: see its errcode.
     WechatError,
+    /// A later release stored a reason that this one does not know: see the detail.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Its name in the API.
 impl fmt::Display for FailureCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// During a deployment, or after one was taken back, the other release's messages are read.
+    #[test]
+    fn a_code_of_a_later_release_is_read() {
+        for (stored, code) in [("too_late", FailureCode::Unknown), ("wechat_busy", FailureCode::WechatBusy)] {
+            assert_eq!(serde_json::from_value::<FailureCode>(json!(stored)).unwrap(), code, "{stored}");
+        }
+        assert_eq!(FailureCode::Unknown.to_string(), "unknown");
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Store,
     batch_operations::{Statement, StatementResult},
     dynamo::{Attributes, ConditionalWrite, Update, from_item, n, s, to_attr, to_item},
     fans::FanId,
-    keys,
+    keys::{self, Key},
     message_leases::LEASED_BY,
     timeline::StoredEvent,
     writer_id::WriterId,
@@ -161,16 +161,10 @@ impl Store {
             let when = vec![(LEASED_BY, owner.to_attr())];
             statements.push(Statement::update(&self.work, keys::message(&message.id), set, when));
             if let Some(event) = event {
-                let fan = FanId { tenant: &message.tenant_id, app_id: &message.app_id, open_id: &message.to };
-                let (table, item) = self.event_item(fan, event)?;
                 place.push(statements.len());
-                statements.push(Statement::insert(table, item));
+                statements.push(self.event_statement(message, event)?);
             }
-            if let (Some(Channel::Template), Some(wechat)) = (message.channel, &message.wechat_msg_id) {
-                let pointer = WechatMessagePointer { message_id: message.id.clone() };
-                let ttl = message.created_at / 1000 + MESSAGE_RETENTION_SECONDS;
-                let key = keys::wechat_message(&message.app_id, wechat);
-                let insert = Statement::insert(&self.work, to_item(&key, &pointer, Some(ttl))?);
+            if let Some((key, insert)) = self.pointer_statement(message)? {
                 // should WeChat return one id twice: DynamoDB takes no batch that names an item twice
                 place.push(*pointers.entry(key).or_insert_with(|| {
                     statements.push(insert);
@@ -184,6 +178,41 @@ impl Store {
             .iter()
             .map(|place| is_end_stored(place.iter().filter_map(|n| answers.get(*n))))
             .collect())
+    }
+
+    /// Stores what [`Store::store_ended_messages`] stores besides a message that was sent, its event and WeChat's
+    /// id, where they are missing: that request is not atomic, and its worker may have died in the middle.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: repeating is safe.
+    pub async fn restore_sent_records(&self, message: &MessageRecord) -> Result<(), Error> {
+        let Some(event) = message.sent_event() else { return Ok(()) };
+        let mut statements = vec![self.event_statement(message, &event)?];
+        statements.extend(self.pointer_statement(message)?.map(|(_, insert)| insert));
+        for result in self.execute_statements(&statements).await? {
+            if let StatementResult::Failed(why) = result {
+                return Err(why.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn event_statement(&self, message: &MessageRecord, event: &StoredEvent) -> Result<Statement, Error> {
+        let fan = FanId { tenant: &message.tenant_id, app_id: &message.app_id, open_id: &message.to };
+        let (table, item) = self.event_item(fan, event)?;
+        Ok(Statement::insert(table, item))
+    }
+
+    /// The insert of the pointer by which WeChat's delivery report finds a template message.
+    fn pointer_statement(&self, message: &MessageRecord) -> Result<Option<(Key, Statement)>, Error> {
+        let (Some(Channel::Template), Some(wechat)) = (message.channel, &message.wechat_msg_id) else {
+            return Ok(None);
+        };
+        let pointer = WechatMessagePointer { message_id: message.id.clone() };
+        let ttl = message.created_at / 1000 + MESSAGE_RETENTION_SECONDS;
+        let key = keys::wechat_message(&message.app_id, wechat);
+        let insert = Statement::insert(&self.work, to_item(&key, &pointer, Some(ttl))?);
+        Ok(Some((key, insert)))
     }
 
     /// The message that has WeChat's id `wechat_msg_id`.
@@ -265,6 +294,27 @@ impl MessageRecord {
     #[must_use]
     pub fn content_json(&self) -> Option<Value> {
         self.content.as_deref().and_then(|text| serde_json::from_str(text).ok())
+    }
+
+    /// The event of a message that WeChat accepted; none for any other.
+    #[must_use]
+    pub fn sent_event(&self) -> Option<StoredEvent> {
+        let (channel, sent_at) = (self.channel?, self.sent_at?);
+        let (name, payload) = match channel {
+            Channel::CustomerService => ("content", &self.content),
+            Channel::Template => ("template", &self.template),
+        };
+        let payload: Option<Value> = payload.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        Some(StoredEvent {
+            identity: format!("S{}", self.id),
+            kind: "message_sent".into(),
+            at: sent_at / 1000,
+            app_id: self.app_id.clone(),
+            open_id: self.to.clone(),
+            detail: json!({ "message_id": self.id, "channel": channel, name: payload }).to_string(),
+            reply: None,
+            sends: None,
+        })
     }
 }
 

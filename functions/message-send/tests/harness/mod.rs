@@ -10,7 +10,7 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use shared::{
@@ -293,6 +293,18 @@ impl SendHarness {
             template,
             created_at,
         }
+    }
+
+    /// Deletes an item, and returns it.
+    pub async fn take_item(
+        &self,
+        table: &str,
+        pk: &str,
+        sk: &str,
+    ) -> Option<HashMap<String, AttributeValue>> {
+        let delete = self.db.delete_item().table_name(table).return_values(ReturnValue::AllOld);
+        let delete = delete.key("pk", AttributeValue::S(pk.into())).key("sk", AttributeValue::S(sk.into()));
+        delete.send().await.unwrap().attributes
     }
 
     /// Delivers a batch for the `receives`-th time. Returns the indexes of the jobs that failed.
