@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use oahub_harness::deployment::SimulatedDeployment;
+use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, import};
 use serde_json::json;
 use shared::{
     ids,
@@ -10,6 +11,7 @@ use shared::{
         Store,
         audit::{AUDIT_ID_PREFIX, Actor, AuditEntry, AuditFilter, SUCCEEDED},
         fans::{Fan, FanDetails, FanId},
+        imports::{Import, ImportStatus},
         timeline::StoredEvent,
     },
     wechat::user::UserInfo,
@@ -147,4 +149,50 @@ fn the_newest_of_one_type_takes_few_requests_however_far_back_it_is() {
         // a simulated request takes at most 20 ms: 250 of them in sequence would take 2.5 s
         assert!(since.elapsed() < Duration::from_millis(200), "{:?}", since.elapsed());
     });
+}
+
+/// An account's imports are in one partition, whichever tenant they are of, and DynamoDB ends a page after 1 MB.
+#[test]
+fn a_list_of_imports_goes_on_to_as_many_pages_as_it_takes() {
+    const OTHER_TENANT: &str = "ten_2";
+    const MINE_FIRST: [(&str, usize, usize); 2] = [(TENANT_ID, 5, 0), (OTHER_TENANT, 250, 0)];
+    for (what, stored, limit, before, expected) in [
+        ("one's own behind two pages of another tenant's", MINE_FIRST, 50, None, 0..5),
+        ("as many of these as are asked for", MINE_FIRST, 2, None, 3..5),
+        ("those before the third of them", MINE_FIRST, 50, Some(2), 0..2),
+        (
+            "one's own, of which a page has ten",
+            [(TENANT_ID, 30, 100_000), (OTHER_TENANT, 0, 0)],
+            25,
+            None,
+            5..30,
+        ),
+        (
+            "none among two pages of another tenant's",
+            [(OTHER_TENANT, 150, 0), (TENANT_ID, 0, 0)],
+            50,
+            None,
+            0..0,
+        ),
+    ] {
+        on_paused_time(async {
+            let world = SimulatedDeployment::new(1);
+            world.create_tables().await;
+            let store = &world.services().store;
+            let id = |number: usize| format!("imp_{number:03}");
+            let all = stored.into_iter().flat_map(|(tenant, count, bytes)| vec![(tenant, bytes); count]);
+            for (number, (tenant, bytes)) in all.enumerate() {
+                let new = Import {
+                    tenant_id: tenant.into(),
+                    error: Some("x".repeat(bytes)),
+                    ..import(&id(number), APP_ID, NEW_YEAR_2025)
+                };
+                store.start_import(&new).await.unwrap();
+                store.end_import(APP_ID, &new.id, ImportStatus::Failed, None).await.unwrap();
+            }
+            let found = store.imports(TENANT_ID, APP_ID, limit, before.map(id).as_deref()).await.unwrap();
+            let newest_first: Vec<_> = expected.rev().map(id).collect();
+            assert_eq!(found.into_iter().map(|import| import.id).collect::<Vec<_>>(), newest_first, "{what}");
+        });
+    }
 }
