@@ -172,14 +172,6 @@ impl Store {
         Ok((&self.timeline, event.item(owner.into(), self.event_retention_seconds, self.clock.unix())?))
     }
 
-    /// Whether an event of `at` that came from outside may be stored: not one older than the retention, which
-    /// would be deleted at once or never, nor one of the future.
-    #[must_use]
-    pub fn accepts_event_time(&self, at: i64) -> bool {
-        let now = self.clock.unix();
-        (now - self.event_retention_seconds < at) && at <= now + CLOCK_SKEW_SECONDS
-    }
-
     /// Events of `owners`, newest first, before `before` (an [`StoredEvent::at_key`]), of type `kind` if
     /// given. Passive replies are events too. Returns at most `limit`, and the cursor.
     ///
