@@ -43,6 +43,22 @@ async fn a_push_stores_its_event_and_its_sender_and_queues_its_job() {
     assert_eq!(app.jobs(), [("OAHUB_FOLLOWER_QUEUE".to_owned(), job)]);
 }
 
+/// The group by which SQS shares a standard queue fairly: without it one tenant's jobs go before all others'.
+#[tokio::test]
+async fn a_job_in_a_queue_that_tenants_share_is_in_its_tenants_group() {
+    let app = TestApp::new(rules()).await;
+    let delivered = "<MsgType>event</MsgType><Event>TEMPLATESENDJOBFINISH</Event><MsgID>200163836</MsgID>\
+                     <Status>success</Status>";
+    for (what, members, queue) in [
+        ("somebody follows, whose details are fetched", FOLLOW, "OAHUB_FOLLOWER_QUEUE"),
+        ("WeChat reports how a template message ended", delivered, "OAHUB_RESULT_QUEUE"),
+    ] {
+        let before = app.groups().len();
+        assert_eq!(app.push(members).await.status, 200, "{what}");
+        assert_eq!(app.groups()[before..], [(queue.to_owned(), json!(TENANT))], "{what}");
+    }
+}
+
 #[tokio::test]
 async fn what_happens_to_the_account_leaves_an_event_and_nobody() {
     let app = TestApp::new(rules()).await;

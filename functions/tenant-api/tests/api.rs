@@ -165,7 +165,9 @@ async fn accounts_have_rules_and_imports() {
     stage.services.store.pause_import("wx1", id, until, "quota").await.unwrap();
     let resumed = stage.call(Some(&cafe.key), "POST", path, None, &[]).await;
     assert_eq!((resumed.status, &resumed.json["id"]), (202, &json!(id)));
-    assert_eq!(stage.queued().len(), 2);
+    let queued = stage.queued();
+    let groups: Vec<_> = queued.iter().map(|request| &request["Entries"][0]["MessageGroupId"]).collect();
+    assert_eq!(groups, [&*cafe.id; 2], "one for each of the two, in the group by which SQS shares the queue");
     let list = stage.call(Some(&cafe.key), "GET", path, None, &[]).await;
     assert_eq!(list.json["data"][0]["id"], id);
     let one = stage.call(Some(&cafe.key), "GET", &format!("{path}/{id}"), None, &[]).await;

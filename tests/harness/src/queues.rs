@@ -79,6 +79,10 @@ impl SimulatedDeployment {
         if !mapping.recursive && chain.count(&mapping.function) >= chain::MAX_INVOCATIONS_IN_CHAIN {
             return true; // Lambda drops the batch: the chain is too long
         }
+        if !mapping.queue.ends_with(".fifo") {
+            let unfair = messages.iter().filter_map(|message| strange_group(&mapping.queue, message));
+            self.violations.lock().unwrap().extend(unfair);
+        }
         let event = json!({"Records": messages.iter().map(sqs_record).collect::<Vec<_>>()});
         let fault = faults.draw(&[Fault::DeletionLost, Fault::BatchTwice, Fault::BatchLate]);
         // a FIFO queue delivers nothing of a group while a batch of it is handled
@@ -144,6 +148,14 @@ impl SimulatedDeployment {
         }
         (open, dead)
     }
+}
+
+/// What is wrong with the group of a message in a standard queue: SQS shares the queue fairly among groups, so the
+/// job of a tenant has to be in its tenant's.
+fn strange_group(queue: &str, message: &Value) -> Option<String> {
+    let body: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap_or_default();
+    let (tenant, group) = (body["tenant_id"].as_str()?, text_of(&message["Attributes"], "MessageGroupId"));
+    (group != tenant).then(|| format!("{queue} has {} of {tenant} in the group {group:?}", body["type"]))
 }
 
 fn sqs_record(message: &Value) -> Value {

@@ -159,14 +159,23 @@ impl TestApp {
 
     /// Every job that was queued, with the variable that names its queue.
     pub fn jobs(&self) -> Vec<(String, Value)> {
-        let jobs = |request: Value| {
+        let job = |message: &Value| serde_json::from_str(message["MessageBody"].as_str().unwrap()).unwrap();
+        self.messages().iter().map(|(queue, message)| (queue.clone(), job(message))).collect()
+    }
+
+    /// The message group of every job that was queued, with the variable that names its queue.
+    pub fn groups(&self) -> Vec<(String, Value)> {
+        let messages = self.messages().into_iter();
+        messages.map(|(queue, message)| (queue, message["MessageGroupId"].clone())).collect()
+    }
+
+    fn messages(&self) -> Vec<(String, Value)> {
+        let messages = |request: Value| {
             let queue = request["QueueUrl"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
             let messages = request["Entries"].as_array().cloned().unwrap_or_else(|| vec![request]);
-            let job =
-                |message: Value| serde_json::from_str(message["MessageBody"].as_str().unwrap()).unwrap();
-            messages.into_iter().map(move |message| (queue.clone(), job(message))).collect::<Vec<_>>()
+            messages.into_iter().map(move |message| (queue.clone(), message))
         };
-        self.sqs.requests().into_iter().flat_map(jobs).collect()
+        self.sqs.requests().into_iter().flat_map(messages).collect()
     }
 
     /// Makes the queue refuse what it is sent, or take it again.
