@@ -10,6 +10,7 @@ use crate::{consent::ConsentRun, on_paused_time};
 const EXCHANGE: &str = "/cgi-bin/component/api_query_auth";
 const REFRESH: &str = "/cgi-bin/component/api_authorizer_token";
 const DETAILS: &str = "/cgi-bin/component/api_get_authorizer_info";
+const LIST: &str = "/cgi-bin/component/api_get_authorizer_list";
 
 /// Time passes with a tick each minute, as in production.
 async fn tick_for_minutes(run: &ConsentRun, minutes: u32) {
@@ -72,6 +73,43 @@ fn a_new_consent_does_not_inherit_the_dead_tokens_of_the_old_one() {
                 run.bound_accounts_can_be_used().await;
             });
         }
+    }
+}
+
+/// WeChat documents the tokens of `api_query_auth` as optional, and sends an empty refresh token at times: such a
+/// consent was refused as failed, although WeChat tells the token elsewhere.
+#[test]
+fn a_code_without_a_refresh_token_binds_by_what_the_details_or_the_list_tell() {
+    for (what, browser, by_details) in [
+        ("the browser comes back, and the details tell it", true, true),
+        ("the browser comes back, and only the list tells it", true, false),
+        ("WeChat's event comes alone, and the details tell it", false, true),
+        ("WeChat's event comes alone, and only the list tells it", false, false),
+    ] {
+        on_paused_time(async {
+            let run = ConsentRun::new(16).await;
+            let (world, key, app) = (&run.world, run.keys[0].as_str(), run.apps[0].as_str());
+            world.sim().configure(|habits| habits.details_without_refresh_token = !by_details);
+            let page = world.open_page(key).await.unwrap();
+            let back = world.consent(&page, app, !browser, false).unwrap();
+            if browser {
+                assert_eq!(world.browse(&back, &page.cookies).await.unwrap().0, 200, "{what}: its page");
+            }
+            world.run_until_idle().await;
+            let path = format!("/v1/bindings/{}", page.binding_id);
+            let (_, binding) = world.api(key, "GET", &path, None, None).await.unwrap();
+            assert_eq!(binding["status"], "bound", "{what}: {binding}");
+            assert!(world.is_bound(app), "{what}");
+            let stored = world.services().store.authorizer(app).await.unwrap().unwrap();
+            let granted = world.sim().account(app).unwrap().authorization.unwrap();
+            assert_eq!(stored.refresh_token.expose(), granted.refresh_token, "{what}");
+            assert_eq!(
+                world.sim().calls(LIST).calls > 0,
+                !by_details,
+                "{what}: whether the list was asked for"
+            );
+            run.bound_accounts_can_be_used().await;
+        });
     }
 }
 

@@ -25,6 +25,7 @@ fn authorized_account<'a>(request: &'a mut ApiRequest<'_>) -> Result<&'a mut Sim
 
 /// `api_get_authorizer_info`.
 pub(super) fn authorizer_info(request: &mut ApiRequest<'_>) -> Result<Value, ApiError> {
+    let without_refresh_token = request.world.state.settings.details_without_refresh_token;
     let account = authorized_account(request)?;
     let mut info = json!({
         "nick_name": account.name,
@@ -54,7 +55,8 @@ pub(super) fn authorizer_info(request: &mut ApiRequest<'_>) -> Result<Value, Api
             }),
         );
     }
-    let refresh_token = account.authorization.as_ref().map(|grant| grant.refresh_token.clone());
+    let grant = account.authorization.as_ref().filter(|_| !without_refresh_token);
+    let refresh_token = grant.map(|grant| grant.refresh_token.clone());
     Ok(json!({
         "authorizer_info": info,
         "authorization_info": {

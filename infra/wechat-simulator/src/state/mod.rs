@@ -31,6 +31,9 @@ pub struct Settings {
     pub token_grace: i64,
     /// Whether each refresh gives a new refresh token (the old one is taken for `token_grace` more).
     pub rotate_refresh_tokens: bool,
+    /// Whether `api_get_authorizer_info` leaves out the refresh token. WeChat documents it as present only for an
+    /// account with API permission, of whom `api_get_authorizer_list` has it all the same.
+    pub details_without_refresh_token: bool,
     /// `expires_in` of a `pre_auth_code`, seconds.
     pub pre_auth_code_lifetime: i64,
     /// `expires_in` of an authorization code, seconds.
@@ -62,6 +65,7 @@ impl Default for Settings {
             authorizer_token_lifetime: 7200,
             token_grace: 300,
             rotate_refresh_tokens: false,
+            details_without_refresh_token: false,
             pre_auth_code_lifetime: 600,
             auth_code_lifetime: 600,
             ticket_interval: 600,
