@@ -96,29 +96,42 @@ fn a_failed_import_begins_again_with_the_next_consent() {
 }
 
 /// The runbook's recovery from a lost credentials table: an item with any refresh token, due at once. WeChat
-/// refuses it, and the hub looks up the right one in the authorizer list.
+/// refuses it, and the hub looks up the right one. The list is of all accounts, hundreds of pages of a large
+/// platform: it is asked for only where the account's own details do not tell.
 #[test]
-fn tokens_that_were_lost_come_back_from_the_authorizer_list() {
-    on_paused_time(async {
-        let run = run_with_bound_account().await;
-        let (world, app) = (&run.world, &run.apps[0]);
-        let item = json!({
-            "pk": {"S": format!("AUTHORIZER#{app}")}, "sk": {"S": "AUTHORIZER"}, "v": {"N": "1"},
-            "tenant_id": {"S": run.tenants[0]}, "refresh_token": {"S": "lost"},
-            "due": {"S": "AT#0"}, "due_at": {"N": "0"},
+fn a_refresh_token_that_was_lost_comes_back_from_the_details_or_else_the_list() {
+    for (what, by_details, calls_of_the_list) in
+        [("the account's details tell it", true, 0), ("only the list of all accounts tells it", false, 1)]
+    {
+        on_paused_time(async {
+            let run = run_with_bound_account().await;
+            let (world, app) = (&run.world, &run.apps[0]);
+            world.sim().configure(|habits| habits.details_without_refresh_token = !by_details);
+            let item = json!({
+                "pk": {"S": format!("AUTHORIZER#{app}")}, "sk": {"S": "AUTHORIZER"}, "v": {"N": "1"},
+                "tenant_id": {"S": run.tenants[0]}, "refresh_token": {"S": "lost"},
+                "due": {"S": "AT#0"}, "due_at": {"N": "0"},
+            });
+            dynamo::call_ok(
+                &world.backends.db,
+                "PutItem",
+                &json!({"TableName": "CredentialsTable", "Item": item}),
+            );
+            let calls = || {
+                let component = |api: &str| world.sim().calls(&format!("/cgi-bin/component/{api}")).calls;
+                (component("api_get_authorizer_info"), component("api_get_authorizer_list"))
+            };
+            let (details, list) = calls();
+            world.tick().await;
+            world.run_until_idle().await;
+            let found = world.services().store.authorizer(app).await.unwrap().unwrap();
+            assert!(found.token.is_some(), "{what}: no token");
+            let granted = world.sim().account(app).unwrap().authorization.unwrap();
+            assert_eq!(found.refresh_token.expose(), granted.refresh_token, "{what}");
+            assert!(found.wheel_slot().is_some(), "{what}: it has no turn: {:?}", found.due);
+            assert_eq!(calls(), (details + 1, list + calls_of_the_list), "{what}: calls of details and list");
         });
-        dynamo::call_ok(
-            &world.backends.db,
-            "PutItem",
-            &json!({"TableName": "CredentialsTable", "Item": item}),
-        );
-        world.tick().await;
-        world.run_until_idle().await;
-        let found = world.services().store.authorizer(app).await.unwrap().unwrap();
-        assert!(found.token.is_some(), "no token");
-        assert_ne!(found.refresh_token.expose(), "lost");
-        assert!(found.wheel_slot().is_some(), "it has no turn: {:?}", found.due);
-    });
+    }
 }
 
 /// An instance that had cached "unbound" kept saying so for five seconds after the binding: pushes were
