@@ -61,6 +61,21 @@ pub async fn add_dead_letter(world: &SimulatedDeployment, queue: &str, job: &Val
     world.sqs("SendMessage", message).await;
 }
 
+/// Puts a job of a later release into every queue, and lets the time pass until each was received too often.
+pub async fn give_unknown_jobs_up(world: &SimulatedDeployment) {
+    for (_, queue, _) in harmless_jobs() {
+        let mut message = json!({"QueueUrl": world.queue_url(&format!("{queue}Queue")), "MessageBody": r#"{"type":"x_v9"}"#});
+        if queue == "Send" {
+            message["MessageGroupId"] = "wx1#o1".into();
+            message["MessageDeduplicationId"] = "1".into();
+        }
+        world.sqs("SendMessage", message).await;
+    }
+    for _ in 0..700 {
+        world.advance(61).await;
+    }
+}
+
 #[test]
 fn dead_letters_are_shown_without_their_contents_and_moved_back() {
     on_paused_time(async {
@@ -148,18 +163,7 @@ fn a_job_that_was_given_up_says_why() {
         };
         let hub = world.services();
         hub.queues.authorization(&job, Duration::ZERO).await.unwrap();
-        // a job type of a later release, in every queue
-        for (_, queue, _) in harmless_jobs() {
-            let mut message = json!({"QueueUrl": world.queue_url(&format!("{queue}Queue")), "MessageBody": r#"{"type":"x_v9"}"#});
-            if queue == "Send" {
-                message["MessageGroupId"] = "wx1#o1".into();
-                message["MessageDeduplicationId"] = "1".into();
-            }
-            world.sqs("SendMessage", message).await;
-        }
-        for _ in 0..700 {
-            world.advance(61).await;
-        }
+        give_unknown_jobs_up(world).await;
         for (name, _, _) in harmless_jobs() {
             let found = letters(name).await;
             let unknown = found.as_array().unwrap().iter().find(|one| one["job"] == "x_v9").cloned();

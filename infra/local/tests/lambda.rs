@@ -59,7 +59,7 @@ impl TestMapping {
         let database = Database::open(&folder).unwrap();
         let wire = InProcessHttp::new(&database, &sqs);
         let resources = Resources { region: "us-east-1".into(), ..Resources::default() };
-        let right = |action: &str| Permission { action: format!("sqs:{action}"), resource: "Jobs".into() };
+        let right = |action: &str| Permission::new(format!("sqs:{action}"), "Jobs");
         let rights = Permissions(["SendMessage", "ReceiveMessage", "DeleteMessage"].map(right).into());
         let aws = authorizing_client::clients("Loop", &rights, &wire, &wire.clients(&resources));
         Self { folder, sqs, aws, stop: watch::Sender::new(false), tasks: JoinSet::new() }

@@ -19,7 +19,7 @@ pub const OPERATOR: &str = "operator";
 /// Which rights the functions use.
 pub struct IamMonitor {
     allowed: BTreeMap<String, Permissions>,
-    /// Function → what it used.
+    /// Function → the rights that it used, and those that it lacked.
     pub used: Mutex<BTreeMap<String, BTreeSet<Permission>>>,
     /// What was refused, and to which function.
     pub refused: Mutex<BTreeSet<String>>,
@@ -40,10 +40,15 @@ impl IamMonitor {
         if function == OPERATOR {
             return Ok(());
         }
-        let needed = required_permissions::required(target, body).unwrap();
-        self.used.lock().unwrap().entry(function.to_owned()).or_default().extend(needed);
-        self.allowed[function].check(target, body).map(drop).inspect_err(|what| {
-            self.refused.lock().unwrap().insert(format!("{function}: {what}"));
+        let mut missing = None;
+        for wanted in required_permissions::required(target, body).unwrap() {
+            let answer = self.allowed[function].allowing(&wanted);
+            let rights = answer.unwrap_or_else(|right| vec![missing.insert(right).clone()]);
+            self.used.lock().unwrap().entry(function.to_owned()).or_default().extend(rights);
+        }
+        missing.map_or(Ok(()), |right| {
+            self.refused.lock().unwrap().insert(format!("{function}: {right}"));
+            Err(right.to_string())
         })
     }
 }
