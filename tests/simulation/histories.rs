@@ -108,9 +108,9 @@ pub fn assert_all_hold<S: Scenario>(one_in: u64, rare_states: &[RareState]) {
         catch_unwind(|| run_parts::<S>(*seed, &parts, true)).ok();
         println!("replay what is left of it with OAHUB_PARTS={}", parts_to_text(&parts));
     }
-    assert_none_failed(count, &failures, S::TEST);
     let reached = reached.into_inner().unwrap();
     println!("{count} histories reached {reached:#?}");
+    assert_none_failed(count, &failures, S::TEST);
     let missed: Vec<_> = rare_states.iter().filter(|state| !reached.contains_key(*state)).collect();
     assert!(
         count * one_in < ENOUGH_HISTORIES || missed.is_empty(),

@@ -69,6 +69,8 @@ pub enum Op {
         account: usize,
     },
     Act(FanOp),
+    /// The same, and the push is delivered again when old pushes are.
+    ActAndRepeatLater(FanOp),
     /// Several fans act at the same time.
     Burst(Vec<FanOp>),
     /// A program sends a message, in `times` concurrent requests.
@@ -118,6 +120,11 @@ pub enum Op {
         path: &'static str,
         times: u32,
     },
+    /// WeChat sends, and so many answers to it are lost.
+    LoseSendAnswers {
+        path: &'static str,
+        times: u32,
+    },
     /// WeChat returns this text unescaped in a fan's details from now on.
     UnescapedRemark {
         account: usize,
@@ -153,7 +160,81 @@ pub fn generate(seed: u64) -> History {
     let steps = rng.random_range(5..=20);
     let mut ops: Vec<Op> = (0..steps).map(|_| random_op(&mut rng)).collect();
     ops.insert(0, Op::SetFaults(random_faults(&mut rng)));
+    match rng.random_range(0..STORY_ONE_IN) {
+        0 => weave(&mut rng, &mut ops, late_push_after_unbinding),
+        1 => weave(&mut rng, &mut ops, answer_lost_before_tokens_end),
+        2 => weave(&mut rng, &mut ops, quota_used_up_before_a_message),
+        _ => {}
+    }
     History { followers, bound, ops }
+}
+
+/// Of so many histories, one has each of the stories below: steps that lead to a rare state which steps drawn one
+/// by one reach in less than one of a hundred histories.
+const STORY_ONE_IN: u32 = 16;
+/// Most steps between two of a story.
+const MAX_STEPS_BETWEEN: usize = 2;
+
+/// Puts the steps of a story among the others, in their order and close to each other.
+fn weave(rng: &mut ChaCha8Rng, ops: &mut Vec<Op>, story: fn(&mut ChaCha8Rng) -> Vec<Op>) {
+    let mut at = rng.random_range(1..=ops.len());
+    for op in story(rng) {
+        ops.insert(at, op);
+        at = (at + 1 + rng.random_range(0..=MAX_STEPS_BETWEEN)).min(ops.len());
+    }
+}
+
+/// A push comes again after its account was unbound.
+fn late_push_after_unbinding(rng: &mut ChaCha8Rng) -> Vec<Op> {
+    let account = random_account(rng);
+    let kinds = [FanOpKind::Ask, FanOpKind::AskForMore, FanOpKind::Chat, FanOpKind::Click];
+    let act = FanOp { account, fan: random_early_fan(rng), kind: *kinds.choose(rng).unwrap() };
+    vec![
+        Op::ActAndRepeatLater(act),
+        Op::Unauthorize { account, event: true },
+        Op::ProcessBatches { batches: 3 },
+        Op::Advance { seconds: 60 }, // an event of the second of the binding is looked at once more
+        Op::RedeliverPushes,
+    ]
+}
+
+/// WeChat sends a message, its answer is lost, and the account's tokens end before anybody asks again.
+fn answer_lost_before_tokens_end(rng: &mut ChaCha8Rng) -> Vec<Op> {
+    let (account, fan) = (random_account(rng), random_early_fan(rng));
+    let (path, template, times) = *[
+        ("/cgi-bin/message/custom/send", false, 1),
+        ("/cgi-bin/message/template/send", true, 1),
+        ("/cgi-bin/message/template/send", true, 20), // for as long as it may be sent again
+    ]
+    .choose(rng)
+    .unwrap();
+    let keyed = rng.random_range(0..2) == 0;
+    vec![
+        Op::Act(FanOp { account, fan, kind: FanOpKind::Chat }), // opens a window
+        Op::LoseSendAnswers { path, times },
+        Op::Send { account, fan, content: !template, template, keyed, times: 1 },
+        Op::ProcessBatches { batches: 3 },
+        Op::EndTokens { account: Some(account), revoke: rng.random_range(0..2) == 0 },
+        Op::ProcessBatches { batches: 3 },
+    ]
+}
+
+/// WeChat refuses a message because the account's quota is used up.
+fn quota_used_up_before_a_message(rng: &mut ChaCha8Rng) -> Vec<Op> {
+    let (account, fan) = (random_account(rng), random_early_fan(rng));
+    let template = rng.random_range(0..2) == 0;
+    let path = if template { "/cgi-bin/message/template/send" } else { "/cgi-bin/message/custom/send" };
+    vec![
+        Op::Act(FanOp { account, fan, kind: FanOpKind::Chat }), // opens a window
+        Op::ExhaustQuota { path, times: rng.random_range(1..4) },
+        Op::Send { account, fan, content: !template, template, keyed: true, times: 1 },
+        Op::ProcessBatches { batches: 3 },
+    ]
+}
+
+/// A fan who follows from the start.
+fn random_early_fan(rng: &mut ChaCha8Rng) -> usize {
+    rng.random_range(0..FANS / 2)
 }
 
 /// One time in four nothing goes wrong.

@@ -156,6 +156,12 @@ impl Run {
                 world.api(&self.keys[tenant_of(*account)], "DELETE", &path, None, None).await;
             }
             Op::Act(deed) => self.fan_ops(std::slice::from_ref(deed)).await,
+            Op::ActAndRepeatLater(deed) => {
+                self.worst_rates.raise(&[(Fault::PushLate, 1)].into_iter().collect());
+                world.backends.faults.make_next_push_late(true);
+                self.fan_ops(std::slice::from_ref(deed)).await;
+                world.backends.faults.make_next_push_late(false);
+            }
             Op::Burst(deeds) => self.fan_ops(deeds).await,
             Op::Send { account, fan, content, template, keyed, times } => {
                 self.send(*account, *fan, (*content, *template), *keyed, *times).await;
@@ -198,6 +204,9 @@ impl Run {
                 sim.inject_fault(
                     InjectedFault::once(*path, FaultKind::Error { errcode: 45009 }).times(*times),
                 );
+            }
+            Op::LoseSendAnswers { path, times } => {
+                sim.inject_fault(InjectedFault::once(*path, FaultKind::LostResponse).times(*times));
             }
             Op::DropPushes { times } => {
                 sim.inject_fault(InjectedFault::once("push/message", FaultKind::DropPush).times(*times));

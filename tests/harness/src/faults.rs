@@ -114,6 +114,7 @@ pub struct FaultGenerator {
     rates: Mutex<FaultRates>,
     allowed: Mutex<Vec<Fault>>,
     next_fault: Mutex<Option<(&'static str, Fault)>>,
+    next_push_is_late: AtomicBool,
     without_latency: AtomicBool,
 }
 
@@ -126,6 +127,7 @@ impl FaultGenerator {
             rates: Mutex::default(),
             allowed: Mutex::new(Fault::all()),
             next_fault: Mutex::default(),
+            next_push_is_late: AtomicBool::new(false),
             without_latency: AtomicBool::new(false),
         }
     }
@@ -173,6 +175,17 @@ impl FaultGenerator {
     /// Whether the fault of [`FaultGenerator::inject_next`] was injected.
     pub fn was_injected(&self) -> bool {
         self.next_fault.lock().unwrap().is_none()
+    }
+
+    /// Whether the next push that arrives meets [`Fault::PushLate`].
+    pub fn make_next_push_late(&self, is_late: bool) {
+        self.next_push_is_late.store(is_late, Ordering::Relaxed);
+    }
+
+    /// Draws whether a push arrives again much later.
+    pub fn push_is_late(&self) -> bool {
+        let drawn = self.draw(&[Fault::PushLate]).is_some();
+        self.next_push_is_late.swap(false, Ordering::Relaxed) || drawn
     }
 
     /// A number in `0..bound`, for faults within a request.
