@@ -48,6 +48,7 @@ fn every_line_of_the_page_is_taken_as_far_as_its_body_goes() {
             let of_tenant = key.contains("tenant's key");
             let other = hub.create_tenant().await; // one of the lines suspends it
             let id = if of_tenant { "invented" } else { &*other.id };
+            let address = address.replace("$KEY_ID", "invented");
             let address =
                 address.replace("$APP_ID", &account.app_id).replace("$NAME", "send").replace("$ID", id);
             assert!(!address.contains('$'), "{curl}: nothing says what {address} is");
