@@ -225,6 +225,7 @@ async fn report_init_error(error: &StartError) -> Result<(), lambda_runtime::Err
 async fn respond(router: axum::Router, mut event: Value, until: Deadline) -> Result<Value, FunctionError> {
     normalise_host(&mut event);
     encode_path(&mut event);
+    encode_query(&mut event);
     let https = event.pointer("/headers/x-forwarded-proto").and_then(Value::as_str) == Some("https");
     let request: LambdaRequest =
         serde_json::from_value(event).map_err(|e| FunctionError(format!("HTTP event: {e}")))?;
@@ -249,12 +250,24 @@ async fn respond(router: axum::Router, mut event: Value, until: Deadline) -> Res
 /// # Source
 /// Observed: middleapi/standard-server#93, honojs/hono#2156.
 fn encode_path(event: &mut Value) {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
-    if let Some(path) = event.get_mut("rawPath")
-        && let Some(text) = path.as_str().filter(|text| !text.bytes().all(is_plain))
+    encode_member(event, "rawPath", b"");
+}
+
+/// API Gateway hands a query over as the client wrote it, and lambda_http 1.3 panics where it is no URL's (`"`, `<`, `>`) and
+/// drops what stands behind a `#`. Encoded, it means what it meant: escapes that the client wrote stay as they are.
+fn encode_query(event: &mut Value) {
+    encode_member(event, "rawQueryString", b"?%");
+}
+
+/// Percent-encodes what may stand neither in a URL's path (RFC 3986, section 3.3) nor among `besides`.
+fn encode_member(event: &mut Value, name: &str, besides: &[u8]) {
+    let is_plain =
+        |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b) || besides.contains(&b);
+    if let Some(member) = event.get_mut(name)
+        && let Some(text) = member.as_str().filter(|text| !text.bytes().all(is_plain))
     {
         let encode = |b: u8| if is_plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
-        *path = Value::String(text.bytes().map(encode).collect());
+        *member = Value::String(text.bytes().map(encode).collect());
     }
 }
 
@@ -347,7 +360,11 @@ fn normalise_host(event: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, extract::Path, routing::get};
+    use axum::{
+        Router,
+        extract::{Path, Query},
+        routing::get,
+    };
     use lambda_http::Body;
     use serde_json::json;
 
@@ -369,6 +386,32 @@ mod tests {
         for id in ["plain", "a b", "100%", "%41", "你好", "a#b", "a+b", "<\"^`{|}\\>", "\u{7f}\u{1}"] {
             let answer = respond(router.clone(), event(&format!("/{id}")), Deadline::NEVER).await.unwrap();
             assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(200), &json!(id)), "{id:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_is_read_as_it_was_sent_whatever_stands_in_it() {
+        let router = Router::new()
+            .route("/{id}", get(async |Query(pairs): Query<Vec<(String, String)>>| format!("{pairs:?}")));
+        for (what, query, value) in [
+            ("plain", "a=b", "b"),
+            ("a quotation mark", "a=\"", "\""),
+            ("a tag", "a=<b>", "<b>"),
+            ("what other URLs encode", "a=^`{|}\\[]", "^`{|}\\[]"),
+            ("a space", "a=b c", "b c"),
+            ("a hash, behind which is no fragment here", "a=b#c", "b#c"),
+            ("Chinese", "a=你好", "你好"),
+            ("a control character", "a=\u{1}\u{7f}", "\u{1}\u{7f}"),
+            ("an escape, which is not escaped again", "a=%22%2B", "\"+"),
+            ("half an escape", "a=100%", "100%"),
+            ("a plus, which is a space", "a=b+c", "b c"),
+            ("a question mark", "a=b?c", "b?c"),
+        ] {
+            let mut event = event("/x");
+            event["rawQueryString"] = json!(query);
+            let answer = respond(router.clone(), event, Deadline::NEVER).await.unwrap();
+            let pairs = format!("{:?}", [("a", value)]);
+            assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(200), &json!(pairs)), "{what}");
         }
     }
 

@@ -32,6 +32,17 @@ fn odd_hosts_are_answered() {
 }
 
 #[test]
+fn odd_queries_are_answered() {
+    run(async {
+        let instance = start("tenant-api").await;
+        for query in ["a=\"", "a=<b>", "a=b c", "a=%zz&%", "a=b#c", "=&&=", "a=\u{1F600}", "a=\u{0}\u{7f}"] {
+            let health = invoke_json(&instance, &events::http("GET", "/healthz", query, "")).await;
+            assert_eq!(health["statusCode"], 200, "{query:?}: {}", instance.log());
+        }
+    });
+}
+
+#[test]
 fn an_event_that_cannot_be_read_is_an_error_of_its_own_invocation() {
     run(async {
         let instance = start("tenant-api").await;
