@@ -224,6 +224,7 @@ async fn report_init_error(error: &StartError) -> Result<(), lambda_runtime::Err
 
 async fn respond(router: axum::Router, mut event: Value, until: Deadline) -> Result<Value, FunctionError> {
     normalise_host(&mut event);
+    drop_odd_scheme(&mut event);
     encode_path(&mut event);
     encode_query(&mut event);
     let https = event.pointer("/headers/x-forwarded-proto").and_then(Value::as_str) == Some("https");
@@ -355,6 +356,17 @@ fn normalise_host(event: &mut Value) {
         {
             *host = Value::String("localhost".into());
         }
+    }
+}
+
+/// The URL's scheme comes from a header, which API Gateway writes itself and another proxy may not: lambda_http 1.3 panics
+/// where it is none (`https,http`, `a b`), and without it takes `https`.
+fn drop_odd_scheme(event: &mut Value) {
+    const SCHEME_HEADER: &str = "x-forwarded-proto";
+    if let Some(headers) = event.get_mut("headers").and_then(Value::as_object_mut)
+        && headers.get(SCHEME_HEADER).is_some_and(|scheme| *scheme != "http" && *scheme != "https")
+    {
+        headers.remove(SCHEME_HEADER);
     }
 }
 

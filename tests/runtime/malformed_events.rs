@@ -32,6 +32,19 @@ fn odd_hosts_are_answered() {
 }
 
 #[test]
+fn odd_schemes_are_answered() {
+    run(async {
+        let instance = start("tenant-api").await;
+        for scheme in ["https", "http", "HTTPS", "https,http", "a b", ":", "", "\u{1F600}", "javascript"] {
+            let mut event = events::http("GET", "/healthz", "", "");
+            event["headers"]["x-forwarded-proto"] = json!(scheme);
+            let health = invoke_json(&instance, &event).await;
+            assert_eq!(health["statusCode"], 200, "{scheme:?}: {}", instance.log());
+        }
+    });
+}
+
+#[test]
 fn odd_queries_are_answered() {
     run(async {
         let instance = start("tenant-api").await;
