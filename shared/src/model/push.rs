@@ -215,7 +215,7 @@ impl<'a> Push<'a> {
 }
 
 /// `WifiConnected` → `wifi_connected`, `SOMEJOB` → `somejob`. Other characters become `_`.
-fn snake_case(event: &str) -> String {
+pub(super) fn snake_case(event: &str) -> String {
     let mut out = String::with_capacity(event.len() + 4);
     let mut after_lower = false;
     for c in event.chars().take(MAX_TYPE_LEN) {

@@ -11,21 +11,21 @@ use crate::envelope::element::Element;
 macro_rules! kinds {
     (
         messages { $( $(#[$mm:meta])* $mname:literal => $M:ident $({ $( $mf:ident: $mp:literal ),+ })? )* }
-        events { $( $(#[$em:meta])* $($ename:literal)|+ => $E:ident $({ $( $ef:ident: $ep:literal ),+ })? )* }
+        events { $( #[doc = $about:literal] $($ename:literal)|+ => $E:ident $({ $( $ef:ident: $ep:literal ),+ })? )* }
     ) => {
         /// What a push says. A member that is missing is empty.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum PushKind {
             $( $(#[$mm])* $M $({ $( #[doc = concat!("`", $mp, "`.")] $mf: String, )+ })?, )*
-            $( $(#[$em])* $E $({ $( #[doc = concat!("`", $ep, "`.")] $ef: String, )+ })?, )*
+            $( #[doc = $about] $E $({ $( #[doc = concat!("`", $ep, "`.")] $ef: String, )+ })?, )*
             /// A message of a type that is not in the table; stored and shown like any other.
             UnknownMessage,
             /// An event that is not in the table; stored and shown like any other.
             UnknownEvent,
         }
 
-        /// Names of the events that are in the table, in lower case.
-        pub(super) const EVENT_NAMES: &[&str] = &[ $( $( $ename, )+ )* ];
+        /// The events that are in the table: the name in lower case, and what it says.
+        pub(super) const EVENTS: &[(&str, &str)] = &[ $( $( ($ename, $about), )+ )* ];
 
         impl PushKind {
             /// Message types are lower case; WeChat's own clients compare them exactly.
@@ -103,7 +103,7 @@ kinds! {
         "templatesendjobfinish" => TemplateFinished { msg_id: "MsgID", status: "Status" }
         /// A broadcast ended: `send success`, `send fail` or `err(n)`.
         "masssendjobfinish" => BroadcastFinished
-        /// A publication ended; 0 is success.
+        /// A publication ended; its `publish_status` 0 is success.
         "publishjobfinish" | "freepublishjobfinish" => PublishFinished
         /// The answer to a subscription dialogue.
         "subscribe_msg_popup_event" => NoticePopup
@@ -165,11 +165,11 @@ kinds! {
         "giftcard_send_to_friend" => GiftCardSent
         /// A gift card was taken.
         "giftcard_user_accept" => GiftCardAccepted
-        /// The follower changed what they had let us know.
+        /// The follower changed what they had let the account know.
         "user_info_modified" => ProfileModified
-        /// The follower withdrew what they had let us know: the named data must go.
+        /// The follower withdrew what they had let the account know: who keeps the named data has to delete it.
         "user_authorization_revoke" => ProfileRevoked
-        /// The follower closed their WeChat account: everything must go.
+        /// The follower closed their WeChat account: who keeps anything of theirs has to delete it.
         "user_authorization_cancellation" => ProfileCancelled
         /// A sales guide's code was scanned.
         "guide_qrcode_scan_event" => GuideScanned

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::model::failure_code::FailureCode;
+use shared::model::{event_type::EventType, failure_code::FailureCode};
 
 /// `code` of a problem: the status, the word, what it means.
 const ERROR_CODES: [(u16, &str, &str); 19] = [
@@ -88,30 +88,6 @@ const MESSAGE_ERRORS: [(FailureCode, &str); 12] = [
     ),
 ];
 
-/// `type` of an event.
-const EVENT_TYPES: [(&str, &str); 16] = [
-    ("subscribed", "Began to follow. `EventKey` has the scene of the QR code, after `qrscene_`."),
-    ("unsubscribed", "Left. One that only an import noticed has no members of WeChat's."),
-    ("message_received", "Wrote something: text, picture, voice, video, place, link, file."),
-    (
-        "message_sent",
-        "Was sent something: what, and the `channel`: `customer_service`, `template`, or `passive`, the answer of a reply rule to \
-         the event before it.",
-    ),
-    ("menu_clicked", "Pressed a menu button; also those that scan, take pictures or pick a place."),
-    ("menu_viewed", "Opened a page or a Mini Program from the menu."),
-    ("qr_scanned", "Scanned a QR code of an account that they follow already."),
-    ("location_reported", "WeChat told where they are."),
-    ("template_delivered", "WeChat says what became of a template message: `Status`."),
-    ("broadcast_delivered", "WeChat says what became of a broadcast: an event of the account itself."),
-    ("coupon_received", "Took a coupon."),
-    ("coupon_redeemed", "Used a coupon."),
-    ("coupon_deleted", "Threw a coupon away."),
-    ("subscribe_msg_popup_event", "Answered a request for subscription notices."),
-    ("kf_create_session", "A session with an agent of WeChat's customer-service client began."),
-    ("user_enter_tempsession", "Entered a temporary session."),
-];
-
 fn words<W: Serialize>(words: &[(W, &str)]) -> Vec<Value> {
     words.iter().map(|(word, about)| json!({ "word": word, "description": about })).collect()
 }
@@ -136,9 +112,10 @@ pub fn vocabulary() -> Value {
         },
         {
             "name": "Event types",
-            "description": "`type` of an Event. An event of WeChat's that is not listed has WeChat's own name in snake_case: \
-                `SomethingNew` is `something_new`. `detail` has the push's members under WeChat's names.",
-            "words": words(&EVENT_TYPES),
+            "description": "`type` of an Event: the hub's own words, then WeChat's. What is reserved is not recorded yet. An \
+                event of WeChat's that is not listed has WeChat's own name in snake_case: `SomethingNew` is `something_new`. \
+                `detail` has the push's members under WeChat's names.",
+            "words": words(&EventType::all().collect::<Vec<_>>()),
         },
     ])
 }
