@@ -1,6 +1,6 @@
 //! Imports are exact: complete, resumable, and never override what a follower did since.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ffi::OsString, path::Path};
 
 use oahub_tests::{
     hub::{self, Hub},
@@ -18,6 +18,14 @@ const USER_INFO_BATCH_PATH: &str = "/cgi-bin/user/info/batchget";
 const USER_INFO_PATH: &str = "/cgi-bin/user/info";
 /// After a crash, jobs in flight are received again only after their visibility timeout.
 const REDELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+/// What 25,000 followers may leave in the data folder, bytes: 4,000 for each, of which they take half.
+const MAX_FOLDER_BYTES: u64 = 100_000_000;
+
+/// The lengths of a folder's files.
+fn file_lengths(folder: &Path) -> Vec<(OsString, u64)> {
+    let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    files.map(|file| (file.file_name(), file.metadata().unwrap().len())).collect()
+}
 
 /// Compares the hub's fans with the account's followers.
 async fn assert_same_followers(tenant: &Tenant<'_>, account: &SimulatedAccount) {
@@ -46,7 +54,7 @@ fn account_fault(path: &str, account: &SimulatedAccount, kind: FaultKind, times:
 #[test]
 fn twenty_five_thousand_followers_are_imported_exactly() {
     run(async {
-        let hub = Hub::exclusive().await;
+        let mut hub = Hub::exclusive().await;
         let tenant = hub.create_tenant().await;
         let account = hub.add_service_account(25_000);
         let (_, binding) = tenant.try_bind(&account).await;
@@ -59,6 +67,11 @@ fn twenty_five_thousand_followers_are_imported_exactly() {
         assert_eq!(import_counts(&import), [25_000; 3]);
         assert!(import["finished_at"].is_string() && import["error"].is_null(), "{import}");
         assert_same_followers(&tenant, &account).await;
+        // the database's log is as long as the import was busy, and cut at a stop
+        assert!(hub.terminate().await.success(), "{}", hub.log());
+        let files = file_lengths(&hub.data_folder());
+        let bytes: u64 = files.iter().map(|(_, length)| length).sum();
+        assert!(bytes < MAX_FOLDER_BYTES, "{bytes} bytes: {files:?}");
     });
 }
 

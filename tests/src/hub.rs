@@ -228,7 +228,7 @@ impl Hub {
 
     /// Starts the program on the existing data.
     pub async fn start_program(&mut self) {
-        let data = self.directory.path().join("data").display().to_string();
+        let data = self.data_folder().display().to_string();
         let address = self.url.trim_start_matches("http://").to_owned();
         let mut arguments = vec!["--listen", &address, "--wechat", "live", "--data", &data];
         let tick = self.tick_seconds.map(|seconds| seconds.to_string());
@@ -273,6 +273,12 @@ impl Hub {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// The folder of its `--data`.
+    #[must_use]
+    pub fn data_folder(&self) -> PathBuf {
+        self.directory.path().join("data")
     }
 
     fn log_file(&self) -> PathBuf {
