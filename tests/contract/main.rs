@@ -9,6 +9,7 @@ mod fairness;
 mod hostile_input;
 mod import;
 mod local;
+mod logs;
 mod push;
 mod refresh;
 mod release;

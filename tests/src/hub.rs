@@ -114,6 +114,15 @@ impl Hub {
         hub
     }
 
+    /// A hub for one test, with its first ticket, that logs what `filter` asks for (`RUST_LOG`).
+    pub async fn with_log(filter: &str) -> Self {
+        let mut hub = Self::new(Some(HUB_PERMITS.acquire().await.unwrap())).await;
+        hub.settings.push(("RUST_LOG", filter.to_owned()));
+        hub.start_program().await;
+        hub.push_ticket().await;
+        hub
+    }
+
     /// A hub for one test without a ticket: the simulator drops ticket pushes until its faults are cleared.
     pub async fn without_ticket() -> Self {
         let mut hub = Self::new(Some(HUB_PERMITS.acquire().await.unwrap())).await;
