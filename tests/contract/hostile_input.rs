@@ -14,6 +14,8 @@ use shared::{
     secret::Secret,
 };
 
+use crate::logs::assert_lines_are_short;
+
 /// Maximum growth in memory, bytes: bodies are small, and none may be kept or expanded.
 const MAX_MEMORY_BYTES: u64 = 96 * 1024 * 1024;
 
@@ -158,6 +160,7 @@ fn hostile_bytes_are_refused_and_leave_nothing_behind() {
         }
         // and what is WeChat's still arrives
         hub.say(&account, &hub.newest_follower(&account).openid, "still there?").await;
+        assert_lines_are_short(&hub.log());
     });
 }
 
@@ -350,6 +353,7 @@ fn an_odd_push_is_stored_with_what_can_be_read_or_refused_but_never_fails() {
             .await;
         assert_ne!(sent["error"]["code"], "outside_reply_window", "{sent}");
         assert_eq!(hub.anonymous().get("/healthz").await.status, 200);
+        assert_lines_are_short(&hub.log());
     });
 }
 

@@ -6,6 +6,18 @@ use oahub_tests::{
 };
 use serde_json::json;
 
+/// The longest line, bytes. CloudWatch cuts at 256 KB, which a push may have by itself; nothing that the hub has to say needs
+/// an eighth of it, so a longer line is a body that was logged whole.
+const MAX_LINE_BYTES: usize = 32 * 1024;
+
+/// Checks that no line has a whole body in it.
+#[track_caller]
+pub fn assert_lines_are_short(log: &str) {
+    let longest = log.lines().max_by_key(|line| line.len()).unwrap_or_default();
+    let beginning: String = longest.chars().take(300).collect();
+    assert!(longest.len() <= MAX_LINE_BYTES, "a line of {} bytes: {beginning}…", longest.len());
+}
+
 /// A hub's log of a binding, a forged return from WeChat, a push, and a message before and after the account's token was
 /// refused; and the tenant's key.
 async fn log_of_a_day(hub: &Hub) -> (String, String) {
@@ -52,6 +64,7 @@ fn logs_hold_no_secret() {
                 let line = log.lines().find(|line| line.contains(secret));
                 assert_eq!(line, None, "{secret} is logged at the {level} level");
             }
+            assert_lines_are_short(&log);
         }
     });
 }
