@@ -1,5 +1,7 @@
 //! Events as AWS's services write them, for tests that call a function directly.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 /// API Gateway's HTTP API, payload format 2.0, of a request with this body.
@@ -8,11 +10,11 @@ use serde_json::{Value, json};
 /// API Gateway developer guide, "Create AWS Lambda proxy integrations for HTTP APIs".
 #[must_use]
 pub fn http(method: &str, path: &str, query: &str, body: &str) -> Value {
-    let parameters: serde_json::Map<String, Value> = query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (name.to_owned(), json!(value)))
-        .collect();
+    let mut parameters: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        // a name that comes again has its values joined by commas; only what reads the raw query can tell them apart
+        parameters.entry(name).and_modify(|v| *v = format!("{v},{value}")).or_insert(value.to_owned());
+    }
     json!({
         "version": "2.0",
         "routeKey": format!("{method} {path}"),

@@ -3,7 +3,7 @@
 //! # Source
 //! API Gateway developer guide, "Create AWS Lambda proxy integrations for HTTP APIs in API Gateway". By observation:
 //! paths are decoded and end at a decoded `?` (middleapi/standard-server#93, honojs/hono#2156); a body is text by its
-//! type alone (ministackorg/ministack#766).
+//! type alone (ministackorg/ministack#766); a query is not decoded (ministackorg/ministack#1035).
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -77,6 +77,9 @@ pub(super) fn request_event<T>(
     if !cookies.is_empty() {
         members.insert("cookies".into(), json!(cookies));
     }
+    if let Some(query) = parts.uri.query().filter(|query| !query.is_empty()) {
+        members.insert("queryStringParameters".into(), json!(query_parameters(query)));
+    }
     // AWS does not document what becomes of a text type's body that is not UTF-8: base64 here
     let text = is_text(&parts.headers).then(|| std::str::from_utf8(body).ok()).flatten();
     match text {
@@ -100,6 +103,19 @@ fn is_text(headers: &HeaderMap) -> bool {
 fn decoded_path(encoded: &str) -> String {
     let decoded = percent_decoded(encoded);
     decoded.split('?').next().unwrap_or_default().to_owned()
+}
+
+/// Names and values, decoded; values of a name that comes again are joined by commas. That a `+` is a space here AWS does not
+/// document, and no function reads these: they have the query as it was sent.
+fn query_parameters(query: &str) -> BTreeMap<String, String> {
+    let decoded = |text: &str| percent_decoded(&text.replace('+', " "));
+    let mut parameters: BTreeMap<String, String> = BTreeMap::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = decoded(value);
+        parameters.entry(decoded(name)).and_modify(|v| *v = format!("{v},{value}")).or_insert(value);
+    }
+    parameters
 }
 
 /// Percent-decodes; invalid escapes are kept, and bytes that are not UTF-8 are replaced.
@@ -157,7 +173,88 @@ pub(super) fn http_response(answer: &Value) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use shared::{clock::ManualClock, random::StdRandom};
+
     use super::*;
+    use crate::routes::Routes;
+
+    fn event_of(target: &str) -> Value {
+        let mut routes = Routes::default();
+        routes.add("GET", "/bind/{id}", ());
+        let request = http::Request::get(target)
+            .header("cookie", "first=1; second=2")
+            .header("host", "localhost")
+            .header("user-agent", "curl/8.5.0")
+            .header("x-twice", "1")
+            .header("x-twice", "2");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let route = routes.find("GET", parts.uri.path()).unwrap();
+        let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+        let clock = ManualClock::at(1_795_516_360);
+        request_event(&parts, &Bytes::new(), peer, &route, &clock, &StdRandom::seeded(1))
+    }
+
+    /// Laid beside the example of the developer guide, whose members it has but for `authentication`, `authorizer` and
+    /// `stageVariables`: the API has none.
+    #[test]
+    fn an_event_has_what_aws_documents() {
+        let event = event_of("/bind/a%2Fb%20c?x=1+1&x=%2B&y=%E4%BD%A0");
+        let id = event["requestContext"]["requestId"].clone();
+        let expected = json!({
+            "version": "2.0",
+            "routeKey": "GET /bind/{id}",
+            "rawPath": "/bind/a/b c",
+            "rawQueryString": "x=1+1&x=%2B&y=%E4%BD%A0",
+            "cookies": ["first=1", "second=2"],
+            "headers": {"host": "localhost", "user-agent": "curl/8.5.0", "x-twice": "1,2"},
+            "queryStringParameters": {"x": "1 1,+", "y": "你"},
+            "pathParameters": {"id": "a/b c"},
+            "requestContext": {
+                "accountId": "000000000000",
+                "apiId": "local",
+                "domainName": "localhost",
+                "domainPrefix": "local",
+                "requestId": id,
+                "routeKey": "GET /bind/{id}",
+                "stage": "$default",
+                "time": "24/Nov/2026:10:32:40 +0000",
+                "timeEpoch": 1_795_516_360_000_i64,
+                "http": {
+                    "method": "GET",
+                    "path": "/bind/a/b c",
+                    "protocol": "HTTP/1.1",
+                    "sourceIp": "127.0.0.1",
+                    "userAgent": "curl/8.5.0",
+                },
+            },
+            "isBase64Encoded": false,
+        });
+        assert_eq!(event, expected);
+    }
+
+    #[test]
+    fn a_query_stays_as_it_was_sent_beside_its_parameters() {
+        for (what, query, parameters) in [
+            ("the developer guide's example", "a=1&a=2&b=3", json!({"a": "1,2", "b": "3"})),
+            ("a plus and an escaped one", "a=1+1&b=1%2B1", json!({"a": "1 1", "b": "1+1"})),
+            ("a comma that was there before", "a=1,2&a=3", json!({"a": "1,2,3"})),
+            ("an escaped ampersand", "a=1%262", json!({"a": "1&2"})),
+            ("an escaped name", "%61=1&a=2", json!({"a": "1,2"})),
+            ("no value", "a&b=", json!({"a": "", "b": ""})),
+            ("a second equals sign", "a=b=c", json!({"a": "b=c"})),
+            ("no name", "=1&&", json!({"": "1"})),
+            ("half an escape", "a=100%", json!({"a": "100%"})),
+            ("nothing", "", Value::Null),
+        ] {
+            let event = event_of(&format!("/bind/x?{query}"));
+            assert_eq!(
+                (&event["rawQueryString"], &event["queryStringParameters"]),
+                (&json!(query), &parameters),
+                "{what}"
+            );
+            assert_eq!(event.get("queryStringParameters").is_some(), !query.is_empty(), "{what}");
+        }
+    }
 
     #[test]
     fn paths_are_decoded_and_end_at_a_question_mark() {
