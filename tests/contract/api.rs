@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use oahub_tests::{
-    api::ApiClient,
+    api::{ApiClient, HttpResponse},
     hub, run,
     tenant::{Tenant, text_content},
+    wait::until,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -79,7 +80,7 @@ fn what_is_not_there_is_404_and_what_is_malformed_422() {
             tenant.api.post(path, &body).await.expect_problem(422, "invalid_request");
         }
         let request = tenant.api.request(Method::POST, "/v1/bindings").body("{\"return_url\":");
-        oahub_tests::api::HttpResponse::send(request).await.unwrap().expect_problem(422, "invalid_request");
+        HttpResponse::send(request).await.unwrap().expect_problem(422, "invalid_request");
         for name in [json!(""), json!("  "), json!("x".repeat(101)), json!("a\u{7}b"), Value::Null] {
             hub.operator()
                 .post("/v1/tenants", &json!({"name": name}))
@@ -89,6 +90,48 @@ fn what_is_not_there_is_404_and_what_is_malformed_422() {
         let wrong = tenant.api.delete("/v1/accounts").await;
         wrong.expect_problem(405, "method_not_allowed");
     });
+}
+
+/// What never reaches a function has no `code`: a client has to understand both.
+#[test]
+fn what_the_gateway_refuses_is_a_message_and_what_the_hub_refuses_a_problem() {
+    run(async {
+        let hub = hub::Hub::with_flags(&["--aws-throttles", "true"]).await;
+        let tenant = hub.create_tenant().await;
+        let get = |path: &str| tenant.api.request(Method::GET, path);
+        let long = "q".repeat(10_300);
+        for (what, request, status, message) in [
+            ("a path without a route", get("/nothing"), 404, "Not Found"),
+            ("a method that its route does not take", get("/wechat/component"), 404, "Not Found"),
+            ("a long query", get(&format!("/v1/accounts?{long}")), 431, "Request Header Fields Too Large"),
+            (
+                "a long header",
+                get("/v1/accounts").header("x-long", &long),
+                431,
+                "Request Header Fields Too Large",
+            ),
+        ] {
+            let answer = HttpResponse::send(request).await.unwrap();
+            assert_gateways_own(&answer, what, status, message);
+        }
+        let throttled = until("a throttle", async || {
+            let pages = (0..50).map(|_| HttpResponse::send(get("/bind/bnd_nobody")));
+            let answers = futures::future::try_join_all(pages).await.unwrap();
+            answers.into_iter().find(|answer| answer.status == 429)
+        })
+        .await;
+        assert_gateways_own(&throttled, "more than a route takes", 429, "Too Many Requests");
+        tenant.api.get("/v1/nothing").await.expect_problem(404, "not_found");
+        tenant.api.delete("/v1/accounts").await.expect_problem(405, "method_not_allowed");
+    });
+}
+
+/// Checks that it is API Gateway's own error (*Quotas for HTTP APIs*), and not a problem of the hub's.
+#[track_caller]
+fn assert_gateways_own(answer: &HttpResponse, what: &str, status: u16, message: &str) {
+    assert_eq!(answer.status, status, "{what}: {answer:?}");
+    assert_eq!(answer.content_type, "application/json", "{what}");
+    assert_eq!(answer.json(), json!({"message": message}), "{what}");
 }
 
 /// A tenant with an account, a customer who wrote, a message and an import.
