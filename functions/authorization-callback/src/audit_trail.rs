@@ -14,7 +14,7 @@ use shared::{
 
 use super::consent::{ConsentOutcome, IncomingConsent};
 
-/// The actor where the consent was given on WeChat's own pages and not on one of the hub's.
+/// The actor where the consent was given on WeChat's own pages, or on another tenant's.
 const ACTOR_WECHAT: &str = "wechat";
 
 /// The tenant, and its audit entry that has no outcome yet.
@@ -30,9 +30,7 @@ pub(crate) async fn begin_authorization(
     app_id: &str,
 ) -> Result<Option<StartedAuditEntry>, Error> {
     let Some(page) = consent.page() else { return Ok(None) };
-    write_started(app, &page.tenant_id, app_id, "account.authorized", consent, &page.binding_id)
-        .await
-        .map(Some)
+    write_started(app, &page.tenant_id, app_id, "account.authorized", consent).await.map(Some)
 }
 
 /// Records that an account moves from `owner`, to whom a browser bound it, to the tenant of the right page.
@@ -49,8 +47,7 @@ pub(crate) async fn begin_hand_over(
         app_id,
         "{app_id} was authorized on another tenant's page than the browser's, says WeChat"
     );
-    // the other tenant's link must not be shown to this one
-    write_started(app, tenant, app_id, "account.authorized_elsewhere", consent, ACTOR_WECHAT).await.map(Some)
+    write_started(app, tenant, app_id, "account.authorized_elsewhere", consent).await.map(Some)
 }
 
 /// Records that a bound account has other permissions than `before`, which its tenant may not have caused.
@@ -77,10 +74,7 @@ pub(crate) async fn begin_permission_change(
     } else {
         return Ok(None);
     };
-    // another tenant's link must not be shown to this one
-    let page = consent.page().filter(|page| page.tenant_id == *tenant);
-    let actor = page.map_or(ACTOR_WECHAT, |page| page.binding_id.as_str());
-    write_started(app, tenant, app_id, operation, consent, actor).await.map(Some)
+    write_started(app, tenant, app_id, operation, consent).await.map(Some)
 }
 
 /// Records how it ended.
@@ -113,12 +107,14 @@ async fn write_started(
     app_id: &str,
     operation: &str,
     consent: &IncomingConsent<'_>,
-    actor: &str,
 ) -> Result<StartedAuditEntry, Error> {
     let at = match consent.page() {
         Some(page) => app.store.record_consent_time(page).await?,
         None => consent.at,
     } * 1000;
+    // another tenant's link must not be shown to this one
+    let page = consent.page().filter(|page| page.tenant_id == tenant);
+    let actor = page.map_or(ACTOR_WECHAT, |page| page.binding_id.as_str());
     let entry = AuditEntry {
         id: ids::derived_at(AUDIT_ID_PREFIX, at, &[tenant, app_id, operation, consent.code.expose()]),
         at,
