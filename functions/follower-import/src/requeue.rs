@@ -15,17 +15,14 @@ pub(crate) async fn run(
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
     let Some(import) = import_of_tenant(app, ids).await? else { return Ok(FollowUps::none()) };
-    let is_running = import.status == ImportStatus::Running;
-    let is_redelivery = is_running && import.taken_up_by.as_deref() == Some(delivery.message_id);
-    if !is_redelivery && !import.needs_requeue(app.clock.unix()) {
+    let is_redelivery = import.taken_up_by.as_deref() == Some(delivery.message_id);
+    let needs_requeue = import.needs_requeue(app.clock.unix());
+    match import.status {
+        ImportStatus::Running if is_redelivery || needs_requeue => {}
         // this very job may have resumed it, and died before it queued the rest
-        return match is_running {
-            true => resume::resume_now(app, ids, delivery).await,
-            false => Ok(FollowUps::none()),
-        };
-    }
-    if import.status == ImportStatus::Paused {
-        return resume::resume_now(app, ids, delivery).await;
+        ImportStatus::Running => return resume::resume_now(app, ids, delivery).await,
+        ImportStatus::Paused if needs_requeue => return resume::resume_now(app, ids, delivery).await,
+        _ => return Ok(FollowUps::none()),
     }
     let Some(import) = running_import(app, ids).await? else { return Ok(FollowUps::none()) };
     if !app.store.record_import_requeue(&import, delivery.message_id).await? {
