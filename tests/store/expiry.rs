@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -187,15 +188,21 @@ fn expiries(backends: &Backends) -> BTreeMap<String, i64> {
     latest
 }
 
+/// A deployment in which a write of [`operations`] was performed, and its services.
+async fn after_write(write: &str) -> (Arc<SimulatedDeployment>, Arc<Services>) {
+    let world = SimulatedDeployment::new(1);
+    world.create_tables().await;
+    let app = world.services();
+    operations::prepare(&app.store).await;
+    operations::perform(write, &app.store).await;
+    (world, app)
+}
+
 #[test]
 fn what_expired_and_is_still_there_is_taken_for_gone_or_does_no_harm() {
     for (family, write, expired) in FAMILIES {
         on_paused_time(async {
-            let world = SimulatedDeployment::new(1);
-            world.create_tables().await;
-            let app = world.services();
-            operations::prepare(&app.store).await;
-            operations::perform(write, &app.store).await;
+            let (world, app) = after_write(write).await;
             let Some(expiry) = expiries(&world.backends).get(family).copied() else {
                 panic!("{write} stores no {family} that expires")
             };
@@ -215,11 +222,7 @@ fn every_family_that_expires_is_looked_at() {
     let mut found = BTreeSet::new();
     for (write, _) in operations::WRITES {
         on_paused_time(async {
-            let world = SimulatedDeployment::new(1);
-            world.create_tables().await;
-            let app = world.services();
-            operations::prepare(&app.store).await;
-            operations::perform(write, &app.store).await;
+            let (world, _) = after_write(write).await;
             found.extend(expiries(&world.backends).into_keys());
         });
     }

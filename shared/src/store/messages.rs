@@ -189,12 +189,7 @@ impl Store {
         let Some(event) = message.sent_event() else { return Ok(()) };
         let mut statements = vec![self.event_statement(message, &event)?];
         statements.extend(self.pointer_statement(message)?.map(|(_, insert)| insert));
-        for result in self.execute_statements(&statements).await? {
-            if let StatementResult::Failed(why) = result {
-                return Err(why.into());
-            }
-        }
-        Ok(())
+        are_inserted(&self.execute_statements(&statements).await?)
     }
 
     fn event_statement(&self, message: &MessageRecord, event: &StoredEvent) -> Result<Statement, Error> {
@@ -280,20 +275,24 @@ fn is_end_stored<'a>(mut answers: impl Iterator<Item = &'a StatementResult>) -> 
         Some(StatementResult::Failed(why)) => return Err(why.clone().into()),
         None => return Err(StoreError::Unavailable("answers are missing".into()).into()),
     };
-    // an event or a pointer whose insert is refused was stored before
+    are_inserted(answers).map(|()| noted)
+}
+
+/// Whether events and pointers are there: one whose insert is refused was stored before.
+fn are_inserted<'a>(answers: impl IntoIterator<Item = &'a StatementResult>) -> Result<(), Error> {
     for answer in answers {
         if let StatementResult::Failed(why) = answer {
             return Err(why.clone().into());
         }
     }
-    Ok(noted)
+    Ok(())
 }
 
 impl MessageRecord {
     /// The content as JSON.
     #[must_use]
     pub fn content_json(&self) -> Option<Value> {
-        self.content.as_deref().and_then(|text| serde_json::from_str(text).ok())
+        payload_json(self.content.as_deref())
     }
 
     /// The event of a message that WeChat accepted; none for any other.
@@ -304,7 +303,7 @@ impl MessageRecord {
             Channel::CustomerService => ("content", &self.content),
             Channel::Template => ("template", &self.template),
         };
-        let payload: Option<Value> = payload.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let payload = payload_json(payload.as_deref());
         Some(StoredEvent {
             identity: format!("S{}", self.id),
             kind: "message_sent".into(),
@@ -316,6 +315,10 @@ impl MessageRecord {
             sends: None,
         })
     }
+}
+
+fn payload_json(text: Option<&str>) -> Option<Value> {
+    text.and_then(|text| serde_json::from_str(text).ok())
 }
 
 #[derive(Serialize, Deserialize)]
