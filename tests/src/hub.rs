@@ -125,8 +125,8 @@ impl Hub {
 
     /// A hub for one test without a ticket: the simulator drops ticket pushes until its faults are cleared.
     pub async fn without_ticket() -> Self {
-        let mut hub = Self::new(Some(HUB_PERMITS.acquire().await.unwrap())).await;
-        hub.wechat.inject_fault(InjectedFault::once("push/component", FaultKind::DropPush).times(u32::MAX));
+        let drops = InjectedFault::once("push/component", FaultKind::DropPush).times(u32::MAX);
+        let mut hub = Self::with_fault(Some(HUB_PERMITS.acquire().await.unwrap()), Some(drops)).await;
         hub.start_program().await;
         hub
     }
@@ -187,21 +187,27 @@ impl Hub {
     }
 
     async fn new(permit: Option<SemaphorePermit<'static>>) -> Self {
+        Self::with_fault(permit, None).await
+    }
+
+    /// `fault` is in place before the simulator starts: its first ticket push does not wait for the hub.
+    async fn with_fault(permit: Option<SemaphorePermit<'static>>, fault: Option<InjectedFault>) -> Self {
         let url = format!("http://127.0.0.1:{}", free_port());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::with_listener(listener, url, permit)
+        Self::with_listener(listener, url, permit, fault)
     }
 
     /// A hub deployed elsewhere, at `url`, that uses the WeChat listening here.
     #[must_use]
     pub fn of_deployment(listener: tokio::net::TcpListener, url: String) -> Self {
-        Self::with_listener(listener, url, None)
+        Self::with_listener(listener, url, None, None)
     }
 
     fn with_listener(
         listener: tokio::net::TcpListener,
         url: String,
         permit: Option<SemaphorePermit<'static>>,
+        fault: Option<InjectedFault>,
     ) -> Self {
         let wechat_url = format!("http://{}", listener.local_addr().unwrap());
         let wechat = Simulator::new(SimulatorDependencies {
@@ -216,6 +222,9 @@ impl Hub {
             habits.result_delay_ms = 0;
             habits.push_pause_ms = 50;
         });
+        if let Some(fault) = fault {
+            wechat.inject_fault(fault);
+        }
         tokio::spawn(wechat_simulator::serve(listener, wechat.clone(), pending()));
         let settings = settings(&wechat_url, &url);
         let program = binary::oahub().to_owned();

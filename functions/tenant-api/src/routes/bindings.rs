@@ -41,6 +41,7 @@ pub struct NewBinding {
     return_url: Option<String>,
     /// The only account that may be bound by this link; its administrator alone can agree to it. Any account if it is left
     /// out.
+    #[schema(pattern = "^wx[0-9A-Za-z]{1,30}$")]
     app_id: Option<String>,
 }
 

@@ -40,6 +40,7 @@ pub struct NewTenant {
     #[schema(min_length = 1, max_length = 100)]
     name: String,
     /// IANA name of its time zone; `Asia/Shanghai` if left out.
+    #[schema(min_length = 1)]
     time_zone: Option<String>,
 }
 
@@ -52,6 +53,7 @@ pub struct TenantPatch {
     #[schema(min_length = 1, max_length = 100)]
     name: Option<String>,
     /// IANA name of its time zone.
+    #[schema(min_length = 1)]
     time_zone: Option<String>,
     /// Whether its keys open the API and its messages go out.
     status: Option<PatchedStatus>,
