@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use local::{environment::resource_variables, template};
 use oahub_tests::{
     binary,
     lambda::{
@@ -71,7 +72,9 @@ fn main() {
 fn launch(function: &str, binary: std::path::PathBuf) -> Launch {
     let mut settings: Vec<_> = oahub_tests::hub::settings("https://api.weixin.qq.com", "https://hub.example");
     settings.push(("RUST_LOG", "off".into()));
-    let environment = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let template = template::parse(template::TEMPLATE).unwrap();
+    let mut environment = resource_variables(&template);
+    environment.extend(settings.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Launch { name: function.into(), binary, environment, memory_mb: None, max_descriptors: None }
 }
 
