@@ -12,6 +12,7 @@ mod consent;
 mod consent_origin;
 mod jobs;
 mod pages;
+mod support_code;
 
 use std::sync::Arc;
 

@@ -35,6 +35,7 @@ use super::{
 use crate::{
     complete::complete_authorization,
     consent::{ConsentOutcome, ConsentSource, IncomingConsent},
+    support_code::SupportCode,
 };
 
 /// The longest authorization code, in bytes; WeChat's have about a hundred.
@@ -103,7 +104,7 @@ async fn callback_response(
                 lang,
                 link,
                 INVALID_CODE_TEXTS,
-                BindingRefusal::AuthorizationFailed.name(),
+                SupportCode::Refused(BindingRefusal::AuthorizationFailed),
             )),
         };
     };
@@ -145,12 +146,12 @@ async fn callback_response(
         }
         Ok(ConsentOutcome::PageTooOld) => {
             let said = (texts::NO_CODE, texts::TOO_EARLY_TEXT);
-            Ok(result::failed(app, lang, link, said, "page_too_old"))
+            Ok(result::failed(app, lang, link, said, SupportCode::PageTooOld))
         }
         Ok(ConsentOutcome::TenantSuspended) => Ok(result::tenant_suspended(app, lang)),
         Ok(ConsentOutcome::AnotherPage) => {
             let said = (texts::NO_CODE, texts::NOT_OURS_TEXT);
-            Ok(result::failed(app, lang, link, said, "another_page"))
+            Ok(result::failed(app, lang, link, said, SupportCode::AnotherPage))
         }
         Err(error) => {
             let link = reload_link(app, link).await?;

@@ -20,6 +20,7 @@ use super::{
     layout::{PermissionSetText, STYLE, host, page_response, permission_set_texts},
     link::{LinkWithTenant, account_name, authorized_name, bind_page_url},
 };
+use crate::support_code::SupportCode;
 
 #[derive(Template)]
 #[template(path = "result.html")]
@@ -86,8 +87,8 @@ impl ResultPage {
         self
     }
 
-    fn with_support_code(mut self, lang: Lang, code: &str) -> Self {
-        self.code = Some((texts::FOR_SUPPORT.in_language(lang), code.to_owned()));
+    fn with_support_code(mut self, lang: Lang, code: SupportCode) -> Self {
+        self.code = Some((texts::FOR_SUPPORT.in_language(lang), code.to_string()));
         self
     }
 
@@ -110,7 +111,7 @@ pub(super) async fn ended(app: &Services, lang: Lang, link: &LinkWithTenant) -> 
             let page = ResultPage::new(app, lang, texts::EXPIRED.in_language(lang), said);
             Ok(page
                 .with_return_link(lang, binding)
-                .with_support_code(lang, "expired")
+                .with_support_code(lang, SupportCode::LinkExpired)
                 .respond(StatusCode::GONE))
         }
     }
@@ -178,7 +179,7 @@ async fn refused(app: &Services, lang: Lang, link: &LinkWithTenant) -> Result<Re
         said.push(texts::how_to_cancel(lang, is_bound));
     }
     let page = ResultPage::new(app, lang, texts::not_bound_title(lang, &account, tenant), said);
-    let page = page.with_return_link(lang, binding).with_support_code(lang, reason.name());
+    let page = page.with_return_link(lang, binding).with_support_code(lang, SupportCode::Refused(reason));
     let page = if binding.expires_at > app.clock.now() {
         page.with_retry(lang, &bind_page_url(app, binding))
     } else {
@@ -218,7 +219,7 @@ pub(super) fn failed(
     lang: Lang,
     link: &LinkWithTenant,
     (title, text): (Text, Text),
-    code: &str,
+    code: SupportCode,
 ) -> Response {
     let page = ResultPage::new(app, lang, title.in_language(lang), text_and_tenant(lang, link, text))
         .with_return_link(lang, &link.binding);
@@ -252,7 +253,7 @@ pub(super) fn waiting(
 pub(super) fn tenant_suspended(app: &Services, lang: Lang) -> Response {
     let page =
         ResultPage::new(app, lang, texts::OVER.in_language(lang), in_language(lang, &[texts::OVER_TEXT]));
-    page.with_support_code(lang, "tenant_suspended").respond(StatusCode::GONE)
+    page.with_support_code(lang, SupportCode::TenantSuspended).respond(StatusCode::GONE)
 }
 
 pub(super) fn unknown_link(app: &Services, lang: Lang) -> Response {
@@ -272,7 +273,7 @@ pub(super) fn no_ticket(app: &Services, lang: Lang) -> Response {
         texts::NO_TICKET.in_language(lang),
         in_language(lang, &[texts::NO_TICKET_TEXT]),
     );
-    page.with_support_code(lang, "component_verify_ticket missing").respond(StatusCode::SERVICE_UNAVAILABLE)
+    page.with_support_code(lang, SupportCode::NoTicket).respond(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 pub(super) fn unavailable(app: &Services, lang: Lang, error: &dyn Display, retry: Option<&str>) -> Response {

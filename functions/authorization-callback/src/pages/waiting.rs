@@ -14,6 +14,7 @@ use shared::{
 };
 
 use super::{link::LinkWithTenant, result};
+use crate::support_code::SupportCode;
 
 /// Reloads of a page, and the pause before each: half a minute. The event usually comes within seconds.
 const MAX_RELOADS: u32 = 10;
@@ -76,7 +77,8 @@ pub(super) fn waiting_page(
         (true, None) => (StatusCode::ACCEPTED, (texts::BINDING, texts::BINDING_LONG_TEXT)),
         (false, Some(_)) => (StatusCode::BAD_REQUEST, (texts::WAITING, texts::WAITING_TEXT)),
         (false, None) => {
-            return result::failed(app, lang, link, otherwise, BindingRefusal::AuthorizationFailed.name());
+            let code = SupportCode::Refused(BindingRefusal::AuthorizationFailed);
+            return result::failed(app, lang, link, otherwise, code);
         }
     };
     result::waiting(app, lang, link, status, said, reload)
