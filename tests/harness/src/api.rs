@@ -14,7 +14,7 @@ pub struct OpenedBindingPage {
     pub key: String,
     /// The binding.
     pub binding_id: String,
-    /// When it was opened, unix seconds.
+    /// When the browser had it, unix seconds: no consent began on it before.
     pub opened_at: i64,
     /// The page's pre_auth_code.
     pub pre_auth_code: String,
@@ -72,10 +72,11 @@ impl SimulatedDeployment {
 
     /// Another browser opens the page of a binding.
     pub async fn reopen_page(&self, key: &str, id: &str) -> Option<OpenedBindingPage> {
-        let (opened_at, key, id) = (self.now(), key.to_owned(), id.to_owned());
+        let (key, id) = (key.to_owned(), id.to_owned());
         let (status, page, cookies) = self.browse(&format!("http://hub/bind/{id}"), &[]).await?;
         let code = page.split("pre_auth_code=").nth(1).and_then(|rest| rest.split('&').next());
         let code = code.unwrap_or_default().replace("%40", "@");
+        let opened_at = self.now();
         Some(OpenedBindingPage { status, key, binding_id: id, opened_at, pre_auth_code: code, cookies })
     }
 
