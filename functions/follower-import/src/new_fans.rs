@@ -5,18 +5,20 @@
 use std::collections::BTreeMap;
 
 use shared::{
-    deadline::Deadline, error::Error, ids, model::account::AccountStatus, queue::jobs::FollowerJob,
-    services::Services, store::fans::FanDetails, timers::TimerJob,
+    deadline::Deadline, error::Error, ids, model::account::AccountStatus, queue::jobs::FollowerJob, retry,
+    services::Services, store::fans::FanDetails, timers::TimerJob, wechat::errcode,
 };
 
 use crate::{
     details,
-    failure_policy::{self, FailureDecision, MIN_RETRY_WAIT},
+    failure_policy::{self, FailureDecision},
     types::{AccountRef, ImportJobOutcome, JobDelivery, Outbox},
 };
 
 /// A follow older than this is left to the next import.
 const MAX_AGE_SECONDS: i64 = 3 * 24 * 3600;
+/// How long a job waits for the event that the account was authorized again, or for its unbinding.
+const UNAUTHORIZED_WAIT_SECONDS: i64 = 300;
 /// Jobs that wait for the same time are spread over this.
 const SPREAD_SECONDS: u32 = 600;
 
@@ -77,6 +79,11 @@ async fn apply_failure(
     let FollowerJob::FanV1 { app_id, open_id, at, .. } = job;
     let now = app.clock.unix();
     let (until, spread) = match failure_policy::decide(error, delivery.receive_count, app.clock.now()) {
+        // the account was bound when the job began: it was authorized again and the hub has not learned of it, or
+        // it is unbound soon, and the next attempt ends the job
+        FailureDecision::Fail(_) if is_unauthorized(error) => {
+            (now + UNAUTHORIZED_WAIT_SECONDS, SPREAD_SECONDS)
+        }
         FailureDecision::Fail(_) => return ImportJobOutcome::Done,
         FailureDecision::Retry(after) => return ImportJobOutcome::Retry(after, error.to_string()),
         FailureDecision::Requeue(after) => (now + i64::try_from(after.as_secs()).unwrap_or(0), 1),
@@ -92,7 +99,16 @@ async fn apply_failure(
         Ok(()) => ImportJobOutcome::Done,
         Err(error) => {
             tracing::warn!(app_id, %error, "a job comes again: {error}");
-            ImportJobOutcome::Retry(MIN_RETRY_WAIT, error.to_string())
+            ImportJobOutcome::Retry(retry::wait(&error, delivery.receive_count), error.to_string())
         }
+    }
+}
+
+/// Whether WeChat does not let the hub act for the account any more.
+fn is_unauthorized(error: &Error) -> bool {
+    match error {
+        Error::NotAuthorized(_) => true,
+        Error::WeChat(refused) => refused.errcode().is_some_and(errcode::is_unauthorized),
+        _ => false,
     }
 }

@@ -586,6 +586,29 @@ async fn new_followers_who_come_together_are_asked_for_together() {
     assert!(harness.fan("nobody").await.subscribed, "the push's word stands");
 }
 
+/// A push may come before the event of a new authorization, when the old tokens are worth nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_follower_of_an_account_that_is_authorized_again_gets_details() {
+    let harness = ImportHarness::new(1, &open_ids(1)).await;
+    harness.wechat.faults.lock().unwrap().details = Some(61003);
+    follow(&harness, "o00000", START).await;
+    let queue = UnreliableQueue::with_new_fan(&harness, 0, fan_job("o00000", START));
+    for _ in 0..5 {
+        assert!(queue.step().await, "nothing is left to do");
+    }
+    harness.wechat.faults.lock().unwrap().details = None;
+    queue.drain(no_op).await;
+    assert_eq!(harness.fan("o00000").await.remark.as_deref(), Some("known"));
+    // once the account is unbound, nothing is asked for
+    harness.wechat.faults.lock().unwrap().details = Some(61003);
+    follow(&harness, "o00000", START + 1).await;
+    let queue = UnreliableQueue::with_new_fan(&harness, 0, fan_job("o00000", START + 1));
+    assert!(queue.step().await);
+    let now = harness.clock.unix();
+    assert!(harness.app.store.unbind_account(APP, now, now).await.unwrap());
+    queue.drain(no_op).await;
+}
+
 /// A used-up daily quota costs one call, not one for each new follower, and no new follower is lost by it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_followers_wait_for_the_quota_of_the_day() {
