@@ -1,4 +1,7 @@
 //! Whether and when to try again what failed. Pure: the test shows every case.
+//!
+//! The functions add what only they know: a message's age (message-send's `retry_policy`), an import's pauses
+//! (follower-import's `failure_policy`), and tokens' refusals, which are remembered (`tokens/refresh_backoff`).
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ use shared::{
     metrics::Metric,
     model::account::AccountStatus,
     queue::jobs::{ImportJob, ImportRef},
+    retry,
     services::Services,
     store::imports::ImportStatus,
     timers::TimerJob,
@@ -14,7 +15,7 @@ use shared::{
 
 use crate::{
     chunk,
-    failure_policy::{self, FailureDecision, MIN_RETRY_WAIT},
+    failure_policy::{self, FailureDecision},
     fan_out, page, progress, reconcile, requeue, resume,
     types::{FollowUps, ImportJobOutcome, JobDelivery, JobError, Outbox},
 };
@@ -37,7 +38,7 @@ pub async fn run_job(
     };
     outcome.unwrap_or_else(|error| {
         tracing::warn!(%error, "a job comes again: {error}");
-        ImportJobOutcome::Retry(MIN_RETRY_WAIT, error.to_string())
+        ImportJobOutcome::Retry(retry::wait(&error, delivery.receive_count), error.to_string())
     })
 }
 
@@ -103,7 +104,8 @@ async fn apply_failure(
         FailureDecision::Fail(why) => {
             // the error is older than a new consent, whose tenant relies on the running import
             if authorized_since(app, import, started_at).await? {
-                return Ok(ImportJobOutcome::Retry(MIN_RETRY_WAIT, error.to_string()));
+                let after = retry::wait(error, delivery.receive_count);
+                return Ok(ImportJobOutcome::Retry(after, error.to_string()));
             }
             progress::fail(app, import, &why).await.map(|()| ImportJobOutcome::Done)
         }

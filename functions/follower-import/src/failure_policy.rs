@@ -6,21 +6,17 @@ use jiff::Timestamp;
 use shared::{
     error::Error,
     model::account,
-    retry::{Retry, retry},
+    retry::{self, Retry, retry},
     wechat::{
         ApiError,
         errcode::{self, ErrcodeClass, QuotaWait},
     },
 };
 
-/// The wait before a retry where the error names none.
-pub(crate) const MIN_RETRY_WAIT: Duration = Duration::from_secs(2);
-/// The longest wait before such a retry.
-const MAX_RETRY_WAIT: Duration = Duration::from_secs(60);
 /// The wait where a limit per minute is used up.
 const MINUTE_QUOTA_WAIT: Duration = Duration::from_secs(60);
 /// After so many receives a job pauses its import, well before the queue dead-letters it at 20.
-const MAX_RECEIVES: u32 = 12;
+const MAX_RECEIVES: u32 = 8;
 /// WeChat's id of the permission set for followers.
 const FOLLOWERS_PERMISSION_SET: u32 = 2;
 /// The longest pause: a paused import tries again at least this often (contract 6.7).
@@ -80,7 +76,7 @@ pub(crate) fn decide(error: &Error, receives: u32, now: Timestamp) -> FailureDec
             pause_for_platform(format!("{error}: {}", operator_hint(refused)), now)
         }
         (Error::NoTicket, _) => pause_for_platform(error.to_string(), now),
-        (_, then) => retry_or_pause(error, then.least_wait(), receives, now),
+        _ => retry_or_pause(error, receives, now),
     }
 }
 
@@ -101,14 +97,14 @@ fn pause_for_quota(refused: &ApiError, wait: QuotaWait, now: Timestamp) -> Failu
 
 /// Retries with a longer wait each time, and pauses the import after [`MAX_RECEIVES`]: a dead-lettered job
 /// would leave it `running` with nothing to move it.
-fn retry_or_pause(error: &Error, wait: Duration, receives: u32, now: Timestamp) -> FailureDecision {
+fn retry_or_pause(error: &Error, receives: u32, now: Timestamp) -> FailureDecision {
     if receives >= MAX_RECEIVES {
         return FailureDecision::Pause {
             cause_ends_at: now.as_second() + FAILURE_PAUSE_SECONDS,
             why: format!("it failed {MAX_RECEIVES} times: {error}"),
         };
     }
-    FailureDecision::Retry((wait * receives.max(1)).min(MAX_RETRY_WAIT.max(wait)))
+    FailureDecision::Retry(retry::wait(error, receives))
 }
 
 /// Until when to pause an import whose cause should be gone at `cause_ends_at`. All in unix seconds.
@@ -199,7 +195,7 @@ mod tests {
             ("the minute's limit", refused(45011), 1, "again in 60"),
             ("the minute's limit, long", refused(45011), MAX_RECEIVES, "later in 60"),
             ("busy", refused(-1), 1, "again in 5"),
-            ("busy, again", refused(-1), 3, "again in 15"),
+            ("busy, again", refused(-1), 3, "again in 8"),
             ("busy for long", refused(-1), MAX_RECEIVES, "pause of 900"),
             ("a token that is refused twice", Error::Account(api(40001)), 1, "again in 5"),
             ("an address that is not listed", Error::Platform(api(40164)), 1, "pause of 300"),

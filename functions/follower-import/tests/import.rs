@@ -529,7 +529,7 @@ async fn an_import_waits_for_the_platform_as_long_as_it_takes() {
         ("the same for the component", 61004, "IP list"),
         ("a wrong secret", 40125, "secret"),
         ("a stale ticket", 61006, "ticket"),
-        ("WeChat is busy for long", -1, "failed 12 times"),
+        ("WeChat is busy for long", -1, "failed 8 times"),
     ] {
         let harness = ImportHarness::new(1, &open_ids(10)).await;
         harness.wechat.faults.lock().unwrap().list = Some(errcode);

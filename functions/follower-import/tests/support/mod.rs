@@ -7,10 +7,10 @@ pub mod wechat;
 use std::sync::Arc;
 
 use aws_credential_types::Credentials;
+use oahub_testkit::{Endpoints, load_config, start_dynamodb};
 use shared::{
     aws::AwsClients,
     clock::{Clock, ManualClock},
-    config::{Config, RunMode},
     model::{
         account::{AccountStatus, AccountType},
         consent::ConsentPage,
@@ -48,20 +48,10 @@ impl ImportHarness {
     pub async fn new(seed: u64, followers: &[String]) -> Self {
         let clock = ManualClock::at(START);
         let wechat = Arc::new(FakeWeChat::new(clock.clone(), followers));
-        let (_, url) = oahub_testkit::start_dynamodb().await;
-        let config = Config::load(follower_import::NEEDS, RunMode::Simulated, |name| {
-            let value = match name {
-                "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
-                "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef",
-                "OAHUB_IMPORT_QUEUE" => "http://127.0.0.1:1/import",
-                "OAHUB_FOLLOWER_QUEUE" => "http://127.0.0.1:1/follower",
-                "AWS_ENDPOINT_URL_DYNAMODB" => return Some(url.clone()),
-                "AWS_ENDPOINT_URL_SQS" => "http://127.0.0.1:1", // nobody: jobs go to the test's queue
-                name => return oahub_testkit::table_of_variable(name),
-            };
-            Some(value.to_owned())
-        })
-        .unwrap();
+        let (_, url) = start_dynamodb().await;
+        // nothing listens at port 1: jobs go to the test's queue
+        let endpoints = Endpoints { dynamodb: &url, sqs: "http://127.0.0.1:1" };
+        let config = load_config(follower_import::NEEDS, &endpoints, &[]);
         let aws = AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test"));
         let parts = Dependencies {
             clock: Arc::new(clock.clone()),
