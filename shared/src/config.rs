@@ -223,7 +223,7 @@ impl Config {
             dynamodb_url: get("AWS_ENDPOINT_URL_DYNAMODB"),
             sqs_url: get("AWS_ENDPOINT_URL_SQS"),
             stack: get("OAHUB_STACK"),
-            region: get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
+            region: get(setting::REGION.name).unwrap_or_default(),
             has_custom_ca_bundle: get("SSL_CERT_FILE").is_some(),
         };
         let config = Self {
@@ -258,6 +258,10 @@ impl Config {
                 ..resources
             },
         };
+        // every function asks AWS, and Lambda sets it: no need names it
+        if config.resources.region.is_empty() {
+            errors.push(SettingError { missing: true, ..SettingError::malformed(&setting::REGION) });
+        }
         if errors.is_empty() { Ok(config) } else { Err(ConfigError(errors)) }
     }
 }

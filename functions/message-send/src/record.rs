@@ -189,6 +189,7 @@ mod tests {
             Some(match name {
                 "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee".into(),
                 "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef".into(),
+                "AWS_REGION" => "us-east-1".into(),
                 "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => url.clone(),
                 name if name.ends_with("_TABLE") || is_queue_variable(name) => name.to_owned(),
                 _ => return None,

@@ -60,6 +60,13 @@ pub const TIMELINE_DAYS_RANGE: RangeInclusive<i64> = 15..=3_650;
 /// Days that an event is kept by default; `infra/COST.md` says what more costs.
 pub const TIMELINE_DAYS_DEFAULT: i64 = 365;
 
+/// Set by Lambda.
+pub(super) const REGION: Setting = Setting {
+    name: "AWS_REGION",
+    expected: "the AWS region of the tables and queues, as Lambda sets it",
+    when_unset: WhenUnset::Required,
+    is_valid: |v, _| has_no_whitespace(v),
+};
 pub(super) const COMPONENT_APP_ID: Setting = Setting {
     name: "OAHUB_COMPONENT_APP_ID",
     expected: "the third-party platform's app id: `wx` and 16 letters or digits",

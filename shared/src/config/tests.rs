@@ -7,6 +7,7 @@ fn valid_value(name: &str) -> Option<String> {
         "OAHUB_COMPONENT_TOKEN" => "pamtest",
         "OAHUB_COMPONENT_AES_KEY" => "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
         "OAHUB_PUBLIC_URL" => "https://hub.example/",
+        "AWS_REGION" => "eu-central-1",
         "OAHUB_ADMIN_KEY" => "an-operators-key-of-forty-characters-xyz",
         name if name.ends_with("_TABLE") || is_queue_variable(name) => return Some(format!("the-{name}")),
         _ => return None,
@@ -56,6 +57,7 @@ fn what_comes_from_before_a_rotation_is_read_each_by_itself() {
 #[test]
 fn a_wrong_setting_is_named_without_its_value() {
     for (what, name, value) in [
+        ("no region", "AWS_REGION", ""),
         ("no app id", "OAHUB_COMPONENT_APP_ID", ""),
         ("an app id of another kind", "OAHUB_COMPONENT_APP_ID", "gh_3c884a361561"),
         ("no secret", "OAHUB_COMPONENT_APP_SECRET", ""),
@@ -104,8 +106,9 @@ fn a_wrong_setting_is_named_without_its_value() {
 fn all_wrong_settings_are_named_at_once() {
     let none = Config::load(Need::ALL, RunMode::Live, |_| None).unwrap_err();
     let missing: Vec<_> = none.0.iter().map(|fault| fault.name).collect();
-    let mut expected: Vec<_> = Need::ALL.iter().flat_map(|need| need.settings()).collect();
+    let mut expected: Vec<&Setting> = Need::ALL.iter().flat_map(|need| need.settings()).copied().collect();
     expected.retain(|setting| setting.when_unset == WhenUnset::Required);
+    expected.push(&setting::REGION);
     assert_eq!(missing.len(), expected.len(), "{none}");
     assert!(expected.iter().all(|setting| missing.contains(&setting.name)), "{none}");
     assert_eq!(none.to_string().lines().count(), expected.len());

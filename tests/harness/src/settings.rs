@@ -19,6 +19,7 @@ pub(crate) fn environment(template: &Template) -> BTreeMap<String, String> {
         ("OAHUB_COMPONENT_TOKEN", "simulated"),
         ("OAHUB_COMPONENT_AES_KEY", AES_KEY),
         ("OAHUB_ADMIN_KEY", ADMIN_KEY),
+        ("AWS_REGION", "us-east-1"),
         ("OAHUB_PUBLIC_URL", "http://hub"),
         ("OAHUB_WECHAT_API_URL", "http://wechat"),
         ("OAHUB_WECHAT_MP_URL", "http://wechat"),

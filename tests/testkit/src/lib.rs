@@ -1,6 +1,10 @@
 //! What the tests of one function stand on: DynamoDB with the tables of `template.yaml`, and an SQS that records
 //! what it is sent.
 
+mod settings;
+
+pub use settings::{ADMIN_KEY, COMPONENT_APP_ID, Endpoints, load_config};
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
@@ -20,13 +24,6 @@ pub async fn start_dynamodb() -> (Database, String) {
     let (listener, url) = listen().await;
     tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
     (database, url)
-}
-
-/// The table that a variable names: `WorkTable` for `OAHUB_WORK_TABLE`.
-pub fn table_of_variable(variable: &str) -> Option<String> {
-    let name = variable.strip_prefix("OAHUB_")?.strip_suffix("_TABLE")?;
-    let (first, rest) = name.split_at_checked(1)?;
-    Some(format!("{first}{}Table", rest.to_lowercase()))
 }
 
 /// The tables of `template.yaml` as `CreateTable` takes them.

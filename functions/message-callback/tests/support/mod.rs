@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 use dynoxide::Database;
-use oahub_testkit::{RecordingSqs, start_dynamodb, table_of_variable};
+use oahub_testkit::{Endpoints, RecordingSqs, load_config, start_dynamodb};
 use serde_json::{Value, json};
 use shared::{
     aws::AwsClients,
     clock::ManualClock,
-    config::{Config, Need, RunMode, is_queue_variable},
+    config::Need,
     deadline::Deadline,
     envelope::{CallbackQuery, PushRecipient},
     function::Function,
@@ -55,19 +55,7 @@ impl TestApp {
         let sqs = RecordingSqs::start().await;
         // binding accounts, which another function does, needs the credentials table
         let needs = [message_callback::NEEDS, &[Need::CredentialsTable]].concat();
-        let config = Config::load(&needs, RunMode::Simulated, |name| {
-            let value = match name {
-                "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
-                "OAHUB_COMPONENT_TOKEN" => "hubToken2025",
-                "OAHUB_COMPONENT_AES_KEY" => "kQ3vXo7BzR2mN8sTfW1cYpE6uJ5hLdGa0iSxAeMnZbU",
-                "AWS_ENDPOINT_URL_DYNAMODB" => &dynamodb,
-                "AWS_ENDPOINT_URL_SQS" => &sqs.url,
-                name if is_queue_variable(name) => return Some(format!("{}/{name}", sqs.url)),
-                name => return table_of_variable(name),
-            };
-            Some(value.to_owned())
-        })
-        .unwrap();
+        let config = load_config(&needs, &Endpoints { dynamodb: &dynamodb, sqs: &sqs.url }, &[]);
         let dependencies = Dependencies {
             clock: Arc::new(ManualClock::at(START)),
             random: Arc::new(StdRandom::seeded(1)),

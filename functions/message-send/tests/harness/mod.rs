@@ -12,11 +12,11 @@ use std::{
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use futures::future::BoxFuture;
+use oahub_testkit::{Endpoints, load_config, start_dynamodb};
 use serde_json::{Value, json};
 use shared::{
     aws::AwsClients,
     clock::{Clock, ManualClock},
-    config::{Config, RunMode, is_queue_variable},
     deadline::Deadline,
     function::Function,
     model::{
@@ -149,18 +149,9 @@ pub struct SendHarness {
 impl SendHarness {
     /// A hub with one bound service account.
     pub async fn new() -> Self {
-        let (_, url) = oahub_testkit::start_dynamodb().await;
-        let config = Config::load(message_send::NEEDS, RunMode::Simulated, |name| {
-            Some(match name {
-                "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee".into(),
-                "OAHUB_COMPONENT_APP_SECRET" => "0123456789abcdef".into(),
-                // There is no SQS: the database's endpoint refuses to postpone a job, which is harmless.
-                "AWS_ENDPOINT_URL_DYNAMODB" | "AWS_ENDPOINT_URL_SQS" => url.clone(),
-                name if is_queue_variable(name) => name.to_owned(),
-                name => return oahub_testkit::table_of_variable(name),
-            })
-        })
-        .unwrap();
+        let (_, url) = start_dynamodb().await;
+        // There is no SQS: the database's endpoint refuses to postpone a job, which is harmless.
+        let config = load_config(message_send::NEEDS, &Endpoints { dynamodb: &url, sqs: &url }, &[]);
         let clock = ManualClock::at(1_735_689_600);
         let wechat = Arc::new(ScriptedWeChat::default());
         let aws = AwsClients::new(&config.resources, Credentials::new("local", "local", None, None, "test"));

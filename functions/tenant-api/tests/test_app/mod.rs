@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 use dynoxide::Database;
-use oahub_testkit::{RecordingSqs, start_dynamodb, table_of_variable};
+use oahub_testkit::{Endpoints, RecordingSqs, load_config, start_dynamodb};
 use serde_json::{Map, Value, json};
 use shared::{
     aws::AwsClients,
     clock::ManualClock,
-    config::{Config, Need, RunMode, is_queue_variable},
+    config::{Config, Need},
     deadline::Deadline,
     function::Function,
     model::{
@@ -25,8 +25,7 @@ use shared::{
     wechat::http::HttpTransport,
 };
 
-/// The operator's key.
-pub const ADMIN_KEY: &str = "the-operators-key";
+pub use oahub_testkit::ADMIN_KEY;
 
 /// A tenant with its key.
 pub struct Tenant {
@@ -70,22 +69,7 @@ impl TestApp {
         let sqs = RecordingSqs::start().await;
         // binding accounts, which other functions do, needs the credentials table
         let needs = [tenant_api::NEEDS, &[Need::CredentialsTable]].concat();
-        let config = Config::load(&needs, RunMode::Simulated, |name| {
-            if let Some((_, value)) = settings.iter().find(|(given, _)| *given == name) {
-                return Some((*value).to_owned());
-            }
-            let value = match name {
-                "OAHUB_COMPONENT_APP_ID" => "wx00c0ffee00c0ffee",
-                "OAHUB_PUBLIC_URL" => "https://hub.example.com",
-                "OAHUB_ADMIN_KEY" => ADMIN_KEY,
-                "AWS_ENDPOINT_URL_DYNAMODB" => &dynamodb,
-                "AWS_ENDPOINT_URL_SQS" => &sqs.url,
-                name if is_queue_variable(name) => return Some(format!("{}/{name}", sqs.url)),
-                name => return table_of_variable(name),
-            };
-            Some(value.to_owned())
-        })
-        .unwrap();
+        let config = load_config(&needs, &Endpoints { dynamodb: &dynamodb, sqs: &sqs.url }, settings);
         Self::assemble(config, ManualClock::at(1_700_000_000), 7, database, sqs)
     }
 
