@@ -26,6 +26,7 @@ use crate::{
     caller::Caller,
     idempotency::run_once,
     rate_limit::{RateLimiter, RequestClass},
+    refusals::{forbidden, scope_missing, tenant_suspended, unauthorized},
     route_policy::RoutePolicy,
 };
 
@@ -177,37 +178,4 @@ fn bearer_token(headers: &HeaderMap) -> Option<Secret> {
     let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let key = key.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then(|| Secret::new(key))
-}
-
-/// 401.
-pub fn unauthorized() -> Problem {
-    Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "Send your API key as `Authorization: Bearer KEY`; there was none, or this one opens nothing: it is unknown, \
-         was revoked or has ended.",
-    )
-}
-
-fn forbidden(detail: &str) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
-}
-
-fn tenant_suspended() -> Problem {
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "tenant_suspended",
-        "The operator of this hub has suspended this tenant. What is pushed to its accounts is stored; nothing is sent.",
-    )
-}
-
-/// 403 for a key without `scope`.
-pub fn scope_missing(scope: Scope) -> Problem {
-    let name = scope.name();
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "scope_missing",
-        format!("This key does not have the scope `{name}`, which this needs."),
-    )
-    .with("scope", name)
 }

@@ -14,7 +14,7 @@ use shared::{
     },
 };
 
-use crate::auth::unauthorized;
+use crate::refusals::unauthorized;
 
 /// The authenticated caller.
 #[derive(Clone)]

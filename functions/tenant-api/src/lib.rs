@@ -6,6 +6,7 @@
 //! | `route_policy` | which key opens a route, which scope it needs, how much a call counts |
 //! | `auth` | authenticates the caller and checks scope, status and rate |
 //! | `caller` | the authenticated caller as handlers see it, and the ids that a request creates |
+//! | `refusals` | the problems of a request whose key does not open what it asks for |
 //! | `auth_attempts` | invalid keys: counted, and looked up at a bounded rate |
 //! | `rate_limit` | limits the requests of each tenant |
 //! | `idempotency` | `Idempotency-Key` |
@@ -30,6 +31,7 @@ mod names;
 mod openapi;
 mod plain_errors;
 mod rate_limit;
+mod refusals;
 mod route;
 mod route_policy;
 mod routes;

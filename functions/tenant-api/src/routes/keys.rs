@@ -20,11 +20,11 @@ use utoipa::ToSchema;
 
 use crate::{
     audit::audited,
-    auth::scope_missing,
     caller::Caller,
     extract::{JsonBody, Page, Paging, Path, Query, checked_limit, decode_key_cursor, timestamp},
     names::{MAX_NAME_CHARS, normalize_name},
     plain_errors::optional_timestamp,
+    refusals::scope_missing,
 };
 
 /// Characters of a key that lists show to identify it: 24 of its 256 random bits.
