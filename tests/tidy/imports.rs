@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{read, read_files};
 
 /// Files that still import each other in a circle: a list that may only become shorter.
-const KNOWN_CIRCLES: [&str; 19] = [
-    "functions/tenant-api/src/docs/schema",
-    "functions/tenant-api/src/docs/view",
+const KNOWN_CIRCLES: [&str; 17] = [
     "shared/src/queue",
     "shared/src/queue/send",
     "shared/src/store",

@@ -17,18 +17,18 @@
 //! | `names` | checks names that people read |
 //! | `routes` | handlers, one file per resource |
 //! | `docs` | the description, as JSON and as a page |
-//! | `openapi` | generates the description and compares it with the routes; compiled in tests only |
+//! | `description` | generates the description and its page; compiled in tests only |
 
 mod audit;
 mod auth;
 mod auth_attempts;
 mod caller;
+#[cfg(test)]
+mod description;
 mod docs;
 mod extract;
 mod idempotency;
 mod names;
-#[cfg(test)]
-mod openapi;
 mod plain_errors;
 mod rate_limit;
 mod refusals;

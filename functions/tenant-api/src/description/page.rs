@@ -3,7 +3,10 @@
 use askama::Template;
 use serde_json::Value;
 
-use super::schema::{body_schema, example, members, parameter, types};
+use super::{
+    schema::{Member, Type, body_schema, example, members, parameter, types},
+    text::{paragraphs, text_member, to_html},
+};
 
 /// Shown for an operation that needs no key.
 const NO_KEY: &str = "no key";
@@ -20,18 +23,6 @@ pub struct DocsPage {
     groups: Vec<Group>,
     types: Vec<Type>,
     vocabulary: Vec<WordList>,
-}
-
-/// A named type.
-pub struct Type {
-    /// Its name in the document.
-    pub name: String,
-    /// What it is, as HTML.
-    pub about: String,
-    /// Its values, if it has no members.
-    pub kind: String,
-    /// Its members.
-    pub members: Vec<Member>,
 }
 
 /// A list of words that programs branch on: error codes, event types.
@@ -63,18 +54,6 @@ struct Operation {
     answer: Option<(String, String)>,
     answer_members: Vec<Member>,
     responses: Vec<(String, String)>,
-}
-
-/// A member of a type, or a parameter.
-pub struct Member {
-    /// Its name.
-    pub name: String,
-    /// Its type in words, as HTML.
-    pub kind: String,
-    /// Whether it must be there.
-    pub required: bool,
-    /// What it means, as HTML.
-    pub about: String,
 }
 
 impl DocsPage {
@@ -199,30 +178,6 @@ fn curl(method: &str, path: &str, with_key: bool, body: Option<&Value>) -> Strin
     line
 }
 
-/// A text member; empty if there is none.
-pub fn text_member(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-fn paragraphs(value: &Value) -> Vec<String> {
-    text_member(value, "description").split("\n\n").map(|p| to_html(&p.replace('\n', " "))).collect()
-}
-
-/// A text of the document as HTML: escaped, with its `code` and **strong** parts as elements.
-pub fn to_html(text: &str) -> String {
-    let mut html =
-        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-    for (mark, tag) in [("`", "code"), ("**", "strong")] {
-        // an unpaired last mark stays as it is
-        while let Some((before, rest)) = html.split_once(mark)
-            && let Some((inside, after)) = rest.split_once(mark)
-        {
-            html = format!("{before}<{tag}>{inside}</{tag}>{after}");
-        }
-    }
-    html
-}
-
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
@@ -230,17 +185,6 @@ fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_is_escaped_and_its_marks_are_kept() {
-        for (text, html) in [
-            ("`code` of <b>", "<code>code</code> of &lt;b&gt;"),
-            ("**Keys.** Send `A: KEY` & more", "<strong>Keys.</strong> Send <code>A: KEY</code> &amp; more"),
-            ("one ` alone", "one ` alone"),
-        ] {
-            assert_eq!(to_html(text), html);
-        }
-    }
 
     #[test]
     fn a_curl_line_can_be_typed_as_it_stands() {

@@ -2,10 +2,34 @@
 
 use serde_json::{Map, Value, json};
 
-use super::view::{Member, Type, text_member, to_html};
+use super::text::{text_member, to_html};
 
 /// Schemas nested deeper than this are shown as `…`.
 const MAX_EXAMPLE_DEPTH: usize = 6;
+
+/// A named type.
+pub struct Type {
+    /// Its name in the document.
+    pub name: String,
+    /// What it is, as HTML.
+    pub about: String,
+    /// Its values, if it has no members.
+    pub kind: String,
+    /// Its members.
+    pub members: Vec<Member>,
+}
+
+/// A member of a type, or a parameter.
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its type in words, as HTML.
+    pub kind: String,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it means, as HTML.
+    pub about: String,
+}
 
 /// The schema of a body, under its first media type.
 pub fn body_schema(body: &Value) -> Option<&Value> {

@@ -1,5 +1,4 @@
-//! The words that programs branch on, as the description lists them. Only compiled in tests: the generated
-//! openapi.json, which holds them, is committed.
+//! The words that programs branch on, as the description lists them.
 
 use serde::Serialize;
 use serde_json::{Value, json};
