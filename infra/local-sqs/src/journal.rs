@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::deduplication::DedupRecord;
 use crate::message::QueueMessage;
-use crate::queue::DedupRecord;
 use crate::queue_settings::QueueAttributes;
 
 /// The journal's name in its directory.

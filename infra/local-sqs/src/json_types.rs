@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::engine::{ReceivedMessage, SentMessage};
 use crate::error::SqsError;
-use crate::message::{MessageAttribute, MessageAttributes, NewMessage, md5_attributes, md5_hex};
+use crate::message::{
+    MessageAttribute, MessageAttributes, NewMessage, ReceivedMessage, SentMessage, md5_attributes, md5_hex,
+};
 use crate::queue_settings::{ARN_PREFIX, QueueAttributes};
 
 #[derive(Debug, Default, Deserialize)]

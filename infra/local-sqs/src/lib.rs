@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`engine`] | all queues: send, receive, delete, redrive |
 //! | [`queue`] | one queue's messages and the indexes over them |
+//! | [`deduplication`] | which ids a FIFO queue remembers |
 //! | [`fairness`] | fair queues: which groups wait on a standard queue |
 //! | [`queue_settings`], [`message`], [`receipt_handle`], [`message_ids`] | attributes, checksums, ids |
 //! | [`error`] | errors, under both of their names |
@@ -14,6 +15,7 @@
 //!
 //! The README says which rules of SQS it keeps, where they come from, and what is left out.
 
+pub mod deduplication;
 pub mod engine;
 pub mod error;
 pub mod fairness;
@@ -37,9 +39,10 @@ use shared::{clock::Clock, random::Random};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use engine::{Engine, ReceivedMessage};
+use engine::Engine;
 use error::{ErrorCode, SqsError};
 use journal::{Journal, Replay};
+use message::ReceivedMessage;
 use queue_settings::QueueAttributes;
 
 /// How long a long poll collects a batch, at most: batches would otherwise have a message or two, and each costs

@@ -128,6 +128,24 @@ pub struct QueueMessage {
     pub gave_up: Option<String>,
 }
 
+/// The result of a send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentMessage {
+    pub id: String,
+    pub md5_body: String,
+    pub md5_attributes: Option<String>,
+    pub md5_system_attributes: Option<String>,
+    pub sequence_number: Option<String>,
+}
+
+/// A message with its receipt handle.
+#[derive(Debug, Clone)]
+pub struct ReceivedMessage {
+    pub message: QueueMessage,
+    pub receipt_handle: String,
+    pub fifo: bool,
+}
+
 /// MD5 as SQS uses it: against corruption, not against attackers.
 #[must_use]
 pub fn md5_hex(bytes: &[u8]) -> String {

@@ -1,16 +1,14 @@
 //! One queue's messages, indexed by what can happen to them next. No clock, no input or output.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
+use crate::deduplication::Deduplication;
 use crate::fairness::Fairness;
 use crate::message::QueueMessage;
 use crate::queue_settings::QueueSettings;
-
-/// How long a FIFO queue remembers a deduplication id.
-pub const DEDUP_WINDOW_MS: i64 = 5 * 60 * 1000;
 
 /// State of a message. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +25,6 @@ struct QueueEntry {
     nonce: u64,
     /// Time of the last receive.
     received_at: i64,
-}
-
-/// A message that was sent under a deduplication id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DedupRecord {
-    pub at: i64,
-    pub id: String,
-    pub seq: u64,
 }
 
 /// What a receipt handle still stands for.
@@ -76,6 +66,8 @@ pub struct Queue {
     pub wake: Arc<Notify>,
     /// The long poll that collects, if any: new messages are for it and wake no other.
     pub collector: Option<BatchCollector>,
+    /// Of a FIFO queue: what was sent of late. It outlives its messages.
+    pub deduplication: Deduplication,
     entries: BTreeMap<u64, QueueEntry>,
     /// What a receive may start with: every visible message, or in a FIFO queue the first of each free group.
     receivable: BTreeSet<u64>,
@@ -88,8 +80,6 @@ pub struct Queue {
     fairness: Fairness,
     /// The latest time given to [`Self::advance_to`].
     now: i64,
-    dedup_records: HashMap<String, DedupRecord>,
-    dedup_order: VecDeque<(i64, String)>,
 }
 
 #[derive(Default)]
@@ -108,6 +98,7 @@ impl Queue {
             modified: now,
             wake: Arc::default(),
             collector: None,
+            deduplication: Deduplication::default(),
             entries: BTreeMap::new(),
             receivable: BTreeSet::new(),
             by_due: BTreeSet::new(),
@@ -116,8 +107,6 @@ impl Queue {
             groups: HashMap::new(),
             fairness: Fairness::default(),
             now,
-            dedup_records: HashMap::new(),
-            dedup_order: VecDeque::new(),
         }
     }
 
@@ -139,12 +128,7 @@ impl Queue {
         while let Some(&(_, seq)) = self.by_retention_start.first().filter(|(since, _)| *since <= oldest) {
             self.remove(seq);
         }
-        let forgotten = now.saturating_sub(DEDUP_WINDOW_MS);
-        while let Some((at, key)) = self.dedup_order.pop_front_if(|(at, _)| *at <= forgotten) {
-            if self.dedup_records.get(&key).is_some_and(|seen| seen.at == at) {
-                self.dedup_records.remove(&key);
-            }
-        }
+        self.deduplication.advance_to(now);
     }
 
     /// Adds a message.
@@ -329,34 +313,6 @@ impl Queue {
             in_flight: self.in_flight,
             delayed: self.by_due.len() - self.in_flight,
         }
-    }
-
-    /// The message sent under a deduplication id in the last five minutes.
-    #[must_use]
-    pub fn dedup_record(&self, key: &str) -> Option<&DedupRecord> {
-        self.dedup_records.get(key)
-    }
-
-    /// Every deduplication id that is still remembered.
-    pub fn dedup_records(&self) -> impl Iterator<Item = (&str, &DedupRecord)> {
-        self.dedup_order.iter().filter_map(|(at, key)| {
-            let seen = self.dedup_records.get(key).filter(|seen| seen.at == *at)?;
-            Some((key.as_str(), seen))
-        })
-    }
-
-    /// Remembers a deduplication id.
-    pub fn remember_dedup_id(&mut self, key: String, seen: DedupRecord) {
-        self.dedup_order.push_back((seen.at, key.clone()));
-        self.dedup_records.insert(key, seen);
-    }
-
-    /// The key under which a message's deduplication id is remembered.
-    #[must_use]
-    pub fn dedup_key(&self, group: Option<&str>, dedup: Option<&str>) -> Option<String> {
-        let dedup = dedup.filter(|_| self.settings.fifo)?;
-        let scope = if self.settings.dedup_by_group() { group.unwrap_or_default() } else { "" };
-        Some(format!("{scope}\n{dedup}"))
     }
 
     /// The group that a message locks while in flight; groups of a standard queue lock nothing.

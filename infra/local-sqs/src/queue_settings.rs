@@ -130,10 +130,13 @@ impl QueueSettings {
         self.attributes.get("ContentBasedDeduplication").is_some_and(|value| value == "true")
     }
 
-    /// Whether two groups may use the same deduplication id.
+    /// The key under which a message's deduplication id is remembered: two groups may use the same id, if the queue says so.
     #[must_use]
-    pub fn dedup_by_group(&self) -> bool {
-        self.attributes.get("DeduplicationScope").is_some_and(|value| value == "messageGroup")
+    pub fn dedup_key(&self, group: Option<&str>, dedup: Option<&str>) -> Option<String> {
+        let dedup = dedup.filter(|_| self.fifo)?;
+        let by_group = self.attributes.get("DeduplicationScope").is_some_and(|value| value == "messageGroup");
+        let scope = if by_group { group.unwrap_or_default() } else { "" };
+        Some(format!("{scope}\n{dedup}"))
     }
 }
 

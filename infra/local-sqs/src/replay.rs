@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::io;
 
+use crate::deduplication::DedupRecord;
 use crate::engine::Engine;
 use crate::journal::{JournalRecord, Replay};
-use crate::queue::{DedupRecord, Queue};
+use crate::queue::Queue;
 use crate::queue_settings::QueueSettings;
 
 impl Replay for Engine {
@@ -20,17 +21,16 @@ impl Replay for Engine {
                 self.queues.insert(name.into_owned(), queue.with_settings(settings, created, modified));
             }
             JournalRecord::Seen { queue, key, at, id, seq } => {
-                self.known_queue(&queue)?
-                    .remember_dedup_id(key.into_owned(), DedupRecord { at, id: id.into_owned(), seq });
+                let seen = DedupRecord { at, id: id.into_owned(), seq };
+                self.known_queue(&queue)?.deduplication.remember(key.into_owned(), seen);
             }
             JournalRecord::Sent { queue, message } => {
                 self.next_seq = self.next_seq.max(message.seq.saturating_add(1));
                 let queue = self.known_queue(&queue)?;
-                if let Some(key) = queue.dedup_key(message.group.as_deref(), message.dedup.as_deref()) {
-                    queue.remember_dedup_id(
-                        key,
-                        DedupRecord { at: message.sent, id: message.id.clone(), seq: message.seq },
-                    );
+                let (group, dedup) = (message.group.as_deref(), message.dedup.as_deref());
+                if let Some(key) = queue.settings.dedup_key(group, dedup) {
+                    let seen = DedupRecord { at: message.sent, id: message.id.clone(), seq: message.seq };
+                    queue.deduplication.remember(key, seen);
                 }
                 queue.insert(message.into_owned());
             }
@@ -68,7 +68,8 @@ impl Replay for Engine {
             }
             .write(&mut out);
             queue
-                .dedup_records()
+                .deduplication
+                .records()
                 .for_each(|(key, seen)| JournalRecord::dedup_record(name, key, seen).write(&mut out));
             for message in queue.messages() {
                 JournalRecord::Kept { queue: Cow::Borrowed(name), message: Cow::Borrowed(message) }
