@@ -1,6 +1,10 @@
 //! The whole system, started and stopped.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+mod event_sources;
+mod servers;
+mod start_error;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use local_sqs::Sqs;
 use shared::{
@@ -10,63 +14,25 @@ use shared::{
     services::{Dependencies, Services},
     wechat::http::HttpTransport,
 };
-use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use wechat_simulator::{HttpHub, Simulator, hosts::AllowedHosts};
 
 use crate::{
-    data_folder::{self, DataFolder, DataFolderError},
-    database::{self, Database, error::DatabaseError, fault_injection::FaultInjector, tables::create_tables},
+    data_folder::{self, DataFolder},
+    database::{Database, fault_injection::FaultInjector, tables::create_tables},
     environment::{self, Addresses},
-    event_source_mapping::{self, EventSourceMapping},
     functions::{self, Handler, Resolve},
-    gateway::{self, Gateway, Throttles},
-    iam::authorizing_client,
+    gateway::{Gateway, Throttles},
     in_process_http::InProcessHttp,
-    lambda::{FunctionTarget, concurrency::AccountConcurrency},
-    listen::{self, ListenError},
+    listen,
     options::{Options, WeChatMode},
-    routes::Routes,
-    schedule,
-    template::{self, EventSpec, FunctionSpec, Template, TemplateError},
+    template::{self, FunctionSpec, Template},
 };
+
+pub use start_error::StartError;
 
 /// How long in-flight work may take at the end before it is dropped: longer than any function.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
-
-/// Why the system did not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// A setting.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The template.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
-    /// An address.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The folder.
-    #[error(transparent)]
-    Folder(#[from] DataFolderError),
-    /// The database.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The machine.
-    #[error(transparent)]
-    Randomness(#[from] shared::random::RandomnessError),
-    /// A file or a port.
-    #[error("{what}: {error}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
-}
 
 /// A system that runs.
 pub struct System {
@@ -116,16 +82,18 @@ impl System {
         let (gateway, wechat) =
             listen::listen(options.listen, options.wechat, options.expose_simulator).await?;
         let aws = match options.aws.endpoints {
-            true => Some((bind_loopback().await?, bind_loopback().await?)),
+            true => Some((servers::bind_loopback().await?, servers::bind_loopback().await?)),
             false => None,
         };
         let addresses = Addresses {
-            gateway: local_address(&gateway)?,
+            gateway: servers::local_address(&gateway)?,
             aws: match &aws {
-                Some((dynamodb, sqs)) => Some((local_address(dynamodb)?, local_address(sqs)?)),
+                Some((dynamodb, sqs)) => {
+                    Some((servers::local_address(dynamodb)?, servers::local_address(sqs)?))
+                }
                 None => None,
             },
-            wechat: wechat.as_ref().map(local_address).transpose()?,
+            wechat: wechat.as_ref().map(servers::local_address).transpose()?,
         };
         let mut environment = environment::for_all_functions(options.wechat, &addresses, template, get);
         if options.wechat == WeChatMode::Simulated && !options.listen.ip().is_loopback() {
@@ -221,7 +189,7 @@ impl ValidatedStart<'_> {
         let (stop, stopped) = watch::channel(false);
         let (mut tasks, mut services) = (JoinSet::new(), JoinSet::new());
         if let Some((dynamodb, queues)) = listeners.aws {
-            serve_aws(dynamodb, &database, queues, &sqs, &mut services);
+            servers::serve_aws(dynamodb, &database, queues, &sqs, &mut services);
         }
         let aws = InProcessHttp::new(&database, &sqs).clients(&config.resources);
         create_tables(&aws.dynamodb, &template.tables).await?;
@@ -248,7 +216,7 @@ impl ValidatedStart<'_> {
                 StartError::Other(format!("{} of template.yaml is not in this binary", spec.code_uri))
             })
         };
-        let routes = start_functions(template, &parts, &find, options, &stopped, &mut tasks)?;
+        let routes = event_sources::start_functions(template, &parts, &find, options, &stopped, &mut tasks)?;
         let public = config.public_url.parse::<http::Uri>().ok();
         let hosts = AllowedHosts::for_listener(addresses.gateway);
         let hosts = match public.as_ref().and_then(http::Uri::host) {
@@ -260,14 +228,9 @@ impl ValidatedStart<'_> {
             false => Throttles::default(),
         };
         let gateway = Gateway { routes, throttles, hosts, clock, random };
-        serve_gateway(gateway, listeners.gateway, &stopped, &mut tasks);
+        servers::serve_gateway(gateway, listeners.gateway, &stopped, &mut tasks);
         if let (Some(listener), Some(simulator)) = (listeners.wechat, simulator) {
-            let until = until_stopped(stopped.clone());
-            tasks.spawn(async move {
-                if let Err(error) = wechat_simulator::serve(listener, simulator, until).await {
-                    tracing::error!(%error, "the simulated WeChat ended: {error}");
-                }
-            });
+            servers::serve_simulator(simulator, listener, &stopped, &mut tasks);
         }
         Ok(System {
             gateway: addresses.gateway,
@@ -281,114 +244,6 @@ impl ValidatedStart<'_> {
             services,
         })
     }
-}
-
-/// Serves DynamoDB and SQS over HTTP until the tasks are aborted.
-fn serve_aws(
-    dynamodb: TcpListener,
-    database: &Database,
-    queues: TcpListener,
-    sqs: &Sqs,
-    services: &mut JoinSet<()>,
-) {
-    let (database, sqs) = (database.clone(), sqs.clone());
-    services.spawn(async move {
-        if let Err(error) = local_sqs::server::serve(queues, sqs, std::future::pending()).await {
-            tracing::error!(%error, "SQS ended: {error}");
-        }
-    });
-    services.spawn(async move {
-        if let Err(error) = database::server::serve(dynamodb, database, std::future::pending()).await {
-            tracing::error!(%error, "DynamoDB ended: {error}");
-        }
-    });
-}
-
-/// [`Resolve`] with this system's environment, of which each function sees its own part.
-type BuildHandler<'a> = dyn Fn(&FunctionSpec, Dependencies) -> Result<Arc<dyn Handler>, StartError> + 'a;
-
-/// Starts schedules and event source mappings; returns the routes for the gateway.
-fn start_functions(
-    template: &Template,
-    parts: &Dependencies,
-    find: &BuildHandler<'_>,
-    options: &Options,
-    stopped: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
-) -> Result<Routes<FunctionTarget>, StartError> {
-    let mut routes = Routes::default();
-    let account =
-        AccountConcurrency::new(options.aws.concurrency, &template.functions).map_err(StartError::Other)?;
-    let wire = parts.aws.dynamodb.config().http_client();
-    let wire = wire.ok_or_else(|| StartError::Other("clients that lead nowhere".into()))?;
-    for spec in &template.functions {
-        // each function has its own process, caches and permissions on AWS, so each gets its own clients here
-        let aws = authorizing_client::clients(&spec.name, &spec.permissions, &wire, &parts.aws);
-        let own = Dependencies {
-            clock: Arc::clone(&parts.clock),
-            random: Arc::clone(&parts.random),
-            transport: Arc::clone(&parts.transport),
-            aws: aws.clone(),
-        };
-        let code = find(spec, own)?;
-        let target = FunctionTarget {
-            name: spec.name.clone(),
-            handler: code,
-            timeout: spec.timeout,
-            clock: Arc::clone(&parts.clock),
-            recursive: spec.recursive,
-            concurrency: account.pool(&spec.name),
-        };
-        for event in &spec.events {
-            match event {
-                EventSpec::Http { method, path } => routes.add(method, path, target.clone()),
-                EventSpec::Schedule { every } => {
-                    let every = options.tick.unwrap_or(*every);
-                    let (clock, random) = (Arc::clone(&parts.clock), Arc::clone(&parts.random));
-                    schedule::start(
-                        target.clone(),
-                        every,
-                        options.aws.schedule_faults(),
-                        clock,
-                        random,
-                        stopped,
-                        tasks,
-                    );
-                }
-                EventSpec::Sqs { queue, batch_size, concurrency, item_failures } => {
-                    let spec = template.queues.iter().find(|q| q.logical_id == *queue);
-                    let queue =
-                        spec.ok_or_else(|| StartError::Other(format!("no queue {queue} in template.yaml")))?;
-                    let mapping = EventSourceMapping {
-                        sqs: aws.sqs.clone(),
-                        queue_url: Sqs::queue_url(&queue.name),
-                        visibility_timeout: queue.visibility_timeout(),
-                        batch_size: *batch_size,
-                        concurrency: *concurrency,
-                        item_failures: *item_failures,
-                        target: target.clone(),
-                    };
-                    event_source_mapping::start(mapping, stopped, tasks);
-                }
-            }
-        }
-    }
-    Ok(routes)
-}
-
-fn serve_gateway(
-    gateway: Gateway,
-    listener: TcpListener,
-    stopped: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
-) {
-    let service = gateway::router(Arc::new(gateway)).into_make_service_with_connect_info::<SocketAddr>();
-    let until = until_stopped(stopped.clone());
-    tasks.spawn(async move {
-        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(until).await {
-            tracing::error!(%error, "the gateway ended: {error}");
-        }
-    });
 }
 
 fn demo_simulator(
@@ -408,22 +263,4 @@ fn demo_simulator(
     .map_err(|e| other(e.to_string()))?;
     simulator.persist_to(folder.join(data_folder::WECHAT_FILE)).map_err(|e| other(e.to_string()))?;
     Ok(simulator)
-}
-
-async fn bind_loopback() -> Result<TcpListener, StartError> {
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let refuse = |error| StartError::Io { what: "a port of 127.0.0.1".into(), error };
-    TcpListener::bind(address).await.map_err(refuse)
-}
-
-fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|error| StartError::Io { what: "a listening address".into(), error })
-}
-
-async fn until_stopped(mut stopped: watch::Receiver<bool>) {
-    while !*stopped.borrow() {
-        if stopped.changed().await.is_err() {
-            return;
-        }
-    }
 }
