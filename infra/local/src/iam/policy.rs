@@ -1,9 +1,11 @@
 //! The permissions on tables and queues in a role's statements. A statement in a form that is not understood is
 //! an error: a permission that is silently ignored would hide a mistake.
 
+use serde::Deserialize;
 use yaml_serde::{Mapping, Value};
 
 use super::permission::{Permission, Permissions};
+use crate::template::intrinsics::Reference;
 
 /// Services whose permissions are checked here. Those of others (keys, logs, network) AWS itself uses.
 const CHECKED_SERVICES: [&str; 2] = ["dynamodb:", "sqs:"];
@@ -109,16 +111,14 @@ fn required_list<'a>(statement: &'a Value, member: &str) -> Result<&'a Vec<Value
 
 /// `!GetAtt Table.Arn` or `!Sub "${Table.Arn}/index/name"`.
 fn resource_name(resource: &Value) -> Option<String> {
-    let Value::Tagged(tagged) = resource else { return None };
-    let text = tagged.value.as_str()?;
-    match tagged.tag.to_string().trim_start_matches('!') {
-        "GetAtt" => text.strip_suffix(".Arn").map(str::to_owned),
-        "Sub" => {
+    match Reference::deserialize(resource).ok()? {
+        Reference::GetAtt(text) => text.strip_suffix(".Arn").map(str::to_owned),
+        Reference::Sub(text) => {
             let (table, rest) = text.strip_prefix("${")?.split_once(".Arn}")?;
             rest.strip_prefix("/index/").filter(|index| !index.contains(['$', '*', '/']))?;
             Some(format!("{table}{rest}"))
         }
-        _ => None,
+        Reference::Ref(_) => None,
     }
 }
 
