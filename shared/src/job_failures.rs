@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::{
+    model::job_failure::JobFailure,
     queue::{JobQueue, batch::FailedJob, operator::job_fingerprint},
     services::Services,
-    store::job_failures::JobFailure,
 };
 
 /// Most bytes of a reason: an errcode, and the message of WeChat or AWS.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`config`], [`clock`], [`deadline`], [`random`], [`ids`], [`secret`], [`problem`], [`telemetry`], [`metrics`] | basics, used by all | any other room |
 //! | [`envelope`] | bytes from WeChat to values, and back | clock, tables, `async` |
-//! | [`model`] | values and the hub's decisions | clock, tables, `async` |
+//! | [`model`] | the nouns, other values, and the hub's decisions | clock, tables, `async` |
 //! | [`texts`] | what pages say, in Chinese and English side by side | clock, tables, `async` |
 //! | [`wechat`] | the only HTTP to WeChat | tables, queues |
 //! | [`error`], [`retry`] | what failed, and whether to try again | tables, queues |

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use crate::{
     error::Error,
+    model::quota::QuotaRefusal,
     services::Services,
-    store::quotas::QuotaRefusal,
     wechat::{
         ApiError,
         errcode::{ErrcodeClass, QuotaWait, wait_until},

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use crate::{
     error::Error,
-    model::account::capabilities,
+    model::{
+        account::AccountRecord,
+        capability::capabilities,
+        import::{Import, ImportStatus},
+    },
     queue::jobs::{ImportJob, ImportRef},
     services::Services,
-    store::{
-        accounts::AccountRecord,
-        imports::{Import, ImportStart, ImportStatus},
-    },
+    store::imports::ImportStart,
 };
 
 /// Delay before the first job of an import is queued again: by then its starter has

@@ -31,12 +31,12 @@ pub use sweep::{SweepResult, all_shards, sweep};
 
 use crate::{
     error::Error,
+    model::timer::StoredTimer,
     queue::{
         self, JobQueue, MAX_DELAY, OutgoingMessage,
         jobs::{FollowerJob, ImportJob, SendJob},
     },
     services::Services,
-    store::timers::StoredTimer,
 };
 
 /// Timers that are read at a time.

@@ -17,10 +17,13 @@ use component::as_component_error;
 use crate::{
     deadline::Deadline,
     error::Error,
-    model::token::{self, Due},
+    model::{
+        credentials::{AccessToken, AuthorizerCredentials},
+        token::{self, Due},
+    },
     secret::Secret,
     services::Services,
-    store::credentials::{AccessToken, AuthorizerCredentials, Lease, TOKEN_LEASE_SECONDS},
+    store::credentials::{Lease, TOKEN_LEASE_SECONDS, wheel_slot},
     wechat::{ApiError, component::AuthorizerTokens, errcode::ErrcodeClass, transport::MAX_CALL_DURATION},
 };
 
@@ -83,7 +86,7 @@ pub async fn authorizer_token(
             return Ok(token.token.clone());
         }
         // the next caller does not ask again at once: each waiting job would cost a call of the quota
-        if let Some(refused) = current.lately.still_refused(app.clock.unix()) {
+        if let Some(refused) = refresh_backoff::still_refused(&current.lately, app.clock.unix()) {
             return Err(Error::Account(refused));
         }
         // fetched before the lease, which lasts for one call only
@@ -186,7 +189,7 @@ impl AuthorizerRefresh<'_> {
             expires_in: answer.expires_in,
         };
         let refresh_token = answer.refresh_token.unwrap_or(refresh_token);
-        let slot = credentials.wheel_slot();
+        let slot = wheel_slot(credentials);
         let stays = slot.is_some_and(|slot| token::keeps_slot(slot, token.issued_at, token.expires_in));
         let due = (credentials.due.is_some() && !stays).then(|| next_refresh(app, &token));
         // false: our lease expired, or the account was authorized again: the stored token is newer than ours

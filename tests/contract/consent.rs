@@ -8,7 +8,7 @@ use oahub_tests::{
     wait::until,
 };
 use serde_json::{Value, json};
-use shared::model::account::{PERMISSIONS, REQUIRED_PERMISSIONS};
+use shared::model::permission::{PERMISSIONS, REQUIRED_PERMISSIONS};
 use wechat_simulator::{
     AccountKind, CallbackUrl, FaultKind, InjectedFault, NewAccount, OwnerConsent, PushOutcome,
     SimulatedAccount,

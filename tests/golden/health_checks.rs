@@ -8,10 +8,11 @@ use serde_json::json;
 use shared::{
     model::{
         consent::ConsentPage,
+        credentials::AccessToken,
+        import::ImportStatus,
         token::{Due, slot_of},
     },
     secret::Secret,
-    store::{credentials::AccessToken, imports::ImportStatus},
 };
 use token_refresh::health_checks::{LastImportCheck, OVERDUE_MINUTES, check};
 

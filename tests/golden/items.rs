@@ -14,34 +14,45 @@ use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, account, event, fa
 use serde_json::{Value, json};
 use shared::{
     ids,
-    model::account::AccountStatus,
     model::{
-        binding_refusal::BindingRefusal, consent::ConsentPage, failure_code::FailureCode,
-        push_decision::FanActivity, reply_rules::ReplyRules, scope::Scope, token::Due,
+        account::AccountStatus,
+        api_key::ApiKey,
+        audit::{Actor, AuditEntry, STARTED, SUCCEEDED},
+        authorization,
+        binding::{Binding, BindingOutcome, BindingStatus},
+        binding_refusal::BindingRefusal,
+        consent::ConsentPage,
+        credentials::AccessToken,
+        event::{StoredEvent, TimelineOwner},
+        failure_code::FailureCode,
+        fan::FanId,
+        import::ImportStatus,
+        job_failure::JobFailure,
+        listed_page::ListedPage,
+        message::{Channel, MessageError, MessageStatus},
+        platform_status::PlatformStatus,
+        push_decision::FanActivity,
+        quota::QuotaRefusal,
+        reply_rules::ReplyRules,
+        scope::Scope,
+        tenant::{Tenant, TenantStatus},
+        token::Due,
+        waiting_line::{self, WaitingLine, WaitingMessage},
     },
     queue::jobs::{ImportJob, ImportRef},
     quota::QuotaApi,
     secret::Secret,
     services::Services,
     store::{
-        api_keys::{ApiKey, KeyRevocation, LastKey},
-        audit::{Actor, AuditEntry, AuditFilter, STARTED, SUCCEEDED},
-        bindings::{Binding, BindingOutcome, BindingStatus},
-        consents,
-        credentials::AccessToken,
-        fans::{FanDetails, FanId},
+        api_keys::{KeyRevocation, LastKey},
+        audit::AuditFilter,
+        credentials::wheel_slot,
+        fans::FanDetails,
         idempotency::IdempotencyCheck,
-        import_progress::ListedPage,
-        imports::ImportStatus,
-        job_failures::JobFailure,
         message_leases::{LeaseAttempt, LeaseRetake},
-        messages::{Channel, EndedMessage, MessageError, MessageStatus},
-        platform_status::PlatformStatus,
-        quotas::QuotaRefusal,
+        messages::EndedMessage,
         send_context::SendContextRequest,
-        tenants::{Tenant, TenantStatus},
-        timeline::{EventInsert, StoredEvent, TimelineOwner},
-        waiting_lines::{self, WaitingLine, WaitingMessage},
+        timeline::EventInsert,
     },
     timers,
     wechat::user::UserInfo,
@@ -103,7 +114,7 @@ async fn write(app: &Services) {
     store
         .store_authorization(
             APP_ID,
-            &consents::code_fingerprint("queryauthcode@@@1"),
+            &authorization::code_fingerprint("queryauthcode@@@1"),
             Some(&token("authorizer")),
             &Secret::new("refresh@@@1"),
         )
@@ -169,7 +180,7 @@ async fn write(app: &Services) {
     let details = FanDetails { info: &info, as_of: NEW_YEAR_2025, import_id: Some("imp_1") };
     assert_eq!(store.insert_fans(TENANT_ID, APP_ID, &[details]).await.unwrap(), [true]);
     store
-        .redirect_customer(TENANT_ID, "cus_old", &shared::store::fans::unionid_customer_id(TENANT_ID, "u2"))
+        .redirect_customer(TENANT_ID, "cus_old", &shared::model::fan::unionid_customer_id(TENANT_ID, "u2"))
         .await
         .unwrap();
     assert!(matches!(store.insert_event_once(fan("o1"), &event("M1")).await.unwrap(), EventInsert::New));
@@ -296,7 +307,7 @@ async fn read(app: &Services) {
     assert_eq!((component.token.unwrap().expires_in, component.version), (7200, 1));
     let tokens = store.authorizer(APP_ID).await.unwrap().unwrap();
     assert_eq!(tokens.refresh_token.expose(), "refresh@@@1");
-    assert_eq!((tokens.token.as_ref().unwrap().issued_at, tokens.wheel_slot()), (NEW_YEAR_2025, Some(7)));
+    assert_eq!((tokens.token.as_ref().unwrap().issued_at, wheel_slot(&tokens)), (NEW_YEAR_2025, Some(7)));
     assert_eq!(tokens.tenant_id, TENANT_ID);
     assert_eq!(store.due_in_slot(7).await.unwrap(), [APP_ID]);
     assert_eq!(store.refresh_tick().await.unwrap(), Some(NEW_YEAR_2025 / 60));
@@ -382,7 +393,7 @@ async fn read_since_first_release(app: &Services) {
         ..SendContextRequest::default()
     };
     let context = store.send_context(&wanted).await.unwrap();
-    let newest = waiting_lines::position(QUEUED_MESSAGE.created_at, QUEUED_MESSAGE.message);
+    let newest = waiting_line::position(QUEUED_MESSAGE.created_at, QUEUED_MESSAGE.message);
     let line = WaitingLine { until: TIMER_DUE * 1000, first: QUEUED_MESSAGE.message.into(), newest };
     assert_eq!(context.waiting_line(QUEUED_MESSAGE.fan, QUEUED_MESSAGE.channel).unwrap(), Some(line));
     assert!(context.fan(fan("o1")).unwrap().is_some() && context.account(APP_ID).unwrap().is_some());

@@ -2,7 +2,7 @@
 
 use oahub_harness::{dynamo, faults::Fault};
 use serde_json::Value;
-use shared::store::imports::{Import, ImportStatus};
+use shared::model::import::{Import, ImportStatus};
 use wechat_simulator::{FaultKind, FollowerAction, InjectedFault, PushOverrides};
 
 use crate::{check, on_paused_time, regressions::run_with_bound_account, run::Run};

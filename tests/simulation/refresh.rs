@@ -1,10 +1,10 @@
 //! Token refreshes that fail for a long time: of one account, or of the platform itself.
 
 use shared::{
-    model::failure_code::FailureCode,
+    model::{credentials::AccessToken, failure_code::FailureCode},
     queue::jobs::RefreshJob,
     secret::Secret,
-    store::credentials::{AccessToken, TOKEN_LEASE_SECONDS},
+    store::credentials::TOKEN_LEASE_SECONDS,
 };
 use wechat_simulator::{FaultKind, InjectedFault};
 

@@ -5,14 +5,13 @@ use std::time::Duration;
 use oahub_harness::{dynamo, faults::Fault};
 use serde_json::json;
 use shared::{
-    model::account::AccountStatus,
+    model::{account::AccountStatus, authorization::code_fingerprint, import::ImportStatus},
     services::Services,
     start_import::start_after_consent,
     store::{
         account_cache::{ACCOUNT_CACHE_SECONDS, Addressee},
         accounts::AccountDeletion,
-        consents::code_fingerprint,
-        imports::ImportStatus,
+        credentials::wheel_slot,
     },
 };
 use wechat_simulator::{CallbackUrl, FaultKind, InjectedFault};
@@ -128,7 +127,7 @@ fn a_refresh_token_that_was_lost_comes_back_from_the_details_or_else_the_list() 
             assert!(found.token.is_some(), "{what}: no token");
             let granted = world.sim().account(app).unwrap().authorization.unwrap();
             assert_eq!(found.refresh_token.expose(), granted.refresh_token, "{what}");
-            assert!(found.wheel_slot().is_some(), "{what}: it has no turn: {:?}", found.due);
+            assert!(wheel_slot(&found).is_some(), "{what}: it has no turn: {:?}", found.due);
             assert_eq!(calls(), (details + 1, list + calls_of_the_list), "{what}: calls of details and list");
         });
     }

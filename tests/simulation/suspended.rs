@@ -2,7 +2,7 @@
 
 use oahub_harness::{deployment::SimulatedDeployment, settings::ADMIN_KEY};
 use serde_json::json;
-use shared::{model::failure_code::FailureCode, store::tenants::TenantStatus};
+use shared::model::{failure_code::FailureCode, tenant::TenantStatus};
 
 use crate::{
     on_paused_time,

@@ -5,8 +5,8 @@ use oahub_harness::{deployment::SimulatedDeployment, dynamo, faults::Fault};
 use serde_json::{Value, json};
 use shared::{
     ids,
+    model::timer::StoredTimer,
     queue::jobs::{ImportJob, ImportRef, SendJob},
-    store::timers::StoredTimer,
     timers::{self, MAX_PAGES_QUICK_SWEEP, TIMERS_PER_PAGE, TIMERS_PER_TURN, TimerJob},
 };
 

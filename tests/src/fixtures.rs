@@ -1,15 +1,12 @@
 //! Records as the store holds them, for tests of how they are written.
 
 use serde_json::json;
-use shared::{
-    model::account::{AccountStatus, AccountType},
-    store::{
-        accounts::AccountRecord,
-        fans::FanId,
-        imports::Import,
-        messages::{MessageRecord, MessageStatus},
-        timeline::StoredEvent,
-    },
+use shared::model::{
+    account::{AccountRecord, AccountStatus, AccountType},
+    event::StoredEvent,
+    fan::FanId,
+    import::Import,
+    message::{MessageRecord, MessageStatus},
 };
 
 /// An account.

@@ -11,13 +11,11 @@ use futures::{FutureExt as _, future::LocalBoxFuture};
 use oahub_harness::{backends::Backends, deployment::SimulatedDeployment, dynamo};
 use oahub_tests::fixtures::{APP_ID, TENANT_ID};
 use shared::{
+    model::{authorization::code_fingerprint, binding::BindingStatus},
     quota::{self, QuotaApi},
     secret::Secret,
     services::Services,
-    store::{
-        account_cache::Addressee, audit::AuditFilter, bindings::BindingStatus, consents::code_fingerprint,
-        idempotency::IdempotencyCheck,
-    },
+    store::{account_cache::Addressee, audit::AuditFilter, idempotency::IdempotencyCheck},
 };
 
 use crate::{on_paused_time, operations};

@@ -7,13 +7,13 @@ use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, import};
 use serde_json::json;
 use shared::{
     ids,
-    store::{
-        Store,
-        audit::{AUDIT_ID_PREFIX, Actor, AuditEntry, AuditFilter, SUCCEEDED},
-        fans::{Fan, FanDetails, FanId},
-        imports::{Import, ImportStatus},
-        timeline::StoredEvent,
+    model::{
+        audit::{AUDIT_ID_PREFIX, Actor, AuditEntry, SUCCEEDED},
+        event::StoredEvent,
+        fan::{Fan, FanId},
+        import::{Import, ImportStatus},
     },
+    store::{Store, audit::AuditFilter, fans::FanDetails},
     wechat::user::UserInfo,
 };
 use tokio::time::Instant;

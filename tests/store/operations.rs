@@ -8,31 +8,42 @@ use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, account, event, fa
 use serde_json::json;
 use shared::{
     model::{
-        binding_refusal::BindingRefusal, consent::ConsentPage, push_decision::FanActivity,
-        reply_rules::ReplyRules, scope::Scope, token::Due, window::WindowKind,
+        account::AccountRecord,
+        api_key::ApiKey,
+        audit::{self, Actor, AuditEntry},
+        authorization::{self, AuthorizationPage},
+        binding::{Binding, BindingOutcome, BindingStatus},
+        binding_refusal::BindingRefusal,
+        consent::ConsentPage,
+        credentials::{AccessToken, TokenRefusal},
+        import::ImportStatus,
+        job_failure::JobFailure,
+        listed_page::ListedPage,
+        message::{Channel, MessageRecord, MessageStatus},
+        push_decision::FanActivity,
+        quota::QuotaRefusal,
+        reply_rules::ReplyRules,
+        scope::Scope,
+        tenant::{Tenant, TenantStatus},
+        timer::StoredTimer,
+        token::Due,
+        waiting_line::{self, WaitingMessage},
+        window::WindowKind,
     },
     secret::Secret,
     store::{
         Store,
-        accounts::AccountRecord,
-        api_keys::{ApiKey, LastKey},
-        audit::{self, Actor, AuditEntry, AuditFilter},
-        bindings::{Binding, BindingOutcome, BindingStatus},
-        consents::{self, AuthorizationPage},
-        credentials::{AccessToken, TOKEN_LEASE_SECONDS, TokenRefusal},
+        api_keys::LastKey,
+        audit::AuditFilter,
+        credentials::TOKEN_LEASE_SECONDS,
         fans::FanDetails,
         idempotency::IdempotencyCheck,
-        import_progress::ListedPage,
-        imports::{ImportStart, ImportStatus, ResumedBy},
-        job_failures::JobFailure,
+        imports::{ImportStart, ResumedBy},
         message_leases::{LeaseAttempt, LeaseRetake, WindowUse},
-        messages::{Channel, EndedMessage, MessageRecord, MessageStatus},
-        quotas::QuotaRefusal,
+        messages::EndedMessage,
         send_context::SendContextRequest,
-        tenants::{Tenant, TenantChange, TenantDeletion, TenantStatus},
+        tenants::{TenantChange, TenantDeletion},
         timeline::EventInsert,
-        timers::StoredTimer,
-        waiting_lines::{self, WaitingMessage},
     },
     timers,
     wechat::user::UserInfo,
@@ -143,7 +154,7 @@ fn consent_page() -> ConsentPage<'static> {
 }
 
 async fn page_of(code: &str, store: &Store) -> AuthorizationPage {
-    store.authorization_page(&consents::code_fingerprint(code)).await.unwrap().unwrap()
+    store.authorization_page(&authorization::code_fingerprint(code)).await.unwrap().unwrap()
 }
 
 /// Stores what must exist before every write.
@@ -742,8 +753,8 @@ async fn others(name: &str, what: &str, store: &Store) -> Option<String> {
             store.join_waiting_line(&two, NEW_YEAR_2025 * 1000 + 1, false).await.unwrap();
             store.join_waiting_line(&one, NEW_YEAR_2025 * 1000 + 2, true).await.unwrap(); // again, and is not the newest by that
             if what == "end_waiting_line" {
-                store.end_waiting_line(fan("o1"), by, &waiting_lines::position(1, "msg_1")).await.unwrap(); // it is not the newest
-                store.end_waiting_line(fan("o1"), by, &waiting_lines::position(2, "msg_2")).await.unwrap();
+                store.end_waiting_line(fan("o1"), by, &waiting_line::position(1, "msg_1")).await.unwrap(); // it is not the newest
+                store.end_waiting_line(fan("o1"), by, &waiting_line::position(2, "msg_2")).await.unwrap();
             }
             let wanted =
                 SendContextRequest { waiting_lines: vec![(fan("o1"), by)], ..SendContextRequest::default() };

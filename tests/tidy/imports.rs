@@ -9,18 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{read, read_files};
 
 /// Files that still import each other in a circle: a list that may only become shorter.
-const KNOWN_CIRCLES: [&str; 17] = [
+const KNOWN_CIRCLES: [&str; 14] = [
     "shared/src/queue",
     "shared/src/queue/send",
     "shared/src/store",
     "shared/src/store/account_cache",
     "shared/src/store/accounts",
     "shared/src/store/api_keys",
-    "shared/src/store/audit",
     "shared/src/store/credentials",
     "shared/src/store/dynamo",
-    "shared/src/store/message_leases",
-    "shared/src/store/messages",
     "shared/src/store/tenants",
     "shared/src/store/writer_id",
     "shared/src/timers",

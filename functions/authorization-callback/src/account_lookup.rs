@@ -4,12 +4,13 @@ use shared::{
     deadline::Deadline,
     error::Error,
     model::{
-        account::{AccountStatus, AccountType, is_verified},
+        account::{AccountRecord, AccountStatus, AccountType, is_verified},
+        authorization::AuthorizationPage,
         binding_refusal::BindingRefusal,
+        credentials::AuthorizerCredentials,
     },
     secret::Secret,
     services::Services,
-    store::{accounts::AccountRecord, consents::AuthorizationPage, credentials::AuthorizerCredentials},
     tokens,
     wechat::{component::AuthorizerInfo, errcode::is_unauthorized},
 };

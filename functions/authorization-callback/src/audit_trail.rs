@@ -4,12 +4,13 @@
 use shared::{
     error::Error,
     ids,
-    model::{account::missing_permissions, binding_refusal::BindingRefusal},
-    services::Services,
-    store::{
-        accounts::AccountRecord,
+    model::{
+        account::AccountRecord,
         audit::{AUDIT_ID_PREFIX, Actor, AuditEntry, STARTED, SUCCEEDED},
+        binding_refusal::BindingRefusal,
+        permission::missing_permissions,
     },
+    services::Services,
 };
 
 use super::consent::{ConsentOutcome, IncomingConsent};

@@ -4,16 +4,19 @@
 use shared::{
     deadline::Deadline,
     error::{Error, StoreError},
-    model::{binding_refusal::BindingRefusal, consent::ConsentEffect, token::Due},
+    model::{
+        account::AccountRecord,
+        authorization::AuthorizationPage,
+        binding::BindingOutcome,
+        binding_refusal::BindingRefusal,
+        consent::ConsentEffect,
+        credentials::{AccessToken, AuthorizerCredentials},
+        tenant::TenantStatus,
+        token::Due,
+    },
     services::Services,
     start_import,
-    store::{
-        accounts::{AccountRecord, BindResult},
-        bindings::BindingOutcome,
-        consents::AuthorizationPage,
-        credentials::{AccessToken, AuthorizerCredentials},
-        tenants::TenantStatus,
-    },
+    store::accounts::BindResult,
     tokens,
     wechat::errcode::{ErrcodeClass, is_about_authorization_code, is_unauthorized},
 };

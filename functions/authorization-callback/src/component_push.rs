@@ -13,12 +13,12 @@ use shared::{
     error::Error,
     metrics::Metric,
     model::{
+        authorization,
         component_event::{AuthorizationNotice, ComponentEvent, ComponentEventKind},
         release_check,
     },
     queue::jobs::AuthorizationJob,
     services::Services,
-    store::consents,
 };
 
 use super::jobs::page_by_pre_auth_code;
@@ -71,7 +71,7 @@ fn decrypt(
     if event.app_id != app.config.component.app_id {
         return Err(CallbackError::Undecryptable);
     }
-    let content = consents::code_fingerprint(&String::from_utf8_lossy(&opened.plaintext));
+    let content = authorization::code_fingerprint(&String::from_utf8_lossy(&opened.plaintext));
     Ok((event, content))
 }
 

@@ -1,13 +1,13 @@
 //! A consent as it reaches the hub, and how it ends.
 
 use shared::{
-    model::binding_refusal::BindingRefusal,
-    secret::Secret,
-    store::{
-        consents::{self, AuthorizationPage},
+    model::{
+        authorization::{self, AuthorizationPage},
+        binding_refusal::BindingRefusal,
         credentials::AccessToken,
-        writer_id::WriterId,
     },
+    secret::Secret,
+    store::writer_id::WriterId,
 };
 
 /// How a consent ended.
@@ -60,7 +60,7 @@ pub(crate) struct IncomingConsent<'a> {
 impl<'a> IncomingConsent<'a> {
     /// The fingerprint of its code.
     pub(crate) fn fingerprint(&self) -> String {
-        consents::code_fingerprint(self.code.expose())
+        authorization::code_fingerprint(self.code.expose())
     }
 
     /// The page on which it began, as far as its source knows.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use shared::{
     error::Error,
+    model::authorization::{self, AuthorizationPage, ConsentEvent},
     secret::Secret,
     services::Services,
-    store::consents::{self, AuthorizationPage, ConsentEvent},
 };
 
 /// How often the event is looked for before the browser is believed; usually both come at the same time.
@@ -25,7 +25,7 @@ pub(crate) async fn began_on(
     app_id: &str,
     code: &Secret,
 ) -> Result<bool, Error> {
-    let code = consents::code_fingerprint(code.expose());
+    let code = authorization::code_fingerprint(code.expose());
     let mut evidence = None;
     for _ in 0..MAX_EVENT_POLLS {
         evidence = origin_evidence(app.store.consent_event(app_id).await?.as_ref(), page, &code);

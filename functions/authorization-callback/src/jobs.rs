@@ -5,6 +5,7 @@ use shared::{
     error::Error,
     function::SqsEvent,
     job_failures,
+    model::authorization::{self, AuthorizationPage},
     queue::{
         JobQueue,
         batch::{self, ReceivedJob},
@@ -13,7 +14,6 @@ use shared::{
     retry::backoff,
     secret::Secret,
     services::Services,
-    store::consents::{self, AuthorizationPage},
     tokens,
     wechat::errcode::is_unauthorized,
 };
@@ -81,7 +81,7 @@ pub(crate) async fn page_by_pre_auth_code(
     if pre_auth_code.is_empty() {
         return Ok(None);
     }
-    let page = app.store.authorization_page(&consents::code_fingerprint(pre_auth_code)).await?;
+    let page = app.store.authorization_page(&authorization::code_fingerprint(pre_auth_code)).await?;
     Ok(page.filter(|page| page.for_consent().may_have_asked_at(at)))
 }
 

@@ -11,9 +11,10 @@ use futures::{StreamExt, stream};
 use shared::{
     deadline::Deadline,
     error::Error,
+    model::fan::{Fan, unionid_customer_id},
     quota::QuotaApi,
     services::Services,
-    store::fans::{Fan, FanDetails, unionid_customer_id},
+    store::fans::FanDetails,
     tokens,
     wechat::user::UserInfo,
 };

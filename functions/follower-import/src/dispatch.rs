@@ -5,11 +5,10 @@ use std::time::Duration;
 use shared::{
     error::Error,
     metrics::Metric,
-    model::account::AccountStatus,
+    model::{account::AccountStatus, import::ImportStatus},
     queue::jobs::{ImportJob, ImportRef},
     retry,
     services::Services,
-    store::imports::ImportStatus,
     timers::TimerJob,
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shared::{
     error::Error,
-    model::account,
+    model::permission,
     retry::{self, Retry, retry},
     wechat::{
         ApiError,
@@ -145,7 +145,7 @@ fn tenant_hint(refused: &ApiError) -> String {
 
 /// The name of the followers' permission set, as the API and the hub's pages show it.
 fn followers_permission_name() -> String {
-    let sets = account::permissions(&[]);
+    let sets = permission::permissions(&[]);
     sets.into_iter().find(|set| set.id == FOLLOWERS_PERMISSION_SET).map(|set| set.name).unwrap_or_default()
 }
 

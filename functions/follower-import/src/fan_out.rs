@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use shared::{
     error::Error,
+    model::{import::Import, listed_page::ListedPage},
     queue::jobs::{ImportJob, ImportRef},
     services::Services,
-    store::{import_progress::ListedPage, imports::Import},
     wechat::user::MAX_USER_INFO_BATCH,
 };
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use shared::{
     deadline::Deadline,
     error::Error,
+    model::{import::Import, listed_page::ListedPage},
     queue::jobs::{ImportJob, ImportRef},
     quota::QuotaApi,
     services::Services,
-    store::{import_progress::ListedPage, imports::Import},
     tokens,
 };
 

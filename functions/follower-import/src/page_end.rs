@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use shared::{
-    store::import_progress::ListedPage,
+    model::listed_page::ListedPage,
     wechat::user::{FollowerPage, MAX_FOLLOWERS_PER_PAGE},
 };
 

@@ -1,8 +1,8 @@
 //! Where an import stands, read from its record. The diagram of the states is at the head of `lib.rs`.
 
-use shared::store::{
-    imports::{Import, ImportStatus},
-    keys::CUSTOMER_SHARDS,
+use shared::{
+    model::import::{Import, ImportStatus},
+    store::keys::CUSTOMER_SHARDS,
 };
 
 /// The state of an import, of which `status` is what its tenant sees.

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use shared::{
     error::Error,
     metrics::Metric,
-    model::account::AccountStatus,
+    model::{
+        account::AccountStatus,
+        import::{Import, ImportStatus},
+    },
     queue::jobs::{ImportJob, ImportRef},
     services::Services,
-    store::imports::{Import, ImportStatus},
 };
 
 use crate::phase::{ImportPhase, phase};

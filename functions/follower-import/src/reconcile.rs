@@ -13,14 +13,14 @@ use jiff::Timestamp;
 use serde_json::json;
 use shared::{
     error::Error,
+    model::{
+        event::StoredEvent,
+        fan::{Fan, FanId},
+        import::Import,
+    },
     queue::jobs::{ImportJob, ImportRef},
     services::Services,
-    store::{
-        fans::{Fan, FanId},
-        imports::Import,
-        keys::CUSTOMER_SHARDS,
-        timeline::StoredEvent,
-    },
+    store::keys::CUSTOMER_SHARDS,
 };
 
 use crate::{

@@ -1,7 +1,7 @@
 //! `TakeUpV1`: an import has not moved for a while, so one of its jobs may be lost. Queues the jobs that it
 //! still needs. If a job was only late there are two of it: the first one continues, the second ends.
 
-use shared::{error::Error, queue::jobs::ImportRef, services::Services, store::imports::ImportStatus};
+use shared::{error::Error, model::import::ImportStatus, queue::jobs::ImportRef, services::Services};
 
 use crate::{
     progress::{import_of_tenant, running_import},

@@ -5,9 +5,10 @@
 
 use shared::{
     error::Error,
+    model::import::{Import, ImportStatus},
     queue::jobs::{ImportJob, ImportRef},
     services::Services,
-    store::imports::{Import, ImportStatus, ResumedBy},
+    store::imports::ResumedBy,
 };
 
 use crate::{

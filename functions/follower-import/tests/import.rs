@@ -15,14 +15,10 @@ use follower_import::{
 use shared::{
     clock::Clock,
     deadline::Deadline,
-    model::push_decision::FanActivity,
+    model::{fan::unionid_customer_id, import::ImportStatus, push_decision::FanActivity},
     queue::jobs::{FollowerJob, ImportJob},
     random::{Random, StdRandom},
-    store::{
-        fans::{FanDetails, unionid_customer_id},
-        imports::{ImportStatus, ResumedBy},
-        keys::CUSTOMER_SHARDS,
-    },
+    store::{fans::FanDetails, imports::ResumedBy, keys::CUSTOMER_SHARDS},
     wechat::user::UserInfo,
 };
 use support::{

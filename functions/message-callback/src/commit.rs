@@ -3,13 +3,14 @@
 use shared::{
     error::Error,
     ids,
-    model::push_decision::{Decision, PushEvent, PushJob, RuleReply},
+    model::{
+        event::{StoredEvent, TimelineOwner},
+        fan::FanId,
+        push_decision::{Decision, PushEvent, PushJob, RuleReply},
+    },
     queue::jobs::{FollowerJob, SendJob},
     services::Services,
-    store::{
-        fans::FanId,
-        timeline::{EventInsert, StoredEvent, TimelineOwner},
-    },
+    store::timeline::EventInsert,
 };
 
 /// Stores the event and the fan's activity and queues the job, all at once: WeChat waits. Each may be repeated,

@@ -4,13 +4,15 @@ use shared::{
     envelope::{CallbackError, CallbackQuery, DecryptedPush, is_stale},
     metrics::Metric,
     model::{
+        account::AccountRecord,
+        fan::FanId,
         push::Push,
         push_decision::decide,
         release_check::{self, ReleaseCheck},
     },
     queue::jobs::SendJob,
     services::Services,
-    store::{account_cache::Addressee, accounts::AccountRecord, fans::FanId},
+    store::account_cache::Addressee,
 };
 
 use crate::{

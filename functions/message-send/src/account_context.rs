@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures::future::join_all;
 use shared::{
     error::Error,
-    model::window::{self, Windows},
+    model::{
+        message::Channel,
+        quota::QuotaRefusal,
+        tenant::TenantStatus,
+        window::{self, Windows},
+    },
     quota::QuotaApi,
     secret::Secret,
     services::Services,
-    store::{
-        messages::Channel,
-        quotas::QuotaRefusal,
-        send_context::{SendContext, SendContextRequest},
-        tenants::TenantStatus,
-    },
+    store::send_context::{SendContext, SendContextRequest},
     tokens::{self, OnBehalfOf},
 };
 

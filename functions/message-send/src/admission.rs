@@ -2,12 +2,12 @@
 
 use shared::{
     error::Error,
-    services::Services,
-    store::{
-        messages::{Channel, MessageRecord},
-        send_context::SendContext,
-        waiting_lines::WaitingLine,
+    model::{
+        message::{Channel, MessageRecord},
+        waiting_line::WaitingLine,
     },
+    services::Services,
+    store::send_context::SendContext,
 };
 
 use crate::{

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 use shared::{
     deadline::Deadline,
+    model::message::Channel,
     quota,
     secret::Secret,
     services::Services,
-    store::messages::Channel,
     tokens::{self, OnBehalfOf, RefreshReason},
     wechat::{ApiError, errcode::ErrcodeClass, transport::MAX_CALL_DURATION},
 };

@@ -1,16 +1,12 @@
 //! Chooses the channel of a message before WeChat is asked: pure.
 
-use shared::{
-    model::{
-        account::{AccountStatus, capabilities},
-        failure_code::FailureCode,
-        window::{WindowKind, Windows, next_window},
-    },
-    store::{
-        accounts::AccountRecord,
-        fans::Fan,
-        messages::{Channel, MessageError},
-    },
+use shared::model::{
+    account::{AccountRecord, AccountStatus},
+    capability::capabilities,
+    failure_code::FailureCode,
+    fan::Fan,
+    message::{Channel, MessageError},
+    window::{WindowKind, Windows, next_window},
 };
 
 use crate::retry_policy::outcome_unknown;

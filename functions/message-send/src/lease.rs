@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use shared::{
     error::{Error, StoreError},
-    model::window::WindowKind,
+    model::{
+        message::{Channel, MessageRecord},
+        window::WindowKind,
+    },
     services::Services,
     store::{
         message_leases::{LeaseAttempt, LeaseRetake, WindowUse},
-        messages::{Channel, MessageRecord},
         writer_id::WriterId,
     },
 };

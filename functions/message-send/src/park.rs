@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use shared::{
     error::Error,
     ids,
-    services::Services,
-    store::{
-        messages::Channel,
-        waiting_lines::{WaitingLine, WaitingMessage},
+    model::{
+        message::Channel,
+        waiting_line::{WaitingLine, WaitingMessage},
     },
+    services::Services,
     timers::{self, TimerJob},
 };
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use shared::{
+    model::{
+        message::{Channel, MessageRecord},
+        waiting_line::WaitingLine,
+    },
     retry::backoff,
     services::Services,
-    store::{
-        messages::{Channel, EndedMessage, MessageRecord},
-        waiting_lines::WaitingLine,
-    },
+    store::messages::EndedMessage,
 };
 use tokio::time::Instant;
 
@@ -163,10 +164,9 @@ mod tests {
         aws::AwsClients,
         clock::ManualClock,
         config::{Config, RunMode, is_queue_variable},
-        model::failure_code::FailureCode,
+        model::{failure_code::FailureCode, message::MessageError},
         random::StdRandom,
         services::Dependencies,
-        store::messages::MessageError,
         wechat::transport::{Transport, TransportError, WeChatRequest, WeChatResponse},
     };
 

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use shared::store::{
-    message_leases::MESSAGE_LEASE_SECONDS,
-    messages::{Channel, MessageRecord, MessageStatus},
+use shared::{
+    model::message::{Channel, MessageRecord, MessageStatus},
+    store::message_leases::MESSAGE_LEASE_SECONDS,
 };
 
 /// How long a template message may be sent again after its first try, seconds. WeChat deduplicates for 600; the

@@ -5,12 +5,12 @@ use std::time::Duration;
 use shared::{
     error::Error,
     metrics::Cause,
-    model::failure_code::FailureCode,
-    retry::{backoff, retry},
-    store::{
-        messages::{Channel, MessageError},
-        quotas::QuotaRefusal,
+    model::{
+        failure_code::FailureCode,
+        message::{Channel, MessageError},
+        quota::QuotaRefusal,
     },
+    retry::{backoff, retry},
     wechat::{ApiError, errcode::ErrcodeClass, transport::TransportError},
 };
 

@@ -3,9 +3,9 @@
 use shared::{
     deadline::Deadline,
     error::Error,
+    model::message::{Channel, MessageError},
     retry::backoff,
     services::Services,
-    store::messages::{Channel, MessageError},
 };
 
 use crate::{

@@ -28,11 +28,9 @@ use std::time::Duration;
 
 use shared::{
     error::Error,
+    model::message::{Channel, MessageRecord},
     retry,
-    store::{
-        messages::{Channel, EndedMessage, MessageRecord},
-        writer_id::WriterId,
-    },
+    store::{messages::EndedMessage, writer_id::WriterId},
 };
 
 use crate::channel_choice::ChannelChoice;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use shared::{
     error::Error,
-    model::failure_code::FailureCode,
+    model::{
+        failure_code::FailureCode,
+        message::{MessageError, MessageStatus},
+    },
     retry,
     services::Services,
-    store::messages::{MessageError, MessageStatus},
 };
 
 use crate::states::JobEnd;

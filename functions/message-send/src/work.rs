@@ -4,13 +4,14 @@ use serde_json::Value;
 use shared::{
     error::{Error, serde_error_text},
     metrics::Metric,
+    model::{
+        fan::FanId,
+        message::{Channel, MessageError, MessageRecord, MessageStatus},
+        waiting_line,
+    },
     queue::{batch::ReceivedJob, jobs::SendJob},
     services::Services,
-    store::{
-        fans::FanId,
-        messages::{Channel, EndedMessage, MessageError, MessageRecord, MessageStatus},
-        waiting_lines,
-    },
+    store::messages::EndedMessage,
 };
 use tracing::Span;
 
@@ -112,7 +113,7 @@ impl Work {
 
     /// Its position among the messages to its fan.
     pub fn line_position(&self) -> String {
-        waiting_lines::position(self.created_at, &self.id)
+        waiting_line::position(self.created_at, &self.id)
     }
 
     /// The channels that it may use: both for one that waited, until its payload is read from its record.

@@ -12,10 +12,13 @@ use harness::{
 use serde_json::json;
 use shared::{
     clock::Clock,
-    model::{account::AccountType, failure_code::FailureCode},
+    model::{
+        account::AccountType,
+        failure_code::FailureCode,
+        message::{Channel, MessageStatus},
+    },
     queue::jobs::SendJob,
     secret::Secret,
-    store::messages::{Channel, MessageStatus},
 };
 
 #[tokio::test]

@@ -7,9 +7,9 @@
 use futures::future::join_all;
 use shared::{
     ids,
+    model::audit::{AuditEntry, PLATFORM_TENANT, STARTED, SUCCEEDED},
     problem::Problem,
     services::Services,
-    store::audit::{AuditEntry, PLATFORM_TENANT, STARTED, SUCCEEDED},
 };
 
 use crate::caller::Caller;
@@ -24,7 +24,7 @@ pub async fn audited<T>(
     target: &str,
     work: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    let id = caller.new_id(app, shared::store::audit::AUDIT_ID_PREFIX);
+    let id = caller.new_id(app, shared::model::audit::AUDIT_ID_PREFIX);
     let entry = AuditEntry {
         at: ids::unix_ms_of(&id).unwrap_or_else(|| app.clock.now().as_millisecond()),
         id,

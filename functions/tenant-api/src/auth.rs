@@ -10,15 +10,15 @@ use axum::{
 use http::{HeaderMap, Method, StatusCode, header};
 use shared::{
     function::request_id,
-    model::scope::Scope,
+    model::{
+        audit::{Actor, PLATFORM_TENANT},
+        scope::Scope,
+        tenant::TenantStatus,
+    },
     problem::Problem,
     secret::Secret,
     services::Services,
-    store::{
-        api_keys::{KeyWithTenant, key_hash},
-        audit::{Actor, PLATFORM_TENANT},
-        tenants::TenantStatus,
-    },
+    store::api_keys::{KeyWithTenant, key_hash},
 };
 
 use crate::{

@@ -4,14 +4,14 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use shared::{
     ids,
-    model::scope::Scope,
+    model::{
+        audit::{Actor, PLATFORM_TENANT},
+        scope::Scope,
+    },
     problem::Problem,
     secret::Secret,
     services::Services,
-    store::{
-        audit::{Actor, PLATFORM_TENANT},
-        idempotency::RequestStart,
-    },
+    store::idempotency::RequestStart,
 };
 
 use crate::refusals::unauthorized;

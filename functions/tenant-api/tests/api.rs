@@ -12,7 +12,7 @@ mod test_app;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
-use shared::store::imports::ImportStatus;
+use shared::model::import::ImportStatus;
 use test_app::{ADMIN_KEY, TestApp};
 
 #[tokio::test]

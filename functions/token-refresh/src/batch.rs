@@ -11,6 +11,7 @@ use shared::{
     model::token::WHEEL_SLOTS,
     queue::{JobQueue, batch, jobs::RefreshJob},
     services::Services,
+    store::credentials::wheel_slot,
     tokens::{self, OnBehalfOf, RefreshReason},
 };
 
@@ -94,7 +95,7 @@ async fn refresh(app: &Services, app_id: String, until: Deadline) -> Option<Stri
 /// Whether only the wheel's next round would find the account. Every tick finds the others.
 async fn waits_for_wheel(app: &Services, app_id: &str) -> bool {
     let found = app.store.authorizer(app_id).await;
-    found.map_or(true, |found| found.is_some_and(|credentials| credentials.wheel_slot().is_some()))
+    found.map_or(true, |found| found.is_some_and(|credentials| wheel_slot(&credentials).is_some()))
 }
 
 /// The account was not authorized at `asked_at`, in unix seconds, but no event came: unbind it, unless it was

@@ -17,13 +17,9 @@ use local_sqs::Sqs;
 use shared::{
     clock::SystemClock,
     config::{Config, Need, RunMode},
-    model::push_decision::FanActivity,
+    model::{event::StoredEvent, fan::FanId, push_decision::FanActivity},
     random::StdRandom,
-    store::{
-        Store,
-        fans::{FanDetails, FanId},
-        timeline::StoredEvent,
-    },
+    store::{Store, fans::FanDetails},
     wechat::user::UserInfo,
 };
 use tokio::runtime::Runtime;

@@ -10,14 +10,17 @@ use serde::Deserialize;
 
 use super::{
     Store,
-    accounts::{AccountRecord, StoredRules},
+    accounts::StoredRules,
     dynamo::{Query, from_item, s},
     keys,
     tenants::SuspensionMark,
 };
 use crate::{
     error::Error,
-    model::{account::AccountStatus, reply_rules::ReplyRules},
+    model::{
+        account::{AccountRecord, AccountStatus},
+        reply_rules::ReplyRules,
+    },
 };
 
 /// How long an instance trusts what it read of an account, seconds: a change of rules and a deletion reach

@@ -9,15 +9,15 @@ use super::{
         Attributes, Query, Update, check_action, delete_action, n, put_action, read_valid, s, to_attr,
         to_item,
     },
-    keys,
-    tenants::{self, TenantStatus},
+    keys, tenants,
 };
 use crate::{
     error::{Error, StoreError, serde_error_text},
     model::{
-        account::{AccountStatus, AccountType},
-        consent::{self, AccountBinding, ConsentEffect},
+        account::{AccountRecord, AccountStatus},
+        consent::{self, ConsentEffect},
         reply_rules::ReplyRules,
+        tenant::TenantStatus,
         token::Due,
     },
 };
@@ -26,67 +26,6 @@ use crate::{
 const MAX_WRITE_ATTEMPTS: usize = 4;
 /// Accounts of a tenant read in one request.
 const ACCOUNTS_PER_QUERY: u32 = 100;
-
-/// An account as stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountRecord {
-    /// WeChat's app id.
-    pub app_id: String,
-    /// The tenant that has it.
-    pub tenant_id: String,
-    /// `gh_…`: the `ToUserName` of its pushes.
-    pub original_id: String,
-    /// Shown name.
-    pub name: String,
-    /// WeChat id, often empty.
-    pub alias: String,
-    /// Head picture.
-    pub avatar_url: String,
-    /// Its own QR code; hotlink protected by WeChat.
-    pub qr_code_url: String,
-    /// The company behind it.
-    pub principal_name: String,
-    /// Service or subscription.
-    pub account_type: AccountType,
-    /// WeChat's verification, qualification at least.
-    pub verified: bool,
-    /// Whether it is bound.
-    pub status: AccountStatus,
-    /// WeChat's ids of the permission sets (`funcscope`) that were granted.
-    pub granted: Vec<u32>,
-    /// When it was bound (last), unix seconds.
-    pub bound_at: i64,
-    /// Fingerprint of the authorization code that bound it, or that renewed it from a page of its tenant;
-    /// none in items of 0.1.
-    #[serde(default)]
-    pub bound_by: Option<String>,
-    /// When WeChat last confirmed the authorization, unix seconds: an older `unauthorized` changes nothing. 0
-    /// in items of 0.1, see [`AccountRecord::authorized_at`].
-    #[serde(default, rename = "authorized_at")]
-    pub stored_authorized_at: i64,
-    /// When its authorization was withdrawn, unix seconds.
-    pub unbound_at: Option<i64>,
-    /// Deleted by its tenant, or released by the operator: another tenant may bind it.
-    #[serde(default)]
-    pub deleted: bool,
-    /// Counts the writes; each write is conditional on the revision that it read.
-    pub revision: u64,
-}
-
-impl AccountRecord {
-    /// When WeChat last confirmed the authorization, unix seconds.
-    #[must_use]
-    pub fn authorized_at(&self) -> i64 {
-        self.stored_authorized_at.max(self.bound_at)
-    }
-
-    /// What the decision about a consent needs of it.
-    #[must_use]
-    pub fn for_consent(&self) -> AccountBinding<'_> {
-        let bound = self.status == AccountStatus::Bound && !self.deleted;
-        AccountBinding { tenant: &self.tenant_id, bound, deleted: self.deleted, unbound_at: self.unbound_at }
-    }
-}
 
 /// The result of an attempt to bind.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,88 +5,22 @@
 //! does not begin. An entry whose worker died in between stays `started`: its operation may have happened.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
     dynamo::{Query, Update, read_valid, s, to_item},
     keys,
 };
-use crate::{error::Error, ids};
+use crate::{
+    error::Error,
+    ids,
+    model::audit::{AUDIT_ID_PREFIX, AuditEntry},
+};
 
 /// How long an entry is kept, days: long enough to compare a year with the one before it.
 pub const AUDIT_RETENTION_DAYS: i64 = 400;
-/// Prefix of entries' ids.
-pub const AUDIT_ID_PREFIX: &str = "aud";
-/// Outcome of an operation that began, and whose end was not recorded.
-pub const STARTED: &str = "started";
-/// Outcome of an operation that succeeded. Any other outcome is the code of its problem.
-pub const SUCCEEDED: &str = "succeeded";
-/// Stands for the tenant in what the operator does for no tenant.
-pub const PLATFORM_TENANT: &str = "platform";
-
 /// Entries that one listing reads before it returns a cursor.
 const MAX_SCANNED_ENTRIES: usize = 1_000;
-
-/// What kind of actor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorKind {
-    /// A program, by its API key.
-    Key,
-    /// A person: a user of the console, or an account's administrator at WeChat, known by the link only.
-    Person,
-    /// The holder of the operator's key.
-    Operator,
-}
-
-/// Who did it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Actor {
-    /// What it is.
-    #[serde(rename = "type")]
-    pub kind: ActorKind,
-    /// The key's or person's id. For an administrator at WeChat a binding's, or `wechat` where no link of yours led there;
-    /// for the operator `operator`, or `operator_previous_key` with the key that is being replaced.
-    pub id: String,
-}
-
-impl Actor {
-    /// An API key.
-    #[must_use]
-    pub fn key(id: impl Into<String>) -> Self {
-        Self { kind: ActorKind::Key, id: id.into() }
-    }
-
-    /// A person.
-    #[must_use]
-    pub fn person(id: impl Into<String>) -> Self {
-        Self { kind: ActorKind::Person, id: id.into() }
-    }
-
-    /// The operator; `id` distinguishes the key from the one before a rotation.
-    #[must_use]
-    pub fn operator(id: impl Into<String>) -> Self {
-        Self { kind: ActorKind::Operator, id: id.into() }
-    }
-}
-
-/// One recorded operation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditEntry {
-    /// `aud_…`, made at `at`: entries sort by it. Writing the same id twice changes nothing.
-    pub id: String,
-    /// When, unix milliseconds. It is part of the key, so a second attempt writes the same.
-    pub at: i64,
-    /// Who.
-    pub actor: Actor,
-    /// What, as `resource.done`: `reply_rules.replaced`.
-    pub operation: String,
-    /// On what: an id. Never a name, a content or a secret.
-    pub target: String,
-    /// [`STARTED`], [`SUCCEEDED`], or a problem's code.
-    pub outcome: String,
-}
 
 /// Which entries.
 #[derive(Debug, Clone, Copy, Default)]

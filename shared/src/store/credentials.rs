@@ -2,7 +2,6 @@
 //! conditional on the version that was read.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
-use serde::Deserialize;
 
 use super::{
     Store,
@@ -12,9 +11,11 @@ use super::{
 use crate::{
     error::{Error, StoreError},
     ids,
-    model::token::Due,
+    model::{
+        credentials::{AccessToken, AuthorizerCredentials, ComponentCredentials, TokenRefusal},
+        token::Due,
+    },
     secret::Secret,
-    wechat::{ApiError, transport::TransportError},
 };
 
 /// How long a refresher may take before another takes over, seconds: as long as a function runs. No call
@@ -39,119 +40,10 @@ const DUE_PER_QUERY: i32 = 1_000;
 /// The cached credentials of the component: (credentials, until).
 pub type ComponentCache = tokio::sync::Mutex<Option<(ComponentCredentials, i64)>>;
 
-/// An access token with its lifetime.
-#[derive(Debug, Clone, Deserialize)]
-pub struct AccessToken {
-    /// The token.
-    pub token: Secret,
-    /// When WeChat issued it, unix seconds.
-    pub issued_at: i64,
-    /// How long it lives, seconds.
-    pub expires_in: i64,
-}
-
-/// The third-party platform's own credentials.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct ComponentCredentials {
-    /// The newest ticket.
-    pub ticket: Option<Secret>,
-    /// When it was pushed (its `CreateTime`), unix seconds.
-    #[serde(default)]
-    pub ticket_at: i64,
-    /// component_access_token.
-    #[serde(flatten)]
-    pub token: Option<AccessToken>,
-    /// Counts the tokens that were stored.
-    #[serde(default)]
-    pub version: u64,
-    /// Until when it is leased, unix seconds.
-    #[serde(default)]
-    pub lease_until: i64,
-    /// WeChat's last refusal, if any.
-    #[serde(flatten)]
-    pub lately: LastRefusal,
-}
-
-/// The last refusal of a token by WeChat.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct LastRefusal {
-    /// Until when WeChat is not asked again, unix seconds.
-    #[serde(default)]
-    refused_until: i64,
-    /// How long that pause is, seconds: the next is twice as long.
-    #[serde(default)]
-    pub refused_wait: i64,
-    /// The errcode; none where WeChat did not answer.
-    refused_errcode: Option<i64>,
-}
-
-impl LastRefusal {
-    /// The last refusal, while WeChat is not to be asked again.
-    #[must_use]
-    pub fn still_refused(&self, now: i64) -> Option<ApiError> {
-        if now >= self.refused_until {
-            return None;
-        }
-        Some(match self.refused_errcode {
-            Some(errcode) => {
-                let left = self.refused_until - now;
-                ApiError::Refused { errcode, errmsg: format!("lately; asked again in {left} s"), rid: None }
-            }
-            None => TransportError::NotSent("not a moment ago either".into()).into(),
-        })
-    }
-}
-
-/// A refusal of a token by WeChat, to be stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenRefusal {
-    /// Until when nobody asks again, unix seconds.
-    pub until: i64,
-    /// How long that is, seconds.
-    pub wait: i64,
-    /// The errcode; none where WeChat did not answer.
-    pub errcode: Option<i64>,
-}
-
-/// An account's credentials.
-#[derive(Debug, Clone, Deserialize)]
-pub struct AuthorizerCredentials {
-    /// The tenant; empty until the account is bound.
-    #[serde(default)]
-    pub tenant_id: String,
-    /// authorizer_access_token.
-    #[serde(flatten)]
-    pub token: Option<AccessToken>,
-    /// authorizer_refresh_token; empty in an item of which only the record of the account's end is left.
-    #[serde(default)]
-    pub refresh_token: Secret,
-    /// Counts the tokens that were stored.
-    #[serde(default)]
-    pub version: u64,
-    /// Until when it is leased, unix seconds.
-    #[serde(default)]
-    pub lease_until: i64,
-    /// Its partition in the due index.
-    pub due: Option<String>,
-    /// Since when WeChat refuses the refresh token for good, unix seconds: only a new authorization helps.
-    pub gone_at: Option<i64>,
-    /// Which call stored this authorization; empty in items of 0.1.
-    #[serde(default)]
-    pub authorized_by: String,
-    /// Fingerprint of the authorization code that it came from; empty in items of 0.1.
-    #[serde(default)]
-    pub code: String,
-    /// WeChat's last refusal, if any.
-    #[serde(flatten)]
-    pub lately: LastRefusal,
-}
-
-impl AuthorizerCredentials {
-    /// Its slot on the wheel, if the due index has it there.
-    #[must_use]
-    pub fn wheel_slot(&self) -> Option<u32> {
-        keys::wheel_slot(self.due.as_deref()?)
-    }
+/// The slot of an account's tokens on the wheel, if the due index has them there.
+#[must_use]
+pub fn wheel_slot(credentials: &AuthorizerCredentials) -> Option<u32> {
+    keys::wheel_slot(credentials.due.as_deref()?)
 }
 
 /// A lease, with what was read when it was taken.

@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     Store,
     dynamo::{Query, Update, from_item, read_valid, s},
-    fans::{Fan, customer_shard},
+    fans::customer_shard,
     keys,
 };
-use crate::error::Error;
+use crate::{
+    error::Error,
+    model::{customer::CustomerRecord, fan::Fan},
+};
 
 /// Index entries read in one query.
 const INDEX_ENTRIES_PER_QUERY: i32 = 400;
@@ -25,15 +28,6 @@ const MAX_MERGE_HOPS: usize = 8;
 pub struct CustomerRedirect {
     /// The customer that this one became part of.
     pub merged_into: Option<String>,
-}
-
-/// A customer with all its fans.
-#[derive(Debug, Clone)]
-pub struct CustomerRecord {
-    /// `cus_…`.
-    pub id: String,
-    /// The fans, one or more for each account.
-    pub fans: Vec<Fan>,
 }
 
 /// Where a listing continues.

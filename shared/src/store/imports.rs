@@ -1,7 +1,5 @@
 //! Imports: one at a time for each account, and listed until they end.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +11,10 @@ use super::{
     },
     keys,
 };
-use crate::error::{Error, StoreError};
+use crate::{
+    error::{Error, StoreError},
+    model::import::{Import, ImportStatus},
+};
 
 /// Imports of an account read in one query, at least.
 const IMPORTS_PER_QUERY: u32 = 100;
@@ -38,93 +39,6 @@ impl ResumedBy<'_> {
             Self::Api => "api".into(),
             Self::Job(message_id) => format!("resume:{message_id}"),
         }
-    }
-}
-
-/// The state of an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ImportStatus {
-    /// It is running.
-    Running,
-    /// It waits for WeChat's quota until `paused_until`.
-    Paused,
-    /// Every follower is stored, and those who left are marked.
-    Completed,
-    /// It failed; `error` says why.
-    Failed,
-}
-
-/// An import as stored. Times are unix seconds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Import {
-    /// `imp_…`.
-    pub id: String,
-    /// The account.
-    pub app_id: String,
-    /// The tenant.
-    pub tenant_id: String,
-    /// The state.
-    pub status: ImportStatus,
-    /// WeChat's `total` on the first page.
-    pub followers_total: Option<u64>,
-    /// Openids listed so far.
-    #[serde(default)]
-    pub followers_listed: u64,
-    /// Pages listed so far.
-    #[serde(default)]
-    pub pages_listed: u32,
-    /// The cursor of the next page to list; none when all are listed.
-    pub next_cursor: Option<String>,
-    /// Whether the last page was listed.
-    #[serde(default)]
-    pub listing_done: bool,
-    /// Why the list ended early. Then no fan may be marked as unsubscribed.
-    pub listing_cut: Option<String>,
-    /// Pages whose chunks are all done, with their counts: `page → imported`.
-    #[serde(default)]
-    pub pages_done: BTreeMap<String, u64>,
-    /// Shards of customers that were reconciled.
-    #[serde(default)]
-    pub shards_done: Vec<u32>,
-    /// When it began.
-    pub started_at: i64,
-    /// When it last made progress, paused or resumed; 0 in imports of before this was stored.
-    #[serde(default)]
-    pub moved_at: i64,
-    /// When it last resumed after a pause.
-    pub resumed_at: Option<i64>,
-    /// The message that counted the page listed last: of two deliveries at once only one continues.
-    pub listed_by: Option<String>,
-    /// When its next jobs were last queued again.
-    pub taken_up_at: Option<i64>,
-    /// The message that queued them.
-    pub taken_up_by: Option<String>,
-    /// When it ended.
-    pub finished_at: Option<i64>,
-    /// When it tries again.
-    pub paused_until: Option<i64>,
-    /// Why it paused or failed.
-    pub error: Option<String>,
-}
-
-impl Import {
-    /// Followers on pages that are stored completely.
-    #[must_use]
-    pub fn followers_imported(&self) -> u64 {
-        self.pages_done.values().sum()
-    }
-
-    /// Since when it sends requests to WeChat, unix seconds: earlier refusals do not concern it.
-    #[must_use]
-    pub fn requests_since(&self) -> i64 {
-        self.resumed_at.unwrap_or(self.started_at)
-    }
-
-    /// Whether the list is complete and every page of it is stored.
-    #[must_use]
-    pub fn all_pages_imported(&self) -> bool {
-        self.listing_done && (0..self.pages_listed).all(|p| self.pages_done.contains_key(&p.to_string()))
     }
 }
 

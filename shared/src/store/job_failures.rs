@@ -3,30 +3,15 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Store,
     dynamo::{Update, from_item, n, s},
     keys,
 };
-use crate::error::Error;
+use crate::{error::Error, model::job_failure::JobFailure};
 
 /// How long a failure is remembered, seconds: a day longer than a queue keeps a dead letter.
 const JOB_FAILURE_RETENTION_SECONDS: i64 = 15 * 24 * 3600;
-
-/// The last failure of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobFailure {
-    /// The job's fingerprint.
-    pub job: String,
-    /// What stopped it, without the content of the job.
-    pub why: String,
-    /// When, unix seconds.
-    pub at: i64,
-    /// How often it had been received by then.
-    pub receives: u32,
-}
 
 impl Store {
     /// Stores a job's last failure. It replaces an earlier one of a job with the same body.

@@ -11,14 +11,16 @@ use super::{
     Store,
     batch_operations::{Statement, StatementResult},
     dynamo::{ConditionalWrite, Update, from_item, n, s, to_attr},
-    fans::FanId,
     keys,
-    messages::{Channel, MessageRecord, MessageStatus},
     writer_id::WriterId,
 };
 use crate::{
     error::Error,
-    model::window::{WindowKind, Windows},
+    model::{
+        fan::FanId,
+        message::{Channel, MessageRecord, MessageStatus},
+        window::{WindowKind, Windows},
+    },
 };
 
 /// How long a lease lasts, seconds: longer than its worker runs, which `message-send` makes sure of.

@@ -1,26 +1,14 @@
 //! The state of the platform without its secrets: for readers without the right to read those.
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Store,
-    credentials::ComponentCredentials,
     dynamo::{Update, n},
     keys,
 };
-use crate::error::Error;
-
-/// The state of the platform as last stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PlatformStatus {
-    /// When the newest ticket was pushed, unix seconds; none before the first.
-    pub ticket_at: Option<i64>,
-    /// When the component token expires, unix seconds; none before the first.
-    pub component_token_expires_at: Option<i64>,
-    /// Accounts whose tokens the schedule checks within ten minutes, as counted within the last five.
-    pub tokens_expiring: u64,
-}
+use crate::{
+    error::Error,
+    model::{credentials::ComponentCredentials, platform_status::PlatformStatus},
+};
 
 impl Store {
     /// The state of the platform, at most a minute old.

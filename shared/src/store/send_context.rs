@@ -5,17 +5,21 @@ use std::collections::HashMap;
 
 use super::{
     Store,
-    accounts::AccountRecord,
     dynamo::{Attributes, from_item},
-    fans::{Fan, FanId},
-    keys,
-    keys::Key,
-    messages::{Channel, MessageRecord},
-    quotas::QuotaRefusal,
-    tenants::Tenant,
-    waiting_lines::{self, WaitingLine},
+    keys::{self, Key},
+    waiting_lines,
 };
-use crate::error::Error;
+use crate::{
+    error::Error,
+    model::{
+        account::AccountRecord,
+        fan::{Fan, FanId},
+        message::{Channel, MessageRecord},
+        quota::QuotaRefusal,
+        tenant::Tenant,
+        waiting_line::WaitingLine,
+    },
+};
 
 /// What is to be read.
 #[derive(Debug, Default)]

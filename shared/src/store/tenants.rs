@@ -4,13 +4,10 @@ use std::collections::HashSet;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::join_all;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    accounts::AccountRecord,
-    api_keys::ApiKey,
     dynamo::{
         Attributes, Query, Update, check_action, delete_action, from_item, n, put_action, read_valid, s,
         to_attr, to_item,
@@ -19,54 +16,20 @@ use super::{
 };
 use crate::{
     error::{Error, StoreError},
+    model::{
+        account::AccountRecord,
+        api_key::ApiKey,
+        tenant::{Tenant, TenantStatus},
+    },
     secret::Secret,
 };
 
-/// A tenant's time zone unless it has set another (contract 6.32).
-pub const DEFAULT_TIME_ZONE: &str = "Asia/Shanghai";
 /// Marks of accounts written at a time.
 const CONCURRENT_MARKS: usize = 25;
 /// Accounts read in one request.
 const ACCOUNTS_PER_QUERY: u32 = 100;
 /// How often a write that lost a race is tried.
 const MAX_WRITE_ATTEMPTS: usize = 4;
-
-/// The state of a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TenantStatus {
-    /// Its keys work, and its messages are sent.
-    #[default]
-    Active,
-    /// Its keys do not work and nothing is sent for it; pushes to its accounts are still stored.
-    Suspended,
-    /// It is being erased.
-    Deleted,
-}
-
-/// A company that uses the hub.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tenant {
-    /// `ten_…`.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// IANA name of its time zone.
-    #[serde(default = "default_time_zone")]
-    pub time_zone: String,
-    /// Its state.
-    #[serde(default)]
-    pub status: TenantStatus,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// Counts what must not happen concurrently: changes of status, and revocations of keys.
-    #[serde(default)]
-    pub revision: u64,
-}
-
-fn default_time_zone() -> String {
-    DEFAULT_TIME_ZONE.to_owned()
-}
 
 /// Changes of a tenant.
 #[derive(Debug, Clone, Default)]

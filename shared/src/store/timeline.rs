@@ -1,19 +1,17 @@
 //! The timeline: what a fan said, did and was sent, and what happened to an account itself. Storing a push's
 //! event *is* its deduplication.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-
 use super::{
     Store,
     dynamo::{Attributes, ConditionalWrite, Query, from_item, s, to_item},
-    fans::FanId,
-    keys,
+    keys::{self, Key},
 };
 use crate::{
     error::{Error, StoreError},
-    ids,
-    model::{passive_reply, push::CLOCK_SKEW_SECONDS},
+    model::{
+        event::{StoredEvent, TimelineOwner},
+        push::CLOCK_SKEW_SECONDS,
+    },
 };
 
 /// Events that one listing reads for each owner before it returns a cursor.
@@ -22,106 +20,20 @@ const MAX_SCANNED_EVENTS: usize = 2_000;
 const MIN_FILTERED_PAGE: usize = 100;
 /// A page ends after so many bytes, whatever its limit: Lambda returns 6 MB, an event may have 256 KB.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
-/// Suffix of the identity of a passive reply, after that of the event it replies to. It sorts before every
-/// letter and digit, so that no other identity comes between the two.
-const REPLY_SUFFIX: &str = "+reply";
-
-/// The owner of an event: one timeline.
-#[derive(Debug, Clone, Copy)]
-pub enum TimelineOwner<'a> {
-    /// A fan.
-    Fan(FanId<'a>),
-    /// The account itself.
-    Account {
-        /// The tenant that asks.
-        tenant: &'a str,
-        /// The account.
-        app_id: &'a str,
-    },
-}
-
-impl<'a> From<FanId<'a>> for TimelineOwner<'a> {
-    fn from(fan: FanId<'a>) -> Self {
-        Self::Fan(fan)
+/// The key of the event `identity` in a timeline.
+fn event_key(owner: TimelineOwner<'_>, identity: &str) -> Key {
+    match owner {
+        TimelineOwner::Fan(fan) => keys::event(fan.tenant, fan.app_id, fan.open_id, identity),
+        TimelineOwner::Account { tenant, app_id } => keys::account_event(tenant, app_id, identity),
     }
 }
 
-impl TimelineOwner<'_> {
-    fn key(self, identity: &str) -> keys::Key {
-        match self {
-            Self::Fan(fan) => keys::event(fan.tenant, fan.app_id, fan.open_id, identity),
-            Self::Account { tenant, app_id } => keys::account_event(tenant, app_id, identity),
-        }
-    }
-}
-
-/// An event as stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StoredEvent {
-    /// Sort key: the push's identity.
-    #[serde(rename = "sk")]
-    pub identity: String,
-    /// Its type, as the API names it.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// When it happened, unix seconds: the push's `CreateTime`.
-    pub at: i64,
-    /// The account.
-    pub app_id: String,
-    /// The follower; empty where it is the account's own event.
-    pub open_id: String,
-    /// JSON text of the push's members.
-    pub detail: String,
-    /// The passive reply as XML: WeChat's repetition of the push gets the same one.
-    pub reply: Option<String>,
-    /// WeChat's message JSON to send as a customer-service message, where the rule's reply cannot be passive.
-    pub sends: Option<String>,
-}
-
-impl StoredEvent {
-    /// `evt_…`.
-    #[must_use]
-    pub fn id(&self) -> String {
-        ids::derived("evt", &[&self.app_id, &self.open_id, &self.identity])
-    }
-
-    /// The push's members.
-    #[must_use]
-    pub fn detail(&self) -> Map<String, Value> {
-        serde_json::from_str(&self.detail).unwrap_or_default()
-    }
-
-    /// Sorts by time, then by identity.
-    #[must_use]
-    pub fn at_key(&self) -> String {
-        format!("{:013}#{}", self.at.max(0), self.identity)
-    }
-
-    /// Roughly its size in a response.
-    fn bytes(&self) -> usize {
-        self.detail.len() + self.reply.as_ref().map_or(0, String::len)
-    }
-
-    /// The passive reply as an event of its own, right after the one that it replies to. Both are stored as
-    /// one item: a second write would cost time that WeChat's five seconds do not leave.
-    fn passive_reply_event(&self) -> Option<Self> {
-        let content = passive_reply::parse_passive_xml(self.reply.as_deref()?)?;
-        Some(Self {
-            identity: format!("{}{REPLY_SUFFIX}", self.identity),
-            kind: "message_sent".into(),
-            detail: json!({ "channel": "passive", "content": content }).to_string(),
-            reply: None,
-            sends: None,
-            ..self.clone()
-        })
-    }
-
-    /// The item as stored at `now`, for `kept` seconds.
-    fn item(&self, owner: TimelineOwner<'_>, kept: i64, now: i64) -> Result<Attributes, Error> {
-        let mut attributes = to_item(&owner.key(&self.identity), self, Some(expiry(self.at, kept, now)))?;
-        attributes.insert("at_key".into(), s(self.at_key()));
-        Ok(attributes)
-    }
+/// The item of an event that is stored at `now`, for `kept` seconds.
+fn item_of(event: &StoredEvent, owner: TimelineOwner<'_>, kept: i64, now: i64) -> Result<Attributes, Error> {
+    let key = event_key(owner, &event.identity);
+    let mut attributes = to_item(&key, event, Some(expiry(event.at, kept, now)))?;
+    attributes.insert("at_key".into(), s(event.at_key()));
+    Ok(attributes)
 }
 
 /// When an event of `at` may be deleted: `kept` seconds later. One that claims to be older than that counts
@@ -151,7 +63,7 @@ impl Store {
         owner: impl Into<TimelineOwner<'a>>,
         event: &StoredEvent,
     ) -> Result<EventInsert, Error> {
-        let item = event.item(owner.into(), self.event_retention_seconds, self.clock.unix())?;
+        let item = item_of(event, owner.into(), self.event_retention_seconds, self.clock.unix())?;
         match self.put_if_absent(&self.timeline, item).await? {
             ConditionalWrite::Done(_) => Ok(EventInsert::New),
             ConditionalWrite::ConditionFailed(Some(before)) => {
@@ -169,7 +81,7 @@ impl Store {
         owner: impl Into<TimelineOwner<'a>>,
         event: &StoredEvent,
     ) -> Result<(&str, Attributes), Error> {
-        Ok((&self.timeline, event.item(owner.into(), self.event_retention_seconds, self.clock.unix())?))
+        Ok((&self.timeline, item_of(event, owner.into(), self.event_retention_seconds, self.clock.unix())?))
     }
 
     /// Events of `owners`, newest first, before `before` (an [`StoredEvent::at_key`]), of type `kind` if
@@ -188,7 +100,7 @@ impl Store {
         let mut complete_from = None; // events older than this are incomplete
         let page_limit = if kind.is_some() { (limit + 1).max(MIN_FILTERED_PAGE) } else { limit + 1 };
         for owner in owners {
-            let pk = (*owner).into().key("").pk;
+            let pk = event_key((*owner).into(), "").pk;
             let mut upper = before.unwrap_or("~").to_owned();
             let (mut matched, mut looked_at) = (0, 0);
             loop {
@@ -250,7 +162,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::content::Reply, store::dynamo::n};
+    use crate::{model::fan::FanId, store::dynamo::n};
 
     const DAY: i64 = 24 * 3600;
     /// 2025-01-01, unix seconds.
@@ -282,35 +194,8 @@ mod tests {
             ("older than time", -1, 365, NEW_YEAR),
             ("of the year 9999", 253_402_300_799, 365, NEW_YEAR + CLOCK_SKEW_SECONDS),
         ] {
-            let item = event("M1", at).item(fan.into(), days * DAY, NEW_YEAR).unwrap();
+            let item = item_of(&event("M1", at), fan.into(), days * DAY, NEW_YEAR).unwrap();
             assert_eq!(item["ttl"], n(kept_from + days * DAY), "{what}");
         }
-    }
-
-    #[test]
-    fn a_reply_is_an_event_right_after_what_it_answers() {
-        let reply: Reply =
-            serde_json::from_value(json!({"msgtype": "text", "text": {"content": "a ]]> b"}})).unwrap();
-        let mut first = event("M12", NEW_YEAR);
-        first.reply = reply.passive_xml("o1", "gh_1", NEW_YEAR);
-        let answer = first.passive_reply_event().unwrap();
-        assert_eq!(
-            (answer.kind.as_str(), answer.at, answer.open_id.as_str()),
-            ("message_sent", NEW_YEAR, "o1")
-        );
-        let detail =
-            json!({"channel": "passive", "content": {"msgtype": "text", "text": {"content": "a ]]> b"}}});
-        assert_eq!(Value::Object(answer.detail()), detail);
-        assert_ne!(answer.id(), first.id());
-        assert_eq!(answer.passive_reply_event(), None);
-        for other in ["M1", "M120", "M13", "E00", "Smsg_1", "Rimp_1", "e#o1"] {
-            let other = event(other, NEW_YEAR).at_key();
-            let between = first.at_key() < other && other < answer.at_key();
-            assert!(first.at_key() < answer.at_key() && !between, "{other}");
-        }
-        let transfer: Reply =
-            serde_json::from_value(json!({"msgtype": "transfer_customer_service"})).unwrap();
-        first.reply = transfer.passive_xml("o1", "gh_1", NEW_YEAR);
-        assert_eq!(first.passive_reply_event(), None, "an agent answers, not the account");
     }
 }

@@ -1,7 +1,6 @@
 //! Jobs for a later time, in [`keys::TIMER_SHARDS`] shards, each sorted by when they are due.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
@@ -9,23 +8,10 @@ use super::{
     keys,
     keys::Key,
 };
-use crate::error::Error;
+use crate::{error::Error, model::timer::StoredTimer};
 
 /// How long a sweeper leases a shard, seconds: longer than it sweeps, which `token-refresh` makes sure of.
 pub const SWEEP_LEASE_SECONDS: i64 = 35;
-
-/// A timer as stored, with the exact message for its queue, so that the sweeper need not understand the job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredTimer {
-    /// The queue's name, as in [`crate::queue::JobQueue`].
-    pub queue: String,
-    /// The job as JSON.
-    pub body: String,
-    /// Fair-share group; on a FIFO queue the message group, which is kept in order.
-    pub group: String,
-    /// The deduplication id on a FIFO queue.
-    pub once: String,
-}
 
 /// A timer that is due.
 #[derive(Debug, Clone)]

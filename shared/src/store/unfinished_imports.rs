@@ -7,22 +7,10 @@
 use super::{
     Store,
     dynamo::{Query, from_item, s},
-    imports::{Import, ImportStatus},
     keys,
 };
-use crate::{error::Error, ids};
+use crate::{error::Error, ids, model::import::Import};
 
-/// After how long without progress the jobs of a running import are queued again, seconds: a page's hundred
-/// chunks are its longest step and take seconds, unless the queue is long or WeChat's quota is used up.
-const REQUEUE_AFTER_SECONDS: i64 = 900;
-/// The same before the first page is listed: the first job is a single one and comes at once.
-const FIRST_REQUEUE_AFTER_SECONDS: i64 = 120;
-/// Longest time between two requeues. It doubles up to here: jobs that are merely slow must not pile up.
-const MAX_REQUEUE_INTERVAL_SECONDS: i64 = 3600;
-/// How long after the end of a pause, seconds: the import's own timer comes first.
-const RESUME_GRACE_SECONDS: i64 = 120;
-/// After how long without progress or end an import is stuck, seconds: queueing again did not help.
-const STUCK_AFTER_SECONDS: i64 = 3600;
 /// Imports read by one search: a limit for its cost, 100 read units and more for the largest. Where there are
 /// more, the searches take turns, each with a share of them.
 const MAX_IMPORTS_READ: usize = 100;
@@ -40,41 +28,6 @@ pub struct UnfinishedImports {
     pub imports: Vec<Import>,
     /// How many more cannot be read.
     pub unreadable: usize,
-}
-
-impl Import {
-    /// Whether it is overdue at `now`, unix seconds, to make progress or end: its chain of jobs broke.
-    #[must_use]
-    pub fn is_stuck(&self, now: i64) -> bool {
-        let since = match self.status {
-            ImportStatus::Running => self.moved_at.max(self.started_at),
-            ImportStatus::Paused => self.paused_until.unwrap_or(self.started_at),
-            ImportStatus::Completed | ImportStatus::Failed => return false,
-        };
-        now.saturating_sub(since) > STUCK_AFTER_SECONDS
-    }
-
-    /// Whether its next jobs should be queued again at `now`, unix seconds: it made no progress for long, and
-    /// they were not queued again since.
-    #[must_use]
-    pub fn needs_requeue(&self, now: i64) -> bool {
-        match self.status {
-            ImportStatus::Completed | ImportStatus::Failed => false,
-            ImportStatus::Paused => {
-                now >= self.paused_until.unwrap_or(self.started_at) + RESUME_GRACE_SECONDS
-            }
-            ImportStatus::Running => {
-                let moved = self.moved_at.max(self.started_at);
-                let patience =
-                    if self.pages_listed == 0 { FIRST_REQUEUE_AFTER_SECONDS } else { REQUEUE_AFTER_SECONDS };
-                let requeue_at = match self.taken_up_at.filter(|at| *at > moved) {
-                    Some(at) => at + (at - moved).clamp(REQUEUE_AFTER_SECONDS, MAX_REQUEUE_INTERVAL_SECONDS),
-                    None => moved + patience,
-                };
-                now >= requeue_at
-            }
-        }
-    }
 }
 
 impl Store {
@@ -133,70 +86,5 @@ impl Store {
             }
         }
         Ok(listed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// Running since second 1,000, with one page listed.
-    fn import(about: Value) -> Import {
-        let mut import = json!({
-            "id": "imp_1", "app_id": "wx1", "tenant_id": "ten_1", "status": "running", "started_at": 1_000,
-            "pages_listed": 1,
-        });
-        import.as_object_mut().unwrap().extend(about.as_object().unwrap().clone());
-        serde_json::from_value(import).unwrap()
-    }
-
-    #[test]
-    fn an_import_is_stuck_that_neither_moved_nor_ended_for_an_hour() {
-        for (what, about, now, stuck) in [
-            ("just started", json!({}), 1_010, false),
-            ("started an hour ago, never moved", json!({}), 4_601, true),
-            ("moved since", json!({"moved_at": 4_000}), 4_601, false),
-            ("moved long ago", json!({"moved_at": 4_000}), 7_601, true),
-            ("paused until later", json!({"status": "paused", "paused_until": 9_000}), 8_000, false),
-            ("resumes about now", json!({"status": "paused", "paused_until": 9_000}), 9_100, false),
-            ("was to resume long ago", json!({"status": "paused", "paused_until": 9_000}), 12_601, true),
-            ("completed", json!({"status": "completed"}), 100_000, false),
-            ("failed", json!({"status": "failed"}), 100_000, false),
-        ] {
-            assert_eq!(import(about).is_stuck(now), stuck, "{what}");
-        }
-    }
-
-    #[test]
-    fn an_import_is_taken_up_that_is_quiet_and_ever_more_seldom() {
-        for (what, about, now, wants) in [
-            ("just started", json!({"pages_listed": 0}), 1_119, false),
-            ("its first job did not come", json!({"pages_listed": 0}), 1_120, true),
-            (
-                "the first job was queued again",
-                json!({"pages_listed": 0, "taken_up_at": 1_120}),
-                2_019,
-                false,
-            ),
-            ("and did not come either", json!({"pages_listed": 0, "taken_up_at": 1_120}), 2_020, true),
-            ("a page takes its time", json!({}), 1_899, false),
-            ("a page takes too long", json!({}), 1_900, true),
-            ("moved since", json!({"moved_at": 1_500}), 2_399, false),
-            ("taken up, and moved since", json!({"moved_at": 3_000, "taken_up_at": 1_900}), 3_899, false),
-            ("taken up once, quiet", json!({"taken_up_at": 1_900}), 2_799, false),
-            ("for as long again", json!({"taken_up_at": 1_900}), 2_800, true),
-            ("taken up twice", json!({"taken_up_at": 2_800}), 4_599, false),
-            ("twice as long", json!({"taken_up_at": 2_800}), 4_600, true),
-            ("taken up often", json!({"taken_up_at": 50_000}), 53_599, false),
-            ("never for longer than an hour", json!({"taken_up_at": 50_000}), 53_600, true),
-            ("paused", json!({"status": "paused", "paused_until": 9_000}), 9_119, false),
-            ("nobody resumes it", json!({"status": "paused", "paused_until": 9_000}), 9_120, true),
-            ("completed", json!({"status": "completed"}), 100_000, false),
-            ("failed", json!({"status": "failed"}), 100_000, false),
-        ] {
-            assert_eq!(import(about).needs_requeue(now), wants, "{what}");
-        }
     }
 }

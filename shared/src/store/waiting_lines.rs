@@ -2,49 +2,22 @@
 //! later ones by the same channel wait too, in timers with the same ordering key, and the line records it.
 //! Waiting for one channel's quota does not delay the other channel, whose reply window may close meanwhile.
 
-use serde::Deserialize;
-
 use super::{
     Store,
     dynamo::{Update, n, s},
-    fans::FanId,
     keys::{self, Key},
-    messages::Channel,
 };
-use crate::error::Error;
+use crate::{
+    error::Error,
+    model::{
+        fan::FanId,
+        message::Channel,
+        waiting_line::{WaitingMessage, position},
+    },
+};
 
 /// How long a line is kept that was not ended, seconds: messages wait for a day at most.
 const WAITING_LINE_RETENTION_SECONDS: i64 = 2 * 24 * 3600;
-
-/// Messages that wait to reach one fan by one channel.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct WaitingLine {
-    /// Messages behind the first one are not sent before this unix millisecond.
-    pub until: i64,
-    /// The first message, which set `until`.
-    pub first: String,
-    /// The position of the newest message in the line. When that message ends, the line ends.
-    pub newest: String,
-}
-
-/// A message's position among those to one fan: positions sort by `created_at`, in unix milliseconds.
-#[must_use]
-pub fn position(created_at: i64, message: &str) -> String {
-    format!("{:013}#{message}", created_at.max(0))
-}
-
-/// A message that is to wait.
-#[derive(Debug, Clone, Copy)]
-pub struct WaitingMessage<'a> {
-    /// The fan it goes to.
-    pub fan: FanId<'a>,
-    /// The channel.
-    pub channel: Channel,
-    /// Its id.
-    pub message: &'a str,
-    /// When it was accepted, unix milliseconds.
-    pub created_at: i64,
-}
 
 impl Store {
     /// Records that a message waits until the unix millisecond `until`. `leads`: it sets the line's time.

@@ -256,7 +256,7 @@ pub fn how_to_cancel(lang: Lang, owned: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::account::required_permissions;
+    use crate::model::permission::required_permissions;
 
     #[test]
     fn every_required_permission_set_has_a_purpose() {

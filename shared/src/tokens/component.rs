@@ -5,14 +5,14 @@
 
 use super::{
     MAX_TOKEN_WAIT, POLL_INTERVAL, RefreshReason, ensure_time_for_call, new_lease_owner,
-    refresh_backoff::backoff_after,
+    refresh_backoff::{backoff_after, still_refused},
 };
 use crate::{
     deadline::Deadline,
     error::Error,
+    model::credentials::{AccessToken, ComponentCredentials},
     secret::Secret,
     services::Services,
-    store::credentials::{AccessToken, ComponentCredentials},
     wechat::{ApiError, errcode::ErrcodeClass, transport::MAX_CALL_DURATION},
 };
 
@@ -45,7 +45,7 @@ pub async fn component_token(
         if current.ticket.is_none() {
             return Err(Error::NoTicket);
         }
-        if let Some(refused) = current.lately.still_refused(now) {
+        if let Some(refused) = still_refused(&current.lately, now) {
             return Err(Error::Platform(refused));
         }
         match app.store.lease_component(current.version, new_lease_owner(app)).await? {

@@ -7,8 +7,12 @@ use jiff::Timestamp;
 
 use crate::{
     error::Error,
-    store::credentials::TokenRefusal,
-    wechat::errcode::{ErrcodeClass, wait_until},
+    model::credentials::{LastRefusal, TokenRefusal},
+    wechat::{
+        ApiError,
+        errcode::{ErrcodeClass, wait_until},
+        transport::TransportError,
+    },
 };
 
 /// The first pause after a refusal, seconds, and the longest.
@@ -31,6 +35,20 @@ pub(super) fn backoff_after(error: &Error, before: i64, now: Timestamp) -> Optio
     };
     let wait = before.saturating_mul(2).clamp(first, longest);
     Some(TokenRefusal { until: now.as_second() + wait, wait, errcode })
+}
+
+/// The last refusal, while WeChat is not to be asked again.
+pub(super) fn still_refused(lately: &LastRefusal, now: i64) -> Option<ApiError> {
+    if now >= lately.refused_until {
+        return None;
+    }
+    Some(match lately.refused_errcode {
+        Some(errcode) => {
+            let left = lately.refused_until - now;
+            ApiError::Refused { errcode, errmsg: format!("lately; asked again in {left} s"), rid: None }
+        }
+        None => TransportError::NotSent("not a moment ago either".into()).into(),
+    })
 }
 
 #[cfg(test)]

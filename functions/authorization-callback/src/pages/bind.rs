@@ -11,12 +11,12 @@ use http::{HeaderMap, StatusCode, header::SET_COOKIE};
 use jiff::{Timestamp, tz::Offset};
 use shared::{
     error::Error,
+    model::{
+        authorization,
+        binding::{Binding, BindingStatus},
+    },
     secret::Secret,
     services::Services,
-    store::{
-        bindings::{Binding, BindingStatus},
-        consents,
-    },
     texts::bind as texts,
     tokens,
     wechat::authorize_url::AuthorizeUrl,
@@ -142,7 +142,7 @@ async fn render_page(
         verified: texts::ONLY_VERIFIED.in_language(lang),
     };
     let mut response = page_response(StatusCode::OK, page.render());
-    if let Some(cookie) = cookie::set_cookie(app, binding, &consents::code_fingerprint(code.expose())) {
+    if let Some(cookie) = cookie::set_cookie(app, binding, &authorization::code_fingerprint(code.expose())) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(response)

@@ -13,14 +13,14 @@ use serde::Deserialize;
 use shared::{
     deadline::Deadline,
     error::Error,
-    model::binding_refusal::BindingRefusal,
+    model::{
+        authorization::{self, AuthorizationPage},
+        binding::{Binding, BindingStatus},
+        binding_refusal::BindingRefusal,
+    },
     secret::Secret,
     services::Services,
-    store::{
-        bindings::{Binding, BindingStatus},
-        consents::{self, AuthorizationPage},
-        writer_id::WriterId,
-    },
+    store::writer_id::WriterId,
     texts::{Text, bind as texts},
 };
 
@@ -184,7 +184,7 @@ fn is_decided(binding: &Binding, code: Option<&Secret>) -> bool {
     match binding.status {
         BindingStatus::Bound => true,
         BindingStatus::Refused => {
-            code.is_none_or(|code| by == Some(&consents::code_fingerprint(code.expose())))
+            code.is_none_or(|code| by == Some(&authorization::code_fingerprint(code.expose())))
         }
         BindingStatus::Pending | BindingStatus::Expired => false,
     }

@@ -4,8 +4,8 @@
 use http::{HeaderMap, HeaderValue, header};
 use shared::{
     error::Error,
+    model::{authorization::AuthorizationPage, binding::Binding},
     services::Services,
-    store::{bindings::Binding, consents::AuthorizationPage},
 };
 
 /// Longer than a link is valid plus an authorization code.

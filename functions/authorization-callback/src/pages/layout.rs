@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri, header};
 use shared::{
     html,
-    model::account::required_permissions,
+    model::permission::required_permissions,
     texts::{Lang, bind::PURPOSES},
 };
 

@@ -2,8 +2,8 @@
 
 use shared::{
     error::Error,
+    model::{binding::Binding, tenant::TenantStatus},
     services::Services,
-    store::{bindings::Binding, tenants::TenantStatus},
     texts::{Lang, bind::THE_ACCOUNT},
 };
 

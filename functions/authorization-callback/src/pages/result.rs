@@ -7,12 +7,13 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, header::REFRESH};
 use shared::{
     error::Error,
-    model::{account::capabilities, binding_refusal::BindingRefusal},
-    services::Services,
-    store::{
-        bindings::{Binding, BindingStatus},
-        imports::ImportStatus,
+    model::{
+        binding::{Binding, BindingStatus},
+        binding_refusal::BindingRefusal,
+        capability::capabilities,
+        import::ImportStatus,
     },
+    services::Services,
     texts::{Lang, Text, bind as texts},
 };
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::response::Response;
-use shared::{error::Error, services::Services, store::bindings::Binding, texts::Lang};
+use shared::{error::Error, model::binding::Binding, services::Services, texts::Lang};
 
 use super::{link::bind_page_url, result};
 

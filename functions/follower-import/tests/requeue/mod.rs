@@ -14,8 +14,8 @@ use follower_import::{
 };
 use futures::future::BoxFuture;
 use shared::{
-    clock::Clock, deadline::Deadline, error::Error, queue::jobs::ImportJob, services::Services,
-    store::imports::ImportStatus, timers::TimerJob,
+    clock::Clock, deadline::Deadline, error::Error, model::import::ImportStatus, queue::jobs::ImportJob,
+    services::Services, timers::TimerJob,
 };
 
 use crate::{

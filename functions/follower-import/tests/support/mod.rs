@@ -12,21 +12,18 @@ use shared::{
     aws::AwsClients,
     clock::{Clock, ManualClock},
     model::{
-        account::{AccountStatus, AccountType},
+        account::{AccountRecord, AccountStatus, AccountType},
         consent::ConsentPage,
+        credentials::AccessToken,
+        fan::{Fan, FanId},
+        import::{Import, ImportStatus},
         token::Due,
     },
     queue::jobs::{FollowerJob, ImportJob, ImportRef},
     random::StdRandom,
     secret::Secret,
     services::{Dependencies, Services},
-    store::{
-        accounts::AccountRecord,
-        credentials::AccessToken,
-        fans::{Fan, FanId},
-        imports::{Import, ImportStart, ImportStatus},
-        keys::CUSTOMER_SHARDS,
-    },
+    store::{imports::ImportStart, keys::CUSTOMER_SHARDS},
 };
 
 use wechat::FakeWeChat;

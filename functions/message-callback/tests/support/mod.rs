@@ -14,7 +14,7 @@ use shared::{
     envelope::{CallbackQuery, PushRecipient},
     function::Function,
     model::{
-        account::{AccountStatus, AccountType},
+        account::{AccountRecord, AccountStatus, AccountType},
         consent::ConsentPage,
         reply_rules::ReplyRules,
         token::Due,
@@ -22,7 +22,6 @@ use shared::{
     random::StdRandom,
     secret::Secret,
     services::{Dependencies, Services},
-    store::accounts::AccountRecord,
     wechat::{http::HttpTransport, query::encode_query},
 };
 

@@ -20,8 +20,13 @@ use shared::{
     deadline::Deadline,
     function::Function,
     model::{
-        account::{AccountStatus, AccountType},
+        account::{AccountRecord, AccountStatus, AccountType},
+        api_key::ApiKey,
         consent::ConsentPage,
+        credentials::AccessToken,
+        event::StoredEvent,
+        fan::FanId,
+        message::{Channel, MessageRecord, MessageStatus},
         push_decision::FanActivity,
         token::Due,
     },
@@ -29,16 +34,7 @@ use shared::{
     random::StdRandom,
     secret::Secret,
     services::{Dependencies, Services},
-    store::{
-        accounts::AccountRecord,
-        api_keys::ApiKey,
-        credentials::AccessToken,
-        fans::FanId,
-        message_leases::LeaseAttempt,
-        messages::{Channel, MessageRecord, MessageStatus},
-        timeline::StoredEvent,
-        timers::DueTimer,
-    },
+    store::{message_leases::LeaseAttempt, timers::DueTimer},
     wechat::transport::{Transport, TransportError, WeChatRequest, WeChatResponse},
 };
 

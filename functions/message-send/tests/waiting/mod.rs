@@ -4,13 +4,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use shared::{
     clock::Clock,
-    model::account::AccountType,
-    queue::jobs::SendJob,
-    store::{
-        fans::FanId,
-        messages::{Channel, MessageStatus},
-        send_context::SendContextRequest,
+    model::{
+        account::AccountType,
+        fan::FanId,
+        message::{Channel, MessageStatus},
     },
+    queue::jobs::SendJob,
+    store::send_context::SendContextRequest,
 };
 
 use crate::harness::{ACCOUNT, CUSTOM, SendHarness, TEMPLATE, TENANT, errcode, lost_response};

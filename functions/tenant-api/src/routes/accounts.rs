@@ -1,16 +1,23 @@
 //! Bound accounts.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{Json, extract::State};
 use http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use shared::{
-    model::account::{Account, capabilities, missing_permissions, permissions},
+    model::{
+        account::{AccountRecord, AccountStatus, AccountType},
+        capability::capabilities,
+        permission::{Permission, missing_permissions, permissions},
+    },
     problem::Problem,
     queue::jobs::AuthorizationJob,
     services::Services,
-    store::accounts::{AccountDeletion, AccountRecord},
+    store::accounts::AccountDeletion,
 };
+use utoipa::ToSchema;
 
 use super::find_account;
 use crate::{
@@ -21,6 +28,53 @@ use crate::{
 
 /// Delay before a deleted account's tokens are deleted: longer than the deleting request may take.
 const TOKEN_DELETION_DELAY: Duration = Duration::from_mins(1);
+
+/// An Official Account, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "app_id": "wx5a1b2c3d4e5f6071", "original_id": "gh_7b1c9d2e4f60", "name": "Invented Cafe",
+    "alias": "invented-cafe", "avatar_url": "https://wx.qlogo.example/mmopen/cafe/0",
+    "qr_code_url": "https://mmbiz.qpic.example/mmbiz/cafe/0", "principal_name": "Invented Cafe Ltd.",
+    "account_type": "service", "verified": true, "status": "bound",
+    "permissions": [{"id": 1, "name": "Message Management Access", "granted": true, "required": true}],
+    "missing_permissions": ["WeChat Coupon Access"],
+    "capabilities": {"auto_reply": true, "customer_service_message": true, "coupon": false},
+    "bound_at": "2026-01-10T04:10:00Z", "unbound_at": null
+}))]
+pub struct Account {
+    /// `wx` and 16 hex digits.
+    pub app_id: String,
+    /// `gh_…`, which pushes name it by.
+    pub original_id: String,
+    /// As fans see it.
+    pub name: String,
+    /// What people search for; may be empty.
+    pub alias: String,
+    /// WeChat's URL of the picture.
+    pub avatar_url: String,
+    /// WeChat's URL of the account's own QR code; other sites cannot show it.
+    pub qr_code_url: String,
+    /// Who owns it.
+    pub principal_name: String,
+    /// Its kind.
+    pub account_type: AccountType,
+    /// WeChat has verified it, or its qualification at least.
+    pub verified: bool,
+    /// Bound or not.
+    pub status: AccountStatus,
+    /// The permission sets that the hub requires, granted or not, and the others that were granted.
+    pub permissions: Vec<Permission>,
+    /// Names of the required permission sets that were not granted.
+    pub missing_permissions: Vec<String>,
+    /// What the account can do: its kind allows it, and the permission set was granted.
+    pub capabilities: BTreeMap<String, bool>,
+    /// Of the newest binding.
+    #[schema(value_type = String, format = DateTime)]
+    pub bound_at: Timestamp,
+    /// Null while bound.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub unbound_at: Option<Timestamp>,
+}
 
 /// List accounts
 ///
@@ -135,5 +189,43 @@ fn to_api(record: AccountRecord) -> Account {
         status: record.status,
         bound_at: timestamp(record.bound_at),
         unbound_at: record.unbound_at.map(timestamp),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_account_looks_as_the_contract_says() {
+        let account = Account {
+            app_id: "wx5a1b2c3d4e5f6071".into(),
+            original_id: "gh_7b1c9d2e4f60".into(),
+            name: "Invented Cafe".into(),
+            alias: String::new(),
+            avatar_url: String::new(),
+            qr_code_url: String::new(),
+            principal_name: String::new(),
+            account_type: AccountType::Subscription,
+            verified: true,
+            status: AccountStatus::Bound,
+            permissions: vec![],
+            missing_permissions: vec![],
+            capabilities: BTreeMap::from([("menu".to_owned(), true)]),
+            bound_at: Timestamp::from_second(1_735_689_600).unwrap(),
+            unbound_at: None,
+        };
+        let json = serde_json::to_value(&account).unwrap();
+        let expected = json!({
+            "app_id": "wx5a1b2c3d4e5f6071", "original_id": "gh_7b1c9d2e4f60", "name": "Invented Cafe",
+            "alias": "", "avatar_url": "", "qr_code_url": "", "principal_name": "",
+            "account_type": "subscription", "verified": true, "status": "bound", "permissions": [],
+            "missing_permissions": [], "capabilities": { "menu": true },
+            "bound_at": "2025-01-01T00:00:00Z", "unbound_at": null
+        });
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_value::<Account>(json).unwrap(), account);
     }
 }

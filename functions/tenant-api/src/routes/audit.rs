@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
     ids,
+    model::audit::{AUDIT_ID_PREFIX, Actor, AuditEntry},
     problem::Problem,
     services::Services,
-    store::audit::{self, AUDIT_ID_PREFIX, Actor, AuditFilter},
+    store::audit::AuditFilter,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -101,7 +102,7 @@ pub async fn list_audit(
     Ok(Page::by_key(found, next, to_api))
 }
 
-fn to_api(entry: audit::AuditEntry) -> AuditEntryState {
+fn to_api(entry: AuditEntry) -> AuditEntryState {
     AuditEntryState {
         id: entry.id,
         at: timestamp_ms(entry.at),

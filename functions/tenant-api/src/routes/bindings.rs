@@ -7,10 +7,13 @@ use http::{StatusCode, Uri};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::{
-    model::{account::missing_permissions, binding_refusal::BindingRefusal},
+    model::{
+        binding::{Binding, BindingStatus},
+        binding_refusal::BindingRefusal,
+        permission::missing_permissions,
+    },
     problem::Problem,
     services::Services,
-    store::bindings::{Binding, BindingStatus},
 };
 use utoipa::ToSchema;
 

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
+    model::{
+        customer::CustomerRecord,
+        fan::{self, FanId, unionid_customer_id},
+    },
     problem::Problem,
     services::Services,
-    store::{
-        customers::{CustomerCursor, CustomerRecord},
-        fans::{self, FanId, unionid_customer_id},
-    },
+    store::customers::CustomerCursor,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -131,7 +132,7 @@ pub struct CustomerFilters {
 
 impl CustomerFilters {
     /// Whether one and the same fan matches all filters.
-    fn matches(&self, fan: &fans::Fan) -> bool {
+    fn matches(&self, fan: &fan::Fan) -> bool {
         let same = |wanted: &Option<String>, has: Option<&str>| wanted.is_none() || wanted.as_deref() == has;
         same(&self.app_id, Some(&fan.app_id))
             && same(&self.open_id, Some(&fan.open_id))
@@ -178,7 +179,7 @@ pub async fn list_customers(
         let id = unionid_customer_id(&caller.tenant, union_id);
         (app.store.customer(&caller.tenant, &id).await?.into_iter().collect(), None)
     } else {
-        let fits = |fan: &fans::Fan| filters.matches(fan);
+        let fits = |fan: &fan::Fan| filters.matches(fan);
         app.store.list_customers(&caller.tenant, limit as usize, from, fits).await?
     };
     let fitting: Vec<Customer> = found
@@ -226,7 +227,7 @@ fn to_api(person: CustomerRecord) -> Customer {
     Customer {
         union_id: fans.iter().find_map(|fan| fan.union_id.clone()),
         created_at: timestamp(fans.iter().map(|fan| fan.created_at).min().unwrap_or_default()),
-        last_interaction_at: fans.iter().filter_map(fans::Fan::last_interaction).max().map(timestamp),
+        last_interaction_at: fans.iter().filter_map(fan::Fan::last_interaction).max().map(timestamp),
         id: person.id,
         fans: person.fans.into_iter().map(fan_to_api).collect(),
         visitor_ids: Vec::new(),
@@ -235,7 +236,7 @@ fn to_api(person: CustomerRecord) -> Customer {
     }
 }
 
-fn fan_to_api(fan: fans::Fan) -> Fan {
+fn fan_to_api(fan: fan::Fan) -> Fan {
     Fan {
         app_id: fan.app_id,
         open_id: fan.open_id,

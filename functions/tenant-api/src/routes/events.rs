@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
-    model::event_type::EventType,
+    model::{
+        event::{StoredEvent, TimelineOwner},
+        event_type::EventType,
+        fan::FanId,
+    },
     problem::Problem,
     services::Services,
-    store::{
-        fans::FanId,
-        timeline::{StoredEvent, TimelineOwner},
-    },
 };
 use utoipa::{IntoParams, ToSchema};
 

@@ -9,12 +9,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     ids,
-    model::account::AccountStatus,
+    model::{
+        account::AccountStatus,
+        import::{Import, ImportStatus},
+    },
     problem::Problem,
     queue::jobs::ImportJob,
     services::Services,
     start_import,
-    store::imports::{Import, ImportStart, ImportStatus, ResumedBy},
+    store::imports::{ImportStart, ResumedBy},
 };
 use utoipa::ToSchema;
 

@@ -7,14 +7,11 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    model::scope::Scope,
+    model::{api_key, audit::Actor, scope::Scope},
     problem::Problem,
     secret::Secret,
     services::Services,
-    store::{
-        api_keys::{self, KeyCreation, KeyRevocation, LastKey, MAX_KEYS_PER_TENANT},
-        audit::Actor,
-    },
+    store::api_keys::{KeyCreation, KeyRevocation, LastKey, MAX_KEYS_PER_TENANT},
 };
 use utoipa::ToSchema;
 
@@ -211,7 +208,7 @@ pub async fn create_key_for(
         return Err(Problem::invalid("expires_at: must be in the future"));
     }
     let secret = caller.new_api_key(app);
-    let key = api_keys::ApiKey {
+    let key = api_key::ApiKey {
         expires_at: asked.into_iter().chain(caller.expires_at).min(),
         made_by: Some(caller.actor.clone()),
         ..new_key_record(caller.new_id(app, "key"), tenant, called, &scopes, now, &secret)
@@ -241,8 +238,8 @@ pub fn new_key_record(
     scopes: &[Scope],
     now: i64,
     secret: &Secret,
-) -> api_keys::ApiKey {
-    api_keys::ApiKey {
+) -> api_key::ApiKey {
+    api_key::ApiKey {
         id,
         tenant_id: tenant.to_owned(),
         name: called,
@@ -262,7 +259,7 @@ pub fn invalid_name(member: &str) -> Problem {
     ))
 }
 
-fn to_api(key: api_keys::ApiKey) -> KeyState {
+fn to_api(key: api_key::ApiKey) -> KeyState {
     KeyState {
         scopes: key.scopes.iter().filter_map(|scope| Scope::from_name(scope)).collect(),
         created_at: timestamp(key.created_at),

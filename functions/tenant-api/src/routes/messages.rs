@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
-    model::content,
+    model::{
+        content,
+        message::{self, Channel, MessageError, MessageStatus},
+    },
     problem::Problem,
     queue::jobs::SendJob,
     services::Services,
-    store::messages::{self, Channel, MessageError, MessageStatus},
 };
 use utoipa::ToSchema;
 
@@ -124,7 +126,7 @@ pub async fn send_message(
     }
     let (content, template) = validate(&new)?;
     let text = |json: &Option<Value>| json.as_ref().map(Value::to_string);
-    let message = messages::MessageRecord {
+    let message = message::MessageRecord {
         id: caller.new_id(&app, "msg"),
         tenant_id: caller.tenant,
         app_id,
@@ -211,7 +213,7 @@ fn validate(new: &NewMessage) -> Result<(Option<Value>, Option<Value>), Problem>
     Ok((new.content.clone(), Some(template)))
 }
 
-fn to_api(message: messages::MessageRecord) -> MessageState {
+fn to_api(message: message::MessageRecord) -> MessageState {
     MessageState {
         id: message.id,
         app_id: message.app_id,

@@ -14,7 +14,7 @@ pub mod queues;
 pub mod reply_rules;
 pub mod tenants;
 
-use shared::{problem::Problem, services::Services, store::accounts::AccountRecord};
+use shared::{model::account::AccountRecord, problem::Problem, services::Services};
 
 /// A tenant's account.
 ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::{problem::Problem, queue::JobQueue, services::Services, store::audit::PLATFORM_TENANT};
+use shared::{model::audit::PLATFORM_TENANT, problem::Problem, queue::JobQueue, services::Services};
 use utoipa::ToSchema;
 
 use crate::{

@@ -7,13 +7,14 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    model::scope::Scope,
+    model::{
+        api_key,
+        scope::Scope,
+        tenant::{self, DEFAULT_TIME_ZONE, TenantStatus},
+    },
     problem::Problem,
     services::Services,
-    store::{
-        api_keys,
-        tenants::{self, DEFAULT_TIME_ZONE, TenantChange, TenantDeletion, TenantStatus},
-    },
+    store::tenants::{TenantChange, TenantDeletion},
 };
 use utoipa::ToSchema;
 
@@ -119,12 +120,12 @@ pub async fn create_tenant(
     let secret = caller.new_api_key(&app);
     let now = timestamp_ms(app.clock.now().as_millisecond()); // stored to the millisecond
     let (all, key_id) = (Scope::ALL, caller.new_id(&app, "key"));
-    let key = api_keys::ApiKey {
+    let key = api_key::ApiKey {
         made_by: Some(caller.actor.clone()),
         ..keys::new_key_record(key_id, &id, "First key".to_owned(), &all, now.as_second(), &secret)
     };
     let status = TenantStatus::Active;
-    let new = tenants::Tenant { id, name: called, time_zone, status, created_at: now, revision: 0 };
+    let new = tenant::Tenant { id, name: called, time_zone, status, created_at: now, revision: 0 };
     let tenant = audited(&app, &caller, &new.id, "tenant.created", &new.id, async {
         app.store.create_tenant(&new, &key, &secret).await?;
         // a tenant of an earlier attempt is returned unchanged
@@ -321,7 +322,7 @@ fn checked_time_zone(zone: Option<String>) -> Result<Option<String>, Problem> {
     }
 }
 
-fn to_api(tenant: tenants::Tenant) -> TenantState {
+fn to_api(tenant: tenant::Tenant) -> TenantState {
     TenantState {
         id: tenant.id,
         name: tenant.name,

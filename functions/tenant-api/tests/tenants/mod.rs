@@ -85,7 +85,7 @@ async fn a_tenants_time_is_told_to_the_millisecond() {
     // release 0.1 stored nanoseconds
     let stored = stage.services.store.tenant(&cafe.id).await.unwrap().unwrap();
     let created_at = "2023-11-14T22:13:20.123456789Z".parse().unwrap();
-    let old = shared::store::tenants::Tenant { id: "ten_old".into(), created_at, ..stored };
+    let old = shared::model::tenant::Tenant { id: "ten_old".into(), created_at, ..stored };
     let (key, secret) = (Default::default(), shared::secret::Secret::new("oak_old"));
     stage.services.store.create_tenant(&old, &key, &secret).await.unwrap();
     let shown = stage.call_json(ADMIN_KEY, "GET", "/v1/tenants/ten_old", Value::Null).await.json;

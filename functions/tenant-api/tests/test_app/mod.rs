@@ -13,15 +13,16 @@ use shared::{
     deadline::Deadline,
     function::Function,
     model::{
-        account::{AccountStatus, AccountType},
+        account::{AccountRecord, AccountStatus, AccountType},
         consent::ConsentPage,
+        event::StoredEvent,
+        fan::FanId,
         push_decision::FanActivity,
         token::Due,
     },
     random::StdRandom,
     secret::Secret,
     services::{Dependencies, Services},
-    store::{accounts::AccountRecord, fans::FanId, timeline::StoredEvent},
     wechat::http::HttpTransport,
 };
 

@@ -6,7 +6,7 @@ use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use serde::Deserialize;
-use shared::model::account::permission_names;
+use shared::model::permission::permission_names;
 
 use super::render::{notice, render};
 use crate::faults::{FaultKind, take_fault};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::model::account::permission_names;
+use shared::model::permission::permission_names;
 
 use super::chat::Chat;
 use super::follower::Followers;
