@@ -35,7 +35,7 @@ async fn record_failure(app: &Services, target: JobQueue, undone: &FailedJob) {
         receives: item.receive_count,
     };
     tracing::error!(id = item.message_id, why, "a job is given up: {why}");
-    match timeout(RECORD_TIMEOUT, app.store.record_job_failure(&failure)).await {
+    match timeout(RECORD_TIMEOUT, app.store.job_failures().record(&failure)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the log alone says why: {error}"),
         Err(_) => tracing::warn!("the log alone says why: the database did not answer"),

@@ -63,7 +63,7 @@ pub async fn remember_refusal(
     error: &ApiError,
 ) -> Option<QuotaRefusal> {
     let refusal = refusal_of_error(error, app.clock.now())?;
-    if let Err(error) = app.store.store_quota_refusal(app_id, api.name(), &refusal).await {
+    if let Err(error) = app.store.quotas().store_refusal(app_id, api.name(), &refusal).await {
         tracing::warn!(app_id, api = api.name(), %error, "a used-up quota could not be noted: {error}");
     }
     Some(refusal)
@@ -78,7 +78,7 @@ pub async fn current_refusal(
     app_id: &str,
     api: QuotaApi,
 ) -> Result<Option<QuotaRefusal>, Error> {
-    let found = app.store.quota_refusal(app_id, api.name()).await?;
+    let found = app.store.quotas().refusal(app_id, api.name()).await?;
     Ok(found.filter(|refusal| refusal.refused_until > app.clock.unix()))
 }
 

@@ -72,12 +72,12 @@ pub async fn start(app: &Services, account: &AccountRecord, id: String) -> Resul
         paused_until: None,
         error: None,
     };
-    let mut started = app.store.start_import(&import).await?;
+    let mut started = app.store.imports().start(&import).await?;
     if let ImportStart::Existing(other) = &started
         && let Some(why) = superseded_reason(other, account)
     {
-        app.store.end_import(app_id, &other.id, ImportStatus::Failed, Some(why)).await?;
-        started = app.store.start_import(&import).await?;
+        app.store.imports().end(app_id, &other.id, ImportStatus::Failed, Some(why)).await?;
+        started = app.store.imports().start(&import).await?;
     }
     match started {
         ImportStart::New => {
@@ -110,8 +110,8 @@ fn superseded_reason(import: &Import, account: &AccountRecord) -> Option<&'stati
 /// # Errors
 /// [`Error::Store`], [`Error::Queue`]: the same call again is safe.
 pub async fn start_after_consent(app: &Services, tenant: &str, app_id: &str) -> Result<(), Error> {
-    let Some(account) = app.store.account(tenant, app_id).await? else { return Ok(()) };
-    let newest = app.store.imports(tenant, app_id, 1, None).await?.into_iter().next();
+    let Some(account) = app.store.accounts().get(tenant, app_id).await? else { return Ok(()) };
+    let newest = app.store.imports().list(tenant, app_id, 1, None).await?.into_iter().next();
     let can = capabilities(account.account_type, account.verified, &account.granted);
     match newest.filter(|import| import.started_at >= account.bound_at) {
         Some(import) if import.status != ImportStatus::Failed => {
@@ -130,7 +130,7 @@ pub async fn start_after_consent(app: &Services, tenant: &str, app_id: &str) -> 
 /// [`Error::Store`], [`Error::Queue`]: the next look finds the same.
 pub async fn requeue_quiet_imports(app: &Services) -> Result<usize, Error> {
     let now = app.clock.unix();
-    let open = app.store.unfinished_imports(now).await?;
+    let open = app.store.imports().unfinished(now).await?;
     let quiet: Vec<_> = open.imports.iter().filter(|i| i.needs_requeue(now)).map(requeue_job).collect();
     app.queues.import(&quiet, Duration::ZERO).await?;
     let stuck: Vec<_> = open.imports.iter().filter(|import| import.is_stuck(now)).collect();

@@ -27,7 +27,7 @@ mod sweep;
 use std::time::Duration;
 
 use jiff::Timestamp;
-pub use sweep::{SweepResult, all_shards, sweep};
+pub use sweep::{MAX_PAGES_QUICK_SWEEP, SweepResult, TIMERS_PER_PAGE, TIMERS_PER_TURN, all_shards, sweep};
 
 use crate::{
     error::Error,
@@ -39,14 +39,6 @@ use crate::{
     services::Services,
 };
 
-/// Timers that are read at a time.
-pub const TIMERS_PER_PAGE: i32 = 100;
-/// Timers of one FIFO group that are handed over before all others had their turn. Each is a
-/// request of its own (some 10 ms), because the second must not be sent if the first was not taken.
-pub const TIMERS_PER_TURN: usize = 10;
-/// Most pages that a quick sweep reads in a shard until it has handed over [`TIMERS_PER_PAGE`], some
-/// 10 ms each; a thorough sweep reads on while it has time, past a hundred thousand timers and more.
-pub const MAX_PAGES_QUICK_SWEEP: usize = 10;
 /// The longest wait: a year and a day. A timer for later fires then, and its job checks whether it is time.
 pub const MAX_WAIT: Duration = Duration::from_hours(24 * 367);
 
@@ -102,5 +94,5 @@ pub async fn set(app: &Services, id: &str, due: Timestamp, job: TimerJob<'_>) ->
         return app.queues.send_delayed(job.target(), &parcel, wait).await;
     }
     let line = if job.target().is_fifo() { &timer.group } else { id };
-    app.store.store_timer(line, due, id, &timer).await
+    app.store.timers().create(line, due, id, &timer).await
 }

@@ -23,7 +23,10 @@ use crate::{
     },
     secret::Secret,
     services::Services,
-    store::credentials::{Lease, TOKEN_LEASE_SECONDS, wheel_slot},
+    store::{
+        refresh_wheel::wheel_slot,
+        token_leases::{Lease, TOKEN_LEASE_SECONDS},
+    },
     wechat::{ApiError, component::AuthorizerTokens, errcode::ErrcodeClass, transport::MAX_CALL_DURATION},
 };
 
@@ -96,7 +99,7 @@ pub async fn authorizer_token(
         }
         let lease_ends =
             Deadline::after(&*app.clock, Duration::from_secs(TOKEN_LEASE_SECONDS.unsigned_abs()));
-        match app.store.lease_authorizer(app_id, current.version, new_lease_owner(app)).await? {
+        match app.store.authorizers().lease(app_id, current.version, new_lease_owner(app)).await? {
             Some(lease) => {
                 let mut refresh = AuthorizerRefresh {
                     app,
@@ -111,7 +114,7 @@ pub async fn authorizer_token(
                     let before = lease.credentials.lately.refused_wait;
                     let refusal = refresh_backoff::backoff_after(error, before, app.clock.now());
                     let refusal = refusal.filter(|_| matches!(error, Error::Account(_)));
-                    app.store.release_authorizer(app_id, &lease.owner, gone, refusal).await?;
+                    app.store.authorizers().release(app_id, &lease.owner, gone, refusal).await?;
                 }
                 return refreshed;
             }
@@ -144,7 +147,7 @@ async fn current_credentials(
     whose: OnBehalfOf<'_>,
     app_id: &str,
 ) -> Result<AuthorizerCredentials, Error> {
-    let current = app.store.authorizer(app_id).await?;
+    let current = app.store.authorizers().get(app_id).await?;
     let theirs = |credentials: &AuthorizerCredentials| match whose {
         OnBehalfOf::Tenant(tenant) => credentials.tenant_id == tenant,
         OnBehalfOf::Platform => true,
@@ -174,7 +177,7 @@ impl AuthorizerRefresh<'_> {
                     .await
                     .map_err(|error| as_account_error(error, app_id))?;
                 let found = found.ok_or_else(|| Error::NotAuthorized(app_id.to_owned()))?;
-                if !app.store.recover_refresh_token(app_id, &refresh_token, &found).await? {
+                if !app.store.authorizers().recover_refresh_token(app_id, &refresh_token, &found).await? {
                     return Err(Error::RefreshRunning); // the account was authorized again meanwhile
                 }
                 refresh_token = found;
@@ -194,7 +197,7 @@ impl AuthorizerRefresh<'_> {
         let due = (credentials.due.is_some() && !stays).then(|| next_refresh(app, &token));
         // false: our lease expired, or the account was authorized again: the stored token is newer than ours
         let kept =
-            app.store.store_authorizer_token(app_id, &lease.owner, &token, &refresh_token, due).await?;
+            app.store.authorizers().store_token(app_id, &lease.owner, &token, &refresh_token, due).await?;
         kept.then_some(token.token).ok_or(Error::RefreshRunning)
     }
 

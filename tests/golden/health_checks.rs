@@ -27,13 +27,13 @@ fn the_ticket_ages_until_the_next_one_comes() {
             None,
             "before the first ticket there is no age"
         );
-        app.store.store_ticket(&Secret::new("t1"), world.now()).await.unwrap();
+        app.store.component().store_ticket(&Secret::new("t1"), world.now()).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1500)).await;
         assert!(
             (1500..1502)
                 .contains(&check(&app, &LastImportCheck::default()).await.ticket_age_seconds.unwrap())
         );
-        app.store.store_ticket(&Secret::new("t2"), world.now()).await.unwrap();
+        app.store.component().store_ticket(&Secret::new("t2"), world.now()).await.unwrap();
         assert!((0..2).contains(&check(&app, &LastImportCheck::default()).await.ticket_age_seconds.unwrap()));
     });
 }
@@ -53,9 +53,13 @@ fn an_account_is_overdue_whose_turn_passed_without_a_new_token() {
             ("wx0000000000000004", 6_900, Due::Sorted { unix_seconds: now - 600 }), // of unusual lifetime, and late
             ("wx0000000000000005", 6_900, Due::Sorted { unix_seconds: now - 60 }),  // just had its turn
         ] {
-            app.store.store_authorization(app_id, "c", Some(&token(now - age)), &refresh).await.unwrap();
+            app.store
+                .authorizers()
+                .store_authorization(app_id, "c", Some(&token(now - age)), &refresh)
+                .await
+                .unwrap();
             let page = ConsentPage { tenant: "ten_1", opened_at: now, expires_at: now };
-            app.store.bind_account(account(app_id), Some(page), due).await.unwrap();
+            app.store.accounts().bind(account(app_id), Some(page), due).await.unwrap();
         }
         assert_eq!(check(&app, &LastImportCheck::default()).await.overdue_accounts, Some(2));
     });
@@ -66,7 +70,7 @@ fn an_import_is_seen_that_nothing_moves_and_no_other() {
     on_paused_time(async {
         let (world, app) = items::empty_store().await;
         for (id, app_id) in [("imp_1", "wx1"), ("imp_2", "wx2"), ("imp_3", "wx3")] {
-            app.store.start_import(&import(id, app_id, world.now())).await.unwrap();
+            app.store.imports().start(&import(id, app_id, world.now())).await.unwrap();
         }
         let state = LastImportCheck::default();
         assert_eq!(check(&app, &state).await.stuck_imports, Some(0), "they have just begun");
@@ -77,8 +81,8 @@ fn an_import_is_seen_that_nothing_moves_and_no_other() {
         assert_eq!(check(&app, &state).await.stuck_imports, Some(0), "they have not begun for ten minutes");
         assert_eq!(world.queue_depths().await.0, 3, "somebody comes for each");
         tokio::time::sleep(Duration::from_secs(4_000)).await;
-        app.store.end_import("wx2", "imp_2", ImportStatus::Completed, None).await.unwrap();
-        app.store.mark_page_done("wx3", "imp_3", 0, 10).await.unwrap();
+        app.store.imports().end("wx2", "imp_2", ImportStatus::Completed, None).await.unwrap();
+        app.store.import_progress().mark_page_done("wx3", "imp_3", 0, 10).await.unwrap();
         assert_eq!(
             check(&app, &state).await.stuck_imports,
             Some(1),
@@ -95,12 +99,12 @@ fn every_import_is_looked_after_in_turn() {
         let (world, app) = items::empty_store().await;
         for n in 0..250 {
             let (id, app_id) = (format!("imp_{n}"), format!("wx{n}"));
-            app.store.start_import(&import(&id, &app_id, world.now())).await.unwrap();
+            app.store.imports().start(&import(&id, &app_id, world.now())).await.unwrap();
         }
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_secs(600)).await;
-            let open = app.store.unfinished_imports(world.now()).await.unwrap();
+            let open = app.store.imports().unfinished(world.now()).await.unwrap();
             assert!(open.imports.len() < 150, "{} at once", open.imports.len());
             seen.extend(open.imports.into_iter().map(|import| import.id));
         }
@@ -114,7 +118,7 @@ fn what_cannot_be_read_hides_nothing_else_that_is_wrong() {
         let (world, app) = items::empty_store().await;
         for n in 1..=2 {
             let (id, app_id) = (format!("imp_{n}"), format!("wx{n}"));
-            app.store.start_import(&import(&id, &app_id, world.now())).await.unwrap();
+            app.store.imports().start(&import(&id, &app_id, world.now())).await.unwrap();
         }
         let broken =
             json!({"pk": {"S": "IMPORT#wx1"}, "sk": {"S": "imp_1"}, "status": {"S": "of a later release"}});

@@ -46,11 +46,11 @@ use shared::{
     store::{
         api_keys::{KeyRevocation, LastKey},
         audit::AuditFilter,
-        credentials::wheel_slot,
         fans::FanDetails,
         idempotency::IdempotencyCheck,
         message_leases::{LeaseAttempt, LeaseRetake},
         messages::EndedMessage,
+        refresh_wheel::wheel_slot,
         send_context::SendContextRequest,
         timeline::EventInsert,
     },
@@ -107,11 +107,12 @@ fn broadcast_event() -> StoredEvent {
 /// Writes one item of every family, through the store.
 async fn write(app: &Services) {
     let store = &app.store;
-    store.begin_request(TENANT_ID, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
-    store.end_request(TENANT_ID, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
-    store.create_tenant(&tenant(), &key(), &Secret::new("oak_1")).await.unwrap();
+    store.idempotency().begin(TENANT_ID, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
+    store.idempotency().end(TENANT_ID, "POST /v1/bindings", "key-1", 201, r#"{"id":"bnd_1"}"#).await.unwrap();
+    store.tenants().create(&tenant(), &key(), &Secret::new("oak_1")).await.unwrap();
     let due = Due::Wheel { slot: 7 };
     store
+        .authorizers()
         .store_authorization(
             APP_ID,
             &authorization::code_fingerprint("queryauthcode@@@1"),
@@ -122,13 +123,15 @@ async fn write(app: &Services) {
         .unwrap();
     let page =
         ConsentPage { tenant: TENANT_ID, opened_at: NEW_YEAR_2025 - 60, expires_at: NEW_YEAR_2025 + 540 };
-    store.bind_account(account(APP_ID), Some(page), due).await.unwrap();
+    store.accounts().bind(account(APP_ID), Some(page), due).await.unwrap();
     let rules = json!({
         "on_subscribe": {"msgtype": "text", "text": {"content": "Welcome"}},
         "keywords": [{"keyword": "menu", "match": "contains", "reply": {"msgtype": "text", "text": {"content": "Tea"}}}],
         "default": {"msgtype": "transfer_customer_service"},
     });
-    assert!(store.store_reply_rules(TENANT_ID, APP_ID, &ReplyRules::parse(rules).unwrap()).await.unwrap());
+    assert!(
+        store.reply_rules().replace(TENANT_ID, APP_ID, &ReplyRules::parse(rules).unwrap()).await.unwrap()
+    );
     let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
     let binding = Binding {
         id: "bnd_1".into(),
@@ -148,29 +151,30 @@ async fn write(app: &Services) {
         asked: BTreeSet::new(),
         ended_by: None,
     };
-    store.create_binding(&binding).await.unwrap();
-    let page = store.store_pre_auth_code(&binding, "preauthcode@@@1", NEW_YEAR_2025 + 600).await.unwrap();
-    store.record_authorization_event(&page).await.unwrap();
-    store.record_consent_event(APP_ID, "queryauthcode@@@1", Some(&page), NEW_YEAR_2025).await.unwrap();
-    assert!(store.begin_code_query(&page).await.unwrap().is_some());
+    store.bindings().create(&binding).await.unwrap();
+    let page =
+        store.bindings().store_pre_auth_code(&binding, "preauthcode@@@1", NEW_YEAR_2025 + 600).await.unwrap();
+    store.bindings().record_authorization_event(&page).await.unwrap();
+    store.consents().record_event(APP_ID, "queryauthcode@@@1", Some(&page), NEW_YEAR_2025).await.unwrap();
+    assert!(store.bindings().begin_code_query(&page).await.unwrap().is_some());
     let ended = BindingOutcome {
         app_id: APP_ID,
         name: "Harbour Coffee",
         reason: Some(BindingRefusal::UnverifiedAccount),
         code: "fingerprint",
     };
-    store.end_binding("bnd_1", ended).await.unwrap();
-    store.mark_component_event_seen("fingerprint").await.unwrap();
+    store.bindings().end("bnd_1", ended).await.unwrap();
+    store.component_events().mark_seen("fingerprint").await.unwrap();
 
-    store.store_ticket(&Secret::new("ticket@@@1"), NEW_YEAR_2025).await.unwrap();
-    let lease = store.lease_component(0, "lse_1".into()).await.unwrap().unwrap();
-    assert!(store.store_component_token(&lease.owner, &token("component")).await.unwrap());
-    store.store_refresh_tick(NEW_YEAR_2025 / 60).await.unwrap();
-    store.store_platform_status(&store.component().await.unwrap(), Some(7)).await.unwrap();
+    store.component().store_ticket(&Secret::new("ticket@@@1"), NEW_YEAR_2025).await.unwrap();
+    let lease = store.component().lease(0, "lse_1".into()).await.unwrap().unwrap();
+    assert!(store.component().store_token(&lease.owner, &token("component")).await.unwrap());
+    store.refresh_wheel().store_tick(NEW_YEAR_2025 / 60).await.unwrap();
+    store.platform_status().store(&store.component().get().await.unwrap(), Some(7)).await.unwrap();
 
     let follow = FanActivity::Followed { scene: Some("shelf".into()) };
-    store.record_fan_activity(fan("o1"), &follow, NEW_YEAR_2025, "E1").await.unwrap();
-    store.record_fan_activity(fan("o1"), &FanActivity::Message, NEW_YEAR_2025 + 1, "M1").await.unwrap();
+    store.fans().record_activity(fan("o1"), &follow, NEW_YEAR_2025, "E1").await.unwrap();
+    store.fans().record_activity(fan("o1"), &FanActivity::Message, NEW_YEAR_2025 + 1, "M1").await.unwrap();
     let info: UserInfo = serde_json::from_value(json!({
         "subscribe": 1, "openid": "o2", "language": "zh_CN", "subscribe_time": NEW_YEAR_2025 - 100, "unionid": "u2",
         "remark": "VIP", "groupid": 0, "tagid_list": [2, 128], "subscribe_scene": "ADD_SCENE_QR_CODE",
@@ -178,36 +182,37 @@ async fn write(app: &Services) {
     }))
     .unwrap();
     let details = FanDetails { info: &info, as_of: NEW_YEAR_2025, import_id: Some("imp_1") };
-    assert_eq!(store.insert_fans(TENANT_ID, APP_ID, &[details]).await.unwrap(), [true]);
+    assert_eq!(store.fans().insert(TENANT_ID, APP_ID, &[details]).await.unwrap(), [true]);
     store
-        .redirect_customer(TENANT_ID, "cus_old", &shared::model::fan::unionid_customer_id(TENANT_ID, "u2"))
+        .customers()
+        .redirect(TENANT_ID, "cus_old", &shared::model::fan::unionid_customer_id(TENANT_ID, "u2"))
         .await
         .unwrap();
-    assert!(matches!(store.insert_event_once(fan("o1"), &event("M1")).await.unwrap(), EventInsert::New));
+    assert!(matches!(store.timeline().insert_once(fan("o1"), &event("M1")).await.unwrap(), EventInsert::New));
     assert!(matches!(
-        store.insert_event_once(ACCOUNT_OWNER, &broadcast_event()).await.unwrap(),
+        store.timeline().insert_once(ACCOUNT_OWNER, &broadcast_event()).await.unwrap(),
         EventInsert::New
     ));
 
-    store.start_import(&import("imp_1", APP_ID, NEW_YEAR_2025)).await.unwrap();
+    store.imports().start(&import("imp_1", APP_ID, NEW_YEAR_2025)).await.unwrap();
     let page =
         ListedPage { open_ids: vec!["o1".into(), "o2".into()], next_cursor: None, total: 2, cut: None };
-    let running = store.import(APP_ID, "imp_1").await.unwrap().unwrap();
-    store.store_listed_page(&running, 0, &page).await.unwrap();
-    store.count_page(&running, 0, &page, "job-1").await.unwrap();
-    store.store_chunk_receipt("imp_1", 0, 0, 2).await.unwrap();
-    store.mark_page_done(APP_ID, "imp_1", 0, 2).await.unwrap();
-    store.mark_shard_done(APP_ID, "imp_1", 3).await.unwrap();
-    assert!(store.advance_shard(&running, 4, None, "cus_1", "job-2").await.unwrap());
-    assert!(store.record_import_requeue(&running, "job-3").await.unwrap());
-    store.pause_import(APP_ID, "imp_1", NEW_YEAR_2025 + 600, "quota").await.unwrap();
+    let running = store.imports().get(APP_ID, "imp_1").await.unwrap().unwrap();
+    store.import_progress().store_page(&running, 0, &page).await.unwrap();
+    store.import_progress().count_page(&running, 0, &page, "job-1").await.unwrap();
+    store.import_progress().store_receipt("imp_1", 0, 0, 2).await.unwrap();
+    store.import_progress().mark_page_done(APP_ID, "imp_1", 0, 2).await.unwrap();
+    store.import_progress().mark_shard_done(APP_ID, "imp_1", 3).await.unwrap();
+    assert!(store.import_progress().advance_shard(&running, 4, None, "cus_1", "job-2").await.unwrap());
+    assert!(store.imports().record_requeue(&running, "job-3").await.unwrap());
+    store.imports().pause(APP_ID, "imp_1", NEW_YEAR_2025 + 600, "quota").await.unwrap();
 
-    store.create_message(&message("msg_1")).await.unwrap();
+    store.messages().create(&message("msg_1")).await.unwrap();
     let (mut sent, owner) = (message("msg_2"), store.new_writer_id());
-    store.create_message(&sent).await.unwrap();
-    store.create_message(&message("msg_3")).await.unwrap();
+    store.messages().create(&sent).await.unwrap();
+    store.messages().create(&message("msg_3")).await.unwrap();
     let claims = [("msg_2", Some(Channel::Template)), ("msg_3", None)];
-    store.lease_messages(owner, NEW_YEAR_2025, &claims, &[]).await.unwrap();
+    store.message_leases().acquire(owner, NEW_YEAR_2025, &claims, &[]).await.unwrap();
     (sent.status, sent.channel) = (MessageStatus::Sent, Some(Channel::Template));
     (sent.wechat_msg_id, sent.sent_at) = (Some("200163836".into()), Some(NEW_YEAR_2025 * 1000));
     let mut failed = message("msg_3");
@@ -218,20 +223,20 @@ async fn write(app: &Services) {
         EndedMessage { owner, message: sent, event: Some(event("Smsg_2")) },
         EndedMessage { owner, message: failed, event: None },
     ];
-    for noted in store.store_ended_messages(&ended).await.unwrap() {
+    for noted in store.messages().store_ended(&ended).await.unwrap() {
         assert!(noted.unwrap());
     }
     let of = ImportRef { import_id: "imp_1".into(), app_id: APP_ID.into(), tenant_id: TENANT_ID.into() };
     let resume = ImportJob::ResumeV1 { import: of };
     timers::set(app, "imp_1", at(TIMER_DUE), timers::TimerJob::Import(&resume)).await.unwrap();
-    assert!(store.lease_timer_shard(3, "swp_1").await.unwrap());
-    store.store_quota_refusal(APP_ID, QuotaApi::UserGet.name(), &QUOTA_REFUSAL).await.unwrap();
-    store.join_waiting_line(&QUEUED_MESSAGE, TIMER_DUE * 1000, true).await.unwrap();
-    store.mark_accounts_suspended(TENANT_ID, true).await.unwrap();
-    store.count_requests(TENANT_ID, "read", (NEW_YEAR_2025 / 5, 5), 10).await.unwrap();
-    store.record_job_failure(&failure()).await.unwrap();
-    store.begin_audit(TENANT_ID, &audit_entry()).await.unwrap();
-    store.end_audit(TENANT_ID, &audit_entry(), SUCCEEDED).await.unwrap();
+    assert!(store.timers().lease_shard(3, "swp_1").await.unwrap());
+    store.quotas().store_refusal(APP_ID, QuotaApi::UserGet.name(), &QUOTA_REFUSAL).await.unwrap();
+    store.waiting_lines().join(&QUEUED_MESSAGE, TIMER_DUE * 1000, true).await.unwrap();
+    store.accounts().mark_suspended(TENANT_ID, true).await.unwrap();
+    store.request_counts().add(TENANT_ID, "read", (NEW_YEAR_2025 / 5, 5), 10).await.unwrap();
+    store.job_failures().record(&failure()).await.unwrap();
+    store.audit().begin(TENANT_ID, &audit_entry()).await.unwrap();
+    store.audit().end(TENANT_ID, &audit_entry(), SUCCEEDED).await.unwrap();
 }
 
 fn salt() -> Secret {
@@ -277,53 +282,54 @@ fn key() -> ApiKey {
 /// Reads one item of every family, through the store.
 async fn read(app: &Services) {
     let store = &app.store;
-    assert_eq!(store.tenant(TENANT_ID).await.unwrap().unwrap(), tenant());
-    let known = store.find_key(&Secret::new("oak_1")).await.unwrap().unwrap();
+    assert_eq!(store.tenants().get(TENANT_ID).await.unwrap().unwrap(), tenant());
+    let known = store.api_keys().find(&Secret::new("oak_1")).await.unwrap().unwrap();
     assert!(known.tenant.id == TENANT_ID && Scope::ALL.into_iter().all(|scope| known.key.grants(scope)));
-    let keys = store.keys(TENANT_ID).await.unwrap();
+    let keys = store.api_keys().list(TENANT_ID).await.unwrap();
     assert_eq!(
         keys.as_slice(),
         std::slice::from_ref(&known.key),
         "a key is listed, whatever release made it"
     );
     assert_eq!(
-        store.revoke_key(TENANT_ID, &keys[0].id, LastKey::Keep).await.unwrap(),
+        store.api_keys().revoke(TENANT_ID, &keys[0].id, LastKey::Keep).await.unwrap(),
         KeyRevocation::LastKey
     );
-    assert_eq!(store.tenants(10, None).await.unwrap().0, [tenant()]);
-    let bound = store.account(TENANT_ID, APP_ID).await.unwrap().unwrap();
+    assert_eq!(store.tenants().list(10, None).await.unwrap().0, [tenant()]);
+    let bound = store.accounts().get(TENANT_ID, APP_ID).await.unwrap().unwrap();
     assert_eq!((bound.status, bound.verified, bound.granted.len()), (AccountStatus::Bound, true, 8));
-    assert_eq!(store.accounts(TENANT_ID, 10, None).await.unwrap().0.len(), 1);
-    assert_eq!(store.accounts_bound().await.unwrap(), 1);
-    let rules = store.reply_rules(TENANT_ID, APP_ID).await.unwrap();
+    assert_eq!(store.accounts().list(TENANT_ID, 10, None).await.unwrap().0.len(), 1);
+    assert_eq!(store.accounts().count_bound().await.unwrap(), 1);
+    let rules = store.reply_rules().get(TENANT_ID, APP_ID).await.unwrap();
     assert!(rules.on_subscribe.is_some() && rules.default.is_some() && rules.keywords.len() == 1);
-    let binding = store.binding(TENANT_ID, "bnd_1").await.unwrap().unwrap();
+    let binding = store.bindings().get(TENANT_ID, "bnd_1").await.unwrap().unwrap();
     assert_eq!(binding.status, BindingStatus::Refused);
     assert_eq!(binding.reason, Some(BindingRefusal::UnverifiedAccount));
     assert_eq!(binding.return_url.as_deref(), Some("https://tea.example/settings"));
 
-    let component = store.component().await.unwrap();
+    let component = store.component().get().await.unwrap();
     assert_eq!(component.ticket.unwrap().expose(), "ticket@@@1");
     assert_eq!((component.token.unwrap().expires_in, component.version), (7200, 1));
-    let tokens = store.authorizer(APP_ID).await.unwrap().unwrap();
+    let tokens = store.authorizers().get(APP_ID).await.unwrap().unwrap();
     assert_eq!(tokens.refresh_token.expose(), "refresh@@@1");
     assert_eq!((tokens.token.as_ref().unwrap().issued_at, wheel_slot(&tokens)), (NEW_YEAR_2025, Some(7)));
     assert_eq!(tokens.tenant_id, TENANT_ID);
-    assert_eq!(store.due_in_slot(7).await.unwrap(), [APP_ID]);
-    assert_eq!(store.refresh_tick().await.unwrap(), Some(NEW_YEAR_2025 / 60));
+    assert_eq!(store.refresh_wheel().due_in_slot(7).await.unwrap(), [APP_ID]);
+    assert_eq!(store.refresh_wheel().last_tick().await.unwrap(), Some(NEW_YEAR_2025 / 60));
 
-    let follower = store.fan(fan("o1")).await.unwrap().unwrap();
+    let follower = store.fans().get(fan("o1")).await.unwrap().unwrap();
     assert_eq!((follower.subscribed, follower.message_at), (true, Some(NEW_YEAR_2025 + 1)));
     assert_eq!(follower.qr_scene_str.as_deref(), Some("shelf"));
-    let person = store.customer(TENANT_ID, "cus_old").await.unwrap().unwrap();
+    let person = store.customers().get(TENANT_ID, "cus_old").await.unwrap().unwrap();
     let imported = person.fans.iter().find(|f| f.open_id == "o2").unwrap();
     assert_eq!((imported.tag_ids.as_slice(), imported.remark.as_deref()), ([2, 128].as_slice(), Some("VIP")));
     assert_eq!(imported.seen_import.as_deref(), Some("imp_1"));
-    let EventInsert::Existing(seen) = store.insert_event_once(fan("o1"), &event("M1")).await.unwrap() else {
+    let EventInsert::Existing(seen) = store.timeline().insert_once(fan("o1"), &event("M1")).await.unwrap()
+    else {
         panic!("an event that was stored is taken for new")
     };
     assert_eq!(*seen, event("M1"));
-    let timeline = store.events(&[fan("o1")], None, 10, None).await.unwrap().0;
+    let timeline = store.timeline().list(&[fan("o1")], None, 10, None).await.unwrap().0;
     let kinds: Vec<_> = timeline.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(
         kinds,
@@ -331,56 +337,74 @@ async fn read(app: &Services) {
         "with replies"
     );
 
-    let paused = store.running_import(APP_ID).await.unwrap().unwrap();
+    let paused = store.imports().running(APP_ID).await.unwrap().unwrap();
     assert_eq!((paused.status, paused.paused_until), (ImportStatus::Paused, Some(NEW_YEAR_2025 + 600)));
     assert_eq!((paused.followers_imported(), paused.all_pages_imported()), (2, true));
     assert_eq!(paused.shards_done, [3]);
-    assert_eq!(store.listed_page("imp_1", 0).await.unwrap().unwrap().open_ids.len(), 2);
-    assert_eq!(store.all_receipts("imp_1").await.unwrap(), BTreeMap::from([(0, BTreeMap::from([(0, 2)]))]));
-    assert_eq!(store.message(TENANT_ID, "msg_1").await.unwrap().unwrap().status, MessageStatus::Queued);
+    assert_eq!(store.import_progress().page("imp_1", 0).await.unwrap().unwrap().open_ids.len(), 2);
+    assert_eq!(
+        store.import_progress().all_receipts("imp_1").await.unwrap(),
+        BTreeMap::from([(0, BTreeMap::from([(0, 2)]))])
+    );
+    assert_eq!(
+        store.messages().get(TENANT_ID, "msg_1").await.unwrap().unwrap().status,
+        MessageStatus::Queued
+    );
     let (owner, at) = (store.new_writer_id(), NEW_YEAR_2025);
-    let (mut claims, _) = store.lease_messages(owner, at, &[("msg_1", None)], &[]).await.unwrap();
+    let (mut claims, _) = store.message_leases().acquire(owner, at, &[("msg_1", None)], &[]).await.unwrap();
     match claims.pop() {
         Some(LeaseAttempt::Acquired) => {}
         Some(LeaseAttempt::AlreadyTaken(Some(message))) => {
             let claim = LeaseRetake { message: &message, owner, at, channel: None, may_have_happened: false };
-            assert!(store.retake_message(&claim).await.unwrap(), "a message of 0.1 can be taken by nobody");
+            assert!(
+                store.message_leases().retake(&claim).await.unwrap(),
+                "a message of 0.1 can be taken by nobody"
+            );
         }
         other => panic!("{other:?}"),
     }
-    let sent = store.message_by_wechat_id(TENANT_ID, APP_ID, "200163836").await.unwrap().unwrap();
+    let sent = store.messages().by_wechat_id(TENANT_ID, APP_ID, "200163836").await.unwrap().unwrap();
     assert_eq!((sent.status, sent.channel), (MessageStatus::Sent, Some(Channel::Template)));
-    let failed = store.message(TENANT_ID, "msg_3").await.unwrap().unwrap();
+    let failed = store.messages().get(TENANT_ID, "msg_3").await.unwrap().unwrap();
     assert_eq!(failed.error.unwrap().errcode, Some(40003));
-    let begun =
-        store.begin_request(TENANT_ID, "POST /v1/bindings", "key-1", "fingerprint", &salt()).await.unwrap();
+    let begun = store
+        .idempotency()
+        .begin(TENANT_ID, "POST /v1/bindings", "key-1", "fingerprint", &salt())
+        .await
+        .unwrap();
     assert!(matches!(begun, IdempotencyCheck::Replay { status: 201, .. }), "a repetition is taken for new");
 
     // and what had been started can be completed
-    assert!(store.end_import(APP_ID, "imp_1", ImportStatus::Completed, None).await.is_ok());
-    assert!(store.running_import(APP_ID).await.unwrap().is_none());
+    assert!(store.imports().end(APP_ID, "imp_1", ImportStatus::Completed, None).await.is_ok());
+    assert!(store.imports().running(APP_ID).await.unwrap().is_none());
 }
 
 /// Reads the items introduced after the first release.
 async fn read_since_first_release(app: &Services) {
-    let account = app.store.account_entry_uncached(APP_ID).await.unwrap().unwrap();
+    let account = app.store.accounts().entry_uncached(APP_ID).await.unwrap().unwrap();
     assert!(account.suspended && account.rules == ReplyRules::default(), "what is suspended answers nothing");
-    let status = app.store.platform_status().await.unwrap();
+    let status = app.store.platform_status().get().await.unwrap();
     let expected = PlatformStatus {
         ticket_at: Some(NEW_YEAR_2025),
         component_token_expires_at: Some(NEW_YEAR_2025 + 7200),
         tokens_expiring: 7,
     };
     assert_eq!(status, expected);
-    assert_eq!(app.store.count_requests(TENANT_ID, "read", (NEW_YEAR_2025 / 5, 5), 5).await.unwrap(), 15);
-    let audit = app.store.audit_entries(TENANT_ID, AuditFilter::default(), 10, None).await.unwrap().0;
+    assert_eq!(
+        app.store.request_counts().add(TENANT_ID, "read", (NEW_YEAR_2025 / 5, 5), 5).await.unwrap(),
+        15
+    );
+    let audit = app.store.audit().list(TENANT_ID, AuditFilter::default(), 10, None).await.unwrap().0;
     assert_eq!(audit, [AuditEntry { outcome: SUCCEEDED.into(), ..audit_entry() }]);
-    assert_eq!(app.store.events(&[ACCOUNT_OWNER], None, 10, None).await.unwrap().0, [broadcast_event()]);
+    assert_eq!(
+        app.store.timeline().list(&[ACCOUNT_OWNER], None, 10, None).await.unwrap().0,
+        [broadcast_event()]
+    );
     let store = &app.store;
     let mut timers = Vec::new();
     for shard in timers::all_shards() {
-        assert!(store.due_timers(shard, TIMER_DUE * 1000 - 1, 10, None).await.unwrap().timers.is_empty());
-        timers.extend(store.due_timers(shard, TIMER_DUE * 1000, 10, None).await.unwrap().timers);
+        assert!(store.timers().due(shard, TIMER_DUE * 1000 - 1, 10, None).await.unwrap().timers.is_empty());
+        timers.extend(store.timers().due(shard, TIMER_DUE * 1000, 10, None).await.unwrap().timers);
     }
     let [timer] = timers.as_slice() else { panic!("{timers:?}") };
     assert_eq!((timer.timer.queue.as_str(), timer.timer.group.as_str()), ("import", TENANT_ID));
@@ -392,13 +416,13 @@ async fn read_since_first_release(app: &Services) {
         accounts: vec![APP_ID],
         ..SendContextRequest::default()
     };
-    let context = store.send_context(&wanted).await.unwrap();
+    let context = store.send_contexts().read(&wanted).await.unwrap();
     let newest = waiting_line::position(QUEUED_MESSAGE.created_at, QUEUED_MESSAGE.message);
     let line = WaitingLine { until: TIMER_DUE * 1000, first: QUEUED_MESSAGE.message.into(), newest };
     assert_eq!(context.waiting_line(QUEUED_MESSAGE.fan, QUEUED_MESSAGE.channel).unwrap(), Some(line));
     assert!(context.fan(fan("o1")).unwrap().is_some() && context.account(APP_ID).unwrap().is_some());
-    assert_eq!(store.quota_refusal(APP_ID, QuotaApi::UserGet.name()).await.unwrap(), Some(QUOTA_REFUSAL));
-    assert_eq!(store.job_failures(&["f1"]).await.unwrap()["f1"], failure());
+    assert_eq!(store.quotas().refusal(APP_ID, QuotaApi::UserGet.name()).await.unwrap(), Some(QUOTA_REFUSAL));
+    assert_eq!(store.job_failures().get_many(&["f1"]).await.unwrap()["f1"], failure());
 }
 
 /// All items of all tables, as DynamoDB has them, sorted by table and key.

@@ -335,8 +335,9 @@ impl ConsentRun {
     async fn tokens_belong_to_bound_accounts(&self) {
         let store = &self.world.services().store;
         for app in &self.apps {
-            let account = store.account_of_any_tenant(app).await.unwrap().filter(|a| a.for_consent().bound);
-            let tokens = store.authorizer(app).await.unwrap();
+            let account =
+                store.accounts().of_any_tenant(app).await.unwrap().filter(|a| a.for_consent().bound);
+            let tokens = store.authorizers().get(app).await.unwrap();
             match (account, tokens) {
                 (Some(account), Some(tokens)) => {
                     assert_eq!(tokens.tenant_id, account.tenant_id, "promise 13: tokens of {app}");
@@ -356,7 +357,7 @@ impl ConsentRun {
         let app = self.world.services();
         for (app_id, changed) in self.apps.iter().zip(self.password_changed) {
             let account =
-                app.store.account_of_any_tenant(app_id).await.unwrap().filter(|a| a.for_consent().bound);
+                app.store.accounts().of_any_tenant(app_id).await.unwrap().filter(|a| a.for_consent().bound);
             let granted = self.world.sim().account(app_id).unwrap().authorization.is_some() && !changed;
             let Some(account) = account.filter(|_| granted) else { continue };
             let until = Deadline::after(&*app.clock, Duration::from_secs(15));
@@ -384,13 +385,14 @@ impl ConsentRun {
         self.world.advance(20 * 60).await;
         for (n, app) in self.apps.clone().iter().enumerate() {
             let store = &self.world.services().store;
-            let account = store.account_of_any_tenant(app).await.unwrap().filter(|account| !account.deleted);
+            let account =
+                store.accounts().of_any_tenant(app).await.unwrap().filter(|account| !account.deleted);
             let tenant =
                 account.and_then(|a| self.tenants.iter().position(|t| *t == a.tenant_id)).unwrap_or(0);
             self.world.bind(&self.keys[tenant], app, false, true).await;
             self.record_reauthorization(n);
             self.world.run_until_idle().await;
-            let account = store.account(&self.tenants[tenant], app).await.unwrap();
+            let account = store.accounts().get(&self.tenants[tenant], app).await.unwrap();
             let bound = account.is_some_and(|account| account.for_consent().bound);
             assert_eq!(
                 bound,

@@ -100,7 +100,7 @@ fn a_code_without_a_refresh_token_binds_by_what_the_details_or_the_list_tell() {
             let (_, binding) = world.api(key, "GET", &path, None, None).await.unwrap();
             assert_eq!(binding["status"], "bound", "{what}: {binding}");
             assert!(world.is_bound(app), "{what}");
-            let stored = world.services().store.authorizer(app).await.unwrap().unwrap();
+            let stored = world.services().store.authorizers().get(app).await.unwrap().unwrap();
             let granted = world.sim().account(app).unwrap().authorization.unwrap();
             assert_eq!(stored.refresh_token.expose(), granted.refresh_token, "{what}");
             assert_eq!(
@@ -136,7 +136,7 @@ fn a_refused_consent_leaves_the_tokens_of_a_good_one() {
         assert!(came > 0, "the job of the other consent did not come");
         assert_eq!(page.unwrap().0, 200);
         assert!(world.is_bound(app), "the good consent did not bind");
-        let stored = world.services().store.authorizer(app).await.unwrap().unwrap();
+        let stored = world.services().store.authorizers().get(app).await.unwrap().unwrap();
         assert!(stored.token.is_some(), "what its code gave was deleted");
         run.bound_accounts_can_be_used().await;
     });
@@ -187,7 +187,7 @@ fn wechats_event_goes_before_a_browser_that_brought_anothers_code() {
         assert_eq!(get(0, &format!("/v1/bindings/{}", mine.binding_id)).await.1["status"], "bound");
         let imports = get(0, &format!("{path}/imports")).await.1;
         assert_eq!(imports["data"][0]["status"], "completed", "{imports}");
-        assert_eq!(world.services().store.accounts_bound().await.unwrap(), 1);
+        assert_eq!(world.services().store.accounts().count_bound().await.unwrap(), 1);
         for (key, operation) in [(0, "account.authorized"), (1, "account.authorized_elsewhere")] {
             let (_, audit) = get(key, &format!("/v1/audit?operation={operation}")).await;
             assert_eq!(audit["data"][0]["outcome"], "succeeded", "{audit}");

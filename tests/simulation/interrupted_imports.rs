@@ -8,7 +8,7 @@ use wechat_simulator::{FaultKind, FollowerAction, InjectedFault, PushOverrides};
 use crate::{check, on_paused_time, regressions::run_with_bound_account, run::Run};
 
 async fn newest_import(run: &Run) -> Import {
-    run.world.services().store.imports(&run.tenants[0], &run.apps[0], 1, None).await.unwrap().remove(0)
+    run.world.services().store.imports().list(&run.tenants[0], &run.apps[0], 1, None).await.unwrap().remove(0)
 }
 
 async fn post_import(run: &Run) -> (u16, Value) {
@@ -63,7 +63,7 @@ fn a_binding_begins_an_import_of_its_own_though_an_older_one_is_paused() {
         world.run_until_idle().await;
         let import = newest_import(&run).await;
         assert!(import.id != older.id && import.status == ImportStatus::Completed, "{import:?}");
-        let older = world.services().store.import(app, &older.id).await.unwrap().unwrap();
+        let older = world.services().store.imports().get(app, &older.id).await.unwrap().unwrap();
         assert_eq!((older.status, older.error.unwrap().contains("bound anew")), (ImportStatus::Failed, true));
         check::fans_are_the_followers(&run, 0);
         check::imports_ended_and_counted(&run);

@@ -4,7 +4,7 @@ use shared::{
     model::{credentials::AccessToken, failure_code::FailureCode},
     queue::jobs::RefreshJob,
     secret::Secret,
-    store::credentials::TOKEN_LEASE_SECONDS,
+    store::token_leases::TOKEN_LEASE_SECONDS,
 };
 use wechat_simulator::{FaultKind, InjectedFault};
 
@@ -28,7 +28,7 @@ async fn tick_for_minutes(run: &Run, minutes: u32) {
 
 /// When an account's stored token was issued.
 async fn token_issued_at(run: &Run, account: usize) -> i64 {
-    let found = run.world.services().store.authorizer(&run.apps[account]).await.unwrap().unwrap();
+    let found = run.world.services().store.authorizers().get(&run.apps[account]).await.unwrap().unwrap();
     found.token.map_or(0, |token| token.issued_at)
 }
 
@@ -90,7 +90,8 @@ fn a_platform_that_is_refused_is_not_asked_again_by_everybody() {
         run.world.run_until_idle().await;
         for sent in &run.sent {
             for id in &sent.accepted {
-                let message = run.world.services().store.message(&run.tenants[0], id).await.unwrap().unwrap();
+                let message =
+                    run.world.services().store.messages().get(&run.tenants[0], id).await.unwrap().unwrap();
                 assert_eq!(format!("{:?}", message.error.map(|e| e.code)), "None", "{id}");
             }
         }
@@ -115,7 +116,8 @@ fn an_account_that_has_to_be_authorized_again_is_unbound_and_not_asked_for_again
             let asked = run.world.backends.refresh_monitor.refresh_count(&run.apps[0]) - before;
             assert_eq!(asked, 1, "{errcode}: a storm");
             for id in &run.sent[0].accepted {
-                let message = run.world.services().store.message(&run.tenants[0], id).await.unwrap().unwrap();
+                let message =
+                    run.world.services().store.messages().get(&run.tenants[0], id).await.unwrap().unwrap();
                 assert_eq!(message.error.unwrap().code, FailureCode::AccountNotBound, "{errcode}");
             }
         });
@@ -153,7 +155,8 @@ fn an_account_whose_refresh_is_refused_is_not_asked_for_by_everybody() {
             run.world.advance(17 * 3600).await; // a day's quota is back at Beijing's midnight
             run.world.run_until_idle().await;
             for id in &run.sent.iter().flat_map(|sent| sent.accepted.clone()).collect::<Vec<_>>() {
-                let message = run.world.services().store.message(&run.tenants[0], id).await.unwrap().unwrap();
+                let message =
+                    run.world.services().store.messages().get(&run.tenants[0], id).await.unwrap().unwrap();
                 assert_eq!(format!("{:?}", message.error.map(|e| e.code)), "None", "{errcode}: {id}");
             }
         });
@@ -202,14 +205,15 @@ fn nobody_refreshes_beside_a_refresh_during_which_the_account_is_unbound() {
         run.world.advance(60).await;
         let (services, app, now) = (run.world.services(), run.apps[0].as_str(), run.world.now());
         let store = &services.store;
-        let version = store.authorizer(app).await.unwrap().unwrap().version;
-        let lease = async |owner: &str| store.lease_authorizer(app, version, owner.into()).await.unwrap();
+        let version = store.authorizers().get(app).await.unwrap().unwrap().version;
+        let lease = async |owner: &str| store.authorizers().lease(app, version, owner.into()).await.unwrap();
         let first = lease("lse_1").await.unwrap();
-        assert!(store.unbind_account(app, now, now).await.unwrap());
+        assert!(store.accounts().unbind(app, now, now).await.unwrap());
         assert!(lease("lse_2").await.is_none(), "two at once");
         let token = AccessToken { token: Secret::new("late"), ..first.credentials.token.unwrap() };
         let stored = store
-            .store_authorizer_token(app, "lse_1", &token, &first.credentials.refresh_token, None)
+            .authorizers()
+            .store_token(app, "lse_1", &token, &first.credentials.refresh_token, None)
             .await
             .unwrap();
         assert!(!stored, "the account is unbound; its tokens stay as they are");

@@ -9,9 +9,8 @@ use shared::{
     services::Services,
     start_import::start_after_consent,
     store::{
-        account_cache::{ACCOUNT_CACHE_SECONDS, Addressee},
-        accounts::AccountDeletion,
-        credentials::wheel_slot,
+        account_cache::ACCOUNT_CACHE_SECONDS, account_entries::Addressee, accounts::AccountDeletion,
+        refresh_wheel::wheel_slot,
     },
 };
 use wechat_simulator::{CallbackUrl, FaultKind, InjectedFault};
@@ -70,7 +69,7 @@ fn a_failed_import_begins_again_with_the_next_consent() {
     on_paused_time(async {
         let run = run_with_bound_account().await;
         let (app, tenant, app_id) = (run.world.services(), &run.tenants[0], &run.apps[0]);
-        let imports = async || app.store.imports(tenant, app_id, 50, None).await.unwrap();
+        let imports = async || app.store.imports().list(tenant, app_id, 50, None).await.unwrap();
         let consent = async || start_after_consent(&app, tenant, app_id).await.unwrap();
         consent().await;
         assert_eq!(imports().await.len(), 1, "the binding's is complete");
@@ -123,7 +122,7 @@ fn a_refresh_token_that_was_lost_comes_back_from_the_details_or_else_the_list() 
             let (details, list) = calls();
             world.tick().await;
             world.run_until_idle().await;
-            let found = world.services().store.authorizer(app).await.unwrap().unwrap();
+            let found = world.services().store.authorizers().get(app).await.unwrap().unwrap();
             assert!(found.token.is_some(), "{what}: no token");
             let granted = world.sim().account(app).unwrap().authorization.unwrap();
             assert_eq!(found.refresh_token.expose(), granted.refresh_token, "{what}");
@@ -141,10 +140,11 @@ fn an_instance_remembers_that_an_account_is_bound_and_never_that_it_is_not() {
         let run = run_with_bound_account().await;
         let (world, app) = (&run.world, &run.apps[0]);
         let (one, other) = (world.services(), world.services());
-        let is_bound =
-            async |hub: &Services| matches!(hub.store.addressee(app).await.unwrap(), Addressee::Bound(_));
+        let is_bound = async |hub: &Services| {
+            matches!(hub.store.accounts().addressee(app).await.unwrap(), Addressee::Bound(_))
+        };
         let stands = async |hub: &Services| {
-            let entry = hub.store.account_entry_uncached(app).await.unwrap().unwrap();
+            let entry = hub.store.accounts().entry_uncached(app).await.unwrap().unwrap();
             entry.account.status == AccountStatus::Bound
         };
         assert!(is_bound(&one).await);
@@ -153,7 +153,7 @@ fn an_instance_remembers_that_an_account_is_bound_and_never_that_it_is_not() {
         let as_bound = dynamo::call_ok(&world.backends.db, "GetItem", &get)["Item"].clone();
         world.advance(120).await;
         assert!(is_bound(&one).await);
-        assert!(other.store.unbind_account(app, world.now(), world.now()).await.unwrap());
+        assert!(other.store.accounts().unbind(app, world.now(), world.now()).await.unwrap());
         assert!(is_bound(&one).await, "one read would be too much for each push");
         assert!(!stands(&one).await, "who refuses for good asks the database");
         world.advance(ACCOUNT_CACHE_SECONDS).await;
@@ -167,8 +167,9 @@ fn an_instance_remembers_that_an_account_is_bound_and_never_that_it_is_not() {
             "PutItem",
             &json!({"TableName": "PlatformTable", "Item": under_way}),
         );
-        let being_bound =
-            async || matches!(one.store.addressee(app).await.unwrap(), Addressee::BeingBound(Some(_)));
+        let being_bound = async || {
+            matches!(one.store.accounts().addressee(app).await.unwrap(), Addressee::BeingBound(Some(_)))
+        };
         assert!(being_bound().await, "its pushes come again");
         world.advance(60).await;
         assert!(!being_bound().await, "for no longer than a binding may take");
@@ -227,20 +228,20 @@ fn an_account_that_the_operator_releases_is_free() {
         let run = run_with_bound_account().await;
         let (world, app, store) = (&run.world, &run.apps[0], &run.world.services().store);
         assert_eq!(
-            store.release_account(app).await.unwrap(),
+            store.accounts().release(app).await.unwrap(),
             (AccountDeletion::StillBound, Some(run.tenants[0].clone()))
         );
         world.advance(120).await;
         world.withdraw(app, true);
         world.run_until_idle().await;
         assert_eq!(
-            store.release_account(app).await.unwrap(),
+            store.accounts().release(app).await.unwrap(),
             (AccountDeletion::Deleted, Some(run.tenants[0].clone()))
         );
-        assert_eq!(store.release_account(app).await.unwrap(), (AccountDeletion::NotFound, None));
+        assert_eq!(store.accounts().release(app).await.unwrap(), (AccountDeletion::NotFound, None));
         world.bind(&run.keys[1], app, true, true).await;
         world.run_until_idle().await;
-        assert!(store.account(&run.tenants[1], app).await.unwrap().unwrap().for_consent().bound);
+        assert!(store.accounts().get(&run.tenants[1], app).await.unwrap().unwrap().for_consent().bound);
         check::consent_decides(world, &run.keys, &run.tenants);
     });
 }
@@ -332,8 +333,8 @@ fn a_return_that_nobody_asked_about_holds_an_invocation_for_two_seconds_at_most(
         let run = run_with_bound_account().await;
         let (world, store) = (&run.world, &run.world.services().store);
         let opened = world.open_page(&run.keys[0]).await.unwrap();
-        let page = store.authorization_page(&code_fingerprint(&opened.pre_auth_code)).await.unwrap().unwrap();
-        store.record_authorization_event(&page).await.unwrap();
+        let page = store.consents().page(&code_fingerprint(&opened.pre_auth_code)).await.unwrap().unwrap();
+        store.bindings().record_authorization_event(&page).await.unwrap();
         let back =
             |code: &str| format!("http://hub/bind/callback?binding={}&auth_code={code}", opened.binding_id);
         let took = async |url: &str, cookies: &[String]| {
@@ -375,7 +376,7 @@ fn an_event_that_came_to_nothing_is_forgotten() {
         );
         world.sim().push_raw(CallbackUrl::Component, None, event).await;
         let noted = async || {
-            world.services().store.binding_by_link(&opened.binding_id).await.unwrap().unwrap().event_at
+            world.services().store.bindings().by_link(&opened.binding_id).await.unwrap().unwrap().event_at
         };
         assert!(noted().await.is_some(), "it came");
         world.run_until_idle().await;

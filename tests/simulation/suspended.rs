@@ -38,7 +38,7 @@ fn a_suspended_tenant_keeps_its_tokens_and_its_followers_and_sends_nothing() {
         let id = run.sent[0].accepted[0].clone();
         set_status_of_first(&run, "suspended").await;
         world.run_until_idle().await;
-        let message = world.services().store.message(&run.tenants[0], &id).await.unwrap().unwrap();
+        let message = world.services().store.messages().get(&run.tenants[0], &id).await.unwrap().unwrap();
         assert_eq!(message.error.map(|error| error.code), Some(FailureCode::TenantSuspended));
         for what in [FanOpKind::Follow, FanOpKind::Chat] {
             run.step(&Op::Act(FanOp { account: 0, fan: 3, kind: what })).await;
@@ -50,12 +50,12 @@ fn a_suspended_tenant_keeps_its_tokens_and_its_followers_and_sends_nothing() {
         let received = world.sim().received(&app, &run.fans[0][3]);
         assert!(received.is_empty(), "it was answered: {received:?}");
         assert!(world.is_bound(&app));
-        let tokens = world.services().store.authorizer(&app).await.unwrap().unwrap();
+        let tokens = world.services().store.authorizers().get(&app).await.unwrap().unwrap();
         let token = tokens.token.unwrap();
         assert!(token.issued_at + token.expires_in > world.now(), "its token has died");
         let hub = world.services();
         let (fans, _) =
-            hub.store.list_customers(&run.tenants[0], 50, None, |fan| fan.subscribed).await.unwrap();
+            hub.store.customers().list(&run.tenants[0], 50, None, |fan| fan.subscribed).await.unwrap();
         assert!(fans.iter().any(|one| one.fans[0].open_id == run.fans[0][3]), "who followed is not stored");
         set_status_of_first(&run, "active").await;
         run.step(&Op::Act(FanOp { account: 0, fan: 3, kind: FanOpKind::Chat })).await;
@@ -78,7 +78,7 @@ fn an_account_that_was_released_meanwhile_answers_when_it_is_bound_again() {
         set_status_of_first(&run, "active").await;
         assert_eq!(world.bind(&run.keys[0], app, true, true).await, Some(200));
         world.run_until_idle().await;
-        let entry = world.services().store.account_entry_uncached(app).await.unwrap().unwrap();
+        let entry = world.services().store.accounts().entry_uncached(app).await.unwrap().unwrap();
         assert!(!entry.suspended, "it stays silent");
     });
 }
@@ -95,7 +95,7 @@ fn a_link_left_open_binds_nothing_to_a_suspended_or_deleted_tenant() {
             if deleted {
                 let path = format!("/v1/tenants/{}", run.tenants[1]);
                 assert_eq!(world.api(ADMIN_KEY, "DELETE", &path, None, None).await.unwrap().0, 202);
-                let tenant = world.services().store.tenant(&run.tenants[1]).await.unwrap();
+                let tenant = world.services().store.tenants().get(&run.tenants[1]).await.unwrap();
                 assert!(tenant.is_none_or(|tenant| tenant.status == TenantStatus::Deleted));
             }
             let back = world.consent(&opened, app, !returns, true).unwrap();
@@ -106,7 +106,10 @@ fn a_link_left_open_binds_nothing_to_a_suspended_or_deleted_tenant() {
             world.run_until_idle().await;
             assert!(!world.is_bound(app), "by the browser: {returns}, deleted: {deleted}");
             if !returns {
-                assert!(world.services().store.authorizer(app).await.unwrap().is_none(), "its tokens stay");
+                assert!(
+                    world.services().store.authorizers().get(app).await.unwrap().is_none(),
+                    "its tokens stay"
+                );
             }
         }
     });

@@ -162,7 +162,13 @@ async fn put_timers(
     for id in ids {
         let body = serde_json::to_string(&resume_job(&id)).unwrap();
         let timer = StoredTimer { queue: queue.into(), body, group: "ten_1".into(), once: String::new() };
-        world.services().store.store_timer(&later_group_in_shard(), due * 1000, &id, &timer).await.unwrap();
+        world
+            .services()
+            .store
+            .timers()
+            .create(&later_group_in_shard(), due * 1000, &id, &timer)
+            .await
+            .unwrap();
     }
 }
 
@@ -311,7 +317,7 @@ fn a_message_that_no_queue_takes_is_passed_and_stays() {
                 group: group.into(),
                 once: "1".into(),
             };
-            app.store.store_timer(FAN_GROUP, due * 1000, "a", &odd).await.unwrap();
+            app.store.timers().create(FAN_GROUP, due * 1000, "a", &odd).await.unwrap();
             let stuck = stored_timers(&world);
             for id in ["msg_1", "msg_2"] {
                 timers::set(&app, id, timestamp(due), TimerJob::Send(&message_job(id))).await.unwrap();

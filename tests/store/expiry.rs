@@ -15,7 +15,7 @@ use shared::{
     quota::{self, QuotaApi},
     secret::Secret,
     services::Services,
-    store::{account_cache::Addressee, audit::AuditFilter, idempotency::IdempotencyCheck},
+    store::{account_entries::Addressee, audit::AuditFilter, idempotency::IdempotencyCheck},
 };
 
 use crate::{on_paused_time, operations};
@@ -36,29 +36,29 @@ enum Expired {
 const FAMILIES: [(&str, &str, Expired); 17] = [
     (
         "PlatformTable ACCOUNT CONSENT",
-        "mark_binding_in_progress",
+        "Consents::mark_binding_in_progress",
         Expired::IsGone(|app| {
             async move {
                 let later = app.clock.unix() + 10_000;
-                app.store.unbind_account(APP_ID, later, later).await.unwrap(); // a bound one asks for no consent
-                !matches!(app.store.addressee(APP_ID).await.unwrap(), Addressee::BeingBound(_))
+                app.store.accounts().unbind(APP_ID, later, later).await.unwrap(); // a bound one asks for no consent
+                !matches!(app.store.accounts().addressee(APP_ID).await.unwrap(), Addressee::BeingBound(_))
             }
             .boxed_local()
         }),
     ),
     (
         "PlatformTable EVENT EVENT",
-        "mark_component_event_seen",
+        "ComponentEvents::mark_seen",
         Expired::IsGone(|app| {
-            async move { app.store.component_event_seen_at("e").await.unwrap().is_none() }.boxed_local()
+            async move { app.store.component_events().seen_at("e").await.unwrap().is_none() }.boxed_local()
         }),
     ),
     (
         "PlatformTable BINDING BINDING",
-        "create_binding",
+        "Bindings::create",
         Expired::IsGone(|app| {
             async move {
-                let binding = app.store.binding(TENANT_ID, "bnd_1").await.unwrap().unwrap();
+                let binding = app.store.bindings().get(TENANT_ID, "bnd_1").await.unwrap().unwrap();
                 binding.status_at(app.clock.now()) == BindingStatus::Expired
             }
             .boxed_local()
@@ -66,11 +66,10 @@ const FAMILIES: [(&str, &str, Expired); 17] = [
     ),
     (
         "PlatformTable PREAUTH PREAUTH",
-        "store_pre_auth_code",
+        "Bindings::store_pre_auth_code",
         Expired::IsGone(|app| {
             async move {
-                let page =
-                    app.store.authorization_page(&code_fingerprint("code@@@1")).await.unwrap().unwrap();
+                let page = app.store.consents().page(&code_fingerprint("code@@@1")).await.unwrap().unwrap();
                 !page.for_consent().may_have_asked_at(app.clock.unix())
             }
             .boxed_local()
@@ -78,22 +77,23 @@ const FAMILIES: [(&str, &str, Expired); 17] = [
     ),
     (
         "WorkTable AUDIT",
-        "begin_audit",
+        "AuditTrail::begin",
         Expired::IsGone(|app| {
             async move {
                 let filter = AuditFilter::default();
-                app.store.audit_entries(TENANT_ID, filter, 10, None).await.unwrap().0.is_empty()
+                app.store.audit().list(TENANT_ID, filter, 10, None).await.unwrap().0.is_empty()
             }
             .boxed_local()
         }),
     ),
     (
         "WorkTable IDEMPOTENCY IDEMPOTENCY",
-        "end_request",
+        "IdempotencyRecords::end",
         Expired::IsGone(|app| {
             async move {
                 let (route, salt) = ("POST /v1/bindings", Secret::new("salt"));
-                let begun = app.store.begin_request(TENANT_ID, route, "key-1", "fingerprint", &salt).await;
+                let begun =
+                    app.store.idempotency().begin(TENANT_ID, route, "key-1", "fingerprint", &salt).await;
                 matches!(begun.unwrap(), IdempotencyCheck::Proceed(_))
             }
             .boxed_local()
@@ -101,7 +101,7 @@ const FAMILIES: [(&str, &str, Expired); 17] = [
     ),
     (
         "WorkTable QUOTA QUOTA",
-        "store_quota_refusal",
+        "Quotas::store_refusal",
         Expired::IsGone(|app| {
             async move { quota::current_refusal(app, APP_ID, QuotaApi::UserGet).await.unwrap().is_none() }
                 .boxed_local()
@@ -109,12 +109,12 @@ const FAMILIES: [(&str, &str, Expired); 17] = [
     ),
     (
         "PlatformTable TENANT KEY",
-        "revoke_key",
+        "ApiKeys::revoke",
         Expired::DoesNoHarm("it says that its key was revoked, which stays true, and nothing else"),
     ),
     (
         "CredentialsTable AUTHORIZER AUTHORIZER",
-        "unbind_account",
+        "Accounts::unbind",
         Expired::DoesNoHarm(
             "nobody uses tokens of an account that is not bound, and who binds it again compares them with what \
              WeChat says, however old they are",
@@ -122,17 +122,17 @@ const FAMILIES: [(&str, &str, Expired); 17] = [
     ),
     (
         "TimelineTable",
-        "insert_event_once",
+        "Timeline::insert_once",
         Expired::DoesNoHarm("a few days more of the past are shown, and its push comes again within seconds"),
     ),
     (
         "WorkTable FAILED FAILED",
-        "record_job_failure",
+        "JobFailures::record",
         Expired::DoesNoHarm("it is looked up for a dead letter, which its queue has deleted a day before"),
     ),
     (
         "WorkTable LINE",
-        "join_waiting_line",
+        "WaitingLines::join",
         Expired::DoesNoHarm(
             "who comes to a line that nobody ended waits until its time or for a minute, and then ends it; `until` \
              is compared in functions/message-send/src/park.rs, with a table of its own",
@@ -140,27 +140,27 @@ const FAMILIES: [(&str, &str, Expired); 17] = [
     ),
     (
         "WorkTable MESSAGE MESSAGE",
-        "create_message",
+        "Messages::create",
         Expired::DoesNoHarm("it is found by its own id, and its job ended 76 days before"),
     ),
     (
         "WorkTable WECHAT MESSAGE",
-        "store_ended_messages",
+        "Messages::store_ended",
         Expired::DoesNoHarm("it leads to that message by an id that WeChat gives once"),
     ),
     (
         "WorkTable PAGES LIST",
-        "store_listed_page",
+        "ImportProgress::store_page",
         Expired::DoesNoHarm("it is of one import, which ended long before"),
     ),
     (
         "WorkTable PAGES DONE",
-        "store_chunk_receipt",
+        "ImportProgress::store_receipt",
         Expired::DoesNoHarm("it is of one import, which ended long before"),
     ),
     (
         "WorkTable RATE",
-        "count_requests",
+        "RequestCounts::add",
         Expired::DoesNoHarm("its window's number is in its key, and no window comes twice"),
     ),
 ];
@@ -218,7 +218,7 @@ fn what_expired_and_is_still_there_is_taken_for_gone_or_does_no_harm() {
 #[test]
 fn every_family_that_expires_is_looked_at() {
     let mut found = BTreeSet::new();
-    for (write, _) in operations::WRITES {
+    for (write, _) in operations::writes() {
         on_paused_time(async {
             let (world, _) = after_write(write).await;
             found.extend(expiries(&world.backends).into_keys());

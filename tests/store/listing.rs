@@ -28,7 +28,7 @@ async fn put(store: &Store, number: i64, kind: &str, bytes: usize) {
         "detail": json!({"Content": "x".repeat(bytes)}).to_string(),
     }))
     .unwrap();
-    store.insert_event_once(FAN, &event).await.unwrap();
+    store.timeline().insert_once(FAN, &event).await.unwrap();
 }
 
 #[test]
@@ -42,7 +42,8 @@ fn large_events_come_in_pages_that_lambda_can_answer() {
         }
         let (mut seen, mut before, mut pages) = (Vec::new(), None, 0);
         loop {
-            let (events, next) = app.store.events(&[FAN], None, 200, before.as_deref()).await.unwrap();
+            let (events, next) =
+                app.store.timeline().list(&[FAN], None, 200, before.as_deref()).await.unwrap();
             let bytes: usize = events.iter().map(|event| event.detail.len()).sum();
             assert!(bytes <= 1024 * 1024 || events.len() == 1, "{bytes} bytes in one page");
             seen.extend(events.into_iter().map(|event| event.identity));
@@ -72,7 +73,7 @@ fn a_page_of_which_the_filter_leaves_nothing_leads_on() {
         let (mut seen, mut before) = (Vec::new(), None);
         loop {
             let (events, next) =
-                store.events(&[FAN], Some("subscribed"), 10, before.as_deref()).await.unwrap();
+                store.timeline().list(&[FAN], Some("subscribed"), 10, before.as_deref()).await.unwrap();
             seen.extend(events.into_iter().map(|event| event.identity));
             before = next;
             if before.is_none() {
@@ -89,14 +90,14 @@ fn a_page_of_which_the_filter_leaves_nothing_leads_on() {
             target: "x".repeat(2_000),
             outcome: SUCCEEDED.into(),
         };
-        store.begin_audit("ten_1", &entry(0, "account.deleted")).await.unwrap();
+        store.audit().begin("ten_1", &entry(0, "account.deleted")).await.unwrap();
         for n in 1..=1_100 {
-            store.begin_audit("ten_1", &entry(n, "reply_rules.replaced")).await.unwrap();
+            store.audit().begin("ten_1", &entry(n, "reply_rules.replaced")).await.unwrap();
         }
         let filter = AuditFilter { operation: Some("account.deleted"), ..AuditFilter::default() };
         let (mut seen, mut before, mut pages) = (Vec::new(), None, 0);
         loop {
-            let (entries, next) = store.audit_entries("ten_1", filter, 200, before.as_deref()).await.unwrap();
+            let (entries, next) = store.audit().list("ten_1", filter, 200, before.as_deref()).await.unwrap();
             seen.extend(entries.into_iter().map(|entry| entry.operation));
             pages += 1;
             before = next;
@@ -118,11 +119,11 @@ fn a_page_of_which_the_filter_leaves_nothing_leads_on() {
             .collect();
         let details: Vec<_> =
             infos.iter().map(|info| FanDetails { info, as_of: 1_735_689_600, import_id: None }).collect();
-        store.insert_fans("ten_1", "wx1", &details).await.unwrap();
+        store.fans().insert("ten_1", "wx1", &details).await.unwrap();
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
             let tagged = |fan: &Fan| fan.tag_ids.contains(&7);
-            let (people, next) = store.list_customers("ten_1", 200, cursor, tagged).await.unwrap();
+            let (people, next) = store.customers().list("ten_1", 200, cursor, tagged).await.unwrap();
             seen.extend(people.into_iter().flat_map(|person| person.fans).map(|fan| fan.open_id));
             cursor = next;
             if cursor.is_none() {
@@ -144,7 +145,7 @@ fn the_newest_of_one_type_takes_few_requests_however_far_back_it_is() {
             put(&app.store, number, "message_received", 10).await;
         }
         let since = Instant::now();
-        let (events, _) = app.store.events(&[FAN], Some("subscribed"), 1, None).await.unwrap();
+        let (events, _) = app.store.timeline().list(&[FAN], Some("subscribed"), 1, None).await.unwrap();
         assert_eq!(events.len(), 1);
         // a simulated request takes at most 20 ms: 250 of them in sequence would take 2.5 s
         assert!(since.elapsed() < Duration::from_millis(200), "{:?}", since.elapsed());
@@ -187,10 +188,11 @@ fn a_list_of_imports_goes_on_to_as_many_pages_as_it_takes() {
                     error: Some("x".repeat(bytes)),
                     ..import(&id(number), APP_ID, NEW_YEAR_2025)
                 };
-                store.start_import(&new).await.unwrap();
-                store.end_import(APP_ID, &new.id, ImportStatus::Failed, None).await.unwrap();
+                store.imports().start(&new).await.unwrap();
+                store.imports().end(APP_ID, &new.id, ImportStatus::Failed, None).await.unwrap();
             }
-            let found = store.imports(TENANT_ID, APP_ID, limit, before.map(id).as_deref()).await.unwrap();
+            let found =
+                store.imports().list(TENANT_ID, APP_ID, limit, before.map(id).as_deref()).await.unwrap();
             let newest_first: Vec<_> = expected.rev().map(id).collect();
             assert_eq!(found.into_iter().map(|import| import.id).collect::<Vec<_>>(), newest_first, "{what}");
         });

@@ -48,7 +48,7 @@ pub(crate) async fn look_up_account(
 ) -> Result<AccountLookup, Error> {
     let (component, app_id) = (&app.config.component.app_id, grant.app_id.as_str());
     // read before asking WeChat: a token stored later may be newer than WeChat's answer
-    let stored = app.store.authorizer(app_id).await?;
+    let stored = app.store.authorizers().get(app_id).await?;
     let asked_at = app.clock.unix();
     let info = tokens::with_component_until(app, until, |token| async move {
         app.wechat.get_authorizer_info(&token, component, app_id).await
@@ -109,6 +109,7 @@ async fn usable_tokens(
             let token = grant.unstored_token.as_ref();
             let now = app
                 .store
+                .authorizers()
                 .store_authorization_if_unchanged(app_id, stored.as_ref(), &code, token, &told)
                 .await?;
             let Some(now) = now else { return Ok(UsableTokens::Changed) };
@@ -126,7 +127,7 @@ async fn link_refusal(
     page: &AuthorizationPage,
     app_id: &str,
 ) -> Result<Option<BindingRefusal>, Error> {
-    let Some(binding) = app.store.binding_by_link(&page.binding_id).await? else {
+    let Some(binding) = app.store.bindings().by_link(&page.binding_id).await? else {
         return Ok(Some(BindingRefusal::AuthorizationFailed));
     };
     Ok(binding.only_app_id.is_some_and(|only| only != app_id).then_some(BindingRefusal::OtherAccount))

@@ -97,7 +97,7 @@ pub(crate) async fn record_outcome(
             BindingRefusal::AuthorizationFailed.name()
         }
     };
-    app.store.end_audit(&tenant, &entry, outcome).await
+    app.store.audit().end(&tenant, &entry, outcome).await
 }
 
 /// The same consent always gives the same entry, so a repetition writes nothing new: its time is when the
@@ -110,7 +110,7 @@ async fn write_started(
     consent: &IncomingConsent<'_>,
 ) -> Result<StartedAuditEntry, Error> {
     let at = match consent.page() {
-        Some(page) => app.store.record_consent_time(page).await?,
+        Some(page) => app.store.consents().record_time(page).await?,
         None => consent.at,
     } * 1000;
     // another tenant's link must not be shown to this one
@@ -124,6 +124,6 @@ async fn write_started(
         target: app_id.to_owned(),
         outcome: STARTED.to_owned(),
     };
-    app.store.begin_audit(tenant, &entry).await?;
+    app.store.audit().begin(tenant, &entry).await?;
     Ok(StartedAuditEntry(tenant.to_owned(), entry))
 }

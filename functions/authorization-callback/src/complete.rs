@@ -45,12 +45,12 @@ pub(crate) async fn complete_authorization(
     if let ConsentSource::Browser { page, query } = consent.source
         && !counts_against_code(&exchanged)
     {
-        app.store.uncount_code_query(&page.binding_id, query).await?;
+        app.store.bindings().uncount_code_query(&page.binding_id, query).await?;
     }
     let Some(grant) = exchanged? else { return Ok(ConsentOutcome::InvalidCode) };
     let app_id = grant.app_id.clone();
     if let ConsentSource::Browser { page, .. } = consent.source {
-        app.store.mark_binding_in_progress(&app_id).await?;
+        app.store.consents().mark_binding_in_progress(&app_id).await?;
         if !consent_origin::began_on(app, page, &app_id, consent.code).await? {
             tracing::warn!(app_id, "{app_id} was authorized on another page than the browser's");
             return Ok(ConsentOutcome::AnotherPage); // its event, which is stored, goes on with the tokens
@@ -58,7 +58,7 @@ pub(crate) async fn complete_authorization(
     }
     for _ in 0..MAX_WRITE_ATTEMPTS {
         if let Some(outcome) = bind_or_renew(app, consent, &grant, until).await? {
-            app.store.clear_binding_in_progress(&app_id).await?;
+            app.store.consents().clear_binding_in_progress(&app_id).await?;
             return Ok(outcome);
         }
     }
@@ -113,6 +113,7 @@ async fn exchange_code(
         match given.refresh_token {
             Some(refresh_token) => {
                 app.store
+                    .authorizers()
                     .store_authorization(&app_id, &consent.fingerprint(), Some(&new), &refresh_token)
                     .await?;
             }
@@ -144,7 +145,7 @@ async fn bind_or_renew(
             let Some(renewed) = renew_owner(app, consent, &account).await? else { return Ok(None) };
             let ours = account.tokens.as_ref().filter(|tokens| tokens.code == consent.fingerprint());
             if let (false, Some(ours)) = (renewed, ours) {
-                app.store.delete_unbound_authorizer(app_id, ours).await?; // another consent's are not ours to judge
+                app.store.authorizers().delete_unbound(app_id, ours).await?; // another consent's are not ours to judge
             }
             match (account.refusal, claim) {
                 (Some(refusal), _) => ConsentOutcome::Refused(refusal),
@@ -175,12 +176,12 @@ async fn bind_to_page_tenant(
     };
     let bound_by = Some(consent.fingerprint());
     let record = AccountRecord { tenant_id: page.tenant_id.clone(), bound_by, ..account.record.clone() };
-    let before = app.store.account_of_any_tenant(&record.app_id).await?.filter(|a| a.for_consent().bound);
+    let before = app.store.accounts().of_any_tenant(&record.app_id).await?.filter(|a| a.for_consent().bound);
     let lost = match before.filter(|a| a.tenant_id == page.tenant_id) {
         Some(before) => audit_trail::begin_permission_change(app, consent, &before, &record).await?,
         None => None,
     };
-    match app.store.bind_account(record, Some(page.for_consent()), refresh_due(app, tokens)).await? {
+    match app.store.accounts().bind(record, Some(page.for_consent()), refresh_due(app, tokens)).await? {
         BindResult::Bound { .. } => {
             start_import::start_after_consent(app, &page.tenant_id, &account.record.app_id).await?;
             audit_trail::record_outcome(app, lost, &ConsentOutcome::Bound).await?;
@@ -205,19 +206,19 @@ async fn hand_over_to_page_tenant(
     tokens: &AuthorizerCredentials,
 ) -> Result<Option<ConsentEffect>, Error> {
     let (app_id, code) = (account.record.app_id.as_str(), consent.fingerprint());
-    let owner = app.store.account_of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound);
+    let owner = app.store.accounts().of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound);
     let owner = owner.filter(|owner| owner.bound_by.as_ref() == Some(&code));
     let (ConsentSource::Event { .. }, Some(owner)) = (consent.source, owner) else {
         return Ok(Some(ConsentEffect::BoundToOtherTenant));
     };
-    let tenant = app.store.tenant(&page.tenant_id).await?;
+    let tenant = app.store.tenants().get(&page.tenant_id).await?;
     if tenant.is_none_or(|tenant| tenant.status != TenantStatus::Active) {
         return Ok(Some(ConsentEffect::TenantSuspended));
     }
     let entry = audit_trail::begin_hand_over(app, consent, &owner).await?;
     let tenant_id = page.tenant_id.clone();
     let record = AccountRecord { tenant_id, bound_by: Some(code), ..account.record.clone() };
-    if !app.store.transfer_account(&owner, record, refresh_due(app, tokens)).await? {
+    if !app.store.accounts().transfer(&owner, record, refresh_due(app, tokens)).await? {
         return Ok(None);
     }
     start_import::start_after_consent(app, &page.tenant_id, app_id).await?;
@@ -234,11 +235,11 @@ async fn renew_owner(
     account: &AuthorizedAccount,
 ) -> Result<Option<bool>, Error> {
     let app_id = &account.record.app_id;
-    let owner = app.store.account_of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound);
+    let owner = app.store.accounts().of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound);
     let (Some(owner), Some(tokens)) = (owner, &account.tokens) else { return Ok(Some(false)) };
     let record = AccountRecord { tenant_id: owner.tenant_id.clone(), ..account.record.clone() };
     let changed = audit_trail::begin_permission_change(app, consent, &owner, &record).await?;
-    match app.store.bind_account(record, None, refresh_due(app, tokens)).await? {
+    match app.store.accounts().bind(record, None, refresh_due(app, tokens)).await? {
         BindResult::Bound { .. } => {
             start_import::start_after_consent(app, &owner.tenant_id, app_id).await?;
             audit_trail::record_outcome(app, changed, &ConsentOutcome::Bound).await?;
@@ -280,7 +281,8 @@ async fn end_page_binding(
     let Some(page) = consent.page() else { return Ok(()) };
     let code = consent.fingerprint();
     app.store
-        .end_binding(&page.binding_id, BindingOutcome { app_id, name, reason, code: &code })
+        .bindings()
+        .end(&page.binding_id, BindingOutcome { app_id, name, reason, code: &code })
         .await
         .map(drop)
 }

@@ -81,11 +81,11 @@ async fn apply_once(app: &Services, event: ComponentEvent, content: &str) -> Res
     if matches!(event.kind, ComponentEventKind::VerifyTicket(_) | ComponentEventKind::Other(_)) {
         return apply(app, event).await;
     }
-    if let Some(seen_at) = app.store.component_event_seen_at(content).await? {
+    if let Some(seen_at) = app.store.component_events().seen_at(content).await? {
         let must_repeat = match &event.kind {
             // two events of one second look the same; after a newer consent WeChat must be asked again
             ComponentEventKind::Unauthorized(app_id) => {
-                let account = app.store.account_of_any_tenant(app_id).await?;
+                let account = app.store.accounts().of_any_tenant(app_id).await?;
                 account.is_some_and(|account| account.authorized_at() >= seen_at)
             }
             _ => false,
@@ -97,15 +97,15 @@ async fn apply_once(app: &Services, event: ComponentEvent, content: &str) -> Res
     }
     apply(app, event).await?;
     // marked after its effects: a crash in between repeats them, which is safe, instead of losing them
-    app.store.mark_component_event_seen(content).await
+    app.store.component_events().mark_seen(content).await
 }
 
 async fn apply(app: &Services, event: ComponentEvent) -> Result<(), Error> {
     let at = effective_time(event.create_time, app.clock.unix());
     match event.kind {
         ComponentEventKind::VerifyTicket(ticket) => {
-            app.store.store_ticket(&ticket, at).await?;
-            app.store.store_platform_status(&app.store.component().await?, None).await
+            app.store.component().store_ticket(&ticket, at).await?;
+            app.store.platform_status().store(&app.store.component().get().await?, None).await
         }
         ComponentEventKind::Authorized(grant) | ComponentEventKind::UpdateAuthorized(grant) => {
             queue_authorized(app, grant, at).await
@@ -132,9 +132,9 @@ async fn queue_authorized(app: &Services, grant: AuthorizationNotice, at: i64) -
     let pre_auth_code = grant.pre_auth_code.unwrap_or_default();
     let page = page_by_pre_auth_code(app, pre_auth_code.expose(), at).await?;
     if let Some(page) = &page {
-        app.store.record_authorization_event(page).await?;
+        app.store.bindings().record_authorization_event(page).await?;
     }
-    app.store.record_consent_event(&app_id, grant.code.expose(), page.as_ref(), at).await?;
+    app.store.consents().record_event(&app_id, grant.code.expose(), page.as_ref(), at).await?;
     let job = AuthorizationJob::AuthorizedV2 { app_id, code: grant.code, pre_auth_code, at };
     app.queues.authorization(&job, Duration::ZERO).await
 }
@@ -144,7 +144,7 @@ async fn queue_authorized(app: &Services, grant: AuthorizationNotice, at: i64) -
 /// is delayed until that binding has ended.
 async fn queue_unauthorized(app: &Services, app_id: String, at: i64) -> Result<(), Error> {
     let bound =
-        app.store.account_of_any_tenant(&app_id).await?.is_some_and(|account| account.for_consent().bound);
+        app.store.accounts().of_any_tenant(&app_id).await?.is_some_and(|account| account.for_consent().bound);
     let delay = if bound { Duration::ZERO } else { MAX_BINDING_TIME };
     app.queues.authorization(&AuthorizationJob::UnauthorizedV1 { app_id, at }, delay).await
 }

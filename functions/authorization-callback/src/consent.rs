@@ -7,7 +7,7 @@ use shared::{
         credentials::AccessToken,
     },
     secret::Secret,
-    store::writer_id::WriterId,
+    store::WriterId,
 };
 
 /// How a consent ended.

@@ -28,7 +28,7 @@ pub(crate) async fn began_on(
     let code = authorization::code_fingerprint(code.expose());
     let mut evidence = None;
     for _ in 0..MAX_EVENT_POLLS {
-        evidence = origin_evidence(app.store.consent_event(app_id).await?.as_ref(), page, &code);
+        evidence = origin_evidence(app.store.consents().newest_event(app_id).await?.as_ref(), page, &code);
         if let Some(OriginEvidence::Certain(answer)) = evidence {
             return Ok(answer);
         }

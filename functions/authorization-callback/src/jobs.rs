@@ -81,7 +81,7 @@ pub(crate) async fn page_by_pre_auth_code(
     if pre_auth_code.is_empty() {
         return Ok(None);
     }
-    let page = app.store.authorization_page(&authorization::code_fingerprint(pre_auth_code)).await?;
+    let page = app.store.consents().page(&authorization::code_fingerprint(pre_auth_code)).await?;
     Ok(page.filter(|page| page.for_consent().may_have_asked_at(at)))
 }
 
@@ -96,11 +96,11 @@ async fn handle_authorized(
 ) -> Result<AuthorizationJobOutcome, Error> {
     let page = page_by_pre_auth_code(app, pre_auth_code, at).await?;
     if page.is_none()
-        && !app.store.account_of_any_tenant(app_id).await?.is_some_and(|a| a.for_consent().bound)
+        && !app.store.accounts().of_any_tenant(app_id).await?.is_some_and(|a| a.for_consent().bound)
     {
         // leave the code to the browser, which may prove that it opened a page
         tracing::warn!(app_id, "{app_id} was authorized at WeChat, and nobody here has it bound");
-        app.store.clear_binding_in_progress(app_id).await?;
+        app.store.consents().clear_binding_in_progress(app_id).await?;
         return Ok(AuthorizationJobOutcome::Done);
     }
     let consent = IncomingConsent { code, source: ConsentSource::Event { app_id, page: page.as_ref() }, at };
@@ -108,9 +108,9 @@ async fn handle_authorized(
     if let (Some(page), false) =
         (&page, matches!(outcome, ConsentOutcome::Bound | ConsentOutcome::Refused(_)))
     {
-        app.store.clear_authorization_event(page).await?;
+        app.store.bindings().clear_authorization_event(page).await?;
     }
-    app.store.clear_binding_in_progress(app_id).await?;
+    app.store.consents().clear_binding_in_progress(app_id).await?;
     Ok(AuthorizationJobOutcome::Done)
 }
 
@@ -133,13 +133,13 @@ async fn handle_unauthorized(
         Err(Error::WeChat(error)) if error.errcode().is_some_and(is_unauthorized) => {
             tracing::info!(app_id, event_at = at, "{app_id} is unauthorized, says WeChat");
             let Some(account) =
-                app.store.account_of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound)
+                app.store.accounts().of_any_tenant(app_id).await?.filter(|a| a.for_consent().bound)
             else {
                 return Ok(AuthorizationJobOutcome::Done); // who binds it from now on asks WeChat first
             };
             // the event is older than the consent, yet WeChat says unauthorized: a newer event was lost
             let at = if at < account.authorized_at() { asked_at } else { at.min(asked_at) };
-            let unbound = app.store.unbind_account(app_id, at, asked_at).await?;
+            let unbound = app.store.accounts().unbind(app_id, at, asked_at).await?;
             // not unbound if a consent was confirmed within this same second
             Ok(if unbound { AuthorizationJobOutcome::Done } else { AuthorizationJobOutcome::NotYet })
         }
@@ -149,14 +149,16 @@ async fn handle_unauthorized(
 
 /// Deletes the tokens of an account that its tenant deleted, unless it is being bound again.
 async fn handle_deleted(app: &Services, app_id: &str) -> Result<AuthorizationJobOutcome, Error> {
-    let Some(tokens) = app.store.authorizer(app_id).await? else { return Ok(AuthorizationJobOutcome::Done) };
-    let consent = app.store.consent_event(app_id).await?;
+    let Some(tokens) = app.store.authorizers().get(app_id).await? else {
+        return Ok(AuthorizationJobOutcome::Done);
+    };
+    let consent = app.store.consents().newest_event(app_id).await?;
     if consent.is_some_and(|consent| app.clock.unix() < consent.under_way_until) {
         return Ok(AuthorizationJobOutcome::NotYet);
     }
     // read after the tokens, so that tokens of a newer binding are not deleted
-    if app.store.account_of_any_tenant(app_id).await?.is_none_or(|account| account.deleted) {
-        app.store.delete_unbound_authorizer(app_id, &tokens).await?;
+    if app.store.accounts().of_any_tenant(app_id).await?.is_none_or(|account| account.deleted) {
+        app.store.authorizers().delete_unbound(app_id, &tokens).await?;
     }
     Ok(AuthorizationJobOutcome::Done)
 }

@@ -27,9 +27,11 @@ pub(crate) async fn run(
     open_ids: &[String],
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
-    let (import, mut receipts) =
-        futures::future::try_join(running_import(app, ids), app.store.page_receipts(&ids.import_id, at.page))
-            .await?;
+    let (import, mut receipts) = futures::future::try_join(
+        running_import(app, ids),
+        app.store.import_progress().page_receipts(&ids.import_id, at.page),
+    )
+    .await?;
     let Some(import) = import else { return Ok(FollowUps::none()) };
     if !receipts.contains_key(&at.chunk) {
         let missing = if delivery.receive_count > 1 {
@@ -47,8 +49,11 @@ pub(crate) async fn run(
                 return Err(error);
             }
         }
-        receipts =
-            app.store.store_chunk_receipt(&ids.import_id, at.page, at.chunk, open_ids.len() as u64).await?;
+        receipts = app
+            .store
+            .import_progress()
+            .store_receipt(&ids.import_id, at.page, at.chunk, open_ids.len() as u64)
+            .await?;
     }
     Ok(FollowUps::jobs(
         progress::finish_page_if_done(app, ids, at.page, at.chunks as usize, &receipts).await?,
@@ -58,7 +63,7 @@ pub(crate) async fn run(
 /// Those of `open_ids` that this import has not stored yet.
 async fn not_yet_stored(app: &Services, ids: &ImportRef, open_ids: &[String]) -> Result<Vec<String>, Error> {
     let names: Vec<_> = open_ids.iter().map(String::as_str).collect();
-    let mut fans = app.store.fans(&ids.tenant_id, &ids.app_id, &names).await?;
+    let mut fans = app.store.fans().get_many(&ids.tenant_id, &ids.app_id, &names).await?;
     fans.retain(|fan| fan.seen_import.as_deref() == Some(ids.import_id.as_str()));
     let seen: HashSet<_> = fans.into_iter().map(|fan| fan.open_id).collect();
     Ok(open_ids.iter().filter(|id| !seen.contains(*id)).cloned().collect())

@@ -147,14 +147,14 @@ pub(crate) async fn store(
     account: AccountRef<'_>,
     details: &[FanDetails<'_>],
 ) -> Result<(), Error> {
-    let new = app.store.insert_fans(account.tenant_id, account.app_id, details).await?;
+    let new = app.store.fans().insert(account.tenant_id, account.app_id, details).await?;
     let old: BTreeMap<_, _> =
         details.iter().zip(new).filter(|(_, new)| !new).map(|(d, _)| (d.info.openid.as_str(), d)).collect();
     if old.is_empty() {
         return Ok(());
     }
     let open_ids: Vec<_> = old.keys().copied().collect();
-    let before = app.store.fans(account.tenant_id, account.app_id, &open_ids).await?;
+    let before = app.store.fans().get_many(account.tenant_id, account.app_id, &open_ids).await?;
     let updated = stream::iter(before).map(|fan| {
         let details = old.get(fan.open_id.as_str()).copied();
         async move {
@@ -175,8 +175,8 @@ async fn update(app: &Services, fan: &Fan, details: &FanDetails<'_>) -> Result<(
     if !union_id.is_empty() {
         let customer = unionid_customer_id(&fan.tenant_id, union_id);
         if customer != fan.customer_id {
-            app.store.redirect_customer(&fan.tenant_id, &fan.customer_id, &customer).await?;
+            app.store.customers().redirect(&fan.tenant_id, &fan.customer_id, &customer).await?;
         }
     }
-    app.store.update_fan(fan, details).await.map(drop)
+    app.store.fans().update(fan, details).await.map(drop)
 }

@@ -120,7 +120,7 @@ async fn pause(
     outbox: &dyn Outbox,
 ) -> Result<(), Error> {
     let ImportRef { import_id, app_id, .. } = import;
-    let stored = app.store.import(app_id, import_id).await?;
+    let stored = app.store.imports().get(app_id, import_id).await?;
     if stored.is_none_or(|stored| stored.status != ImportStatus::Running) {
         return Ok(());
     }
@@ -128,7 +128,7 @@ async fn pause(
     let resume = ImportJob::ResumeV1 { import: import.clone() };
     outbox.schedule(app, &resume::timer_id(import), until, TimerJob::Import(&resume)).await?;
     let why = format!("{why}; the import goes on by itself");
-    if app.store.pause_import(app_id, import_id, until, &why).await? {
+    if app.store.imports().pause(app_id, import_id, until, &why).await? {
         app.metrics.count(Metric::HaltedImports, app.clock.now());
     }
     Ok(())
@@ -136,6 +136,6 @@ async fn pause(
 
 /// Whether the account was authorized again since then, in unix seconds.
 async fn authorized_since(app: &Services, import: &ImportRef, since: i64) -> Result<bool, Error> {
-    let account = app.store.account(&import.tenant_id, &import.app_id).await?;
+    let account = app.store.accounts().get(&import.tenant_id, &import.app_id).await?;
     Ok(account.is_some_and(|a| a.status == AccountStatus::Bound && a.authorized_at() >= since))
 }

@@ -17,10 +17,10 @@ use crate::{
 
 pub(crate) async fn run(app: &Services, ids: &ImportRef, page: u32) -> Result<FollowUps, Error> {
     let Some(import) = running_import(app, ids).await? else { return Ok(FollowUps::none()) };
-    let Some(listed) = app.store.listed_page(&ids.import_id, page).await? else {
+    let Some(listed) = app.store.import_progress().page(&ids.import_id, page).await? else {
         return Ok(FollowUps::none());
     };
-    let receipts = app.store.page_receipts(&ids.import_id, page).await?;
+    let receipts = app.store.import_progress().page_receipts(&ids.import_id, page).await?;
     let missing = missing_chunks(&import, page, &listed, &receipts);
     if missing.is_empty() {
         let all = listed.open_ids.len().div_ceil(MAX_USER_INFO_BATCH);

@@ -55,7 +55,7 @@ async fn run(
     followed_at: &BTreeMap<&str, i64>,
     until: Deadline,
 ) -> Result<(), Error> {
-    let stored = app.store.account(account.tenant_id, account.app_id).await?;
+    let stored = app.store.accounts().get(account.tenant_id, account.app_id).await?;
     if stored.is_none_or(|stored| stored.status != AccountStatus::Bound) {
         return Ok(());
     }

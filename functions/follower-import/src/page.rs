@@ -38,7 +38,7 @@ pub(crate) async fn run(
     if import.pages_listed > page + 1 {
         return Ok(FollowUps::jobs(progress::finish_or_reconcile(app, &import).await?)); // came twice
     }
-    let listed = match app.store.listed_page(&ids.import_id, page).await? {
+    let listed = match app.store.import_progress().page(&ids.import_id, page).await? {
         Some(listed) => listed,
         None => {
             let listed = fetch(app, &import, page, cursor, delivery.until).await?;
@@ -48,16 +48,17 @@ pub(crate) async fn run(
                     return Err(JobError::RetryPage(SHORT_LIST_RETRY_WAIT));
                 }
             }
-            app.store.store_listed_page(&import, page, &listed).await?
+            app.store.import_progress().store_page(&import, page, &listed).await?
         }
     };
-    let mut import = app.store.count_page(&import, page, &listed, delivery.message_id).await?;
+    let mut import =
+        app.store.import_progress().count_page(&import, page, &listed, delivery.message_id).await?;
     if import.listed_by.as_deref().is_some_and(|by| by != delivery.message_id) {
         return Ok(FollowUps::none());
     }
     let mut first = fan_out::missing_chunks(&import, page, &listed, &Default::default());
     if first.is_empty() {
-        import = app.store.mark_page_done(&ids.app_id, &ids.import_id, page, 0).await?;
+        import = app.store.import_progress().mark_page_done(&ids.app_id, &ids.import_id, page, 0).await?;
     }
     first.extend(progress::finish_or_reconcile(app, &import).await?); // all chunks may have been done before the list ended
     let then =
@@ -80,7 +81,7 @@ async fn fetch(
         quota::call_unless_refused(app, &import.app_id, QuotaApi::UserGet, import.requests_since(), list)
             .await?;
     let before = match page.checked_sub(1) {
-        Some(before) => app.store.listed_page(&import.id, before).await?,
+        Some(before) => app.store.import_progress().page(&import.id, before).await?,
         None => None,
     };
     let first_before = before.as_ref().and_then(|b| b.open_ids.first()).map(String::as_str);

@@ -18,16 +18,18 @@ use crate::phase::{ImportPhase, phase};
 
 /// The import, if it is the tenant's: an account may have another one by now.
 pub(crate) async fn import_of_tenant(app: &Services, ids: &ImportRef) -> Result<Option<Import>, Error> {
-    let import = app.store.import(&ids.app_id, &ids.import_id).await?;
+    let import = app.store.imports().get(&ids.app_id, &ids.import_id).await?;
     Ok(import.filter(|import| import.tenant_id == ids.tenant_id))
 }
 
 /// The import, if it is running: only `ResumeV1` continues a paused one. If another tenant has the account by
 /// now the import ends, because that account's tokens would list another tenant's followers.
 pub(crate) async fn running_import(app: &Services, ids: &ImportRef) -> Result<Option<Import>, Error> {
-    let (import, account) =
-        futures::future::try_join(import_of_tenant(app, ids), app.store.account(&ids.tenant_id, &ids.app_id))
-            .await?;
+    let (import, account) = futures::future::try_join(
+        import_of_tenant(app, ids),
+        app.store.accounts().get(&ids.tenant_id, &ids.app_id),
+    )
+    .await?;
     let Some(import) = import.filter(|import| import.status == ImportStatus::Running) else {
         return Ok(None);
     };
@@ -52,7 +54,11 @@ pub(crate) async fn finish_page_if_done(
     if receipts.len() < chunks {
         return Ok(Vec::new());
     }
-    let done = app.store.mark_page_done(&ids.app_id, &ids.import_id, page, receipts.values().sum()).await?;
+    let done = app
+        .store
+        .import_progress()
+        .mark_page_done(&ids.app_id, &ids.import_id, page, receipts.values().sum())
+        .await?;
     finish_or_reconcile(app, &done).await
 }
 
@@ -64,7 +70,7 @@ pub(crate) async fn finish_or_reconcile(app: &Services, import: &Import) -> Resu
         ImportPhase::Cut(why) => fail(app, &import.into(), why).await.map(|()| Vec::new()),
         ImportPhase::Reconciled => complete(app, import).await.map(|()| Vec::new()),
         ImportPhase::Reconciling { open_shards } => {
-            let mut progress = app.store.shard_progress(&import.app_id, &import.id).await?;
+            let mut progress = app.store.import_progress().shard_progress(&import.app_id, &import.id).await?;
             let job = |shard| ImportJob::ReconcileV1 {
                 import: import.into(),
                 shard,
@@ -85,7 +91,7 @@ pub(crate) async fn finish_if_reconciled(app: &Services, import: &Import) -> Res
 
 async fn complete(app: &Services, import: &Import) -> Result<(), Error> {
     let Import { app_id, id, .. } = import;
-    if app.store.end_import(app_id, id, ImportStatus::Completed, None).await? {
+    if app.store.imports().end(app_id, id, ImportStatus::Completed, None).await? {
         let (followers, seconds) = (import.followers_imported(), app.clock.unix() - import.started_at);
         tracing::info!(
             app_id,
@@ -101,7 +107,7 @@ async fn complete(app: &Services, import: &Import) -> Result<(), Error> {
 /// Ends an import that cannot continue; `why` tells its tenant what to do.
 pub(crate) async fn fail(app: &Services, ids: &ImportRef, why: &str) -> Result<(), Error> {
     let ImportRef { app_id, import_id, .. } = ids;
-    if app.store.end_import(app_id, import_id, ImportStatus::Failed, Some(why)).await? {
+    if app.store.imports().end(app_id, import_id, ImportStatus::Failed, Some(why)).await? {
         app.metrics.count(Metric::HaltedImports, app.clock.now());
         tracing::warn!(app_id, import_id, "the import of {app_id} failed: {why}");
     }

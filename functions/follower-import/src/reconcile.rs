@@ -48,7 +48,8 @@ pub(crate) async fn run(
     if import.shards_done.contains(&shard) {
         return finish_if_reconciled(app, &import).await.map(|()| FollowUps::none());
     }
-    let so_far = app.store.shard_progress(&ids.app_id, &ids.import_id).await?.remove(&shard);
+    let so_far =
+        app.store.import_progress().shard_progress(&ids.app_id, &ids.import_id).await?.remove(&shard);
     if let Some(so_far) = so_far
         && Some(&so_far.after) != cursor.as_ref()
         && so_far.by != delivery.message_id
@@ -60,10 +61,15 @@ pub(crate) async fn run(
     let unseen = not_listed(app, &import, shard, account_fans, delivery.budget, &clock).await?;
     let stopped = mark_unseen(app, &import, &unseen, delivery.budget, &clock).await?;
     let Some(next) = stopped.or(end) else {
-        let import = app.store.mark_shard_done(&ids.app_id, &ids.import_id, shard).await?;
+        let import = app.store.import_progress().mark_shard_done(&ids.app_id, &ids.import_id, shard).await?;
         return finish_if_reconciled(app, &import).await.map(|()| FollowUps::none());
     };
-    if !app.store.advance_shard(&import, shard, cursor.as_deref(), &next, delivery.message_id).await? {
+    if !app
+        .store
+        .import_progress()
+        .advance_shard(&import, shard, cursor.as_deref(), &next, delivery.message_id)
+        .await?
+    {
         return Ok(FollowUps::none());
     }
     Ok(FollowUps::jobs(vec![ImportJob::ReconcileV1 { import: ids.clone(), shard, cursor: Some(next) }]))
@@ -93,7 +99,7 @@ async fn scan_shard(
 ) -> Result<(HashMap<String, String>, Option<String>), Error> {
     let (mut account_fans, mut looked_at) = (HashMap::new(), 0);
     loop {
-        let page = app.store.customers_in_shard(&ids.tenant_id, shard, cursor.as_deref()).await?;
+        let page = app.store.customers().in_shard(&ids.tenant_id, shard, cursor.as_deref()).await?;
         for (customer, fans) in page.customers {
             looked_at += fans.len().max(1);
             let here = fans.into_iter().filter(|(app_id, _)| *app_id == ids.app_id);
@@ -121,7 +127,7 @@ async fn not_listed(
         // all shards start at once: each with another list, so that they do not hit one partition
         let first = import.pages_listed * shard / CUSTOMER_SHARDS;
         let mut lists = stream::iter((first..import.pages_listed).chain(0..first))
-            .map(|page| app.store.listed_page_eventually_consistent(&import.id, page))
+            .map(|page| app.store.import_progress().page_eventually_consistent(&import.id, page))
             .buffer_unordered(CONCURRENT_LIST_READS);
         while !fans.is_empty()
             && clock.elapsed() < budget.time
@@ -148,7 +154,7 @@ async fn mark_unseen(
     let mut batches = unseen.chunks(MAX_FANS_PER_READ).peekable();
     while let Some(batch) = batches.next() {
         let open_ids: Vec<_> = batch.iter().map(|(_, open_id)| open_id.as_str()).collect();
-        let fans = app.store.fans(&import.tenant_id, &import.app_id, &open_ids).await?;
+        let fans = app.store.fans().get_many(&import.tenant_id, &import.app_id, &open_ids).await?;
         // every mark is awaited, even after a failure: one dropped half-way would leave no event
         let marked = stream::iter(fans).map(|fan| async move { mark_unsubscribed(app, import, &fan).await });
         marked
@@ -174,7 +180,7 @@ async fn mark_unsubscribed(app: &Services, import: &Import, fan: &Fan) -> Result
     let id = FanId { tenant: &import.tenant_id, app_id: &fan.app_id, open_id: &fan.open_id };
     let unseen = fan.subscribed && fan.seen_import_at.is_none_or(|at| at < import.started_at);
     let marked = fan.gone_import.as_deref() == Some(import.id.as_str())
-        || (unseen && app.store.mark_unsubscribed(id, &import.id, import.started_at).await?);
+        || (unseen && app.store.fans().mark_unsubscribed(id, &import.id, import.started_at).await?);
     if marked {
         let event = StoredEvent {
             identity: format!("R{}", import.id),
@@ -186,7 +192,7 @@ async fn mark_unsubscribed(app: &Services, import: &Import, fan: &Fan) -> Result
             reply: None,
             sends: None,
         };
-        app.store.insert_event_once(id, &event).await?;
+        app.store.timeline().insert_once(id, &event).await?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(
         _ => return Ok(FollowUps::none()),
     }
     let Some(import) = running_import(app, ids).await? else { return Ok(FollowUps::none()) };
-    if !app.store.record_import_requeue(&import, delivery.message_id).await? {
+    if !app.store.imports().record_requeue(&import, delivery.message_id).await? {
         return Ok(FollowUps::none());
     }
     let ImportRef { app_id, import_id, .. } = ids;

@@ -51,10 +51,10 @@ pub(crate) async fn resume_now(
     delivery: JobDelivery<'_>,
 ) -> Result<FollowUps, Error> {
     let by = ResumedBy::Job(delivery.message_id);
-    if !app.store.resume_import(&ids.app_id, &ids.import_id, by).await? {
+    if !app.store.imports().resume(&ids.app_id, &ids.import_id, by).await? {
         return Ok(FollowUps::none());
     }
-    match app.store.import(&ids.app_id, &ids.import_id).await? {
+    match app.store.imports().get(&ids.app_id, &ids.import_id).await? {
         Some(import) => remaining_jobs(app, &import).await,
         None => Ok(FollowUps::none()),
     }

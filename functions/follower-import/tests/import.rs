@@ -27,7 +27,7 @@ use support::{
 
 async fn follow(harness: &ImportHarness, open_id: &str, at: i64) {
     let touch = FanActivity::Followed { scene: None };
-    harness.app.store.record_fan_activity(fan_id(open_id), &touch, at, "E1").await.unwrap();
+    harness.app.store.fans().record_activity(fan_id(open_id), &touch, at, "E1").await.unwrap();
 }
 
 async fn no_op(_: usize) {}
@@ -73,7 +73,8 @@ async fn an_import_is_exact_whatever_happens_to_its_jobs() {
                     harness
                         .app
                         .store
-                        .record_fan_activity(fan_id(&who), &touch, at, &format!("E{step}"))
+                        .fans()
+                        .record_activity(fan_id(&who), &touch, at, &format!("E{step}"))
                         .await
                         .unwrap();
                     truth.insert(who, joins);
@@ -272,9 +273,9 @@ async fn a_scene_is_the_last_follows_and_what_user_info_says_now() {
         at += 100;
         harness.clock.advance(100);
         let leave = FanActivity::Unfollowed;
-        harness.app.store.record_fan_activity(fan_id("o00000"), &leave, at - 50, "E2").await.unwrap();
+        harness.app.store.fans().record_activity(fan_id("o00000"), &leave, at - 50, "E2").await.unwrap();
         let follow = FanActivity::Followed { scene: pushed.map(str::to_owned) };
-        harness.app.store.record_fan_activity(fan_id("o00000"), &follow, at, "E3").await.unwrap();
+        harness.app.store.fans().record_activity(fan_id("o00000"), &follow, at, "E3").await.unwrap();
         assert_eq!(fan_of().await, after_push, "{what}: after the push");
         *harness.wechat.scene.lock().unwrap() = (number, words.to_owned());
         UnreliableQueue::with_new_fan(&harness, 0, fan_job("o00000", at)).drain(no_op).await;
@@ -302,7 +303,8 @@ async fn who_is_missing_on_the_list_is_gone_unless_they_followed_just_now_or_wri
     harness
         .app
         .store
-        .record_fan_activity(fan_id("quits"), &FanActivity::Unfollowed, START - 4_000, "E4")
+        .fans()
+        .record_activity(fan_id("quits"), &FanActivity::Unfollowed, START - 4_000, "E4")
         .await
         .unwrap();
     let (id, first) = harness.start().await;
@@ -319,7 +321,7 @@ async fn who_is_missing_on_the_list_is_gone_unless_they_followed_just_now_or_wri
         ("quits", FanActivity::Message, false), // they said so themselves
         ("quits", FanActivity::Menu, false),
     ] {
-        harness.app.store.record_fan_activity(fan_id(open_id), &touch, now, "E5").await.unwrap();
+        harness.app.store.fans().record_activity(fan_id(open_id), &touch, now, "E5").await.unwrap();
         assert_eq!(harness.fan(open_id).await.subscribed, follows, "{open_id} after {touch:?}");
     }
 }
@@ -340,7 +342,7 @@ async fn an_import_that_cannot_go_on_says_what_to_do() {
         assert_eq!(import.status, ImportStatus::Failed, "{what}");
         let error = import.error.unwrap();
         assert!(error.contains(step) && error.contains(&errcode.to_string()), "{what}: {error}");
-        assert!(harness.app.store.running_import(APP).await.unwrap().is_none(), "{what}");
+        assert!(harness.app.store.imports().running(APP).await.unwrap().is_none(), "{what}");
     }
 }
 
@@ -374,7 +376,7 @@ async fn a_tenant_can_resume_before_the_pause_is_over() {
     }
     harness.wechat.faults.lock().unwrap().quota = None;
     let by_hand = harness.clock.unix();
-    assert!(harness.app.store.resume_import(APP, &id, ResumedBy::Api).await.unwrap());
+    assert!(harness.app.store.imports().resume(APP, &id, ResumedBy::Api).await.unwrap());
     queue.push(ImportJob::ResumeV1 { import: import_ref(&id) }, 0);
     queue.drain(no_op).await;
     let import = harness.completed_import(&id).await;
@@ -396,7 +398,7 @@ async fn a_second_import_updates_and_a_union_id_makes_another_customer() {
     harness.completed_import(&id).await;
     let customer = unionid_customer_id(TENANT, "u1");
     assert_eq!(harness.fan("o00001").await.customer_id, customer);
-    assert_eq!(harness.app.store.customer(TENANT, &own).await.unwrap().unwrap().id, customer);
+    assert_eq!(harness.app.store.customers().get(TENANT, &own).await.unwrap().unwrap().id, customer);
     assert!(!harness.fan("o00002").await.subscribed);
     assert_eq!(harness.events("o00002").await, ["unsubscribed"]);
 }
@@ -491,7 +493,7 @@ async fn reconciling_goes_on_from_job_to_job_however_large_the_tenant_is() {
         let details: Vec<_> =
             infos.iter().map(|info| FanDetails { info, as_of: START - 5_000, import_id: None }).collect();
         for some in details.chunks(1_000) {
-            harness.app.store.insert_fans(TENANT, app_id, some).await.unwrap();
+            harness.app.store.fans().insert(TENANT, app_id, some).await.unwrap();
         }
     }
     harness.clock.advance(10);
@@ -509,10 +511,10 @@ async fn reconciling_goes_on_from_job_to_job_however_large_the_tenant_is() {
         assert_eq!(harness.events(&open_id).await, ["unsubscribed"], "{open_id}");
     }
     for shard in 0..CUSTOMER_SHARDS {
-        let page = harness.app.store.customers_in_shard(TENANT, shard, None).await.unwrap();
+        let page = harness.app.store.customers().in_shard(TENANT, shard, None).await.unwrap();
         let large = page.customers.values().flatten().filter(|(app_id, _)| app_id == "wxlarge");
         let open_ids: Vec<_> = large.map(|(_, open_id)| open_id.as_str()).take(20).collect();
-        let fans = harness.app.store.fans(TENANT, "wxlarge", &open_ids).await.unwrap();
+        let fans = harness.app.store.fans().get_many(TENANT, "wxlarge", &open_ids).await.unwrap();
         assert!(fans.len() == 20 && fans.iter().all(|fan| fan.subscribed), "shard {shard}");
     }
 }
@@ -601,7 +603,7 @@ async fn a_new_follower_of_an_account_that_is_authorized_again_gets_details() {
     let queue = UnreliableQueue::with_new_fan(&harness, 0, fan_job("o00000", START + 1));
     assert!(queue.step().await);
     let now = harness.clock.unix();
-    assert!(harness.app.store.unbind_account(APP, now, now).await.unwrap());
+    assert!(harness.app.store.accounts().unbind(APP, now, now).await.unwrap());
     queue.drain(no_op).await;
 }
 

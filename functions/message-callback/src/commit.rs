@@ -29,7 +29,9 @@ pub(crate) async fn commit(
     let event = stored_event(fan.app_id, open_id, event, reply);
     let record_activity = async {
         match &activity {
-            Some(activity) => app.store.record_fan_activity(fan, activity, active_at, &event.identity).await,
+            Some(activity) => {
+                app.store.fans().record_activity(fan, activity, active_at, &event.identity).await
+            }
             None => Ok(()),
         }
     };
@@ -40,7 +42,7 @@ pub(crate) async fn commit(
         }
     };
     let (inserted, recorded, queued) =
-        futures::join!(app.store.insert_event_once(owner, &event), record_activity, queue_job);
+        futures::join!(app.store.timeline().insert_once(owner, &event), record_activity, queue_job);
     let (inserted, (), ()) = (inserted?, recorded?, queued?);
     let event = match inserted {
         EventInsert::Existing(before) => *before,

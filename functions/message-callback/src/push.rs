@@ -12,7 +12,7 @@ use shared::{
     },
     queue::jobs::SendJob,
     services::Services,
-    store::account_cache::Addressee,
+    store::account_entries::Addressee,
 };
 
 use crate::{
@@ -42,7 +42,7 @@ pub(crate) async fn handle_push(
     if let Some(check) = release_check::answer_to_check(app_id, &push) {
         return answer_release_check(app, app_id, &opened, check).await;
     }
-    let entry = match app.store.addressee(app_id).await.map_err(PushRejection::Unavailable)? {
+    let entry = match app.store.accounts().addressee(app_id).await.map_err(PushRejection::Unavailable)? {
         Addressee::Bound(entry) => entry,
         Addressee::BeingBound(account) => {
             check_recipient(account.as_deref(), &push)?;

@@ -120,7 +120,7 @@ async fn the_release_check_is_answered_at_once_and_stores_nothing() {
 #[tokio::test]
 async fn a_push_that_is_not_for_a_bound_account_is_answered_by_what_is_wrong_and_stores_nothing() {
     let app = TestApp::new(rules()).await;
-    app.services.store.mark_binding_in_progress("wx_being_bound").await.unwrap();
+    app.services.store.consents().mark_binding_in_progress("wx_being_bound").await.unwrap();
     let hi = text("hi");
     for (what, app_id, original_id, status, body) in [
         ("bound by nobody", "wx_nobodys", "gh_2", 200, "success"),

@@ -91,7 +91,7 @@ pub async fn read_send_context(app: &Services, works: &[Work]) -> Result<SendCon
             .collect(),
         messages: known.map(|w| w.id.as_str()).collect(),
     };
-    app.store.send_context(&wanted).await
+    app.store.send_contexts().read(&wanted).await
 }
 
 /// The context of every account in `works`, without tokens that must be refreshed first.

@@ -82,7 +82,7 @@ impl FairShare {
         if let Some((_, are)) = known.filter(|(at, _)| now - at < OTHER_TENANTS_TTL_SECONDS) {
             return are;
         }
-        match app.store.has_several_tenants().await {
+        match app.store.tenants().has_several().await {
             Ok(are) => {
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).has_others = Some((now, are));
                 are

@@ -11,8 +11,8 @@ use shared::{
     },
     services::Services,
     store::{
+        WriterId,
         message_leases::{LeaseAttempt, LeaseRetake, WindowUse},
-        writer_id::WriterId,
     },
 };
 
@@ -64,7 +64,7 @@ pub async fn lease_first(app: &Services, starts: &mut [Start<'_>]) {
         })
         .collect();
     let (owner, now) = (app.store.new_writer_id(), app.clock.unix());
-    let (attempts, counted) = match app.store.lease_messages(owner, now, &messages, &uses).await {
+    let (attempts, counted) = match app.store.message_leases().acquire(owner, now, &messages, &uses).await {
         Ok(answers) => answers,
         Err(error) => {
             tracing::warn!(%error, "messages could not be taken: {error}");
@@ -103,7 +103,7 @@ pub async fn retake(
     let taken = |wait| Ok(SendDecision::Finish(SendResult::Retry(wait, "another worker has it".to_owned())));
     let seen = match seen.filter(|message| message.tenant_id == work.tenant_id) {
         Some(message) => Some(message),
-        None => app.store.message(&work.tenant_id, &work.id).await?,
+        None => app.store.messages().get(&work.tenant_id, &work.id).await?,
     };
     let message = match seen {
         Some(message) => message,
@@ -129,7 +129,7 @@ pub async fn retake(
     let owner = app.store.new_writer_id();
     let channel = choice.channel();
     let retake = LeaseRetake { message: &message, owner, at: now, channel, may_have_happened };
-    if !app.store.retake_message(&retake).await? {
+    if !app.store.message_leases().retake(&retake).await? {
         return taken(Duration::from_secs(1));
     }
     let first_try_at = message.first_claimed_at.filter(|_| may_have_happened).unwrap_or(now);
@@ -148,10 +148,10 @@ pub async fn take_window_send(
     let mut windows = account.windows(&work.to);
     for _ in 0..MAX_WRITE_ATTEMPTS {
         let window = WindowUse { fan: work.fan(), kind, windows };
-        if app.store.use_window(app.store.new_writer_id(), &window).await? {
+        if app.store.message_leases().use_window(app.store.new_writer_id(), &window).await? {
             return Ok(Ok(Channel::CustomerService));
         }
-        let fans = app.store.fans(&work.tenant_id, &work.app_id, &[&work.to]).await?;
+        let fans = app.store.fans().get_many(&work.tenant_id, &work.app_id, &[&work.to]).await?;
         let to = fans.first().map(RecipientState::of).unwrap_or_default();
         windows = to.windows;
         match choose_channel(account.capabilities, work.payload(), &to, false, app.clock.unix()) {
@@ -172,7 +172,7 @@ pub async fn switch_channel(
     owner: WriterId,
     channel: Channel,
 ) -> Result<(), Error> {
-    if app.store.switch_channel(&work.id, owner, channel).await? {
+    if app.store.message_leases().switch_channel(&work.id, owner, channel).await? {
         Ok(())
     } else {
         Err(StoreError::Contended("the message was taken by another worker").into())
@@ -183,7 +183,7 @@ pub async fn switch_channel(
 /// until it expires, and the rule for crashes decides.
 pub async fn release(app: &Services, work: &Work, owner: WriterId, may_have_happened: bool) -> Option<u32> {
     for attempt in 1..=MAX_RELEASE_ATTEMPTS {
-        match app.store.requeue_message(&work.id, owner, may_have_happened).await {
+        match app.store.message_leases().requeue(&work.id, owner, may_have_happened).await {
             Ok(tries) => return tries,
             Err(error) if attempt == MAX_RELEASE_ATTEMPTS => {
                 tracing::error!(parent: &work.span, %error, "a message could not be given back: {error}");

@@ -92,14 +92,14 @@ pub async fn park(app: &Services, work: &Work, parked: Parked) -> Result<(), Err
         message: &work.id,
         created_at: work.created_at,
     };
-    app.store.join_waiting_line(&waiting, parked.due, parked.leads).await
+    app.store.waiting_lines().join(&waiting, parked.due, parked.leads).await
 }
 
 /// Called after a message's end: its waiting line ends with the last message in it.
 pub async fn leave_lines(app: &Services, work: &Work, lines: &[(Channel, WaitingLine)]) {
     for (channel, line) in lines {
         if line.newest == work.line_position()
-            && let Err(error) = app.store.end_waiting_line(work.fan(), *channel, &line.newest).await
+            && let Err(error) = app.store.waiting_lines().end(work.fan(), *channel, &line.newest).await
         {
             tracing::warn!(parent: &work.span, %error, "a line stays for the next message to end: {error}");
         }

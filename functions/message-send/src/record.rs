@@ -98,7 +98,7 @@ async fn complete_records(
     seen: Option<Box<MessageRecord>>,
 ) -> Vec<(usize, bool)> {
     if let Some(message) = seen
-        && let Err(error) = app.store.restore_sent_records(&message).await
+        && let Err(error) = app.store.messages().restore_sent_records(&message).await
     {
         tracing::warn!(%error, "a message is sent, and its event could not be stored: {error}");
         return vec![(n, false)];
@@ -128,7 +128,7 @@ async fn write_records(app: &Services, unwritten: Vec<(usize, EndedMessage)>) ->
         if open.is_empty() {
             break;
         }
-        match app.store.store_ended_messages(&open).await {
+        match app.store.messages().store_ended(&open).await {
             Ok(answers) => {
                 let (mut left, mut left_open) = (Vec::new(), Vec::new());
                 for ((place, ended), answer) in indexes.into_iter().zip(open).zip(answers) {

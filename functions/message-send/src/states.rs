@@ -30,7 +30,7 @@ use shared::{
     error::Error,
     model::message::{Channel, MessageRecord},
     retry,
-    store::{messages::EndedMessage, writer_id::WriterId},
+    store::{WriterId, messages::EndedMessage},
 };
 
 use crate::channel_choice::ChannelChoice;

@@ -59,11 +59,11 @@ async fn try_record(
     wechat_msg_id: &str,
     status: &str,
 ) -> Result<bool, Error> {
-    let Some(message) = app.store.message_by_wechat_id(tenant, app_id, wechat_msg_id).await? else {
+    let Some(message) = app.store.messages().by_wechat_id(tenant, app_id, wechat_msg_id).await? else {
         return Ok(false);
     };
     let (to, error) = parse_status(status);
-    if app.store.record_delivery_status(&message.id, to, error.as_ref()).await? {
+    if app.store.messages().record_delivery(&message.id, to, error.as_ref()).await? {
         return Ok(true);
     }
     // WeChat's id may be stored a moment before the message that it points to.

@@ -145,7 +145,7 @@ impl Work {
         let message = self.record(None, MessageStatus::Queued);
         // exactly as it is stored, because retaking compares it
         let stored = MessageRecord { claimed_by: Some(String::new()), ..message.clone() };
-        Ok(app.store.create_message(&message).await?.unwrap_or(stored))
+        Ok(app.store.messages().create(&message).await?.unwrap_or(stored))
     }
 
     fn record(&self, channel: Option<Channel>, status: MessageStatus) -> MessageRecord {

@@ -71,7 +71,7 @@ async fn what_the_account_may_not_send_never_reaches_wechat() {
     w.bind("wx00000000000000bb", AccountType::Subscription, &[1, 7]).await;
     w.bind("wx00000000000000cc", AccountType::Service, &[7]).await;
     w.bind("wx00000000000000dd", AccountType::Service, &[1, 7]).await;
-    w.app.store.unbind_account("wx00000000000000dd", w.clock.unix(), w.clock.unix()).await.unwrap();
+    w.app.store.accounts().unbind("wx00000000000000dd", w.clock.unix(), w.clock.unix()).await.unwrap();
     let jobs = [
         w.accept_for("wx00000000000000bb", "msg_b", "o1", false, true).await,
         w.accept_for("wx00000000000000cc", "msg_c", "o1", true, false).await,
@@ -228,9 +228,9 @@ async fn what_a_later_try_is_answered_says_nothing_of_one_whose_answer_was_lost(
         let job = w.accept("msg_1", "o1", false, true).await;
         w.wechat.script(TEMPLATE, [lost_response()]);
         assert_eq!(w.deliver([&job], 1).await, [0]);
-        w.app.store.unbind_account(ACCOUNT, w.clock.unix(), w.clock.unix()).await.unwrap();
+        w.app.store.accounts().unbind(ACCOUNT, w.clock.unix(), w.clock.unix()).await.unwrap();
         if let Some(tenant) = tenant {
-            w.app.store.delete_account(TENANT, ACCOUNT).await.unwrap();
+            w.app.store.accounts().delete(TENANT, ACCOUNT).await.unwrap();
             w.bind_for_tenant(tenant, ACCOUNT, AccountType::Service, &[1, 15, 4, 7, 2, 3, 11, 8]).await;
         }
         assert!(w.deliver([&job], 2).await.is_empty());

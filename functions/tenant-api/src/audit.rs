@@ -37,14 +37,14 @@ pub async fn audited<T>(
     if caller.is_operator() && log_owner != PLATFORM_TENANT {
         logs.push(PLATFORM_TENANT);
     }
-    let begun = join_all(logs.iter().map(|log| app.store.begin_audit(log, &entry))).await;
+    let begun = join_all(logs.iter().map(|log| app.store.audit().begin(log, &entry))).await;
     begun.into_iter().collect::<Result<Vec<_>, _>>()?;
     let done = work.await;
     let outcome = match &done {
         Ok(_) => SUCCEEDED,
         Err(problem) => problem.code.as_str(),
     };
-    let ended = join_all(logs.iter().map(|log| app.store.end_audit(log, &entry, outcome))).await;
+    let ended = join_all(logs.iter().map(|log| app.store.audit().end(log, &entry, outcome))).await;
     for error in ended.into_iter().filter_map(Result::err) {
         // the operation has happened; the entry keeps the outcome `started`
         tracing::warn!(%error, "the outcome of an audit entry could not be written: {error}");

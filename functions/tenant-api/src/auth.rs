@@ -148,12 +148,12 @@ async fn authorize(
 /// The key's record and its tenant, if the key is valid now.
 async fn find_key(gate: &AuthState, secret: &Secret) -> Result<Option<Arc<KeyWithTenant>>, Problem> {
     let app = &gate.app;
-    let known = match app.store.cached_key(secret) {
+    let known = match app.store.api_keys().cached(secret) {
         Some(known) => Some(known),
         None if !looks_like_key(secret) => None,
         None => {
             gate.attempts.allow_lookup(app)?;
-            app.store.find_key(secret).await?
+            app.store.api_keys().find(secret).await?
         }
     };
     Ok(known.filter(|known| known.key.is_valid_at(app.clock.unix())))

@@ -79,7 +79,8 @@ async fn begin(
         Some(_) => RequestStart { salt: seal::unseal(bearer, &begun.salt), ..begun },
         None => begun,
     };
-    let begun = app.store.begin_request(&caller.tenant, &route, key.expose(), &fingerprint, &salt).await?;
+    let begun =
+        app.store.idempotency().begin(&caller.tenant, &route, key.expose(), &fingerprint, &salt).await?;
     let problem = match begun {
         IdempotencyCheck::Proceed(begun) => {
             caller.idempotent = Some(IdempotentRequest { route, key, first_try: opened(begun) });
@@ -130,12 +131,12 @@ async fn store_response(
     };
     let (route, key) = (idempotent.route.as_str(), idempotent.key.expose());
     let kept = if parts.status.is_server_error() {
-        app.store.abandon_request(tenant, route, key).await
+        app.store.idempotency().abandon(tenant, route, key).await
     } else {
         let body = String::from_utf8_lossy(&bytes);
         let shown = key_member.filter(|_| parts.status.is_success());
         let body = shown.map_or(body.to_string(), |member| remove_key(member, &body));
-        app.store.end_request(tenant, route, key, parts.status.as_u16(), &body).await
+        app.store.idempotency().end(tenant, route, key, parts.status.as_u16(), &body).await
     };
     if let Err(error) = kept {
         // the request has happened; a repetition derives the same ids

@@ -90,7 +90,7 @@ impl RateLimiter {
             RateDecision::Refuse => Err(Problem::rate_limited(ends_in)),
             RateDecision::Add(part) => {
                 let window = (number, WINDOW_SECONDS);
-                match app.store.count_requests(tenant, class.name(), window, part).await {
+                match app.store.request_counts().add(tenant, class.name(), window, part).await {
                     Ok(all) if all >= allowed => {
                         self.mark_exhausted(tenant, class, number);
                         // the request that reaches the limit still passes

@@ -162,7 +162,7 @@ async fn accounts_have_rules_and_imports() {
     let second = stage.call(Some(&cafe.key), "POST", path, None, &[]).await;
     assert_eq!((second.status, second.code()), (409, "import_running"));
     let (id, until) = (import.json["id"].as_str().unwrap(), stage.services.clock.unix() + 600);
-    stage.services.store.pause_import("wx1", id, until, "quota").await.unwrap();
+    stage.services.store.imports().pause("wx1", id, until, "quota").await.unwrap();
     let resumed = stage.call(Some(&cafe.key), "POST", path, None, &[]).await;
     assert_eq!((resumed.status, &resumed.json["id"]), (202, &json!(id)));
     let queued = stage.queued();
@@ -178,7 +178,8 @@ async fn accounts_have_rules_and_imports() {
     stage
         .services
         .store
-        .unbind_account("wx1", stage.services.clock.unix(), stage.services.clock.unix())
+        .accounts()
+        .unbind("wx1", stage.services.clock.unix(), stage.services.clock.unix())
         .await
         .unwrap();
     let unbound = stage.call(Some(&cafe.key), "POST", path, None, &[]).await;
@@ -238,8 +239,8 @@ async fn customers_are_found_and_paged() {
         stage.bind(if app_id == "wx4" { &tea } else { &cafe }, app_id).await;
         if app_id == "wx3" {
             let now = stage.services.clock.unix();
-            stage.services.store.unbind_account(app_id, now, now).await.unwrap();
-            stage.services.store.delete_account(&cafe.id, app_id).await.unwrap();
+            stage.services.store.accounts().unbind(app_id, now, now).await.unwrap();
+            stage.services.store.accounts().delete(&cafe.id, app_id).await.unwrap();
         }
         for query in [format!("app_id={app_id}"), format!("app_id={app_id}&open_id=o7")] {
             let page = stage.call(Some(&cafe.key), "GET", &format!("/v1/customers?{query}"), None, &[]).await;
@@ -264,7 +265,7 @@ async fn a_list_of_imports_is_its_tenants_own_and_takes_no_forged_cursor() {
         let import = stage.call(Some(key), "POST", path, None, &[]).await;
         assert_eq!(import.status, 202, "{:?}", import.json);
         let id = import.json["id"].as_str().unwrap().to_owned();
-        stage.services.store.end_import("wx1", &id, ImportStatus::Completed, None).await.unwrap();
+        stage.services.store.imports().end("wx1", &id, ImportStatus::Completed, None).await.unwrap();
         id
     };
     let page = async |key: &str, query: &str| {
@@ -291,7 +292,8 @@ async fn a_list_of_imports_is_its_tenants_own_and_takes_no_forged_cursor() {
     stage
         .services
         .store
-        .unbind_account("wx1", stage.services.clock.unix(), stage.services.clock.unix())
+        .accounts()
+        .unbind("wx1", stage.services.clock.unix(), stage.services.clock.unix())
         .await
         .unwrap();
     assert_eq!(stage.call(Some(&cafe.key), "DELETE", "/v1/accounts/wx1", None, &[]).await.status, 204);

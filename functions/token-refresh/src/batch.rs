@@ -11,7 +11,7 @@ use shared::{
     model::token::WHEEL_SLOTS,
     queue::{JobQueue, batch, jobs::RefreshJob},
     services::Services,
-    store::credentials::wheel_slot,
+    store::refresh_wheel::wheel_slot,
     tokens::{self, OnBehalfOf, RefreshReason},
 };
 
@@ -94,7 +94,7 @@ async fn refresh(app: &Services, app_id: String, until: Deadline) -> Option<Stri
 
 /// Whether only the wheel's next round would find the account. Every tick finds the others.
 async fn waits_for_wheel(app: &Services, app_id: &str) -> bool {
-    let found = app.store.authorizer(app_id).await;
+    let found = app.store.authorizers().get(app_id).await;
     found.map_or(true, |found| found.is_some_and(|credentials| wheel_slot(&credentials).is_some()))
 }
 
@@ -102,6 +102,6 @@ async fn waits_for_wheel(app: &Services, app_id: &str) -> bool {
 /// authorized again after that.
 async fn unbind_unauthorized(app: &Services, app_id: &str, asked_at: i64) -> Result<(), Error> {
     tracing::error!(app_id, "{app_id} is no longer authorized; its administrator must authorize it again");
-    let unbound = app.store.unbind_account(app_id, asked_at, asked_at).await;
+    let unbound = app.store.accounts().unbind(app_id, asked_at, asked_at).await;
     unbound.map(drop).inspect_err(|error| tracing::error!(%error, "{error}"))
 }

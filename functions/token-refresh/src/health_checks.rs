@@ -72,14 +72,14 @@ fn log_error<T>(what: &str, found: Result<T, Error>) -> Option<T> {
 }
 
 async fn ticket_age(app: &Services, now: i64) -> Result<Option<i64>, Error> {
-    let component = app.store.component().await?;
+    let component = app.store.component().get().await?;
     Ok(component.ticket.is_some().then(|| now.saturating_sub(component.ticket_at).max(0)))
 }
 
 async fn count_overdue(app: &Services, now: i64) -> Result<usize, Error> {
     let then = now - OVERDUE_MINUTES * 60;
-    let mut accounts = app.store.due_in_slot(token::slot_of(then.div_euclid(60))).await?;
-    accounts.extend(app.store.due_by(then).await?);
+    let mut accounts = app.store.refresh_wheel().due_in_slot(token::slot_of(then.div_euclid(60))).await?;
+    accounts.extend(app.store.refresh_wheel().due_by(then).await?);
     accounts.truncate(MAX_ACCOUNTS_CHECKED);
     let late = stream::iter(accounts)
         .map(|app_id| is_overdue(app, app_id, then))
@@ -89,7 +89,7 @@ async fn count_overdue(app: &Services, now: i64) -> Result<usize, Error> {
 
 /// Whether the token was due at `then` and is still the same. An unreadable one counts: none refreshes it.
 async fn is_overdue(app: &Services, app_id: String, then: i64) -> Result<bool, Error> {
-    let found = match app.store.authorizer(&app_id).await {
+    let found = match app.store.authorizers().get(&app_id).await {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(false),
         Err(error @ Error::Item(_)) => {

@@ -26,14 +26,14 @@ pub async fn run(app: &Services, state: &LastExpiringCount) {
 
 async fn store_status(app: &Services, state: &LastExpiringCount) -> Result<(), Error> {
     let minute = app.clock.unix().div_euclid(60);
-    let component = app.store.component().await?;
+    let component = app.store.component().get().await?;
     let counted_at = state.0.load(Ordering::Relaxed);
     let expiring = if counted_at == 0 || minute - counted_at >= COUNT_INTERVAL_MINUTES {
         Some(count_expiring(app, minute).await?)
     } else {
         None
     };
-    app.store.store_platform_status(&component, expiring).await?;
+    app.store.platform_status().store(&component, expiring).await?;
     if expiring.is_some() {
         state.0.store(minute, Ordering::Relaxed);
     }
@@ -41,9 +41,10 @@ async fn store_status(app: &Services, state: &LastExpiringCount) -> Result<(), E
 }
 
 async fn count_expiring(app: &Services, minute: i64) -> Result<u64, Error> {
-    let slots = (minute..=minute + EXPIRING_WITHIN_MINUTES).map(|m| app.store.due_in_slot(token::slot_of(m)));
+    let slots = (minute..=minute + EXPIRING_WITHIN_MINUTES)
+        .map(|m| app.store.refresh_wheel().due_in_slot(token::slot_of(m)));
     let on_wheel = try_join_all(slots).await?;
-    let others = app.store.due_by((minute + EXPIRING_WITHIN_MINUTES) * 60).await?;
+    let others = app.store.refresh_wheel().due_by((minute + EXPIRING_WITHIN_MINUTES) * 60).await?;
     let accounts: HashSet<String> = on_wheel.into_iter().flatten().chain(others).collect();
     Ok(accounts.len() as u64)
 }

@@ -24,7 +24,7 @@ const MAX_TOKEN_WAIT: Duration = Duration::from_secs(12);
 /// The store or the queue did not answer; the next tick covers the same minutes again.
 pub async fn run(app: &Services, until: Deadline) -> Result<(), FunctionError> {
     let now = app.clock.unix();
-    let component = app.store.component().await?;
+    let component = app.store.component().get().await?;
     if component.ticket.is_none() || component.ticket_at < now - TICKET_LATE_SECONDS {
         tokens::request_ticket_push(app).await?;
     }
@@ -38,10 +38,10 @@ pub async fn run(app: &Services, until: Deadline) -> Result<(), FunctionError> {
         }
     }
     let minute = now.div_euclid(60);
-    let last = app.store.refresh_tick().await?.unwrap_or(minute - i64::from(token::WHEEL_SLOTS));
-    let mut due = app.store.due_by(now).await?;
+    let last = app.store.refresh_wheel().last_tick().await?.unwrap_or(minute - i64::from(token::WHEEL_SLOTS));
+    let mut due = app.store.refresh_wheel().due_by(now).await?;
     for slot in token::slots_between(last, minute) {
-        due.extend(app.store.due_in_slot(slot).await?);
+        due.extend(app.store.refresh_wheel().due_in_slot(slot).await?);
     }
     let jobs: Vec<_> = due
         .chunks(MAX_REFRESH_ACCOUNTS)
@@ -50,7 +50,7 @@ pub async fn run(app: &Services, until: Deadline) -> Result<(), FunctionError> {
     app.queues.refresh(&jobs, Duration::ZERO).await?;
     // stored after the jobs are queued: a crash in between only queues them twice, a read each
     if minute > last {
-        app.store.store_refresh_tick(minute).await?;
+        app.store.refresh_wheel().store_tick(minute).await?;
     }
     if !due.is_empty() {
         tracing::info!(accounts = due.len(), "tokens of {} accounts are due", due.len());

@@ -94,8 +94,8 @@ impl StoreBench {
         let store = &self.store;
         let writes = async {
             try_join(
-                store.insert_event_once(fan, &event),
-                store.record_fan_activity(fan, &FanActivity::Message, NOW, "M1"),
+                store.timeline().insert_once(fan, &event),
+                store.fans().record_activity(fan, &FanActivity::Message, NOW, "M1"),
             )
             .await
         };
@@ -116,7 +116,8 @@ impl StoreBench {
             .collect();
         let details: Vec<_> =
             infos.iter().map(|info| FanDetails { info, as_of: NOW, import_id: Some("imp_1") }).collect();
-        let write = self.store.insert_fans("ten_01jd3v6m5s8qk2x9w4r7t0y1za", "wx5a1b2c3d4e5f6071", &details);
+        let write =
+            self.store.fans().insert("ten_01jd3v6m5s8qk2x9w4r7t0y1za", "wx5a1b2c3d4e5f6071", &details);
         let new = self.runtime.block_on(write).expect("are stored");
         assert!(new.iter().all(|new| *new), "somebody was there");
     }

@@ -6,32 +6,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde::Deserialize;
-
-use super::{
-    Store,
-    accounts::StoredRules,
-    dynamo::{Query, from_item, s},
-    keys,
-    tenants::SuspensionMark,
-};
-use crate::{
-    error::Error,
-    model::{
-        account::{AccountRecord, AccountStatus},
-        reply_rules::ReplyRules,
-    },
-};
+use crate::model::{account::AccountRecord, reply_rules::ReplyRules};
 
 /// How long an instance trusts what it read of an account, seconds: a change of rules and a deletion reach
 /// every instance within this.
 pub const ACCOUNT_CACHE_SECONDS: i64 = 5;
 /// Limit of the cached accounts: an eighth of the memory of `message-callback`.
 const MAX_CACHE_BYTES: usize = 32 * 1024 * 1024;
-/// Estimated memory of an account without rules.
-const ACCOUNT_OVERHEAD_BYTES: usize = 2 * 1024;
-/// Estimated memory for a byte of rules as JSON: a text of 60 bytes becomes two maps and three strings.
-const BYTES_PER_RULES_BYTE: usize = 8;
 /// Accounts that are remembered as already logged.
 const MAX_LOGGED: usize = 1_000;
 
@@ -39,8 +20,9 @@ const MAX_LOGGED: usize = 1_000;
 #[derive(Default)]
 pub struct AccountCache(Mutex<CachedAccounts>);
 
+/// What is behind the lock.
 #[derive(Default)]
-struct CachedAccounts {
+pub(super) struct CachedAccounts {
     accounts: HashMap<String, CachedAccount>,
     bytes: usize,
     logged: HashSet<String>,
@@ -52,8 +34,20 @@ struct CachedAccount {
     until: i64,
 }
 
+impl AccountCache {
+    /// Does something with what is cached.
+    pub(super) fn with<T>(&self, what: impl FnOnce(&mut CachedAccounts) -> T) -> T {
+        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Forgets an account, which was written.
+    pub(super) fn evict(&self, app_id: &str) {
+        self.with(|cached| cached.evict(app_id));
+    }
+}
+
 impl CachedAccounts {
-    fn get(&self, app_id: &str, now: i64) -> Option<Arc<AccountEntry>> {
+    pub(super) fn get(&self, app_id: &str, now: i64) -> Option<Arc<AccountEntry>> {
         self.accounts.get(app_id).filter(|kept| now < kept.until).map(|kept| Arc::clone(&kept.entry))
     }
 
@@ -63,7 +57,7 @@ impl CachedAccounts {
         }
     }
 
-    fn insert(&mut self, app_id: &str, entry: &Arc<AccountEntry>, bytes: usize, now: i64) {
+    pub(super) fn insert(&mut self, app_id: &str, entry: &Arc<AccountEntry>, bytes: usize, now: i64) {
         self.evict(app_id);
         if self.bytes + bytes > MAX_CACHE_BYTES {
             self.accounts.retain(|_, kept| now < kept.until);
@@ -78,7 +72,7 @@ impl CachedAccounts {
     }
 
     /// Returns whether this account was not logged before.
-    fn mark_logged(&mut self, app_id: &str) -> bool {
+    pub(super) fn mark_logged(&mut self, app_id: &str) -> bool {
         if self.logged.len() >= MAX_LOGGED {
             self.logged.clear();
         }
@@ -94,153 +88,6 @@ pub struct AccountEntry {
     pub rules: ReplyRules,
     /// Its tenant is suspended: nothing is sent for this account.
     pub suspended: bool,
-}
-
-/// Whom a push is for.
-pub enum Addressee {
-    /// An account that was bound at most [`ACCOUNT_CACHE_SECONDS`] ago.
-    Bound(Arc<AccountEntry>),
-    /// An account whose binding is in progress.
-    BeingBound(Option<Box<AccountRecord>>),
-    /// An account that is not bound, or that no tenant has.
-    Unbound {
-        /// The account, where a tenant has or had it.
-        account: Option<Box<AccountRecord>>,
-        /// Whether this instance sees it for the first time.
-        first_seen: bool,
-    },
-}
-
-/// All items of the partition of an account.
-struct AccountItems {
-    account: Option<AccountRecord>,
-    rules: Option<StoredRules>,
-    consent: Option<ConsentProgress>,
-    suspended: Option<SuspensionMark>,
-}
-
-/// The part of the account's consent item that is needed here.
-#[derive(Deserialize)]
-struct ConsentProgress {
-    #[serde(default)]
-    under_way_until: i64,
-}
-
-impl AccountItems {
-    /// Whether the binding of the account is in progress.
-    fn being_bound(&self, now: i64) -> bool {
-        self.consent.as_ref().is_some_and(|consent| now < consent.under_way_until)
-    }
-
-    fn is_bound(&self) -> bool {
-        self.account.as_ref().is_some_and(|account| account.status == AccountStatus::Bound)
-    }
-
-    fn into_entry(self) -> Result<Option<(Arc<AccountEntry>, usize)>, Error> {
-        let Some(account) = self.account else { return Ok(None) };
-        let bytes =
-            ACCOUNT_OVERHEAD_BYTES + self.rules.as_ref().map_or(0, StoredRules::bytes) * BYTES_PER_RULES_BYTE;
-        let suspended = self.suspended.is_some_and(|mark| mark.tenant_id == account.tenant_id);
-        let rules = if suspended { None } else { self.rules };
-        let rules = StoredRules::for_tenant(rules, &account.tenant_id)?;
-        Ok(Some((Arc::new(AccountEntry { account, rules, suspended }), bytes)))
-    }
-}
-
-impl Store {
-    /// Returns whom a push to `app_id` is for: without a read where the cache knows the account as bound.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn addressee(&self, app_id: &str) -> Result<Addressee, Error> {
-        let now = self.clock.unix();
-        if let Some(entry) = self.with_account_cache(|r| r.get(app_id, now)) {
-            return Ok(Addressee::Bound(entry));
-        }
-        let found = self.read_account_items(app_id).await?;
-        if !found.is_bound() {
-            let being_bound = found.being_bound(now);
-            let account = found.account.map(Box::new);
-            if being_bound {
-                return Ok(Addressee::BeingBound(account));
-            }
-            return Ok(Addressee::Unbound {
-                account,
-                first_seen: self.with_account_cache(|r| r.mark_logged(app_id)),
-            });
-        }
-        let Some((entry, bytes)) = found.into_entry()? else {
-            return Ok(Addressee::Unbound { account: None, first_seen: false });
-        };
-        self.with_account_cache(|r| r.insert(app_id, &entry, bytes, now));
-        Ok(Addressee::Bound(entry))
-    }
-
-    /// An account that is not deleted, and its rules. A bound one is at most [`ACCOUNT_CACHE_SECONDS`] old.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn account_entry(&self, app_id: &str) -> Result<Option<Arc<AccountEntry>>, Error> {
-        let now = self.clock.unix();
-        match self.with_account_cache(|r| r.get(app_id, now)) {
-            Some(entry) => Ok(Some(entry)),
-            None => self.account_entry_uncached(app_id).await,
-        }
-    }
-
-    /// [`Store::account_entry`] past the cache: for callers that are about to refuse something for good.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn account_entry_uncached(&self, app_id: &str) -> Result<Option<Arc<AccountEntry>>, Error> {
-        let now = self.clock.unix();
-        let found = self.read_account_items(app_id).await?;
-        let is_bound = found.is_bound();
-        let Some((entry, bytes)) = found.into_entry()? else { return Ok(None) };
-        if is_bound {
-            self.with_account_cache(|r| r.insert(app_id, &entry, bytes, now));
-        }
-        Ok(Some(entry))
-    }
-
-    pub(super) fn evict_account(&self, app_id: &str) {
-        self.with_account_cache(|r| r.evict(app_id));
-    }
-
-    fn with_account_cache<T>(&self, what: impl FnOnce(&mut CachedAccounts) -> T) -> T {
-        what(&mut self.account_cache.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn read_account_items(&self, app_id: &str) -> Result<AccountItems, Error> {
-        let key = keys::account(app_id);
-        let page = self
-            .query(Query {
-                table: &self.platform,
-                index: None,
-                consistent: true,
-                condition: "pk = :pk",
-                names: &[],
-                values: &[(":pk", s(&key.pk))],
-                descending: false,
-                limit: 10,
-                start: None,
-            })
-            .await?;
-        let mut found = AccountItems { account: None, rules: None, consent: None, suspended: None };
-        for item in page.items {
-            let sk = item.get("sk").and_then(|v| v.as_s().ok()).cloned().unwrap_or_default();
-            if sk == key.sk {
-                found.account = Some(from_item::<AccountRecord>(item)?).filter(|account| !account.deleted);
-            } else if sk == keys::reply_rules(app_id).sk {
-                found.rules = Some(from_item(item)?);
-            } else if sk == keys::consent(app_id).sk {
-                found.consent = Some(from_item(item)?);
-            } else if sk == keys::suspension(app_id).sk {
-                found.suspended = Some(from_item(item)?);
-            }
-        }
-        Ok(found)
-    }
 }
 
 #[cfg(test)]

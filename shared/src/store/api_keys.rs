@@ -10,9 +10,17 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store,
-    dynamo::{Attributes, Query, Update, delete_action, from_item, n, put_action, s, to_attr, to_item},
+    dynamo::{
+        Attributes,
+        actions::{delete_action, put_action},
+        database::Database,
+        from_item, n,
+        query::Query,
+        to_attr, to_item,
+        update::Update,
+    },
     keys,
+    tenant_items::{list_tenant_action, read_tenant},
 };
 use crate::{
     error::{Error, StoreError},
@@ -101,25 +109,32 @@ struct KeyPointer {
     revoked_at: Option<i64>,
 }
 
-impl Store {
+/// The API keys of tenants.
+#[derive(Clone, Copy)]
+pub struct ApiKeys<'a> {
+    pub(super) db: &'a Database,
+    pub(super) cache: &'a KeyCache,
+}
+
+impl ApiKeys<'_> {
     /// The key and its tenant, at most 30 s old; [`None`] for an unknown key. An unknown key is
     /// read again each time, so that a new key works at once. Records that the key was used.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn find_key(&self, secret: &Secret) -> Result<Option<Arc<KeyWithTenant>>, Error> {
+    pub async fn find(self, secret: &Secret) -> Result<Option<Arc<KeyWithTenant>>, Error> {
         let hash = key_hash(secret);
-        if let Some(known) = self.cached_key_by_hash(&hash) {
+        if let Some(known) = self.cached_by_hash(&hash) {
             return Ok(Some(known));
         }
-        let Some(mut key) = self.get::<ApiKey>(&self.platform, &keys::api_key(&hash)).await? else {
+        let Some(mut key) = self.db.get::<ApiKey>(&self.db.platform, &keys::api_key(&hash)).await? else {
             return Ok(None);
         };
-        let Some(tenant) = self.tenant(&key.tenant_id).await? else { return Ok(None) };
-        self.record_key_use(&mut key, &hash, &tenant).await?;
+        let Some(tenant) = read_tenant(self.db, &key.tenant_id).await? else { return Ok(None) };
+        self.record_use(&mut key, &hash, &tenant).await?;
         let known = Arc::new(KeyWithTenant { key, tenant });
-        let until = self.clock.unix() + KEY_CACHE_SECONDS;
-        let mut cache = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = self.db.clock.unix() + KEY_CACHE_SECONDS;
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= MAX_CACHED_KEYS {
             cache.clear();
         }
@@ -128,37 +143,37 @@ impl Store {
     }
 
     /// The same from the cache alone.
-    pub fn cached_key(&self, secret: &Secret) -> Option<Arc<KeyWithTenant>> {
-        self.cached_key_by_hash(&key_hash(secret))
+    pub fn cached(self, secret: &Secret) -> Option<Arc<KeyWithTenant>> {
+        self.cached_by_hash(&key_hash(secret))
     }
 
-    fn cached_key_by_hash(&self, hash: &str) -> Option<Arc<KeyWithTenant>> {
-        let cached = self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();
-        cached.filter(|(_, until)| self.clock.unix() < *until).map(|(known, _)| known)
+    fn cached_by_hash(self, hash: &str) -> Option<Arc<KeyWithTenant>> {
+        let cached = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();
+        cached.filter(|(_, until)| self.db.clock.unix() < *until).map(|(known, _)| known)
     }
 
-    pub(super) fn clear_key_cache(&self) {
-        self.key_cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    pub(super) fn clear_cache(self) {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// At most one write an hour. The condition keeps a key that is revoked meanwhile from coming back.
-    async fn record_key_use(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
-        let now = self.clock.unix();
+    async fn record_use(self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
+        let now = self.db.clock.unix();
         if key.is_legacy() {
-            return self.adopt_legacy_key(key, hash, tenant).await;
+            return self.adopt_legacy(key, hash, tenant).await;
         }
         if !key.is_valid_at(now) || key.last_used_at.is_some_and(|at| now - at < LAST_USE_PRECISION_SECONDS) {
             return Ok(());
         }
         let update = Update::new().set("last_used_at", n(now)).when("attribute_exists(pk)", &[]);
-        self.update(&self.platform, &keys::api_key(hash), update).await?;
+        self.db.update(&self.db.platform, &keys::api_key(hash), update).await?;
         key.last_used_at = Some(now);
         Ok(())
     }
 
     /// Completes the record of a key of 0.1, so that it can be listed and revoked like any other.
-    async fn adopt_legacy_key(&self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
-        let now = self.clock.unix();
+    async fn adopt_legacy(self, key: &mut ApiKey, hash: &str, tenant: &Tenant) -> Result<(), Error> {
+        let now = self.db.clock.unix();
         *key = ApiKey {
             id: ids::derived("key", &[hash]),
             tenant_id: tenant.id.clone(),
@@ -172,21 +187,26 @@ impl Store {
         };
         let pointer = KeyPointer { id: key.id.clone(), hash: hash.to_owned(), revoked_at: None };
         let there = Some(("attribute_exists(pk)", Attributes::new()));
-        self.transact(vec![
-            put_action(&self.platform, to_item(&keys::api_key(hash), key, None)?, there)?,
-            put_action(
-                &self.platform,
-                to_item(&keys::tenant_key(&tenant.id, &key.id), &pointer, None)?,
-                None,
-            )?,
-            self.list_tenant_action(&tenant.id)?,
-        ])
-        .await
-        .map(drop)
+        self.db
+            .transact(vec![
+                put_action(&self.db.platform, to_item(&keys::api_key(hash), key, None)?, there)?,
+                put_action(
+                    &self.db.platform,
+                    to_item(&keys::tenant_key(&tenant.id, &key.id), &pointer, None)?,
+                    None,
+                )?,
+                list_tenant_action(self.db, &tenant.id)?,
+            ])
+            .await
+            .map(drop)
     }
 
     /// The writes that create a key.
-    pub(super) fn key_actions(&self, key: &ApiKey, secret: &Secret) -> Result<[TransactWriteItem; 2], Error> {
+    pub(super) fn create_actions(
+        self,
+        key: &ApiKey,
+        secret: &Secret,
+    ) -> Result<[TransactWriteItem; 2], Error> {
         let hash = key_hash(secret);
         let new = || Some(("attribute_not_exists(pk)", Attributes::new()));
         let pointer = to_item(
@@ -195,8 +215,8 @@ impl Store {
             None,
         )?;
         Ok([
-            put_action(&self.platform, to_item(&keys::api_key(&hash), key, None)?, new())?,
-            put_action(&self.platform, pointer, new())?,
+            put_action(&self.db.platform, to_item(&keys::api_key(&hash), key, None)?, new())?,
+            put_action(&self.db.platform, pointer, new())?,
         ])
     }
 
@@ -204,8 +224,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn create_key(&self, key: &ApiKey, secret: &Secret) -> Result<KeyCreation, Error> {
-        let before = self.key_pointers(&key.tenant_id).await?;
+    pub async fn create(self, key: &ApiKey, secret: &Secret) -> Result<KeyCreation, Error> {
+        let before = self.pointers(&key.tenant_id).await?;
         if let Some(made) = before.iter().find(|pointer| pointer.id == key.id) {
             return self.earlier_creation(made).await;
         }
@@ -217,21 +237,21 @@ impl Store {
             &[(":deleted", to_attr(&TenantStatus::Deleted)?)],
         );
         let mut actions =
-            vec![tenant_not_deleted.into_action(&self.platform, &keys::tenant(&key.tenant_id))?];
-        actions.extend(self.key_actions(key, secret)?);
-        if self.transact(actions).await? {
+            vec![tenant_not_deleted.into_action(&self.db.platform, &keys::tenant(&key.tenant_id))?];
+        actions.extend(self.create_actions(key, secret)?);
+        if self.db.transact(actions).await? {
             return Ok(KeyCreation::Created(Box::new(key.clone())));
         }
         // the same request a moment ago made it, or the tenant is gone
-        match self.key_pointers(&key.tenant_id).await?.iter().find(|pointer| pointer.id == key.id) {
+        match self.pointers(&key.tenant_id).await?.iter().find(|pointer| pointer.id == key.id) {
             Some(made) => self.earlier_creation(made).await,
             None => Ok(KeyCreation::NoTenant),
         }
     }
 
     /// The result of an earlier attempt with this key.
-    async fn earlier_creation(&self, pointer: &KeyPointer) -> Result<KeyCreation, Error> {
-        let key: Option<ApiKey> = self.get(&self.platform, &keys::api_key(&pointer.hash)).await?;
+    async fn earlier_creation(self, pointer: &KeyPointer) -> Result<KeyCreation, Error> {
+        let key: Option<ApiKey> = self.db.get(&self.db.platform, &keys::api_key(&pointer.hash)).await?;
         Ok(key.map_or(KeyCreation::Revoked, |key| KeyCreation::Created(Box::new(key))))
     }
 
@@ -239,19 +259,20 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn keys(&self, tenant: &str) -> Result<Vec<ApiKey>, Error> {
-        let pointers = self.key_pointers(tenant).await?;
+    pub async fn list(self, tenant: &str) -> Result<Vec<ApiKey>, Error> {
+        let pointers = self.pointers(tenant).await?;
         let live = pointers.iter().filter(|pointer| pointer.revoked_at.is_none());
         let wanted: Vec<_> = live.map(|pointer| keys::api_key(&pointer.hash)).collect();
-        let found = self.get_many(&self.platform, &wanted).await?;
+        let found = self.db.get_many(&self.db.platform, &wanted).await?;
         let mut found = found.into_iter().map(from_item::<ApiKey>).collect::<Result<Vec<_>, _>>()?;
         found.retain(|key| key.tenant_id == tenant && !key.is_legacy());
         found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(found)
     }
 
-    async fn key_pointer(&self, tenant: &str, id: &str) -> Result<Option<KeyPointer>, Error> {
-        let pointer: Option<KeyPointer> = self.get(&self.platform, &keys::tenant_key(tenant, id)).await?;
+    async fn pointer(self, tenant: &str, id: &str) -> Result<Option<KeyPointer>, Error> {
+        let pointer: Option<KeyPointer> =
+            self.db.get(&self.db.platform, &keys::tenant_key(tenant, id)).await?;
         Ok(pointer.filter(|pointer| pointer.revoked_at.is_none()))
     }
 
@@ -259,8 +280,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn has_key(&self, tenant: &str, id: &str) -> Result<bool, Error> {
-        Ok(self.key_pointer(tenant, id).await?.is_some())
+    pub async fn contains(self, tenant: &str, id: &str) -> Result<bool, Error> {
+        Ok(self.pointer(tenant, id).await?.is_some())
     }
 
     /// Revokes a tenant's key: other instances refuse it within 30 s. With [`LastKey::Keep`] the last key that
@@ -269,22 +290,19 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`], also after losing [`MAX_WRITE_ATTEMPTS`] races.
-    pub async fn revoke_key(
-        &self,
-        tenant: &str,
-        id: &str,
-        last_key: LastKey,
-    ) -> Result<KeyRevocation, Error> {
+    pub async fn revoke(self, tenant: &str, id: &str, last_key: LastKey) -> Result<KeyRevocation, Error> {
         for _ in 0..MAX_WRITE_ATTEMPTS {
-            let Some(stands) = self.tenant(tenant).await? else { return Ok(KeyRevocation::NotFound) };
-            let Some(pointer) = self.key_pointer(tenant, id).await? else {
+            let Some(stands) = read_tenant(self.db, tenant).await? else {
                 return Ok(KeyRevocation::NotFound);
             };
-            let now = self.clock.unix();
+            let Some(pointer) = self.pointer(tenant, id).await? else {
+                return Ok(KeyRevocation::NotFound);
+            };
+            let now = self.db.clock.unix();
             let maker = |key: &ApiKey| key.can_make_keys(now);
             let lasting = |key: &ApiKey| key.can_make_keys(now) && key.expires_at.is_none();
             let (this, others): (Vec<_>, Vec<_>) =
-                self.keys(tenant).await?.into_iter().partition(|key| key.id == id);
+                self.list(tenant).await?.into_iter().partition(|key| key.id == id);
             let last =
                 |counts: &dyn Fn(&ApiKey) -> bool| this.iter().any(counts) && !others.iter().any(counts);
             if last_key == LastKey::Keep && (last(&maker) || last(&lasting)) {
@@ -298,15 +316,15 @@ impl Store {
             let (condition, seen) = unchanged;
             let counted = Update::new().add("revision", n(1)).when(condition, &[(":seen", seen)]);
             let actions = vec![
-                counted.into_action(&self.platform, &keys::tenant(tenant))?,
-                delete_action(&self.platform, &keys::api_key(&pointer.hash), None)?,
+                counted.into_action(&self.db.platform, &keys::tenant(tenant))?,
+                delete_action(&self.db.platform, &keys::api_key(&pointer.hash), None)?,
                 Update::new()
                     .set("revoked_at", n(now))
                     .set("ttl", n(now + REVOKED_RETENTION_SECONDS))
-                    .into_action(&self.platform, &keys::tenant_key(tenant, id))?,
+                    .into_action(&self.db.platform, &keys::tenant_key(tenant, id))?,
             ];
-            if self.transact(actions).await? {
-                self.clear_key_cache();
+            if self.db.transact(actions).await? {
+                self.clear_cache();
                 return Ok(KeyRevocation::Revoked);
             }
         }
@@ -314,42 +332,22 @@ impl Store {
     }
 
     /// Erases a tenant's keys; a second call continues where the first one died.
-    pub(super) async fn erase_keys(&self, tenant: &str) -> Result<(), Error> {
-        for pointer in self.key_pointers(tenant).await? {
+    pub(super) async fn erase_all(self, tenant: &str) -> Result<(), Error> {
+        for pointer in self.pointers(tenant).await? {
             let gone = vec![
-                delete_action(&self.platform, &keys::api_key(&pointer.hash), None)?,
-                delete_action(&self.platform, &keys::tenant_key(tenant, &pointer.id), None)?,
+                delete_action(&self.db.platform, &keys::api_key(&pointer.hash), None)?,
+                delete_action(&self.db.platform, &keys::tenant_key(tenant, &pointer.id), None)?,
             ];
-            self.transact(gone).await?;
+            self.db.transact(gone).await?;
         }
-        self.clear_key_cache();
+        self.clear_cache();
         Ok(())
     }
 
     /// All pointers of a tenant: at most [`MAX_KEYS_PER_TENANT`], and those of recently revoked keys.
-    async fn key_pointers(&self, tenant: &str) -> Result<Vec<KeyPointer>, Error> {
-        let (mut found, mut start) = (Vec::new(), None);
-        loop {
-            let page = self
-                .query(Query {
-                    table: &self.platform,
-                    index: None,
-                    consistent: true,
-                    condition: "pk = :pk AND begins_with(sk, :prefix)",
-                    names: &[],
-                    values: &[(":pk", s(keys::tenant(tenant).pk)), (":prefix", s(keys::TENANT_KEY_PREFIX))],
-                    descending: false,
-                    limit: POINTERS_PER_QUERY,
-                    start,
-                })
-                .await?;
-            for pointer in page.items {
-                found.push(from_item(pointer)?);
-            }
-            start = page.next;
-            if start.is_none() {
-                return Ok(found);
-            }
-        }
+    async fn pointers(self, tenant: &str) -> Result<Vec<KeyPointer>, Error> {
+        let pk = keys::tenant(tenant).pk;
+        let pointers = Query::on(&self.db.platform, pk, POINTERS_PER_QUERY).prefix(keys::TENANT_KEY_PREFIX);
+        self.db.query_all(pointers).await?.into_iter().map(from_item).collect()
     }
 }

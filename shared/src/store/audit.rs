@@ -1,14 +1,13 @@
 //! Who did what: entries by tenant and month, to which only the outcome is added, deleted after 400 days.
 //!
 //! An entry is written *before* its operation, as [`STARTED`], and gets its outcome after it
-//! ([`Store::end_audit`]). So nothing happens without a record: an operation whose entry cannot be written
+//! ([`AuditTrail::end`]). So nothing happens without a record: an operation whose entry cannot be written
 //! does not begin. An entry whose worker died in between stays `started`: its operation may have happened.
 
 use jiff::Timestamp;
 
 use super::{
-    Store,
-    dynamo::{Query, Update, read_valid, s, to_item},
+    dynamo::{database::Database, query::Query, read_valid, s, to_item, update::Update},
     keys,
 };
 use crate::{
@@ -42,25 +41,31 @@ impl AuditFilter<'_> {
     }
 }
 
-impl Store {
+/// The audit trails of tenants.
+#[derive(Clone, Copy)]
+pub struct AuditTrail<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl AuditTrail<'_> {
     /// Writes an entry of a tenant or of [`PLATFORM_TENANT`]. The same id twice changes nothing.
     ///
     /// # Errors
     /// [`Error::Store`]: do not begin the operation.
-    pub async fn begin_audit(&self, tenant: &str, entry: &AuditEntry) -> Result<(), Error> {
+    pub async fn begin(self, tenant: &str, entry: &AuditEntry) -> Result<(), Error> {
         let key = keys::audit(tenant, &month(entry.at), &entry.id);
         let ttl = entry.at.div_euclid(1000) + AUDIT_RETENTION_DAYS * 24 * 3600;
-        self.put_if_absent(&self.work, to_item(&key, entry, Some(ttl))?).await.map(drop)
+        self.db.put_if_absent(&self.db.work, to_item(&key, entry, Some(ttl))?).await.map(drop)
     }
 
     /// Writes the outcome of an operation.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn end_audit(&self, tenant: &str, entry: &AuditEntry, outcome: &str) -> Result<(), Error> {
+    pub async fn end(self, tenant: &str, entry: &AuditEntry, outcome: &str) -> Result<(), Error> {
         let key = keys::audit(tenant, &month(entry.at), &entry.id);
         let update = Update::new().set("outcome", s(outcome)).when("attribute_exists(pk)", &[]);
-        self.update(&self.work, &key, update).await.map(drop)
+        self.db.update(&self.db.work, &key, update).await.map(drop)
     }
 
     /// A tenant's entries, newest first, before the entry `before`: at most `limit`, and the id after which
@@ -68,14 +73,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn audit_entries(
-        &self,
+    pub async fn list(
+        self,
         tenant: &str,
         filter: AuditFilter<'_>,
         limit: usize,
         before: Option<&str>,
     ) -> Result<(Vec<AuditEntry>, Option<String>), Error> {
-        let now = self.clock.now().as_millisecond();
+        let now = self.db.clock.now().as_millisecond();
         let oldest = now - AUDIT_RETENTION_DAYS * 24 * 3600 * 1000;
         let from = filter.from.unwrap_or(oldest).max(oldest);
         let mut last = filter.to.unwrap_or(now).min(now);
@@ -89,26 +94,13 @@ impl Store {
         while last >= from {
             let (this, first) = (month(last), month_start_ms(last));
             let upper = before.map_or_else(|| ids::earliest_at(AUDIT_ID_PREFIX, last + 1), str::to_owned);
-            let mut start = None;
-            loop {
-                let page = self
-                    .query(Query {
-                        table: &self.work,
-                        index: None,
-                        consistent: true,
-                        condition: "pk = :pk AND sk BETWEEN :from AND :upper",
-                        names: &[],
-                        values: &[
-                            (":pk", s(keys::audit(tenant, &this, "").pk)),
-                            (":from", s(ids::earliest_at(AUDIT_ID_PREFIX, from.max(first)))),
-                            (":upper", s(&upper)),
-                        ],
-                        descending: true,
-                        limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
-                        start,
-                    })
-                    .await?;
-                for entry in read_valid::<AuditEntry>(page.items) {
+            let page_limit = i32::try_from(limit + 1).unwrap_or(i32::MAX);
+            let newest_first = Query::on(&self.db.work, keys::audit(tenant, &this, "").pk, page_limit)
+                .between(&ids::earliest_at(AUDIT_ID_PREFIX, from.max(first)), &upper)
+                .descending();
+            let mut pages = self.db.pages(newest_first);
+            while let Some(items) = pages.next().await? {
+                for entry in read_valid::<AuditEntry>(items) {
                     looked_at += 1;
                     if before == Some(entry.id.as_str()) {
                         continue;
@@ -124,10 +116,6 @@ impl Store {
                     if looked_at >= MAX_SCANNED_ENTRIES {
                         return Ok((found, Some(id)));
                     }
-                }
-                start = page.next;
-                if start.is_none() {
-                    break;
                 }
             }
             last = first - 1;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store,
-    dynamo::{Query, Update, from_item, read_valid, s},
+    dynamo::{database::Database, from_item, query::Query, read_valid, s, update::Update},
     fans::customer_shard,
     keys,
 };
@@ -47,12 +46,18 @@ pub struct CustomerShardPage {
     pub more_after: Option<String>,
 }
 
-impl Store {
+/// The customers of tenants.
+#[derive(Clone, Copy)]
+pub struct Customers<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl<'a> Customers<'a> {
     /// A tenant's customer; the id of a merged one returns the customer it became part of.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn customer(&self, tenant: &str, id: &str) -> Result<Option<CustomerRecord>, Error> {
+    pub async fn get(self, tenant: &str, id: &str) -> Result<Option<CustomerRecord>, Error> {
         let mut id = id.to_owned();
         for _ in 0..MAX_MERGE_HOPS {
             let fans = self.fans_of_customer(tenant, &id).await?;
@@ -60,7 +65,7 @@ impl Store {
                 return Ok(Some(CustomerRecord { id, fans }));
             }
             let item: Option<CustomerRedirect> =
-                self.get(&self.customers, &keys::customer(tenant, &id)).await?;
+                self.db.get(&self.db.customers, &keys::customer(tenant, &id)).await?;
             match item.and_then(|i| i.merged_into) {
                 Some(into) => id = into,
                 None => return Ok(None),
@@ -69,67 +74,45 @@ impl Store {
         Ok(None)
     }
 
-    async fn fans_of_customer(&self, tenant: &str, id: &str) -> Result<Vec<Fan>, Error> {
-        let page = self
-            .query(Query {
-                table: &self.customers,
-                index: Some(keys::CUSTOMER_INDEX),
-                consistent: false,
-                condition: "people = :people AND customer_id = :id",
-                names: &[],
-                values: &[
-                    (":people", s(keys::customers_partition(tenant, customer_shard(id)))),
-                    (":id", s(id)),
-                ],
-                descending: false,
-                limit: INDEX_ENTRIES_PER_QUERY,
-                start: None,
-            })
-            .await?;
+    /// Entries of the index, by customer.
+    fn shard_entries(self, tenant: &str, shard: u32) -> Query<'a> {
+        let partition = keys::customers_partition(tenant, shard);
+        Query::on(&self.db.customers, partition, INDEX_ENTRIES_PER_QUERY).index(keys::CUSTOMER_INDEX)
+    }
+
+    async fn fans_of_customer(self, tenant: &str, id: &str) -> Result<Vec<Fan>, Error> {
+        let entries = self.shard_entries(tenant, customer_shard(id)).equal(id);
+        let page = self.db.query(entries).await?;
         let keys: Vec<_> = page
             .items
             .iter()
             .filter_map(|i| keys::fan_of(i.get("pk")?.as_s().ok()?))
             .map(|(app, open)| keys::fan(tenant, app, open))
             .collect();
-        self.get_many(&self.customers, &keys).await?.into_iter().map(from_item).collect()
+        self.db.get_many(&self.db.customers, &keys).await?.into_iter().map(from_item).collect()
     }
 
     /// Redirects the id `old` to the customer `new`.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn redirect_customer(&self, tenant: &str, old: &str, new: &str) -> Result<(), Error> {
+    pub async fn redirect(self, tenant: &str, old: &str, new: &str) -> Result<(), Error> {
         let update = Update::new().set("merged_into", s(new));
-        self.update(&self.customers, &keys::customer(tenant, old), update).await.map(drop)
+        self.db.update(&self.db.customers, &keys::customer(tenant, old), update).await.map(drop)
     }
 
     /// One page of one shard of a tenant's customers.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn customers_in_shard(
-        &self,
+    pub async fn in_shard(
+        self,
         tenant: &str,
         shard: u32,
         after: Option<&str>,
     ) -> Result<CustomerShardPage, Error> {
-        let page = self
-            .query(Query {
-                table: &self.customers,
-                index: Some(keys::CUSTOMER_INDEX),
-                consistent: false,
-                condition: "people = :people AND customer_id > :after",
-                names: &[],
-                values: &[
-                    (":people", s(keys::customers_partition(tenant, shard))),
-                    (":after", s(after.unwrap_or(" "))),
-                ],
-                descending: false,
-                limit: INDEX_ENTRIES_PER_QUERY,
-                start: None,
-            })
-            .await?;
+        let entries = self.shard_entries(tenant, shard).after(after.unwrap_or(" "));
+        let page = self.db.query(entries).await?;
         let mut customers: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
         for entry in &page.items {
             let text = |name: &str| entry.get(name).and_then(|v| v.as_s().ok());
@@ -155,8 +138,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn list_customers(
-        &self,
+    pub async fn list(
+        self,
         tenant: &str,
         limit: usize,
         cursor: Option<CustomerCursor>,
@@ -165,12 +148,12 @@ impl Store {
         let (mut shard, mut after) = cursor.map_or((0, None), |c| (c.shard, Some(c.after)));
         let (mut found, mut looked_at) = (Vec::new(), 0);
         while shard < keys::CUSTOMER_SHARDS {
-            let page = self.customers_in_shard(tenant, shard, after.as_deref()).await?;
+            let page = self.in_shard(tenant, shard, after.as_deref()).await?;
             let keys: Vec<_> =
                 page.customers.values().flatten().map(|(app, open)| keys::fan(tenant, app, open)).collect();
             looked_at += keys.len();
             let mut fans: BTreeMap<String, Vec<Fan>> = BTreeMap::new();
-            for fan in read_valid::<Fan>(self.get_many(&self.customers, &keys).await?) {
+            for fan in read_valid::<Fan>(self.db.get_many(&self.db.customers, &keys).await?) {
                 // a fan that just became another customer's is listed there: the cursor must not jump
                 if !page.customers.contains_key(&fan.customer_id) {
                     continue;

@@ -6,9 +6,16 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    Store,
-    batch_operations::{BATCH_WRITE, Statement, StatementResult},
-    dynamo::{Attributes, ConditionalWrite, Update, from_item, n, s, to_attr, to_item},
+    dynamo::{
+        Attributes,
+        batch_operations::BATCH_WRITE,
+        conditional_write::ConditionalWrite,
+        database::Database,
+        from_item, n, s,
+        statement::{Statement, StatementResult},
+        to_attr, to_item,
+        update::Update,
+    },
     keys::{self, Key},
 };
 use crate::{
@@ -49,15 +56,21 @@ pub struct FanDetails<'a> {
     pub import_id: Option<&'a str>,
 }
 
-impl Store {
+/// The followers of accounts.
+#[derive(Clone, Copy)]
+pub struct Fans<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl Fans<'_> {
     /// Stores what the push `identity` of `at` says of its sender. Newer pushes win, and the same push twice
     /// changes nothing. Of several follows and unfollows within one second the last one received wins: the
     /// fan stores the identities of that second, so that each counts once, even if a write beside it failed.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn record_fan_activity(
-        &self,
+    pub async fn record_activity(
+        self,
         fan: FanId<'_>,
         activity: &FanActivity,
         at: i64,
@@ -99,7 +112,7 @@ impl Store {
         let newer = newer
             .set(register, n(at))
             .when(&format!("attribute_not_exists(#{register}) OR #{register} < :at"), &[(":at", n(at))]);
-        let refused = match self.update(&self.customers, &fan_key(fan), newer).await? {
+        let refused = match self.db.update(&self.db.customers, &fan_key(fan), newer).await? {
             ConditionalWrite::ConditionFailed(Some(item)) => item,
             ConditionalWrite::Done(_) | ConditionalWrite::ConditionFailed(None) => return Ok(()),
         };
@@ -116,24 +129,24 @@ impl Store {
             &[(":at", n(at)), (":id", s(identity)), (":most", n(MAX_STATUS_CHANGES_PER_SECOND))],
         );
         // the condition fails where this push is counted by now, or where a newer one came
-        self.update(&self.customers, &fan_key(fan), same_second).await.map(drop)
+        self.db.update(&self.db.customers, &fan_key(fan), same_second).await.map(drop)
     }
 
     /// One fan.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn fan(&self, fan: FanId<'_>) -> Result<Option<Fan>, Error> {
-        self.get(&self.customers, &fan_key(fan)).await
+    pub async fn get(self, fan: FanId<'_>) -> Result<Option<Fan>, Error> {
+        self.db.get(&self.db.customers, &fan_key(fan)).await
     }
 
     /// Several fans of one account, in no order; missing ones are left out.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn fans(&self, tenant: &str, app_id: &str, open_ids: &[&str]) -> Result<Vec<Fan>, Error> {
+    pub async fn get_many(self, tenant: &str, app_id: &str, open_ids: &[&str]) -> Result<Vec<Fan>, Error> {
         let keys: Vec<_> = open_ids.iter().map(|id| keys::fan(tenant, app_id, id)).collect();
-        self.get_many(&self.customers, &keys).await?.into_iter().map(from_item).collect()
+        self.db.get_many(&self.db.customers, &keys).await?.into_iter().map(from_item).collect()
     }
 
     /// Inserts fans, one write each; returns for each whether it was new. A fan inserted by this call whose
@@ -141,22 +154,22 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn insert_fans(
-        &self,
+    pub async fn insert(
+        self,
         tenant: &str,
         app_id: &str,
         details: &[FanDetails<'_>],
     ) -> Result<Vec<bool>, Error> {
-        let now = self.clock.unix();
+        let now = self.db.clock.unix();
         let statements = details
             .iter()
             .map(|d| {
                 let id = FanId { tenant, app_id, open_id: &d.info.openid };
                 let fan = to_item(&fan_key(id), &new_fan(id, d, now), None)?;
-                Ok(Statement::insert(&self.customers, fan))
+                Ok(Statement::insert(&self.db.customers, fan))
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        let batches = statements.chunks(BATCH_WRITE).map(|some| self.execute_statements(some));
+        let batches = statements.chunks(BATCH_WRITE).map(|some| self.db.execute_statements(some));
         // run all of them to their end: a dropped batch may or may not happen, and we would not know
         let answers = futures::future::join_all(batches).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         answers.into_iter().flatten().map(StatementResult::into_done).collect()
@@ -167,7 +180,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn update_fan(&self, before: &Fan, details: &FanDetails<'_>) -> Result<Option<String>, Error> {
+    pub async fn update(self, before: &Fan, details: &FanDetails<'_>) -> Result<Option<String>, Error> {
         let id = FanId { tenant: &before.tenant_id, app_id: &before.app_id, open_id: &before.open_id };
         let info = details.info;
         let mut update = Update::new();
@@ -207,10 +220,10 @@ impl Store {
                 &format!("{condition} AND (attribute_not_exists(status_at) OR status_at < :as_of)"),
                 &[(":as_of", n(details.as_of))],
             );
-        if !self.update(&self.customers, &fan_key(id), status).await?.is_done() {
+        if !self.db.update(&self.db.customers, &fan_key(id), status).await?.is_done() {
             let nothing = update.is_empty(); // DynamoDB refuses an update that sets nothing
             let update = update.when(&condition, &values);
-            if nothing || !self.update(&self.customers, &fan_key(id), update).await?.is_done() {
+            if nothing || !self.db.update(&self.db.customers, &fan_key(id), update).await?.is_done() {
                 return Ok(None);
             }
         }
@@ -224,7 +237,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn mark_unsubscribed(
-        &self,
+        self,
         fan: FanId<'_>,
         import_id: &str,
         started_at: i64,
@@ -249,7 +262,7 @@ impl Store {
             );
         // our own write whose answer was lost is recognised by the import
         let ours = |item: &Attributes| item.get("gone_import").is_some_and(|by| *by == s(import_id));
-        Ok(self.update(&self.customers, &fan_key(fan), update).await?.or_done_if(ours).is_done())
+        Ok(self.db.update(&self.db.customers, &fan_key(fan), update).await?.or_done_if(ours).is_done())
     }
 }
 

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store,
-    dynamo::{ConditionalWrite, Update, from_item, n, s, to_item},
+    dynamo::{
+        conditional_write::ConditionalWrite, database::Database, from_item, n, s, to_item, update::Update,
+        writer_id::WRITTEN_BY,
+    },
     keys,
-    writer_id::WRITTEN_BY,
 };
 use crate::{error::Error, secret::Secret};
 
@@ -61,20 +62,26 @@ pub enum IdempotencyCheck {
     KeyReused,
 }
 
-impl Store {
+/// Requests that carried an `Idempotency-Key`.
+#[derive(Clone, Copy)]
+pub struct IdempotencyRecords<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl IdempotencyRecords<'_> {
     /// Begins a request. `fingerprint` is that of its body; `salt` is random, for a first attempt.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn begin_request(
-        &self,
+    pub async fn begin(
+        self,
         tenant: &str,
         route: &str,
         key: &str,
         fingerprint: &str,
         salt: &Secret,
     ) -> Result<IdempotencyCheck, Error> {
-        let (now, now_ms) = (self.clock.unix(), self.clock.now().as_millisecond());
+        let (now, now_ms) = (self.db.clock.unix(), self.db.clock.now().as_millisecond());
         let key = keys::idempotency(tenant, route, key);
         let record = IdempotencyRecord {
             fingerprint: fingerprint.to_owned(),
@@ -86,7 +93,8 @@ impl Store {
             answer: None,
         };
         let before = match self
-            .put_if_absent(&self.work, to_item(&key, &record, Some(record.forgotten_at))?)
+            .db
+            .put_if_absent(&self.db.work, to_item(&key, &record, Some(record.forgotten_at))?)
             .await?
         {
             ConditionalWrite::Done(_) => {
@@ -109,7 +117,7 @@ impl Store {
             }
         }
         // the first attempt died in flight or is forgotten: one of the repetitions takes over
-        let owner = self.new_writer_id();
+        let owner = self.db.new_writer_id();
         let update = Update::new()
             .set("in_flight_until", n(record.in_flight_until))
             .set("forgotten_at", n(record.forgotten_at))
@@ -124,7 +132,8 @@ impl Store {
                 "in_flight_until = :seen AND forgotten_at = :kept",
                 &[(":seen", n(before.in_flight_until)), (":kept", n(before.forgotten_at))],
             );
-        let ours = self.update(&self.work, &key, update).await?.or_written_by(WRITTEN_BY, owner).is_done();
+        let ours =
+            self.db.update(&self.db.work, &key, update).await?.or_written_by(WRITTEN_BY, owner).is_done();
         Ok(if ours { IdempotencyCheck::Proceed(start) } else { IdempotencyCheck::InProgress })
     }
 
@@ -132,8 +141,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn end_request(
-        &self,
+    pub async fn end(
+        self,
         tenant: &str,
         route: &str,
         key: &str,
@@ -141,15 +150,15 @@ impl Store {
         body: &str,
     ) -> Result<(), Error> {
         let update = Update::new().set("status", n(status)).set("answer", s(body));
-        self.update(&self.work, &keys::idempotency(tenant, route, key), update).await.map(drop)
+        self.db.update(&self.db.work, &keys::idempotency(tenant, route, key), update).await.map(drop)
     }
 
     /// Ends a request that failed, so that its repetition is a new attempt.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn abandon_request(&self, tenant: &str, route: &str, key: &str) -> Result<(), Error> {
+    pub async fn abandon(self, tenant: &str, route: &str, key: &str) -> Result<(), Error> {
         let update = Update::new().set("in_flight_until", n(0));
-        self.update(&self.work, &keys::idempotency(tenant, route, key), update).await.map(drop)
+        self.db.update(&self.db.work, &keys::idempotency(tenant, route, key), update).await.map(drop)
     }
 }

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    Store,
-    dynamo::{Attributes, ConditionalWrite, Query, Update, from_item, n, s, to_item},
+    dynamo::{
+        Attributes, conditional_write::ConditionalWrite, database::Database, from_item, n, query::Query, s,
+        to_item, update::Update,
+    },
+    imports::update_import,
     keys,
 };
 use crate::{
@@ -22,20 +25,27 @@ use crate::{
 const PAGE_RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// Receipts of pages read in one query.
 const RECEIPTS_PER_QUERY: i32 = 500;
-impl Store {
+/// The progress of imports.
+#[derive(Clone, Copy)]
+pub struct ImportProgress<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl ImportProgress<'_> {
     /// Stores a listed page once and returns the first one stored, so that its chunks never change.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn store_listed_page(
-        &self,
+    pub async fn store_page(
+        self,
         import: &Import,
         page: u32,
         listed: &ListedPage,
     ) -> Result<ListedPage, Error> {
-        let ttl = self.clock.unix() + PAGE_RETENTION_SECONDS;
+        let ttl = self.db.clock.unix() + PAGE_RETENTION_SECONDS;
         match self
-            .put_if_absent(&self.work, to_item(&keys::page_list(&import.id, page), listed, Some(ttl))?)
+            .db
+            .put_if_absent(&self.db.work, to_item(&keys::page_list(&import.id, page), listed, Some(ttl))?)
             .await?
         {
             ConditionalWrite::Done(_) => Ok(listed.clone()),
@@ -50,10 +60,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn listed_page(&self, import_id: &str, page: u32) -> Result<Option<ListedPage>, Error> {
-        match self.get(&self.work, &keys::page_list(import_id, page)).await? {
+    pub async fn page(self, import_id: &str, page: u32) -> Result<Option<ListedPage>, Error> {
+        match self.db.get(&self.db.work, &keys::page_list(import_id, page)).await? {
             Some(listed) => Ok(Some(listed)),
-            None => self.get(&self.work, &keys::page_list_of_0_1(import_id, page)).await,
+            None => self.db.get(&self.db.work, &keys::page_list_of_0_1(import_id, page)).await,
         }
     }
 
@@ -62,14 +72,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn listed_page_eventually_consistent(
-        &self,
+    pub async fn page_eventually_consistent(
+        self,
         import_id: &str,
         page: u32,
     ) -> Result<Option<ListedPage>, Error> {
-        match self.get_eventually_consistent(&self.work, &keys::page_list(import_id, page)).await? {
+        match self.db.get_eventually_consistent(&self.db.work, &keys::page_list(import_id, page)).await? {
             Some(listed) => Ok(Some(listed)),
-            None => self.listed_page(import_id, page).await,
+            None => self.page(import_id, page).await,
         }
     }
 
@@ -78,7 +88,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn count_page(
-        &self,
+        self,
         import: &Import,
         page: u32,
         listed: &ListedPage,
@@ -88,7 +98,7 @@ impl Store {
             .add("followers_listed", n(listed.open_ids.len()))
             .set("pages_listed", n(page + 1))
             .set("listed_by", s(by))
-            .set("moved_at", n(self.clock.unix()))
+            .set("moved_at", n(self.db.clock.unix()))
             .set_if_absent("followers_total", n(listed.total))
             .when("pages_listed = :page", &[(":page", n(page))]);
         update = match &listed.next_cursor {
@@ -99,7 +109,7 @@ impl Store {
                 .set_some("listing_cut", listed.cut.as_deref().map(s)),
         };
         let key = keys::import(&import.app_id, &import.id);
-        match self.update(&self.work, &key, update).await? {
+        match self.db.update(&self.db.work, &key, update).await? {
             ConditionalWrite::Done(item) | ConditionalWrite::ConditionFailed(Some(item)) => from_item(item),
             ConditionalWrite::ConditionFailed(None) => Err(StoreError::Missing("the import is gone").into()),
         }
@@ -109,8 +119,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn store_chunk_receipt(
-        &self,
+    pub async fn store_receipt(
+        self,
         import_id: &str,
         page: u32,
         chunk: u32,
@@ -118,8 +128,8 @@ impl Store {
     ) -> Result<BTreeMap<u32, u64>, Error> {
         let update = Update::new()
             .set(&receipt_name(chunk), n(imported))
-            .set("ttl", n(self.clock.unix() + PAGE_RETENTION_SECONDS));
-        match self.update(&self.work, &keys::page_done(import_id, page), update).await? {
+            .set("ttl", n(self.db.clock.unix() + PAGE_RETENTION_SECONDS));
+        match self.db.update(&self.db.work, &keys::page_done(import_id, page), update).await? {
             ConditionalWrite::Done(item) => Ok(read_receipts(&item)),
             ConditionalWrite::ConditionFailed(_) => {
                 Err(StoreError::Rejected("a receipt was refused".into()).into())
@@ -131,8 +141,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn page_receipts(&self, import_id: &str, page: u32) -> Result<BTreeMap<u32, u64>, Error> {
-        let found = self.get_item(&self.work, &keys::page_done(import_id, page)).await?;
+    pub async fn page_receipts(self, import_id: &str, page: u32) -> Result<BTreeMap<u32, u64>, Error> {
+        let found = self.db.get_item(&self.db.work, &keys::page_done(import_id, page)).await?;
         Ok(found.as_ref().map(read_receipts).unwrap_or_default())
     }
 
@@ -140,39 +150,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn all_receipts(&self, import_id: &str) -> Result<BTreeMap<u32, BTreeMap<u32, u64>>, Error> {
-        let (mut found, mut start) = (BTreeMap::new(), None);
-        loop {
-            let page = self
-                .query(Query {
-                    table: &self.work,
-                    index: None,
-                    consistent: true,
-                    condition: "pk = :pk AND begins_with(sk, :done)",
-                    names: &[],
-                    values: &[
-                        (":pk", s(keys::page_done(import_id, 0).pk)),
-                        (":done", s(keys::PAGE_DONE_PREFIX)),
-                    ],
-                    descending: false,
-                    limit: RECEIPTS_PER_QUERY,
-                    start,
-                })
-                .await?;
-            for entry in &page.items {
-                let number = entry
-                    .get("sk")
-                    .and_then(|v| v.as_s().ok())
-                    .and_then(|sk| sk.strip_prefix(keys::PAGE_DONE_PREFIX));
-                if let Some(number) = number.and_then(|v| v.parse().ok()) {
-                    found.insert(number, read_receipts(entry));
-                }
-            }
-            start = page.next;
-            if start.is_none() {
-                return Ok(found);
-            }
-        }
+    pub async fn all_receipts(self, import_id: &str) -> Result<BTreeMap<u32, BTreeMap<u32, u64>>, Error> {
+        let pk = keys::page_done(import_id, 0).pk;
+        let receipts = Query::on(&self.db.work, pk, RECEIPTS_PER_QUERY).prefix(keys::PAGE_DONE_PREFIX);
+        let of_page = |entry: &Attributes| {
+            let number = entry.get("sk")?.as_s().ok()?.strip_prefix(keys::PAGE_DONE_PREFIX)?;
+            Some((number.parse().ok()?, read_receipts(entry)))
+        };
+        Ok(self.db.query_all(receipts).await?.iter().filter_map(of_page).collect())
     }
 
     /// Marks a page whose chunks are all done and returns the import as it is then.
@@ -180,7 +165,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn mark_page_done(
-        &self,
+        self,
         app_id: &str,
         import_id: &str,
         page: u32,
@@ -188,21 +173,21 @@ impl Store {
     ) -> Result<Import, Error> {
         let update = Update::new()
             .set_map_entry("pages_done", &page.to_string(), n(imported))
-            .set("moved_at", n(self.clock.unix()))
+            .set("moved_at", n(self.db.clock.unix()))
             .when("attribute_exists(pk)", &[]);
-        self.update_import(app_id, import_id, update).await
+        update_import(self.db, app_id, import_id, update).await
     }
 
     /// Marks a reconciled shard and returns the import as it is then.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn mark_shard_done(&self, app_id: &str, import_id: &str, shard: u32) -> Result<Import, Error> {
+    pub async fn mark_shard_done(self, app_id: &str, import_id: &str, shard: u32) -> Result<Import, Error> {
         let update = Update::new()
             .add("shards_done", AttributeValue::Ns(vec![shard.to_string()]))
-            .set("moved_at", n(self.clock.unix()))
+            .set("moved_at", n(self.db.clock.unix()))
             .when("attribute_exists(pk)", &[]);
-        self.update_import(app_id, import_id, update).await
+        update_import(self.db, app_id, import_id, update).await
     }
 
     /// How far each shard is reconciled that is not done.
@@ -210,11 +195,11 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn shard_progress(
-        &self,
+        self,
         app_id: &str,
         import_id: &str,
     ) -> Result<BTreeMap<u32, ShardProgress>, Error> {
-        let found = self.get_item(&self.work, &keys::import(app_id, import_id)).await?;
+        let found = self.db.get_item(&self.db.work, &keys::import(app_id, import_id)).await?;
         Ok(found.as_ref().map(read_shard_progress).unwrap_or_default())
     }
 
@@ -224,7 +209,7 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub async fn advance_shard(
-        &self,
+        self,
         import: &Import,
         shard: u32,
         from: Option<&str>,
@@ -232,8 +217,11 @@ impl Store {
         by: &str,
     ) -> Result<bool, Error> {
         let (after, whose) = (format!("{SHARD_PREFIX}{shard}"), format!("{SHARD_PREFIX}{shard}{BY_SUFFIX}"));
-        let update =
-            Update::new().set(&after, s(to)).set(&whose, s(by)).set("moved_at", n(self.clock.unix())).when(
+        let update = Update::new()
+            .set(&after, s(to))
+            .set(&whose, s(by))
+            .set("moved_at", n(self.db.clock.unix()))
+            .when(
                 &format!(
                     "attribute_exists(pk) AND (#{whose} = :by OR {})",
                     match from {
@@ -246,7 +234,7 @@ impl Store {
                     .filter_map(|(name, value)| Some((name, value?)))
                     .collect::<Vec<_>>(),
             );
-        Ok(self.update(&self.work, &keys::import(&import.app_id, &import.id), update).await?.is_done())
+        Ok(self.db.update(&self.db.work, &keys::import(&import.app_id, &import.id), update).await?.is_done())
     }
 }
 

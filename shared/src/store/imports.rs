@@ -4,10 +4,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store,
     dynamo::{
-        Attributes, ConditionalWrite, Query, Update, from_item, n, put_action, read_valid, s, to_attr,
-        to_item,
+        Attributes, actions::put_action, conditional_write::ConditionalWrite, database::Database, from_item,
+        n, query::Query, read_valid, s, to_attr, to_item, update::Update,
     },
     keys,
 };
@@ -50,12 +49,18 @@ pub enum ImportStart {
     Existing(Box<Import>),
 }
 
-impl Store {
+/// The imports of accounts.
+#[derive(Clone, Copy)]
+pub struct Imports<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl Imports<'_> {
     /// Starts an import unless one is running on the account.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn start_import(&self, import: &Import) -> Result<ImportStart, Error> {
+    pub async fn start(self, import: &Import) -> Result<ImportStart, Error> {
         let lock =
             to_item(&keys::import_lock(&import.app_id), &ImportLock { import_id: import.id.clone() }, None)?;
         let mut stored = to_item(&keys::import(&import.app_id, &import.id), import, None)?;
@@ -68,19 +73,19 @@ impl Store {
             None,
         )?;
         let actions = vec![
-            put_action(&self.work, lock, free.clone())?,
-            put_action(&self.work, stored, free)?,
-            put_action(&self.work, listed, None)?,
+            put_action(&self.db.work, lock, free.clone())?,
+            put_action(&self.db.work, stored, free)?,
+            put_action(&self.db.work, listed, None)?,
         ];
         for _ in 0..MAX_START_ATTEMPTS {
-            if self.transact(actions.clone()).await? {
+            if self.db.transact(actions.clone()).await? {
                 return Ok(ImportStart::New);
             }
-            if let Some(same) = self.import(&import.app_id, &import.id).await? {
+            if let Some(same) = self.get(&import.app_id, &import.id).await? {
                 return Ok(ImportStart::Existing(Box::new(same)));
             }
             // none where the other import ended meanwhile: then the lock is free
-            if let Some(running) = self.running_import(&import.app_id).await? {
+            if let Some(running) = self.running(&import.app_id).await? {
                 return Ok(ImportStart::Existing(Box::new(running)));
             }
         }
@@ -91,9 +96,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn running_import(&self, app_id: &str) -> Result<Option<Import>, Error> {
-        match self.get::<ImportLock>(&self.work, &keys::import_lock(app_id)).await? {
-            Some(running) => self.import(app_id, &running.import_id).await,
+    pub async fn running(self, app_id: &str) -> Result<Option<Import>, Error> {
+        match self.db.get::<ImportLock>(&self.db.work, &keys::import_lock(app_id)).await? {
+            Some(running) => self.get(app_id, &running.import_id).await,
             None => Ok(None),
         }
     }
@@ -102,11 +107,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn import(&self, app_id: &str, id: &str) -> Result<Option<Import>, Error> {
+    pub async fn get(self, app_id: &str, id: &str) -> Result<Option<Import>, Error> {
         if id == keys::import_lock("").sk {
             return Ok(None);
         }
-        self.get(&self.work, &keys::import(app_id, id)).await
+        self.db.get(&self.db.work, &keys::import(app_id, id)).await
     }
 
     /// A tenant's imports of an account, newest first, before the id `before`: `imp_…`. Those of a tenant
@@ -114,36 +119,25 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn imports(
-        &self,
+    pub async fn list(
+        self,
         tenant: &str,
         app_id: &str,
         limit: u32,
         before: Option<&str>,
     ) -> Result<Vec<Import>, Error> {
         let key = keys::import(app_id, before.unwrap_or("imp_~"));
-        let (mut found, mut start) = (Vec::new(), None);
+        let page_limit = i32::try_from(limit.saturating_add(1).max(IMPORTS_PER_QUERY)).unwrap_or(i32::MAX);
+        let newest_first =
+            Query::on(&self.db.work, &key.pk, page_limit).between("imp_", &key.sk).descending();
+        let (mut found, mut pages) = (Vec::new(), self.db.pages(newest_first));
         for _ in 0..MAX_IMPORT_QUERIES {
-            let page = self
-                .query(Query {
-                    table: &self.work,
-                    index: None,
-                    consistent: true,
-                    condition: "pk = :pk AND sk BETWEEN :first AND :before",
-                    names: &[],
-                    values: &[(":pk", s(&key.pk)), (":first", s("imp_")), (":before", s(&key.sk))],
-                    descending: true,
-                    limit: i32::try_from(limit.saturating_add(1).max(IMPORTS_PER_QUERY)).unwrap_or(i32::MAX),
-                    start,
-                })
-                .await?;
-            for import in read_valid::<Import>(page.items) {
+            for import in read_valid::<Import>(pages.next().await?.unwrap_or_default()) {
                 if import.tenant_id == tenant && Some(import.id.as_str()) != before {
                     found.push(import);
                 }
             }
-            start = page.next;
-            if start.is_none() || found.len() >= limit as usize {
+            if !pages.has_more() || found.len() >= limit as usize {
                 found.truncate(limit as usize);
                 return Ok(found);
             }
@@ -156,9 +150,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn record_import_requeue(&self, import: &Import, by: &str) -> Result<bool, Error> {
+    pub async fn record_requeue(self, import: &Import, by: &str) -> Result<bool, Error> {
         let update = Update::new()
-            .set("taken_up_at", n(self.clock.unix()))
+            .set("taken_up_at", n(self.db.clock.unix()))
             .set("taken_up_by", s(by))
             .when(
                 "#status = :running AND (attribute_not_exists(taken_up_at) OR taken_up_at <= :seen OR taken_up_by = :by)",
@@ -168,26 +162,14 @@ impl Store {
                     (":by", s(by)),
                 ],
             );
-        Ok(self.update(&self.work, &keys::import(&import.app_id, &import.id), update).await?.is_done())
-    }
-
-    pub(super) async fn update_import(
-        &self,
-        app_id: &str,
-        import_id: &str,
-        update: Update,
-    ) -> Result<Import, Error> {
-        match self.update(&self.work, &keys::import(app_id, import_id), update).await? {
-            ConditionalWrite::Done(item) => from_item(item),
-            ConditionalWrite::ConditionFailed(_) => Err(StoreError::Missing("the import is gone").into()),
-        }
+        Ok(self.db.update(&self.db.work, &keys::import(&import.app_id, &import.id), update).await?.is_done())
     }
 
     /// Pauses a running import until `until`, unix seconds.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn pause_import(&self, app_id: &str, id: &str, until: i64, why: &str) -> Result<bool, Error> {
+    pub async fn pause(self, app_id: &str, id: &str, until: i64, why: &str) -> Result<bool, Error> {
         let update = Update::new()
             .set("status", to_attr(&ImportStatus::Paused)?)
             .set("paused_until", n(until))
@@ -198,7 +180,7 @@ impl Store {
         let ours = |item: &Attributes| {
             item.get("status") == Some(&paused) && item.get("paused_until") == Some(&n(until))
         };
-        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.or_done_if(ours).is_done())
+        Ok(self.db.update(&self.db.work, &keys::import(app_id, id), update).await?.or_done_if(ours).is_done())
     }
 
     /// Resumes a paused import. The same `by` gets `true` again, to finish after a crash what it began, until
@@ -206,12 +188,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn resume_import(&self, app_id: &str, id: &str, by: ResumedBy<'_>) -> Result<bool, Error> {
+    pub async fn resume(self, app_id: &str, id: &str, by: ResumedBy<'_>) -> Result<bool, Error> {
         let update = Update::new()
             .set("status", to_attr(&ImportStatus::Running)?)
             .set("resumed_by", s(by.stored()))
-            .set("resumed_at", n(self.clock.unix()))
-            .set("moved_at", n(self.clock.unix()))
+            .set("resumed_at", n(self.db.clock.unix()))
+            .set("moved_at", n(self.db.clock.unix()))
             .remove("paused_until")
             .remove("error")
             .when(
@@ -223,15 +205,15 @@ impl Store {
                     (":api", s(ResumedBy::Api.stored())),
                 ],
             );
-        Ok(self.update(&self.work, &keys::import(app_id, id), update).await?.is_done())
+        Ok(self.db.update(&self.db.work, &keys::import(app_id, id), update).await?.is_done())
     }
 
     /// Ends an import that has not ended, and unlocks the account for the next one; returns whether it did.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn end_import(
-        &self,
+    pub async fn end(
+        self,
         app_id: &str,
         id: &str,
         status: ImportStatus,
@@ -239,26 +221,39 @@ impl Store {
     ) -> Result<bool, Error> {
         let update = Update::new()
             .set("status", to_attr(&status)?)
-            .set("finished_at", n(self.clock.unix()))
+            .set("finished_at", n(self.db.clock.unix()))
             .set_some("error", error.map(s))
             .remove("paused_until")
             .when("attribute_exists(pk) AND attribute_not_exists(finished_at)", &[]);
         let free = Delete::builder()
-            .table_name(&self.work)
+            .table_name(&self.db.work)
             .set_key(Some(keys::import_lock(app_id).attributes()))
             .condition_expression("attribute_not_exists(pk) OR import_id = :id")
             .expression_attribute_values(":id", s(id))
             .build()
             .map_err(StoreError::from)?;
         // in one transaction: a crash in between would leave the account locked by an import that has ended
-        let end = update.into_action(&self.work, &keys::import(app_id, id))?;
+        let end = update.into_action(&self.db.work, &keys::import(app_id, id))?;
         let unlist = Delete::builder()
-            .table_name(&self.work)
+            .table_name(&self.db.work)
             .set_key(Some(keys::unfinished_import(id).attributes()))
             .build()
             .map_err(StoreError::from)?;
         let [free, unlist] = [free, unlist].map(|delete| TransactWriteItem::builder().delete(delete).build());
-        self.transact(vec![end, free, unlist]).await
+        self.db.transact(vec![end, free, unlist]).await
+    }
+}
+
+/// Updates an import that must be there, and returns it as it is then.
+pub(super) async fn update_import(
+    db: &Database,
+    app_id: &str,
+    import_id: &str,
+    update: Update,
+) -> Result<Import, Error> {
+    match db.update(&db.work, &keys::import(app_id, import_id), update).await? {
+        ConditionalWrite::Done(item) => from_item(item),
+        ConditionalWrite::ConditionFailed(_) => Err(StoreError::Missing("the import is gone").into()),
     }
 }
 

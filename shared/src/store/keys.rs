@@ -74,6 +74,19 @@ impl Key {
     }
 }
 
+/// An index of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Index {
+    /// Its name.
+    pub name: &'static str,
+    /// The attribute that is its partition key.
+    pub pk: &'static str,
+    /// The attribute that is its sort key.
+    pub sk: &'static str,
+    /// Local to a partition of the table: only such a one can be read with strong consistency.
+    pub is_local: bool,
+}
+
 /// Shards of a tenant's customers: 16 partitions take 16,000 writes a second.
 pub const CUSTOMER_SHARDS: u32 = 16;
 /// Shards of the accounts with unusual token lifetimes, sorted by time.
@@ -87,11 +100,11 @@ pub const TENANT_KEY_PREFIX: &str = "KEY#";
 /// Sort-key prefix of a page's receipts.
 pub const PAGE_DONE_PREFIX: &str = "DONE#";
 /// Index of tokens by the time when they are due.
-pub const DUE_INDEX: &str = "due";
+pub const DUE_INDEX: Index = Index { name: "due", pk: "due", sk: "due_at", is_local: false };
 /// Index of a tenant's fans by customer.
-pub const CUSTOMER_INDEX: &str = "people";
+pub const CUSTOMER_INDEX: Index = Index { name: "people", pk: "people", sk: "customer_id", is_local: false };
 /// Local index of a timeline's events by time.
-pub const TIME_INDEX: &str = "by_time";
+pub const TIME_INDEX: Index = Index { name: "by_time", pk: "pk", sk: "at_key", is_local: true };
 
 pub(super) fn tenant(id: &str) -> Key {
     Key::new(format!("TENANT#{id}"), "TENANT")

@@ -8,11 +8,16 @@
 use serde::Deserialize;
 
 use super::{
-    Store,
-    batch_operations::{Statement, StatementResult},
-    dynamo::{ConditionalWrite, Update, from_item, n, s, to_attr},
+    dynamo::{
+        conditional_write::ConditionalWrite,
+        database::Database,
+        from_item, n, s,
+        statement::{Statement, StatementResult},
+        to_attr,
+        update::Update,
+        writer_id::WriterId,
+    },
     keys,
-    writer_id::WriterId,
 };
 use crate::{
     error::Error,
@@ -67,14 +72,20 @@ pub struct LeaseRetake<'a> {
     pub may_have_happened: bool,
 }
 
-impl Store {
+/// Leases of messages.
+#[derive(Clone, Copy)]
+pub struct MessageLeases<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl MessageLeases<'_> {
     /// Leases messages that were never leased and uses a send of each window, in one request, at the unix
     /// second `at`. Returns the result of each lease, and for each window whether it was as it was read.
     ///
     /// # Errors
     /// [`Error::Store`]: some may be leased by us.
-    pub async fn lease_messages(
-        &self,
+    pub async fn acquire(
+        self,
         owner: WriterId,
         at: i64,
         messages: &[(&str, Option<Channel>)],
@@ -82,20 +93,18 @@ impl Store {
     ) -> Result<(Vec<LeaseAttempt>, Vec<bool>), Error> {
         let mut statements = Vec::with_capacity(messages.len() + uses.len());
         for (id, channel) in messages {
-            let mut set = vec![
-                ("status", to_attr(&MessageStatus::Sending)?),
-                ("claimed_at", n(at)),
-                ("first_claimed_at", n(at)),
-                (LEASED_BY, owner.to_attr()),
-            ];
-            if let Some(channel) = channel {
-                set.push(("channel", to_attr(channel)?));
-            }
-            let when = vec![("status", to_attr(&MessageStatus::Queued)?), (LEASED_BY, s(""))];
-            statements.push(Statement::update(&self.work, keys::message(id), set, when));
+            let update = Statement::update(&self.db.work, keys::message(id))
+                .set("status", to_attr(&MessageStatus::Sending)?)
+                .set("claimed_at", n(at))
+                .set("first_claimed_at", n(at))
+                .set(LEASED_BY, owner.to_attr())
+                .set_some("channel", channel.as_ref().map(to_attr).transpose()?)
+                .when("status", to_attr(&MessageStatus::Queued)?)
+                .when(LEASED_BY, s(""));
+            statements.push(update.build());
         }
         statements.extend(uses.iter().map(|one| self.window_use_statement(owner, one)));
-        let mut answers = self.execute_statements(&statements).await?;
+        let mut answers = self.db.execute_statements(&statements).await?;
         let used = answers.split_off(messages.len());
         let attempts =
             answers.into_iter().map(|answer| lease_attempt(answer.or_written_by(LEASED_BY, owner))).collect();
@@ -109,12 +118,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn use_window(&self, owner: WriterId, one: &WindowUse<'_>) -> Result<bool, Error> {
-        let mut answers = self.execute_statements(&[self.window_use_statement(owner, one)]).await?;
+    pub async fn use_window(self, owner: WriterId, one: &WindowUse<'_>) -> Result<bool, Error> {
+        let mut answers = self.db.execute_statements(&[self.window_use_statement(owner, one)]).await?;
         answers.pop().map_or(Ok(false), |answer| answer.or_written_by(WINDOW_USED_BY, owner).into_done())
     }
 
-    fn window_use_statement(&self, owner: WriterId, one: &WindowUse<'_>) -> Statement {
+    fn window_use_statement(self, owner: WriterId, one: &WindowUse<'_>) -> Statement {
         let windows = &one.windows;
         let (at_name, used_name, at, used) = match one.kind {
             WindowKind::Message => ("message_at", "message_used", windows.message_at, windows.message_used),
@@ -122,16 +131,19 @@ impl Store {
             WindowKind::Follow => ("follow_at", "follow_used", windows.follow_at, windows.follow_used),
         };
         let key = keys::fan(one.fan.tenant, one.fan.app_id, one.fan.open_id);
-        let set = vec![(used_name, n(used + 1)), (WINDOW_USED_BY, owner.to_attr())];
-        let when = vec![(at_name, n(at.unwrap_or(0))), (used_name, n(used))];
-        Statement::update(&self.customers, key, set, when)
+        Statement::update(&self.db.customers, key)
+            .set(used_name, n(used + 1))
+            .set(WINDOW_USED_BY, owner.to_attr())
+            .when(at_name, n(at.unwrap_or(0)))
+            .when(used_name, n(used))
+            .build()
     }
 
     /// Leases a message that was leased before; `false` where it is not as it was read any more.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn retake_message(&self, retake: &LeaseRetake<'_>) -> Result<bool, Error> {
+    pub async fn retake(self, retake: &LeaseRetake<'_>) -> Result<bool, Error> {
         let now = n(retake.at);
         let update = Update::new()
             .set("status", to_attr(&MessageStatus::Sending)?)
@@ -157,8 +169,10 @@ impl Store {
             condition += " AND claimed_at = :at";
             values.push((":at", n(at)));
         }
-        let written =
-            self.update(&self.work, &keys::message(&before.id), update.when(&condition, &values)).await?;
+        let written = self
+            .db
+            .update(&self.db.work, &keys::message(&before.id), update.when(&condition, &values))
+            .await?;
         Ok(written.or_written_by(LEASED_BY, retake.owner).is_done())
     }
 
@@ -166,9 +180,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn switch_channel(&self, id: &str, owner: WriterId, channel: Channel) -> Result<bool, Error> {
+    pub async fn switch_channel(self, id: &str, owner: WriterId, channel: Channel) -> Result<bool, Error> {
         let update = if_leased_by(Update::new().set("channel", to_attr(&channel)?), owner)?;
-        Ok(self.update(&self.work, &keys::message(id), update).await?.is_done())
+        Ok(self.db.update(&self.db.work, &keys::message(id), update).await?.is_done())
     }
 
     /// Returns a message that this worker holds to the queue, and returns how often it was returned by
@@ -176,8 +190,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn requeue_message(
-        &self,
+    pub async fn requeue(
+        self,
         id: &str,
         owner: WriterId,
         may_have_happened: bool,
@@ -188,7 +202,7 @@ impl Store {
         }
         let update = Update::new().set("status", to_attr(&MessageStatus::Queued)?).add("tries", n(1));
         let update = if may_have_happened { update } else { update.remove("first_claimed_at") };
-        let written = self.update(&self.work, &keys::message(id), if_leased_by(update, owner)?).await?;
+        let written = self.db.update(&self.db.work, &keys::message(id), if_leased_by(update, owner)?).await?;
         // a later lease has another owner: a queued message that is still ours was returned by this very call
         let queued = to_attr(&MessageStatus::Queued)?;
         match written.or_done_if(|i| owner.is_writer_of(i, LEASED_BY) && i.get("status") == Some(&queued)) {

@@ -5,12 +5,19 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store,
-    batch_operations::{Statement, StatementResult},
-    dynamo::{Attributes, ConditionalWrite, Update, from_item, n, s, to_attr, to_item},
+    dynamo::{
+        Attributes,
+        conditional_write::ConditionalWrite,
+        database::Database,
+        from_item, n, s,
+        statement::{Statement, StatementResult},
+        to_attr, to_item,
+        update::Update,
+        writer_id::WriterId,
+    },
     keys::{self, Key},
     message_leases::LEASED_BY,
-    writer_id::WriterId,
+    timeline::Timeline,
 };
 use crate::{
     error::{Error, StoreError},
@@ -24,13 +31,20 @@ use crate::{
 /// How long messages are stored, seconds: 90 days.
 pub const MESSAGE_RETENTION_SECONDS: i64 = 90 * 24 * 3600;
 
-impl Store {
+/// Outgoing messages.
+#[derive(Clone, Copy)]
+pub struct Messages<'a> {
+    pub(super) db: &'a Database,
+    pub(super) timeline: Timeline<'a>,
+}
+
+impl Messages<'_> {
     /// Stores an accepted message; for an id that exists it returns the stored one.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn create_message(&self, message: &MessageRecord) -> Result<Option<MessageRecord>, Error> {
-        match self.put_if_absent(&self.work, message_item(message)?).await? {
+    pub async fn create(self, message: &MessageRecord) -> Result<Option<MessageRecord>, Error> {
+        match self.db.put_if_absent(&self.db.work, message_item(message)?).await? {
             ConditionalWrite::Done(_) => Ok(None),
             ConditionalWrite::ConditionFailed(before) => before.map(from_item).transpose(),
         }
@@ -40,8 +54,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn message(&self, tenant: &str, id: &str) -> Result<Option<MessageRecord>, Error> {
-        let found: Option<MessageRecord> = self.get(&self.work, &keys::message(id)).await?;
+    pub async fn get(self, tenant: &str, id: &str) -> Result<Option<MessageRecord>, Error> {
+        let found: Option<MessageRecord> = self.db.get(&self.db.work, &keys::message(id)).await?;
         Ok(found.filter(|m| m.tenant_id == tenant))
     }
 
@@ -50,30 +64,20 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`]: some may be stored; repeating is safe.
-    pub async fn store_ended_messages(
-        &self,
-        done: &[EndedMessage],
-    ) -> Result<Vec<Result<bool, Error>>, Error> {
+    pub async fn store_ended(self, done: &[EndedMessage]) -> Result<Vec<Result<bool, Error>>, Error> {
         let (mut statements, mut pointers) = (Vec::new(), HashMap::new());
         let mut statement_indexes: Vec<Vec<usize>> = Vec::with_capacity(done.len());
         for EndedMessage { owner, message, event } in done {
             let mut place = vec![statements.len()];
-            let mut set = vec![("status", to_attr(&message.status)?)];
-            if let Some(channel) = &message.channel {
-                set.push(("channel", to_attr(channel)?));
-            }
-            if let Some(error) = &message.error {
-                set.push(("error", to_attr(error)?));
-            }
-            if let Some(sent_at) = message.sent_at {
-                set.push(("sent_at", n(sent_at)));
-            }
-            if let Some(wechat) = &message.wechat_msg_id {
-                set.push(("wechat_msg_id", s(wechat)));
-            }
-            // WeChat's delivery report removes the owner: this write, repeated, does not undo it
-            let when = vec![(LEASED_BY, owner.to_attr())];
-            statements.push(Statement::update(&self.work, keys::message(&message.id), set, when));
+            let update = Statement::update(&self.db.work, keys::message(&message.id))
+                .set("status", to_attr(&message.status)?)
+                .set_some("channel", message.channel.as_ref().map(to_attr).transpose()?)
+                .set_some("error", message.error.as_ref().map(to_attr).transpose()?)
+                .set_some("sent_at", message.sent_at.map(n))
+                .set_some("wechat_msg_id", message.wechat_msg_id.as_ref().map(s))
+                // WeChat's delivery report removes the owner: this write, repeated, does not undo it
+                .when(LEASED_BY, owner.to_attr());
+            statements.push(update.build());
             if let Some(event) = event {
                 place.push(statements.len());
                 statements.push(self.event_statement(message, event)?);
@@ -87,40 +91,39 @@ impl Store {
             }
             statement_indexes.push(place);
         }
-        let answers = self.execute_statements(&statements).await?;
+        let answers = self.db.execute_statements(&statements).await?;
         Ok(statement_indexes
             .iter()
             .map(|place| is_end_stored(place.iter().filter_map(|n| answers.get(*n))))
             .collect())
     }
 
-    /// Stores what [`Store::store_ended_messages`] stores besides a message that was sent, its event and WeChat's
+    /// Stores what [`Messages::store_ended`] stores besides a message that was sent, its event and WeChat's
     /// id, where they are missing: that request is not atomic, and its worker may have died in the middle.
     ///
     /// # Errors
     /// [`Error::Store`]: repeating is safe.
-    pub async fn restore_sent_records(&self, message: &MessageRecord) -> Result<(), Error> {
+    pub async fn restore_sent_records(self, message: &MessageRecord) -> Result<(), Error> {
         let Some(event) = message.sent_event() else { return Ok(()) };
         let mut statements = vec![self.event_statement(message, &event)?];
         statements.extend(self.pointer_statement(message)?.map(|(_, insert)| insert));
-        are_inserted(&self.execute_statements(&statements).await?)
+        are_inserted(&self.db.execute_statements(&statements).await?)
     }
 
-    fn event_statement(&self, message: &MessageRecord, event: &StoredEvent) -> Result<Statement, Error> {
+    fn event_statement(self, message: &MessageRecord, event: &StoredEvent) -> Result<Statement, Error> {
         let fan = FanId { tenant: &message.tenant_id, app_id: &message.app_id, open_id: &message.to };
-        let (table, item) = self.event_item(fan, event)?;
-        Ok(Statement::insert(table, item))
+        self.timeline.insert_statement(fan.into(), event)
     }
 
     /// The insert of the pointer by which WeChat's delivery report finds a template message.
-    fn pointer_statement(&self, message: &MessageRecord) -> Result<Option<(Key, Statement)>, Error> {
+    fn pointer_statement(self, message: &MessageRecord) -> Result<Option<(Key, Statement)>, Error> {
         let (Some(Channel::Template), Some(wechat)) = (message.channel, &message.wechat_msg_id) else {
             return Ok(None);
         };
         let pointer = WechatMessagePointer { message_id: message.id.clone() };
         let ttl = message.created_at / 1000 + MESSAGE_RETENTION_SECONDS;
         let key = keys::wechat_message(&message.app_id, wechat);
-        let insert = Statement::insert(&self.work, to_item(&key, &pointer, Some(ttl))?);
+        let insert = Statement::insert(&self.db.work, to_item(&key, &pointer, Some(ttl))?);
         Ok(Some((key, insert)))
     }
 
@@ -128,17 +131,18 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn message_by_wechat_id(
-        &self,
+    pub async fn by_wechat_id(
+        self,
         tenant: &str,
         app_id: &str,
         wechat_msg_id: &str,
     ) -> Result<Option<MessageRecord>, Error> {
         match self
-            .get::<WechatMessagePointer>(&self.work, &keys::wechat_message(app_id, wechat_msg_id))
+            .db
+            .get::<WechatMessagePointer>(&self.db.work, &keys::wechat_message(app_id, wechat_msg_id))
             .await?
         {
-            Some(pointer) => self.message(tenant, &pointer.message_id).await,
+            Some(pointer) => self.get(tenant, &pointer.message_id).await,
             None => Ok(None),
         }
     }
@@ -147,8 +151,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn record_delivery_status(
-        &self,
+    pub async fn record_delivery(
+        self,
         id: &str,
         status: MessageStatus,
         error: Option<&MessageError>,
@@ -159,7 +163,7 @@ impl Store {
             .set_some("error", error.map(to_attr).transpose()?)
             .remove(LEASED_BY)
             .when("#status = :sent", &[(":sent", to_attr(&MessageStatus::Sent)?)]);
-        let written = self.update(&self.work, &keys::message(id), update).await?;
+        let written = self.db.update(&self.db.work, &keys::message(id), update).await?;
         Ok(written.or_done_if(|item| item.get("status") == Some(&to)).is_done())
     }
 }

@@ -1,8 +1,7 @@
 //! The state of the platform without its secrets: for readers without the right to read those.
 
 use super::{
-    Store,
-    dynamo::{Update, n},
+    dynamo::{database::Database, n, update::Update},
     keys,
 };
 use crate::{
@@ -10,13 +9,19 @@ use crate::{
     model::{credentials::ComponentCredentials, platform_status::PlatformStatus},
 };
 
-impl Store {
+/// What is stored of the state of the platform.
+#[derive(Clone, Copy)]
+pub struct PlatformState<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl PlatformState<'_> {
     /// The state of the platform, at most a minute old.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn platform_status(&self) -> Result<PlatformStatus, Error> {
-        Ok(self.get(&self.platform, &keys::platform_status()).await?.unwrap_or_default())
+    pub async fn get(self) -> Result<PlatformStatus, Error> {
+        Ok(self.db.get(&self.db.platform, &keys::platform_status()).await?.unwrap_or_default())
     }
 
     /// Stores the state of the platform's credentials, and how many accounts' tokens are about to be checked,
@@ -24,8 +29,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn store_platform_status(
-        &self,
+    pub async fn store(
+        self,
         component: &ComponentCredentials,
         tokens_expiring: Option<u64>,
     ) -> Result<(), Error> {
@@ -40,6 +45,6 @@ impl Store {
         }
         let update = update
             .when("attribute_not_exists(ticket_at) OR ticket_at <= :ticket", &[(":ticket", n(ticket_at))]);
-        self.update(&self.platform, &keys::platform_status(), update).await.map(drop)
+        self.db.update(&self.db.platform, &keys::platform_status(), update).await.map(drop)
     }
 }

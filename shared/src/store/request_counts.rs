@@ -3,10 +3,11 @@
 use serde::Deserialize;
 
 use super::{
-    Store,
-    dynamo::{ConditionalWrite, Update, from_item, n},
+    dynamo::{
+        conditional_write::ConditionalWrite, database::Database, from_item, n, update::Update,
+        writer_id::WRITTEN_BY,
+    },
     keys,
-    writer_id::WRITTEN_BY,
 };
 use crate::error::{Error, StoreError};
 
@@ -18,29 +19,35 @@ struct RequestCount {
     requests: u64,
 }
 
-impl Store {
+/// How many requests tenants made.
+#[derive(Clone, Copy)]
+pub struct RequestCounts<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl RequestCounts<'_> {
     /// Adds a tenant's requests to the `window`th window of `seconds` since 1970, and returns how many all
     /// instances have added by now. Where an answer is lost and another instance adds meanwhile, some count
     /// twice, at the cost of the tenant's rate in that one window.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn count_requests(
-        &self,
+    pub async fn add(
+        self,
         tenant: &str,
         class: &str,
         (window, seconds): (i64, i64),
         requests: u64,
     ) -> Result<u64, Error> {
         let forgotten = (window + 1).saturating_mul(seconds).saturating_add(COUNT_RETENTION_SECONDS);
-        let owner = self.new_writer_id();
+        let owner = self.db.new_writer_id();
         let update = Update::new()
             .add("requests", n(requests))
             .set("ttl", n(forgotten))
             .set(WRITTEN_BY, owner.to_attr())
             .when("attribute_not_exists(written_by) OR written_by <> :me", &[(":me", owner.to_attr())]);
         let key = keys::request_count(tenant, class, window);
-        match self.update(&self.work, &key, update).await?.or_written_by(WRITTEN_BY, owner) {
+        match self.db.update(&self.db.work, &key, update).await?.or_written_by(WRITTEN_BY, owner) {
             ConditionalWrite::Done(now) => Ok(from_item::<RequestCount>(now)?.requests),
             ConditionalWrite::ConditionFailed(_) => {
                 Err(StoreError::Unavailable("the count was not answered".into()).into())

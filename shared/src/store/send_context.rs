@@ -4,8 +4,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Store,
-    dynamo::{Attributes, from_item},
+    dynamo::{Attributes, database::Database, from_item},
     keys::{self, Key},
     waiting_lines,
 };
@@ -100,29 +99,35 @@ impl SendContext {
     }
 }
 
-impl Store {
+/// What rounds of sending read.
+#[derive(Clone, Copy)]
+pub struct SendContexts<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl SendContexts<'_> {
     /// Reads what `wanted` names; missing items are left out.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn send_context(&self, wanted: &SendContextRequest<'_>) -> Result<SendContext, Error> {
+    pub async fn read(self, wanted: &SendContextRequest<'_>) -> Result<SendContext, Error> {
         let mut keys = Vec::new();
-        keys.extend(wanted.tenants.iter().map(|id| (self.platform.as_str(), keys::tenant(id))));
-        keys.extend(wanted.accounts.iter().map(|app_id| (self.platform.as_str(), keys::account(app_id))));
+        keys.extend(wanted.tenants.iter().map(|id| (self.db.platform.as_str(), keys::tenant(id))));
+        keys.extend(wanted.accounts.iter().map(|app_id| (self.db.platform.as_str(), keys::account(app_id))));
         let fan = |fan: &FanId<'_>| keys::fan(fan.tenant, fan.app_id, fan.open_id);
-        keys.extend(wanted.fans.iter().map(|one| (self.customers.as_str(), fan(one))));
+        keys.extend(wanted.fans.iter().map(|one| (self.db.customers.as_str(), fan(one))));
         keys.extend(
             wanted
                 .waiting_lines
                 .iter()
-                .map(|(fan, way)| (self.work.as_str(), waiting_lines::line_key(*fan, *way))),
+                .map(|(fan, way)| (self.db.work.as_str(), waiting_lines::line_key(*fan, *way))),
         );
-        keys.extend(wanted.quotas.iter().map(|(app, api)| (self.work.as_str(), keys::quota(app, api))));
-        keys.extend(wanted.messages.iter().map(|id| (self.work.as_str(), keys::message(id))));
+        keys.extend(wanted.quotas.iter().map(|(app, api)| (self.db.work.as_str(), keys::quota(app, api))));
+        keys.extend(wanted.messages.iter().map(|id| (self.db.work.as_str(), keys::message(id))));
         // DynamoDB takes no request that names an item twice
         keys.sort_by(|(_, a), (_, b)| (&a.pk, &a.sk).cmp(&(&b.pk, &b.sk)));
         keys.dedup_by(|(_, a), (_, b)| a == b);
-        let found = self.get_from_tables(&keys).await?;
+        let found = self.db.get_from_tables(&keys).await?;
         let word = |item: &Attributes, name: &str| item.get(name).and_then(|v| v.as_s().ok()).cloned();
         let keyed = |item: Attributes| Some((Key { pk: word(&item, "pk")?, sk: word(&item, "sk")? }, item));
         Ok(SendContext { items: found.into_iter().filter_map(keyed).collect() })

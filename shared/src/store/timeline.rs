@@ -2,8 +2,10 @@
 //! event *is* its deduplication.
 
 use super::{
-    Store,
-    dynamo::{Attributes, ConditionalWrite, Query, from_item, s, to_item},
+    dynamo::{
+        Attributes, conditional_write::ConditionalWrite, database::Database, from_item, query::Query, s,
+        statement::Statement, to_item,
+    },
     keys::{self, Key},
 };
 use crate::{
@@ -53,18 +55,26 @@ pub enum EventInsert {
     Existing(Box<StoredEvent>),
 }
 
-impl Store {
+/// The timelines of fans and accounts.
+#[derive(Clone, Copy)]
+pub struct Timeline<'a> {
+    pub(super) db: &'a Database,
+    /// How long an event is stored, seconds.
+    pub(super) retention_seconds: i64,
+}
+
+impl Timeline<'_> {
     /// Stores an event once.
     ///
     /// # Errors
     /// [`Error::Store`]: it may or may not be stored; storing it again is safe.
-    pub async fn insert_event_once<'a>(
-        &self,
+    pub async fn insert_once<'a>(
+        self,
         owner: impl Into<TimelineOwner<'a>>,
         event: &StoredEvent,
     ) -> Result<EventInsert, Error> {
-        let item = item_of(event, owner.into(), self.event_retention_seconds, self.clock.unix())?;
-        match self.put_if_absent(&self.timeline, item).await? {
+        let item = item_of(event, owner.into(), self.retention_seconds, self.db.clock.unix())?;
+        match self.db.put_if_absent(&self.db.timeline, item).await? {
             ConditionalWrite::Done(_) => Ok(EventInsert::New),
             ConditionalWrite::ConditionFailed(Some(before)) => {
                 Ok(EventInsert::Existing(Box::new(from_item(before)?)))
@@ -75,13 +85,14 @@ impl Store {
         }
     }
 
-    /// The item of an event, to be written with others.
-    pub(super) fn event_item<'a>(
-        &self,
-        owner: impl Into<TimelineOwner<'a>>,
+    /// The statement that inserts an event, to be executed with others.
+    pub(super) fn insert_statement(
+        self,
+        owner: TimelineOwner<'_>,
         event: &StoredEvent,
-    ) -> Result<(&str, Attributes), Error> {
-        Ok((&self.timeline, item_of(event, owner.into(), self.event_retention_seconds, self.clock.unix())?))
+    ) -> Result<Statement, Error> {
+        let item = item_of(event, owner, self.retention_seconds, self.db.clock.unix())?;
+        Ok(Statement::insert(&self.db.timeline, item))
     }
 
     /// Events of `owners`, newest first, before `before` (an [`StoredEvent::at_key`]), of type `kind` if
@@ -89,8 +100,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn events<'a>(
-        &self,
+    pub async fn list<'a>(
+        self,
         owners: &[impl Into<TimelineOwner<'a>> + Copy],
         kind: Option<&str>,
         limit: usize,
@@ -104,19 +115,12 @@ impl Store {
             let mut upper = before.unwrap_or("~").to_owned();
             let (mut matched, mut looked_at) = (0, 0);
             loop {
-                let page = self
-                    .query(Query {
-                        table: &self.timeline,
-                        index: Some(keys::TIME_INDEX),
-                        consistent: true,
-                        condition: "pk = :pk AND at_key < :upper",
-                        names: &[],
-                        values: &[(":pk", s(&pk)), (":upper", s(upper.clone()))],
-                        descending: true,
-                        limit: i32::try_from(page_limit).unwrap_or(i32::MAX),
-                        start: None,
-                    })
-                    .await?;
+                let page_limit = i32::try_from(page_limit).unwrap_or(i32::MAX);
+                let newest_first = Query::on(&self.db.timeline, &pk, page_limit)
+                    .index(keys::TIME_INDEX)
+                    .before(&upper)
+                    .descending();
+                let page = self.db.query(newest_first).await?;
                 looked_at += page.items.len();
                 for event in page.items {
                     let event: StoredEvent = from_item(event)?;

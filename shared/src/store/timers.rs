@@ -3,10 +3,8 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    Store,
-    dynamo::{Attributes, Query, Update, from_item, n, s, to_item},
-    keys,
-    keys::Key,
+    dynamo::{Attributes, database::Database, from_item, n, query::Query, s, to_item, update::Update},
+    keys::{self, Key},
 };
 use crate::{error::Error, model::timer::StoredTimer};
 
@@ -60,20 +58,26 @@ impl DuePage {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimerCursor(String);
 
-impl Store {
+/// Jobs for a later time.
+#[derive(Clone, Copy)]
+pub struct Timers<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl Timers<'_> {
     /// Stores a timer for the unix millisecond `due`. The same call twice is one timer. Timers of one
     /// `ordering_key` that are due at the same time go in the order of their ids.
     ///
     /// # Errors
     /// [`Error::Store`]: it may be stored; repeating is safe.
-    pub async fn store_timer(
-        &self,
+    pub async fn create(
+        self,
         ordering_key: &str,
         due: i64,
         id: &str,
         timer: &StoredTimer,
     ) -> Result<(), Error> {
-        self.put(&self.work, to_item(&keys::timer(ordering_key, due, id), timer, None)?).await
+        self.db.put(&self.db.work, to_item(&keys::timer(ordering_key, due, id), timer, None)?).await
     }
 
     /// At most `limit` timers of a shard that are due at the unix millisecond `now`, beginning at `from`. The
@@ -81,8 +85,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn due_timers(
-        &self,
+    pub async fn due(
+        self,
         shard: u32,
         now: i64,
         limit: i32,
@@ -93,19 +97,8 @@ impl Store {
         if from > to.sk {
             return Ok(DuePage::default()); // DynamoDB refuses such a range
         }
-        let page = self
-            .query(Query {
-                table: &self.work,
-                index: None,
-                consistent: false,
-                condition: "pk = :pk AND sk BETWEEN :from AND :to",
-                names: &[],
-                values: &[(":pk", s(&to.pk)), (":from", s(&from)), (":to", s(&to.sk))],
-                descending: false,
-                limit,
-                start: None,
-            })
-            .await?;
+        let due = Query::on(&self.db.work, &to.pk, limit).between(&from, &to.sk);
+        let page = self.db.query(due).await?;
         let (mut timers, mut unreadable) = (Vec::with_capacity(page.items.len()), Vec::new());
         for found in page.items {
             match read_timer(found) {
@@ -125,32 +118,32 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`]: some may still be stored, and come again.
-    pub async fn delete_timers<'a>(&self, done: impl IntoIterator<Item = &'a DueTimer>) -> Result<(), Error> {
+    pub async fn delete<'a>(self, done: impl IntoIterator<Item = &'a DueTimer>) -> Result<(), Error> {
         let keys: Vec<Key> = done.into_iter().map(|due| due.key.clone()).collect();
-        self.delete_many(&self.work, &keys).await
+        self.db.delete_many(&self.db.work, &keys).await
     }
 
     /// Leases a shard to sweep it, if it is free. Two sweepers at once would only queue jobs twice.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn lease_timer_shard(&self, shard: u32, owner: &str) -> Result<bool, Error> {
-        let now = self.clock.unix();
+    pub async fn lease_shard(self, shard: u32, owner: &str) -> Result<bool, Error> {
+        let now = self.db.clock.unix();
         let update =
             Update::new().set("lease_until", n(now + SWEEP_LEASE_SECONDS)).set("lease_owner", s(owner)).when(
                 "attribute_not_exists(lease_until) OR lease_until <= :now OR lease_owner = :me",
                 &[(":now", n(now)), (":me", s(owner))],
             );
-        Ok(self.update(&self.work, &keys::timer_sweep(shard), update).await?.is_done())
+        Ok(self.db.update(&self.db.work, &keys::timer_sweep(shard), update).await?.is_done())
     }
 
     /// Ends the lease of a shard.
     ///
     /// # Errors
     /// [`Error::Store`]: then the shard is free when the lease expires.
-    pub async fn release_timer_shard(&self, shard: u32, owner: &str) -> Result<(), Error> {
+    pub async fn release_shard(self, shard: u32, owner: &str) -> Result<(), Error> {
         let update = Update::new().remove("lease_until").when("lease_owner = :me", &[(":me", s(owner))]);
-        self.update(&self.work, &keys::timer_sweep(shard), update).await.map(drop)
+        self.db.update(&self.db.work, &keys::timer_sweep(shard), update).await.map(drop)
     }
 }
 

@@ -5,8 +5,8 @@
 //! import is found.
 
 use super::{
-    Store,
-    dynamo::{Query, from_item, s},
+    dynamo::{from_item, query::Query},
+    imports::Imports,
     keys,
 };
 use crate::{error::Error, ids, model::import::Import};
@@ -30,14 +30,14 @@ pub struct UnfinishedImports {
     pub unreadable: usize,
 }
 
-impl Store {
+impl Imports<'_> {
     /// Unfinished imports whose turn it is at `now`, unix seconds: all up to [`MAX_IMPORTS_READ`], a share of
     /// more. One that cannot be read does not hide the others.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn unfinished_imports(&self, now: i64) -> Result<UnfinishedImports, Error> {
-        let listed = self.list_unfinished_imports().await?;
+    pub async fn unfinished(self, now: i64) -> Result<UnfinishedImports, Error> {
+        let listed = self.list_unfinished().await?;
         let shares = u32::try_from(listed.len().div_ceil(MAX_IMPORTS_READ)).unwrap_or(1).max(1);
         let turn =
             u32::try_from(now.div_euclid(SHARE_TURN_SECONDS).rem_euclid(i64::from(shares))).unwrap_or(0);
@@ -47,7 +47,7 @@ impl Store {
             .map(|(app_id, id)| keys::import(app_id, id))
             .collect();
         let mut open = UnfinishedImports::default();
-        for found in self.get_many(&self.work, &keys).await? {
+        for found in self.db.get_many(&self.db.work, &keys).await? {
             match from_item(found) {
                 Ok(import) => open.imports.push(import),
                 Err(error) => {
@@ -60,30 +60,15 @@ impl Store {
     }
 
     /// App id and import id of the list's entries.
-    async fn list_unfinished_imports(&self) -> Result<Vec<(String, String)>, Error> {
-        let (mut listed, mut start) = (Vec::new(), None);
+    async fn list_unfinished(self) -> Result<Vec<(String, String)>, Error> {
+        let list = Query::on(&self.db.work, keys::unfinished_import("").pk, LIST_ENTRIES_PER_QUERY);
+        let (mut listed, mut pages) = (Vec::new(), self.db.pages(list));
         for _ in 0..MAX_LIST_QUERIES {
-            let page = self
-                .query(Query {
-                    table: &self.work,
-                    index: None,
-                    consistent: false,
-                    condition: "pk = :pk",
-                    names: &[],
-                    values: &[(":pk", s(keys::unfinished_import("").pk))],
-                    descending: false,
-                    limit: LIST_ENTRIES_PER_QUERY,
-                    start: start.take(),
-                })
-                .await?;
-            listed.extend(page.items.iter().filter_map(|entry| {
+            let Some(entries) = pages.next().await? else { break };
+            listed.extend(entries.iter().filter_map(|entry| {
                 let word = |name: &str| entry.get(name).and_then(|v| v.as_s().ok()).cloned();
                 Some((word("app_id")?, word("sk")?))
             }));
-            start = page.next;
-            if start.is_none() {
-                break;
-            }
         }
         Ok(listed)
     }

@@ -3,8 +3,7 @@
 //! Waiting for one channel's quota does not delay the other channel, whose reply window may close meanwhile.
 
 use super::{
-    Store,
-    dynamo::{Update, n, s},
+    dynamo::{database::Database, n, s, update::Update},
     keys::{self, Key},
 };
 use crate::{
@@ -19,19 +18,20 @@ use crate::{
 /// How long a line is kept that was not ended, seconds: messages wait for a day at most.
 const WAITING_LINE_RETENTION_SECONDS: i64 = 2 * 24 * 3600;
 
-impl Store {
+/// The waiting lines of fans.
+#[derive(Clone, Copy)]
+pub struct WaitingLines<'a> {
+    pub(super) db: &'a Database,
+}
+
+impl WaitingLines<'_> {
     /// Records that a message waits until the unix millisecond `until`. `leads`: it sets the line's time.
     ///
     /// The newest message stays the newest when an older one joins again, by a repeated job or a second wait.
     ///
     /// # Errors
     /// [`Error::Store`]: it may be stored; repeating is safe.
-    pub async fn join_waiting_line(
-        &self,
-        waiting: &WaitingMessage<'_>,
-        until: i64,
-        leads: bool,
-    ) -> Result<(), Error> {
+    pub async fn join(self, waiting: &WaitingMessage<'_>, until: i64, leads: bool) -> Result<(), Error> {
         let key = line_key(waiting.fan, waiting.channel);
         let first = s(waiting.message);
         let update = Update::new().set("ttl", n(until.div_euclid(1000) + WAITING_LINE_RETENTION_SECONDS));
@@ -45,24 +45,20 @@ impl Store {
             .clone()
             .set("newest", place.clone())
             .when("attribute_not_exists(newest) OR newest <= :place", &[(":place", place.clone())]);
-        if self.update(&self.work, &key, newest).await?.is_done() {
+        if self.db.update(&self.db.work, &key, newest).await?.is_done() {
             return Ok(());
         }
         // behind a newer one; or alone, where that one has ended just now
-        self.update(&self.work, &key, update.set_if_absent("newest", place)).await.map(drop)
+        self.db.update(&self.db.work, &key, update.set_if_absent("newest", place)).await.map(drop)
     }
 
     /// Ends a line whose newest message, at the position `newest`, has ended.
     ///
     /// # Errors
     /// [`Error::Store`]: then the next message waits for a minute, and ends it.
-    pub async fn end_waiting_line(
-        &self,
-        fan: FanId<'_>,
-        channel: Channel,
-        newest: &str,
-    ) -> Result<(), Error> {
-        self.delete_if(&self.work, &line_key(fan, channel), "newest = :newest", &[(":newest", s(newest))])
+    pub async fn end(self, fan: FanId<'_>, channel: Channel, newest: &str) -> Result<(), Error> {
+        self.db
+            .delete_if(&self.db.work, &line_key(fan, channel), "newest = :newest", &[(":newest", s(newest))])
             .await
     }
 }

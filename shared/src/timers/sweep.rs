@@ -13,7 +13,6 @@ use std::{
 
 use futures::future::{join, join_all};
 
-use super::{MAX_PAGES_QUICK_SWEEP, TIMERS_PER_PAGE, TIMERS_PER_TURN};
 use crate::{
     deadline::Deadline,
     error::Error,
@@ -25,6 +24,14 @@ use crate::{
     },
 };
 
+/// Timers that are read at a time.
+pub const TIMERS_PER_PAGE: i32 = 100;
+/// Timers of one FIFO group that are handed over before all others had their turn. Each is a
+/// request of its own (some 10 ms), because the second must not be sent if the first was not taken.
+pub const TIMERS_PER_TURN: usize = 10;
+/// Most pages that a quick sweep reads in a shard until it has handed over [`TIMERS_PER_PAGE`], some
+/// 10 ms each; a thorough sweep reads on while it has time, past a hundred thousand timers and more.
+pub const MAX_PAGES_QUICK_SWEEP: usize = 10;
 /// Most names of unknown queues in a log line.
 const MAX_NAMED_QUEUES: usize = 5;
 /// [`TIMERS_PER_PAGE`] as a `usize`.
@@ -99,10 +106,10 @@ async fn hand_over_all_due(
     let (mut leased, mut pages, mut from) = (false, 0, None);
     let more = loop {
         let now = app.clock.now().as_millisecond();
-        let page = app.store.due_timers(sweep.shard, now, TIMERS_PER_PAGE, from.take()).await?;
+        let page = app.store.timers().due(sweep.shard, now, TIMERS_PER_PAGE, from.take()).await?;
         if !page.timers.is_empty() || page.unreadable > 0 {
             // the lease is taken only if something is due, so that an idle shard costs one read
-            leased = leased || app.store.lease_timer_shard(sweep.shard, owner).await?;
+            leased = leased || app.store.timers().lease_shard(sweep.shard, owner).await?;
             if !leased {
                 return Ok(false); // another sweep has the lease
             }
@@ -122,7 +129,7 @@ async fn hand_over_all_due(
         }
     };
     if leased {
-        app.store.release_timer_shard(sweep.shard, owner).await?;
+        app.store.timers().release_shard(sweep.shard, owner).await?;
     }
     Ok(more)
 }
@@ -161,7 +168,7 @@ async fn hand_over(
                     false => app.queues.send_messages(target, &parcels).await,
                 }
             };
-            let (over, deleted) = join(handing, app.store.delete_timers(std::mem::take(&mut gone))).await;
+            let (over, deleted) = join(handing, app.store.timers().delete(std::mem::take(&mut gone))).await;
             gone = sweep.record_hand_over(target, &batch, over);
             deleted?;
         }

@@ -31,13 +31,13 @@ pub async fn component_token(
     until: Deadline,
 ) -> Result<Secret, Error> {
     if matches!(why, RefreshReason::Expired) {
-        let lately = app.store.cached_component().await?.token;
+        let lately = app.store.component().cached().await?.token;
         if let Some(token) = lately.filter(|t| !why.needs_refresh(Some(t), app.clock.unix())) {
             return Ok(token.token);
         }
     }
     while until.allows(&*app.clock, MAX_CALL_DURATION) {
-        let current = app.store.component().await?;
+        let current = app.store.component().get().await?;
         let now = app.clock.unix();
         if let Some(token) = current.token.as_ref().filter(|t| !why.needs_refresh(Some(t), now)) {
             return Ok(token.token.clone());
@@ -48,13 +48,13 @@ pub async fn component_token(
         if let Some(refused) = still_refused(&current.lately, now) {
             return Err(Error::Platform(refused));
         }
-        match app.store.lease_component(current.version, new_lease_owner(app)).await? {
+        match app.store.component().lease(current.version, new_lease_owner(app)).await? {
             Some(lease) => {
                 let refreshed = refresh_component_token(app, &lease.credentials, &lease.owner).await;
                 if let Err(error) = &refreshed {
                     let refusal =
                         backoff_after(error, lease.credentials.lately.refused_wait, app.clock.now());
-                    app.store.release_component(&lease.owner, refusal).await?;
+                    app.store.component().release(&lease.owner, refusal).await?;
                 }
                 return refreshed;
             }
@@ -81,7 +81,12 @@ async fn refresh_component_token(
     let token =
         AccessToken { token: answer.token, issued_at: app.clock.unix(), expires_in: answer.expires_in };
     // false: our lease expired and another token was stored meanwhile; WeChat knows that one as the newer too
-    app.store.store_component_token(owner, &token).await?.then_some(token.token).ok_or(Error::RefreshRunning)
+    app.store
+        .component()
+        .store_token(owner, &token)
+        .await?
+        .then_some(token.token)
+        .ok_or(Error::RefreshRunning)
 }
 
 /// Asks WeChat to push a new ticket, unless this was done within the last ten minutes.
@@ -89,7 +94,7 @@ async fn refresh_component_token(
 /// # Errors
 /// [`Error::Store`]. A refusal by WeChat is only logged: whoever needs the ticket keeps waiting for it.
 pub async fn request_ticket_push(app: &Services) -> Result<(), Error> {
-    if !app.store.lease_ticket_push(TICKET_REQUEST_INTERVAL_SECONDS).await? {
+    if !app.store.component().lease_ticket_push(TICKET_REQUEST_INTERVAL_SECONDS).await? {
         return Ok(());
     }
     let settings = &app.config.component;

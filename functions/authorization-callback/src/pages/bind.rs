@@ -161,9 +161,9 @@ async fn pre_auth_code(app: &Services, binding: &Binding) -> Result<Secret, Erro
         )
         .await?;
     let expires = app.clock.unix() + given.expires_in;
-    app.store.store_pre_auth_code(binding, given.code.expose(), expires).await?;
+    app.store.bindings().store_pre_auth_code(binding, given.code.expose(), expires).await?;
     // opening a page may have fetched a new component token: show the operator its state at once
-    app.store.store_platform_status(&app.store.cached_component().await?, None).await?;
+    app.store.platform_status().store(&app.store.component().cached().await?, None).await?;
     Ok(given.code)
 }
 

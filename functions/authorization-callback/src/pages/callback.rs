@@ -20,7 +20,7 @@ use shared::{
     },
     secret::Secret,
     services::Services,
-    store::writer_id::WriterId,
+    store::WriterId,
     texts::{Text, bind as texts},
 };
 
@@ -128,7 +128,7 @@ async fn callback_response(
             false => Ok(wait(&link, NOT_YET_TEXTS)),
         };
     };
-    let Some(query) = app.store.begin_code_query(&page).await? else {
+    let Some(query) = app.store.bindings().begin_code_query(&page).await? else {
         tracing::warn!("too many wrong codes came for one link");
         return Ok(wait(link, NOT_YET_TEXTS));
     };
@@ -192,7 +192,7 @@ fn is_decided(binding: &Binding, code: Option<&Secret>) -> bool {
 
 /// Reads the link again.
 async fn reload_link(app: &Services, link: &LinkWithTenant) -> Result<LinkWithTenant, Error> {
-    let now = app.store.binding_by_link(&link.binding.id).await?;
+    let now = app.store.bindings().by_link(&link.binding.id).await?;
     Ok(LinkWithTenant { binding: now.unwrap_or_else(|| link.binding.clone()), tenant: link.tenant.clone() })
 }
 

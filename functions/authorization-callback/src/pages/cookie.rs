@@ -31,7 +31,7 @@ pub(super) async fn page_of_cookie(
     headers: &HeaderMap,
 ) -> Result<Option<AuthorizationPage>, Error> {
     let Some(fingerprint) = cookie_value(headers, &cookie_name(app, binding)) else { return Ok(None) };
-    let page = app.store.authorization_page(&fingerprint).await?;
+    let page = app.store.consents().page(&fingerprint).await?;
     Ok(page.filter(|page| page.binding_id == binding.id))
 }
 

@@ -34,8 +34,8 @@ pub(super) async fn look_up_link(app: &Services, id: &str) -> Result<LinkLookup,
     {
         return Ok(LinkLookup::Unknown);
     }
-    let Some(binding) = app.store.binding_by_link(id).await? else { return Ok(LinkLookup::Unknown) };
-    let tenant = app.store.tenant(&binding.tenant_id).await?;
+    let Some(binding) = app.store.bindings().by_link(id).await? else { return Ok(LinkLookup::Unknown) };
+    let tenant = app.store.tenants().get(&binding.tenant_id).await?;
     Ok(match tenant.filter(|tenant| tenant.status == TenantStatus::Active) {
         Some(tenant) => LinkLookup::Usable(Box::new(LinkWithTenant { binding, tenant: tenant.name })),
         None => LinkLookup::TenantSuspended,
@@ -50,7 +50,7 @@ pub(super) async fn account_name(
     lang: Lang,
 ) -> Result<String, Error> {
     let Some(app_id) = app_id else { return Ok(THE_ACCOUNT.in_language(lang).to_owned()) };
-    let account = app.store.account(tenant, app_id).await?;
+    let account = app.store.accounts().get(tenant, app_id).await?;
     Ok(account
         .map(|account| account.name)
         .filter(|name| !name.is_empty())

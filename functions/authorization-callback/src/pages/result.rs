@@ -125,14 +125,14 @@ async fn bound(
     LinkWithTenant { binding, tenant }: &LinkWithTenant,
 ) -> Result<Response, Error> {
     let account = match &binding.app_id {
-        Some(app_id) => app.store.account(&binding.tenant_id, app_id).await?,
+        Some(app_id) => app.store.accounts().get(&binding.tenant_id, app_id).await?,
         None => None,
     };
     let name = account.as_ref().map(|account| account.name.clone()).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| texts::THE_ACCOUNT.in_language(lang).to_owned());
     let import = match &account {
         Some(account) => {
-            app.store.imports(&binding.tenant_id, &account.app_id, 1, None).await?.into_iter().next()
+            app.store.imports().list(&binding.tenant_id, &account.app_id, 1, None).await?.into_iter().next()
         }
         None => None,
     };
@@ -171,7 +171,9 @@ async fn refused(app: &Services, lang: Lang, link: &LinkWithTenant) -> Result<Re
     let reason = binding.reason.unwrap_or(BindingRefusal::AuthorizationFailed);
     let account = authorized_name(app, binding, lang).await?;
     let is_bound = match &binding.app_id {
-        Some(app_id) => app.store.account_of_any_tenant(app_id).await?.is_some_and(|a| a.for_consent().bound),
+        Some(app_id) => {
+            app.store.accounts().of_any_tenant(app_id).await?.is_some_and(|a| a.for_consent().bound)
+        }
         None => false,
     };
     let mut said = vec![refusal_text(app, lang, link, reason, &account).await?];

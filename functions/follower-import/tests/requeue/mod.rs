@@ -76,7 +76,7 @@ async fn requeue(
 async fn paused_import(harness: &ImportHarness) -> String {
     let (id, _) = harness.start().await;
     let until = harness.clock.unix() + 60;
-    assert!(harness.app.store.pause_import(APP, &id, until, "a quota").await.unwrap());
+    assert!(harness.app.store.imports().pause(APP, &id, until, "a quota").await.unwrap());
     harness.clock.advance(4_000);
     id
 }
@@ -102,7 +102,7 @@ async fn a_requeue_that_comes_again_ends_no_later_pause() {
     let outbox = RecordingOutbox::default();
     assert_eq!(requeue(&harness, &outbox, &id, "m1").await, Some(1));
     let until = harness.clock.unix() + 3_600;
-    assert!(harness.app.store.pause_import(APP, &id, until, "a quota").await.unwrap());
+    assert!(harness.app.store.imports().pause(APP, &id, until, "a quota").await.unwrap());
     assert_eq!(requeue(&harness, &outbox, &id, "m1").await, Some(0));
     let import = harness.import(&id).await;
     assert_eq!((import.status, import.paused_until), (ImportStatus::Paused, Some(until)));

@@ -85,9 +85,14 @@ impl ImportHarness {
         };
         let token = AccessToken { token: Secret::new("t"), issued_at: START, expires_in: 100_000_000 };
         let due = Due::Sorted { unix_seconds: START };
-        self.app.store.store_authorization(APP, "c", Some(&token), &Secret::new("r")).await.unwrap();
+        self.app
+            .store
+            .authorizers()
+            .store_authorization(APP, "c", Some(&token), &Secret::new("r"))
+            .await
+            .unwrap();
         let page = ConsentPage { tenant: TENANT, opened_at: START, expires_at: START };
-        self.app.store.bind_account(account, Some(page), due).await.unwrap();
+        self.app.store.accounts().bind(account, Some(page), due).await.unwrap();
     }
 
     /// Starts an import. Returns its id and first job.
@@ -97,24 +102,30 @@ impl ImportHarness {
             "id": id, "app_id": APP, "tenant_id": TENANT, "status": "running", "started_at": self.clock.unix(),
         }))
         .unwrap();
-        assert!(matches!(self.app.store.start_import(&import).await.unwrap(), ImportStart::New));
+        assert!(matches!(self.app.store.imports().start(&import).await.unwrap(), ImportStart::New));
         let first = ImportJob::PageV1 { import: import_ref(&id), page: 0, cursor: String::new() };
         (id, first)
     }
 
     pub async fn import(&self, id: &str) -> Import {
-        self.app.store.import(APP, id).await.unwrap().unwrap()
+        self.app.store.imports().get(APP, id).await.unwrap().unwrap()
     }
 
     pub async fn completed_import(&self, id: &str) -> Import {
         let import = self.import(id).await;
         assert_eq!(import.status, ImportStatus::Completed, "{import:?}");
-        assert!(self.app.store.running_import(APP).await.unwrap().is_none(), "the account is not free");
+        assert!(self.app.store.imports().running(APP).await.unwrap().is_none(), "the account is not free");
         import
     }
 
     pub async fn fan(&self, open_id: &str) -> Fan {
-        self.app.store.fan(fan_id(open_id)).await.unwrap().unwrap_or_else(|| panic!("no fan {open_id}"))
+        self.app
+            .store
+            .fans()
+            .get(fan_id(open_id))
+            .await
+            .unwrap()
+            .unwrap_or_else(|| panic!("no fan {open_id}"))
     }
 
     /// Openids of everybody in the people index, sorted.
@@ -123,7 +134,8 @@ impl ImportHarness {
         for shard in 0..CUSTOMER_SHARDS {
             let mut after = None;
             loop {
-                let page = self.app.store.customers_in_shard(TENANT, shard, after.as_deref()).await.unwrap();
+                let page =
+                    self.app.store.customers().in_shard(TENANT, shard, after.as_deref()).await.unwrap();
                 found.extend(page.customers.into_values().flatten().map(|(_, open_id)| open_id));
                 after = page.more_after;
                 if after.is_none() {
@@ -137,7 +149,7 @@ impl ImportHarness {
 
     /// Types of the events of a fan.
     pub async fn events(&self, open_id: &str) -> Vec<String> {
-        let (events, _) = self.app.store.events(&[fan_id(open_id)], None, 50, None).await.unwrap();
+        let (events, _) = self.app.store.timeline().list(&[fan_id(open_id)], None, 50, None).await.unwrap();
         events.into_iter().map(|e| e.kind).collect()
     }
 }

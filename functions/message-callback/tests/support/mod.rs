@@ -90,11 +90,11 @@ impl TestApp {
             revision: 0,
         };
         let store = &self.services.store;
-        store.store_authorization(ACCOUNT, "c", None, &Secret::new("r")).await.unwrap();
+        store.authorizers().store_authorization(ACCOUNT, "c", None, &Secret::new("r")).await.unwrap();
         let page = ConsentPage { tenant: TENANT, opened_at: START, expires_at: START };
-        store.bind_account(account, Some(page), Due::Sorted { unix_seconds: START }).await.unwrap();
+        store.accounts().bind(account, Some(page), Due::Sorted { unix_seconds: START }).await.unwrap();
         let rules = ReplyRules::parse(rules).unwrap();
-        assert!(store.store_reply_rules(TENANT, ACCOUNT, &rules).await.unwrap());
+        assert!(store.reply_rules().replace(TENANT, ACCOUNT, &rules).await.unwrap());
     }
 
     /// A push of [`FAN`] to the account, with these members.

@@ -164,7 +164,7 @@ impl SendHarness {
         .unwrap();
         let function = message_send::function(Arc::clone(&app));
         let world = Self { app, db, batches: AtomicUsize::new(0), clock, wechat, function };
-        world.app.store.store_ticket(&Secret::new("ticket"), world.clock.unix()).await.unwrap();
+        world.app.store.component().store_ticket(&Secret::new("ticket"), world.clock.unix()).await.unwrap();
         world.bind(ACCOUNT, AccountType::Service, &[1, 15, 4, 7, 2, 3, 11, 8]).await;
         world
     }
@@ -204,10 +204,15 @@ impl SendHarness {
             AccessToken { token: Secret::new("token-0"), issued_at: self.clock.unix(), expires_in: 7200 };
         *self.wechat.token.lock().unwrap() = "token-0".into();
         let due = Due::Sorted { unix_seconds: self.clock.unix() + 5400 };
-        self.app.store.store_authorization(app_id, "c", Some(&token), &Secret::new("r")).await.unwrap();
+        self.app
+            .store
+            .authorizers()
+            .store_authorization(app_id, "c", Some(&token), &Secret::new("r"))
+            .await
+            .unwrap();
         let now = self.clock.unix();
         let page = ConsentPage { tenant, opened_at: now, expires_at: now };
-        self.app.store.bind_account(account, Some(page), due).await.unwrap();
+        self.app.store.accounts().bind(account, Some(page), due).await.unwrap();
     }
 
     /// The fan writes, which opens a reply window of 48 hours.
@@ -215,14 +220,15 @@ impl SendHarness {
         let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
         self.app
             .store
-            .record_fan_activity(fan, &FanActivity::Message, self.clock.unix(), "M1")
+            .fans()
+            .record_activity(fan, &FanActivity::Message, self.clock.unix(), "M1")
             .await
             .unwrap();
     }
 
     pub async fn window_sends_used(&self, open_id: &str) -> u32 {
         let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
-        self.app.store.fan(fan).await.unwrap().unwrap().message_used
+        self.app.store.fans().get(fan).await.unwrap().unwrap().message_used
     }
 
     /// Accepts a message. Returns its job.
@@ -270,7 +276,7 @@ impl SendHarness {
             claimed_by: None,
             first_claimed_at: None,
         };
-        assert!(self.app.store.create_message(&message).await.unwrap().is_none());
+        assert!(self.app.store.messages().create(&message).await.unwrap().is_none());
         SendJob::MessageV1 {
             message_id: id.into(),
             tenant_id: tenant.into(),
@@ -328,8 +334,11 @@ impl SendHarness {
     /// Leases messages like a worker that then dies. Returns how many it got.
     pub async fn lease_and_die(&self, claims: &[(&str, Option<Channel>)]) -> usize {
         let store = &self.app.store;
-        let (claims, _) =
-            store.lease_messages(store.new_writer_id(), self.clock.unix(), claims, &[]).await.unwrap();
+        let (claims, _) = store
+            .message_leases()
+            .acquire(store.new_writer_id(), self.clock.unix(), claims, &[])
+            .await
+            .unwrap();
         claims.iter().filter(|claim| matches!(claim, LeaseAttempt::Acquired)).count()
     }
 
@@ -350,7 +359,7 @@ impl SendHarness {
         });
         let tenant = serde_json::from_value(tenant).unwrap();
         let key = ApiKey { id: format!("key_of_{id}"), tenant_id: id.into(), ..ApiKey::default() };
-        self.app.store.create_tenant(&tenant, &key, &Secret::new(format!("oak_{id}"))).await.unwrap();
+        self.app.store.tenants().create(&tenant, &key, &Secret::new(format!("oak_{id}"))).await.unwrap();
     }
 
     /// The fan leaves.
@@ -358,7 +367,8 @@ impl SendHarness {
         let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
         self.app
             .store
-            .record_fan_activity(fan, &FanActivity::Unfollowed, self.clock.unix(), "E1")
+            .fans()
+            .record_activity(fan, &FanActivity::Unfollowed, self.clock.unix(), "E1")
             .await
             .unwrap();
     }
@@ -366,7 +376,7 @@ impl SendHarness {
     /// Takes the jobs of all timers that are due, in their order.
     pub async fn take_due_jobs(&self) -> Vec<SendJob> {
         let due = self.due_timers(self.clock.now().as_millisecond()).await;
-        self.app.store.delete_timers(&due).await.unwrap();
+        self.app.store.timers().delete(&due).await.unwrap();
         due.iter().map(|due| serde_json::from_str(&due.timer.body).unwrap()).collect()
     }
 
@@ -374,7 +384,7 @@ impl SendHarness {
     pub async fn due_timers(&self, now: i64) -> Vec<DueTimer> {
         let mut timers = Vec::new();
         for shard in shared::timers::all_shards() {
-            timers.extend(self.app.store.due_timers(shard, now, 100, None).await.unwrap().timers);
+            timers.extend(self.app.store.timers().due(shard, now, 100, None).await.unwrap().timers);
         }
         timers
     }
@@ -401,7 +411,7 @@ impl SendHarness {
     }
 
     pub async fn message(&self, id: &str) -> MessageRecord {
-        self.app.store.message(TENANT, id).await.unwrap().unwrap()
+        self.app.store.messages().get(TENANT, id).await.unwrap().unwrap()
     }
 
     pub async fn failure_code(&self, id: &str) -> String {
@@ -410,7 +420,7 @@ impl SendHarness {
 
     pub async fn events(&self, open_id: &str) -> Vec<StoredEvent> {
         let fan = FanId { tenant: TENANT, app_id: ACCOUNT, open_id };
-        self.app.store.events(&[fan], None, 50, None).await.unwrap().0
+        self.app.store.timeline().list(&[fan], None, 50, None).await.unwrap().0
     }
 }
 

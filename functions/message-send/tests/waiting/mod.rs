@@ -106,7 +106,8 @@ async fn a_clock_that_is_behind_loses_no_message_that_waits() {
     let context = w
         .app
         .store
-        .send_context(&SendContextRequest { waiting_lines: vec![line], ..SendContextRequest::default() })
+        .send_contexts()
+        .read(&SendContextRequest { waiting_lines: vec![line], ..SendContextRequest::default() })
         .await
         .unwrap();
     let until = context.waiting_line(line.0, line.1).unwrap().unwrap().until;
@@ -116,7 +117,7 @@ async fn a_clock_that_is_behind_loses_no_message_that_waits() {
     let second: Vec<&SendJob> = handed.iter().filter(|job| is_message(job, "msg_1")).collect();
     assert!(w.deliver(second, 1).await.is_empty());
     // the sweeper deletes only then what it delivered
-    w.app.store.delete_timers(&swept).await.unwrap();
+    w.app.store.timers().delete(&swept).await.unwrap();
     let again = w.due_timers(midnight).await;
     assert_eq!(again.len(), 1, "the second waits, and nobody comes for it");
     assert!(
@@ -167,8 +168,8 @@ async fn an_account_whose_token_takes_long_keeps_no_other_waiting() {
     w.bind(OTHER, AccountType::Service, &GRANTED).await;
     w.clock.advance(7200);
     // another worker is refreshing the first account's token for long
-    let version = w.app.store.authorizer(ACCOUNT).await.unwrap().unwrap().version;
-    assert!(w.app.store.lease_authorizer(ACCOUNT, version, "lse_1".into()).await.unwrap().is_some());
+    let version = w.app.store.authorizers().get(ACCOUNT).await.unwrap().unwrap().version;
+    assert!(w.app.store.authorizers().lease(ACCOUNT, version, "lse_1".into()).await.unwrap().is_some());
     let slow = w.accept_for(ACCOUNT, "msg_slow", "o1", false, true).await;
     let other = w.accept_for(OTHER, "msg_other", "o1", false, true).await;
     let jobs = [&slow, &other];

@@ -88,7 +88,7 @@ pub async fn list_accounts(
 ) -> Result<Json<Page<Account>>, Problem> {
     let after = decode_key_cursor(paging.cursor.as_deref())?;
     let (found, next) =
-        app.store.accounts(&caller.tenant, checked_limit(paging.limit)?, after.as_deref()).await?;
+        app.store.accounts().list(&caller.tenant, checked_limit(paging.limit)?, after.as_deref()).await?;
     Ok(Page::by_key(found, next, to_api))
 }
 
@@ -125,7 +125,7 @@ pub async fn delete_account(
     // queue first: after a crash past the deletion no request would come back to queue it
     schedule_token_deletion(&app, &app_id).await?;
     audited(&app, &caller, &caller.tenant, "account.deleted", &app_id, async {
-        deletion_response(app.store.delete_account(&caller.tenant, &app_id).await?)
+        deletion_response(app.store.accounts().delete(&caller.tenant, &app_id).await?)
     })
     .await
 }
@@ -145,11 +145,11 @@ pub async fn release_account(
     caller: Caller,
     Path(app_id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let account = app.store.account_of_any_tenant(&app_id).await?.filter(|account| !account.deleted);
+    let account = app.store.accounts().of_any_tenant(&app_id).await?.filter(|account| !account.deleted);
     let account = account.ok_or_else(|| Problem::not_found("account"))?;
     schedule_token_deletion(&app, &app_id).await?;
     audited(&app, &caller, &account.tenant_id, "account.released", &app_id, async {
-        deletion_response(app.store.release_account(&app_id).await?.0)
+        deletion_response(app.store.accounts().release(&app_id).await?.0)
     })
     .await
 }

@@ -98,7 +98,7 @@ pub async fn list_audit(
         return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
     }
     let limit = checked_limit(query.limit)? as usize;
-    let (found, next) = app.store.audit_entries(&caller.tenant, wanted, limit, before.as_deref()).await?;
+    let (found, next) = app.store.audit().list(&caller.tenant, wanted, limit, before.as_deref()).await?;
     Ok(Page::by_key(found, next, to_api))
 }
 

@@ -131,7 +131,7 @@ pub async fn create_binding(
     };
     // a binding of an earlier attempt is returned unchanged
     let binding = audited(&app, &caller, &caller.tenant, "binding.created", &binding.id, async {
-        Ok(app.store.create_binding(&binding).await?)
+        Ok(app.store.bindings().create(&binding).await?)
     })
     .await?;
     let url = format!("{}/bind/{}", app.config.public_url, binding.id);
@@ -150,11 +150,11 @@ pub async fn get_binding(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<BindingState>, Problem> {
-    let found = app.store.binding(&caller.tenant, &id).await?;
+    let found = app.store.bindings().get(&caller.tenant, &id).await?;
     let binding = found.ok_or_else(|| Problem::not_found("binding"))?;
     let status = binding.status_at(app.clock.now());
     let account = match (&binding.app_id, status) {
-        (Some(app_id), BindingStatus::Bound) => app.store.account(&caller.tenant, app_id).await?,
+        (Some(app_id), BindingStatus::Bound) => app.store.accounts().get(&caller.tenant, app_id).await?,
         _ => None,
     };
     Ok(Json(BindingState {
@@ -179,9 +179,9 @@ pub async fn delete_binding(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     // invented ids leave no audit entries, under which others could be buried
-    app.store.binding(&caller.tenant, &id).await?.ok_or_else(|| Problem::not_found("binding"))?;
+    app.store.bindings().get(&caller.tenant, &id).await?.ok_or_else(|| Problem::not_found("binding"))?;
     audited(&app, &caller, &caller.tenant, "binding.deleted", &id, async {
-        match app.store.delete_binding(&caller.tenant, &id).await? {
+        match app.store.bindings().delete(&caller.tenant, &id).await? {
             true => Ok(StatusCode::NO_CONTENT),
             false => Err(Problem::not_found("binding")),
         }

@@ -177,10 +177,10 @@ pub async fn list_customers(
         (customer_of_fan(&app, fan).await?.into_iter().collect(), None)
     } else if let Some(union_id) = &filters.union_id {
         let id = unionid_customer_id(&caller.tenant, union_id);
-        (app.store.customer(&caller.tenant, &id).await?.into_iter().collect(), None)
+        (app.store.customers().get(&caller.tenant, &id).await?.into_iter().collect(), None)
     } else {
         let fits = |fan: &fan::Fan| filters.matches(fan);
-        app.store.list_customers(&caller.tenant, limit as usize, from, fits).await?
+        app.store.customers().list(&caller.tenant, limit as usize, from, fits).await?
     };
     let fitting: Vec<Customer> = found
         .into_iter()
@@ -197,12 +197,12 @@ pub async fn list_customers(
 /// 404 for an empty result if the tenant does not have the account. One that it deleted is answered like one that
 /// it never had: otherwise the answer would change when another tenant binds it.
 async fn require_own_account(app: &Services, tenant: &str, app_id: &str) -> Result<(), Problem> {
-    app.store.account(tenant, app_id).await?.map(drop).ok_or_else(|| Problem::not_found("account"))
+    app.store.accounts().get(tenant, app_id).await?.map(drop).ok_or_else(|| Problem::not_found("account"))
 }
 
 async fn customer_of_fan(app: &Services, id: FanId<'_>) -> Result<Option<CustomerRecord>, Problem> {
-    let Some(fan) = app.store.fan(id).await? else { return Ok(None) };
-    let person = app.store.customer(id.tenant, &fan.customer_id).await?;
+    let Some(fan) = app.store.fans().get(id).await? else { return Ok(None) };
+    let person = app.store.customers().get(id.tenant, &fan.customer_id).await?;
     // the index is eventually consistent and may not have the fan yet
     Ok(Some(person.unwrap_or_else(|| CustomerRecord { id: fan.customer_id.clone(), fans: vec![fan] })))
 }
@@ -218,7 +218,7 @@ pub async fn get_customer(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Customer>, Problem> {
-    let found = app.store.customer(&caller.tenant, &id).await?;
+    let found = app.store.customers().get(&caller.tenant, &id).await?;
     found.map(|person| Json(to_api(person))).ok_or_else(|| Problem::not_found("customer"))
 }
 

@@ -79,7 +79,7 @@ pub async fn list_customer_events(
     Path(id): Path<String>,
     Query(filters): Query<EventFilters>,
 ) -> Result<Json<Page<Event>>, Problem> {
-    let person = app.store.customer(&caller.tenant, &id).await?;
+    let person = app.store.customers().get(&caller.tenant, &id).await?;
     let person = person.ok_or_else(|| Problem::not_found("customer"))?;
     let fan = |app_id, open_id| TimelineOwner::Fan(FanId { tenant: &caller.tenant, app_id, open_id });
     let fans: Vec<_> = person.fans.iter().map(|f| fan(&f.app_id, &f.open_id)).collect();
@@ -116,7 +116,7 @@ async fn list_events(
         ));
     }
     let before = decode_key_cursor(filters.cursor.as_deref())?;
-    let (events, next) = app.store.events(owners, kind, limit, before.as_deref()).await?;
+    let (events, next) = app.store.timeline().list(owners, kind, limit, before.as_deref()).await?;
     // WeChat may add types at any time: an unknown type is refused only where no such event is stored
     let nothing = events.is_empty() && next.is_none() && before.is_none();
     if let (true, Some(EventType::Possible), Some(kind)) = (nothing, known, kind) {

@@ -106,7 +106,7 @@ pub async fn start_import(
 /// Resumes a paused import; 409 if it is running.
 async fn resume(app: &Services, import: &Import) -> Result<(), Problem> {
     // true again until a job takes the import over: the job of an earlier attempt may have been lost
-    if app.store.resume_import(&import.app_id, &import.id, ResumedBy::Api).await? {
+    if app.store.imports().resume(&import.app_id, &import.id, ResumedBy::Api).await? {
         let job = ImportJob::ResumeV1 { import: import.into() };
         return Ok(app.queues.import(&[job], Duration::ZERO).await?);
     }
@@ -135,7 +135,7 @@ pub async fn list_imports(
     if before.as_ref().is_some_and(|id| !id.starts_with("imp_") || ids::unix_ms_of(id).is_none()) {
         return Err(Problem::invalid("cursor: must be a `next_cursor` of the same list"));
     }
-    let mut found = app.store.imports(&caller.tenant, &app_id, limit + 1, before.as_deref()).await?;
+    let mut found = app.store.imports().list(&caller.tenant, &app_id, limit + 1, before.as_deref()).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next = found.last().filter(|_| more).map(|last| last.id.clone());
@@ -160,14 +160,14 @@ pub async fn get_import(
 }
 
 async fn find_import(app: &Services, tenant: &str, app_id: &str, id: &str) -> Result<Import, Problem> {
-    let found = app.store.import(app_id, id).await?.filter(|import| import.tenant_id == tenant);
+    let found = app.store.imports().get(app_id, id).await?.filter(|import| import.tenant_id == tenant);
     found.ok_or_else(|| Problem::not_found("import"))
 }
 
 async fn to_api(app: &Services, import: Import) -> Result<ImportState, Problem> {
     let mut imported = import.followers_imported();
     if import.pages_done.len() < import.pages_listed as usize {
-        let receipts = app.store.all_receipts(&import.id).await?;
+        let receipts = app.store.import_progress().all_receipts(&import.id).await?;
         let open = receipts.iter().filter(|(page, _)| !import.pages_done.contains_key(&page.to_string()));
         imported += open.flat_map(|(_, chunks)| chunks.values()).sum::<u64>();
     }

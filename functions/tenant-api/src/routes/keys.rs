@@ -110,7 +110,7 @@ pub async fn list_keys_of(
 ) -> Result<Json<Page<KeyState>>, Problem> {
     let limit = checked_limit(paging.limit)? as usize;
     let after = decode_key_cursor(paging.cursor.as_deref())?;
-    let mut found = app.store.keys(tenant).await?;
+    let mut found = app.store.api_keys().list(tenant).await?;
     if let Some(after) = after {
         let at = found.iter().position(|key| key.id == after).map_or(found.len(), |at| at + 1);
         found.drain(..at);
@@ -165,7 +165,7 @@ pub async fn revoke_key_of(
     id: &str,
 ) -> Result<StatusCode, Problem> {
     // invented ids leave no audit entries, under which others could be buried
-    if !app.store.has_key(tenant, id).await? {
+    if !app.store.api_keys().contains(tenant, id).await? {
         return Err(Problem::not_found("key"));
     }
     let (operation, last) = match caller.is_operator() {
@@ -173,7 +173,7 @@ pub async fn revoke_key_of(
         false => ("key.revoked", LastKey::Keep),
     };
     audited(app, caller, tenant, operation, id, async {
-        match app.store.revoke_key(tenant, id, last).await? {
+        match app.store.api_keys().revoke(tenant, id, last).await? {
             KeyRevocation::Revoked => Ok(StatusCode::NO_CONTENT),
             KeyRevocation::NotFound => Err(Problem::not_found("key")),
             KeyRevocation::LastKey => Err(Problem::conflict(
@@ -215,7 +215,7 @@ pub async fn create_key_for(
     };
     let operation = if caller.is_operator() { "tenant.key_created_by_operator" } else { "key.created" };
     let key = audited(app, caller, tenant, operation, &key.id, async {
-        match app.store.create_key(&key, &secret).await? {
+        match app.store.api_keys().create(&key, &secret).await? {
             KeyCreation::Created(key) => Ok(*key),
             KeyCreation::Revoked => Err(Problem::not_found("key")),
             KeyCreation::NoTenant => Err(Problem::not_found("tenant")),

@@ -120,7 +120,7 @@ pub async fn send_message(
     JsonBody(new): JsonBody<NewMessage>,
 ) -> Result<(StatusCode, Json<MessageState>), Problem> {
     // A cached entry is enough: message-send checks the account again.
-    let known = app.store.account_entry(&app_id).await?;
+    let known = app.store.accounts().entry(&app_id).await?;
     if known.is_none_or(|known| known.account.tenant_id != caller.tenant) {
         find_account(&app, &caller.tenant, &app_id).await?;
     }
@@ -143,7 +143,7 @@ pub async fn send_message(
         claimed_by: None,
         first_claimed_at: None,
     };
-    let before = app.store.create_message(&message).await?; // from an earlier attempt with the same key
+    let before = app.store.messages().create(&message).await?; // from an earlier attempt with the same key
     let message = before.unwrap_or(message);
     if message.status == MessageStatus::Queued {
         let job = SendJob::MessageV1 {
@@ -171,7 +171,7 @@ pub async fn get_message(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<MessageState>, Problem> {
-    let found = app.store.message(&caller.tenant, &id).await?;
+    let found = app.store.messages().get(&caller.tenant, &id).await?;
     found.map(|message| Json(to_api(message))).ok_or_else(|| Problem::not_found("message"))
 }
 

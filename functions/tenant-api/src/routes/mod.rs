@@ -21,5 +21,5 @@ use shared::{model::account::AccountRecord, problem::Problem, services::Services
 /// # Errors
 /// 404 if it does not exist or belongs to another tenant.
 pub async fn find_account(app: &Services, tenant: &str, app_id: &str) -> Result<AccountRecord, Problem> {
-    app.store.account(tenant, app_id).await?.ok_or_else(|| Problem::not_found("account"))
+    app.store.accounts().get(tenant, app_id).await?.ok_or_else(|| Problem::not_found("account"))
 }

@@ -42,7 +42,8 @@ pub struct Platform {
     responses((status = 200, description = "The platform's state", body = Platform)))]
 pub async fn get_platform(State(app): State<Arc<Services>>) -> Result<Json<Platform>, Problem> {
     let (status, accounts_bound) =
-        futures::future::try_join(app.store.platform_status(), app.store.accounts_bound()).await?;
+        futures::future::try_join(app.store.platform_status().get(), app.store.accounts().count_bound())
+            .await?;
     Ok(Json(Platform {
         component_app_id: app.config.component.app_id.clone(),
         ticket_received_at: status.ticket_at.map(timestamp),

@@ -101,7 +101,7 @@ pub async fn list_dead_letters(
     })
     .await?;
     let jobs: Vec<&str> = letters.iter().map(|letter| letter.fingerprint.as_str()).collect();
-    let failures = app.store.job_failures(&jobs).await?;
+    let failures = app.store.job_failures().get_many(&jobs).await?;
     let data = letters.into_iter().map(|letter| {
         let failure = failures.get(&letter.fingerprint);
         DeadLetter {

@@ -25,7 +25,7 @@ pub async fn get_reply_rules(
     Path(app_id): Path<String>,
 ) -> Result<Json<reply_rules::ReplyRules>, Problem> {
     find_account(&app, &caller.tenant, &app_id).await?;
-    Ok(Json(app.store.reply_rules(&caller.tenant, &app_id).await?))
+    Ok(Json(app.store.reply_rules().get(&caller.tenant, &app_id).await?))
 }
 
 /// Replace reply rules
@@ -47,7 +47,7 @@ pub async fn put_reply_rules(
     refuse_unknown(&body)?;
     let rules = reply_rules::ReplyRules::parse(body).map_err(|error| content_problem(error, ""))?;
     audited(&app, &caller, &caller.tenant, "reply_rules.replaced", &app_id, async {
-        match app.store.store_reply_rules(&caller.tenant, &app_id, &rules).await? {
+        match app.store.reply_rules().replace(&caller.tenant, &app_id, &rules).await? {
             true => Ok(()),
             false => Err(Problem::not_found("account")), // another's since we looked
         }

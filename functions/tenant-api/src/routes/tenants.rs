@@ -127,9 +127,9 @@ pub async fn create_tenant(
     let status = TenantStatus::Active;
     let new = tenant::Tenant { id, name: called, time_zone, status, created_at: now, revision: 0 };
     let tenant = audited(&app, &caller, &new.id, "tenant.created", &new.id, async {
-        app.store.create_tenant(&new, &key, &secret).await?;
+        app.store.tenants().create(&new, &key, &secret).await?;
         // a tenant of an earlier attempt is returned unchanged
-        app.store.tenant(&new.id).await?.ok_or_else(Problem::unavailable)
+        app.store.tenants().get(&new.id).await?.ok_or_else(Problem::unavailable)
     })
     .await?;
     let created = CreatedTenant { state: to_api(tenant), api_key: secret.expose().to_owned() };
@@ -146,7 +146,7 @@ pub async fn list_tenants(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<TenantState>>, Problem> {
     let after = decode_key_cursor(paging.cursor.as_deref())?;
-    let (found, next) = app.store.tenants(checked_limit(paging.limit)?, after.as_deref()).await?;
+    let (found, next) = app.store.tenants().list(checked_limit(paging.limit)?, after.as_deref()).await?;
     Ok(Page::by_key(found, next, to_api))
 }
 
@@ -160,7 +160,7 @@ pub async fn get_tenant(
     State(app): State<Arc<Services>>,
     Path(id): Path<String>,
 ) -> Result<Json<TenantState>, Problem> {
-    app.store.tenant(&id).await?.map(|tenant| Json(to_api(tenant))).ok_or_else(tenant_not_found)
+    app.store.tenants().get(&id).await?.map(|tenant| Json(to_api(tenant))).ok_or_else(tenant_not_found)
 }
 
 /// Change a tenant
@@ -195,9 +195,9 @@ pub async fn change_tenant(
         }),
     };
     audited(&app, &caller, find_log(&app, &id).await?.as_str(), operation, &id, async {
-        let now = app.store.change_tenant(&id, &change).await?.ok_or_else(tenant_not_found)?;
+        let now = app.store.tenants().change(&id, &change).await?.ok_or_else(tenant_not_found)?;
         if let Some(status) = change.status {
-            app.store.mark_accounts_suspended(&id, status == TenantStatus::Suspended).await?;
+            app.store.accounts().mark_suspended(&id, status == TenantStatus::Suspended).await?;
         }
         Ok(Json(to_api(now)))
     })
@@ -220,10 +220,10 @@ pub async fn delete_tenant(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TenantState>), Problem> {
     audited(&app, &caller, find_log(&app, &id).await?.as_str(), "tenant.deleted", &id, async {
-        match app.store.delete_tenant(&id).await? {
+        match app.store.tenants().delete(&id).await? {
             TenantDeletion::Deleted(tenant) => {
                 schedule_all_token_deletions(&app, &id).await?;
-                app.store.erase_access(&id).await?;
+                app.store.tenants().erase_access(&id).await?;
                 Ok((StatusCode::ACCEPTED, Json(to_api(tenant))))
             }
             TenantDeletion::StillActive => Err(Problem::conflict(
@@ -240,7 +240,7 @@ pub async fn delete_tenant(
 async fn schedule_all_token_deletions(app: &Services, tenant: &str) -> Result<(), Problem> {
     let mut after = None;
     loop {
-        let (accounts, next) = app.store.accounts(tenant, ACCOUNTS_PER_PAGE, after.as_deref()).await?;
+        let (accounts, next) = app.store.accounts().list(tenant, ACCOUNTS_PER_PAGE, after.as_deref()).await?;
         for account in accounts {
             schedule_token_deletion(app, &account.app_id).await?;
         }
@@ -306,7 +306,7 @@ pub async fn revoke_tenant_key(
 
 /// The audit log's owner, if the tenant exists: an invented id gets no log.
 async fn find_log(app: &Services, id: &str) -> Result<String, Problem> {
-    app.store.tenant(id).await?.map(|tenant| tenant.id).ok_or_else(tenant_not_found)
+    app.store.tenants().get(id).await?.map(|tenant| tenant.id).ok_or_else(tenant_not_found)
 }
 
 fn tenant_not_found() -> Problem {

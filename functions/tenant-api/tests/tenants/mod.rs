@@ -83,11 +83,11 @@ async fn a_tenants_time_is_told_to_the_millisecond() {
     let made = stage.call_json(ADMIN_KEY, "POST", "/v1/tenants", json!({"name": "Tea"})).await.json;
     assert_eq!(made["created_at"], "2023-11-14T22:13:20.007Z");
     // release 0.1 stored nanoseconds
-    let stored = stage.services.store.tenant(&cafe.id).await.unwrap().unwrap();
+    let stored = stage.services.store.tenants().get(&cafe.id).await.unwrap().unwrap();
     let created_at = "2023-11-14T22:13:20.123456789Z".parse().unwrap();
     let old = shared::model::tenant::Tenant { id: "ten_old".into(), created_at, ..stored };
     let (key, secret) = (Default::default(), shared::secret::Secret::new("oak_old"));
-    stage.services.store.create_tenant(&old, &key, &secret).await.unwrap();
+    stage.services.store.tenants().create(&old, &key, &secret).await.unwrap();
     let shown = stage.call_json(ADMIN_KEY, "GET", "/v1/tenants/ten_old", Value::Null).await.json;
     assert_eq!(shown["created_at"], "2023-11-14T22:13:20.123Z");
 }
@@ -100,7 +100,7 @@ async fn a_tenant_is_deleted_once_nothing_of_it_is_at_work() {
     stage.bind(&tea, "wx2").await;
     let path = format!("/v1/tenants/{}", cafe.id);
     let delete = async || stage.call_json(ADMIN_KEY, "DELETE", &path, Value::Null).await;
-    let entry = async |app_id: &str| stage.services.store.account_entry_uncached(app_id).await.unwrap();
+    let entry = async |app_id: &str| stage.services.store.accounts().entry_uncached(app_id).await.unwrap();
     for (what, status) in [("active", "active"), ("suspended, with an account", "suspended")] {
         stage.call_json(ADMIN_KEY, "PATCH", &path, json!({"status": status})).await;
         let refused = delete().await;
@@ -112,11 +112,11 @@ async fn a_tenant_is_deleted_once_nothing_of_it_is_at_work() {
         assert_eq!(entry(&link).await.is_some(), binds, "{what}: a link that is open binds or not");
         if binds {
             let now = stage.services.clock.unix();
-            stage.services.store.unbind_account(&link, now, now).await.unwrap();
+            stage.services.store.accounts().unbind(&link, now, now).await.unwrap();
         }
     }
     let now = stage.services.clock.unix();
-    stage.services.store.unbind_account("wx1", now, now).await.unwrap();
+    stage.services.store.accounts().unbind("wx1", now, now).await.unwrap();
     for _ in 0..2 {
         let gone = delete().await;
         assert_eq!((gone.status, &gone.json["status"]), (202, &json!("deleted")));
@@ -166,7 +166,7 @@ async fn the_operator_releases_an_account_that_is_unbound() {
     let bound = release(ADMIN_KEY).await;
     assert_eq!((bound.status, bound.code()), (409, "account_still_bound"));
     let now = stage.services.clock.unix();
-    stage.services.store.unbind_account("wx1", now, now).await.unwrap();
+    stage.services.store.accounts().unbind("wx1", now, now).await.unwrap();
     assert_eq!(release(ADMIN_KEY).await.status, 204);
     assert_eq!(release(ADMIN_KEY).await.status, 404, "nobody has it");
     assert_eq!(stage.call_json(&cafe.key, "GET", "/v1/accounts/wx1", Value::Null).await.status, 404);
@@ -252,7 +252,7 @@ async fn a_former_owner_does_not_learn_that_another_tenant_has_the_account() {
     stage.bind(&former, "wx1").await;
     stage.clock.advance(60);
     let now = stage.clock.unix();
-    assert!(stage.services.store.unbind_account("wx1", now, now).await.unwrap());
+    assert!(stage.services.store.accounts().unbind("wx1", now, now).await.unwrap());
     assert_eq!(stage.call_json(&former.key, "DELETE", "/v1/accounts/wx1", Value::Null).await.status, 204);
     let paths = ["/v1/customers?app_id=wx1", "/v1/customers?app_id=wx1&open_id=o1", "/v1/accounts/wx1"];
     let look = async || {

@@ -180,16 +180,22 @@ impl TestApp {
         };
         let now = self.services.clock.unix();
         let due = Due::Sorted { unix_seconds: now };
-        self.services.store.store_authorization(app_id, "c", None, &Secret::new("r")).await.unwrap();
+        self.services
+            .store
+            .authorizers()
+            .store_authorization(app_id, "c", None, &Secret::new("r"))
+            .await
+            .unwrap();
         let page = ConsentPage { tenant: &tenant.id, opened_at: now, expires_at: now };
-        self.services.store.bind_account(account, Some(page), due).await.unwrap();
+        self.services.store.accounts().bind(account, Some(page), due).await.unwrap();
     }
 
     pub async fn add_fan(&self, tenant: &Tenant, app_id: &str, open_id: &str) {
         let (fan, at) = (FanId { tenant: &tenant.id, app_id, open_id }, self.services.clock.unix());
         self.services
             .store
-            .record_fan_activity(fan, &FanActivity::Followed { scene: None }, at, "E1")
+            .fans()
+            .record_activity(fan, &FanActivity::Followed { scene: None }, at, "E1")
             .await
             .unwrap();
         let event = StoredEvent {
@@ -202,7 +208,7 @@ impl TestApp {
             reply: None,
             sends: None,
         };
-        self.services.store.insert_event_once(fan, &event).await.unwrap();
+        self.services.store.timeline().insert_once(fan, &event).await.unwrap();
     }
 
     /// The requests that the queue has received.

@@ -1,4 +1,4 @@
-//! Operations on one item, transactions and queries. A write that conflicts with another transaction is
+//! Operations on one item, and transactions. A write that conflicts with another transaction is
 //! retried a little later: DynamoDB answers that nothing happened, and the SDK does not retry it. So are
 //! requests that a partition throttles for longer than the 150 ms in which the SDK makes its three attempts.
 
@@ -7,25 +7,26 @@ use aws_sdk_dynamodb::{
         delete_item::DeleteItemError, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
         update_item::UpdateItemError,
     },
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Store,
-    dynamo::{Attributes, ConditionalWrite, Query, QueryPage, Update, from_item},
-    keys::Key,
+    Attributes, conditional_write::ConditionalWrite, database::Database, from_item, update::Update,
     writer_id::WRITTEN_BY,
 };
-use crate::error::{Error, StoreError};
+use crate::{
+    error::{Error, StoreError},
+    store::keys::Key,
+};
 
 /// A reason why a transaction was cancelled: if one condition failed, the others do not matter.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 
-impl Store {
-    pub(super) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Attributes>, Error> {
+impl Database {
+    pub(crate) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Attributes>, Error> {
         self.read_item_with_consistency(table, key, true).await
     }
 
@@ -35,14 +36,14 @@ impl Store {
         key: &Key,
         consistent: bool,
     ) -> Result<Option<Attributes>, Error> {
-        let request = self.db.get_item().table_name(table).set_key(Some(key.attributes()));
+        let request = self.client.get_item().table_name(table).set_key(Some(key.attributes()));
         let request = request.consistent_read(consistent);
         let answer = self.retry_transient(|| request.clone().send()).await;
         Ok(answer.map_err(StoreError::from)?.item)
     }
 
     /// An eventually consistent read, which costs half.
-    pub(super) async fn get_eventually_consistent<T: DeserializeOwned>(
+    pub(crate) async fn get_eventually_consistent<T: DeserializeOwned>(
         &self,
         table: &str,
         key: &Key,
@@ -50,20 +51,20 @@ impl Store {
         self.read_item_with_consistency(table, key, false).await?.map(from_item).transpose()
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, table: &str, key: &Key) -> Result<Option<T>, Error> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, table: &str, key: &Key) -> Result<Option<T>, Error> {
         self.get_item(table, key).await?.map(from_item).transpose()
     }
 
     /// Puts an item and replaces an existing one.
-    pub(super) async fn put(&self, table: &str, item: Attributes) -> Result<(), Error> {
-        let request = self.db.put_item().table_name(table).set_item(Some(item));
+    pub(crate) async fn put(&self, table: &str, item: Attributes) -> Result<(), Error> {
+        let request = self.client.put_item().table_name(table).set_item(Some(item));
         let sent = self.retry_transient(|| request.clone().send()).await;
         Ok(sent.map(drop).map_err(StoreError::from)?)
     }
 
     /// Puts an item that must not exist; returns an existing one. An item that this very call put, whose
     /// answer was lost, counts as put now.
-    pub(super) async fn put_if_absent(
+    pub(crate) async fn put_if_absent(
         &self,
         table: &str,
         mut item: Attributes,
@@ -71,7 +72,7 @@ impl Store {
         let owner = self.new_writer_id();
         item.insert(WRITTEN_BY.into(), owner.to_attr());
         let request = self
-            .db
+            .client
             .put_item()
             .table_name(table)
             .set_item(Some(item))
@@ -90,7 +91,7 @@ impl Store {
 
     /// Updates an item. A lease has to store a [`WriterId`](super::writer_id::WriterId) and to check it by
     /// [`ConditionalWrite::or_written_by`]: our own write may be what made the condition fail.
-    pub(super) async fn update(
+    pub(crate) async fn update(
         &self,
         table: &str,
         key: &Key,
@@ -98,7 +99,7 @@ impl Store {
     ) -> Result<ConditionalWrite, Error> {
         let (expression, condition, names, values) = update.into_parts();
         let request = self
-            .db
+            .client
             .update_item()
             .table_name(table)
             .set_key(Some(key.attributes()))
@@ -120,7 +121,7 @@ impl Store {
     }
 
     /// Deletes an item if `condition` holds; does nothing where it is gone or changed.
-    pub(super) async fn delete_if(
+    pub(crate) async fn delete_if(
         &self,
         table: &str,
         key: &Key,
@@ -129,7 +130,7 @@ impl Store {
     ) -> Result<(), Error> {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let request = self
-            .db
+            .client
             .delete_item()
             .table_name(table)
             .set_key(Some(key.attributes()))
@@ -165,10 +166,10 @@ impl Store {
     /// All or nothing; `false` where a condition failed. The SDK gives every call a token and repeats it with
     /// that: "multiple identical calls have the same effect as one single call", for ten minutes. A cancelled
     /// transaction did nothing, so the next attempt is a call of its own.
-    pub(super) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<bool, Error> {
+    pub(crate) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<bool, Error> {
         let mut failures = 0;
         loop {
-            let request = self.db.transact_write_items().set_transact_items(Some(actions.clone()));
+            let request = self.client.transact_write_items().set_transact_items(Some(actions.clone()));
             let Err(error) = request.send().await else { return Ok(true) };
             failures += 1;
             let reasons: Vec<&str> = match error.as_service_error() {
@@ -189,32 +190,6 @@ impl Store {
                 return Err(why.into());
             }
         }
-    }
-
-    /// One page of a query by partition key and a sort-key prefix.
-    pub(super) async fn query(&self, query: Query<'_>) -> Result<QueryPage, Error> {
-        let mut request = self
-            .db
-            .query()
-            .table_name(query.table)
-            .set_index_name(query.index.map(str::to_owned))
-            .consistent_read(query.index.is_none() || query.consistent)
-            // our local index holds keys alone: "If you query a local secondary index, then for each matching item in
-            // the index, DynamoDB fetches the entire item from the parent table" (Query, Select: ALL_ATTRIBUTES)
-            .set_select((query.index.is_some() && query.consistent).then_some(Select::AllAttributes))
-            .key_condition_expression(query.condition)
-            .scan_index_forward(!query.descending)
-            .limit(query.limit)
-            .set_exclusive_start_key(query.start);
-        for (name, value) in query.values {
-            request = request.expression_attribute_values(*name, value.clone());
-        }
-        for (alias, name) in query.names {
-            request = request.expression_attribute_names(*alias, *name);
-        }
-        let answer = self.retry_transient(|| request.clone().send()).await;
-        let answer = answer.map_err(StoreError::from)?;
-        Ok(QueryPage { items: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
     }
 }
 

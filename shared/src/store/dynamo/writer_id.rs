@@ -2,15 +2,16 @@
 //! the condition fails because of our own write. So the writer stores a random id, has DynamoDB return the
 //! item on failure, and takes a failure whose item carries that id for the success that it was:
 //!
-//! `self.update(table, key, update.set("claimed_by", id.to_attr())…).await?.or_written_by("claimed_by", id)`
+//! `db.update(table, key, update.set("claimed_by", id.to_attr())…).await?.or_written_by("claimed_by", id)`
 //!
-//! [`Store::put_if_absent`](super::Store) does so itself; DynamoDB knows a transaction by its token.
+//! [`put_if_absent`](super::database::Database::put_if_absent) does so itself; DynamoDB knows a transaction by its token.
 
 use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{Store, dynamo::Attributes};
+use super::Attributes;
+use crate::random::Random;
 
 /// Attribute of every item that was inserted: the writer.
 pub const WRITTEN_BY: &str = "written_by";
@@ -20,6 +21,13 @@ pub const WRITTEN_BY: &str = "written_by";
 pub struct WriterId(u64);
 
 impl WriterId {
+    /// A new random id.
+    pub(super) fn random(random: &dyn Random) -> Self {
+        let mut bytes = [0; 8];
+        random.fill(&mut bytes);
+        Self(u64::from_le_bytes(bytes))
+    }
+
     /// As the value of an attribute.
     #[must_use]
     pub fn to_attr(self) -> AttributeValue {
@@ -36,15 +44,5 @@ impl WriterId {
 impl fmt::Display for WriterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
-    }
-}
-
-impl Store {
-    /// A new random id, for one write or for all writes of one request.
-    #[must_use]
-    pub fn new_writer_id(&self) -> WriterId {
-        let mut bytes = [0; 8];
-        self.random.fill(&mut bytes);
-        WriterId(u64::from_le_bytes(bytes))
     }
 }
