@@ -33,8 +33,9 @@ use crate::{
     error::Error,
     model::timer::StoredTimer,
     queue::{
-        self, JobQueue, MAX_DELAY, OutgoingMessage,
+        self, JobQueue, MAX_DELAY,
         jobs::{FollowerJob, ImportJob, SendJob},
+        send::OutgoingMessage,
     },
     services::Services,
 };

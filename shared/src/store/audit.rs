@@ -1,7 +1,7 @@
 //! Who did what: entries by tenant and month, to which only the outcome is added, deleted after 400 days.
 //!
-//! An entry is written *before* its operation, as [`STARTED`], and gets its outcome after it
-//! ([`AuditTrail::end`]). So nothing happens without a record: an operation whose entry cannot be written
+//! An entry is written *before* its operation, as [started](crate::model::audit::STARTED), and gets its outcome
+//! after it ([`AuditTrail::end`]). So nothing happens without a record: an operation whose entry cannot be written
 //! does not begin. An entry whose worker died in between stays `started`: its operation may have happened.
 
 use jiff::Timestamp;
@@ -28,7 +28,7 @@ pub struct AuditFilter<'a> {
     pub from: Option<i64>,
     /// Not after, unix milliseconds.
     pub to: Option<i64>,
-    /// By whom: an [`Actor::id`].
+    /// By whom: the id of an [`Actor`](crate::model::audit::Actor).
     pub actor: Option<&'a str>,
     /// What.
     pub operation: Option<&'a str>,
@@ -48,7 +48,8 @@ pub struct AuditTrail<'a> {
 }
 
 impl AuditTrail<'_> {
-    /// Writes an entry of a tenant or of [`PLATFORM_TENANT`]. The same id twice changes nothing.
+    /// Writes an entry of a tenant, or of [`crate::model::audit::PLATFORM_TENANT`]. The same id twice changes
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Store`]: do not begin the operation.

@@ -107,10 +107,10 @@ impl Authorizers<'_> {
         self.db.get(&self.db.credentials, &keys::authorizer(app_id)).await
     }
 
-    /// Stores the result of an authorization before its tenant is known: [`Accounts::bind`] adds the
-    /// tenant, and until then it is not refreshed. `code` is the fingerprint of the authorization code. It
-    /// replaces what was stored: WeChat invalidates the older refresh token. A refresher loses its lease.
-    /// Repeated by the SDK it changes nothing: the token may be newer. Returns what is stored.
+    /// Stores the result of an authorization before its tenant is known: the account's binding
+    /// ([`super::accounts`]) adds the tenant, and until then it is not refreshed. `code` is the fingerprint of the
+    /// authorization code. It replaces what was stored: WeChat invalidates the older refresh token. A refresher loses
+    /// its lease. Repeated by the SDK it changes nothing: the token may be newer. Returns what is stored.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -16,7 +16,10 @@ use futures::future::{join, join_all};
 use crate::{
     deadline::Deadline,
     error::Error,
-    queue::{JobQueue, MAX_BATCH_MESSAGES, OutgoingMessage, SendResults},
+    queue::{
+        JobQueue, MAX_BATCH_MESSAGES,
+        send::{OutgoingMessage, SendResults},
+    },
     services::Services,
     store::{
         keys::TIMER_SHARDS,
