@@ -12,7 +12,10 @@ mod test_app;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
-use shared::model::import::ImportStatus;
+use shared::{
+    model::{fan::FanId, import::ImportStatus},
+    store::{fans::customer_shard, keys::CUSTOMER_SHARDS},
+};
 use test_app::{ADMIN_KEY, TestApp};
 
 #[tokio::test]
@@ -192,6 +195,40 @@ async fn accounts_have_rules_and_imports() {
     let list = stage.call(Some(&tea.key), "GET", path, None, &[]).await;
     assert_eq!(list.json["data"], json!([]));
     assert_eq!(stage.call(Some(&tea.key), "POST", path, None, &[]).await.status, 202);
+}
+
+/// A page looks at a bounded number of customers: those of a deleted account may all be on later ones.
+#[tokio::test]
+async fn customers_of_a_deleted_account_are_found_behind_those_of_another() {
+    let stage = TestApp::new().await;
+    let cafe = stage.create_tenant("Cafe").await;
+    let shard = |app_id: &str, open_id: &str| {
+        customer_shard(&FanId { tenant: &cafe.id, app_id, open_id }.openid_customer_id())
+    };
+    let in_last = |app_id: &str, open_id: &str| shard(app_id, open_id) == CUSTOMER_SHARDS - 1;
+    let open_ids = || (0..).map(|n| format!("o{n}"));
+    stage.bind(&cafe, "wx1").await;
+    for open_id in open_ids().filter(|open_id| !in_last("wx1", open_id)).take(1_100) {
+        stage.add_fan(&cafe, "wx1", &open_id).await;
+    }
+    stage.bind(&cafe, "wx2").await;
+    let fan = open_ids().find(|open_id| in_last("wx2", open_id)).unwrap();
+    stage.add_fan(&cafe, "wx2", &fan).await;
+    let now = stage.services.clock.unix();
+    stage.services.store.accounts().unbind("wx2", now, now).await.unwrap();
+    stage.services.store.accounts().delete(&cafe.id, "wx2").await.unwrap();
+    let (mut path, mut pages, mut seen) = ("/v1/customers?app_id=wx2".to_owned(), 0, Vec::new());
+    loop {
+        let page = stage.call(Some(&cafe.key), "GET", &path, None, &[]).await;
+        assert_eq!(page.status, 200, "{:?}", page.json);
+        let customers = page.json["data"].as_array().unwrap();
+        seen.extend(customers.iter().map(|c| c["fans"][0]["open_id"].as_str().unwrap().to_owned()));
+        pages += 1;
+        let Some(next) = page.json["next_cursor"].as_str() else { break };
+        path = format!("/v1/customers?app_id=wx2&cursor={next}");
+    }
+    assert!(pages > 1, "the first page has it: the test shows nothing");
+    assert_eq!(seen, [fan]);
 }
 
 #[tokio::test]
