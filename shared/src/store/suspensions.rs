@@ -7,8 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     accounts::{Accounts, check_is_still_of},
-    dynamo::{actions::put_action, from_item, s, to_item},
+    dynamo::{
+        Attributes,
+        actions::{delete_action, put_action},
+        from_item, s, to_item,
+    },
     keys,
+    tenant_items::{check_tenant_active, check_tenant_suspended},
 };
 use crate::{error::Error, model::account::AccountRecord};
 
@@ -64,14 +69,22 @@ impl Accounts<'_> {
 
     async fn mark_one(self, tenant: &str, app_id: &str, suspended: bool) -> Result<(), Error> {
         let key = keys::suspension(app_id);
+        // unless the operator changed the status meanwhile: the later call marks all accounts its way
+        let status_stands = match suspended {
+            true => check_tenant_suspended(self.db, tenant)?,
+            false => check_tenant_active(self.db, tenant)?,
+        };
         if suspended {
             let mark = to_item(&key, &SuspensionMark { tenant_id: tenant.to_owned() }, None)?;
             // unless the account was transferred since: the mark would never be removed
             let still_its_account = check_is_still_of(self.db, tenant, app_id)?;
-            self.db.transact(vec![put_action(&self.db.platform, mark, None)?, still_its_account]).await?;
+            let put = put_action(&self.db.platform, mark, None)?;
+            self.db.transact(vec![put, still_its_account, status_stands]).await?;
         } else {
             // unless it is another tenant's mark by now
-            self.db.delete_if(&self.db.platform, &key, "tenant_id = :its", &[(":its", s(tenant))]).await?;
+            let its = Attributes::from([(":its".to_owned(), s(tenant))]);
+            let unmark = delete_action(&self.db.platform, &key, Some(("tenant_id = :its", its)))?;
+            self.db.transact(vec![unmark, status_stands]).await?;
         }
         self.cache.evict(app_id);
         Ok(())

@@ -38,6 +38,18 @@ pub(super) fn check_tenant_active(db: &Database, tenant: &str) -> Result<Transac
     check_action(&db.platform, &keys::tenant(tenant), condition, &["status"], &[(":active", active)])
 }
 
+/// A check in a transaction that marks: the tenant must be suspended. One that is not stored passes, as above.
+pub(super) fn check_tenant_suspended(db: &Database, tenant: &str) -> Result<TransactWriteItem, Error> {
+    let suspended = to_attr(&TenantStatus::Suspended)?;
+    check_action(
+        &db.platform,
+        &keys::tenant(tenant),
+        "attribute_not_exists(#status) OR #status = :suspended",
+        &["status"],
+        &[(":suspended", suspended)],
+    )
+}
+
 /// An entry of the list of tenants.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TenantListEntry {

@@ -76,6 +76,7 @@ async fn of_keys(name: &str, store: &Store) -> Option<String> {
             )
         }
         "Accounts::mark_suspended" => {
+            store.tenants().change(TENANT_ID, &suspended).await.unwrap();
             store.accounts().mark_suspended(TENANT_ID, true).await.unwrap();
             format!("{}", store.accounts().entry_uncached(APP_ID).await.unwrap().unwrap().suspended)
         }
