@@ -16,7 +16,7 @@ use super::{
         database::Database,
         from_item, n,
         query::Query,
-        to_attr, to_item,
+        read_valid, to_attr, to_item,
         update::Update,
     },
     keys,
@@ -255,7 +255,8 @@ impl ApiKeys<'_> {
         Ok(key.map_or(KeyCreation::Revoked, |key| KeyCreation::Created(Box::new(key))))
     }
 
-    /// A tenant's keys, oldest first, expired ones included.
+    /// A tenant's keys, oldest first, expired ones included. One that this release cannot read opens nothing here
+    /// and is left out.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -264,7 +265,7 @@ impl ApiKeys<'_> {
         let live = pointers.iter().filter(|pointer| pointer.revoked_at.is_none());
         let wanted: Vec<_> = live.map(|pointer| keys::api_key(&pointer.hash)).collect();
         let found = self.db.get_many(&self.db.platform, &wanted).await?;
-        let mut found = found.into_iter().map(from_item::<ApiKey>).collect::<Result<Vec<_>, _>>()?;
+        let mut found = read_valid::<ApiKey>(found);
         found.retain(|key| key.tenant_id == tenant && !key.is_legacy());
         found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(found)
@@ -299,13 +300,7 @@ impl ApiKeys<'_> {
                 return Ok(KeyRevocation::NotFound);
             };
             let now = self.db.clock.unix();
-            let maker = |key: &ApiKey| key.can_make_keys(now);
-            let lasting = |key: &ApiKey| key.can_make_keys(now) && key.expires_at.is_none();
-            let (this, others): (Vec<_>, Vec<_>) =
-                self.list(tenant).await?.into_iter().partition(|key| key.id == id);
-            let last =
-                |counts: &dyn Fn(&ApiKey) -> bool| this.iter().any(counts) && !others.iter().any(counts);
-            if last_key == LastKey::Keep && (last(&maker) || last(&lasting)) {
+            if last_key == LastKey::Keep && self.is_last(tenant, id, now).await? {
                 return Ok(KeyRevocation::LastKey);
             }
             // the condition on the tenant's revision: no other key was revoked since it was read
@@ -329,6 +324,16 @@ impl ApiKeys<'_> {
             }
         }
         Err(StoreError::Contended("a tenant's keys are being changed by several at once").into())
+    }
+
+    /// Whether it is the last of a tenant's keys that may make others, or the last of these that never expires.
+    async fn is_last(self, tenant: &str, id: &str, now: i64) -> Result<bool, Error> {
+        let maker = |key: &ApiKey| key.can_make_keys(now);
+        let lasting = |key: &ApiKey| key.can_make_keys(now) && key.expires_at.is_none();
+        let (this, others): (Vec<_>, Vec<_>) =
+            self.list(tenant).await?.into_iter().partition(|key| key.id == id);
+        let last = |counts: &dyn Fn(&ApiKey) -> bool| this.iter().any(counts) && !others.iter().any(counts);
+        Ok(last(&maker) || last(&lasting))
     }
 
     /// Erases a tenant's keys; a second call continues where the first one died.
