@@ -95,8 +95,8 @@ fn pause_for_quota(refused: &ApiError, wait: QuotaWait, now: Timestamp) -> Failu
     FailureDecision::Pause { cause_ends_at: back.as_second(), why }
 }
 
-/// Retries with a longer wait each time, and pauses the import after [`MAX_RECEIVES`]: a dead-lettered job
-/// would leave it `running` with nothing to move it.
+/// Retries with a longer wait each time, and pauses the import after [`MAX_RECEIVES`]: its tenant then reads why,
+/// and a dead-lettered job would leave it `running` until the tick takes it up.
 fn retry_or_pause(error: &Error, receives: u32, now: Timestamp) -> FailureDecision {
     if receives >= MAX_RECEIVES {
         return FailureDecision::Pause {
@@ -172,7 +172,7 @@ pub(crate) fn details_refused(refused: &ApiError) -> Option<DetailsRefused> {
 
 #[cfg(test)]
 mod tests {
-    use shared::error::StoreError;
+    use shared::{error::StoreError, queue::JobQueue};
 
     use super::*;
 
@@ -217,5 +217,14 @@ mod tests {
         assert_eq!(kind(&refused(45009), 1, evening), "pause of 90", "never before the pause is written");
         let morning: Timestamp = "2026-03-01T16:00:00Z".parse().unwrap();
         assert_eq!(kind(&refused(45009), 1, morning), "pause of 3600", "it looks again each hour");
+    }
+
+    /// Storing a pause or a timer needs the database: where that fails, only the queue's receives count on.
+    #[test]
+    fn a_job_outlasts_two_hours_without_a_database() {
+        for queue in [JobQueue::Import, JobQueue::Follower] {
+            let waits: Duration = (1..queue.max_receive_count()).map(retry::backoff).sum();
+            assert!(waits >= Duration::from_hours(2), "{}: {waits:?}", queue.name());
+        }
     }
 }

@@ -64,7 +64,8 @@ pub async fn record_as_they_end(
             },
             Some(written) = writing.next() => {
                 for (n, _) in written.into_iter().filter(|(_, noted)| !noted) {
-                    again(n, backoff(1), "how it ended could not be stored".to_owned());
+                    let receives = works.get(n).map_or(1, |(work, _)| work.receive_count);
+                    again(n, backoff(receives), "how it ended could not be stored".to_owned());
                 }
             }
             () = time_to_write(write_at) => {}

@@ -70,8 +70,9 @@ impl JobQueue {
         match self {
             Self::Authorization => 40,
             Self::Refresh => 5,
-            Self::Import | Self::Follower | Self::Result => 20,
+            Self::Result => 20,
             Self::Send => 60,
+            Self::Import | Self::Follower => 66,
         }
     }
 
