@@ -131,7 +131,7 @@ pub fn failed_for_a_reason(run: &Run, import: &Value) {
     if gone.iter().any(|reason| why.contains(reason)) {
         let renewals = run.world.backends.renewals();
         let renewed = |withdrawn_at: i64| {
-            renewals.iter().any(|r| r.app_id == app && r.authorized_at > withdrawn_at && r.at < began)
+            renewals.iter().any(|r| r.app_id == app && r.authorized_at > withdrawn_at && r.at <= began)
         };
         let withdrawals = run.world.withdrawals.lock().unwrap();
         let withdrawn = withdrawals.iter().any(|(a, at)| *a == app && *at <= ended && !renewed(*at));

@@ -17,8 +17,11 @@ use crate::{
 
 /// A follow older than this is left to the next import.
 const MAX_AGE_SECONDS: i64 = 3 * 24 * 3600;
-/// How long a job waits for the event that the account was authorized again, or for its unbinding.
-const UNAUTHORIZED_WAIT_SECONDS: i64 = 300;
+/// How often a job comes again by the queue while the event may be on its way that the account was authorized.
+const UNAUTHORIZED_RECEIVES: u32 = 4;
+/// How long it waits after that, each time: whether an event was lost or the account is gone, the next refresh of its
+/// token finds out, within two hours.
+const UNAUTHORIZED_WAIT_SECONDS: i64 = 1800;
 /// Jobs that wait for the same time are spread over this.
 const SPREAD_SECONDS: u32 = 600;
 
@@ -79,8 +82,13 @@ async fn apply_failure(
     let FollowerJob::FanV1 { app_id, open_id, at, .. } = job;
     let now = app.clock.unix();
     let (until, spread) = match failure_policy::decide(error, delivery.receive_count, app.clock.now()) {
-        // the account was bound when the job began: it was authorized again and the hub has not learned of it, or
+        // the account was bound when the job began: it was authorized again and the hub learns of it in seconds, or
         // it is unbound soon, and the next attempt ends the job
+        FailureDecision::Fail(_)
+            if is_unauthorized(error) && delivery.receive_count <= UNAUTHORIZED_RECEIVES =>
+        {
+            return ImportJobOutcome::Retry(retry::backoff(delivery.receive_count), error.to_string());
+        }
         FailureDecision::Fail(_) if is_unauthorized(error) => {
             (now + UNAUTHORIZED_WAIT_SECONDS, SPREAD_SECONDS)
         }
