@@ -252,6 +252,23 @@ async fn respond(router: axum::Router, mut event: Value, until: Deadline) -> Res
 /// Observed: middleapi/standard-server#93, honojs/hono#2156.
 fn encode_path(event: &mut Value) {
     encode_member(event, "rawPath", b"");
+    keep_dot_segments(event);
+}
+
+/// A segment `.` or `..`, which a decoded `%2F` may have made, stays an id that no resource has: lambda_http would
+/// resolve it to another route than the one that the gateway matched and throttled.
+fn keep_dot_segments(event: &mut Value) {
+    let is_dots = |segment: &str| matches!(segment, "." | "..");
+    if let Some(member) = event.get_mut("rawPath")
+        && let Some(path) = member.as_str().filter(|path| path.split('/').any(is_dots))
+    {
+        let keep = |segment: &str| match is_dots(segment) {
+            true => segment.replace('.', "%252E"),
+            false => segment.to_owned(),
+        };
+        let path: Vec<_> = path.split('/').map(keep).collect();
+        *member = Value::String(path.join("/"));
+    }
 }
 
 /// API Gateway hands a query over as the client wrote it, and lambda_http 1.3 panics where it is no URL's (`"`, `<`, `>`) and

@@ -56,6 +56,23 @@ fn odd_queries_are_answered() {
 }
 
 #[test]
+fn no_path_leads_to_another_route_than_the_one_that_was_matched() {
+    run(async {
+        let instance = start("tenant-api").await;
+        for path in ["/v1/../healthz", "/v1/./../healthz", "/v1/messages/../../healthz", "/v1/messages/.."] {
+            let refused = invoke_json(&instance, &events::http("GET", path, "", "")).await;
+            let status = refused["statusCode"].as_u64().unwrap();
+            assert!(matches!(status, 401 | 404), "{path}: {refused}");
+        }
+        // dots within a name are a name's
+        assert_eq!(
+            invoke_json(&instance, &events::http("GET", "/openapi.json", "", "")).await["statusCode"],
+            200
+        );
+    });
+}
+
+#[test]
 fn an_event_that_cannot_be_read_is_an_error_of_its_own_invocation() {
     run(async {
         let instance = start("tenant-api").await;
