@@ -259,8 +259,12 @@ impl Config {
             },
         };
         // every function asks AWS, and Lambda sets it: no need names it
-        if config.resources.region.is_empty() {
-            errors.push(SettingError { missing: true, ..SettingError::malformed(&setting::REGION) });
+        let region = &config.resources.region;
+        if !(setting::REGION.is_valid)(region, mode) {
+            errors.push(SettingError {
+                missing: region.is_empty(),
+                ..SettingError::malformed(&setting::REGION)
+            });
         }
         if errors.is_empty() { Ok(config) } else { Err(ConfigError(errors)) }
     }

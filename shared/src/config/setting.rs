@@ -65,7 +65,7 @@ pub(super) const REGION: Setting = Setting {
     name: "AWS_REGION",
     expected: "the AWS region of the tables and queues, as Lambda sets it",
     when_unset: WhenUnset::Required,
-    is_valid: |v, _| has_no_whitespace(v),
+    is_valid: |v, _| !v.is_empty() && has_no_whitespace(v),
 };
 pub(super) const COMPONENT_APP_ID: Setting = Setting {
     name: "OAHUB_COMPONENT_APP_ID",

@@ -58,6 +58,7 @@ fn what_comes_from_before_a_rotation_is_read_each_by_itself() {
 fn a_wrong_setting_is_named_without_its_value() {
     for (what, name, value) in [
         ("no region", "AWS_REGION", ""),
+        ("a region of two words", "AWS_REGION", "eu central"),
         ("no app id", "OAHUB_COMPONENT_APP_ID", ""),
         ("an app id of another kind", "OAHUB_COMPONENT_APP_ID", "gh_3c884a361561"),
         ("no secret", "OAHUB_COMPONENT_APP_SECRET", ""),
