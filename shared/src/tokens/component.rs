@@ -4,8 +4,9 @@
 //! the lease ([`super::refresh_backoff`]), and a new ticket clears it.
 
 use super::{
-    MAX_TOKEN_WAIT, POLL_INTERVAL, RefreshReason, ensure_time_for_call, new_lease_owner,
+    calls::{MAX_TOKEN_WAIT, POLL_INTERVAL, call_with_token, new_lease_owner},
     refresh_backoff::{backoff_after, still_refused},
+    refresh_reason::RefreshReason,
 };
 use crate::{
     deadline::Deadline,
@@ -13,7 +14,7 @@ use crate::{
     model::credentials::{AccessToken, ComponentCredentials},
     secret::Secret,
     services::Services,
-    wechat::{ApiError, errcode::ErrcodeClass, transport::MAX_CALL_DURATION},
+    wechat::{ApiError, transport::MAX_CALL_DURATION},
 };
 
 /// Shortest interval between two requests for a ticket, seconds: one arrives within ten minutes.
@@ -132,22 +133,7 @@ where
 {
     let until = Deadline::after(&*app.clock, MAX_TOKEN_WAIT).min(ends);
     let token = component_token(app, RefreshReason::Expired, until).await?;
-    ensure_time_for_call(app, ends)?;
-    match call(token.clone()).await {
-        Err(error) if error.class() == ErrcodeClass::Token => {
-            let token = component_token(app, RefreshReason::Refused(&token), until).await?;
-            ensure_time_for_call(app, ends)?;
-            call(token).await
-        }
-        other => other,
-    }
-    .map_err(as_component_error)
-}
-
-/// An error of a component API: where even a new token is refused, the cause is the platform.
-pub(super) fn as_component_error(error: ApiError) -> Error {
-    match error.class() {
-        ErrcodeClass::Token => Error::Platform(error),
-        _ => error.into(),
-    }
+    let renew =
+        |refused: Secret| async move { component_token(app, RefreshReason::Refused(&refused), until).await };
+    call_with_token(app, token, renew, ends, call, Error::Platform).await
 }
