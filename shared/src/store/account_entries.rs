@@ -82,7 +82,7 @@ impl Accounts<'_> {
     /// [`Error::Store`].
     pub async fn addressee(self, app_id: &str) -> Result<Addressee, Error> {
         let now = self.db.clock.unix();
-        if let Some(entry) = self.cache.with(|cached| cached.get(app_id, now)) {
+        if let Some(entry) = self.cache.get(app_id, now) {
             return Ok(Addressee::Bound(entry));
         }
         let found = self.read_account_items(app_id).await?;
@@ -92,15 +92,12 @@ impl Accounts<'_> {
             if being_bound {
                 return Ok(Addressee::BeingBound(account));
             }
-            return Ok(Addressee::Unbound {
-                account,
-                first_seen: self.cache.with(|cached| cached.mark_logged(app_id)),
-            });
+            return Ok(Addressee::Unbound { account, first_seen: self.cache.mark_logged(app_id) });
         }
         let Some((entry, bytes)) = found.into_entry()? else {
             return Ok(Addressee::Unbound { account: None, first_seen: false });
         };
-        self.cache.with(|cached| cached.insert(app_id, &entry, bytes, now));
+        self.cache.insert(app_id, &entry, bytes, now);
         Ok(Addressee::Bound(entry))
     }
 
@@ -111,7 +108,7 @@ impl Accounts<'_> {
     /// [`Error::Store`].
     pub async fn entry(self, app_id: &str) -> Result<Option<Arc<AccountEntry>>, Error> {
         let now = self.db.clock.unix();
-        match self.cache.with(|cached| cached.get(app_id, now)) {
+        match self.cache.get(app_id, now) {
             Some(entry) => Ok(Some(entry)),
             None => self.entry_uncached(app_id).await,
         }
@@ -127,7 +124,7 @@ impl Accounts<'_> {
         let is_bound = found.is_bound();
         let Some((entry, bytes)) = found.into_entry()? else { return Ok(None) };
         if is_bound {
-            self.cache.with(|cached| cached.insert(app_id, &entry, bytes, now));
+            self.cache.insert(app_id, &entry, bytes, now);
         }
         Ok(Some(entry))
     }

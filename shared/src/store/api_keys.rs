@@ -1,10 +1,7 @@
 //! API keys. A key's record is stored under the hash of the key; the key itself is stored nowhere. A tenant's
 //! pointers lead to the records of its keys.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
@@ -21,6 +18,7 @@ use super::{
     },
     keys,
     tenant_items::{list_tenant_action, read_tenant},
+    ttl_cache::TtlCache,
 };
 use crate::{
     error::{Error, StoreError},
@@ -58,8 +56,12 @@ pub struct KeyWithTenant {
     pub tenant: Tenant,
 }
 
-/// Keys read recently, by hash: (key, until).
-pub type KeyCache = Mutex<HashMap<String, (Arc<KeyWithTenant>, i64)>>;
+/// Keys read recently, by hash.
+pub(super) type KeyCache = TtlCache<KeyWithTenant>;
+
+pub(super) fn new_key_cache() -> KeyCache {
+    TtlCache::new(KEY_CACHE_SECONDS, MAX_CACHED_KEYS)
+}
 
 /// The result of creating a key.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,12 +135,7 @@ impl ApiKeys<'_> {
         let Some(tenant) = read_tenant(self.db, &key.tenant_id).await? else { return Ok(None) };
         self.record_use(&mut key, &hash, &tenant).await?;
         let known = Arc::new(KeyWithTenant { key, tenant });
-        let until = self.db.clock.unix() + KEY_CACHE_SECONDS;
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= MAX_CACHED_KEYS {
-            cache.clear();
-        }
-        cache.insert(hash, (Arc::clone(&known), until));
+        self.cache.insert(&hash, Arc::clone(&known), 1, self.db.clock.unix());
         Ok(Some(known))
     }
 
@@ -148,12 +145,11 @@ impl ApiKeys<'_> {
     }
 
     fn cached_by_hash(self, hash: &str) -> Option<Arc<KeyWithTenant>> {
-        let cached = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned();
-        cached.filter(|(_, until)| self.db.clock.unix() < *until).map(|(known, _)| known)
+        self.cache.get(hash, self.db.clock.unix())
     }
 
     pub(super) fn clear_cache(self) {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.cache.clear();
     }
 
     /// At most one write an hour. The condition keeps a key that is revoked meanwhile from coming back.

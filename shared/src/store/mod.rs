@@ -48,6 +48,7 @@ pub mod tenants;
 pub mod timeline;
 pub mod timers;
 pub mod token_leases;
+mod ttl_cache;
 pub mod unfinished_imports;
 pub mod waiting_lines;
 
@@ -82,7 +83,7 @@ impl Store {
             event_retention_seconds: config.timeline_days * 24 * 3600,
             account_cache: account_cache::AccountCache::default(),
             component_cache: component::ComponentCache::default(),
-            key_cache: api_keys::KeyCache::default(),
+            key_cache: api_keys::new_key_cache(),
         }
     }
 
