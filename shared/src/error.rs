@@ -8,7 +8,10 @@ use thiserror::Error;
 pub use store_error::StoreError;
 pub use text::{sdk_error_text, serde_error_text};
 
-use crate::wechat::{ApiError, errcode::ErrcodeClass};
+use crate::{
+    model::quota::QuotaRefusal,
+    wechat::{ApiError, errcode::ErrcodeClass},
+};
 
 /// A failure of the store, a queue or WeChat. Its text never holds a secret.
 #[derive(Debug, Error)]
@@ -25,6 +28,9 @@ pub enum Error {
     /// WeChat refused or did not answer this call: the errcode is about the call itself.
     #[error("WeChat: {0}")]
     WeChat(ApiError),
+    /// WeChat refused this API of the account before, and was not asked: the refusal still applies.
+    #[error("WeChat refused this before: errcode {}", .0.errcode)]
+    RefusedBefore(QuotaRefusal),
     /// The platform's own ticket, secret, address or component token was
     /// refused. It says nothing about the account or the intended call.
     #[error("the platform's own token: {0}")]
@@ -49,6 +55,7 @@ impl Error {
     pub fn errcode(&self) -> Option<i64> {
         match self {
             Self::WeChat(error) | Self::Platform(error) | Self::Account(error) => error.errcode(),
+            Self::RefusedBefore(refusal) => Some(refusal.errcode),
             _ => None,
         }
     }

@@ -1,13 +1,14 @@
 //! Whether and when to try again what failed. Pure: the test shows every case.
 //!
-//! The functions add what only they know: a message's age (message-send's `retry_policy`), an import's pauses
+//! What WeChat answers to a message is judged by message-send itself (`retry_policy::failure_action`): there a
+//! code decides what the tenant reads. The functions add what only they know: a message's age (message-send's `retry_policy`), an import's pauses
 //! (follower-import's `failure_policy`), and tokens' refusals, which are remembered (`tokens/refresh_backoff`).
 
 use std::time::Duration;
 
 use crate::{
     error::{Error, StoreError},
-    wechat::errcode::{ErrcodeClass, QuotaWait},
+    wechat::errcode::{ErrcodeClass, QuotaWait, class},
 };
 
 /// The longest [`backoff`].
@@ -57,6 +58,10 @@ pub fn retry(error: &Error) -> Retry {
             ErrcodeClass::Quota(wait) => Retry::AfterQuota(wait),
             _ => Retry::After(WECHAT_WAIT), // the account's owner may lift a restriction
         },
+        Error::RefusedBefore(refusal) => match class(refusal.errcode) {
+            ErrcodeClass::Quota(wait) => Retry::AfterQuota(wait),
+            _ => Retry::After(WECHAT_WAIT), // a later release knew a quota of this errcode
+        },
         Error::WeChat(refused) => match refused.class() {
             ErrcodeClass::Quota(wait) => Retry::AfterQuota(wait),
             ErrcodeClass::Permanent | ErrcodeClass::Caller => Retry::Never,
@@ -86,7 +91,10 @@ pub fn wait(error: &Error, receives: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wechat::{ApiError, transport::TransportError};
+    use crate::{
+        model::quota::QuotaRefusal,
+        wechat::{ApiError, transport::TransportError},
+    };
 
     #[test]
     fn an_error_says_whether_and_when_to_try_again() {
@@ -126,6 +134,12 @@ mod tests {
                 [5, 8, 120],
             ),
             ("a day's quota", wechat(45009), Retry::AfterQuota(QuotaWait::NextBeijingMidnight), [5, 8, 120]),
+            (
+                "a day's quota that was met before",
+                Error::RefusedBefore(QuotaRefusal { refused_until: 0, refused_at: 0, errcode: 45009 }),
+                Retry::AfterQuota(QuotaWait::NextBeijingMidnight),
+                [5, 8, 120],
+            ),
             ("a busy WeChat", wechat(-1), after(5), [5, 8, 120]),
             ("no answer of WeChat", lost().into(), after(5), [5, 8, 120]),
             ("a garbled answer", Error::WeChat(ApiError::Malformed("no JSON".into())), after(5), [5, 8, 120]),

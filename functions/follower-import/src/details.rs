@@ -12,7 +12,7 @@ use shared::{
     deadline::Deadline,
     error::Error,
     model::fan::{Fan, unionid_customer_id},
-    quota::QuotaApi,
+    quota::{self, QuotaApi},
     services::Services,
     store::fans::FanDetails,
     tokens,
@@ -21,7 +21,7 @@ use shared::{
 
 use crate::{
     failure_policy::{self, DetailsRefused},
-    quota,
+    remembered_refusals,
     types::AccountRef,
 };
 
@@ -59,9 +59,11 @@ pub(crate) async fn fetch(
             _ => fetch_batch(app, account, open_ids, until).await,
         }
     };
-    let fetched = quota::call_unless_refused(app, account.app_id, QuotaApi::UserInfo, since, fetch).await?;
+    let fetched =
+        remembered_refusals::call_unless_refused(app, account.app_id, QuotaApi::UserInfo, since, fetch)
+            .await?;
     if let Some(Error::WeChat(error)) = &fetched.failure {
-        shared::quota::remember_refusal(app, account.app_id, QuotaApi::UserInfo, error).await;
+        quota::remember_refusal(app, account.app_id, QuotaApi::UserInfo, error).await;
     }
     Ok(fetched)
 }

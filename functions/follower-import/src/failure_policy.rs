@@ -1,6 +1,6 @@
 //! What a failed job means for its import: a retry, a pause, or an end with a text that says what to do. Pure.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use shared::{
@@ -15,11 +15,12 @@ use shared::{
 
 /// The wait where a limit per minute is used up.
 const MINUTE_QUOTA_WAIT: Duration = Duration::from_secs(60);
-/// After so many receives a job pauses its import, well before the queue dead-letters it at 20.
+/// After so many receives a job pauses its import, well before the queue gives it up
+/// (`JobQueue::max_receive_count`).
 const MAX_RECEIVES: u32 = 8;
 /// WeChat's id of the permission set for followers.
 const FOLLOWERS_PERMISSION_SET: u32 = 2;
-/// The longest pause: a paused import tries again at least this often (contract 6.7).
+/// The longest pause: a paused import tries again at least this often.
 const MAX_PAUSE_SECONDS: i64 = 3600;
 /// The shortest pause. The job that resumes an import is queued before the pause is written, and must not
 /// run before that; this is longer than the function may run.
@@ -58,14 +59,17 @@ impl FailureDecision {
 /// end an import; it waits for as long as they last.
 pub(crate) fn decide(error: &Error, receives: u32, now: Timestamp) -> FailureDecision {
     match (error, retry(error)) {
-        (Error::WeChat(_), Retry::AfterQuota(QuotaWait::NextMinute)) if receives >= MAX_RECEIVES => {
-            FailureDecision::Requeue(MINUTE_QUOTA_WAIT)
-        }
-        (Error::WeChat(_), Retry::AfterQuota(QuotaWait::NextMinute)) => {
-            FailureDecision::Retry(MINUTE_QUOTA_WAIT)
+        (Error::WeChat(_) | Error::RefusedBefore(_), Retry::AfterQuota(QuotaWait::NextMinute)) => {
+            match receives >= MAX_RECEIVES {
+                true => FailureDecision::Requeue(MINUTE_QUOTA_WAIT),
+                false => FailureDecision::Retry(MINUTE_QUOTA_WAIT),
+            }
         }
         (Error::WeChat(refused) | Error::Account(refused), Retry::AfterQuota(wait)) => {
-            pause_for_quota(refused, wait, now)
+            pause_for_quota(refused, wait, errcode::wait_until(wait, now))
+        }
+        (Error::RefusedBefore(refusal), Retry::AfterQuota(wait)) => {
+            pause_for_quota(error, wait, Timestamp::from_second(refusal.refused_until).unwrap_or(now))
         }
         (Error::WeChat(refused), Retry::Never) => FailureDecision::Fail(tenant_hint(refused)),
         (Error::NotAuthorized(_), _) => FailureDecision::Fail(
@@ -84,8 +88,7 @@ fn pause_for_platform(why: String, now: Timestamp) -> FailureDecision {
     FailureDecision::Pause { cause_ends_at: now.as_second() + PLATFORM_PAUSE_SECONDS, why }
 }
 
-fn pause_for_quota(refused: &ApiError, wait: QuotaWait, now: Timestamp) -> FailureDecision {
-    let back = errcode::wait_until(wait, now);
+fn pause_for_quota(refused: &dyn fmt::Display, wait: QuotaWait, back: Timestamp) -> FailureDecision {
     let why = match wait {
         QuotaWait::NextBeijingMidnight => {
             format!("WeChat's daily quota is used up ({refused}); it is back at {back}")
@@ -172,7 +175,7 @@ pub(crate) fn details_refused(refused: &ApiError) -> Option<DetailsRefused> {
 
 #[cfg(test)]
 mod tests {
-    use shared::{error::StoreError, queue::JobQueue};
+    use shared::{error::StoreError, model::quota::QuotaRefusal, queue::JobQueue};
 
     use super::*;
 
@@ -181,6 +184,10 @@ mod tests {
         let now: Timestamp = "2026-03-01T15:30:00Z".parse().unwrap(); // half an hour before Beijing's midnight
         let api = |errcode| ApiError::Refused { errcode, errmsg: "no".into(), rid: None };
         let refused = |errcode| Error::WeChat(api(errcode));
+        let before = |errcode, seconds_left| {
+            let refused_until = now.as_second() + seconds_left;
+            Error::RefusedBefore(QuotaRefusal { refused_until, refused_at: 0, errcode })
+        };
         let kind = |error: &Error, receives, now| match decide(error, receives, now) {
             FailureDecision::Retry(after) => format!("again in {}", after.as_secs()),
             FailureDecision::Requeue(after) => format!("later in {}", after.as_secs()),
@@ -192,6 +199,8 @@ mod tests {
         for (what, error, receives, expected) in [
             ("the daily quota", refused(45009), 1, "pause of 1800"),
             ("a quota of unknown length", refused(45102), 1, "pause of 3600"),
+            ("the same that was met fifty minutes ago", before(45102, 600), 1, "pause of 600"),
+            ("the minute's limit, met before", before(45011, 30), 1, "again in 60"),
             ("the minute's limit", refused(45011), 1, "again in 60"),
             ("the minute's limit, long", refused(45011), MAX_RECEIVES, "later in 60"),
             ("busy", refused(-1), 1, "again in 5"),

@@ -1,4 +1,4 @@
-//! `FanOutV1`: queues the chunks of a listed page that have no receipt, to continue an interrupted import.
+//! The chunks of a listed page: `page.rs` queues them all, `FanOutV1` those without a receipt, after an interruption.
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! Importing   --(a page: PageV1; a hundred followers: ChunkV1)--> Importing
+//! Importing   --(after a pause, what has no receipt: FanOutV1)--> Importing
 //! Importing   --(the last page's last receipt)------------------> Reconciling, with all shards open
 //! Importing   --(the same, but the list broke off)--------------> Cut
 //! Cut         --(at once: progress.rs)--------------------------> Ended: failed, nobody is taken for gone
@@ -34,8 +35,8 @@ mod page;
 mod page_end;
 mod phase;
 mod progress;
-mod quota;
 mod reconcile;
+mod remembered_refusals;
 mod requeue;
 mod resume;
 pub mod types;

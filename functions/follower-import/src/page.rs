@@ -18,7 +18,7 @@ use crate::{
     fan_out,
     page_end::{self, ListPosition},
     progress::{self, running_import},
-    quota,
+    remembered_refusals,
     types::{FollowUps, JobDelivery, JobError},
 };
 
@@ -77,9 +77,14 @@ async fn fetch(
     let list = tokens::with_authorizer(app, tenant, app_id, until, |token| async move {
         app.wechat.followers(&token, cursor).await
     });
-    let answer =
-        quota::call_unless_refused(app, &import.app_id, QuotaApi::UserGet, import.requests_since(), list)
-            .await?;
+    let answer = remembered_refusals::call_unless_refused(
+        app,
+        &import.app_id,
+        QuotaApi::UserGet,
+        import.requests_since(),
+        list,
+    )
+    .await?;
     let before = match page.checked_sub(1) {
         Some(before) => app.store.import_progress().page(&import.id, before).await?,
         None => None,

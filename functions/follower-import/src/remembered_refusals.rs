@@ -4,7 +4,6 @@ use shared::{
     error::Error,
     quota::{self, QuotaApi},
     services::Services,
-    wechat::ApiError,
 };
 
 /// Calls WeChat, unless a refusal of this API still applies that is newer than `since`, in unix seconds: a
@@ -19,8 +18,7 @@ pub(crate) async fn call_unless_refused<T>(
     if let Some(refusal) = quota::current_refusal(app, app_id, api).await?
         && refusal.refused_at > since
     {
-        let errmsg = "as it said before".to_owned();
-        return Err(Error::WeChat(ApiError::Refused { errcode: refusal.errcode, errmsg, rid: None }));
+        return Err(Error::RefusedBefore(refusal));
     }
     let answer = call.await;
     if let Err(Error::WeChat(error)) = &answer {
