@@ -179,17 +179,17 @@ pub async fn switch_channel(
     }
 }
 
-/// Releases a message. Returns how often that has happened. If the database does not answer, the lease stays
+/// Releases a message. Returns whether we held it. If the database does not answer, the lease stays
 /// until it expires, and the rule for crashes decides.
-pub async fn release(app: &Services, work: &Work, owner: WriterId, may_have_happened: bool) -> Option<u32> {
+pub async fn release(app: &Services, work: &Work, owner: WriterId, may_have_happened: bool) -> bool {
     for attempt in 1..=MAX_RELEASE_ATTEMPTS {
-        match app.store.message_leases().requeue(&work.id, owner, may_have_happened).await {
-            Ok(tries) => return tries,
+        match app.store.message_leases().release(&work.id, owner, may_have_happened).await {
+            Ok(released) => return released,
             Err(error) if attempt == MAX_RELEASE_ATTEMPTS => {
-                tracing::error!(parent: &work.span, %error, "a message could not be given back: {error}");
+                tracing::error!(parent: &work.span, %error, "a message could not be released: {error}");
             }
             Err(_) => tokio::time::sleep(RELEASE_RETRY_WAIT).await,
         }
     }
-    None
+    false
 }

@@ -131,7 +131,7 @@ async fn try_later(
         return Ok(work.failed(app, lease, Some(channel), error));
     }
     tracing::debug!(code = %error.code, errcode = error.errcode, "again");
-    let released = lease::release(app, work, lease.owner, lease.may_have_happened).await.is_some();
+    let released = lease::release(app, work, lease.owner, lease.may_have_happened).await;
     match next {
         NextAttempt::ByTimer(due) if released => {
             let parked = Parked { channel, due, leads: true };

@@ -247,7 +247,7 @@ async fn a_used_up_quota_costs_one_call_and_its_messages_wait_in_timers_for_a_da
         jobs.push(w.accept(&format!("msg_{n:02}"), &format!("o{n}"), false, true).await);
     }
     w.wechat.script(TEMPLATE, [errcode(45009)]);
-    assert!(w.deliver([&jobs[0]], 1).await.is_empty(), "it waits in the queue");
+    assert!(w.deliver([&jobs[0]], 1).await.is_empty(), "a timer has it");
     for batch in jobs[1..].chunks(10) {
         assert!(w.deliver(batch, 1).await.is_empty());
     }
@@ -284,7 +284,7 @@ async fn an_outage_is_waited_for_by_age_and_not_by_tries() {
         assert_eq!(w.deliver([&job], receive).await, [0], "{receive}");
         w.clock.advance(1 << receive);
     }
-    assert!(w.deliver([&job], 4).await.is_empty(), "it stays in the queue");
+    assert!(w.deliver([&job], 4).await.is_empty(), "a timer has it");
     let mut looks = 0;
     while w.message("msg_1").await.status == MessageStatus::Queued {
         w.clock.advance(300);

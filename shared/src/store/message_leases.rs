@@ -1,14 +1,13 @@
-//! Leasing a message to send it, and returning it. One worker holds a message at a time: a lease is
+//! Leasing a message to send it, and releasing it. One worker holds a message at a time: a lease is
 //! conditional on the state that was read and carries the worker's [`WriterId`], on which all later writes
 //! depend. So a worker whose lease was written, but whose answer was lost, finds that it holds the message.
 //!
 //! The attribute is stored as `claimed_by`. It is `""` in a message that was never leased; messages of 0.1 do
 //! not have it, and are leased like those that were leased before.
 
-use serde::Deserialize;
-
 use super::{
     dynamo::{
+        Attributes,
         conditional_write::ConditionalWrite,
         database::Database,
         from_item, n, s,
@@ -185,30 +184,19 @@ impl MessageLeases<'_> {
         Ok(self.db.update(&self.db.work, &keys::message(id), update).await?.is_done())
     }
 
-    /// Returns a message that this worker holds to the queue, and returns how often it was returned by
-    /// now; [`None`] where we did not hold it. `may_have_happened`: it may have reached the fan all the same.
+    /// Releases a message that this worker holds: it is `queued` again. Returns whether we held it.
+    /// `may_have_happened`: it may have reached the fan all the same.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn requeue(
-        self,
-        id: &str,
-        owner: WriterId,
-        may_have_happened: bool,
-    ) -> Result<Option<u32>, Error> {
-        #[derive(Deserialize)]
-        struct Tries {
-            tries: u32,
-        }
-        let update = Update::new().set("status", to_attr(&MessageStatus::Queued)?).add("tries", n(1));
+    pub async fn release(self, id: &str, owner: WriterId, may_have_happened: bool) -> Result<bool, Error> {
+        let update = Update::new().set("status", to_attr(&MessageStatus::Queued)?);
         let update = if may_have_happened { update } else { update.remove("first_claimed_at") };
         let written = self.db.update(&self.db.work, &keys::message(id), if_leased_by(update, owner)?).await?;
-        // a later lease has another owner: a queued message that is still ours was returned by this very call
+        // a later lease has another owner: a queued message that is still ours was released by this very call
         let queued = to_attr(&MessageStatus::Queued)?;
-        match written.or_done_if(|i| owner.is_writer_of(i, LEASED_BY) && i.get("status") == Some(&queued)) {
-            ConditionalWrite::Done(now) => Ok(Some(from_item::<Tries>(now)?.tries)),
-            ConditionalWrite::ConditionFailed(_) => Ok(None),
-        }
+        let ours = |i: &Attributes| owner.is_writer_of(i, LEASED_BY) && i.get("status") == Some(&queued);
+        Ok(written.or_done_if(ours).is_done())
     }
 }
 

@@ -24,7 +24,7 @@ pub const WRITES: &[(&str, &str)] = &[
     ("MessageLeases::use_window", "window_used_by"),
     ("MessageLeases::retake", "claimed_by = :before"),
     ("MessageLeases::switch_channel", "SET #channel"),
-    ("MessageLeases::requeue", "tries"),
+    ("MessageLeases::release", "REMOVE #first_claimed_at"),
     ("Messages::store_ended", "wechat_msg_id"),
     ("Messages::store_ended, that WeChat settled", "wechat_msg_id"),
     ("Messages::restore_sent_records", "INSERT INTO"),
@@ -79,11 +79,11 @@ pub async fn perform(name: &str, what: &str, store: &Store) -> Option<String> {
                 .unwrap();
             format!("{ours}, {others}")
         }
-        "MessageLeases::requeue" => {
+        "MessageLeases::release" => {
             let owner = store.new_writer_id();
             store.message_leases().acquire(owner, NEW_YEAR_2025, &[("msg_0", template)], &[]).await.unwrap();
-            let ours = store.message_leases().requeue("msg_0", owner, false).await.unwrap();
-            let others = store.message_leases().requeue("msg_0", store.new_writer_id(), false).await.unwrap();
+            let ours = store.message_leases().release("msg_0", owner, false).await.unwrap();
+            let others = store.message_leases().release("msg_0", store.new_writer_id(), false).await.unwrap();
             // it is for those now who look at what was given back
             let (first, _) = lease_result(store, &["msg_0"], &[]).await;
             format!("{ours:?}, {others:?}, {first:?}")
