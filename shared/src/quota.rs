@@ -1,5 +1,6 @@
-//! Quota memory: until when WeChat refuses each API of an account. A refused caller writes it and every
-//! caller reads it first, so that a used-up quota costs one call and not one for each waiting job.
+//! Quota memory: until when WeChat refuses each API of an account. A refused caller writes it and every caller reads it
+//! first, so that a used-up quota costs one call and not one for each waiting job; all but the release check, whose account
+//! no tenant has.
 
 use jiff::Timestamp;
 

@@ -70,8 +70,8 @@ fn check_recipient(account: Option<&AccountRecord>, push: &Push<'_>) -> Result<(
     }
 }
 
-/// A push for an account that is not bound. Any response but `success` would show its followers an error
-/// (contract 18), and WeChat keeps pushing until the administrator cancels the authorization.
+/// A push for an account that is not bound. Any response but `success` would show its followers an error,
+/// and WeChat keeps pushing until the administrator cancels the authorization.
 fn count_unbound_push(app: &Services, app_id: &str, first_seen: bool) {
     app.metrics.count(Metric::UnboundPushes, app.clock.now());
     if first_seen {

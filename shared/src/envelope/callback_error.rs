@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// All that a sender learns: no reason reveals anything about a key or a token (contract section 3).
+/// All that a sender learns: no reason reveals anything about a key or a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CallbackError {
     /// `signature` or `msg_signature` is missing or wrong.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How far a timestamp may be from now if `OAHUB_REJECT_STALE_CALLBACKS` is
-/// set: 10 minutes (contract section 6, 18). WeChat itself documents no limit.
+/// set: 10 minutes. WeChat itself documents no limit.
 pub const STALE_AFTER_SECONDS: u64 = 600;
 
 /// The parameters that WeChat sends. All are optional here: a missing one fails as a wrong signature does.

@@ -1,6 +1,6 @@
 //! What an Official Account is, and an account as stored.
 //!
-//! Source: protocol reference 2.5 (kinds, verification).
+//! Source: WeChat's api_get_authorizer_info (`service_type_info`, `verify_type_info`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,6 +1,6 @@
 //! What an account can do: its kind allows it, and the permission set was granted.
 //!
-//! Source: protocol reference 7.1 (what each kind may).
+//! Source: WeChat's list of API permissions by kind of account.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn capabilities_need_the_right_kind_of_account() {
         use AccountType::{Service, Subscription};
-        // The columns of protocol reference 7.1: unverified and verified subscription, unverified and
+        // The columns of that list: unverified and verified subscription, unverified and
         // verified service account.
         for (name, may) in [
             ("auto_reply", [true, true, true, true]),

@@ -47,6 +47,11 @@ enum Presence {
 }
 use Presence::{Optional, Required};
 
+/// The message types that a customer-service message may have.
+pub fn message_types() -> impl Iterator<Item = &'static str> {
+    MESSAGE_TYPES.iter().map(|(name, _)| *name)
+}
+
 /// Message types and the string members of their object. `news` and `msgmenu` also have lists.
 const MESSAGE_TYPES: [(&str, &[(&str, Presence)]); 11] = [
     ("text", &[("content", Required)]),

@@ -1,4 +1,4 @@
-//! Which words can be the `type` of an event (contract, section 5).
+//! Which words can be the `type` of an event.
 
 use super::{push::snake_case, push_kind::EVENTS};
 

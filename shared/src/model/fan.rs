@@ -60,11 +60,11 @@ pub struct Fan {
     pub qr_scene_str: Option<String>,
     /// Across the accounts of one open-platform account.
     pub union_id: Option<String>,
-    /// From OAuth; user/info has not returned it since 2021.
+    /// For OAuth, which is not there yet; user/info has not returned it since 2021.
     pub nickname: Option<String>,
     /// Head picture.
     pub avatar_url: Option<String>,
-    /// 0 unknown, 1 male, 2 female; not returned since 2021.
+    /// 1 male, 2 female; not returned since 2021.
     pub gender: Option<i64>,
     /// Not told since 2021.
     pub country: Option<String>,

@@ -1,6 +1,6 @@
 //! Permission sets: what an account's administrator granted to the platform.
 //!
-//! Source: protocol reference 2.7.
+//! Source: WeChat's list of permission sets of third-party platforms.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -114,8 +114,7 @@ impl<'a> Push<'a> {
     }
 
     /// Identifies repetitions of a push, within its account and sender: the
-    /// `MsgId` of a message; otherwise a hash of the whole plaintext (contract
-    /// section 3). Sender and second are not enough: coupon events share them.
+    /// `MsgId` of a message; otherwise a hash of the whole plaintext. Sender and second are not enough: coupon events share them.
     #[must_use]
     pub fn identity(&self) -> String {
         match self.msg_id {
@@ -129,7 +128,7 @@ impl<'a> Push<'a> {
         }
     }
 
-    /// Its `type` on the timeline (contract section 5).
+    /// Its `type` on the timeline.
     #[must_use]
     pub fn event_type(&self) -> String {
         let name = match &self.kind {

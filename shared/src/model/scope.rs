@@ -1,4 +1,4 @@
-//! What an API key may do (contract, section 5).
+//! What an API key may do.
 
 use serde::{Deserialize, Serialize};
 

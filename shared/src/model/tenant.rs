@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A tenant's time zone unless it has set another (contract 6.32).
+/// A tenant's time zone unless it has set another.
 pub const DEFAULT_TIME_ZONE: &str = "Asia/Shanghai";
 
 /// The state of a tenant.

@@ -9,7 +9,7 @@
 //! All times are Unix seconds, lifetimes seconds, minutes Unix seconds /
 //! 60. A token with an unreadable lifetime (zero or less) is due at once.
 
-/// The lifetime that WeChat gives in practice, seconds. Source: protocol reference 2.1.
+/// The lifetime that WeChat gives in practice, seconds. Source: WeChat's api_component_token and api_authorizer_token.
 pub const STANDARD_LIFETIME_SECONDS: i64 = 7200;
 
 /// Slots of the wheel, one a minute.

@@ -3,7 +3,7 @@
 //! Each kind of trigger opens its own allowance, and a repeated trigger restarts it. How overlapping
 //! ones count is undocumented: this is a best guess, and WeChat's 45015 and 45047 decide.
 //!
-//! Times are Unix seconds of the push's `CreateTime`. Source: protocol reference 7.4 (rules of 2023).
+//! Times are Unix seconds of the push's `CreateTime`. Source: WeChat's rules of customer-service messages, as of 2023.
 
 use serde::{Deserialize, Serialize};
 

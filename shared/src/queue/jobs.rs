@@ -221,7 +221,7 @@ impl<'de> Deserialize<'de> for FollowerImportJob {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum SendJob {
-    /// Send a stored message.
+    /// Send a message: one that the API stored, or a reply rule's, whose record is made when it is sent.
     MessageV1 {
         /// The message.
         message_id: String,

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How long a key that was read is trusted without reading again, seconds: a revoked one is refused within
-/// this (contract, section 5).
+/// this.
 const KEY_CACHE_SECONDS: i64 = 30;
 /// Keys cached by one instance.
 const MAX_CACHED_KEYS: usize = 1_000;

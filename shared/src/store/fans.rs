@@ -46,13 +46,13 @@ fn non_empty(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Details of a fan from WeChat, to be stored by an import.
+/// Details of a fan from WeChat, to be stored.
 pub struct FanDetails<'a> {
     /// WeChat's response. Without `subscribe` it only says that they were listed as a follower.
     pub info: &'a UserInfo,
-    /// Statuses of this time or later are kept, unix seconds: when the import began.
+    /// Statuses of this time or later are kept, unix seconds: when the import began, or when the follow was pushed.
     pub as_of: i64,
-    /// The import; none for a single fan.
+    /// The import; none for a new follower.
     pub import_id: Option<&'a str>,
 }
 
@@ -175,8 +175,8 @@ impl Fans<'_> {
         answers.into_iter().flatten().map(StatementResult::into_done).collect()
     }
 
-    /// Stores details of an existing fan: the status only where no event of `as_of` or later changed it,
-    /// the rest always. Returns the customer that the fan left, where a union id made it another one's.
+    /// Stores details of an existing fan: the status only where no event of `as_of` or later changed it; of the rest what
+    /// WeChat may change while they follow (gender and places come with the first insert alone). Returns the customer that the fan left, where a union id made it another one's.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -190,7 +190,7 @@ impl Fans<'_> {
             update = set_scene(update, scene_of(info))
                 .set_or_remove("subscribe_scene", text(&info.subscribe_scene))
                 .set_some("language", text(&info.language))
-                // empty since 2021, which says nothing: keep what OAuth returned
+                // empty since 2021, which says nothing: keep what was known
                 .set_some("nickname", text(&info.nickname))
                 .set_some("avatar_url", text(&info.headimgurl))
                 .set("tag_ids", to_attr(&info.tagid_list)?)
@@ -279,7 +279,7 @@ fn scene_of(info: &UserInfo) -> QrScene {
     QrScene::from_info(info.qr_scene, &info.qr_scene_str)
 }
 
-/// A fan who is stored for the first time.
+/// A fan who is stored for the first time. A new member goes into [`Fans::update`] too.
 fn new_fan(id: FanId<'_>, details: &FanDetails<'_>, now: i64) -> Fan {
     let info = details.info;
     let union_id = non_empty(&info.unionid);

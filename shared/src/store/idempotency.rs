@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{error::Error, secret::Secret};
 
-/// How long a key is remembered, seconds (contract 6.16).
+/// How long a key is remembered, seconds.
 pub const IDEMPOTENCY_RETENTION_SECONDS: i64 = 24 * 3600;
 /// How long a request may be in flight before a repetition takes over, seconds: longer than functions run.
 pub const IN_FLIGHT_SECONDS: i64 = 60;

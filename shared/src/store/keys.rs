@@ -23,8 +23,8 @@
 //! | customers | redirect of a merged customer | `CUSTOMER#<tenant>#<customer>` | `CUSTOMER` | follower-import |
 //! | timeline | event | `FAN#<tenant>#<app_id>#<open_id>` | push identity | message-callback, message-send, follower-import |
 //! | timeline | event of an account itself | `ACCOUNT#<tenant>#<app_id>` | push identity | message-callback |
-//! | work | import | `IMPORT#<app_id>` | import id | tenant-api, follower-import |
-//! | work | lock with the running import | `IMPORT#<app_id>` | `RUNNING` | tenant-api, follower-import |
+//! | work | import | `IMPORT#<app_id>` | import id | authorization-callback, tenant-api, follower-import |
+//! | work | lock with the running import | `IMPORT#<app_id>` | `RUNNING` | authorization-callback, tenant-api, follower-import |
 //! | work | an unfinished import | `IMPORTS` | import id | authorization-callback, tenant-api, follower-import |
 //! | work | a listed page | `PAGES#<import>#<page>` | `LIST` | follower-import (TTL) |
 //! | work | a page's receipts | `PAGES#<import>` | `DONE#<page>` | follower-import (TTL) |

@@ -1,6 +1,6 @@
 //! URLs of WeChat's pages on which an administrator authorizes the platform.
 //!
-//! Source: protocol reference 2.3, after the official "Authorization Process Technical Description".
+//! Source: WeChat's "Authorization Process Technical Description".
 
 use super::query::encode_query;
 use crate::secret::Secret;

@@ -1,6 +1,6 @@
 //! `/cgi-bin/component/*`: the platform's own token chain and the authorizations of accounts.
 //!
-//! Source: protocol reference 2.1, 2.2, 2.5 and 2.6.
+//! Source: WeChat's pages of the component APIs, from api_start_push_ticket to api_get_authorizer_list.
 
 use serde::Deserialize;
 use serde_json::json;

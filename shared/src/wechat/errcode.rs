@@ -1,6 +1,6 @@
 //! WeChat's error codes and what a caller may do about each.
 //!
-//! Source: protocol reference section 6, after the official global table; the classes are ours.
+//! Source: WeChat's table of global return codes; the classes are ours.
 
 use jiff::Timestamp;
 
@@ -39,7 +39,7 @@ pub enum QuotaWait {
     Other,
 }
 
-/// How long to wait where no time is known, in seconds. The contract requires a check at least every hour.
+/// How long to wait where no time is known, in seconds. What waits looks again at least every hour.
 pub const UNKNOWN_WAIT_SECONDS: i64 = 3600;
 
 /// Beijing is eight hours ahead of UTC all year, so its midnight is 16:00 UTC.

@@ -1,6 +1,6 @@
 //! Messages to one fan: customer-service messages and template messages.
 //!
-//! Source: protocol reference 4.3 and 4.5. Neither call may be retried
+//! Source: WeChat's message/custom/send and message/template/send. Neither call may be retried
 //! blindly after [`ApiError::may_have_happened`]: WeChat cannot deduplicate a
 //! customer-service message; a template message has `client_msg_id` for that.
 

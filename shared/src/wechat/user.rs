@@ -1,6 +1,6 @@
 //! `/cgi-bin/user/*`: the followers of an account and their details.
 //!
-//! Source: protocol reference 4.1. Permission set 2; verified accounts only.
+//! Source: WeChat's user/get, user/info and user/info/batchget. Permission set 2; verified accounts only.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -136,3 +136,22 @@ pub enum Match {
     /// The keyword is somewhere in the text.
     Contains,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+    use shared::model::content::message_types;
+
+    #[test]
+    fn the_description_knows_the_types_that_are_taken() {
+        let description: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
+        let schemas = &description["components"]["schemas"];
+        let types: BTreeSet<&str> = message_types().collect();
+        let words = schemas["MsgType"]["enum"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+        assert_eq!(words.collect::<BTreeSet<_>>(), types);
+        let objects = schemas["Content"]["properties"].as_object().unwrap().keys().map(String::as_str);
+        assert_eq!(objects.filter(|name| *name != "msgtype").collect::<BTreeSet<_>>(), types);
+    }
+}
