@@ -1,8 +1,14 @@
-//! What the tests of one function stand on: DynamoDB with the tables of `template.yaml`, and an SQS that records
-//! what it is sent.
+//! What the tests of one function stand on: DynamoDB with the tables of `template.yaml`, an SQS that records what it is
+//! sent, settings, services, bound accounts and events.
 
+mod accounts;
+mod http_event;
+mod services;
 mod settings;
 
+pub use accounts::{account, bind};
+pub use http_event::http_event;
+pub use services::services;
 pub use settings::{ADMIN_KEY, COMPONENT_APP_ID, Endpoints, load_config};
 
 use std::sync::{

@@ -6,23 +6,18 @@ pub mod wechat;
 
 use std::sync::Arc;
 
-use aws_credential_types::Credentials;
-use oahub_testkit::{Endpoints, load_config, start_dynamodb};
+use oahub_testkit::{Endpoints, account, bind, load_config, services, start_dynamodb};
 use shared::{
-    aws::AwsClients,
     clock::{Clock, ManualClock},
     model::{
-        account::{AccountRecord, AccountStatus, AccountType},
-        consent::ConsentPage,
+        account::AccountRecord,
         credentials::AccessToken,
         fan::{Fan, FanId},
         import::{Import, ImportStatus},
-        token::Due,
     },
     queue::jobs::{FollowerJob, ImportJob, ImportRef},
-    random::StdRandom,
     secret::Secret,
-    services::{Dependencies, Services},
+    services::Services,
     store::{imports::ImportStart, keys::CUSTOMER_SHARDS},
 };
 
@@ -49,50 +44,19 @@ impl ImportHarness {
         // nothing listens at port 1: jobs go to the test's queue
         let endpoints = Endpoints { dynamodb: &url, sqs: "http://127.0.0.1:1" };
         let config = load_config(follower_import::NEEDS, &endpoints, &[]);
-        let aws = AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test"));
-        let parts = Dependencies {
-            clock: Arc::new(clock.clone()),
-            random: Arc::new(StdRandom::seeded(seed)),
-            transport: Arc::<FakeWeChat>::clone(&wechat),
-            aws,
-        };
-        let harness = Self { app: Services::new(config, parts).unwrap(), clock, wechat };
+        let transport = Arc::<FakeWeChat>::clone(&wechat);
+        let app = services(config, &clock, seed, transport);
+        let harness = Self { app, clock, wechat };
         harness.bind(0).await;
         harness
     }
 
     /// The account's administrator authorizes it at `authorized`, in unix seconds.
     pub async fn bind(&self, authorized: i64) {
-        let account = AccountRecord {
-            app_id: APP.into(),
-            tenant_id: TENANT.into(),
-            original_id: "gh_1".into(),
-            name: "Shop".into(),
-            alias: String::new(),
-            avatar_url: String::new(),
-            qr_code_url: String::new(),
-            principal_name: "Shop Ltd".into(),
-            account_type: AccountType::Service,
-            verified: true,
-            status: AccountStatus::Bound,
-            granted: vec![2],
-            bound_at: START - 10_000,
-            bound_by: None,
-            unbound_at: None,
-            stored_authorized_at: authorized,
-            deleted: false,
-            revision: 0,
-        };
+        let account =
+            AccountRecord { stored_authorized_at: authorized, ..account(TENANT, APP, START - 10_000) };
         let token = AccessToken { token: Secret::new("t"), issued_at: START, expires_in: 100_000_000 };
-        let due = Due::Sorted { unix_seconds: START };
-        self.app
-            .store
-            .authorizers()
-            .store_authorization(APP, "c", Some(&token), &Secret::new("r"))
-            .await
-            .unwrap();
-        let page = ConsentPage { tenant: TENANT, opened_at: START, expires_at: START };
-        self.app.store.accounts().bind(account, Some(page), due).await.unwrap();
+        bind(&self.app.store, account, Some(&token), START).await;
     }
 
     /// Starts an import. Returns its id and first job.

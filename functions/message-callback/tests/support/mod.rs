@@ -2,26 +2,19 @@
 
 use std::sync::Arc;
 
-use aws_credential_types::Credentials;
 use dynoxide::Database;
-use oahub_testkit::{Endpoints, RecordingSqs, load_config, start_dynamodb};
+use oahub_testkit::{
+    Endpoints, RecordingSqs, account, bind, http_event, load_config, services, start_dynamodb,
+};
 use serde_json::{Value, json};
 use shared::{
-    aws::AwsClients,
     clock::ManualClock,
     config::Need,
     deadline::Deadline,
     envelope::{CallbackQuery, PushRecipient},
     function::Function,
-    model::{
-        account::{AccountRecord, AccountStatus, AccountType},
-        consent::ConsentPage,
-        reply_rules::ReplyRules,
-        token::Due,
-    },
-    random::StdRandom,
-    secret::Secret,
-    services::{Dependencies, Services},
+    model::reply_rules::ReplyRules,
+    services::Services,
     wechat::{http::HttpTransport, query::encode_query},
 };
 
@@ -55,13 +48,8 @@ impl TestApp {
         // binding accounts, which another function does, needs the credentials table
         let needs = [message_callback::NEEDS, &[Need::CredentialsTable]].concat();
         let config = load_config(&needs, &Endpoints { dynamodb: &dynamodb, sqs: &sqs.url }, &[]);
-        let dependencies = Dependencies {
-            clock: Arc::new(ManualClock::at(START)),
-            random: Arc::new(StdRandom::seeded(1)),
-            transport: Arc::new(HttpTransport::new()),
-            aws: AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test")),
-        };
-        let services = Services::new(config, dependencies).unwrap();
+        let clock = ManualClock::at(START);
+        let services = services(config, &clock, 1, Arc::new(HttpTransport::new()));
         let function = message_callback::function(Arc::clone(&services));
         let app = Self { services, function, database, sqs };
         app.bind(rules).await;
@@ -69,30 +57,8 @@ impl TestApp {
     }
 
     async fn bind(&self, rules: Value) {
-        let account = AccountRecord {
-            app_id: ACCOUNT.into(),
-            tenant_id: TENANT.into(),
-            original_id: ORIGINAL_ID.into(),
-            name: "Cafe".into(),
-            alias: String::new(),
-            avatar_url: String::new(),
-            qr_code_url: String::new(),
-            principal_name: String::new(),
-            account_type: AccountType::Service,
-            verified: true,
-            status: AccountStatus::Bound,
-            granted: vec![1, 2],
-            bound_at: START,
-            bound_by: None,
-            unbound_at: None,
-            stored_authorized_at: 0,
-            deleted: false,
-            revision: 0,
-        };
         let store = &self.services.store;
-        store.authorizers().store_authorization(ACCOUNT, "c", None, &Secret::new("r")).await.unwrap();
-        let page = ConsentPage { tenant: TENANT, opened_at: START, expires_at: START };
-        store.accounts().bind(account, Some(page), Due::Sorted { unix_seconds: START }).await.unwrap();
+        bind(store, account(TENANT, ACCOUNT, START), None, START).await;
         let rules = ReplyRules::parse(rules).unwrap();
         assert!(store.reply_rules().replace(TENANT, ACCOUNT, &rules).await.unwrap());
     }
@@ -118,16 +84,7 @@ impl TestApp {
     pub async fn post(&self, app_id: &str, query: &CallbackQuery, body: &str) -> PushAnswer {
         let path = format!("/wechat/accounts/{app_id}");
         let query = encode_query(&query.pairs());
-        let event = json!({
-            "version": "2.0", "routeKey": "$default", "rawPath": path,
-            "rawQueryString": query.trim_start_matches('?'), "headers": {"host": "hub.example.com"},
-            "requestContext": {
-                "accountId": "1", "apiId": "1", "domainName": "hub.example.com", "domainPrefix": "hub",
-                "http": {"method": "POST", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
-                "requestId": "1", "routeKey": "$default", "stage": "$default", "time": "t", "timeEpoch": 1
-            },
-            "body": body, "isBase64Encoded": false
-        });
+        let event = http_event("POST", &path, query.trim_start_matches('?'), &[], Some(body));
         let answer = self.function.call(event, Deadline::NEVER).await.unwrap();
         let body = answer["body"].as_str().unwrap_or_default();
         let opened = self.services.envelope.open_reply(body.as_bytes());

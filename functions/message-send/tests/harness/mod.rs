@@ -12,7 +12,7 @@ use std::{
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use futures::future::BoxFuture;
-use oahub_testkit::{Endpoints, load_config, start_dynamodb};
+use oahub_testkit::{Endpoints, account, bind, load_config, services, start_dynamodb};
 use serde_json::{Value, json};
 use shared::{
     aws::AwsClients,
@@ -20,20 +20,17 @@ use shared::{
     deadline::Deadline,
     function::Function,
     model::{
-        account::{AccountRecord, AccountStatus, AccountType},
+        account::{AccountRecord, AccountType},
         api_key::ApiKey,
-        consent::ConsentPage,
         credentials::AccessToken,
         event::StoredEvent,
         fan::FanId,
         message::{Channel, MessageRecord, MessageStatus},
         push_decision::FanActivity,
-        token::Due,
     },
     queue::jobs::SendJob,
-    random::StdRandom,
     secret::Secret,
-    services::{Dependencies, Services},
+    services::Services,
     store::{message_leases::LeaseAttempt, timers::DueTimer},
     wechat::transport::{Transport, TransportError, WeChatRequest, WeChatResponse},
 };
@@ -150,18 +147,8 @@ impl SendHarness {
         let config = load_config(message_send::NEEDS, &Endpoints { dynamodb: &url, sqs: &url }, &[]);
         let clock = ManualClock::at(1_735_689_600);
         let wechat = Arc::new(ScriptedWeChat::default());
-        let aws = AwsClients::new(&config.resources, Credentials::new("local", "local", None, None, "test"));
-        let db = aws.dynamodb.clone();
-        let app = Services::new(
-            config,
-            Dependencies {
-                clock: Arc::new(clock.clone()),
-                random: Arc::new(StdRandom::seeded(1)),
-                transport: wechat.clone(),
-                aws,
-            },
-        )
-        .unwrap();
+        let db = AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test")).dynamodb;
+        let app = services(config, &clock, 1, wechat.clone());
         let function = message_send::function(Arc::clone(&app));
         let world = Self { app, db, batches: AtomicUsize::new(0), clock, wechat, function };
         world.app.store.component().store_ticket(&Secret::new("ticket"), world.clock.unix()).await.unwrap();
@@ -180,39 +167,12 @@ impl SendHarness {
         account_type: AccountType,
         granted: &[u32],
     ) {
-        let account = AccountRecord {
-            app_id: app_id.into(),
-            tenant_id: tenant.into(),
-            original_id: "gh_1".into(),
-            name: "Invented Cafe".into(),
-            alias: String::new(),
-            avatar_url: String::new(),
-            qr_code_url: String::new(),
-            principal_name: String::new(),
-            account_type,
-            verified: true,
-            status: AccountStatus::Bound,
-            granted: granted.to_vec(),
-            bound_at: self.clock.unix(),
-            bound_by: None,
-            unbound_at: None,
-            stored_authorized_at: 0,
-            deleted: false,
-            revision: 0,
-        };
-        let token =
-            AccessToken { token: Secret::new("token-0"), issued_at: self.clock.unix(), expires_in: 7200 };
-        *self.wechat.token.lock().unwrap() = "token-0".into();
-        let due = Due::Sorted { unix_seconds: self.clock.unix() + 5400 };
-        self.app
-            .store
-            .authorizers()
-            .store_authorization(app_id, "c", Some(&token), &Secret::new("r"))
-            .await
-            .unwrap();
         let now = self.clock.unix();
-        let page = ConsentPage { tenant, opened_at: now, expires_at: now };
-        self.app.store.accounts().bind(account, Some(page), due).await.unwrap();
+        let account =
+            AccountRecord { account_type, granted: granted.to_vec(), ..account(tenant, app_id, now) };
+        let token = AccessToken { token: Secret::new("token-0"), issued_at: now, expires_in: 7200 };
+        *self.wechat.token.lock().unwrap() = "token-0".into();
+        bind(&self.app.store, account, Some(&token), now).await;
     }
 
     /// The fan writes, which opens a reply window of 48 hours.

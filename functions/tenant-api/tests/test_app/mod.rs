@@ -2,27 +2,18 @@
 
 use std::sync::Arc;
 
-use aws_credential_types::Credentials;
 use dynoxide::Database;
-use oahub_testkit::{Endpoints, RecordingSqs, load_config, start_dynamodb};
-use serde_json::{Map, Value, json};
+use oahub_testkit::{
+    Endpoints, RecordingSqs, account, bind, http_event, load_config, services, start_dynamodb,
+};
+use serde_json::{Value, json};
 use shared::{
-    aws::AwsClients,
     clock::ManualClock,
     config::{Config, Need},
     deadline::Deadline,
     function::Function,
-    model::{
-        account::{AccountRecord, AccountStatus, AccountType},
-        consent::ConsentPage,
-        event::StoredEvent,
-        fan::FanId,
-        push_decision::FanActivity,
-        token::Due,
-    },
-    random::StdRandom,
-    secret::Secret,
-    services::{Dependencies, Services},
+    model::{event::StoredEvent, fan::FanId, push_decision::FanActivity},
+    services::Services,
     wechat::http::HttpTransport,
 };
 
@@ -87,13 +78,7 @@ impl TestApp {
         database: Database,
         sqs: RecordingSqs,
     ) -> Self {
-        let parts = Dependencies {
-            clock: Arc::new(clock.clone()),
-            random: Arc::new(StdRandom::seeded(seed)),
-            transport: Arc::new(HttpTransport::new()),
-            aws: AwsClients::new(&config.resources, Credentials::new("a", "b", None, None, "test")),
-        };
-        let app = Services::new(config, parts).unwrap();
+        let app = services(config, &clock, seed, Arc::new(HttpTransport::new()));
         Self { function: tenant_api::function(Arc::clone(&app)), services: app, clock, database, sqs }
     }
 
@@ -112,20 +97,10 @@ impl TestApp {
         headers: &[(&str, &str)],
     ) -> ApiResponse {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let mut all = Map::from_iter([("host".to_owned(), json!("hub.example.com"))]);
-        if let Some(key) = key {
-            all.insert("authorization".into(), json!(format!("Bearer {key}")));
-        }
-        all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
-        let event = json!({
-            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": all,
-            "requestContext": {
-                "accountId": "1", "apiId": "1", "domainName": "hub.example.com", "domainPrefix": "hub",
-                "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
-                "requestId": "1", "routeKey": "$default", "stage": "$default", "time": "t", "timeEpoch": 1
-            },
-            "body": body, "isBase64Encoded": false
-        });
+        let bearer = key.map(|key| format!("Bearer {key}"));
+        let mut all = headers.to_vec();
+        all.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        let event = http_event(method, path, query, &all, body);
         let answer = self.function.call(event, Deadline::NEVER).await.unwrap();
         let body = answer["body"].as_str().unwrap_or_default();
         ApiResponse {
@@ -158,36 +133,8 @@ impl TestApp {
     }
 
     pub async fn bind(&self, tenant: &Tenant, app_id: &str) {
-        let account = AccountRecord {
-            app_id: app_id.into(),
-            tenant_id: tenant.id.clone(),
-            original_id: "gh_1".into(),
-            name: "Cafe".into(),
-            alias: String::new(),
-            avatar_url: String::new(),
-            qr_code_url: String::new(),
-            principal_name: String::new(),
-            account_type: AccountType::Service,
-            verified: true,
-            status: AccountStatus::Bound,
-            granted: vec![1, 2],
-            bound_at: self.services.clock.unix(),
-            bound_by: None,
-            unbound_at: None,
-            stored_authorized_at: 0,
-            deleted: false,
-            revision: 0,
-        };
         let now = self.services.clock.unix();
-        let due = Due::Sorted { unix_seconds: now };
-        self.services
-            .store
-            .authorizers()
-            .store_authorization(app_id, "c", None, &Secret::new("r"))
-            .await
-            .unwrap();
-        let page = ConsentPage { tenant: &tenant.id, opened_at: now, expires_at: now };
-        self.services.store.accounts().bind(account, Some(page), due).await.unwrap();
+        bind(&self.services.store, account(&tenant.id, app_id, now), None, now).await;
     }
 
     pub async fn add_fan(&self, tenant: &Tenant, app_id: &str, open_id: &str) {
