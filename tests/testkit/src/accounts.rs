@@ -8,7 +8,8 @@ use shared::{
         token::Due,
     },
     secret::Secret,
-    store::Store,
+    services::Services,
+    tokens,
 };
 
 /// A verified service account that was bound at the unix second `bound_at`, with the permission sets of messages and
@@ -38,10 +39,11 @@ pub fn account(tenant: &str, app_id: &str, bound_at: i64) -> AccountRecord {
 
 /// Stores an account as if its administrator had agreed on a page of its tenant at the unix second `now`; with an access
 /// token, or one that the first call has to fetch.
-pub async fn bind(store: &Store, account: AccountRecord, token: Option<&AccessToken>, now: i64) {
-    let refresh_token = Secret::new("r");
+pub async fn bind(app: &Services, account: AccountRecord, token: Option<&AccessToken>, now: i64) {
+    let (store, refresh_token) = (&app.store, Secret::new("r"));
+    let due = token.map_or(Due::Sorted { unix_seconds: now }, |token| tokens::next_refresh(app, token));
     store.authorizers().store_authorization(&account.app_id, "c", token, &refresh_token).await.unwrap();
     let tenant = account.tenant_id.clone();
     let page = ConsentPage { tenant: &tenant, opened_at: now, expires_at: now };
-    store.accounts().bind(account, Some(page), Due::Sorted { unix_seconds: now + 5_400 }).await.unwrap();
+    store.accounts().bind(account, Some(page), due).await.unwrap();
 }

@@ -56,7 +56,7 @@ impl ImportHarness {
         let account =
             AccountRecord { stored_authorized_at: authorized, ..account(TENANT, APP, START - 10_000) };
         let token = AccessToken { token: Secret::new("t"), issued_at: START, expires_in: 100_000_000 };
-        bind(&self.app.store, account, Some(&token), START).await;
+        bind(&self.app, account, Some(&token), START).await;
     }
 
     /// Starts an import. Returns its id and first job.

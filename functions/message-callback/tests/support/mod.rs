@@ -58,7 +58,7 @@ impl TestApp {
 
     async fn bind(&self, rules: Value) {
         let store = &self.services.store;
-        bind(store, account(TENANT, ACCOUNT, START), None, START).await;
+        bind(&self.services, account(TENANT, ACCOUNT, START), None, START).await;
         let rules = ReplyRules::parse(rules).unwrap();
         assert!(store.reply_rules().replace(TENANT, ACCOUNT, &rules).await.unwrap());
     }

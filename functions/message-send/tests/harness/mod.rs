@@ -172,7 +172,7 @@ impl SendHarness {
             AccountRecord { account_type, granted: granted.to_vec(), ..account(tenant, app_id, now) };
         let token = AccessToken { token: Secret::new("token-0"), issued_at: now, expires_in: 7200 };
         *self.wechat.token.lock().unwrap() = "token-0".into();
-        bind(&self.app.store, account, Some(&token), now).await;
+        bind(&self.app, account, Some(&token), now).await;
     }
 
     /// The fan writes, which opens a reply window of 48 hours.

@@ -134,7 +134,7 @@ impl TestApp {
 
     pub async fn bind(&self, tenant: &Tenant, app_id: &str) {
         let now = self.services.clock.unix();
-        bind(&self.services.store, account(&tenant.id, app_id, now), None, now).await;
+        bind(&self.services, account(&tenant.id, app_id, now), None, now).await;
     }
 
     pub async fn add_fan(&self, tenant: &Tenant, app_id: &str, open_id: &str) {
