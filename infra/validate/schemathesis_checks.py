@@ -14,6 +14,8 @@ def refused_for_what_no_schema_says(ctx, response, case):
     problem = response.json()
     if problem["code"] == "idempotency_key_reused":  # the body that it first came with is the hub's memory
         return
+    if isinstance(case.body, dict) and all(value is None for value in case.body.values()):
+        return  # a change of nothing, which counts as no member
     member = problem["detail"].split(":")[0]
     if member not in MEMBERS:
         raise AssertionError(f"A valid request was refused for what the schema should say: {problem['detail']}")
