@@ -164,7 +164,7 @@ pub async fn stored_tokens_are_wechats(run: &Run, account: usize) {
     );
     if run.worst_rates == FaultRates::default() {
         let elapsed = u32::try_from(run.world.now() - START_TIME).unwrap();
-        let most = 2 + elapsed / 5_000 + run.ended_tokens;
+        let most = 2 + elapsed / 5_000 + run.ended_tokens[account];
         let asked = run.world.backends.refresh_monitor.refresh_count(app);
         assert!(asked <= most, "promise 4: {asked} refreshes of {app} in {elapsed} seconds");
     }

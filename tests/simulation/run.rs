@@ -62,8 +62,8 @@ pub struct Run {
     pub unfollows: usize,
     pub acts_that_open_windows: usize,
     pub steps: usize,
-    /// How often tokens ended before their time, each of which explains a refresh.
-    pub ended_tokens: u32,
+    /// How often each account's tokens ended before their time, each of which explains a refresh.
+    pub ended_tokens: [u32; ACCOUNTS],
     pub worst_rates: FaultRates,
 }
 
@@ -123,7 +123,7 @@ impl Run {
             unfollows: 0,
             acts_that_open_windows: 0,
             steps: 0,
-            ended_tokens: 0,
+            ended_tokens: [0; ACCOUNTS],
             worst_rates: FaultRates::default(),
         }
     }
@@ -135,19 +135,19 @@ impl Run {
         let sim = world.sim();
         match op {
             Op::Bind { account, returns, event } => {
-                self.ended_tokens += 1;
+                self.ended_tokens[*account] += 1;
                 let key = &self.keys[tenant_of(*account)];
                 world.bind(key, &self.apps[*account], *returns, *event).await;
                 sim.deliver_pending().await;
             }
             Op::Authorize { account } => {
-                self.ended_tokens += 1;
+                self.ended_tokens[*account] += 1;
                 let app_id = self.apps[*account].clone();
                 sim.authorize(OwnerConsent { app_id, ..OwnerConsent::default() }).ok();
                 sim.deliver_pending().await;
             }
             Op::Unauthorize { account, event } => {
-                self.ended_tokens += 1;
+                self.ended_tokens[*account] += 1;
                 world.withdraw(&self.apps[*account], *event);
                 sim.deliver_pending().await;
             }
@@ -195,7 +195,8 @@ impl Run {
             Op::Advance { seconds } => world.advance(*seconds).await,
             Op::DropWarmInstances => world.drop_warm_instances(),
             Op::EndTokens { account, revoke } => {
-                self.ended_tokens += 1;
+                let ended = (0..ACCOUNTS).filter(|n| account.is_none_or(|only| only == *n));
+                ended.for_each(|n| self.ended_tokens[n] += 1);
                 let app = account.map(|n| self.apps[n].as_str());
                 if *revoke { sim.invalidate_tokens(app) } else { sim.expire_tokens(app) }
             }
