@@ -1,16 +1,13 @@
 //! Items written by any release can still be read.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use dynoxide::Database;
 use jiff::Timestamp;
 use oahub_harness::{deployment::SimulatedDeployment, dynamo};
-use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, account, event, fan, import, message};
+use oahub_tests::fixtures::{
+    APP_ID, NEW_YEAR_2025, TENANT_ID, account, binding, event, fan, import, message, user_info,
+};
 use serde_json::{Value, json};
 use shared::{
     ids,
@@ -135,22 +132,9 @@ async fn write(app: &Services) {
     );
     let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
     let binding = Binding {
-        id: "bnd_1".into(),
-        tenant_id: TENANT_ID.into(),
-        status: BindingStatus::Pending,
-        app_id: None,
-        account_name: None,
         only_app_id: Some(APP_ID.into()),
-        reason: None,
         return_url: Some("https://tea.example/settings".into()),
-        created_at: at(NEW_YEAR_2025),
-        expires_at: at(NEW_YEAR_2025 + 3600),
-        pre_auth_code: None,
-        pre_auth_at: None,
-        pre_auth_expires: None,
-        event_at: None,
-        asked: BTreeSet::new(),
-        ended_by: None,
+        ..binding("bnd_1")
     };
     store.bindings().create(&binding).await.unwrap();
     let page =
@@ -176,12 +160,7 @@ async fn write(app: &Services) {
     let follow = FanActivity::Followed { scene: Some("shelf".into()) };
     store.fans().record_activity(fan("o1"), &follow, NEW_YEAR_2025, "E1").await.unwrap();
     store.fans().record_activity(fan("o1"), &FanActivity::Message, NEW_YEAR_2025 + 1, "M1").await.unwrap();
-    let info: UserInfo = serde_json::from_value(json!({
-        "subscribe": 1, "openid": "o2", "language": "zh_CN", "subscribe_time": NEW_YEAR_2025 - 100, "unionid": "u2",
-        "remark": "VIP", "groupid": 0, "tagid_list": [2, 128], "subscribe_scene": "ADD_SCENE_QR_CODE",
-        "qr_scene": 98765, "qr_scene_str": "",
-    }))
-    .unwrap();
+    let info = UserInfo { unionid: "u2".into(), ..user_info("o2") };
     let details = FanDetails { info: &info, as_of: NEW_YEAR_2025, import_id: Some("imp_1") };
     assert_eq!(store.fans().insert(TENANT_ID, APP_ID, &[details]).await.unwrap(), [true]);
     store

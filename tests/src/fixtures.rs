@@ -1,12 +1,19 @@
 //! Records as the store holds them, for tests of how they are written.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 use serde_json::json;
-use shared::model::{
-    account::{AccountRecord, AccountStatus, AccountType},
-    event::StoredEvent,
-    fan::FanId,
-    import::Import,
-    message::{MessageRecord, MessageStatus},
+use shared::{
+    model::{
+        account::{AccountRecord, AccountStatus, AccountType},
+        binding::{Binding, BindingStatus},
+        event::StoredEvent,
+        fan::FanId,
+        import::Import,
+        message::{MessageRecord, MessageStatus},
+    },
+    wechat::user::UserInfo,
 };
 
 /// An account.
@@ -91,4 +98,39 @@ pub fn event(identity: &str) -> StoredEvent {
         reply: Some("<xml><MsgType>text</MsgType></xml>".into()),
         sends: Some("msg_1".into()),
     }
+}
+
+/// A link of an hour that nobody has opened.
+#[must_use]
+pub fn binding(id: &str) -> Binding {
+    let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+    Binding {
+        id: id.into(),
+        tenant_id: TENANT_ID.into(),
+        status: BindingStatus::Pending,
+        app_id: None,
+        account_name: None,
+        only_app_id: None,
+        reason: None,
+        return_url: None,
+        created_at: at(NEW_YEAR_2025),
+        expires_at: at(NEW_YEAR_2025 + 3600),
+        pre_auth_code: None,
+        pre_auth_at: None,
+        pre_auth_expires: None,
+        event_at: None,
+        asked: BTreeSet::new(),
+        ended_by: None,
+    }
+}
+
+/// What WeChat tells of a follower.
+#[must_use]
+pub fn user_info(open_id: &str) -> UserInfo {
+    serde_json::from_value(json!({
+        "subscribe": 1, "openid": open_id, "language": "zh_CN", "subscribe_time": NEW_YEAR_2025 - 100,
+        "remark": "VIP", "groupid": 0, "tagid_list": [2, 128], "subscribe_scene": "ADD_SCENE_QR_CODE",
+        "qr_scene": 98765, "qr_scene_str": "",
+    }))
+    .unwrap()
 }

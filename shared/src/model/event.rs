@@ -95,15 +95,10 @@ impl StoredEvent {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::content::Reply;
-
-    /// 2025-01-01, unix seconds.
-    const NEW_YEAR: i64 = 1_735_689_600;
-
-    fn event(identity: &str, at: i64) -> StoredEvent {
-        StoredEvent {
+impl StoredEvent {
+    /// A message of a fan, for tests.
+    pub(crate) fn sample(identity: &str, at: i64) -> Self {
+        Self {
             identity: identity.into(),
             kind: "message_received".into(),
             at,
@@ -114,12 +109,21 @@ mod tests {
             sends: None,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::content::Reply;
+
+    /// 2025-01-01, unix seconds.
+    const NEW_YEAR: i64 = 1_735_689_600;
 
     #[test]
     fn a_reply_is_an_event_right_after_what_it_answers() {
         let reply: Reply =
             serde_json::from_value(json!({"msgtype": "text", "text": {"content": "a ]]> b"}})).unwrap();
-        let mut first = event("M12", NEW_YEAR);
+        let mut first = StoredEvent::sample("M12", NEW_YEAR);
         first.reply = reply.passive_xml("o1", "gh_1", NEW_YEAR);
         let answer = first.passive_reply_event().unwrap();
         assert_eq!(
@@ -132,7 +136,7 @@ mod tests {
         assert_ne!(answer.id(), first.id());
         assert_eq!(answer.passive_reply_event(), None);
         for other in ["M1", "M120", "M13", "E00", "Smsg_1", "Rimp_1", "e#o1"] {
-            let other = event(other, NEW_YEAR).at_key();
+            let other = StoredEvent::sample(other, NEW_YEAR).at_key();
             let between = first.at_key() < other && other < answer.at_key();
             assert!(first.at_key() < answer.at_key() && !between, "{other}");
         }

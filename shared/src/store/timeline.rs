@@ -172,19 +172,6 @@ mod tests {
     /// 2025-01-01, unix seconds.
     const NEW_YEAR: i64 = 1_735_689_600;
 
-    fn event(identity: &str, at: i64) -> StoredEvent {
-        StoredEvent {
-            identity: identity.into(),
-            kind: "message_received".into(),
-            at,
-            app_id: "wx1".into(),
-            open_id: "o1".into(),
-            detail: "{}".into(),
-            reply: None,
-            sends: None,
-        }
-    }
-
     #[test]
     fn an_event_is_kept_from_when_it_happened_for_as_long_as_was_set() {
         let fan = FanId { tenant: "ten_1", app_id: "wx1", open_id: "o1" };
@@ -198,7 +185,7 @@ mod tests {
             ("older than time", -1, 365, NEW_YEAR),
             ("of the year 9999", 253_402_300_799, 365, NEW_YEAR + CLOCK_SKEW_SECONDS),
         ] {
-            let item = item_of(&event("M1", at), fan.into(), days * DAY, NEW_YEAR).unwrap();
+            let item = item_of(&StoredEvent::sample("M1", at), fan.into(), days * DAY, NEW_YEAR).unwrap();
             assert_eq!(item["ttl"], n(kept_from + days * DAY), "{what}");
         }
     }

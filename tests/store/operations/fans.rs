@@ -1,12 +1,10 @@
 //! Fans, customers and events.
 
-use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, event, fan};
+use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, event, fan, user_info};
 use shared::{
     model::push_decision::FanActivity,
     store::{Store, fans::FanDetails, timeline::EventInsert},
 };
-
-use super::info;
 
 pub const WRITES: &[(&str, &str)] = &[
     ("Fans::record_activity, who follows", "follow_used"),
@@ -49,7 +47,7 @@ pub async fn perform(name: &str, what: &str, store: &Store) -> Option<String> {
             format!("{}, {:?}", fan.subscribed, fan.qr_scene_str)
         }
         "Fans::insert" => {
-            let (known, fresh) = (info("o2"), [info("o7"), info("o8")]);
+            let (known, fresh) = (user_info("o2"), [user_info("o7"), user_info("o8")]);
             let all = [&known, &fresh[0], &fresh[1]].map(|info| FanDetails {
                 info,
                 as_of: NEW_YEAR_2025,
@@ -65,7 +63,7 @@ pub async fn perform(name: &str, what: &str, store: &Store) -> Option<String> {
         }
         "Fans::update" => {
             let before = store.fans().get(fan("o2")).await.unwrap().unwrap();
-            let mut info = info("o2");
+            let mut info = user_info("o2");
             info.unionid = "u2".into();
             let details = FanDetails { info: &info, as_of: NEW_YEAR_2025 + 1, import_id: Some("imp_0") };
             let left = store.fans().update(&before, &details).await.unwrap();

@@ -9,23 +9,14 @@ mod requests;
 mod tenants;
 mod tokens;
 
-use std::collections::BTreeSet;
-
 use futures::FutureExt;
-use jiff::Timestamp;
-use oahub_tests::fixtures::{APP_ID, NEW_YEAR_2025, TENANT_ID, account, fan, import, message};
-use serde_json::json;
+use oahub_tests::fixtures::{
+    APP_ID, NEW_YEAR_2025, TENANT_ID, account, binding, fan, import, message, user_info,
+};
 use shared::{
-    model::{
-        binding::{Binding, BindingStatus},
-        consent::ConsentPage,
-        credentials::AccessToken,
-        push_decision::FanActivity,
-        token::Due,
-    },
+    model::{consent::ConsentPage, credentials::AccessToken, push_decision::FanActivity, token::Due},
     secret::Secret,
     store::{Store, fans::FanDetails, token_leases::TOKEN_LEASE_SECONDS},
-    wechat::user::UserInfo,
 };
 
 const OTHER_APP_ID: &str = "wx5a1b2c3d4e5f6072";
@@ -64,7 +55,11 @@ pub async fn prepare(store: &Store) {
     store.fans().record_activity(fan("o1"), &FanActivity::Message, NEW_YEAR_2025, "M0").await.unwrap();
     store
         .fans()
-        .insert(TENANT_ID, APP_ID, &[FanDetails { info: &info("o2"), as_of: NEW_YEAR_2025, import_id: None }])
+        .insert(
+            TENANT_ID,
+            APP_ID,
+            &[FanDetails { info: &user_info("o2"), as_of: NEW_YEAR_2025, import_id: None }],
+        )
         .await
         .unwrap();
     store.imports().start(&import("imp_0", APP_ID, NEW_YEAR_2025)).await.unwrap();
@@ -94,39 +89,8 @@ pub async fn perform(what: &str, store: &Store) -> String {
     panic!("{what} is nothing that the store does")
 }
 
-fn binding(id: &str) -> Binding {
-    let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
-    Binding {
-        id: id.into(),
-        tenant_id: TENANT_ID.into(),
-        status: BindingStatus::Pending,
-        app_id: None,
-        account_name: None,
-        only_app_id: None,
-        reason: None,
-        return_url: None,
-        created_at: at(NEW_YEAR_2025),
-        expires_at: at(NEW_YEAR_2025 + 3600),
-        pre_auth_code: None,
-        pre_auth_at: None,
-        pre_auth_expires: None,
-        event_at: None,
-        asked: BTreeSet::new(),
-        ended_by: None,
-    }
-}
-
 fn token(text: &str) -> AccessToken {
     AccessToken { token: Secret::new(text), issued_at: NEW_YEAR_2025, expires_in: 7200 + TOKEN_LEASE_SECONDS }
-}
-
-fn info(open_id: &str) -> UserInfo {
-    serde_json::from_value(json!({
-        "subscribe": 1, "openid": open_id, "language": "zh_CN", "subscribe_time": NEW_YEAR_2025 - 100,
-        "remark": "VIP", "groupid": 0, "tagid_list": [2, 128], "subscribe_scene": "ADD_SCENE_QR_CODE",
-        "qr_scene": 98765, "qr_scene_str": "",
-    }))
-    .unwrap()
 }
 
 /// The page of every consent in these rows.
